@@ -1,0 +1,13 @@
+"""The divergence report of distilled students."""
+
+import sys
+
+from semcom import cli
+
+
+def main(argv: list[str] | None = None) -> int:
+    return cli.run(cli.analyse, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""The same sentences and the same draws through several transceivers; returns rows of plain numbers and strings."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from semcom import losses, metrics
+from semcom.batching import Batch, Encoded, by_length
+from semcom.channel import Channel, apply
+from semcom.decoding import greedy
+from semcom.transceiver import Transceiver
+from semcom.vocab import BOS, EOS, Vocabulary
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A transceiver under a label. seen_topics: those its trained ends have seen, None where that is not known."""
+
+    label: str
+    model: Transceiver
+    seen_topics: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where entrants meet: the channel, SNRs in dB, the seed of the draws, the device and the batch size."""
+
+    channel: Channel
+    snrs: Sequence[float]
+    seed: int
+    device: torch.device
+    batch_size: int
+    quiet: bool = False
+
+
+@dataclass
+class Decoded:
+    """What one entrant understood at one SNR, in the order of the sentences. cross_entropy: nats a target token."""
+
+    texts: list[str]
+    pieces: list[list[int]]
+    cross_entropy: list[float] = field(default_factory=list)
+
+
+def _batches(encoded: Sequence[Encoded], meeting: Meeting, what: str) -> Iterator[Batch]:
+    for batch in tqdm(by_length(encoded, meeting.batch_size), desc=what, unit="batch", disable=meeting.quiet,
+                      leave=False, dynamic_ncols=True):
+        yield batch.to(meeting.device)
+
+
+def received(model: Transceiver, batch: Batch, meeting: Meeting) -> list[Tensor]:
+    """What arrives of each sentence at each SNR; the transmitter runs once, all SNRs share its draw."""
+    signal, _ = model.transmitter(batch.source, batch.source_mask)
+    draw = batch.draw(model.architecture.channel_dim, seed=meeting.seed, number=0)
+    return [apply(meeting.channel, signal, draw, snr) for snr in meeting.snrs]
+
+
+@torch.inference_mode()
+def decode(entrant: Entrant, encoded: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting) -> list[Decoded]:
+    """Greedy decodings of all sentences, one ``Decoded`` an SNR; all SNRs of a batch are decoded together."""
+    model = entrant.model.to(meeting.device).eval()
+    pieces: list[dict[int, list[int]]] = [{} for _ in meeting.snrs]
+    entropy: list[dict[int, float]] = [{} for _ in meeting.snrs]
+    for batch in _batches(encoded, meeting, f"decoding {entrant.label}"):
+        arrived = received(model, batch, meeting)
+        everything = greedy(model.receiver, torch.cat(arrived), batch.source_mask.repeat(len(arrived), 1))
+        for k, at_snr in enumerate(arrived):
+            state = model.receiver(at_snr, batch.source_mask, batch.target_in)
+            rows = losses.cross_entropy(model.receiver.project(state[batch.target_mask]), batch.target_out[batch.target_mask])
+            for i, sentence in enumerate(batch.sentences):
+                pieces[k][sentence.id] = everything[k * len(batch) + i]
+            for sentence, part in zip(batch.sentences, rows.split([n - 1 for n in batch.lengths])):
+                entropy[k][sentence.id] = float(part.double().sum())
+    results = []
+    for by_id, nats in zip(pieces, entropy):
+        ordered = [by_id[e.sentence.id] for e in encoded]
+        results.append(Decoded(vocabulary.decode(ordered), ordered, [nats[e.sentence.id] for e in encoded]))
+    return results
+
+
+def scores(decoded: Decoded, encoded: Sequence[Encoded], keep: Sequence[int] | None = None) -> Row:
+    """BLEU, token accuracy, share of exact sentences and cross-entropy over the sentences at ``keep`` (default all)."""
+    keep = range(len(encoded)) if keep is None else keep
+    references = [encoded[i].source[1:-1] for i in keep]
+    tokens = sum(len(r) + 1 for r in references)
+    matches = sum(metrics.token_matches(decoded.pieces[i], r) for i, r in zip(keep, references))
+    return {
+        "bleu": metrics.bleu([decoded.texts[i] for i in keep], [encoded[i].sentence.text for i in keep]),
+        "token_accuracy": matches / tokens,
+        "exact": sum(decoded.pieces[i] == r for i, r in zip(keep, references)) / len(keep),
+        "cross_entropy": sum(decoded.cross_entropy[i] for i in keep) / tokens,
+        "sentences": len(keep),
+    }
+
+
+def evaluate(entrants: Sequence[Entrant], encoded: Sequence[Encoded], vocabulary: Vocabulary,
+             meeting: Meeting) -> tuple[list[Row], dict[str, list[Decoded]]]:
+    """Rows of ``scores``: each entrant at each SNR, over all sentences and over those of each topic; and the decodings.
+
+    A row of a topic says whether the entrant has seen it; rows of topic "seen" and "unseen" sum those up.
+    """
+    rows: list[Row] = []
+    decodings = {}
+    for entrant in entrants:
+        decodings[entrant.label] = decode(entrant, encoded, vocabulary, meeting)
+        for snr, decoded in zip(meeting.snrs, decodings[entrant.label]):
+            common = {"model": entrant.label, "channel": str(meeting.channel), "snr": float(snr)}
+            rows.append({**common, "topic": "", **scores(decoded, encoded)})
+            for topic, keep in _by_topic(encoded, entrant.seen_topics).items():
+                rows.append({**common, "topic": topic, **scores(decoded, encoded, keep)})
+    return rows, decodings
+
+
+def _by_topic(encoded: Sequence[Encoded], seen: frozenset[str] | None) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for index, e in enumerate(encoded):
+        if (topic := e.sentence.topic) is None:
+            continue
+        groups.setdefault(topic, []).append(index)
+        if seen is not None:
+            groups.setdefault("(seen)" if topic in seen else "(unseen)", []).append(index)
+    return dict(sorted(groups.items()))
+
+
+def floor(encoded: Sequence[Encoded]) -> Row:
+    """``scores`` of each reference against another test sentence of the same length: what no understanding reaches."""
+    partner = metrics.shuffled_partners([len(e.source) for e in encoded])
+    other = Decoded([encoded[i].sentence.text for i in partner], [encoded[i].source[1:-1] for i in partner], [0.0] * len(encoded))
+    return {**scores(other, encoded), "cross_entropy": None}
+
+
+@torch.inference_mode()
+def compare(reference: Entrant, others: Sequence[Entrant], encoded: Sequence[Encoded], vocabulary: Vocabulary,
+            meeting: Meeting) -> dict[str, dict[str, Row]]:
+    """Divergence of each entrant from ``reference``: label -> SNR -> measures, as the guide defines them.
+
+    Teacher-forced on gold prefixes and on prefixes that the reference itself decoded; and BLEU of free-running text.
+    """
+    texts = {e.label: decode(e, encoded, vocabulary, meeting) for e in (reference, *others)}
+    results: dict[str, dict[str, Row]] = {}
+    for other in others:
+        results[other.label] = {}
+        for k, snr in enumerate(meeting.snrs):
+            ours, theirs = texts[reference.label][k], texts[other.label][k]
+            measured = _diverge(reference.model, other.model, encoded, ours.pieces, meeting, k)
+            text = scores(theirs, encoded)
+            results[other.label][f"{snr:g}"] = {
+                **measured, "bleu": text["bleu"], "token_accuracy": text["token_accuracy"], "exact": text["exact"],
+                "reference_bleu": scores(ours, encoded)["bleu"], "bleu_to_reference": metrics.bleu(theirs.texts, ours.texts)}
+    return results
+
+
+def _diverge(reference: Transceiver, other: Transceiver, encoded: Sequence[Encoded], decoded: list[list[int]],
+             meeting: Meeting, snr_index: int) -> Row:
+    gold, own = metrics.Divergence(), metrics.Divergence()
+    same_width = reference.architecture.receiver.d_model == other.architecture.receiver.d_model
+    distance = 0.0
+    by_id = {e.sentence.id: pieces for e, pieces in zip(encoded, decoded)}
+    for batch in _batches(encoded, meeting, "comparing"):
+        arrived = [received(model, batch, meeting)[snr_index] for model in (reference, other)]
+        prefix, targets, mask = _prefixes([by_id[s.id] for s in batch.sentences], meeting.device)
+        for divergence, target_in, target_out, real in ((gold, batch.target_in, batch.target_out, batch.target_mask),
+                                                        (own, prefix, targets, mask)):
+            states = [model.receiver(y, batch.source_mask, target_in)[real] for model, y in zip((reference, other), arrived)]
+            divergence.add(*(model.receiver.project(s) for model, s in zip((reference, other), states)), target_out[real])
+            if divergence is gold and same_width:
+                distance += float(losses.feature_mse(*states).double().sum())
+    return {**gold.means(), "kl_reference_prefix": own.means()["kl_divergence"],
+            "representation_distance": distance / gold.rows if same_width else None}
+
+
+def _prefixes(decoded: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """The reference's own decodings as prefixes, shifted targets and mask, each [B, T]."""
+    longest = max(map(len, decoded)) + 1
+    rows = torch.tensor([[BOS, *d, EOS, *[0] * (longest - 1 - len(d))] for d in decoded], device=device)
+    counts = torch.tensor([len(d) + 1 for d in decoded], device=device)
+    return rows[:, :-1], rows[:, 1:], torch.arange(longest, device=device)[None] < counts[:, None]

@@ -1,0 +1,108 @@
+"""Sentences to batches. The only place that shifts targets and makes masks.
+
+Letters: B sentences, S source tokens, T target tokens. Source = bos + pieces + eos; the receiver reads target_in and
+is to say target_out, so T = S - 1.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from semcom.channel import Draw, sample
+from semcom.corpus import Sentence
+from semcom.errors import SemcomError, escape
+from semcom.layers import MAX_POSITIONS
+from semcom.vocab import BOS, EOS, PAD, Vocabulary
+
+POOL_BATCHES = 50  # sentences of this many batches are sorted by length together: little padding, still a random order
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A sentence and its source ids (bos + pieces + eos)."""
+
+    sentence: Sentence
+    source: list[int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B sentences padded together.
+
+    sentences: B of them. lengths: B source token counts. source, source_mask: [B, S]; target_in, target_out,
+    target_mask: [B, T]. Masks are True at real tokens.
+    """
+
+    sentences: list[Sentence]
+    lengths: list[int]
+    source: Tensor
+    source_mask: Tensor
+    target_in: Tensor
+    target_out: Tensor
+    target_mask: Tensor
+
+    def __len__(self) -> int:
+        return len(self.sentences)
+
+    @property
+    def target_tokens(self) -> int:
+        """Real target tokens: pieces and eos."""
+        return sum(self.lengths) - len(self)
+
+    def draw(self, width: int, *, seed: int, number: int) -> Draw:
+        """What these sentences meet in the channel; ``width`` is C."""
+        ids = [sentence.id for sentence in self.sentences]
+        drawn = sample(ids, self.lengths, width, seed=seed, number=number)
+        padding = self.source.shape[1] - drawn.noise.shape[1]
+        noise = torch.nn.functional.pad(drawn.noise, (0, 0, 0, padding)) if padding else drawn.noise
+        return Draw(drawn.level, drawn.scatter, noise).to(self.source.device)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        return Batch(self.sentences, self.lengths, self.source.to(device), self.source_mask.to(device),
+                     self.target_in.to(device), self.target_out.to(device), self.target_mask.to(device))
+
+
+def encode(sentences: Sequence[Sentence], vocabulary: Vocabulary) -> list[Encoded]:
+    """Each sentence with its source ids. Raises SemcomError for one of more tokens than positions exist."""
+    encoded = []
+    for sentence, pieces in zip(sentences, vocabulary.encode([s.text for s in sentences])):
+        if len(pieces) + 2 > MAX_POSITIONS:
+            raise SemcomError(f"a sentence has {len(pieces)} pieces, at most {MAX_POSITIONS - 2} are allowed: "
+                              f"{escape(sentence.text[:60])}…")
+        encoded.append(Encoded(sentence, [BOS, *pieces, EOS]))
+    return encoded
+
+
+def collate(encoded: Sequence[Encoded], pad_to: int = 0) -> Batch:
+    """Pad sentences together, to ``pad_to`` source tokens at least."""
+    lengths = [len(e.source) for e in encoded]
+    source = torch.full((len(encoded), max(pad_to, *lengths)), PAD)
+    for row, e in zip(source, encoded):
+        row[: len(e.source)] = torch.tensor(e.source)
+    count = torch.tensor(lengths)[:, None]
+    position = torch.arange(source.shape[1])[None]
+    target_mask = position[:, 1:] < count
+    return Batch([e.sentence for e in encoded], lengths, source, position < count,
+                 source[:, :-1].masked_fill(~target_mask, PAD), source[:, 1:], target_mask)
+
+
+def by_length(encoded: Sequence[Encoded], batch_size: int) -> list[Batch]:
+    """All sentences, longest first (what does not fit into memory fails at once), in batches of ``batch_size``."""
+    ordered = sorted(encoded, key=lambda e: (-len(e.source), e.sentence.id))
+    return [collate(ordered[start : start + batch_size]) for start in range(0, len(ordered), batch_size)]
+
+
+def shuffled(encoded: Sequence[Encoded], batch_size: int, seed: int, epoch: int) -> list[list[Encoded]]:
+    """One epoch in random order, reproducible from (seed, epoch), each batch of sentences of similar length."""
+    rng = random.Random(f"{seed} {epoch}")
+    order = list(encoded)
+    rng.shuffle(order)
+    batches = []
+    for start in range(0, len(order), pool := POOL_BATCHES * batch_size):
+        group = sorted(order[start : start + pool], key=lambda e: len(e.source))
+        batches += [group[i : i + batch_size] for i in range(0, len(group), batch_size)]
+    rng.shuffle(batches)
+    return batches

@@ -1,0 +1,165 @@
+"""Checkpoints: one self-describing file each, and the only place that touches ``torch.save`` and ``torch.load``.
+
+A checkpoint comes from a stranger until proved otherwise: its pickle may name tensors and nothing else, its tensors may
+not claim more memory than the file has bytes, and its architecture is bounded before anything is built from it.
+"""
+
+import io
+import pickletools
+import zipfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from semcom.errors import SemcomError, escape
+from semcom.files import write_atomically
+from semcom.transceiver import PARTS, Architecture, EndSize, Transceiver
+from semcom.vocab import Vocabulary
+
+FORMAT = 1
+LIMITS = {"vocab_size": 1_000_000, "channel_dim": 4096, "layers": 64, "d_model": 8192, "num_heads": 256, "dff": 65_536}
+_GLOBALS = {"torch._utils _rebuild_tensor_v2", "collections OrderedDict",
+            "torch FloatStorage", "torch HalfStorage", "torch BFloat16Storage", "torch ByteStorage"}
+TRAIN_COMMAND = "python -m semcom train --output {path}"
+
+
+@dataclass
+class Checkpoint:
+    """A transceiver and what is known of it.
+
+    origin: part -> where its weights came from. metrics: name -> number. config: settings of the run that made it.
+    """
+
+    model: Transceiver
+    vocabulary: Vocabulary
+    origin: dict[str, str]
+    metrics: dict = field(default_factory=dict)
+    config: dict = field(default_factory=dict)
+    path: str = ""
+
+    @property
+    def name(self) -> str:
+        return escape(self.path)
+
+
+def save(checkpoint: Checkpoint, path: str | Path) -> None:
+    """Write the checkpoint atomically; see ``files.write_atomically``."""
+    vocabulary = checkpoint.vocabulary
+    payload = {
+        "format": FORMAT,
+        "architecture": checkpoint.model.architecture.to_dict(),
+        "weights": {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.model.state_dict().items()},
+        "vocabulary": {"model": torch.frombuffer(bytearray(vocabulary.serialized), dtype=torch.uint8),
+                       "fingerprint": vocabulary.fingerprint},
+        "origin": checkpoint.origin,
+        "metrics": checkpoint.metrics,
+        "config": checkpoint.config,
+    }
+    buffer = io.BytesIO()
+    torch.save(payload, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load(path: str | Path, flag: str = "checkpoint", remedy: str = "") -> Checkpoint:
+    """Read a checkpoint onto the CPU, in eval mode. Raises SemcomError that names ``flag`` and the file.
+
+    remedy: the command that makes such a file, shown when it is missing.
+    """
+    path = Path(path)
+    where = f"{flag} {escape(path)}"
+    if not path.is_file():
+        reason = "is a folder, give the .pt file inside" if path.is_dir() else "no such file"
+        raise SemcomError(f"{where}: {reason}" + (f"; make one with: {remedy}" if remedy else ""))
+    try:
+        payload = _read(path, where)
+        return _rebuild(payload, path, where)
+    except SemcomError:
+        raise
+    except (MemoryError, OSError) as error:
+        raise SemcomError(f"{where}: cannot be read ({escape(error)})") from None
+    except Exception as error:
+        raise SemcomError(f"{where}: broken or not a semcom checkpoint ({type(error).__name__}); make it again") from error
+
+
+def _read(path: Path, where: str) -> dict:
+    if path.stat().st_size == 0:
+        raise SemcomError(f"{where}: the file is empty; make it again")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = archive.infolist()
+            stored = sum(r.file_size for r in records)
+            pickles = [archive.read(r) for r in records if r.filename.endswith("data.pkl") and r.file_size < 2**28]
+            if archive.testzip() is not None:
+                raise SemcomError(f"{where}: the file is damaged; copy or make it again")
+    except zipfile.BadZipFile:
+        raise SemcomError(f"{where}: truncated, or not a semcom checkpoint; copy or make it again") from None
+    if stored > path.stat().st_size or len(pickles) != 1:
+        raise SemcomError(f"{where}: not a semcom checkpoint (its records claim more than the file holds); make it again")
+    named = _globals(pickles[0])
+    if foreign := sorted(named - _GLOBALS):
+        raise SemcomError(f"{where}: refused, it names code or foreign objects ({escape(foreign[0])}); "
+                          "a semcom checkpoint holds tensors, numbers and strings alone")
+    payload = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(payload, dict) or not isinstance(payload.get("format"), int):
+        raise SemcomError(f"{where}: not a semcom checkpoint; make one with: {TRAIN_COMMAND.format(path='FILE')}")
+    if payload["format"] > FORMAT:
+        raise SemcomError(f"{where}: format {payload['format']} is newer than this program reads ({FORMAT}); update the program")
+    _check_memory(payload, stored, where)
+    return payload
+
+
+def _globals(pickled: bytes) -> set[str]:
+    """Names of all that a pickle would import ("module name"); unknown ways to import count as foreign."""
+    named, strings = set(), []
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.name == "GLOBAL":
+            named.add(argument)
+        elif opcode.name in ("STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"):
+            named.add(f"{opcode.name} {' '.join(strings[-2:])}")
+        if isinstance(argument, str):
+            strings.append(argument)
+    return named
+
+
+def _check_memory(payload: dict, stored: int, where: str) -> None:
+    """Tensors may overlap or claim storage that is not there; neither occurs in a file that ``save`` wrote."""
+    tensors = [t for t in payload.get("weights", {}).values()] + [payload["vocabulary"]["model"]]
+    if not all(isinstance(t, torch.Tensor) and t.is_contiguous() for t in tensors):
+        raise SemcomError(f"{where}: not a semcom checkpoint (its weights are not plain tensors)")
+    if sum(t.numel() * t.element_size() for t in tensors) > stored or any(t.untyped_storage().nbytes() > stored for t in tensors):
+        raise SemcomError(f"{where}: its tensors claim more memory than the file holds; not a semcom checkpoint")
+
+
+def _rebuild(payload: dict, path: Path, where: str) -> Checkpoint:
+    fields = payload["architecture"]
+    for sizes in (fields, fields["transmitter"], fields["receiver"]):
+        for name, value in sizes.items():
+            if name in LIMITS and not (type(value) is int and 1 <= value <= LIMITS[name]):
+                raise SemcomError(f"{where}: claims {name} {escape(value)}, allowed are 1 to {LIMITS[name]}; not a semcom checkpoint")
+    architecture = Architecture.from_dict(fields)
+    with torch.device("meta"):
+        model = Transceiver(architecture)
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in payload["weights"].items()}
+    if wanted != found:
+        name = next(n for n in [*wanted, *found] if wanted.get(n) != found.get(n))
+        raise SemcomError(f"{where}: weights and architecture disagree at {escape(name)} "
+                          f"({escape(found.get(name, 'absent'))}, expected {wanted.get(name, 'none')}); not a semcom checkpoint")
+    # Buffers such as the position table are not stored: build them for real, take the weights as they are.
+    model = Transceiver(architecture)
+    model.load_state_dict(payload["weights"])
+    vocabulary = Vocabulary(payload["vocabulary"]["model"].numpy().tobytes(), f"{where}: its vocabulary")
+    if len(vocabulary) != architecture.vocab_size or vocabulary.fingerprint != payload["vocabulary"]["fingerprint"]:
+        raise SemcomError(f"{where}: its vocabulary ({vocabulary}) is not the one it was trained with "
+                          f"({architecture.vocab_size} pieces, {escape(payload['vocabulary']['fingerprint'])})")
+    origin = {part: str(payload["origin"].get(part, "unknown")) for part in PARTS}
+    return Checkpoint(model.eval(), vocabulary, origin, dict(payload["metrics"]), dict(payload["config"]), str(path))
+
+
+def check_same_vocabulary(first: Checkpoint, second: Checkpoint) -> None:
+    """Raise SemcomError naming both files and vocabularies unless they are one vocabulary."""
+    if first.vocabulary.fingerprint != second.vocabulary.fingerprint:
+        raise SemcomError(f"vocabularies differ: {first.name} has {first.vocabulary}, {second.name} has {second.vocabulary}; "
+                          "use checkpoints trained with one vocabulary")

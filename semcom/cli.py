@@ -1,0 +1,240 @@
+"""Parsers, exit codes and ``--debug``. Each verb parses flags, builds settings and calls one function of the package.
+
+Nothing here imports torch before the flags are known to be good.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from semcom import config
+from semcom.errors import InterruptedRun, SemcomError, escape
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+REPLACED = {
+    "--vocab-file": "the vocabulary comes from the teacher's checkpoint",
+    "--num-layers": "the teacher's size comes from its checkpoint; the student's is --student-layers",
+    "--d-model": "the teacher's size comes from its checkpoint; the student's is --student-d-model",
+    "--dff": "the teacher's size comes from its checkpoint; the student's is --student-dff",
+    "--num-heads": "the teacher's size comes from its checkpoint; the student's is --student-heads",
+    "--MAX-LENGTH": "positions need no limit; sentences are chosen by words: --max-length",
+    "--MIN-LENGTH": "sentences are chosen by words: --min-length",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """One line for an error, no abbreviations of flags."""
+
+    def __init__(self, **arguments: Any):
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **arguments)
+
+    def error(self, message: str) -> NoReturn:
+        raise SemcomError(f"{escape(message)}; see: {self.prog} --help")
+
+
+class _Replaced(argparse.Action):
+    """A flag of older scripts, answered with the new way."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> NoReturn:
+        raise SemcomError(f"{option_string}: no longer needed, {REPLACED[option_string]}; leave it out")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def run(verb: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int:
+    """Call ``verb`` with the arguments and turn what goes wrong into a line on stderr and an exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    debug = "--debug" in argv
+    try:
+        verb(argv)
+        return 0
+    except SemcomError as error:
+        code, message = BAD_INPUT, f"error: {error}"
+    except InterruptedRun as stop:
+        code, message = INTERRUPTED, str(stop)
+    except KeyboardInterrupt:
+        code, message = INTERRUPTED, "interrupted; nothing was changed"
+    except BrokenPipeError:
+        # The reader of our output has gone (| head): nobody is left to tell.
+        sys.stderr.close()
+        return FAILED
+    except Exception as error:
+        if _out_of_memory(error):
+            code, message = BAD_INPUT, "error: out of memory; give a smaller --batch-size (or --eval-batch-size)"
+        else:
+            code, message = FAILED, (f"error: {type(error).__name__}: {escape(str(error)[:300])}; this is a fault of the program, "
+                                     "please report it with what --debug shows")
+    if debug:
+        import traceback
+        traceback.print_exc()
+    print(message, file=sys.stderr)
+    return code
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or any(
+        sign in str(error) for sign in ("can't allocate memory", "out of memory", "not enough memory"))
+
+
+def _prepare(run_settings: config.RunConfig) -> Callable[[str], None]:
+    from semcom import runtime
+    runtime.keep_freed_memory()
+    return say
+
+
+def distillation_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="distillation.py", description=(
+        "Distil a shallower student from a teacher transceiver, through a noisy channel; optionally splice a hybrid.\n"
+        "  python distillation.py --distill-part decoder --create-hybrid"))
+    config.add_flags(parser, config.DistillationFiles)
+    config.add_flags(parser, config.OutputConfig)
+    config.add_flags(parser, config.DistillationConfig, title="Distillation")
+    config.add_flags(parser, config.StudentConfig)
+    config.add_flags(parser, config.CorpusConfig)
+    config.add_flags(parser, config.ChannelConfig)
+    config.add_flags(parser, config.TrainingSNRConfig, title="Training SNR")
+    config.add_flags(parser, config.TrainingConfig)
+    config.add_flags(parser, config.RunConfig)
+    for flag in REPLACED:
+        parser.add_argument(flag, action=_Replaced, nargs="?", help=argparse.SUPPRESS)
+    return parser
+
+
+def distil(argv: Sequence[str]) -> Any:
+    """``python distillation.py``"""
+    flags = distillation_parser().parse_args(argv)
+    parsed = [config.from_flags(c, flags) for c in (
+        config.DistillationFiles, config.CorpusConfig, config.ChannelConfig, config.TrainingSNRConfig, config.StudentConfig,
+        config.DistillationConfig, config.TrainingConfig, config.RunConfig)]
+    from semcom import recipes
+    return recipes.distil(recipes.DistilSettings(*parsed, overwrite=flags.overwrite), _prepare(parsed[-1]))
+
+
+def analysis_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="semantic_analysis.py", description=(
+        "How far does each student's understanding diverge from its teacher's? Without arguments: all runs under checkpoints/.\n"
+        "  python semantic_analysis.py checkpoints/distillation_decoder/best_student_model.pt"))
+    parser.add_argument("checkpoints", nargs="*", metavar="CHECKPOINT", help="checkpoints to compare instead of the runs")
+    files = parser.add_argument_group("Files")
+    files.add_argument("--runs", default="checkpoints", metavar="FOLDER", help="look for finished runs here (default checkpoints)")
+    files.add_argument("--teacher-checkpoint", metavar="FILE", help="compare with this (default the teacher each run names)")
+    files.add_argument("--output", metavar="FILE", help="results as JSON (default semantic_analysis_results.json); its picture beside it")
+    config.add_flags(parser, config.OutputConfig)
+    config.add_flags(parser, config.EvaluationConfig)
+    parser.add_argument("--reference-snr", type=float, default=12.0, metavar="DB", help="SNR of the headline figures (default 12)")
+    config.add_flags(parser, config.CorpusConfig, corpus_size=60_000)
+    config.add_flags(parser, config.ChannelConfig)
+    config.add_flags(parser, config.RunConfig)
+    return parser
+
+
+def analyse(argv: Sequence[str]) -> Any:
+    """``python semantic_analysis.py``"""
+    flags = analysis_parser().parse_args(argv)
+    settings, corpus, channel, run_settings = (config.from_flags(c, flags) for c in (
+        config.EvaluationConfig, config.CorpusConfig, config.ChannelConfig, config.RunConfig))
+    config.EvaluationConfig(snr=(flags.reference_snr,))
+    from semcom import measurements
+    return measurements.analyse(flags.checkpoints, flags.runs, flags.teacher_checkpoint, settings, flags.reference_snr, corpus, channel,
+                                run_settings, flags.output or "semantic_analysis_results.json", flags.output is not None,
+                                flags.overwrite, _prepare(run_settings))
+
+
+def _vocab(flags: argparse.Namespace) -> None:
+    settings, corpus = config.from_flags(config.VocabularyConfig, flags), config.from_flags(config.CorpusConfig, flags)
+    from semcom import recipes
+    recipes.make_vocabulary(settings, corpus, flags.output, flags.overwrite, say)
+
+
+def _train(flags: argparse.Namespace) -> None:
+    parsed = [config.from_flags(c, flags) for c in (config.CorpusConfig, config.ModelConfig, config.ChannelConfig,
+                                                    config.TrainingSNRConfig, config.TrainingConfig, config.RunConfig)]
+    from semcom import recipes
+    recipes.train_teacher(recipes.TeacherSettings(*parsed, flags.vocab, flags.output, flags.overwrite), _prepare(parsed[-1]))
+
+
+def _splice(flags: argparse.Namespace) -> None:
+    from semcom import recipes
+    recipes.splice(flags.transmitter, flags.receiver, flags.output, flags.overwrite, say)
+
+
+def _evaluate(flags: argparse.Namespace) -> None:
+    settings, corpus, channel, run_settings = (config.from_flags(c, flags) for c in (
+        config.EvaluationConfig, config.CorpusConfig, config.ChannelConfig, config.RunConfig))
+    from semcom import measurements
+    measurements.evaluate(flags.checkpoints, settings, corpus, channel, run_settings, flags.output, flags.overwrite,
+                          flags.examples, _prepare(run_settings))
+
+
+def _transmit(flags: argparse.Namespace) -> None:
+    settings, channel, run_settings = (config.from_flags(c, flags) for c in (
+        config.EvaluationConfig, config.ChannelConfig, config.RunConfig))
+    texts = [flags.sentence] if flags.sentence is not None else [line for line in sys.stdin.read().splitlines() if line.strip()]
+    if not any(text.strip() for text in texts):
+        raise SemcomError('transmit: the sentence is empty; for example: python -m semcom transmit "We support this report."')
+    from semcom import measurements
+    measurements.transmit(texts, flags.checkpoints, channel, settings.snr, run_settings, _prepare(run_settings))
+
+
+def package_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m semcom", description="Vocabularies, teachers, splices and measurements.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, help: str, call: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, help=help, description=help)
+        made.set_defaults(call=call)
+        return made
+
+    p = verb("vocab", "train a sentencepiece vocabulary (unigram, byte fallback)", _vocab)
+    p.add_argument("--output", required=True, metavar="FILE", help="the model's file")
+    for c in (config.VocabularyConfig, config.OutputConfig):
+        config.add_flags(p, c, title="Vocabulary" if c is config.VocabularyConfig else None)
+    config.add_flags(p, config.CorpusConfig, corpus_size=None)
+    p.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    p = verb("train", "train a teacher from nothing", _train)
+    p.add_argument("--output", required=True, metavar="FILE", help="the checkpoint; its record goes beside it as .json")
+    p.add_argument("--vocab", metavar="FILE", help=f"sentencepiece model (default {config.DEFAULT_VOCABULARY}, of the built-in corpus)")
+    for c in (config.OutputConfig, config.ModelConfig):
+        config.add_flags(p, c)
+    config.add_flags(p, config.CorpusConfig, corpus_size=60_000)
+    config.add_flags(p, config.ChannelConfig)
+    config.add_flags(p, config.TrainingSNRConfig, title="Training SNR")
+    for c in (config.TrainingConfig, config.RunConfig):
+        config.add_flags(p, c)
+
+    p = verb("splice", "join the transmitter of one checkpoint and the receiver of another", _splice)
+    p.add_argument("--transmitter", required=True, metavar="FILE", help="its transmitter is taken")
+    p.add_argument("--receiver", required=True, metavar="FILE", help="its receiver is taken")
+    p.add_argument("--output", required=True, metavar="FILE", help="the checkpoint made")
+    config.add_flags(p, config.OutputConfig)
+    p.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    p = verb("evaluate", "BLEU, token accuracy and exact sentences, checkpoints side by side under the same draws", _evaluate)
+    p.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="checkpoints of one vocabulary")
+    p.add_argument("--output", metavar="FILE", help="all rows as CSV; a picture beside it as .png")
+    p.add_argument("--examples", type=int, default=0, metavar="N", help="show what was understood of N sentences (default 0)")
+    for c in (config.OutputConfig, config.EvaluationConfig):
+        config.add_flags(p, c)
+    config.add_flags(p, config.CorpusConfig, corpus_size=60_000)
+    for c in (config.ChannelConfig, config.RunConfig):
+        config.add_flags(p, c)
+
+    p = verb("transmit", "send a sentence and print what each receiver understood", _transmit)
+    p.add_argument("sentence", nargs="?", help="the sentence; without it, lines of standard input")
+    p.add_argument("--checkpoints", nargs="+", default=(), metavar="CHECKPOINT", help=f"transceivers (default {config.DEFAULT_TEACHER})")
+    config.add_flags(p, config.EvaluationConfig, title="SNR", only=("snr",))
+    for c in (config.ChannelConfig, config.RunConfig):
+        config.add_flags(p, c)
+    return parser
+
+
+def package(argv: Sequence[str]) -> None:
+    """``python -m semcom``"""
+    flags = package_parser().parse_args(argv)
+    flags.call(flags)

@@ -1,0 +1,191 @@
+"""Sentences with stable ids: the built-in generator, text files, splits by a hash of the sentence itself."""
+
+import gzip
+import hashlib
+import heapq
+import html
+import os
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+from semcom import parliament
+from semcom.errors import SemcomError, escape
+
+LONGEST_LINE = 10_000
+SPLITS = ("train", "validation", "test")
+_SHARES = (90, 95, 100)  # upper bounds in percent
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence. id: 64-bit hash of the text, so it is the same in every corpus and order. topic: of built-in ones."""
+
+    id: int
+    text: str
+    topic: str | None = None
+
+    @property
+    def split(self) -> str:
+        """train, validation or test (90/5/5), by the id alone."""
+        percent = self.id % 100
+        return next(name for name, bound in zip(SPLITS, _SHARES) if percent < bound)
+
+
+def make_sentence(text: str, topic: str | None = None) -> Sentence:
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return Sentence(int.from_bytes(digest, "little"), text, topic)
+
+
+@dataclass
+class Corpus:
+    """name: where the sentences are from. sentences: in reading order. account: lines read, kept and dropped by reason."""
+
+    name: str
+    sentences: list[Sentence]
+    account: Counter = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self.sentences)
+
+    def split(self, name: str) -> list[Sentence]:
+        return [sentence for sentence in self.sentences if sentence.split == name]
+
+    def split_sizes(self) -> dict[str, int]:
+        sizes = Counter(sentence.split for sentence in self.sentences)
+        return {name: sizes[name] for name in SPLITS}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits over the ids, whatever their order."""
+        digest = hashlib.sha256()
+        for sentence_id in sorted(sentence.id for sentence in self.sentences):
+            digest.update(sentence_id.to_bytes(8, "little"))
+        return digest.hexdigest()[:16]
+
+    def describe(self) -> str:
+        """One line: what was kept, what was dropped and why."""
+        dropped = ", ".join(f"{count:,} {reason}" for reason, count in self.account.items() if reason != "lines" and count)
+        kept = f"corpus: {len(self):,} sentences of {escape(self.name)}"
+        return f"{kept} ({self.account['lines']:,} lines read; left out: {dropped or 'none'})" if self.account else kept
+
+
+def built_in(size: int | None, topics: Iterable[str] = (), exclude_topics: Iterable[str] = ()) -> Corpus:
+    """``size`` sentences (default 60,000) of the built-in generator, of the chosen topics."""
+    topics, exclude_topics = list(topics), list(exclude_topics)
+    for flag, named in (("--topics", topics), ("--exclude-topics", exclude_topics)):
+        for topic in named:
+            if topic not in parliament.TOPICS:
+                raise SemcomError(f"{flag} {escape(topic)}: no such topic; allowed are {' '.join(parliament.TOPICS)}")
+    chosen = [t for t in parliament.TOPICS if (not topics or t in topics) and t not in exclude_topics]
+    if not chosen:
+        raise SemcomError("--topics and --exclude-topics leave no topic; "
+                          f"choose some of {' '.join(parliament.TOPICS)}")
+    size = BUILT_IN_SIZE if size is None else size
+    name = "the built-in corpus" + ("" if len(chosen) == len(parliament.TOPICS) else f" ({', '.join(chosen)})")
+    return Corpus(name, [make_sentence(text, topic) for text, topic in islice(parliament.sentences(chosen), size)])
+
+
+BUILT_IN_SIZE = 60_000
+
+
+def read(paths: Iterable[str], size: int | None, *, min_length: int, max_length: int, max_sentences: int) -> Corpus:
+    """Distinct sentences of text files and folders, one a line, of ``min_length`` to ``max_length`` words.
+
+    size: how many to keep, chosen by a hash of the sentence, so that the sample does not depend on the order of files;
+    None keeps all. Raises SemcomError for a file that is missing or broken, and when nothing is left.
+    """
+    paths = list(paths)
+    corpus = Corpus(" ".join(paths), [], Counter(lines=0))
+    account = corpus.account
+    seen: set[int] = set()
+    for path in _files(paths):
+        for line in _lines(path):
+            account["lines"] += 1
+            text = clean(line) if line is not None else None
+            if text is None:
+                account[f"longer than {LONGEST_LINE:,} characters"] += 1
+            elif not text:
+                account["empty"] += 1
+            elif (words := text.count(" ") + 1) < min_length:
+                account[f"under {min_length} words"] += 1
+            elif words > max_length:
+                account[f"over {max_length} words"] += 1
+            elif (sentence := make_sentence(text)).id in seen:
+                account["duplicates"] += 1
+            else:
+                seen.add(sentence.id)
+                corpus.sentences.append(sentence)
+        if len(corpus) >= max_sentences:
+            break
+    del corpus.sentences[max_sentences:]
+    if not corpus.sentences:
+        raise SemcomError(f"--corpus {escape(corpus.name)}: no sentence survives ({corpus.describe()}); "
+                          "give longer text, or wider --min-length and --max-length")
+    if size is not None and size < len(corpus):
+        account["beyond --corpus-size"] = len(corpus) - size
+        kept = {s.id for s in heapq.nsmallest(size, corpus.sentences, key=_sampling_key)}
+        corpus.sentences = [s for s in corpus.sentences if s.id in kept]
+    return corpus
+
+
+def _sampling_key(sentence: Sentence) -> int:
+    # Other bits of the id than those that choose the split, so that a sample keeps the 90/5/5.
+    return sentence.id // 100 * 0x9E3779B97F4A7C15 % 2**64
+
+
+def clean(line: str) -> str:
+    """HTML entities undone (also doubly escaped ones), control and bidi characters dropped, white space folded."""
+    if "&" in line:
+        line = html.unescape(html.unescape(line))
+    if not line.isprintable():
+        line = "".join(" " if c.isspace() else c for c in line
+                       if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+    return " ".join(line.split())
+
+
+def _files(paths: list[str]) -> Iterator[Path]:
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*")
+                            if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts))
+            if not inside:
+                raise SemcomError(f"--corpus {escape(given)}: the folder holds no file; give text files, one sentence a line")
+            yield from inside
+        elif path.exists():
+            yield path
+        else:
+            raise SemcomError(f"--corpus {escape(given)}: no such file or folder; "
+                              "give text files (plain or .gz), one sentence a line")
+
+
+def _lines(path: Path) -> Iterator[str | None]:
+    """Lines of a plain or gzipped file; None for one that is too long."""
+    number = 0
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            # A character is up to four bytes; one byte more tells a line that is too long.
+            while raw := file.readline(4 * LONGEST_LINE + 1):
+                number += 1
+                whole = raw.endswith(b"\n") or len(raw) <= 4 * LONGEST_LINE
+                while not whole and (rest := file.readline(1 << 20)):
+                    whole = rest.endswith(b"\n")
+                    raw = b"\n" * (4 * LONGEST_LINE + 1)
+                if len(raw) > 4 * LONGEST_LINE:
+                    yield None
+                    continue
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield line if len(line) <= LONGEST_LINE else None
+    except UnicodeDecodeError as error:
+        raise SemcomError(f"--corpus: {escape(path)} line {number}: not UTF-8 ({error.reason}); "
+                          f"convert it: iconv -f LATIN1 -t UTF-8 {escape(path.name)}") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise SemcomError(f"--corpus: {escape(path)} after line {number}: broken gzip ({error}); fetch the file again") from None
+    except OSError as error:
+        raise SemcomError(f"--corpus: {escape(path)}: cannot be read ({os.strerror(error.errno or 0)})") from None

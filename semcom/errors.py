@@ -1,0 +1,21 @@
+"""The one exception a user sees as a line, and the escaping of strangers' strings for a console."""
+
+import unicodedata
+
+
+class SemcomError(Exception):
+    """Wrong input. The message names what was given, what is allowed and, where there is one, the command that mends it."""
+
+
+class InterruptedRun(Exception):
+    """The user stopped a run; what was finished is kept and the message says where."""
+
+
+def escape(text: object) -> str:
+    """``text`` with control, bidi and other invisible characters spelled out (``\\x1b``), safe to print on a terminal."""
+    return "".join(
+        character if character == " " or unicodedata.category(character)[0] not in "CZ"
+        else character.encode("unicode_escape").decode("ascii") if ord(character) > 127 or character in "\n\r\t"
+        else f"\\x{ord(character):02x}"
+        for character in str(text)
+    )

@@ -1,0 +1,125 @@
+"""The numbered experiments: each a list of commands that a person would type, run one after another."""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from semcom import cli, report
+from semcom.errors import SemcomError
+
+CLOSING = ("Three single runs cannot decide what temperature does: one seed each, and the differences are of the size that "
+           "another seed makes. Repeat with several --seed before you conclude.")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """title: one line. distillations: the flags of ``distillation.py``, one run each. analyse: folder to report on in the end."""
+
+    title: str
+    distillations: tuple[str, ...]
+    analyse: str | None = None
+    closing: str = ""
+
+
+EXPERIMENTS = {
+    1: Experiment("basic compression: a 2-layer student of both ends", ("--output-path checkpoints/examples/basic",)),
+    2: Experiment("receiver distillation and hybrid", (
+        "--distill-part decoder --create-hybrid --output-path checkpoints/examples/receiver "
+        "--hybrid-output checkpoints/examples/receiver_hybrid.pt",)),
+    3: Experiment("transmitter distillation and hybrid", (
+        "--distill-part encoder --create-hybrid --output-path checkpoints/examples/transmitter "
+        "--hybrid-output checkpoints/examples/transmitter_hybrid.pt",)),
+    4: Experiment("soft targets, T=8", ("--temperature 8 --output-path checkpoints/examples/soft",)),
+    5: Experiment("hard targets, T=2", ("--temperature 2 --output-path checkpoints/examples/hard",)),
+    6: Experiment("temperatures 2, 4 and 8, all else held fixed", tuple(
+        f"--temperature {t} --distill-weight 0.7 --output-path checkpoints/temp_exp/T{t:.1f}" for t in (2, 4, 8)),
+        analyse="checkpoints/temp_exp", closing=CLOSING),
+    7: Experiment("channels: AWGN, Rayleigh, Rician", tuple(
+        f"--channel {c} --output-path checkpoints/examples/{c}" for c in ("awgn", "rayleigh", "rician"))),
+}
+
+
+def listing() -> str:
+    return "\n".join(f"{number}  {e.title}" for number, e in EXPERIMENTS.items())
+
+
+def commands(number: int, extra: list[str]) -> list[list[str]]:
+    """The commands of an experiment as argument lists; ``extra`` flags go to each distillation."""
+    e = EXPERIMENTS[number]
+    lines = [["python", "distillation.py", "--student-layers", "2", *shlex.split(flags), *extra] for flags in e.distillations]
+    if e.analyse:
+        lines.append(["python", "semantic_analysis.py", "--runs", e.analyse, "--output", f"{e.analyse}/semantic_analysis_results.json"]
+                     + _shared_flags(extra))
+    return lines
+
+
+def _shared_flags(extra: list[str]) -> list[str]:
+    """Those of the extra flags that the analysis has as well."""
+    kept, keep = [], False
+    for word in extra:
+        if word.startswith("--"):
+            keep = word in ("--corpus", "--seed", "--device", "--quiet", "--debug", "--overwrite", "--teacher-checkpoint",
+                            "--min-length", "--max-length")
+        if keep:
+            kept.append(word)
+    return kept
+
+
+def run(number: int, extra: list[str], dry_run: bool) -> None:
+    """Run an experiment, or print its commands. A failed step raises and stops it."""
+    e = EXPERIMENTS[number]
+    lines = commands(number, extra)
+    cli.say(f"experiment {number}: {e.title}")
+    outcomes = []
+    for line in lines:
+        cli.say(f"\n$ {shlex.join(line)}")
+        if dry_run:
+            continue
+        if line[1] == "distillation.py":
+            outcomes.append((line, cli.distil(line[2:])))
+        else:
+            cli.analyse(line[2:])
+    if outcomes:
+        cli.say("\n" + _table(outcomes))
+    if e.closing:
+        cli.say("\n" + e.closing)
+
+
+def _table(outcomes: list) -> str:
+    rows = []
+    for line, outcome in outcomes:
+        r = outcome.record
+        by_model = {name: {row["snr"]: row["bleu"] for row in outcome.scores if row["model"] == name} for name in ("teacher", "student")}
+        rows.append([r["output_path"], r["distill_part"], float(r["temperature"]), r["channel"], r["best_loss"], r["compression_ratio"],
+                     *(by_model["student"][snr] for snr in by_model["student"]), *list(by_model["teacher"].values())[-1:]])
+    snrs = [f"BLEU {snr:g} dB" for snr in by_model["student"]]
+    return report.table(rows, ["run", "part", "T", "channel", "best loss", "smaller", *snrs, "teacher's last"])
+
+
+def parse_numbers(text: str) -> list[int]:
+    """``all`` or a number. Raises SemcomError for another."""
+    if text == "all":
+        return list(EXPERIMENTS)
+    if not text.isdecimal() or int(text) not in EXPERIMENTS:
+        raise SemcomError(f"experiment {text!r}: allowed are {', '.join(map(str, EXPERIMENTS))}, all and list; "
+                          "see: python distillation_examples.py list")
+    return [int(text)]
+
+
+def parser() -> argparse.ArgumentParser:
+    made = cli.Parser(prog="distillation_examples.py", description="Numbered experiments; other flags of distillation.py are passed on.")
+    made.add_argument("number", metavar="N|all|list", help="which experiment; list names them")
+    made.add_argument("--epochs", metavar="N", help="passes over the training split (default that of distillation.py)")
+    made.add_argument("--dry-run", action="store_true", help="print the commands a person would type, run nothing")
+    return made
+
+
+def examples(argv: Sequence[str]) -> None:
+    """``python distillation_examples.py``"""
+    flags, extra = parser().parse_known_args(argv)
+    extra += ["--epochs", flags.epochs] if flags.epochs else []
+    if flags.number == "list":
+        return cli.say(listing())
+    for number in parse_numbers(flags.number):
+        run(number, extra, flags.dry_run)

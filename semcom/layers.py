@@ -1,0 +1,154 @@
+"""Attention, feed-forward and positions. Masks have one polarity everywhere: True = may attend.
+
+Letters: B sentences, S or T tokens, D model width, H heads.
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MAX_POSITIONS = 1024
+LAYER_NORM_EPS = 1e-6
+
+
+def sinusoidal_positions(length: int, width: int) -> Tensor:
+    """[length, D]: sin in the even, cos in the odd dimensions (Vaswani et al. 2017, section 3.5)."""
+    position = torch.arange(length, dtype=torch.float32)[:, None]
+    frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
+    table = torch.zeros(length, width)
+    table[:, 0::2] = torch.sin(position * frequency)
+    table[:, 1::2] = torch.cos(position * frequency)[:, : width // 2]
+    return table
+
+
+class Dropout(nn.Module):
+    """Inverted dropout whose CPU masks come from a generator of its own, see ``seed_dropout``.
+
+    torch's ``bernoulli_`` costs a quarter of a CPU training step; 16 random bits an element cost a fiftieth and give
+    the rate to 1 part in 65,536.
+    """
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+        self.bits: np.random.SFC64 | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        if x.is_cuda:
+            return F.dropout(x, self.rate)
+        if self.bits is None:
+            raise RuntimeError("call seed_dropout(model, seed) before training")
+        words = torch.from_numpy(self.bits.random_raw((x.numel() + 3) // 4).view(np.int16))
+        keep = words[: x.numel()].view(x.shape) >= round(self.rate * 65536) - 32768
+        return x * keep.to(x.dtype).mul_(1 / (1 - self.rate))
+
+
+def seed_dropout(model: nn.Module, seed: int) -> None:
+    """Give the dropouts of ``model`` one generator, started from ``seed``; on CUDA, the device's generator."""
+    bits = np.random.SFC64(seed)
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.bits = bits
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
+
+
+class Embedding(nn.Module):
+    """Pieces to vectors: embedding times sqrt(D) plus sinusoidal position, then dropout."""
+
+    def __init__(self, vocab_size: int, width: int, dropout: float):
+        super().__init__()
+        self.table = nn.Embedding(vocab_size, width)
+        self.register_buffer("positions", sinusoidal_positions(MAX_POSITIONS, width), persistent=False)
+        self.dropout = Dropout(dropout)
+        self.scale = math.sqrt(width)
+
+    def forward(self, ids: Tensor, start: int = 0) -> Tensor:
+        """[B, T] ids whose first stands at position ``start`` -> [B, T, D]."""
+        return self.dropout(self.table(ids) * self.scale + self.positions[start : start + ids.shape[1]])
+
+
+class Attention(nn.Module):
+    """Multi-head scaled dot-product attention. Keys and values are made apart from queries so that decoding can keep them."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, S, D] -> keys and values, each [B, H, S, D/H]."""
+        return self._split(self.key(x)), self._split(self.value(x))
+
+    def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+        """x: [B, T, D]; mask: broadcasts to [B, H, T, S], True = may attend. Returns [B, T, D]."""
+        keys, values = keys_values
+        queries = self._split(self.query(x))
+        if x.device.type == "cpu":
+            # torch's bf16 attention backward on CPU is an order of magnitude slower than fp32 at narrow heads.
+            queries, keys, values = queries.float(), keys.float(), values.float()
+        with torch.autocast(x.device.type, enabled=torch.is_autocast_enabled(x.device.type) and x.is_cuda):
+            mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Sequential):
+    """D -> dff -> ReLU -> D."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
+
+
+class Residual(nn.Module):
+    """Post-norm residual: LayerNorm(x + dropout(change))."""
+
+    def __init__(self, width: int, dropout: float):
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+
+    def forward(self, x: Tensor, change: Tensor) -> Tensor:
+        return self.norm(x + self.dropout(change))
+
+
+class EncoderLayer(nn.Module):
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float):
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.feed_forward = FeedForward(width, hidden)
+        self.after_attention = Residual(width, dropout)
+        self.after_feed_forward = Residual(width, dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x: [B, S, D]; mask: [B, 1, 1, S]."""
+        x = self.after_attention(x, self.attention(x, self.attention.keys_values(x), mask))
+        return self.after_feed_forward(x, self.feed_forward(x))
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float):
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.cross_attention = Attention(width, heads)
+        self.feed_forward = FeedForward(width, hidden)
+        self.after_attention = Residual(width, dropout)
+        self.after_cross_attention = Residual(width, dropout)
+        self.after_feed_forward = Residual(width, dropout)
+
+    def forward(self, x: Tensor, past: tuple[Tensor, Tensor], mask: Tensor | None,
+                memory: tuple[Tensor, Tensor], memory_mask: Tensor) -> Tensor:
+        """x: [B, T, D]; past: keys and values of the tokens x may see; memory: keys and values of the recovered signal."""
+        x = self.after_attention(x, self.attention(x, past, mask))
+        x = self.after_cross_attention(x, self.cross_attention(x, memory, memory_mask))
+        return self.after_feed_forward(x, self.feed_forward(x))

@@ -1,0 +1,226 @@
+"""The verbs that measure: evaluate checkpoints side by side, transmit a sentence, report the divergence of runs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from semcom import analysis, batching, checkpoint, config, corpus, files, report, runtime
+from semcom.analysis import Entrant, Meeting
+from semcom.channel import Channel
+from semcom.checkpoint import Checkpoint
+from semcom.decoding import greedy
+from semcom.errors import SemcomError, escape
+from semcom.metrics import bleu_signature
+from semcom.recipes import Say, load_corpus, load_teacher, make_channel
+
+REFERENCE_PREFERRED = 12.0
+RECEIVER_KNOWS = "the receiver knows how many symbols were sent"
+ALL_TOPICS = {"topics": (), "exclude_topics": ()}
+
+
+def _entrants(loaded: Sequence[tuple[str, Checkpoint]]) -> list[Entrant]:
+    entrants = []
+    for label, c in loaded:
+        topics = c.config.get("topics_seen")
+        entrants.append(Entrant(label, c.model, frozenset(topics) if topics else None))
+    return entrants
+
+
+def _same_vocabulary(loaded: Sequence[Checkpoint]) -> None:
+    for other in loaded[1:]:
+        checkpoint.check_same_vocabulary(loaded[0], other)
+
+
+def _labels(paths: Sequence[str]) -> list[str]:
+    """File names without suffix; where two are alike, with as many folders as tell them apart."""
+    parts = [Path(p).with_suffix("").parts for p in paths]
+    for depth in range(1, max(map(len, parts)) + 1):
+        labels = ["/".join(p[-depth:]) for p in parts]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [f"{'/'.join(p)} ({i})" for i, p in enumerate(parts, 1)]
+
+
+def _test_split(settings: config.CorpusConfig, sentences: int, say: Say) -> list[corpus.Sentence]:
+    """At most ``sentences`` of the test split, chosen by hash, so that every topic and file has its share."""
+    test = load_corpus(settings, say).split("test")
+    if not test:
+        raise SemcomError("--corpus: no sentence falls into the test split (5 % by hash); give some hundreds at least")
+    return sorted(test, key=lambda s: s.id)[:sentences]
+
+
+def summary_scores(loaded: Sequence[tuple[str, Checkpoint]], settings: config.CorpusConfig, channel: Channel,
+                   run: config.RunConfig, device: torch.device, snrs: Sequence[float], sentences: int) -> list[analysis.Row]:
+    """Scores of a few checkpoints on the test split of the corpus a run was made with, all topics."""
+    vocabulary = loaded[0][1].vocabulary
+    test = _test_split(replace(settings, **ALL_TOPICS), sentences, lambda line: None)
+    meeting = Meeting(channel, snrs, run.seed, device, 64, run.quiet)
+    rows, _ = analysis.evaluate(_entrants(loaded), batching.encode(test, vocabulary), vocabulary, meeting)
+    return [row for row in rows if not row["topic"]]
+
+
+def evaluate(paths: Sequence[str], settings: config.EvaluationConfig, corpus_settings: config.CorpusConfig,
+             channel_settings: config.ChannelConfig, run: config.RunConfig, output: str | None, overwrite: bool, examples: int,
+             say: Say) -> list[analysis.Row]:
+    """BLEU, token accuracy, exact sentences of checkpoints side by side under the same draws, with the floor."""
+    device = runtime.resolve_device(run.device)
+    loaded = [(label, checkpoint.load(path)) for label, path in zip(_labels(paths), paths)]
+    _same_vocabulary([c for _, c in loaded])
+    picture = Path(output).with_suffix(".png") if output else None
+    if output:
+        outputs = {"--output": output, "--output (its picture)": picture}
+        files.check_outputs(outputs, [*paths, *corpus_settings.corpus])
+        for flag, path in outputs.items():
+            files.make_room(flag, path, named=True, overwrite=overwrite, folder=False)
+    vocabulary = loaded[0][1].vocabulary
+    encoded = batching.encode(_test_split(corpus_settings, settings.sentences, say), vocabulary)
+    meeting = Meeting(make_channel(channel_settings), settings.snr, run.seed, device, settings.eval_batch_size, run.quiet)
+    rows, decodings = analysis.evaluate(_entrants(loaded), encoded, vocabulary, meeting)
+    floor = analysis.floor(encoded)
+    overall = [row for row in rows if not row["topic"]]
+    by_topic = [row for row in rows if row["topic"]]
+    say(f"\n{len(encoded)} test sentences, {meeting.channel}, SNR in dB per complex symbol before equalisation, seed {run.seed}; {RECEIVER_KNOWS}")
+    for measure, title in (("bleu", f"BLEU ({bleu_signature()})"), ("token_accuracy", "token accuracy"), ("exact", "exact sentences"),
+                           ("cross_entropy", "cross-entropy, nats a token")):
+        say(f"\n{title}\n{report.pivot(overall, 'model', 'snr', measure)}")
+        if floor[measure] is not None:
+            say(f"floor (another sentence of the same length): {floor[measure]:.4g}")
+    reference = _nearest(settings.snr, REFERENCE_PREFERRED)
+    if by_topic:
+        at_reference = [row for row in by_topic if row["snr"] == reference]
+        say(f"\nBLEU by topic at {reference:g} dB\n{report.pivot(at_reference, 'topic', 'model', 'bleu', str)}")
+    if examples:
+        say(_examples(encoded, {label: d[settings.snr.index(reference)] for label, d in decodings.items()}, examples, reference))
+    if output:
+        common = {"channel": str(meeting.channel), "snr": None, "topic": ""}
+        seeds = {"seed": run.seed, "bleu_signature": bleu_signature()}
+        report.write_csv(output, [{**row, **seeds} for row in [*rows, {"model": "(floor)", **common, **floor}]])
+        report.plot_by_snr(overall, {"bleu": "BLEU", "token_accuracy": "token accuracy"}, picture)
+        say(f"\nmade {escape(output)} and {escape(picture)}")
+    return rows
+
+
+def _nearest(snrs: Sequence[float], wanted: float) -> float:
+    return min(snrs, key=lambda snr: abs(snr - wanted))
+
+
+def _examples(encoded: Sequence[batching.Encoded], decodings: dict[str, analysis.Decoded], count: int, snr: float) -> str:
+    width = max(map(len, ["sent", *decodings]))
+    lines = [f"\nwhat was understood at {snr:g} dB"]
+    for i, e in enumerate(encoded[:count]):
+        lines.append(f"{'sent'.ljust(width)}  {escape(e.sentence.text)}")
+        for label, decoded in decodings.items():
+            same = decoded.texts[i] == e.sentence.text
+            lines.append(f"{escape(label).ljust(width)}  {'=' if same else escape(decoded.texts[i])}")
+    return "\n".join(lines)
+
+
+def transmit(texts: Sequence[str], paths: Sequence[str], channel_settings: config.ChannelConfig, snrs: Sequence[float],
+             run: config.RunConfig, say: Say) -> None:
+    """Send sentences and print what each checkpoint's receiver understood."""
+    device = runtime.resolve_device(run.device)
+    loaded = [(label, checkpoint.load(path)) for label, path in zip(_labels(paths), paths)] if paths else [("teacher", load_teacher(None))]
+    channel = make_channel(channel_settings)
+    for text in texts:
+        text = corpus.clean(text)
+        if not text:
+            raise SemcomError('transmit: the sentence is empty; for example: python -m semcom transmit "We support this report."')
+        say(f"sent: {escape(text)}")
+        rows = []
+        for label, c in loaded:
+            batch = batching.collate(batching.encode([corpus.make_sentence(text)], c.vocabulary)).to(device)
+            model = c.model.to(device)
+            with torch.inference_mode():
+                received = analysis.received(model, batch, Meeting(channel, snrs, run.seed, device, 1))
+                decoded = c.vocabulary.decode(greedy(model.receiver, torch.cat(received), batch.source_mask.repeat(len(snrs), 1)))
+            rows += [[label, f"{snr:g} dB", understood] for snr, understood in zip(snrs, decoded)]
+        say(report.table(rows, ["model", str(channel), "understood"]))
+
+
+def analyse(paths: Sequence[str], root: str, teacher_path: str | None, settings: config.EvaluationConfig, reference_snr: float,
+            corpus_settings: config.CorpusConfig, channel_settings: config.ChannelConfig, run: config.RunConfig,
+            output: str, named: bool, overwrite: bool, say: Say) -> list[dict[str, object]]:
+    """Divergence of each run's best student (or of each given checkpoint) from its teacher; table, JSON and picture."""
+    device = runtime.resolve_device(run.device)
+    picture = Path(output).with_suffix(".png")
+    given = [(label, path, {}) for label, path in zip(_labels(paths), paths)] if paths else _runs(root)
+    files.check_outputs({"--output": output, "--output (its picture)": picture}, [path for _, path, _ in given])
+    if line := files.make_room("--output", output, named=named, overwrite=overwrite, folder=False):
+        say(line)
+    files.make_room("--output (its picture)", picture, named=False, overwrite=True, folder=False)
+    snrs = tuple(sorted({*settings.snr, reference_snr}))
+    meeting = Meeting(make_channel(channel_settings), snrs, run.seed, device, settings.eval_batch_size, run.quiet)
+    test = _test_split(corpus_settings, settings.sentences, say)
+    records: list[dict[str, object]] = []
+    for teacher_file, group in _by_teacher(given, teacher_path).items():
+        teacher = load_teacher(teacher_file)
+        models = [(label, checkpoint.load(path), made) for label, path, made in group]
+        for _, model, _ in models:
+            checkpoint.check_same_vocabulary(teacher, model)
+        encoded = batching.encode(test, teacher.vocabulary)
+        measured = analysis.compare(Entrant(f"teacher {teacher.name}", teacher.model), [Entrant(label, c.model) for label, c, _ in models],
+                                    encoded, teacher.vocabulary, meeting)
+        for label, c, made in models:
+            records.append(_record(label, c, made, teacher, measured[label], reference_snr))
+    common = {"channel": str(meeting.channel), "reference_snr": reference_snr, "sentences": len(test), "seed": run.seed,
+              "bleu_signature": bleu_signature(), "note": RECEIVER_KNOWS}
+    files.write_json(output, {**common, "environment": runtime.environment(device), "settings": config.as_record(settings, corpus_settings),
+                              "records": records})
+    _report_analysis(records, common, output, picture, say)
+    return records
+
+
+def _runs(root: str) -> list[tuple[str, str, dict]]:
+    """Finished runs under ``root``: label, best student, settings; and a full-mode run's hybrid, another pair than its student."""
+    found = []
+    for recorded in sorted(Path(root).rglob("distillation_config.json")):
+        best = recorded.with_name("best_student_model.pt")
+        try:
+            made = json.loads(recorded.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SemcomError(f"{escape(recorded)}: cannot be read ({type(error).__name__}); remove it or distil again") from None
+        if best.is_file():
+            label = "/".join(recorded.parent.relative_to(root).parts) or recorded.parent.name
+            found.append((label, str(best), made))
+            hybrid = made.get("hybrid_output")
+            if made.get("distill_part") == "full" and isinstance(hybrid, str) and Path(hybrid).is_file():
+                found.append((f"{label} hybrid", hybrid, made))
+    if not found:
+        raise SemcomError(f"{escape(root)}: no finished run there; make one with: python distillation.py --distill-part decoder --create-hybrid")
+    return found
+
+
+def _by_teacher(given: list[tuple[str, str, dict]], teacher_path: str | None) -> dict[str | None, list[tuple[str, str, dict]]]:
+    groups: dict[str | None, list[tuple[str, str, dict]]] = {}
+    for label, path, made in given:
+        recorded = made.get("teacher_checkpoint") or checkpoint.load(path).config.get("teacher_checkpoint")
+        groups.setdefault(teacher_path or (recorded if isinstance(recorded, str) else None), []).append((label, path, made))
+    return groups
+
+
+def _record(label: str, c: Checkpoint, made: dict, teacher: Checkpoint, by_snr: dict[str, analysis.Row], reference_snr: float) -> dict[str, object]:
+    made = {**c.config, **made}
+    at_reference = by_snr[f"{reference_snr:g}"]
+    headline = ("kl_divergence", "representation_distance", "agreement_rate", "semantic_difference_score")
+    return {"model": label, "checkpoint": c.path, "teacher": teacher.path,
+            **{name: made.get(name) for name in ("temperature", "distill_weight", "distill_part")},
+            **{name: at_reference[name] for name in headline}, "by_snr": by_snr}
+
+
+def _report_analysis(records: list[dict], common: dict, output: str, picture: Path, say: Say) -> None:
+    snr = f"{common['reference_snr']:g}"
+    columns = {"kl_divergence": "KL", "kl_reference_prefix": "KL own prefix", "js_divergence": "JS", "agreement_rate": "agreement",
+               "cross_entropy_gap": "CE gap", "bleu": "BLEU", "reference_bleu": "teacher's", "bleu_to_reference": "BLEU to teacher"}
+    say(f"\nsemantic divergence from the teacher at {snr} dB; {common['sentences']} test sentences, {common['channel']}, "
+        f"seed {common['seed']}\nKL, JS and the cross-entropy gap in nats a token; {common['note']}")
+    say(report.table([[r["model"], r["distill_part"], r["temperature"], *(r["by_snr"][snr][c] for c in columns)] for r in records],
+                     ["model", "part", "T", *columns.values()]))
+    flat = [{"model": r["model"], "snr": float(s), **values} for r in records for s, values in r["by_snr"].items()]
+    for measure, title in (("kl_divergence", "KL to the teacher, nats a token"), ("bleu", "BLEU")):
+        say(f"\n{title}, by SNR in dB\n{report.pivot(flat, 'model', 'snr', measure)}")
+    say(f"teacher's BLEU: " + ", ".join(f"{v['reference_bleu']:.1f} at {float(s):g} dB" for s, v in records[0]["by_snr"].items()))
+    report.plot_by_snr(flat, {"kl_divergence": "KL to the teacher, nats a token", "bleu": "BLEU", "agreement_rate": "agreement"}, picture)
+    say(f"\nmade {escape(output)} and {escape(picture)}")

@@ -1,0 +1,105 @@
+"""Rows of plain numbers and strings to console tables, CSV and pictures. Never sees a model."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from semcom.errors import escape
+from semcom.files import write_atomically
+
+Row = Mapping[str, object]
+
+
+def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
+    """Aligned columns: text to the left, numbers to the right; None is a dash."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
+    numeric = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(header))]
+
+    def line(values: Sequence[str]) -> str:
+        return "  ".join(v.rjust(w) if n else v.ljust(w) for v, w, n in zip(values, widths, numeric)).rstrip()
+
+    return "\n".join([line(header), "  ".join("-" * w for w in widths), *map(line, cells)])
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
+    return escape(value)
+
+
+def pivot(rows: Sequence[Row], index: str, column: str, value: str,
+          label: Callable[[object], str] = "{:g}".format) -> str:
+    """A table of ``value`` with one line per ``index`` and one column per ``column``, both in order of appearance."""
+    lines = list(dict.fromkeys(row[index] for row in rows))
+    columns = list(dict.fromkeys(row[column] for row in rows))
+    found = {(row[index], row[column]): row[value] for row in rows}
+    return table([[line, *(found.get((line, c)) for c in columns)] for line in lines], [index, *map(label, columns)])
+
+
+def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
+    """All rows, columns in order of first appearance. Text that a spreadsheet would run as a formula is quoted."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_safe(row.get(name)) for name in columns])
+    write_atomically(path, buffer.getvalue())
+
+
+def _safe(value: object) -> object:
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value
+    return "" if value is None else value
+
+
+def _figure(columns: int, height: float = 3.6):
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    figure, axes = plt.subplots(1, columns, figsize=(4.6 * columns, height), squeeze=False, layout="constrained")
+    for axis in axes[0]:
+        axis.grid(alpha=0.3)
+    return figure, axes[0]
+
+
+def _save(figure, path: str | Path) -> None:
+    import matplotlib.pyplot as plt
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    plt.close(figure)
+    write_atomically(path, buffer.getvalue())
+
+
+def plot_training_curves(history: Sequence[Row], path: str | Path) -> None:
+    """Loss with its parts, validation cross-entropy and learning rate by epoch, as a PNG."""
+    figure, (loss, validation, rate) = _figure(3)
+    epochs = [row["epoch"] for row in history]
+    loss.plot(epochs, [row["loss"] for row in history], "k-o", ms=3, label="loss")
+    for name in history[0]:
+        if name.startswith("train_"):
+            loss.plot(epochs, [row[name] for row in history], "--", label=name.removeprefix("train_"))
+    loss.legend()
+    validation.plot(epochs, [row["validation"] for row in history], "-o", ms=3)
+    rate.plot(epochs, [row["lr"] for row in history], "-o", ms=3)
+    for axis, title in ((loss, "training loss, nats a token"), (validation, "validation cross-entropy, nats a token"),
+                        (rate, "learning rate")):
+        axis.set(xlabel="epoch", title=title)
+    _save(figure, path)
+
+
+def plot_by_snr(rows: Sequence[Row], measures: Mapping[str, str], path: str | Path) -> None:
+    """One panel per measure (name -> title), one curve per model over SNR, as a PNG."""
+    figure, axes = _figure(len(measures))
+    for axis, (name, title) in zip(axes, measures.items()):
+        for model in dict.fromkeys(row["model"] for row in rows):
+            points = sorted((row["snr"], row[name]) for row in rows if row["model"] == model and row.get(name) is not None)
+            # "$" would start mathematics in a label that may come from a stranger's file name.
+            axis.plot(*zip(*points), "-o", ms=3, label=escape(model).replace("$", r"\$")) if points else None
+        axis.set(xlabel="SNR, dB per complex symbol", title=title)
+    axes[0].legend(fontsize="small")
+    _save(figure, path)

@@ -1,0 +1,184 @@
+"""The only training loop, for teachers and students alike. It never looks inside a loss."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from semcom.batching import Batch, Encoded, by_length, collate, shuffled
+from semcom.config import TrainingConfig
+from semcom.errors import SemcomError
+from semcom.layers import seed_dropout
+from semcom.objective import Terms
+
+VALIDATION_SEED = 0  # the same draws for every run, so that best losses compare across seeds, temperatures and losses
+TIMED_STEPS = 12
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is logged of an epoch. Losses are means over rows; lr is the last step's; seconds are training time alone."""
+
+    epoch: int
+    steps: int
+    loss: float
+    parts: dict[str, float]
+    validation: float
+    lr: float
+    target_tokens: int
+    seconds: float
+    padding: float
+
+    def row(self) -> dict[str, float]:
+        fields = asdict(self)
+        parts = {f"train_{name}": value for name, value in fields.pop("parts").items()}
+        return {**fields, **parts, "tokens_per_second": self.target_tokens / max(self.seconds, 1e-9)}
+
+
+@dataclass
+class Result:
+    """history: an ``Epoch`` each. best_loss: lowest validation cross-entropy, at ``best_epoch``. stopped: why it ended early."""
+
+    history: list[Epoch]
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    steps: int = 0
+    stopped: str = ""
+
+
+def learning_rate(step: int, total: int, peak: float, warmup: int) -> float:
+    """Linear warm-up over ``warmup`` steps, then linear decay to zero at ``total``. Steps count from 1."""
+    warmup = max(1, min(warmup, total // 5))
+    return peak * min(step / warmup, (total - step + 1) / max(1, total - warmup + 1))
+
+
+def validate(objective: nn.Module, batches: Sequence[Batch], width: int, device: torch.device) -> float:
+    """Mean validation cross-entropy in nats a target token, under draws that never change."""
+    objective.eval()
+    total, rows = 0.0, 0
+    with torch.inference_mode():
+        for batch in batches:
+            batch = batch.to(device)
+            value, count = objective(batch, batch.draw(width, seed=VALIDATION_SEED, number=0))["ce"]
+            total, rows = total + float(value), rows + count
+    objective.train()
+    return total / rows
+
+
+def fit(objective: nn.Module, train: Sequence[Encoded], validation: Sequence[Encoded], config: TrainingConfig, *,
+        width: int, device: torch.device, seed: int, quiet: bool,
+        on_epoch: Callable[[Epoch, bool], None]) -> Result:
+    """Train what requires gradients in ``objective``.
+
+    width: C. on_epoch(epoch, is_best) runs after each epoch's validation, for saving. Draw number = epoch.
+    A loss that is not finite ends the run with SemcomError; a keyboard interrupt ends it with ``Result.stopped`` set.
+    """
+    objective.to(device).train()
+    seed_dropout(objective, seed)
+    loop = _Loop(objective, config, width, device, seed)
+    per_epoch = math.ceil(len(train) / config.batch_size)
+    total = config.steps or config.epochs * per_epoch
+    if config.minutes:
+        total = max(1, int(config.minutes * 60 / _seconds_a_step(loop, train)))
+    held_out = by_length(validation, config.batch_size)
+    result = Result([])
+    bar = tqdm(total=total, disable=quiet, unit="step", dynamic_ncols=True, mininterval=0.5)
+    try:
+        epoch = 0
+        while result.steps < total:
+            epoch += 1
+            loop.start_epoch()
+            for encoded in shuffled(train, config.batch_size, seed, epoch)[: total - result.steps]:
+                result.steps += 1
+                lr = learning_rate(result.steps, total, config.lr, config.warmup_steps)
+                loop.step(collate(encoded), epoch, lr, result.steps)
+                bar.update()
+                bar.set_postfix_str(loop.postfix(epoch), refresh=False)
+            done = loop.end_epoch(epoch, result.steps, lr, validate(objective, held_out, width, device))
+            is_best = done.validation < result.best_loss
+            if is_best:
+                result.best_loss, result.best_epoch = done.validation, epoch
+            result.history.append(done)
+            on_epoch(done, is_best)
+            if not quiet:
+                parts = "  ".join(f"{name} {value:.4f}" for name, value in done.parts.items())
+                bar.write(f"epoch {epoch:3d}  loss {done.loss:.4f}  {parts}  validation {done.validation:.4f}"
+                          f"{' *' if is_best else '  '}  {done.target_tokens / done.seconds:,.0f} tokens/s")
+    except KeyboardInterrupt:
+        result.stopped = f"interrupted in epoch {epoch}, step {result.steps} of {total}"
+    finally:
+        bar.close()
+    return result
+
+
+class _Loop:
+    """The state of a run: optimiser and running sums of the epoch."""
+
+    def __init__(self, objective: nn.Module, config: TrainingConfig, width: int, device: torch.device, seed: int):
+        self.objective, self.config, self.width, self.device, self.seed = objective, config, width, device, seed
+        self.trained = [p for p in objective.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.trained, lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay,
+                                           fused=True)
+        self.start_epoch()
+
+    def start_epoch(self) -> None:
+        self.sums: dict[str, list[float]] = {}
+        self.tokens = self.cells = 0
+        self.seconds = 0.0
+
+    def step(self, batch: Batch, epoch: int, lr: float, step: int) -> None:
+        started = time.perf_counter()
+        batch = batch.to(self.device)
+        draw = batch.draw(self.width, seed=self.seed, number=epoch)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            terms: Terms = self.objective(batch, draw)
+        loss = sum(weight * terms[name][0] / terms[name][1] for name, weight in self.objective.weights.items())
+        if not torch.isfinite(loss):
+            raise SemcomError(f"the loss is {float(loss)} in epoch {epoch}, step {step}; the last good checkpoint is kept; "
+                              f"try a smaller --lr (now {self.config.lr:g})")
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.trained, self.config.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        for name, (value, rows) in terms.items():
+            total = self.sums.setdefault(name, [0.0, 0])
+            total[0] += float(value.detach())
+            total[1] += rows
+        self.tokens += batch.target_tokens
+        self.cells += batch.target_mask.numel()
+        self.seconds += time.perf_counter() - started
+
+    def means(self) -> dict[str, float]:
+        return {name: total / rows for name, (total, rows) in self.sums.items()}
+
+    def loss(self) -> float:
+        means = self.means()
+        return sum(weight * means[name] for name, weight in self.objective.weights.items())
+
+    def postfix(self, epoch: int) -> str:
+        parts = " ".join(f"{name} {value:.3f}" for name, value in self.means().items())
+        return f"epoch {epoch} loss {self.loss():.3f} {parts} {self.tokens / self.seconds:,.0f} tokens/s"
+
+    def end_epoch(self, epoch: int, steps: int, lr: float, validation: float) -> Epoch:
+        return Epoch(epoch, steps, self.loss(), self.means(), validation, lr, self.tokens, self.seconds,
+                     1 - self.tokens / self.cells)
+
+
+def _seconds_a_step(loop: _Loop, train: Sequence[Encoded]) -> float:
+    """Time a few steps on a copy, so that ``--minutes`` becomes a number of steps that ``--steps`` repeats exactly."""
+    copy = _Loop(deepcopy(loop.objective), loop.config, loop.width, loop.device, loop.seed)
+    times = []
+    for number, encoded in enumerate(shuffled(train, loop.config.batch_size, loop.seed, 1)[:TIMED_STEPS]):
+        started = time.perf_counter()
+        copy.step(collate(encoded), 1, 0.0, 0)
+        if number >= 2:
+            times.append(time.perf_counter() - started)
+    return sum(times) / len(times) if times else 1.0

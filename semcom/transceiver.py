@@ -1,0 +1,264 @@
+"""Transmitter, receiver and the transceiver of both; ``splice`` joins parts of two transceivers.
+
+Architecture of public DeepSC code (Xie et al. 2021, arXiv 2006.10685). Letters: B sentences, S source tokens, T target
+tokens, V pieces, D model width, C real channel dimensions a token. The seam between the ends is the channel signal
+alone, so ends of any depth and width splice as long as C and V agree.
+"""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semcom.errors import SemcomError
+from semcom.layers import LAYER_NORM_EPS, DecoderLayer, Embedding, EncoderLayer
+
+PARTS = ("encoder", "channel_encoder", "channel_decoder", "decoder")
+TRANSMITTER_PARTS = PARTS[:2]
+RECEIVER_PARTS = PARTS[2:]
+
+CHANNEL_ENCODER_HIDDEN = 256
+CHANNEL_DECODER_HIDDEN = 512
+
+
+@dataclass(frozen=True)
+class EndSize:
+    """Size of one end: layers, model width D, attention heads, feed-forward width."""
+
+    layers: int = 4
+    d_model: int = 128
+    num_heads: int = 8
+    dff: int = 512
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that is needed to build a transceiver whose weights are then loaded."""
+
+    vocab_size: int
+    transmitter: EndSize = EndSize()
+    receiver: EndSize = EndSize()
+    channel_dim: int = 16
+    dropout: float = 0.1
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict) -> "Architecture":
+        ends = {end: EndSize(**fields[end]) for end in ("transmitter", "receiver")}
+        return cls(**{**fields, **ends})
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one forward pass leaves to look at.
+
+    signal: [B, S, C]; encoder_state: [B, S, D]; decoder_state: [B, T, D], not yet projected to V.
+    """
+
+    signal: Tensor
+    encoder_state: Tensor
+    decoder_state: Tensor
+
+
+def normalize_power(x: Tensor, mask: Tensor) -> Tensor:
+    """Scale [B, S, C] to mean power 1 per complex symbol, per sentence, over real tokens only; padded ones send zeros."""
+    x = x * mask[..., None]
+    power = x.square().sum((1, 2), keepdim=True) / (mask.sum(1)[:, None, None] * x.shape[-1] / 2)
+    return x * torch.rsqrt(power.clamp_min(1e-12))
+
+
+class Encoder(nn.Module):
+    """Semantic encoder: [B, S] ids -> [B, S, D] states."""
+
+    def __init__(self, vocab_size: int, size: EndSize, dropout: float):
+        super().__init__()
+        self.embedding = Embedding(vocab_size, size.d_model, dropout)
+        self.layers = nn.ModuleList(
+            EncoderLayer(size.d_model, size.num_heads, size.dff, dropout) for _ in range(size.layers))
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        x = self.embedding(ids)
+        for layer in self.layers:
+            x = layer(x, mask[:, None, None, :])
+        return x
+
+
+class ChannelEncoder(nn.Sequential):
+    """[B, S, D] states -> [B, S, C] symbols, not yet of unit power."""
+
+    def __init__(self, width: int, channel_dim: int):
+        super().__init__(nn.Linear(width, CHANNEL_ENCODER_HIDDEN), nn.ReLU(), nn.Linear(CHANNEL_ENCODER_HIDDEN, channel_dim))
+
+
+class ChannelDecoder(nn.Module):
+    """[B, S, C] received symbols -> [B, S, D] memory."""
+
+    def __init__(self, channel_dim: int, width: int):
+        super().__init__()
+        self.linear1 = nn.Linear(channel_dim, width)
+        self.linear2 = nn.Linear(width, CHANNEL_DECODER_HIDDEN)
+        self.linear3 = nn.Linear(CHANNEL_DECODER_HIDDEN, width)
+        self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+
+    def forward(self, received: Tensor) -> Tensor:
+        u = self.linear1(received)
+        return self.norm(u + self.linear3(F.relu(self.linear2(F.relu(u)))))
+
+
+class Decoder(nn.Module):
+    """Semantic decoder: target prefix and memory -> states; ``project`` maps states to logits."""
+
+    def __init__(self, vocab_size: int, size: EndSize, dropout: float):
+        super().__init__()
+        self.embedding = Embedding(vocab_size, size.d_model, dropout)
+        self.layers = nn.ModuleList(
+            DecoderLayer(size.d_model, size.num_heads, size.dff, dropout) for _ in range(size.layers))
+        self.projection = nn.Linear(size.d_model, vocab_size)
+
+    def hidden(self, target_in: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
+        """[B, T] prefix, [B, S, D] memory, [B, S] mask -> [B, T, D]."""
+        x = self.embedding(target_in)
+        # Targets are padded at their end, so the causal mask alone keeps real tokens from seeing padding.
+        causal = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
+        memory_mask = memory_mask[:, None, None, :]
+        for layer in self.layers:
+            x = layer(x, layer.attention.keys_values(x), causal, layer.cross_attention.keys_values(memory), memory_mask)
+        return x
+
+    def project(self, state: Tensor) -> Tensor:
+        """[..., D] states -> [..., V] logits."""
+        return self.projection(state)
+
+
+class Transmitter(nn.Module):
+    """Semantic encoder and channel encoder: a sentence becomes channel symbols."""
+
+    def __init__(self, vocab_size: int, size: EndSize, channel_dim: int, dropout: float):
+        super().__init__()
+        self.encoder = Encoder(vocab_size, size, dropout)
+        self.channel_encoder = ChannelEncoder(size.d_model, channel_dim)
+
+    def forward(self, source: Tensor, source_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, S] ids and mask -> signal [B, S, C] of unit power per complex symbol, encoder state [B, S, D]."""
+        state = self.encoder(source, source_mask)
+        return normalize_power(self.channel_encoder(state).float(), source_mask), state
+
+
+class Receiver(nn.Module):
+    """Channel decoder and semantic decoder: noisy symbols become a sentence."""
+
+    def __init__(self, vocab_size: int, size: EndSize, channel_dim: int, dropout: float):
+        super().__init__()
+        self.channel_decoder = ChannelDecoder(channel_dim, size.d_model)
+        self.decoder = Decoder(vocab_size, size, dropout)
+
+    def forward(self, received: Tensor, source_mask: Tensor, target_in: Tensor) -> Tensor:
+        """Received [B, S, C], which symbols are real [B, S], prefix [B, T] -> decoder state [B, T, D].
+
+        The receiver knows how many symbols were sent: ``source_mask`` masks the memory in training and decoding alike.
+        """
+        return self.decoder.hidden(target_in, self.channel_decoder(received), source_mask)
+
+    def project(self, state: Tensor) -> Tensor:
+        """[..., D] states -> [..., V] logits."""
+        return self.decoder.project(state)
+
+
+class Transceiver(nn.Module):
+    """A transmitter and a receiver that share a vocabulary and a signal width C."""
+
+    def __init__(self, architecture: Architecture):
+        super().__init__()
+        a = self.architecture = architecture
+        self.transmitter = Transmitter(a.vocab_size, a.transmitter, a.channel_dim, a.dropout)
+        self.receiver = Receiver(a.vocab_size, a.receiver, a.channel_dim, a.dropout)
+
+    def part(self, name: str) -> nn.Module:
+        """The module of one of ``PARTS``."""
+        return getattr(self.transmitter if name in TRANSMITTER_PARTS else self.receiver, name)
+
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def build(architecture: Architecture, seed: int) -> Transceiver:
+    """A transceiver with fresh weights: Xavier for matrices, zero biases, embeddings of standard deviation D^-0.5.
+
+    Xavier over V x D would start embeddings near zero, and positions would drown the words.
+    """
+    model = Transceiver(architecture)
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=module.embedding_dim**-0.5, generator=generator)
+        elif isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+            nn.init.zeros_(module.bias)
+    return model
+
+
+def check_joint(transmitter: Architecture, receiver: Architecture) -> None:
+    """Raise unless a transmitter of one architecture and a receiver of the other share V and C."""
+    for name, what in (("vocab_size", "vocabulary size"), ("channel_dim", "signal width C")):
+        ours, theirs = getattr(transmitter, name), getattr(receiver, name)
+        if ours != theirs:
+            raise SemcomError(f"the ends do not join: {what} {ours} beside {theirs}; splice checkpoints that share it")
+
+
+def splice(teacher: Transceiver, student: Transceiver, parts: Iterable[str]) -> Transceiver:
+    """A copy of ``teacher`` with the named ``parts`` taken from ``student``.
+
+    Raises SemcomError when the ends cannot share a signal, or a set that separates parts of one end meets unequal D.
+    """
+    parts = frozenset(parts)
+    if unknown := parts.difference(PARTS):
+        raise SemcomError(f"hybrid part {sorted(unknown)[0]!r} is unknown; allowed are {' '.join(PARTS)}")
+    ours, theirs = teacher.architecture, student.architecture
+    check_joint(ours, theirs)
+    sizes = {}
+    for end, owned in (("transmitter", TRANSMITTER_PARTS), ("receiver", RECEIVER_PARTS)):
+        taken = parts.intersection(owned)
+        teacher_size, student_size = getattr(ours, end), getattr(theirs, end)
+        if len(taken) == 1 and teacher_size.d_model != student_size.d_model:
+            raise SemcomError(
+                f"--hybrid-parts {' '.join(sorted(parts))}: separates {owned[0]} from {owned[1]}, whose widths differ "
+                f"(D={teacher_size.d_model} in the teacher, {student_size.d_model} in the student); take both: {' '.join(owned)}")
+        # Layers, heads and feed-forward belong to the semantic part; the channel part has D and C alone.
+        semantic = owned[0] if end == "transmitter" else owned[1]
+        sizes[end] = student_size if semantic in taken or len(taken) == 2 else teacher_size
+    with torch.device("meta"):
+        hybrid = Transceiver(replace(ours, **sizes))
+    for name in PARTS:
+        source = student if name in parts else teacher
+        owner = hybrid.transmitter if name in TRANSMITTER_PARTS else hybrid.receiver
+        setattr(owner, name, copy.deepcopy(source.part(name)))
+    return hybrid.train(teacher.training)
+
+
+def from_teacher_layers(teacher: Transceiver, student: Transceiver) -> None:
+    """Copy the teacher's weights into a shallower ``student`` of equal widths: evenly spaced layers, first and last.
+
+    One layer takes the first. Everything outside the layers is copied whole.
+    """
+    for name in PARTS:
+        source, target = teacher.part(name), student.part(name)
+        if not hasattr(target, "layers"):
+            target.load_state_dict(source.state_dict())
+            continue
+        chosen = evenly_spaced(len(source.layers), len(target.layers))
+        for index, layer in zip(chosen, target.layers):
+            layer.load_state_dict(source.layers[index].state_dict())
+        outside = {key: value for key, value in source.state_dict().items() if not key.startswith("layers.")}
+        target.load_state_dict({**target.state_dict(), **outside})
+
+
+def evenly_spaced(total: int, wanted: int) -> list[int]:
+    """``wanted`` of ``total`` indices, first and last among them; one index is the first."""
+    if wanted == 1:
+        return [0]
+    return [round(k * (total - 1) / (wanted - 1)) for k in range(wanted)]
