@@ -141,37 +141,47 @@ def compare(reference: Entrant, others: Sequence[Entrant], encoded: Sequence[Enc
 
     Teacher-forced on gold prefixes and on prefixes that the reference itself decoded; and BLEU of free-running text.
     """
-    texts = {e.label: decode(e, encoded, vocabulary, meeting) for e in (reference, *others)}
+    ours = decode(reference, encoded, vocabulary, meeting)
     results: dict[str, dict[str, Row]] = {}
     for other in others:
+        theirs = decode(other, encoded, vocabulary, meeting)
+        measured = _diverge(reference.model, other.model, encoded, [d.pieces for d in ours], meeting)
         results[other.label] = {}
-        for k, snr in enumerate(meeting.snrs):
-            ours, theirs = texts[reference.label][k], texts[other.label][k]
-            measured = _diverge(reference.model, other.model, encoded, ours.pieces, meeting, k)
-            text = scores(theirs, encoded)
+        for snr, their, our, divergence in zip(meeting.snrs, theirs, ours, measured):
+            text = scores(their, encoded)
             results[other.label][f"{snr:g}"] = {
-                **measured, "bleu": text["bleu"], "token_accuracy": text["token_accuracy"], "exact": text["exact"],
-                "reference_bleu": scores(ours, encoded)["bleu"], "bleu_to_reference": metrics.bleu(theirs.texts, ours.texts)}
+                **divergence, "bleu": text["bleu"], "token_accuracy": text["token_accuracy"], "exact": text["exact"],
+                "reference_bleu": scores(our, encoded)["bleu"], "bleu_to_reference": metrics.bleu(their.texts, our.texts)}
     return results
 
 
-def _diverge(reference: Transceiver, other: Transceiver, encoded: Sequence[Encoded], decoded: list[list[int]],
-             meeting: Meeting, snr_index: int) -> Row:
-    gold, own = metrics.Divergence(), metrics.Divergence()
+def _diverge(reference: Transceiver, other: Transceiver, encoded: Sequence[Encoded], decoded: Sequence[list[list[int]]],
+             meeting: Meeting) -> list[Row]:
+    """One row of divergences an SNR; ``decoded`` holds the reference's own decodings at each."""
+    pair = (reference, other)
     same_width = reference.architecture.receiver.d_model == other.architecture.receiver.d_model
-    distance = 0.0
-    by_id = {e.sentence.id: pieces for e, pieces in zip(encoded, decoded)}
+    gold = [metrics.Divergence() for _ in meeting.snrs]
+    own = [metrics.Divergence() for _ in meeting.snrs]
+    distances = [0.0 for _ in meeting.snrs]
+    place = {e.sentence.id: index for index, e in enumerate(encoded)}
     for batch in _batches(encoded, meeting, "comparing"):
-        arrived = [received(model, batch, meeting)[snr_index] for model in (reference, other)]
-        prefix, targets, mask = _prefixes([by_id[s.id] for s in batch.sentences], meeting.device)
-        for divergence, target_in, target_out, real in ((gold, batch.target_in, batch.target_out, batch.target_mask),
-                                                        (own, prefix, targets, mask)):
-            states = [model.receiver(y, batch.source_mask, target_in)[real] for model, y in zip((reference, other), arrived)]
-            divergence.add(*(model.receiver.project(s) for model, s in zip((reference, other), states)), target_out[real])
-            if divergence is gold and same_width:
-                distance += float(losses.feature_mse(*states).double().sum())
-    return {**gold.means(), "kl_reference_prefix": own.means()["kl_divergence"],
-            "representation_distance": distance / gold.rows if same_width else None}
+        arrived = [received(model, batch, meeting) for model in pair]
+        for k in range(len(meeting.snrs)):
+            def states(target_in: Tensor, real: Tensor, at=k, batch=batch, arrived=arrived) -> list[Tensor]:
+                return [model.receiver(y[at], batch.source_mask, target_in)[real] for model, y in zip(pair, arrived)]
+
+            def logits(states: list[Tensor]) -> list[Tensor]:
+                return [model.receiver.project(state) for model, state in zip(pair, states)]
+
+            on_gold = states(batch.target_in, batch.target_mask)
+            gold[k].add(*logits(on_gold), batch.target_out[batch.target_mask])
+            if same_width:
+                distances[k] += float(losses.feature_mse(*on_gold).double().sum())
+            prefix, targets, real = _prefixes([decoded[k][place[s.id]] for s in batch.sentences], meeting.device)
+            own[k].add(*logits(states(prefix, real)), targets[real])
+    return [{**g.means(), "kl_reference_prefix": o.means()["kl_divergence"],
+             "representation_distance": distance / g.rows if same_width else None}
+            for g, o, distance in zip(gold, own, distances)]
 
 
 def _prefixes(decoded: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

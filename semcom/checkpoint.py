@@ -7,7 +7,6 @@ not claim more memory than the file has bytes, and its architecture is bounded b
 import io
 import pickletools
 import zipfile
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch
 
 from semcom.errors import SemcomError, escape
 from semcom.files import write_atomically
-from semcom.transceiver import PARTS, Architecture, EndSize, Transceiver
+from semcom.transceiver import PARTS, Architecture, Transceiver
 from semcom.vocab import Vocabulary
 
 FORMAT = 1

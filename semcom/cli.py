@@ -6,7 +6,6 @@ Nothing here imports torch before the flags are known to be good.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from semcom import config
@@ -58,7 +57,7 @@ def run(verb: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int
     except InterruptedRun as stop:
         code, message = INTERRUPTED, str(stop)
     except KeyboardInterrupt:
-        code, message = INTERRUPTED, "interrupted; nothing was changed"
+        code, message = INTERRUPTED, "interrupted; what was finished is kept"
     except BrokenPipeError:
         # The reader of our output has gone (| head): nobody is left to tell.
         sys.stderr.close()
@@ -72,7 +71,7 @@ def run(verb: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int
     if debug:
         import traceback
         traceback.print_exc()
-    print(message, file=sys.stderr)
+    print(" ".join(message.splitlines()), file=sys.stderr)
     return code
 
 
@@ -111,8 +110,8 @@ def distil(argv: Sequence[str]) -> Any:
     parsed = [config.from_flags(c, flags) for c in (
         config.DistillationFiles, config.CorpusConfig, config.ChannelConfig, config.TrainingSNRConfig, config.StudentConfig,
         config.DistillationConfig, config.TrainingConfig, config.RunConfig)]
-    from semcom import recipes
-    return recipes.distil(recipes.DistilSettings(*parsed, overwrite=flags.overwrite), _prepare(parsed[-1]))
+    from semcom import distil as verb
+    return verb.distil(verb.DistilSettings(*parsed, overwrite=flags.overwrite), _prepare(parsed[-1]))
 
 
 def analysis_parser() -> argparse.ArgumentParser:

@@ -167,9 +167,12 @@ class StudentConfig(Validated):
     """Capacity of the student: a knob of its knowledge."""
 
     student_layers: int = setting(2, "layers of each trained end", _whole(1, 64, example="2"), metavar="N")
-    student_d_model: int | None = setting(None, "model width of the student; default the teacher's", _whole(1, 8192, example="64"), type=int, metavar="D")
-    student_heads: int | None = setting(None, "attention heads of the student; default the teacher's", _whole(1, 256, example="4"), type=int, metavar="H")
-    student_dff: int | None = setting(None, "feed-forward width of the student; default the teacher's", _whole(1, 65_536, example="256"), type=int, metavar="F")
+    student_d_model: int | None = setting(None, "model width of the student; default the teacher's", _whole(1, 8192, example="64"),
+                                          type=int, metavar="D")
+    student_heads: int | None = setting(None, "attention heads of the student; default the teacher's", _whole(1, 256, example="4"),
+                                        type=int, metavar="H")
+    student_dff: int | None = setting(None, "feed-forward width of the student; default the teacher's", _whole(1, 65_536, example="256"),
+                                      type=int, metavar="F")
     student_init: str = setting("teacher", "start from evenly spaced teacher layers, or from random weights", choices=("teacher", "random"))
 
 
@@ -181,8 +184,8 @@ class DistillationConfig(Validated):
                                 type=str.lower, choices=("full", "encoder", "decoder"))
     temperature: float = setting(4.0, "distillation temperature T", _number(0, above=True, example="4"), metavar="T")
     distill_weight: float = setting(0.7, "weight of the distillation term, 0 (labels alone) to 1", _number(0, 1, example="0.7"), metavar="WEIGHT")
-    feature_weight: float = setting(0.0, "weight of the mean squared difference of transmitted signals (encoder), decoder states (decoder) or both (full)",
-                                    _number(0, example="1"), metavar="WEIGHT")
+    feature_weight: float = setting(0.0, "weight of the mean squared difference of transmitted signals (encoder), "
+                                    "decoder states (decoder) or both (full)", _number(0, example="1"), metavar="WEIGHT")
 
     def advice(self) -> list[str]:
         """One line for each setting that is legal but unwise."""

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from semcom.layers import MAX_POSITIONS
 from semcom.transceiver import Receiver
 from semcom.vocab import BOS, EOS
 
@@ -10,8 +11,8 @@ LEAVING_SHARE = 8  # a batch is packed again once one in eight of its sentences 
 
 
 def length_limit(source_length: int) -> int:
-    """Most target tokens decoded for S source tokens; decoding is never forced to S."""
-    return int(1.5 * source_length) + 10
+    """Most target tokens decoded for S source tokens, as far as there are positions; decoding is never forced to S."""
+    return min(int(1.5 * source_length) + 10, MAX_POSITIONS)
 
 
 @torch.inference_mode()

@@ -77,7 +77,7 @@ def run(number: int, extra: list[str], dry_run: bool) -> None:
         if dry_run:
             continue
         if line[1] == "distillation.py":
-            outcomes.append((line, cli.distil(line[2:])))
+            outcomes.append(cli.distil(line[2:]))
         else:
             cli.analyse(line[2:])
     if outcomes:
@@ -88,7 +88,7 @@ def run(number: int, extra: list[str], dry_run: bool) -> None:
 
 def _table(outcomes: list) -> str:
     rows = []
-    for line, outcome in outcomes:
+    for outcome in outcomes:
         r = outcome.record
         by_model = {name: {row["snr"]: row["bleu"] for row in outcome.scores if row["model"] == name} for name in ("teacher", "student")}
         rows.append([r["output_path"], r["distill_part"], float(r["temperature"]), r["channel"], r["best_loss"], r["compression_ratio"],

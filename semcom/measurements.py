@@ -150,7 +150,7 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, settings:
     files.check_outputs({"--output": output, "--output (its picture)": picture}, [path for _, path, _ in given])
     if line := files.make_room("--output", output, named=named, overwrite=overwrite, folder=False):
         say(line)
-    files.make_room("--output (its picture)", picture, named=False, overwrite=True, folder=False)
+    files.make_room("--output (its picture)", picture, named=named, overwrite=overwrite, folder=False)
     snrs = tuple(sorted({*settings.snr, reference_snr}))
     meeting = Meeting(make_channel(channel_settings), snrs, run.seed, device, settings.eval_batch_size, run.quiet)
     test = _test_split(corpus_settings, settings.sentences, say)
@@ -221,6 +221,6 @@ def _report_analysis(records: list[dict], common: dict, output: str, picture: Pa
     flat = [{"model": r["model"], "snr": float(s), **values} for r in records for s, values in r["by_snr"].items()]
     for measure, title in (("kl_divergence", "KL to the teacher, nats a token"), ("bleu", "BLEU")):
         say(f"\n{title}, by SNR in dB\n{report.pivot(flat, 'model', 'snr', measure)}")
-    say(f"teacher's BLEU: " + ", ".join(f"{v['reference_bleu']:.1f} at {float(s):g} dB" for s, v in records[0]["by_snr"].items()))
+    say("teacher's BLEU: " + ", ".join(f"{v['reference_bleu']:.1f} at {float(s):g} dB" for s, v in records[0]["by_snr"].items()))
     report.plot_by_snr(flat, {"kl_divergence": "KL to the teacher, nats a token", "bleu": "BLEU", "agreement_rate": "agreement"}, picture)
     say(f"\nmade {escape(output)} and {escape(picture)}")

@@ -1,23 +1,19 @@
-"""The verbs that make things: a vocabulary, a teacher, a student, a hybrid."""
+"""The verbs that make things: a vocabulary, a teacher, a splice; and what they share with distillation."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from semcom import batching, checkpoint, config, corpus, files, objective, report, runtime, trainer, transceiver, vocab
+from semcom import batching, checkpoint, config, corpus, files, objective, runtime, trainer, transceiver, vocab
 from semcom.channel import Channel
 from semcom.checkpoint import Checkpoint
 from semcom.errors import InterruptedRun, SemcomError, escape
-from semcom.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS, Architecture, EndSize, Transceiver
+from semcom.transceiver import PARTS, RECEIVER_PARTS, Architecture, EndSize
 
 PROJECT = Path(__file__).resolve().parent.parent
 TRAIN_COMMAND = "python -m semcom train --output checkpoints/teacher.pt"
 VALIDATION_SENTENCES = 2000
-SUMMARY_SENTENCES = 300
-SUMMARY_SNRS = (0.0, 6.0, 12.0)
 Say = Callable[[str], None]
 
 
@@ -51,13 +47,13 @@ def make_vocabulary(settings: config.VocabularyConfig, corpus_settings: config.C
     files.check_outputs({"--output": output}, corpus_settings.corpus)
     files.make_room("--output", output, named=True, overwrite=overwrite, folder=False)
     source = load_corpus(corpus_settings, say)
-    made = vocab.train((s.text for s in _split(source, "train")), settings.size)
+    made = vocab.train((s.text for s in split_of(source, "train")), settings.size)
     files.write_atomically(output, made.serialized)
     say(f"made {escape(output)}: {made}\nnext: python -m semcom train --vocab {escape(output)} --output FILE, with the same --corpus")
     return made
 
 
-def _split(source: corpus.Corpus, name: str) -> list[corpus.Sentence]:
+def split_of(source: corpus.Corpus, name: str) -> list[corpus.Sentence]:
     sentences = source.split(name)
     if not sentences:
         raise SemcomError(f"--corpus: {len(source)} sentences of {escape(source.name)} leave none for {name} "
@@ -66,7 +62,7 @@ def _split(source: corpus.Corpus, name: str) -> list[corpus.Sentence]:
 
 
 @dataclass(frozen=True)
-class _Data:
+class Data:
     """Encoded training and validation sentences, and what the record of a run says of them."""
 
     train: list[batching.Encoded]
@@ -74,19 +70,19 @@ class _Data:
     record: dict[str, object]
 
 
-def _data(source: corpus.Corpus, vocabulary: vocab.Vocabulary) -> _Data:
+def encode_splits(source: corpus.Corpus, vocabulary: vocab.Vocabulary) -> Data:
     topics = sorted({s.topic for s in source.sentences if s.topic})
-    return _Data(batching.encode(_split(source, "train"), vocabulary),
-                 batching.encode(_split(source, "validation")[:VALIDATION_SENTENCES], vocabulary),
+    return Data(batching.encode(split_of(source, "train"), vocabulary),
+                 batching.encode(split_of(source, "validation")[:VALIDATION_SENTENCES], vocabulary),
                  {"corpus_name": source.name, "corpus_fingerprint": source.fingerprint, "split_sizes": source.split_sizes(),
                   "topics_seen": topics or None, "vocabulary_fingerprint": vocabulary.fingerprint, "vocab_size": len(vocabulary)})
 
 
-def _record_of(result: trainer.Result, started: float) -> dict[str, object]:
+def record_of(result: trainer.Result, started: float) -> dict[str, object]:
     return {"best_loss": result.best_loss, "best_epoch": result.best_epoch, "steps_done": result.steps,
             "epochs_done": len(result.history), "target_tokens": sum(e.target_tokens for e in result.history),
             "training_seconds": round(sum(e.seconds for e in result.history), 1),
-            "wall_seconds": round(time.monotonic() - started, 1), "stopped": result.stopped or None}
+            "wall_seconds": round(time.monotonic() - started, 1), "stopped": result.stopped or result.failed or None}
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
     files.check_outputs(outputs, [vocabulary_path, *settings.corpus.corpus])
     files.make_room("--output", settings.output, named=True, overwrite=settings.overwrite, folder=False)
     vocabulary = _load_vocabulary(vocabulary_path)
-    data = _data(load_corpus(settings.corpus, say), vocabulary)
+    data = encode_splits(load_corpus(settings.corpus, say), vocabulary)
     m = settings.model
     size = EndSize(m.layers, m.model_width, m.heads, m.feed_forward)
     model = transceiver.build(Architecture(len(vocabulary), size, size, m.channel_dim, m.dropout), settings.run.seed)
@@ -129,14 +125,13 @@ def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
     result = trainer.fit(
         objective.TransceiverObjective(model, make_channel(settings.channel), settings.snr.snr_range), data.train, data.validation,
         settings.training, width=m.channel_dim, device=device, seed=settings.run.seed, quiet=settings.run.quiet, on_epoch=on_epoch)
-    _check_finished(result, settings.output)
+    check_begun(result, settings.output)
     files.write_json(outputs["--output (its record)"],
-                     {**record, **_record_of(result, started), "history": [e.row() for e in result.history]})
+                     {**record, **record_of(result, started), "history": [e.row() for e in result.history]})
     say(f"made {escape(settings.output)}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "
         f"{result.best_epoch}, {result.steps:,} steps, {time.monotonic() - started:,.0f} s\n"
         f"next: python -m semcom evaluate {escape(settings.output)}")
-    if result.stopped:
-        raise InterruptedRun(f"{result.stopped}; {escape(settings.output)} is the best until then")
+    check_whole(result, f"{escape(settings.output)} is the best until then")
     return checkpoint.load(settings.output)
 
 
@@ -148,246 +143,17 @@ def _load_vocabulary(path: str) -> vocab.Vocabulary:
                           "make one with: python -m semcom vocab --size 4000 --output FILE") from None
 
 
-def _check_finished(result: trainer.Result, output: object) -> None:
+def check_begun(result: trainer.Result, output: object) -> None:
     if not result.history:
-        raise InterruptedRun(f"{result.stopped or 'stopped'}, before the first validation: {escape(output)} was not written")
+        check_whole(result, f"{escape(output)} was not written, it was before the first validation")
 
 
-@dataclass(frozen=True)
-class DistilSettings:
-    files: config.DistillationFiles
-    corpus: config.CorpusConfig
-    channel: config.ChannelConfig
-    snr: config.TrainingSNRConfig
-    student: config.StudentConfig
-    distillation: config.DistillationConfig
-    training: config.TrainingConfig
-    run: config.RunConfig
-    overwrite: bool = False
-
-    @property
-    def output_path(self) -> Path:
-        part = self.distillation.distill_part
-        return Path(self.files.output_path or "checkpoints/distillation" + ("" if part == "full" else f"_{part}"))
-
-    @property
-    def hybrid_output(self) -> Path | None:
-        return Path(self.files.hybrid_output or "checkpoints/hybrid_model.pt") if self.files.create_hybrid else None
-
-    @property
-    def hybrid_parts(self) -> tuple[str, ...]:
-        return self.files.hybrid_parts or (TRANSMITTER_PARTS if self.distillation.distill_part == "encoder" else RECEIVER_PARTS)
-
-    def record(self) -> dict[str, object]:
-        return {**config.as_record(self.files, self.corpus, self.channel, self.snr, self.student, self.distillation,
-                                   self.training, self.run), "overwrite": self.overwrite}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a distillation left: paths, the record of its configuration, test scores by model and SNR."""
-
-    student: Path
-    hybrid: Path | None
-    record: dict[str, object]
-    scores: list[dict[str, object]]
-
-
-def distil(settings: DistilSettings, say: Say) -> Outcome:
-    """Distil a student from a teacher, write the files of design.md section 5, splice a hybrid if asked to."""
-    started = time.monotonic()
-    device = runtime.resolve_device(settings.run.device)
-    teacher = load_teacher(settings.files.teacher_checkpoint)
-    student = _new_student(settings, teacher)
-    for line in _advice(settings, teacher.model.architecture):
-        say(f"warning: {line}")
-    if settings.files.create_hybrid:
-        # Parts that cannot be joined are told before the hours of training, not after.
-        transceiver.splice(teacher.model, student, settings.hybrid_parts)
-    folder, hybrid_path = settings.output_path, settings.hybrid_output
-    outputs = {"--output-path": folder} | ({"--hybrid-output": hybrid_path} if hybrid_path else {})
-    inputs = [teacher.path, *settings.corpus.corpus, *filter(None, [settings.files.student_checkpoint])]
-    files.check_outputs(outputs | {f"--output-path ({name})": folder / name for name in _student_files(settings.training.epochs)}, inputs)
-    data = _data(load_corpus(settings.corpus, say), teacher.vocabulary)
-    with files.lock(folder):
-        _make_room(settings, say)
-        return _Distillation(settings, teacher, student, data, device, started, say).run()
-
-
-def _student_files(epochs: int) -> list[str]:
-    return ["final_student_model.pt", "best_student_model.pt", "distillation_config.json",
-            *(f"student_model_epoch{e}.pt" for e in range(10, epochs + 1, 10))]
-
-
-def _make_room(settings: DistilSettings, say: Say) -> None:
-    named = settings.files
-    lines = [files.make_room("--output-path", settings.output_path, named=named.output_path is not None,
-                             overwrite=settings.overwrite, folder=True)]
-    if settings.hybrid_output:
-        lines.append(files.make_room("--hybrid-output", settings.hybrid_output, named=named.hybrid_output is not None,
-                                     overwrite=settings.overwrite, folder=False))
-    for line in filter(None, lines):
-        say(line)
-    if settings.overwrite:
-        for left in settings.output_path.glob("student_model_epoch*.pt"):
-            left.unlink()
-
-
-def _student_size(settings: config.StudentConfig, teacher: EndSize) -> EndSize:
-    size = EndSize(settings.student_layers, settings.student_d_model or teacher.d_model,
-                   settings.student_heads or teacher.num_heads, settings.student_dff or teacher.dff)
-    config.check_heads("--student-d-model", size.d_model, "--student-heads", size.num_heads)
-    return size
-
-
-def _new_student(settings: DistilSettings, teacher: Checkpoint) -> Transceiver:
-    """The student transceiver before training; in part modes its other end is the teacher's, to the bit."""
-    part, theirs = settings.distillation.distill_part, teacher.model.architecture
-    sizes = {end: _student_size(settings.student, getattr(theirs, end)) for end in _trained_ends(part)}
-    architecture = replace(theirs, **sizes)
-    student = transceiver.build(architecture, settings.run.seed)
-    if settings.files.student_checkpoint:
-        _start_from(student, checkpoint.load(settings.files.student_checkpoint, "--student-checkpoint"), teacher, part)
-    elif settings.student.student_init == "teacher":
-        for end, size in sizes.items():
-            ours = getattr(theirs, end)
-            if size.layers > ours.layers:
-                raise SemcomError(f"--student-layers {size.layers}: the teacher's {end} has {ours.layers} layers to start from; "
-                                  f"give at most {ours.layers}, or --student-init random")
-            if replace(size, layers=ours.layers) != ours:
-                raise SemcomError(f"--student-init teacher: widths differ from the teacher's (D={size.d_model}, {size.num_heads} heads, "
-                                  f"feed-forward {size.dff}; teacher D={ours.d_model}, {ours.num_heads}, {ours.dff}); give --student-init random")
-        transceiver.from_teacher_layers(teacher.model, student)
-    return transceiver.splice(teacher.model, student, _trained_parts(part))
-
-
-def _trained_ends(part: str) -> tuple[str, ...]:
-    return {"full": ("transmitter", "receiver"), "encoder": ("transmitter",), "decoder": ("receiver",)}[part]
-
-
-def _trained_parts(part: str) -> tuple[str, ...]:
-    return {"full": PARTS, "encoder": TRANSMITTER_PARTS, "decoder": RECEIVER_PARTS}[part]
-
-
-def _start_from(student: Transceiver, given: Checkpoint, teacher: Checkpoint, part: str) -> None:
-    checkpoint.check_same_vocabulary(teacher, given)
-    transceiver.check_joint(teacher.model.architecture, given.model.architecture)
-    for end in _trained_ends(part):
-        wanted, found = getattr(student.architecture, end), getattr(given.model.architecture, end)
-        if wanted != found:
-            raise SemcomError(
-                f"--student-checkpoint {given.name}: its {end} has {found.layers} layers, D={found.d_model}, {found.num_heads} heads, "
-                f"feed-forward {found.dff}; this run asks for {wanted.layers}, {wanted.d_model}, {wanted.num_heads}, {wanted.dff}; give "
-                f"--student-layers {found.layers} --student-d-model {found.d_model} --student-heads {found.num_heads} --student-dff {found.dff}")
-        getattr(student, end).load_state_dict(getattr(given.model, end).state_dict())
-
-
-def _advice(settings: DistilSettings, teacher: Architecture) -> list[str]:
-    lines = settings.distillation.advice()
-    ends = [getattr(teacher, end) for end in _trained_ends(settings.distillation.distill_part)]
-    layers = settings.student.student_layers
-    if any(3 * layers < end.layers for end in ends):
-        lines.append(f"--student-layers {layers} is under a third of the teacher's depth ({ends[0].layers})")
-    from_teacher = settings.student.student_init == "teacher" and not settings.files.student_checkpoint
-    if from_teacher and all(layers == end.layers for end in ends):
-        lines.append(f"--student-layers {layers} with --student-init teacher: the student is the teacher before the first step")
-    if settings.files.create_hybrid and settings.distillation.distill_part == "full":
-        lines.append("the two ends of a full-mode hybrid never met in training: it measures drift of the code more than knowledge; "
-                     "for a usable pair distil with --distill-part decoder or encoder")
-    return lines
-
-
-class _Distillation:
-    """One run, its outputs clear and its folder locked."""
-
-    def __init__(self, settings: DistilSettings, teacher: Checkpoint, student: Transceiver, data: _Data,
-                 device: torch.device, started: float, say: Say):
-        self.settings, self.teacher, self.student, self.data = settings, teacher, student, data
-        self.device, self.started, self.say = device, started, say
-        self.folder = settings.output_path
-        part = settings.distillation.distill_part
-        trained = _trained_parts(part)
-        self.origin = {p: f"student of {teacher.name} ({part} mode)" if p in trained else f"teacher {teacher.name}" for p in PARTS}
-        self.record = self._initial_record()
-
-    def _initial_record(self) -> dict[str, object]:
-        s, ours, theirs = self.settings, self.student.architecture, self.teacher.model.architecture
-        end = _trained_ends(s.distillation.distill_part)[-1]
-        size = getattr(ours, end)
-        teacher_params, student_params = self.teacher.model.parameter_count(), self.student.parameter_count()
-        return {**s.record(), "teacher_checkpoint": self.teacher.path, "d_model": size.d_model, "dff": size.dff,
-                "num_heads": size.num_heads, "student_layers": size.layers, "teacher_layers": getattr(theirs, end).layers,
-                "teacher_params": teacher_params, "student_params": student_params,
-                "compression_ratio": teacher_params / student_params, "output_path": str(self.folder),
-                "create_hybrid": s.files.create_hybrid, "hybrid_output": str(s.hybrid_output) if s.hybrid_output else None,
-                "hybrid_parts": list(s.hybrid_parts), "teacher_topics_seen": self.teacher.config.get("topics_seen"),
-                **self.data.record, **runtime.environment(self.device)}
-
-    def run(self) -> Outcome:
-        s, part = self.settings, self.settings.distillation.distill_part
-        self.say(f"teacher: {self.teacher.name}, {self.record['teacher_params']:,} parameters; student ({part}): "
-                 f"{self.record['student_params']:,}; {make_channel(s.channel)}, {s.snr.snr_range[0]:g} to {s.snr.snr_range[1]:g} dB; "
-                 f"T={s.distillation.temperature:g}, weight {s.distillation.distill_weight:g}; {self.device}")
-        if part != "full":
-            self.say(f"{part} mode: the student is trained against the teacher's frozen other end; student and hybrid are the same pair")
-        self.history: list[dict] = []
-        trained = objective.DistillationObjective(
-            part, self.teacher.model, self.student, make_channel(s.channel), s.snr.snr_range, temperature=s.distillation.temperature,
-            distill_weight=s.distillation.distill_weight, feature_weight=s.distillation.feature_weight)
-        result = trainer.fit(trained, self.data.train, self.data.validation, s.training,
-                             width=self.student.architecture.channel_dim, device=self.device, seed=s.run.seed, quiet=s.run.quiet,
-                             on_epoch=self._on_epoch)
-        _check_finished(result, self.folder)
-        self._save("final_student_model.pt", {"validation_cross_entropy": self.history[-1]["validation"], "epoch": len(self.history)})
-        self.record |= _record_of(result, self.started)
-        self._write_record()
-        report.plot_training_curves(self.history, self.folder / "training_curves.png")
-        hybrid = self._splice_hybrid() if s.hybrid_output else None
-        if result.stopped:
-            raise InterruptedRun(f"{result.stopped}; {escape(self.folder)} holds the best student until then")
-        return Outcome(self.folder / "best_student_model.pt", hybrid, self.record, self._summary(hybrid))
-
-    def _on_epoch(self, epoch: trainer.Epoch, is_best: bool) -> None:
-        self.history.append(epoch.row() | {"temperature": self.settings.distillation.temperature})
-        metrics = {"validation_cross_entropy": epoch.validation, "epoch": epoch.epoch, "steps": epoch.steps}
-        if is_best:
-            self._save("best_student_model.pt", metrics)
-        if epoch.epoch % 10 == 0:
-            self._save(f"student_model_epoch{epoch.epoch}.pt", metrics)
-        report.write_csv(self.folder / "history.csv", self.history)
-
-    def _save(self, name: str, metrics: dict) -> None:
-        checkpoint.save(Checkpoint(self.student, self.teacher.vocabulary, self.origin, metrics, self.record), self.folder / name)
-
-    def _write_record(self) -> None:
-        files.write_json(self.folder / "distillation_config.json", self.record)
-
-    def _splice_hybrid(self) -> Path:
-        best = checkpoint.load(self.folder / "best_student_model.pt")
-        return write_splice(self.teacher, best, self.settings.hybrid_parts, self.settings.hybrid_output)
-
-    def _summary(self, hybrid: Path | None) -> list[dict[str, object]]:
-        from semcom import measurements
-        best = self.folder / "best_student_model.pt"
-        made = [("student", best)] + ([("hybrid", hybrid)] if hybrid else [])
-        loaded = [("teacher", self.teacher)] + [(name, checkpoint.load(path)) for name, path in made]
-        rows = measurements.summary_scores(loaded, self.settings.corpus, make_channel(self.settings.channel), self.settings.run,
-                                           self.device, SUMMARY_SNRS, SUMMARY_SENTENCES)
-        self.record |= {"test_scores": rows, "bleu_signature": measurements.bleu_signature(),
-                        "wall_seconds": round(time.monotonic() - self.started, 1)}
-        self._write_record()
-        lines = [f"\nBLEU on {rows[0]['sentences']} test sentences, {rows[0]['channel']}, by SNR in dB",
-                 report.pivot(rows, "model", "snr", "bleu"), "",
-                 f"made {escape(best)}: best validation cross-entropy {self.record['best_loss']:.4f} in epoch {self.record['best_epoch']}, "
-                 f"{self.record['compression_ratio']:.2f} times smaller than the teacher"]
-        if hybrid:
-            lines.append(f"made {escape(hybrid)}: " + ", ".join(f"{p} from the {'student' if p in self.settings.hybrid_parts else 'teacher'}"
-                                                                for p in PARTS))
-        lines.append(f"curves, history and settings are in {escape(self.folder)}; {time.monotonic() - self.started:,.0f} s in all")
-        shown = " ".join(escape(path) for _, path in made)
-        lines.append(f"next: python -m semcom evaluate {escape(self.teacher.path)} {shown}   or   python semantic_analysis.py")
-        self.say("\n".join(lines))
-        return rows
+def check_whole(result: trainer.Result, what_is_left: str) -> None:
+    """Raise for a run that ended early, once what it has is written."""
+    if result.failed:
+        raise SemcomError(f"{result.failed}; {what_is_left}; try a smaller --lr")
+    if result.stopped:
+        raise InterruptedRun(f"{result.stopped}; {what_is_left}")
 
 
 def write_splice(base: Checkpoint, other: Checkpoint, parts: tuple[str, ...], output: str | Path) -> Path:

@@ -1,9 +1,8 @@
 """The only training loop, for teachers and students alike. It never looks inside a loss."""
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 
@@ -13,7 +12,6 @@ from tqdm import tqdm
 
 from semcom.batching import Batch, Encoded, by_length, collate, shuffled
 from semcom.config import TrainingConfig
-from semcom.errors import SemcomError
 from semcom.layers import seed_dropout
 from semcom.objective import Terms
 
@@ -43,13 +41,17 @@ class Epoch:
 
 @dataclass
 class Result:
-    """history: an ``Epoch`` each. best_loss: lowest validation cross-entropy, at ``best_epoch``. stopped: why it ended early."""
+    """history: an ``Epoch`` each. best_loss: lowest validation cross-entropy, at ``best_epoch``.
+
+    stopped: where the user interrupted it. failed: where a loss was not finite. Both empty for a whole run.
+    """
 
     history: list[Epoch]
     best_loss: float = math.inf
     best_epoch: int = 0
     steps: int = 0
     stopped: str = ""
+    failed: str = ""
 
 
 def learning_rate(step: int, total: int, peak: float, warmup: int) -> float:
@@ -77,7 +79,7 @@ def fit(objective: nn.Module, train: Sequence[Encoded], validation: Sequence[Enc
     """Train what requires gradients in ``objective``.
 
     width: C. on_epoch(epoch, is_best) runs after each epoch's validation, for saving. Draw number = epoch.
-    A loss that is not finite ends the run with SemcomError; a keyboard interrupt ends it with ``Result.stopped`` set.
+    A loss that is not finite and a keyboard interrupt end the run early; the result says so.
     """
     objective.to(device).train()
     seed_dropout(objective, seed)
@@ -101,6 +103,8 @@ def fit(objective: nn.Module, train: Sequence[Encoded], validation: Sequence[Enc
                 bar.update()
                 bar.set_postfix_str(loop.postfix(epoch), refresh=False)
             done = loop.end_epoch(epoch, result.steps, lr, validate(objective, held_out, width, device))
+            if not math.isfinite(done.validation):
+                raise NonFiniteLoss(f"the validation loss is {done.validation} in epoch {epoch}")
             is_best = done.validation < result.best_loss
             if is_best:
                 result.best_loss, result.best_epoch = done.validation, epoch
@@ -110,11 +114,17 @@ def fit(objective: nn.Module, train: Sequence[Encoded], validation: Sequence[Enc
                 parts = "  ".join(f"{name} {value:.4f}" for name, value in done.parts.items())
                 bar.write(f"epoch {epoch:3d}  loss {done.loss:.4f}  {parts}  validation {done.validation:.4f}"
                           f"{' *' if is_best else '  '}  {done.target_tokens / done.seconds:,.0f} tokens/s")
+    except NonFiniteLoss as error:
+        result.failed = str(error)
     except KeyboardInterrupt:
         result.stopped = f"interrupted in epoch {epoch}, step {result.steps} of {total}"
     finally:
         bar.close()
     return result
+
+
+class NonFiniteLoss(Exception):
+    """A training or validation loss is infinite or not a number."""
 
 
 class _Loop:
@@ -140,8 +150,7 @@ class _Loop:
             terms: Terms = self.objective(batch, draw)
         loss = sum(weight * terms[name][0] / terms[name][1] for name, weight in self.objective.weights.items())
         if not torch.isfinite(loss):
-            raise SemcomError(f"the loss is {float(loss)} in epoch {epoch}, step {step}; the last good checkpoint is kept; "
-                              f"try a smaller --lr (now {self.config.lr:g})")
+            raise NonFiniteLoss(f"the loss is {float(loss)} in epoch {epoch}, step {step}")
         loss.backward()
         nn.utils.clip_grad_norm_(self.trained, self.config.clip)
         for group in self.optimizer.param_groups:

@@ -1,8 +1,8 @@
 """Built-in corpus: parliamentary English made up by a grammar.
 
 Each topic has an endless stream of sentences of its own, drawn by the rules
-below, which put together the clauses of `semcom.grammar` out of the words of
-`semcom.wordlists`.
+below, which put together the clauses of `semcom.parliament.grammar` out of the words of
+`semcom.parliament.wordlists`.
 
 The sentences depend on the seed and the topic alone: every weight is a plain
 quotient, exact on every machine, and Python guarantees `random.random`.
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from semcom.english import PLURAL, finite
-from semcom.grammar import (
+from semcom.parliament.english import PLURAL, finite
+from semcom.parliament.grammar import (
     BE_VERB,
     DEALINGS,
     PREDICATES,
@@ -24,8 +24,8 @@ from semcom.grammar import (
     Speaker,
     own_words,
 )
-from semcom.phrases import DEEPEST, Phrase
-from semcom.wordlists import weighted, words
+from semcom.parliament.phrases import DEEPEST, Phrase
+from semcom.parliament.wordlists import weighted, words
 
 TOPICS: tuple[str, ...] = ("agriculture", "fisheries", "energy", "transport", "health", "environment", "trade",
                            "finance", "research", "education", "defence", "migration", "employment", "digital")

@@ -1,7 +1,7 @@
 """Noun phrases, names, figures, places and times of the built-in corpus.
 
 `Phrases` draws them for one topic from its word lists; clauses are the
-business of `semcom.grammar`, which also supplies what may follow a noun.
+business of `semcom.parliament.grammar`, which also supplies what may follow a noun.
 """
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import random
 from bisect import bisect
 from typing import Any, NamedTuple
 
-from semcom.english import PLURAL, SINGULAR, Verb, article
-from semcom.wordlists import Lexicon, Noun, Options, countries, even, words
+from semcom.parliament.english import PLURAL, SINGULAR, Verb, article
+from semcom.parliament.wordlists import Lexicon, Noun, Options, countries, even, words
 
 DEEPEST = 2                # clauses within clauses
 

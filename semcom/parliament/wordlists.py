@@ -15,7 +15,7 @@ from functools import cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from semcom.english import LEXICON, conjugate, plural
+from semcom.parliament.english import LEXICON, conjugate, plural
 
 
 class Options(NamedTuple):

@@ -7,7 +7,7 @@ the business of the lexicon, which may state any plural itself.
 """
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,7 +83,7 @@ def doubles(verb: str) -> bool:
     return syllables == 1
 
 
-@lru_cache(maxsize=None)
+@cache
 def irregular() -> dict[str, tuple[str, ...]]:
     """Past, participle and perhaps gerund of the irregular verbs."""
     forms = {}

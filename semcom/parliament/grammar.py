@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from semcom.english import CONTRACTED, FIRST, PLURAL, SINGULAR, Verb, conjugate, finite
-from semcom.phrases import DEEPEST, Phrase, Phrases
-from semcom.wordlists import Options, countries, even, weighted, words
+from semcom.parliament.english import CONTRACTED, FIRST, PLURAL, SINGULAR, Verb, conjugate, finite
+from semcom.parliament.phrases import DEEPEST, Phrase, Phrases
+from semcom.parliament.wordlists import Options, countries, even, weighted, words
 
 
 class Predicate(NamedTuple):
