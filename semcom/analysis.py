@@ -15,6 +15,7 @@ from semcom.transceiver import Transceiver
 from semcom.vocab import BOS, EOS, Vocabulary
 
 Row = dict[str, object]
+SEEN, UNSEEN = "(seen)", "(not seen)"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def evaluate(entrants: Sequence[Entrant], encoded: Sequence[Encoded], vocabulary
              meeting: Meeting) -> tuple[list[Row], dict[str, list[Decoded]]]:
     """Rows of ``scores``: each entrant at each SNR, over all sentences and over those of each topic; and the decodings.
 
-    A row of a topic says whether the entrant has seen it; rows of topic "seen" and "unseen" sum those up.
+    Rows of topic ``SEEN`` and ``UNSEEN`` sum up the topics that the entrant has seen and those it has not.
     """
     rows: list[Row] = []
     decodings = {}
@@ -123,7 +124,7 @@ def _by_topic(encoded: Sequence[Encoded], seen: frozenset[str] | None) -> dict[s
             continue
         groups.setdefault(topic, []).append(index)
         if seen is not None:
-            groups.setdefault("(seen)" if topic in seen else "(unseen)", []).append(index)
+            groups.setdefault(SEEN if topic in seen else UNSEEN, []).append(index)
     return dict(sorted(groups.items()))
 
 

@@ -49,7 +49,9 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
     payload = {
         "format": FORMAT,
         "architecture": checkpoint.model.architecture.to_dict(),
-        "weights": {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.model.state_dict().items()},
+        # A view would drag its whole storage into the file.
+        "weights": {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+                    for name, tensor in checkpoint.model.state_dict().items()},
         "vocabulary": {"model": torch.frombuffer(bytearray(vocabulary.serialized), dtype=torch.uint8),
                        "fingerprint": vocabulary.fingerprint},
         "origin": checkpoint.origin,
@@ -89,13 +91,16 @@ def _read(path: Path, where: str) -> dict:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
             stored = sum(r.file_size for r in records)
-            pickles = [archive.read(r) for r in records if r.filename.endswith("data.pkl") and r.file_size < 2**28]
+            # torch stores its records as they are: a compressed one may unpack to anything.
+            if stored > path.stat().st_size or any(r.compress_type != zipfile.ZIP_STORED for r in records):
+                raise SemcomError(f"{where}: not a semcom checkpoint (its records claim more than the file holds); make it again")
+            pickles = [archive.read(r) for r in records if r.filename.endswith("data.pkl")]
             if archive.testzip() is not None:
                 raise SemcomError(f"{where}: the file is damaged; copy or make it again")
     except zipfile.BadZipFile:
         raise SemcomError(f"{where}: truncated, or not a semcom checkpoint; copy or make it again") from None
-    if stored > path.stat().st_size or len(pickles) != 1:
-        raise SemcomError(f"{where}: not a semcom checkpoint (its records claim more than the file holds); make it again")
+    if len(pickles) != 1:
+        raise SemcomError(f"{where}: not a semcom checkpoint; make one with: {TRAIN_COMMAND.format(path='FILE')}")
     named = _globals(pickles[0])
     if foreign := sorted(named - _GLOBALS):
         raise SemcomError(f"{where}: refused, it names code or foreign objects ({escape(foreign[0])}); "
@@ -103,6 +108,8 @@ def _read(path: Path, where: str) -> dict:
     payload = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(payload, dict) or not isinstance(payload.get("format"), int):
         raise SemcomError(f"{where}: not a semcom checkpoint; make one with: {TRAIN_COMMAND.format(path='FILE')}")
+    if payload["format"] < 1:
+        raise SemcomError(f"{where}: format {payload['format']} does not exist; not a semcom checkpoint")
     if payload["format"] > FORMAT:
         raise SemcomError(f"{where}: format {payload['format']} is newer than this program reads ({FORMAT}); update the program")
     _check_memory(payload, stored, where)
@@ -138,6 +145,11 @@ def _rebuild(payload: dict, path: Path, where: str) -> Checkpoint:
             if name in LIMITS and not (type(value) is int and 1 <= value <= LIMITS[name]):
                 raise SemcomError(f"{where}: claims {name} {escape(value)}, allowed are 1 to {LIMITS[name]}; not a semcom checkpoint")
     architecture = Architecture.from_dict(fields)
+    sizes = (architecture.transmitter, architecture.receiver)
+    if any(size.d_model % size.num_heads for size in sizes) or architecture.channel_dim % 2:
+        raise SemcomError(f"{where}: claims a width that its heads do not divide, or an odd channel_dim; not a semcom checkpoint")
+    if type(architecture.dropout) not in (int, float) or not 0 <= architecture.dropout < 1:
+        raise SemcomError(f"{where}: claims dropout {escape(architecture.dropout)}, allowed are 0 to under 1; not a semcom checkpoint")
     with torch.device("meta"):
         model = Transceiver(architecture)
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

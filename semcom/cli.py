@@ -5,6 +5,7 @@ Nothing here imports torch before the flags are known to be good.
 
 import argparse
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -48,29 +49,29 @@ def say(text: str) -> None:
 def run(verb: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int:
     """Call ``verb`` with the arguments and turn what goes wrong into a line on stderr and an exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    debug = "--debug" in argv
+    failure: BaseException
     try:
         verb(argv)
         return 0
     except SemcomError as error:
-        code, message = BAD_INPUT, f"error: {error}"
+        failure, code, message = error, BAD_INPUT, f"error: {error}"
     except InterruptedRun as stop:
-        code, message = INTERRUPTED, str(stop)
-    except KeyboardInterrupt:
-        code, message = INTERRUPTED, "interrupted; what was finished is kept"
+        failure, code, message = stop, INTERRUPTED, str(stop)
+    except KeyboardInterrupt as stop:
+        failure, code, message = stop, INTERRUPTED, "interrupted; what was finished is kept"
     except BrokenPipeError:
         # The reader of our output has gone (| head): nobody is left to tell.
         sys.stderr.close()
         return FAILED
     except Exception as error:
+        failure = error
         if _out_of_memory(error):
             code, message = BAD_INPUT, "error: out of memory; give a smaller --batch-size (or --eval-batch-size)"
         else:
             code, message = FAILED, (f"error: {type(error).__name__}: {escape(str(error)[:300])}; this is a fault of the program, "
                                      "please report it with what --debug shows")
-    if debug:
-        import traceback
-        traceback.print_exc()
+    if "--debug" in argv:
+        traceback.print_exception(failure)
     print(" ".join(message.splitlines()), file=sys.stderr)
     return code
 

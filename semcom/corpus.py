@@ -18,6 +18,7 @@ from semcom import parliament
 from semcom.errors import SemcomError, escape
 
 LONGEST_LINE = 10_000
+LONGEST_RAW = 4 * LONGEST_LINE + 3  # a character is up to four bytes; the line end up to two, one more tells a longer line
 SPLITS = ("train", "validation", "test")
 _SHARES = (90, 95, 100)  # upper bounds in percent
 
@@ -121,9 +122,10 @@ def read(paths: Iterable[str], size: int | None, *, min_length: int, max_length:
             else:
                 seen.add(sentence.id)
                 corpus.sentences.append(sentence)
-        if len(corpus) >= max_sentences:
+                if len(corpus) == max_sentences:
+                    break
+        if len(corpus) == max_sentences:
             break
-    del corpus.sentences[max_sentences:]
     if not corpus.sentences:
         raise SemcomError(f"--corpus {escape(corpus.name)}: no sentence survives ({corpus.describe()}); "
                           "give longer text, or wider --min-length and --max-length")
@@ -170,17 +172,14 @@ def _lines(path: Path) -> Iterator[str | None]:
     number = 0
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            # A character is up to four bytes; one byte more tells a line that is too long.
-            while raw := file.readline(4 * LONGEST_LINE + 1):
+            while raw := file.readline(LONGEST_RAW):
                 number += 1
-                whole = raw.endswith(b"\n") or len(raw) <= 4 * LONGEST_LINE
-                while not whole and (rest := file.readline(1 << 20)):
-                    whole = rest.endswith(b"\n")
-                    raw = b"\n" * (4 * LONGEST_LINE + 1)
-                if len(raw) > 4 * LONGEST_LINE:
+                if len(raw) == LONGEST_RAW and not raw.endswith(b"\n"):
+                    while (rest := file.readline(1 << 20)) and not rest.endswith(b"\n"):
+                        pass
                     yield None
                     continue
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 yield line if len(line) <= LONGEST_LINE else None
     except UnicodeDecodeError as error:
         raise SemcomError(f"--corpus: {escape(path)} line {number}: not UTF-8 ({error.reason}); "

@@ -233,14 +233,17 @@ class _Distillation:
         made = [("student", best)] + ([("hybrid", hybrid)] if hybrid else [])
         loaded = [("teacher", self.teacher)] + [(name, checkpoint.load(path)) for name, path in made]
         rows = measurements.summary_scores(loaded, self.settings.corpus, recipes.make_channel(self.settings.channel), self.settings.run,
-                                           self.device, SUMMARY_SNRS, SUMMARY_SENTENCES)
+                                           self.device, SUMMARY_SNRS, SUMMARY_SENTENCES, self.record["topics_seen"])
         self.record |= {"test_scores": rows, "bleu_signature": measurements.bleu_signature(),
                         "wall_seconds": round(time.monotonic() - self.started, 1)}
         self._write_record()
         lines = [f"\nBLEU on {rows[0]['sentences']} test sentences, {rows[0]['channel']}, by SNR in dB",
-                 report.pivot(rows, "model", "snr", "bleu"), "",
-                 f"made {escape(best)}: best validation cross-entropy {self.record['best_loss']:.4f} in epoch {self.record['best_epoch']}, "
-                 f"{self.record['compression_ratio']:.2f} times smaller than the teacher"]
+                 report.pivot([row for row in rows if not row["topic"]], "model", "snr", "bleu"), ""]
+        if apart := [row for row in rows if row["topic"] and row["snr"] == SUMMARY_SNRS[-1]]:
+            lines += [f"BLEU at {SUMMARY_SNRS[-1]:g} dB, topics that the student has seen and not seen apart",
+                      report.pivot(apart, "model", "topic", "bleu", str), ""]
+        lines.append(f"made {escape(best)}: best validation cross-entropy {self.record['best_loss']:.4f} in epoch {self.record['best_epoch']}, "
+                 f"{self.record['compression_ratio']:.2f} times smaller than the teacher")
         if hybrid:
             lines.append(f"made {escape(hybrid)}: " + ", ".join(f"{p} from the {'student' if p in self.settings.hybrid_parts else 'teacher'}"
                                                                 for p in PARTS))

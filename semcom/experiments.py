@@ -49,7 +49,8 @@ def commands(number: int, extra: list[str]) -> list[list[str]]:
     e = EXPERIMENTS[number]
     lines = [["python", "distillation.py", "--student-layers", "2", *shlex.split(flags), *extra] for flags in e.distillations]
     if e.analyse:
-        lines.append(["python", "semantic_analysis.py", "--runs", e.analyse, "--output", f"{e.analyse}/semantic_analysis_results.json"]
+        lines.append(["python", "semantic_analysis.py", "--runs", e.analyse, "--sentences", "300",
+                      "--output", f"{e.analyse}/semantic_analysis_results.json"]
                      + _shared_flags(extra))
     return lines
 
@@ -90,7 +91,8 @@ def _table(outcomes: list) -> str:
     rows = []
     for outcome in outcomes:
         r = outcome.record
-        by_model = {name: {row["snr"]: row["bleu"] for row in outcome.scores if row["model"] == name} for name in ("teacher", "student")}
+        overall = [row for row in outcome.scores if not row["topic"]]
+        by_model = {name: {row["snr"]: row["bleu"] for row in overall if row["model"] == name} for name in ("teacher", "student")}
         rows.append([r["output_path"], r["distill_part"], float(r["temperature"]), r["channel"], r["best_loss"], r["compression_ratio"],
                      *(by_model["student"][snr] for snr in by_model["student"]), *list(by_model["teacher"].values())[-1:]])
     snrs = [f"BLEU {snr:g} dB" for snr in by_model["student"]]

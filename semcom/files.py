@@ -70,6 +70,13 @@ def check_outputs(outputs: dict[str, str | Path], inputs: Iterable[str | Path]) 
             raise SemcomError(f"{flag} {escape(path)}: {escape(folder)} cannot be written; name another path")
 
 
+def companion(flag: str, path: str | Path, suffix: str) -> Path:
+    """The file that goes beside output ``path``, with another suffix. Raises SemcomError for a folder."""
+    if Path(path).is_dir() or not Path(path).name:
+        raise SemcomError(f"{flag} {escape(path)}: is a folder, a file is wanted; name another path")
+    return Path(path).with_suffix(suffix)
+
+
 def make_room(flag: str, path: str | Path, *, named: bool, overwrite: bool, folder: bool) -> str | None:
     """Keep what a finished run left at ``path``; return a line about it.
 

@@ -44,7 +44,7 @@ class Dropout(nn.Module):
         if self.bits is None:
             raise RuntimeError("call seed_dropout(model, seed) before training")
         words = torch.from_numpy(self.bits.random_raw((x.numel() + 3) // 4).view(np.int16))
-        keep = words[: x.numel()].view(x.shape) >= round(self.rate * 65536) - 32768
+        keep = words[: x.numel()].view(x.shape) >= min(round(self.rate * 65536), 65535) - 32768
         return x * keep.to(x.dtype).mul_(1 / (1 - self.rate))
 
 

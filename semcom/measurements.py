@@ -53,13 +53,19 @@ def _test_split(settings: config.CorpusConfig, sentences: int, say: Say) -> list
 
 
 def summary_scores(loaded: Sequence[tuple[str, Checkpoint]], settings: config.CorpusConfig, channel: Channel,
-                   run: config.RunConfig, device: torch.device, snrs: Sequence[float], sentences: int) -> list[analysis.Row]:
-    """Scores of a few checkpoints on the test split of the corpus a run was made with, all topics."""
+                   run: config.RunConfig, device: torch.device, snrs: Sequence[float], sentences: int,
+                   seen_topics: Sequence[str] | None) -> list[analysis.Row]:
+    """Scores of a few checkpoints on the test split of the corpus a run was made with.
+
+    All topics are in it; rows apart for ``seen_topics`` and the others where there are others.
+    """
     vocabulary = loaded[0][1].vocabulary
     test = _test_split(replace(settings, **ALL_TOPICS), sentences, lambda line: None)
     meeting = Meeting(channel, snrs, run.seed, device, 64, run.quiet)
-    rows, _ = analysis.evaluate(_entrants(loaded), batching.encode(test, vocabulary), vocabulary, meeting)
-    return [row for row in rows if not row["topic"]]
+    entrants = [replace(e, seen_topics=frozenset(seen_topics) if seen_topics else None) for e in _entrants(loaded)]
+    rows, _ = analysis.evaluate(entrants, batching.encode(test, vocabulary), vocabulary, meeting)
+    apart = {"", analysis.SEEN, analysis.UNSEEN} if any(row["topic"] == analysis.UNSEEN for row in rows) else {""}
+    return [row for row in rows if row["topic"] in apart]
 
 
 def evaluate(paths: Sequence[str], settings: config.EvaluationConfig, corpus_settings: config.CorpusConfig,
@@ -69,7 +75,7 @@ def evaluate(paths: Sequence[str], settings: config.EvaluationConfig, corpus_set
     device = runtime.resolve_device(run.device)
     loaded = [(label, checkpoint.load(path)) for label, path in zip(_labels(paths), paths)]
     _same_vocabulary([c for _, c in loaded])
-    picture = Path(output).with_suffix(".png") if output else None
+    picture = files.companion("--output", output, ".png") if output else None
     if output:
         outputs = {"--output": output, "--output (its picture)": picture}
         files.check_outputs(outputs, [*paths, *corpus_settings.corpus])
@@ -145,7 +151,7 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, settings:
             output: str, named: bool, overwrite: bool, say: Say) -> list[dict[str, object]]:
     """Divergence of each run's best student (or of each given checkpoint) from its teacher; table, JSON and picture."""
     device = runtime.resolve_device(run.device)
-    picture = Path(output).with_suffix(".png")
+    picture = files.companion("--output", output, ".png")
     given = [(label, path, {}) for label, path in zip(_labels(paths), paths)] if paths else _runs(root)
     files.check_outputs({"--output": output, "--output (its picture)": picture}, [path for _, path, _ in given])
     if line := files.make_room("--output", output, named=named, overwrite=overwrite, folder=False):

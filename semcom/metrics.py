@@ -43,7 +43,8 @@ def shuffled_partners(lengths: Sequence[int]) -> list[int]:
             partner[here] = there
     for rank, index in enumerate(order):
         if partner[index] == index and len(order) > 1:
-            partner[index] = order[rank + 1 if rank + 1 < len(order) else rank - 1]
+            beside = order[max(rank - 1, 0) : rank] + order[rank + 1 : rank + 2]
+            partner[index] = min(beside, key=lambda i, length=lengths[index]: abs(lengths[i] - length))
     return partner
 
 

@@ -103,7 +103,7 @@ def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
     started = time.monotonic()
     device = runtime.resolve_device(settings.run.device)
     vocabulary_path = shipped(settings.vocabulary or config.DEFAULT_VOCABULARY)
-    outputs = {"--output": settings.output, "--output (its record)": Path(settings.output).with_suffix(".json")}
+    outputs = {"--output": settings.output, "--output (its record)": files.companion("--output", settings.output, ".json")}
     files.check_outputs(outputs, [vocabulary_path, *settings.corpus.corpus])
     files.make_room("--output", settings.output, named=True, overwrite=settings.overwrite, folder=False)
     vocabulary = _load_vocabulary(vocabulary_path)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 
 import torch
 from torch import nn
@@ -150,7 +151,7 @@ class _Loop:
             terms: Terms = self.objective(batch, draw)
         loss = sum(weight * terms[name][0] / terms[name][1] for name, weight in self.objective.weights.items())
         if not torch.isfinite(loss):
-            raise NonFiniteLoss(f"the loss is {float(loss)} in epoch {epoch}, step {step}")
+            raise NonFiniteLoss(f"the loss is {float(loss.detach())} in epoch {epoch}, step {step}")
         loss.backward()
         nn.utils.clip_grad_norm_(self.trained, self.config.clip)
         for group in self.optimizer.param_groups:
@@ -185,9 +186,10 @@ def _seconds_a_step(loop: _Loop, train: Sequence[Encoded]) -> float:
     """Time a few steps on a copy, so that ``--minutes`` becomes a number of steps that ``--steps`` repeats exactly."""
     copy = _Loop(deepcopy(loop.objective), loop.config, loop.width, loop.device, loop.seed)
     times = []
-    for number, encoded in enumerate(shuffled(train, loop.config.batch_size, loop.seed, 1)[:TIMED_STEPS]):
+    batches = shuffled(train, loop.config.batch_size, loop.seed, 1)
+    for number, encoded in enumerate(islice(cycle(batches), TIMED_STEPS)):
         started = time.perf_counter()
         copy.step(collate(encoded), 1, 0.0, 0)
         if number >= 2:
             times.append(time.perf_counter() - started)
-    return sum(times) / len(times) if times else 1.0
+    return sum(times) / len(times)

@@ -1,0 +1,55 @@
+"""A tiny teacher and the commands that the CLI tests share. Everything runs in process, through ``main(argv)``."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import distillation
+import distillation_examples
+import semantic_analysis
+from semcom import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY_TRAINING = ["--corpus-size", "400", "--batch-size", "32", "--quiet", "--device", "cpu"]
+
+
+def package(*argv: object) -> int:
+    return cli.run(cli.package, [str(word) for word in argv])
+
+
+def distil(*argv: object) -> int:
+    return distillation.main([str(word) for word in argv])
+
+
+def analyse(*argv: object) -> int:
+    return semantic_analysis.main([str(word) for word in argv])
+
+
+def examples(*argv: object) -> int:
+    return distillation_examples.main([str(word) for word in argv])
+
+
+def script(name: str, *argv: object, **options) -> subprocess.CompletedProcess:
+    """One of the scripts as a person starts it."""
+    return subprocess.run([sys.executable, str(ROOT / name), *map(str, argv)], capture_output=True, text=True, timeout=120, **options)
+
+
+def train_tiny_teacher(folder: Path, *flags: object) -> Path:
+    """3 layers, D=16, a few steps: enough to load, distil and measure."""
+    path = folder / "tiny_teacher.pt"
+    code = package("train", "--output", path, "--layers", 3, "--model-width", 16, "--heads", 2, "--feed-forward", 32,
+                   "--steps", 12, "--lr", 0.003, *TINY_TRAINING, *flags)
+    assert code == 0
+    return path
+
+
+def refused(capsys: pytest.CaptureFixture, code: int, *words: str) -> str:
+    """Assert exit code 2 and one line on stderr that holds every one of ``words``; return it."""
+    error = capsys.readouterr().err
+    assert code == 2, error
+    assert error.count("\n") == 1 and "Traceback" not in error, error
+    for word in words:
+        assert word in error, f"{word!r} not in {error!r}"
+    return error

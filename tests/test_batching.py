@@ -1,0 +1,99 @@
+"""Batches: the shift of targets, masks, order, padding."""
+import pytest
+import torch
+from toy import C, encoded
+
+from semcom.batching import by_length, collate, encode, shuffled
+from semcom.channel import sample
+from semcom.corpus import make_sentence
+from semcom.errors import SemcomError
+from semcom.layers import MAX_POSITIONS
+from semcom.vocab import BOS, EOS, PAD
+
+
+def test_source_is_bos_pieces_eos(vocabulary, sentences):
+    for e, pieces in zip(encode(sentences[:20], vocabulary), vocabulary.encode([s.text for s in sentences[:20]])):
+        assert e.source == [BOS, *pieces, EOS]
+    assert [e.sentence for e in encode(sentences[:20], vocabulary)] == sentences[:20]
+
+
+def test_too_long_a_sentence_is_refused_and_the_longest_is_not(vocabulary):
+    pieces = len(vocabulary.encode(["x " * 400])[0])
+    assert pieces < MAX_POSITIONS
+    with pytest.raises(SemcomError, match=f"at most {MAX_POSITIONS - 2} are allowed"):
+        encode([make_sentence("x " * 2000)], vocabulary)
+    assert len(encode([make_sentence("x " * 400)], vocabulary)[0].source) == pieces + 2
+
+
+@pytest.mark.parametrize("pad_to", [0, 14])
+def test_shift_and_masks(pad_to):
+    sentences = encoded(9, 1, 6)
+    batch = collate(sentences, pad_to)
+    width = max(pad_to, max(len(e.source) for e in sentences))
+    assert len(batch) == 9 and batch.source.shape == (9, width) and batch.target_in.shape == batch.target_out.shape == (9, width - 1)
+    for row, e in enumerate(sentences):
+        pieces, n = e.source[1:-1], len(e.source)
+        blank = [PAD] * (width - n)
+        assert batch.source[row].tolist() == [BOS, *pieces, EOS, *blank]
+        assert batch.target_in[row].tolist() == [BOS, *pieces, *blank]
+        assert batch.target_out[row].tolist() == [*pieces, EOS, *blank]
+        assert batch.source_mask[row].tolist() == [True] * n + [False] * (width - n)
+        assert batch.target_mask[row].tolist() == [True] * (n - 1) + [False] * (width - n)
+    assert batch.target_tokens == batch.target_mask.sum() == sum(len(e.source) - 1 for e in sentences)
+    assert batch.sentences == [e.sentence for e in sentences] and batch.lengths == [len(e.source) for e in sentences]
+
+
+def test_a_masked_piece_is_no_padding():
+    """Masks come from lengths, so a sentence may hold the id of padding."""
+    sentence = encoded(1)[0]
+    sentence.source[1] = PAD
+    assert collate([sentence], 9).source_mask.sum() == len(sentence.source)
+
+
+def test_draw_is_the_sentences_own_whatever_the_padding():
+    sentences = encoded(6)
+    wide = collate(sentences, 20).draw(C, seed=3, number=4)
+    assert wide.noise.shape == (6, 20, C)
+    for row, e in enumerate(sentences):
+        alone = sample([e.sentence.id], [len(e.source)], C, seed=3, number=4)
+        assert torch.equal(wide.noise[row, : len(e.source)], alone.noise[0]) and not wide.noise[row, len(e.source):].any()
+        assert torch.equal(wide.scatter[row], alone.scatter[0]) and wide.level[row] == alone.level[0]
+
+
+def flat(batches):
+    return [e.sentence.id for batch in batches for e in batch]
+
+
+def test_an_epoch_holds_each_sentence_once():
+    sentences = encoded(1003)
+    batches = shuffled(sentences, 8, seed=1, epoch=1)
+    assert sorted(flat(batches)) == sorted(e.sentence.id for e in sentences)
+    assert max(map(len, batches)) == 8 and len(batches) <= -(-1003 // 8) + 2
+
+
+def test_order_repeats_by_seed_and_epoch_alone():
+    sentences = encoded(300)
+    first = flat(shuffled(sentences, 8, seed=1, epoch=2))
+    assert first == flat(shuffled(sentences, 8, seed=1, epoch=2))
+    assert first != flat(shuffled(sentences, 8, seed=1, epoch=3)) and first != flat(shuffled(sentences, 8, seed=2, epoch=2))
+    lengths = [len(e.source) for batch in shuffled(encoded(3000, 3, 30), 8, 0, 1) for e in batch]
+    assert lengths != sorted(lengths) and lengths != sorted(lengths, reverse=True)
+
+
+def test_batches_hold_little_padding():
+    sentences = encoded(5000, 3, 40)
+
+    def padding(batches):
+        cells = sum(max(len(e.source) for e in batch) * len(batch) for batch in batches)
+        return 1 - sum(len(e.source) for batch in batches for e in batch) / cells
+
+    assert padding(shuffled(sentences, 32, 0, 1)) < 0.05
+    assert padding([sentences[i:i + 32] for i in range(0, 5000, 32)]) > 0.3
+
+
+def test_by_length_takes_all_longest_first_whatever_the_order():
+    sentences = encoded(101, 3, 20)
+    batches = by_length(sentences, 10)
+    lengths = [n for batch in batches for n in batch.lengths]
+    assert lengths == sorted((len(e.source) for e in sentences), reverse=True)
+    assert [b.sentences for b in batches] == [b.sentences for b in by_length(sentences[::-1], 10)]

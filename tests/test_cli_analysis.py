@@ -1,0 +1,105 @@
+"""``python semantic_analysis.py`` and ``python distillation_examples.py`` by running them."""
+
+import json
+import math
+
+import pytest
+from cli_support import TINY_TRAINING, analyse, distil, examples, refused, script, train_tiny_teacher
+
+KEYS = {"model", "temperature", "distill_weight", "distill_part", "kl_divergence", "representation_distance", "agreement_rate",
+        "semantic_difference_score", "by_snr"}
+QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return train_tiny_teacher(tmp_path_factory.mktemp("teacher"))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_all_runs_are_found_and_measured(teacher, here, capsys):
+    tiny = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1]
+    assert distil(*tiny, "--distill-part", "decoder", "--temperature", 2) == 0
+    assert distil(*tiny, "--create-hybrid") == 0
+    assert analyse(*QUICK, "--snr", 0, 12) == 0
+    results = json.loads((here / "semantic_analysis_results.json").read_text())
+    records = {r["model"]: r for r in results["records"]}
+    assert set(records) == {"distillation", "distillation hybrid", "distillation_decoder"}
+    decoder = records["distillation_decoder"]
+    assert decoder.keys() >= KEYS and decoder["temperature"] == 2 and decoder["distill_part"] == "decoder"
+    assert set(decoder["by_snr"]) == {"0", "12"} and decoder["kl_divergence"] == decoder["by_snr"]["12"]["kl_divergence"] > 0
+    assert decoder["semantic_difference_score"] == pytest.approx(decoder["kl_divergence"] * (1 - decoder["agreement_rate"]))
+    assert {"bleu", "reference_bleu", "kl_reference_prefix", "js_divergence", "cross_entropy_gap"} <= decoder["by_snr"]["0"].keys()
+    assert results["reference_snr"] == 12 and results["seed"] == 42 and "nrefs:1" in results["bleu_signature"]
+    assert (here / "semantic_analysis_results.png").is_file()
+    assert "semantic divergence from the teacher at 12 dB" in capsys.readouterr().out
+
+
+def test_a_model_does_not_diverge_from_itself(teacher, here, capsys):
+    assert analyse(teacher, "--teacher-checkpoint", teacher, *QUICK, "--snr", 6, "--reference-snr", 6) == 0
+    record = json.loads((here / "semantic_analysis_results.json").read_text())["records"][0]
+    assert record["kl_divergence"] == 0 and record["agreement_rate"] == 1 and record["representation_distance"] == 0
+    assert math.isclose(record["by_snr"]["6"]["cross_entropy_gap"], 0)
+    assert record["by_snr"]["6"]["bleu"] == record["by_snr"]["6"]["reference_bleu"]
+
+
+def test_results_are_kept_and_repeat(teacher, here, capsys):
+    for _ in range(2):
+        assert analyse(teacher, "--teacher-checkpoint", teacher, *QUICK, "--snr", 6) == 0
+    first, second = (json.loads((here / f"semantic_analysis_results{n}.json").read_text()) for n in (".1", ""))
+    assert first["records"] == second["records"]
+    refused(capsys, analyse(teacher, *QUICK, "--output", "semantic_analysis_results.json"), "--output", "--overwrite")
+
+
+def test_without_a_run_one_line_says_what_makes_one(here, capsys):
+    refused(capsys, analyse(), "no finished run", "python distillation.py")
+
+
+@pytest.mark.parametrize(("flags", "words"), [(["--reference-snr", "nan"], ["nan"]), (["--snr", "600"], ["--snr 600"]),
+                                              (["absent.pt"], ["absent.pt"]), (["--device", "tpu"], ["--device tpu"])])
+def test_wrong_input(here, capsys, flags, words):
+    refused(capsys, analyse(*flags), *words)
+
+
+def test_examples_list_and_dry_run(here, capsys):
+    assert examples("list") == 0
+    assert [line[0] for line in capsys.readouterr().out.splitlines()] == list("1234567")
+    assert examples("6", "--dry-run", "--epochs", 2) == 0
+    out = capsys.readouterr().out
+    lines = [line for line in out.splitlines() if line.startswith("$ python distillation.py")]
+    assert [f"checkpoints/temp_exp/T{t}" in line and "--epochs 2" in line for t, line in zip(("2.0", "4.0", "8.0"), lines)] == [True] * 3
+    assert "$ python semantic_analysis.py --runs checkpoints/temp_exp" in out and "cannot decide" in out
+    strip = [line.split() for line in lines]
+    assert all({a for a, b in zip(strip[0], other) if a != b} <= {"2", "checkpoints/temp_exp/T2.0"} for other in strip[1:])
+    assert not list(here.iterdir())
+
+
+def test_all_dry_runs(here, capsys):
+    assert examples("all", "--dry-run") == 0
+    assert capsys.readouterr().out.count("--student-layers 2") == 3 + 2 + 3 + 3
+
+
+def test_example_six_runs_and_reports(teacher, here, capsys):
+    assert examples("6", "--epochs", 1, "--teacher-checkpoint", teacher, *TINY_TRAINING) == 0
+    out = capsys.readouterr().out
+    assert (here / "checkpoints/temp_exp/T2.0/best_student_model.pt").is_file()
+    records = json.loads((here / "checkpoints/temp_exp/semantic_analysis_results.json").read_text())["records"]
+    assert [r["temperature"] for r in records] == [2, 4, 8] and len({r["distill_weight"] for r in records}) == 1
+    assert "best loss" in out and "cannot decide" in out
+
+
+def test_a_failed_step_stops_the_example_with_its_error(teacher, here, capsys):
+    refused(capsys, examples("7", "--teacher-checkpoint", "absent.pt"), "absent.pt")
+    refused(capsys, examples("12"), "12", "allowed are 1, 2")
+    refused(capsys, examples("1", "--epochs", "0", "--teacher-checkpoint", teacher), "--epochs 0")
+
+
+def test_scripts_as_a_person_starts_them(here):
+    assert "CHECKPOINT" in script("semantic_analysis.py", "--help").stdout
+    done = script("distillation_examples.py", "list")
+    assert done.returncode == 0 and "6  temperatures" in done.stdout

@@ -1,0 +1,280 @@
+"""``python distillation.py`` by running it: files, modes, hybrids, repeatability, bad input."""
+
+import csv
+import json
+
+import pytest
+import torch
+from cli_support import TINY_TRAINING, distil, refused, script, train_tiny_teacher
+
+from semcom import checkpoint
+from semcom.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
+
+KEYS = ["temperature", "distill_weight", "distill_part", "d_model", "dff", "num_heads", "student_layers", "teacher_layers", "channel",
+        "best_loss", "best_epoch", "teacher_params", "student_params", "compression_ratio", "create_hybrid", "hybrid_output",
+        "seed", "lr", "batch_size", "snr_range", "torch", "threads", "corpus_fingerprint", "vocabulary_fingerprint", "split_sizes",
+        "precision", "wall_seconds", "steps_done"]
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return train_tiny_teacher(tmp_path_factory.mktemp("teacher"))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def tiny(teacher, *flags):
+    return ["--teacher-checkpoint", teacher, *TINY_TRAINING, *(() if "--epochs" in flags else ("--epochs", 2)), *flags]
+
+
+def weights(path, *parts):
+    model = checkpoint.load(path).model
+    return {f"{p}.{name}": tensor for p in parts for name, tensor in model.part(p).state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_leaves_its_files(teacher, here, capsys):
+    assert distil(*tiny(teacher, "--create-hybrid", "--epochs", 10)) == 0
+    out = capsys.readouterr().out
+    folder = here / "checkpoints/distillation"
+    assert {p.name for p in folder.iterdir()} == {
+        "final_student_model.pt", "best_student_model.pt", "student_model_epoch10.pt", "distillation_config.json", "history.csv",
+        "training_curves.png"}
+    record = json.loads((folder / "distillation_config.json").read_text())
+    assert [key for key in KEYS if key not in record] == []
+    assert record["temperature"] == 4.0 and record["student_layers"] == 2 and record["teacher_layers"] == 3
+    assert record["compression_ratio"] == pytest.approx(record["teacher_params"] / record["student_params"])
+    history = list(csv.DictReader((folder / "history.csv").open()))
+    assert len(history) == 10
+    assert record["best_loss"] == min(float(row["validation"]) for row in history)
+    assert float(history[record["best_epoch"] - 1]["validation"]) == record["best_loss"]
+    assert (folder / "training_curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "ends of a full-mode hybrid never met" in out
+    for word in ("teacher", "student", "hybrid", "BLEU", "made", "next:"):
+        assert word in out
+    assert not [p for p in here.rglob(".*") if p.is_file()]
+
+
+@pytest.mark.parametrize(("part", "trained", "frozen"), [("encoder", TRANSMITTER_PARTS, RECEIVER_PARTS),
+                                                         ("decoder", RECEIVER_PARTS, TRANSMITTER_PARTS)])
+def test_part_modes_freeze_the_other_end_and_the_hybrid_is_the_student(teacher, here, capsys, part, trained, frozen):
+    assert distil(*tiny(teacher, "--distill-part", part, "--create-hybrid")) == 0
+    best = here / f"checkpoints/distillation_{part}/best_student_model.pt"
+    hybrid = here / "checkpoints/hybrid_model.pt"
+    assert same(weights(best, *frozen), weights(teacher, *frozen))
+    assert not same(weights(best, *trained), weights(teacher, *trained))
+    assert same(weights(best, *PARTS), weights(hybrid, *PARTS))
+    assert "student and hybrid are the same pair" in capsys.readouterr().out
+    origin = checkpoint.load(hybrid).origin
+    assert all("student" in origin[p] for p in trained) and all("student" not in origin[p] for p in frozen)
+
+
+def test_same_seed_same_numbers_and_another_seed_others(teacher, here, capsys):
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        assert distil(*tiny(teacher, "--output-path", name, "--seed", seed, "--student-init", "random", "--epochs", 1)) == 0
+    a, b, c = (weights(here / name / "final_student_model.pt", *PARTS) for name in "abc")
+    assert same(a, b) and not same(a, c)
+    losses = [json.loads((here / name / "distillation_config.json").read_text())["best_loss"] for name in "abc"]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_full_hybrid_takes_the_students_receiver_and_parts_can_be_named(teacher, here, capsys):
+    assert distil(*tiny(teacher, "--create-hybrid", "--epochs", 1, "--output-path", "full", "--hybrid-output", "full.pt")) == 0
+    assert same(weights("full.pt", *TRANSMITTER_PARTS), weights(teacher, *TRANSMITTER_PARTS))
+    assert same(weights("full.pt", *RECEIVER_PARTS), weights("full/best_student_model.pt", *RECEIVER_PARTS))
+    assert distil(*tiny(teacher, "--create-hybrid", "--epochs", 1, "--output-path", "one", "--hybrid-output", "one.pt",
+                        "--hybrid-parts", "channel_decoder")) == 0
+    assert same(weights("one.pt", "channel_decoder"), weights("one/best_student_model.pt", "channel_decoder"))
+    assert same(weights("one.pt", "encoder", "channel_encoder", "decoder"), weights(teacher, "encoder", "channel_encoder", "decoder"))
+
+
+def test_narrow_random_student_splices(teacher, here, capsys):
+    assert distil(*tiny(teacher, "--distill-part", "decoder", "--student-d-model", 8, "--student-heads", 1, "--student-layers", 1,
+                        "--student-init", "random", "--create-hybrid", "--epochs", 1)) == 0
+    size = checkpoint.load("checkpoints/hybrid_model.pt").model.architecture
+    assert (size.receiver.d_model, size.receiver.layers, size.transmitter.d_model, size.transmitter.layers) == (8, 1, 16, 3)
+
+
+def test_student_checkpoint_is_the_start(teacher, here, capsys):
+    assert distil(*tiny(teacher, "--output-path", "first", "--epochs", 1)) == 0
+    assert distil(*tiny(teacher, "--output-path", "second", "--epochs", 1, "--student-checkpoint", "first/best_student_model.pt",
+                        "--lr", 1e-12)) == 0
+    first, second = (weights(f"{name}/best_student_model.pt", *PARTS) for name in ("first", "second"))
+    assert all(torch.allclose(first[name], second[name], atol=1e-7) for name in first)
+    capsys.readouterr()
+    refused(capsys, distil(*tiny(teacher, "--student-checkpoint", "first/best_student_model.pt", "--student-layers", 1)),
+            "--student-checkpoint", "2 layers", "--student-layers 2")
+
+
+def test_temperature_and_weight_reach_the_loss(teacher, here, capsys):
+    for name, flags in (("t1", ["--temperature", 1]), ("t8", ["--temperature", 8]), ("w0", ["--distill-weight", 0])):
+        assert distil(*tiny(teacher, "--output-path", name, "--epochs", 1, "--student-init", "random", *flags)) == 0
+    rows = {name: next(csv.DictReader(open(f"{name}/history.csv"))) for name in ("t1", "t8", "w0")}
+    assert rows["t1"]["train_kd"] != rows["t8"]["train_kd"]
+    assert "train_kd" not in rows["w0"] and rows["w0"]["loss"] == rows["w0"]["train_ce"]
+    t1 = {name: float(value) for name, value in rows["t1"].items()}
+    assert t1["loss"] == pytest.approx(0.3 * t1["train_ce"] + 0.7 * t1["train_kd"])
+
+
+def test_features_are_a_term_of_the_loss(teacher, here, capsys):
+    for part, names in (("encoder", {"train_signal"}), ("decoder", {"train_state"}), ("full", {"train_signal", "train_state"})):
+        assert distil(*tiny(teacher, "--output-path", part, "--epochs", 1, "--distill-part", part, "--feature-weight", 0.5)) == 0
+        row = next(csv.DictReader(open(f"{part}/history.csv")))
+        assert {name for name in row if name in ("train_signal", "train_state")} == names
+
+
+def test_default_path_sets_the_earlier_run_aside_and_a_named_one_is_refused(teacher, here, capsys):
+    for _ in range(2):
+        assert distil(*tiny(teacher, "--epochs", 1, "--create-hybrid")) == 0
+    assert "kept the earlier checkpoints/distillation as checkpoints/distillation.1" in capsys.readouterr().out
+    assert (here / "checkpoints/distillation.1/best_student_model.pt").is_file()
+    assert (here / "checkpoints/hybrid_model.1.pt").is_file()
+    before = (here / "checkpoints/distillation/best_student_model.pt").read_bytes()
+    code = distil(*tiny(teacher, "--epochs", 1, "--output-path", "checkpoints/distillation"))
+    refused(capsys, code, "--output-path checkpoints/distillation", "--overwrite")
+    assert (here / "checkpoints/distillation/best_student_model.pt").read_bytes() == before
+    assert distil(*tiny(teacher, "--epochs", 1, "--output-path", "checkpoints/distillation", "--overwrite")) == 0
+
+
+def test_topics_are_a_knob_and_the_teacher_need_not_share_them(teacher, here, capsys):
+    assert distil(*tiny(teacher, "--epochs", 1, "--exclude-topics", "fisheries", "health")) == 0
+    record = json.loads((here / "checkpoints/distillation/distillation_config.json").read_text())
+    assert "fisheries" not in record["topics_seen"] and "energy" in record["topics_seen"]
+    assert "fisheries" in record["teacher_topics_seen"]
+    assert "not seen" in capsys.readouterr().out
+
+
+def test_real_text_with_one_more_flag(teacher, here, capsys):
+    text = here / "own.en"
+    text.write_text("\n".join(f"the committee has adopted report number {n} on the budget." for n in range(300)) + "\n")
+    assert distil(*tiny(teacher, "--epochs", 1, "--corpus", text)) == 0
+    assert "300 sentences of" in capsys.readouterr().out
+
+
+WRONG = [
+    (["--temperature", "0"], ["--temperature 0", "above 0"]),
+    (["--temperature", "nan"], ["--temperature nan"]),
+    (["--distill-weight", "1.5"], ["--distill-weight 1.5", "0 to 1"]),
+    (["--batch-size", "0"], ["--batch-size 0"]),
+    (["--epochs", "0"], ["--epochs 0"]),
+    (["--student-layers", "0"], ["--student-layers 0"]),
+    (["--student-layers", "9"], ["--student-layers 9", "3 layers", "--student-init random"]),
+    (["--student-d-model", "15", "--student-init", "random"], ["--student-heads 2", "does not divide"]),
+    (["--student-d-model", "8"], ["--student-init teacher", "--student-init random"]),
+    (["--snr-range", "18", "-6"], ["--snr-range 18 -6", "LOW not above HIGH"]),
+    (["--snr-range", "nan", "3"], ["--snr-range nan 3"]),
+    (["--lr", "inf"], ["--lr inf"]),
+    (["--rician-k", "-1"], ["--rician-k -1"]),
+    (["--channel", "fog"], ["--channel", "fog", "rayleigh"]),
+    (["--distill-part", "middle"], ["--distill-part", "middle", "decoder"]),
+    (["--device", "tpu"], ["--device tpu", "--device cpu"]),
+    (["--topics", "astrology"], ["--topics astrology", "fisheries"]),
+    (["--corpus", "absent.en"], ["--corpus absent.en", "no such file"]),
+    (["--teacher-checkpoint", "absent.pt"], ["absent.pt", "python -m semcom train"]),
+    (["--hybrid-output", "h.pt"], ["--hybrid-output h.pt", "--create-hybrid"]),
+    (["--num-layers", "3"], ["--num-layers", "--student-layers"]),
+    (["--vocab-file", "v.json"], ["--vocab-file", "teacher's checkpoint"]),
+    (["--MAX-LENGTH", "30"], ["--MAX-LENGTH", "--max-length"]),
+    (["--steps", "3", "--minutes", "1"], ["--steps 3", "--minutes 1"]),
+    (["--min-length", "9", "--max-length", "5"], ["--min-length 9", "--max-length 5"]),
+    (["--no-such-flag"], ["--no-such-flag", "--help"]),
+]
+
+
+@pytest.mark.parametrize(("flags", "words"), WRONG, ids=[" ".join(flags) for flags, _ in WRONG])
+def test_wrong_input_is_one_line_and_leaves_nothing(teacher, here, capsys, flags, words):
+    refused(capsys, distil(*tiny(teacher, *flags)), *words)
+    assert not list(here.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_absent_cuda_is_said(teacher, here, capsys):
+    refused(capsys, distil(*tiny(teacher), "--device", "cuda"), "--device cuda", "--device cpu")
+
+
+def test_corpora_that_leave_nothing(teacher, here, capsys):
+    (here / "empty.en").write_text("")
+    refused(capsys, distil(*tiny(teacher, "--corpus", "empty.en")), "no sentence survives")
+    (here / "short.en").write_text("too short\n" * 50)
+    refused(capsys, distil(*tiny(teacher, "--corpus", "short.en")), "no sentence survives", "--min-length")
+    (here / "few.en").write_text("this one is long enough\n")
+    refused(capsys, distil(*tiny(teacher, "--corpus", "few.en")), "leave none for")
+
+
+def test_outputs_that_are_inputs_are_refused(teacher, here, capsys):
+    mine = here / "mine.pt"
+    mine.write_bytes(teacher.read_bytes())
+    refused(capsys, distil(*tiny(mine, "--create-hybrid", "--hybrid-output", mine, "--overwrite")), "--hybrid-output", "is an input")
+    assert mine.read_bytes() == teacher.read_bytes()
+
+
+@pytest.mark.parametrize(("flags", "line"), [(["--temperature", 0.5], "under 1"), (["--temperature", 16], "over 15"),
+                                             (["--distill-weight", 0.96], "over 0.95")])
+def test_unwise_settings_get_a_line_and_go_on(teacher, here, capsys, flags, line):
+    assert distil(*tiny(teacher, "--steps", 1, *flags)) == 0
+    assert sum(line in said for said in capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_student(teacher, here, capsys, monkeypatch):
+    from semcom import objective
+    plain, calls = objective.losses.cross_entropy, []
+
+    def breaks(logits, targets):
+        calls.append(1)
+        return plain(logits, targets) * (float("nan") if len(calls) > 25 else 1)
+
+    monkeypatch.setattr(objective.losses, "cross_entropy", breaks)
+    refused(capsys, distil(*tiny(teacher, "--epochs", 20)), "the loss is nan in epoch", "step", "--lr")
+    assert checkpoint.load(here / "checkpoints/distillation/best_student_model.pt")
+
+
+def test_interrupt_keeps_the_best_student(teacher, here, capsys, monkeypatch):
+    from semcom import trainer
+    plain, calls = trainer._Loop.step, []
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) > 20:
+            raise KeyboardInterrupt
+        return plain(*args)
+
+    monkeypatch.setattr(trainer._Loop, "step", interrupted)
+    assert distil(*tiny(teacher, "--epochs", 20)) == 130
+    assert "interrupted in epoch 2" in capsys.readouterr().err
+    assert checkpoint.load(here / "checkpoints/distillation/best_student_model.pt")
+    assert json.loads((here / "checkpoints/distillation/distillation_config.json").read_text())["stopped"]
+
+
+def test_out_of_memory_names_the_batch_size(teacher, here, capsys, monkeypatch):
+    from semcom import trainer
+
+    def full(*args):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(trainer._Loop, "step", full)
+    refused(capsys, distil(*tiny(teacher)), "--batch-size")
+
+
+def test_a_second_run_is_kept_out_of_the_folder(teacher, here, capsys):
+    from semcom import files
+    with files.lock(here / "checkpoints/distillation"):
+        refused(capsys, distil(*tiny(teacher)), "another run")
+
+
+def test_script_help_is_quick_grouped_and_shows_defaults(here):
+    done = script("distillation.py", "--help")
+    assert done.returncode == 0 and not done.stderr
+    for word in ("--temperature T", "(default 4.0)", "Distillation:", "The physical channel", "(default 0.7)"):
+        assert word in done.stdout
+
+
+def test_debug_shows_the_traceback(teacher, here, capsys):
+    assert distil(*tiny(teacher, "--temperature", 0, "--debug")) == 2
+    assert "Traceback" in capsys.readouterr().err

@@ -1,0 +1,185 @@
+"""``python -m semcom`` by running it: vocab, train, splice, evaluate, transmit."""
+
+import csv
+import io
+import json
+import pickle
+
+import pytest
+import torch
+from cli_support import TINY_TRAINING, distil, package, refused, script, train_tiny_teacher
+
+from semcom import checkpoint, corpus
+from semcom.transceiver import PARTS
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return train_tiny_teacher(tmp_path_factory.mktemp("teacher"))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_vocab_train_evaluate_transmit_on_own_text(here, capsys, monkeypatch):
+    sentences = [f"the {a} {b} was adopted by {n} votes in the plenary." for a in ("long", "short", "new") for b in ("report", "motion")
+                 for n in range(100)]
+    (here / "own.en").write_text("\n".join(sentences))
+    assert package("vocab", "--corpus", "own.en", "--size", 300, "--output", "own.model") == 0
+    tiny = ["--layers", 1, "--model-width", 16, "--heads", 2, "--feed-forward", 32, "--epochs", 1, "--quiet"]
+    assert package("train", "--corpus", "own.en", "--vocab", "own.model", "--output", "own.pt", *tiny) == 0
+    record = json.loads((here / "own.json").read_text())
+    assert record["vocab_size"] == 300 and record["steps_done"] and record["seed"] == 42 and len(record["history"]) == 1
+    assert package("evaluate", "own.pt", "--corpus", "own.en", "--snr", 0, 12, "--output", "own.csv", "--quiet", "--examples", 2) == 0
+    out = capsys.readouterr().out
+    for word in ("BLEU (nrefs:1|", "token accuracy", "exact sentences", "floor", "what was understood at 12 dB", "knows how many symbols"):
+        assert word in out
+    assert (here / "own.png").is_file()
+    rows = list(csv.DictReader((here / "own.csv").open()))
+    assert [row["snr"] for row in rows] == ["0.0", "12.0", ""] and rows[-1]["model"] == "(floor)"
+    monkeypatch.setattr("sys.stdin", io.StringIO("the report was adopted.\nthe motion was adopted.\n"))
+    assert package("transmit", "--checkpoints", "own.pt", "--snr", 12) == 0
+    assert capsys.readouterr().out.count("sent: the ") == 2
+
+
+def test_train_by_minutes_equals_its_steps(here, capsys):
+    tiny = ["--layers", 1, "--model-width", 8, "--heads", 1, "--feed-forward", 8, *TINY_TRAINING]
+    assert package("train", "--output", "minutes.pt", *tiny, "--minutes", 0.02) == 0
+    steps = json.loads((here / "minutes.json").read_text())["steps_done"]
+    assert package("train", "--output", "steps.pt", *tiny, "--steps", steps) == 0
+    a, b = (checkpoint.load(here / name).model.state_dict() for name in ("minutes.pt", "steps.pt"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_evaluate_meets_the_same_draws_side_by_side(teacher, here, capsys):
+    copy = here / "copy.pt"
+    copy.write_bytes(teacher.read_bytes())
+    assert package("evaluate", teacher, copy, "--corpus-size", 1000, "--sentences", 20, "--snr", 6, "--output", "both.csv", "--quiet") == 0
+    rows = [row for row in csv.DictReader(open("both.csv")) if row["topic"] == "" and row["snr"]]
+    assert len(rows) == 2 and rows[0]["model"] != rows[1]["model"]
+    assert [row | {"model": ""} for row in rows][0] == [row | {"model": ""} for row in rows][1]
+    topics = {row["topic"] for row in csv.DictReader(open("both.csv"))}
+    assert "(seen)" in topics and topics & set(corpus.parliament.TOPICS)
+
+
+def test_splice_joins_a_transmitter_and_a_receiver(teacher, here, capsys):
+    tiny = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1]
+    assert distil(*tiny, "--distill-part", "encoder") == 0 and distil(*tiny, "--distill-part", "decoder", "--student-layers", 1) == 0
+    encoder_run, decoder_run = (f"checkpoints/distillation_{part}/best_student_model.pt" for part in ("encoder", "decoder"))
+    assert package("splice", "--transmitter", encoder_run, "--receiver", decoder_run, "--output", "pair.pt") == 0
+    pair, sender, listener = (checkpoint.load(p) for p in ("pair.pt", encoder_run, decoder_run))
+    for part in PARTS:
+        source = sender if part in PARTS[:2] else listener
+        ours, theirs = pair.model.part(part).state_dict(), source.model.part(part).state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+        assert source.path in pair.origin[part]
+    assert package("evaluate", "pair.pt", "--corpus-size", 1000, "--sentences", 5, "--snr", 6, "--quiet") == 0
+    capsys.readouterr()
+    refused(capsys, package("splice", "--transmitter", "pair.pt", "--receiver", teacher, "--output", "pair.pt", "--overwrite"), "is an input")
+    refused(capsys, package("splice", "--transmitter", encoder_run, "--receiver", teacher, "--output", "pair.pt"), "--overwrite")
+
+
+def test_vocabularies_that_differ_are_both_named(teacher, here, capsys):
+    (here / "own.en").write_text("\n".join(f"the report number {n} was adopted today." for n in range(300)))
+    assert package("vocab", "--corpus", "own.en", "--size", 289, "--output", "own.model") == 0
+    assert package("train", "--corpus", "own.en", "--vocab", "own.model", "--output", "other.pt", "--layers", 1, "--model-width", 16,
+                   "--heads", 2, "--feed-forward", 32, "--steps", 1, "--quiet") == 0
+    capsys.readouterr()
+    error = refused(capsys, package("splice", "--transmitter", teacher, "--receiver", "other.pt", "--output", "x.pt"), "vocabularies differ")
+    assert "4000 pieces" in error and "289 pieces" in error
+    refused(capsys, package("evaluate", teacher, "other.pt"), "vocabularies differ")
+
+
+def test_transmit_prints_what_each_checkpoint_understood(teacher, here, capsys):
+    assert package("transmit", "We support the \x1b[31mreport\u202e.", "--checkpoints", teacher, "--snr", 0, 12) == 0
+    out = capsys.readouterr().out
+    assert "0 dB" in out and "12 dB" in out and "\x1b" not in out and "\u202e" not in out
+
+
+class Vandal:
+    def __reduce__(self):
+        return open, ("vandalised.txt", "w")
+
+
+def vandal(path):
+    path.write_bytes(pickle.dumps(Vandal()))
+
+
+def vandal_in_torch_file(path):
+    torch.save({"format": 1, "weights": Vandal()}, path)
+
+
+def changed(key, value):
+    def write(path):
+        payload = torch.load(path, weights_only=True)
+        payload[key] = value if key == "format" else {**payload[key], **value}
+        torch.save(payload, path)
+    return write
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+BROKEN = {
+    "empty": (lambda path: path.write_bytes(b""), ["is empty"]),
+    "truncated": (truncated, ["truncated"]),
+    "text": (lambda path: path.write_text("not a checkpoint"), ["not a semcom checkpoint"]),
+    "code in a pickle": (vandal, ["not a semcom checkpoint"]),
+    "code in a torch file": (vandal_in_torch_file, ["refused", "open"]),
+    "state dict": (lambda path: torch.save({"weight": torch.zeros(3)}, path), ["not a semcom checkpoint"]),
+    "newer format": (changed("format", 99), ["format 99", "newer", "update"]),
+    "huge": (changed("architecture", {"vocab_size": 10**12}), ["vocab_size", "allowed"]),
+    "other sizes": (changed("architecture", {"channel_dim": 8}), ["disagree"]),
+    "other vocabulary": (changed("vocabulary", {"fingerprint": "0" * 16}), ["vocabulary", "0000"]),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_and_malicious_checkpoints(teacher, here, capsys, name):
+    path = here / "given.pt"
+    path.write_bytes(teacher.read_bytes())
+    spoil, words = BROKEN[name]
+    spoil(path)
+    refused(capsys, package("evaluate", "given.pt"), "given.pt", *words)
+    refused(capsys, distil("--teacher-checkpoint", "given.pt"), "--teacher-checkpoint given.pt", *words)
+    assert [p.name for p in here.iterdir()] == ["given.pt"]
+
+
+WRONG = [
+    (["evaluate", "absent.pt"], ["absent.pt", "no such file"]),
+    (["evaluate"], ["CHECKPOINT"]),
+    (["evaluate", "TEACHER", "--snr", "loud"], ["--snr", "loud"]),
+    (["evaluate", "TEACHER", "--snr", "inf"], ["--snr inf"]),
+    (["evaluate", "TEACHER", "--sentences", "0"], ["--sentences 0"]),
+    (["evaluate", "TEACHER", "--output", "TEACHER"], ["--output", "is an input"]),
+    (["evaluate", "TEACHER", "--output", "."], ["--output", "is a folder"]),
+    (["transmit", ""], ["sentence is empty"]),
+    (["transmit", "  \t "], ["sentence is empty"]),
+    (["transmit", "word " * 2000, "--checkpoints", "TEACHER"], ["pieces", "at most"]),
+    (["train", "--output", "x.pt", "--vocab", "absent.model"], ["--vocab absent.model", "python -m semcom vocab"]),
+    (["train", "--output", "x.pt", "--vocab", "TEACHER"], ["not a sentencepiece model"]),
+    (["train", "--output", "x.pt", "--model-width", "10", "--heads", "4"], ["--heads 4", "--heads 2"]),
+    (["train", "--output", "x.pt", "--channel-dim", "3"], ["--channel-dim 3", "even"]),
+    (["train"], ["--output"]),
+    (["vocab", "--size", "4000", "--corpus-size", "30", "--output", "v.model"], ["largest size it allows"]),
+    (["vocab", "--size", "0", "--output", "v.model"], ["--size 0"]),
+    (["sing"], ["sing", "--help"]),
+    ([], ["VERB"]),
+]
+
+
+@pytest.mark.parametrize(("flags", "words"), WRONG, ids=[" ".join(flags)[:60] for flags, _ in WRONG])
+def test_wrong_input_is_one_line_and_leaves_nothing(teacher, here, capsys, flags, words):
+    before = teacher.read_bytes()
+    refused(capsys, package(*(str(teacher) if flag == "TEACHER" else flag for flag in flags)), *words)
+    assert not list(here.iterdir()) and teacher.read_bytes() == before
+
+
+def test_module_runs_as_a_person_starts_it(here):
+    from cli_support import ROOT
+    done = script("semcom/__main__.py", "evaluate", "absent.pt", env={"PYTHONPATH": str(ROOT), "PATH": ""})
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

@@ -1,0 +1,275 @@
+"""Vocabulary and corpus: round trips, cleaning, stable ids and splits, files that are not as they should be."""
+import gzip
+import hashlib
+import io
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import sentencepiece
+
+from semcom import corpus, parliament, vocab
+from semcom.corpus import clean, make_sentence
+from semcom.errors import SemcomError
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SIX = "one two three four five six"
+
+
+def read(*paths, size=None, min_length=4, max_length=30, max_sentences=10**6):
+    return corpus.read([str(p) for p in paths], size, min_length=min_length, max_length=max_length, max_sentences=max_sentences)
+
+
+def texts(*paths, **limits):
+    return [s.text for s in read(*paths, **limits).sentences]
+
+
+def numbered(number, first=0):
+    return [f"this is the sentence of number {n}" for n in range(first, first + number)]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, *lines):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+        return path
+    return write
+
+
+# Vocabulary
+
+
+def test_special_ids_and_size(vocabulary):
+    assert (vocab.PAD, vocab.BOS, vocab.EOS, vocab.UNK) == (0, 1, 2, 3)
+    assert len(vocabulary) == 400
+    pieces = vocabulary.encode(["We support the report of the committee."])[0]
+    assert pieces and min(pieces) > vocab.UNK and max(pieces) < 400
+    assert vocabulary.decode([[vocab.PAD, vocab.BOS, *pieces, vocab.EOS, vocab.PAD]]) == vocabulary.decode([pieces])
+
+
+def test_round_trip(vocabulary, sentences):
+    plain = [s.text for s in sentences]
+    assert vocabulary.decode(vocabulary.encode(plain)) == plain
+    assert vocabulary.encode([]) == [] and vocabulary.decode([[]]) == [""]
+
+
+@pytest.mark.parametrize("text", ["Żółć and 漢字 and 🙂", "naïve façade", "привет мир"])
+def test_unseen_characters_survive_as_bytes(vocabulary, text):
+    pieces = vocabulary.encode([text])[0]
+    assert vocab.UNK not in pieces and vocabulary.decode([pieces]) == [text]
+
+
+def test_too_small_a_corpus_names_the_largest_size(sentences):
+    some = [s.text for s in sentences[:100]]
+    with pytest.raises(SemcomError, match=r"--size 100000: .*largest size it allows is (\d+)") as refused:
+        vocab.train(some, 100_000)
+    largest = int(str(refused.value).split()[-1])
+    assert len(vocab.train(some, largest)) == largest
+    with pytest.raises(SemcomError):
+        vocab.train(some, largest + 1)
+
+
+def test_too_small_a_size_names_a_sufficient_one(sentences):
+    some = [s.text for s in sentences[:100]]
+    with pytest.raises(SemcomError, match="use at least --size") as refused:
+        vocab.train(some, 20)
+    smallest = int(str(refused.value).split()[-1])
+    assert len(vocab.train(some, smallest)) == smallest
+
+
+def test_nothing_to_train_on_is_refused():
+    with pytest.raises(SemcomError, match="--size 400"):
+        vocab.train([], 400)
+
+
+def test_fingerprint_is_of_the_model(vocabulary, sentences):
+    assert vocabulary.fingerprint == hashlib.sha256(vocabulary.serialized).hexdigest()[:16]
+    assert vocab.Vocabulary(vocabulary.serialized).fingerprint == vocabulary.fingerprint
+    assert vocab.train((s.text for s in sentences), 400).fingerprint == vocabulary.fingerprint
+    assert vocab.train((s.text for s in sentences), 401).fingerprint != vocabulary.fingerprint
+    assert vocabulary.fingerprint in str(vocabulary) and "400" in str(vocabulary)
+
+
+@pytest.mark.parametrize("broken", [b"", b"not a model", b"\x00" * 100])
+def test_not_a_model_is_refused(broken):
+    with pytest.raises(SemcomError, match="theirs.*semcom vocab"):
+        vocab.Vocabulary(broken, "theirs")
+
+
+def test_other_special_ids_are_refused():
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(numbered(50)), model_writer=model, vocab_size=30,
+                                             hard_vocab_limit=False, minloglevel=2)
+    with pytest.raises(SemcomError, match=r"\(0, 1, 2, 3\)"):
+        vocab.Vocabulary(model.getvalue())
+
+
+# Cleaning and ids
+
+
+@pytest.mark.parametrize("dirty, expected", [
+    ("the council &apos;s view &amp; ours", "the council 's view & ours"),
+    ("doubly &amp;quot;escaped&amp;quot;", 'doubly "escaped"'),
+    ("an\x1b[31m escape\x00 and\x7f delete", "an[31m escape and delete"),
+    ("right\u202eto\u2066left\u200b and zero width", "righttoleft and zero width"),
+    ("entity &#27;[2J escape &#x202e;", "entity [2J escape"),
+    ("tabs\tand\u00a0odd\u2028spaces \r", "tabs and odd spaces"),
+    ("naïve 漢字 🙂 stay", "naïve 漢字 🙂 stay"),
+    ("  \t ", ""),
+])
+def test_clean(dirty, expected):
+    assert clean(dirty) == expected
+
+
+def test_id_is_of_the_text_alone():
+    digest = hashlib.blake2b(b"We agree.", digest_size=8).digest()
+    assert make_sentence("We agree.", "trade").id == make_sentence("We agree.").id == int.from_bytes(digest, "little")
+
+
+def test_split_is_ninety_five_five_and_stable():
+    found = Counter(make_sentence(text).split for text in numbered(20_000))
+    for name, share in (("train", 0.9), ("validation", 0.05), ("test", 0.05)):
+        assert abs(found[name] / 20_000 - share) < 5 * (share * (1 - share) / 20_000) ** 0.5
+    # Fixed for good: a checkpoint's test sentences must stay unseen in later versions.
+    assert [make_sentence(t).split for t in ("We agree.", "Thank you, Mr President.", "this is 3")] == ["train", "validation", "train"]
+    assert make_sentence(next(t for t in numbered(1000) if make_sentence(t).id % 100 == 94)).split == "validation"
+    assert make_sentence(next(t for t in numbered(1000) if make_sentence(t).id % 100 == 95)).split == "test"
+
+
+def test_split_does_not_depend_on_the_rest(write):
+    few, many = read(write("few", *numbered(300))), read(write("many", *numbered(900, 150), *numbered(300)))
+    split_of = {s.text: s.split for s in many.sentences}
+    assert all(split_of[s.text] == s.split for s in few.sentences)
+    assert sum(few.split_sizes().values()) == 300 and {n: len(few.split(n)) for n in corpus.SPLITS} == few.split_sizes()
+
+
+def test_fingerprint_ignores_order_only(write):
+    lines = numbered(50)
+    first, backwards, fewer = read(write("a", *lines)), read(write("b", *lines[::-1])), read(write("c", *lines[1:]))
+    assert first.fingerprint == backwards.fingerprint != fewer.fingerprint
+
+
+# Reading
+
+
+def test_account_of_what_is_left_out(write):
+    found = read(write("text", SIX, SIX, "", "too short", "word " * 31, f"  {SIX} &amp; seven ", " \x00 "))
+    assert [s.text for s in found.sentences] == [SIX, SIX + " & seven"]
+    assert found.account == {"lines": 7, "duplicates": 1, "empty": 2, "under 4 words": 1, "over 30 words": 1}
+    assert "2 sentences" in found.describe() and "1 duplicates" in found.describe()
+
+
+def test_length_limits_are_inclusive(write):
+    path = write("text", *(" ".join("abcdefg"[:n]) for n in range(1, 8)))
+    assert texts(path, min_length=3, max_length=5) == ["a b c", "a b c d", "a b c d e"]
+
+
+def test_gzip_is_read_as_the_plain_file(write, tmp_path):
+    plain, packed = write("text", *numbered(20)), tmp_path / "packed.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert texts(packed) == texts(plain) == numbered(20)
+
+
+def test_byte_order_mark_and_windows_line_ends_vanish(tmp_path):
+    path = tmp_path / "windows"
+    path.write_bytes(b"\xef\xbb\xbf" + SIX.encode() + b"\r\n" + b"and a line without an end")
+    assert texts(path) == [SIX, "and a line without an end"]
+
+
+def test_folder_is_read_in_order_without_hidden_files(write, tmp_path):
+    for name, number in (("b.txt", 1), ("a.txt", 0), ("c/d.txt", 2), (".hidden", 3), (".git/e.txt", 4), ("c/.swap", 5)):
+        write(f"folder/{name}", numbered(1, number)[0])
+    assert texts(tmp_path / "folder") == numbered(3)
+
+
+def test_broken_utf8_names_file_and_line(tmp_path):
+    path = tmp_path / "latin.txt"
+    path.write_bytes(SIX.encode() + b"\nthe caf\xe9 of four words\n")
+    with pytest.raises(SemcomError, match=r"latin\.txt line 2: not UTF-8.*iconv"):
+        read(path)
+
+
+@pytest.mark.parametrize("spoil", [lambda b: b[:-20], lambda b: b[:40] + bytes(20) + b[60:], lambda b: b"plain text, not gzip\n"],
+                         ids=["truncated", "damaged", "not gzip"])
+def test_broken_gzip_names_the_file(tmp_path, spoil):
+    path = tmp_path / "broken.gz"
+    path.write_bytes(spoil(gzip.compress("\n".join(numbered(200)).encode())))
+    with pytest.raises(SemcomError, match=r"broken\.gz.*broken gzip"):
+        read(path)
+
+
+@pytest.mark.parametrize("letter", ["x", "🙂"])
+def test_only_lines_of_more_than_ten_thousand_characters_are_dropped(write, letter):
+    longest = f"a b c {letter * (10_000 - 6)}"
+    found = read(write("text", SIX, longest, longest + letter, letter * 500_000, "the last line is read"))
+    assert [len(s.text) for s in found.sentences] == [len(SIX), 10_000, len("the last line is read")]
+    assert found.account["longer than 10,000 characters"] == 2 and found.account["lines"] == 5
+
+
+@pytest.mark.parametrize("name, lines, message", [("missing", None, "no such file"), ("empty", [], "no sentence survives"),
+                                                  ("short", ["a b", "c"], "under 4 words")])
+def test_nothing_to_read_is_refused(write, tmp_path, name, lines, message):
+    path = tmp_path / name if lines is None else write(name, *lines)
+    with pytest.raises(SemcomError, match=f"--corpus .*{name}.*{message}"):
+        read(path)
+
+
+def test_empty_folder_is_refused(tmp_path):
+    with pytest.raises(SemcomError, match="holds no file"):
+        read(tmp_path)
+
+
+def test_sample_does_not_depend_on_the_order_of_files(write):
+    a, b = write("a", *numbered(400)), write("b", *numbered(400, 300))
+    chosen = {s.text for s in read(a, b, size=200).sentences}
+    assert len(chosen) == 200 and chosen == {s.text for s in read(b, a, size=200).sentences}
+    assert {s.text for s in read(a, b, size=100).sentences} < chosen
+    assert read(a, b, size=200).account["beyond --corpus-size"] == 500
+
+
+def test_sample_keeps_the_shares_of_the_splits(write):
+    sizes = read(write("a", *numbered(20_000)), size=4000).split_sizes()
+    assert abs(sizes["train"] / 4000 - 0.9) < 5 * (0.09 / 4000) ** 0.5
+    assert abs(sizes["test"] / 4000 - 0.05) < 5 * (0.0475 / 4000) ** 0.5
+
+
+def test_max_sentences_stops_the_reading(write):
+    found = read(write("a", *numbered(100)), write("b", *numbered(100, 100)), max_sentences=10)
+    assert [s.text for s in found.sentences] == numbered(10)
+    assert found.account["lines"] == 10
+
+
+# The built-in corpus
+
+
+def test_built_in_topics():
+    chosen = parliament.TOPICS[:2]
+    assert {s.topic for s in corpus.built_in(200, chosen).sentences} == set(chosen)
+    assert {s.topic for s in corpus.built_in(800, (), chosen).sentences} == set(parliament.TOPICS[2:])
+    with pytest.raises(SemcomError, match="--topics gardening.*allowed are"):
+        corpus.built_in(10, ["gardening"])
+    with pytest.raises(SemcomError, match="leave no topic"):
+        corpus.built_in(10, chosen, chosen)
+
+
+# Real files
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="no shared data")
+def test_real_files_are_cleaned():
+    found = read(DATA / "europarl-sample.en", DATA / "wmt-tokenized.en")
+    assert found.account["lines"] == 13_000 and len(found) > 5000
+    assert sum(found.account.values()) - found.account["lines"] + len(found) == 13_000
+    for sentence in found.sentences:
+        assert "&apos;" not in sentence.text and "&quot;" not in sentence.text and sentence.text.isprintable()
+        assert 4 <= len(sentence.text.split()) <= 30
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="no shared data")
+def test_vocabulary_of_real_text_round_trips():
+    plain = texts(DATA / "europarl-sample.en", size=800)
+    trained = vocab.train(plain, 1000)
+    back = trained.decode(trained.encode(plain))
+    assert sum(a == b for a, b in zip(plain, back)) / len(plain) > 0.98  # NFKC folds a few typographic characters

@@ -1,0 +1,66 @@
+"""Tiny transceivers and sentences for the tests. Pieces are ids 4 to V-1, so no sentencepiece model is needed."""
+import random
+
+import torch
+
+from semcom.batching import Encoded, collate
+from semcom.channel import Draw, apply
+from semcom.corpus import Sentence
+from semcom.transceiver import Architecture, EndSize, Transceiver, build
+from semcom.vocab import BOS, EOS
+
+V, C = 24, 8
+CPU = torch.device("cpu")
+
+
+def size(layers=2, width=16, heads=2, hidden=32):
+    return EndSize(layers, width, heads, hidden)
+
+
+def architecture(transmitter=None, receiver=None, *, vocab_size=V, channel_dim=C, dropout=0.0):
+    return Architecture(vocab_size, transmitter or size(), receiver or size(), channel_dim, dropout)
+
+
+def transceiver(*ends, seed=0, **choice) -> Transceiver:
+    return build(architecture(*ends, **choice), seed).eval()
+
+
+def encoded(number, shortest=3, longest=5, *, seed=0, vocab_size=V) -> list[Encoded]:
+    """Sentences of uniformly random pieces; nothing but the channel tells one piece from another."""
+    rng = random.Random(seed)
+    made = []
+    for _ in range(number):
+        pieces = [rng.randrange(4, vocab_size) for _ in range(rng.randint(shortest, longest))]
+        made.append(Encoded(Sentence(rng.getrandbits(64), " ".join(map(str, pieces))), [BOS, *pieces, EOS]))
+    return made
+
+
+class Numbers:
+    """A vocabulary whose text is the ids themselves."""
+
+    def decode(self, ids):
+        return [" ".join(map(str, pieces)) for pieces in ids]
+
+
+def through(model, batch, channel, snr, *, seed=0, number=0):
+    """Received symbols of a batch at one SNR."""
+    signal, _ = model.transmitter(batch.source, batch.source_mask)
+    return apply(channel, signal, batch.draw(model.architecture.channel_dim, seed=seed, number=number), snr)
+
+
+def silent(lengths, width=C):
+    """A draw without noise, at the middle of the SNR range, with |h| = 1."""
+    scatter = torch.tensor([[1.0, 0.0]]).repeat(len(lengths), 1)
+    return Draw(torch.full((len(lengths),), 0.5), scatter, torch.zeros(len(lengths), max(lengths), width))
+
+
+def bits(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def same_bits(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def collated(number, shortest=3, longest=5, **choice):
+    return collate(encoded(number, shortest, longest, **choice))
