@@ -187,9 +187,10 @@ class Transceiver(nn.Module):
 
 
 def build(architecture: Architecture, seed: int) -> Transceiver:
-    """A transceiver with fresh weights: Xavier for matrices, zero biases, embeddings of standard deviation D^-0.5.
+    """A transceiver with fresh weights: embeddings of standard deviation D^-0.5, all else uniform within fan_in^-0.5.
 
-    Xavier over V x D would start embeddings near zero, and positions would drown the words.
+    Xavier over V x D would start embeddings near zero, and positions would drown the words; Xavier in the layers starts
+    the residual branches so strong that the receiver takes several times as long to find out where to attend.
     """
     model = Transceiver(architecture)
     generator = torch.Generator().manual_seed(seed)
@@ -197,8 +198,9 @@ def build(architecture: Architecture, seed: int) -> Transceiver:
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=module.embedding_dim**-0.5, generator=generator)
         elif isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight, generator=generator)
-            nn.init.zeros_(module.bias)
+            bound = module.in_features**-0.5
+            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+            nn.init.uniform_(module.bias, -bound, bound, generator=generator)
     return model
 
 
