@@ -157,6 +157,7 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, settings:
     if line := files.make_room("--output", output, named=named, overwrite=overwrite, folder=False):
         say(line)
     files.make_room("--output (its picture)", picture, named=named, overwrite=overwrite, folder=False)
+    corpus_settings = _corpus_of_runs(corpus_settings, [made for _, _, made in given], say)
     snrs = tuple(sorted({*settings.snr, reference_snr}))
     meeting = Meeting(make_channel(channel_settings), snrs, run.seed, device, settings.eval_batch_size, run.quiet)
     test = _test_split(corpus_settings, settings.sentences, say)
@@ -177,6 +178,17 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, settings:
                               "records": records})
     _report_analysis(records, common, output, picture, say)
     return records
+
+
+def _corpus_of_runs(settings: config.CorpusConfig, made: Sequence[dict], say: Say) -> config.CorpusConfig:
+    """Without --corpus, the text files that all runs were made with, if they agree; else the built-in corpus."""
+    used = {tuple(m.get("corpus") or ()) for m in made}
+    if settings.corpus or settings.topics or settings.exclude_topics or used <= {()}:
+        return settings
+    if len(used) > 1:
+        say("warning: the runs were made with different corpora; measuring on the built-in one, name another with --corpus")
+        return settings
+    return replace(settings, corpus=used.pop())
 
 
 def _runs(root: str) -> list[tuple[str, str, dict]]:

@@ -4,22 +4,11 @@ import json
 import math
 
 import pytest
-from cli_support import TINY_TRAINING, analyse, distil, examples, refused, script, train_tiny_teacher
+from cli_support import TINY_TRAINING, analyse, distil, examples, refused, script
 
 KEYS = {"model", "temperature", "distill_weight", "distill_part", "kl_divergence", "representation_distance", "agreement_rate",
         "semantic_difference_score", "by_snr"}
 QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet"]
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory):
-    return train_tiny_teacher(tmp_path_factory.mktemp("teacher"))
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_all_runs_are_found_and_measured(teacher, here, capsys):
@@ -103,3 +92,11 @@ def test_scripts_as_a_person_starts_them(here):
     assert "CHECKPOINT" in script("semantic_analysis.py", "--help").stdout
     done = script("distillation_examples.py", "list")
     assert done.returncode == 0 and "6  temperatures" in done.stdout
+
+
+def test_runs_on_own_text_are_measured_on_it(teacher, here, capsys):
+    (here / "own.en").write_text("\n".join(f"the committee has adopted report number {n} on the budget." for n in range(300)))
+    assert distil("--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1, "--corpus", "own.en") == 0
+    capsys.readouterr()
+    assert analyse("--sentences", 5, "--snr", 12, "--quiet") == 0
+    assert "300 sentences of own.en" in capsys.readouterr().out

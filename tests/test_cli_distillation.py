@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from cli_support import TINY_TRAINING, distil, refused, script, train_tiny_teacher
+from cli_support import TINY_TRAINING, distil, refused, script
 
 from semcom import checkpoint
 from semcom.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
@@ -14,17 +14,6 @@ KEYS = ["temperature", "distill_weight", "distill_part", "d_model", "dff", "num_
         "best_loss", "best_epoch", "teacher_params", "student_params", "compression_ratio", "create_hybrid", "hybrid_output",
         "seed", "lr", "batch_size", "snr_range", "torch", "threads", "corpus_fingerprint", "vocabulary_fingerprint", "split_sizes",
         "precision", "wall_seconds", "steps_done"]
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory):
-    return train_tiny_teacher(tmp_path_factory.mktemp("teacher"))
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def tiny(teacher, *flags):

@@ -7,21 +7,10 @@ import pickle
 
 import pytest
 import torch
-from cli_support import TINY_TRAINING, distil, package, refused, script, train_tiny_teacher
+from cli_support import TINY_TRAINING, distil, package, refused, script
 
 from semcom import checkpoint, corpus
 from semcom.transceiver import PARTS
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory):
-    return train_tiny_teacher(tmp_path_factory.mktemp("teacher"))
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_vocab_train_evaluate_transmit_on_own_text(here, capsys, monkeypatch):

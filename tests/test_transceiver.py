@@ -186,7 +186,12 @@ def test_fresh_weights():
         assert table.weight.std().item() == pytest.approx(width**-0.5, abs=5 * error)
     norms = [m for m in model.modules() if isinstance(m, nn.LayerNorm)]
     assert norms and all(norm.eps == 1e-6 for norm in norms)
-    assert all(m.bias is not None and not m.bias.any() for m in model.modules() if isinstance(m, nn.Linear))
+    for linear in (m for m in model.modules() if isinstance(m, nn.Linear)):
+        bound = linear.in_features**-0.5
+        for values in (linear.weight, linear.bias):
+            assert values.abs().max() <= bound
+        spread, count = bound / 3**0.5, linear.weight.numel()
+        assert linear.weight.std().item() == pytest.approx(spread, abs=5 * spread / count**0.5)
     assert same_bits(bits(model), bits(build(model.architecture, seed=3)))
     assert not same_bits(bits(model), bits(build(model.architecture, seed=4)))
 

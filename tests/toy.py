@@ -22,7 +22,14 @@ def architecture(transmitter=None, receiver=None, *, vocab_size=V, channel_dim=C
 
 
 def transceiver(*ends, seed=0, **choice) -> Transceiver:
-    return build(architecture(*ends, **choice), seed).eval()
+    model = build(architecture(*ends, **choice), seed).eval()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.Linear):
+                # Fresh weights say nearly the same whatever they hear; an untrained toy should not.
+                module.weight *= 2
+                module.bias.zero_()
+    return model
 
 
 def encoded(number, shortest=3, longest=5, *, seed=0, vocab_size=V) -> list[Encoded]:
