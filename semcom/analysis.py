@@ -129,7 +129,8 @@ def _by_topic(encoded: Sequence[Encoded], seen: frozenset[str] | None) -> dict[s
 
 
 def floor(encoded: Sequence[Encoded]) -> Row:
-    """``scores`` of each reference against another test sentence of the same length: what no understanding reaches."""
+    """``scores`` of each reference against another test sentence of the same length (or the nearest): what no understanding
+    exceeds. At least two sentences."""
     partner = metrics.shuffled_partners([len(e.source) for e in encoded])
     other = Decoded([encoded[i].sentence.text for i in partner], [encoded[i].source[1:-1] for i in partner], [0.0] * len(encoded))
     return {**scores(other, encoded), "cross_entropy": None}

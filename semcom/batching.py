@@ -65,13 +65,18 @@ class Batch:
                      self.target_in.to(device), self.target_out.to(device), self.target_mask.to(device))
 
 
-def encode(sentences: Sequence[Sentence], vocabulary: Vocabulary) -> list[Encoded]:
-    """Each sentence with its source ids. Raises SemcomError for one of more tokens than positions exist."""
+def encode(sentences: Sequence[Sentence], vocabulary: Vocabulary, *, leave_out_long: bool = False) -> list[Encoded]:
+    """Each sentence with its source ids.
+
+    One of more tokens than positions exist is left out, or raises SemcomError.
+    """
     encoded = []
     for sentence, pieces in zip(sentences, vocabulary.encode([s.text for s in sentences])):
         if len(pieces) + 2 > MAX_POSITIONS:
-            raise SemcomError(f"a sentence has {len(pieces)} pieces, at most {MAX_POSITIONS - 2} are allowed: "
-                              f"{escape(sentence.text[:60])}…")
+            if leave_out_long:
+                continue
+            raise SemcomError(f"the sentence has {len(pieces)} pieces, at most {MAX_POSITIONS - 2} are allowed; "
+                              f"send it in parts: {escape(sentence.text[:60])}…")
         encoded.append(Encoded(sentence, [BOS, *pieces, EOS]))
     return encoded
 

@@ -13,15 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-KINDS = ("ideal", "awgn", "rayleigh", "rician")
-EQUALIZERS = ("zf", "mmse")
-
 
 @dataclass(frozen=True)
 class Channel:
     """A deterministic channel model; all randomness is in the ``Draw``.
 
-    kind: one of ``KINDS``. rician_k: ratio of line-of-sight to scattered power, linear. equalizer: one of ``EQUALIZERS``.
+    kind: ideal, awgn, rayleigh or rician. rician_k: ratio of line-of-sight to scattered power, linear. equalizer: zf or mmse.
     """
 
     kind: str = "awgn"

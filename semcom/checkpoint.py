@@ -4,10 +4,13 @@ A checkpoint comes from a stranger until proved otherwise: its pickle may name t
 not claim more memory than the file has bytes, and its architecture is bounded before anything is built from it.
 """
 
+import hashlib
 import io
 import pickletools
+import shlex
 import zipfile
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -18,10 +21,10 @@ from semcom.transceiver import PARTS, Architecture, Transceiver
 from semcom.vocab import Vocabulary
 
 FORMAT = 1
+ENDS = ("transmitter", "receiver")
 LIMITS = {"vocab_size": 1_000_000, "channel_dim": 4096, "layers": 64, "d_model": 8192, "num_heads": 256, "dff": 65_536}
 _GLOBALS = {"torch._utils _rebuild_tensor_v2", "collections OrderedDict",
             "torch FloatStorage", "torch HalfStorage", "torch BFloat16Storage", "torch ByteStorage"}
-TRAIN_COMMAND = "python -m semcom train --output {path}"
 
 
 @dataclass
@@ -41,6 +44,25 @@ class Checkpoint:
     @property
     def name(self) -> str:
         return escape(self.path)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of the weights."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def topics_by_end(self) -> dict[str, frozenset[str] | None]:
+        """Topics of the built-in corpus that each end has seen; None where that is not known."""
+        by_end = self.config.get("topics_by_end")
+        found = by_end if isinstance(by_end, dict) else dict.fromkeys(ENDS, self.config.get("topics_seen"))
+        return {end: _topics(found.get(end)) for end in ENDS}
+
+    def seen_topics(self) -> frozenset[str] | None:
+        """Topics that both ends have seen."""
+        sender, listener = self.topics_by_end().values()
+        return sender & listener if sender is not None and listener is not None else None
 
 
 def save(checkpoint: Checkpoint, path: str | Path) -> None:
@@ -63,16 +85,21 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def load(path: str | Path, flag: str = "checkpoint", remedy: str = "") -> Checkpoint:
-    """Read a checkpoint onto the CPU, in eval mode. Raises SemcomError that names ``flag`` and the file.
+def _topics(value: object) -> frozenset[str] | None:
+    return frozenset(value) if isinstance(value, list) and value and all(isinstance(topic, str) for topic in value) else None
 
-    remedy: the command that makes such a file, shown when it is missing.
-    """
+
+def _train_command(path: str | Path) -> str:
+    return f"python -m semcom train --output {escape(shlex.quote(str(path)))}"
+
+
+def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
+    """Read a checkpoint onto the CPU, in eval mode. Raises SemcomError that names ``flag`` and the file."""
     path = Path(path)
     where = f"{flag} {escape(path)}"
     if not path.is_file():
         reason = "is a folder, give the .pt file inside" if path.is_dir() else "no such file"
-        raise SemcomError(f"{where}: {reason}" + (f"; make one with: {remedy}" if remedy else ""))
+        raise SemcomError(f"{where}: {reason}; make one with: {_train_command(path)}")
     try:
         payload = _read(path, where)
         return _rebuild(payload, path, where)
@@ -100,14 +127,14 @@ def _read(path: Path, where: str) -> dict:
     except zipfile.BadZipFile:
         raise SemcomError(f"{where}: truncated, or not a semcom checkpoint; copy or make it again") from None
     if len(pickles) != 1:
-        raise SemcomError(f"{where}: not a semcom checkpoint; make one with: {TRAIN_COMMAND.format(path='FILE')}")
+        raise SemcomError(f"{where}: not a semcom checkpoint; make one with: {_train_command('FILE')}")
     named = _globals(pickles[0])
     if foreign := sorted(named - _GLOBALS):
         raise SemcomError(f"{where}: refused, it names code or foreign objects ({escape(foreign[0])}); "
                           "a semcom checkpoint holds tensors, numbers and strings alone")
     payload = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(payload, dict) or not isinstance(payload.get("format"), int):
-        raise SemcomError(f"{where}: not a semcom checkpoint; make one with: {TRAIN_COMMAND.format(path='FILE')}")
+        raise SemcomError(f"{where}: not a semcom checkpoint; make one with: {_train_command('FILE')}")
     if payload["format"] < 1:
         raise SemcomError(f"{where}: format {payload['format']} does not exist; not a semcom checkpoint")
     if payload["format"] > FORMAT:

@@ -7,6 +7,7 @@ import argparse
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from semcom import config
@@ -49,6 +50,9 @@ def say(text: str) -> None:
 def run(verb: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int:
     """Call ``verb`` with the arguments and turn what goes wrong into a line on stderr and an exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
+    for stream in (sys.stdout, sys.stderr):
+        # A console that knows fewer characters than the corpus shows their numbers instead.
+        stream.reconfigure(errors="backslashreplace")
     failure: BaseException
     try:
         verb(argv)
@@ -105,14 +109,14 @@ def distillation_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def distil(argv: Sequence[str]) -> Any:
-    """``python distillation.py``"""
+def distil(argv: Sequence[str], *, keep_earlier: bool = False) -> Any:
+    """``python distillation.py``; ``keep_earlier`` sets aside what is at a named path too."""
     flags = distillation_parser().parse_args(argv)
     parsed = [config.from_flags(c, flags) for c in (
         config.DistillationFiles, config.CorpusConfig, config.ChannelConfig, config.TrainingSNRConfig, config.StudentConfig,
         config.DistillationConfig, config.TrainingConfig, config.RunConfig)]
     from semcom import distil as verb
-    return verb.distil(verb.DistilSettings(*parsed, overwrite=flags.overwrite), _prepare(parsed[-1]))
+    return verb.distil(verb.DistilSettings(*parsed, overwrite=flags.overwrite, keep_earlier=keep_earlier), _prepare(parsed[-1]))
 
 
 def analysis_parser() -> argparse.ArgumentParser:
@@ -133,15 +137,15 @@ def analysis_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def analyse(argv: Sequence[str]) -> Any:
-    """``python semantic_analysis.py``"""
+def analyse(argv: Sequence[str], *, keep_earlier: bool = False) -> Any:
+    """``python semantic_analysis.py``; ``keep_earlier`` sets aside what is at a named path too."""
     flags = analysis_parser().parse_args(argv)
     settings, corpus, channel, run_settings = (config.from_flags(c, flags) for c in (
         config.EvaluationConfig, config.CorpusConfig, config.ChannelConfig, config.RunConfig))
     config.EvaluationConfig(snr=(flags.reference_snr,))
     from semcom import measurements
     return measurements.analyse(flags.checkpoints, flags.runs, flags.teacher_checkpoint, settings, flags.reference_snr, corpus, channel,
-                                run_settings, flags.output or "semantic_analysis_results.json", flags.output is not None,
+                                run_settings, flags.output or "semantic_analysis_results.json", flags.output is not None and not keep_earlier,
                                 flags.overwrite, _prepare(run_settings))
 
 
@@ -168,13 +172,19 @@ def _evaluate(flags: argparse.Namespace) -> None:
         config.EvaluationConfig, config.CorpusConfig, config.ChannelConfig, config.RunConfig))
     from semcom import measurements
     measurements.evaluate(flags.checkpoints, settings, corpus, channel, run_settings, flags.output, flags.overwrite,
-                          flags.examples, _prepare(run_settings))
+                          _prepare(run_settings))
 
 
 def _transmit(flags: argparse.Namespace) -> None:
     settings, channel, run_settings = (config.from_flags(c, flags) for c in (
         config.EvaluationConfig, config.ChannelConfig, config.RunConfig))
-    texts = [flags.sentence] if flags.sentence is not None else [line for line in sys.stdin.read().splitlines() if line.strip()]
+    if flags.sentence is None and flags.checkpoints and not Path(flags.checkpoints[-1]).exists():
+        raise SemcomError(f"--checkpoints {escape(flags.checkpoints[-1])}: no such file; if that is the sentence, give it first: "
+                          "python -m semcom transmit \"a sentence\" --checkpoints FILE")
+    try:
+        texts = [flags.sentence] if flags.sentence is not None else [line for line in sys.stdin.read().splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise SemcomError(f"transmit: standard input is not UTF-8 ({error.reason}); convert it: iconv -f LATIN1 -t UTF-8") from None
     if not any(text.strip() for text in texts):
         raise SemcomError('transmit: the sentence is empty; for example: python -m semcom transmit "We support this report."')
     from semcom import measurements
@@ -218,7 +228,6 @@ def package_parser() -> argparse.ArgumentParser:
     p = verb("evaluate", "BLEU, token accuracy and exact sentences, checkpoints side by side under the same draws", _evaluate)
     p.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="checkpoints of one vocabulary")
     p.add_argument("--output", metavar="FILE", help="all rows as CSV; a picture beside it as .png")
-    p.add_argument("--examples", type=int, default=0, metavar="N", help="show what was understood of N sentences (default 0)")
     for c in (config.OutputConfig, config.EvaluationConfig):
         config.add_flags(p, c)
     config.add_flags(p, config.CorpusConfig, corpus_size=60_000)

@@ -14,7 +14,7 @@ from semcom.errors import SemcomError, escape
 Config = TypeVar("Config")
 DEFAULT_TEACHER = "checkpoints/teacher.pt"
 DEFAULT_VOCABULARY = "vocab/parliament.model"
-PART_NAMES = ("encoder", "channel_encoder", "channel_decoder", "decoder")
+PARTS = ("encoder", "channel_encoder", "channel_decoder", "decoder")
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ def setting(default: Any, help: str, rule: Rule | None = None, **argument: Any) 
 
 
 def _corpus_size(text: str) -> int | None:
+    if text.lower() != "all" and not text.lstrip("-").isdecimal():
+        raise argparse.ArgumentTypeError(f"{escape(text)!r}: must be a whole number of 1 or more, or 'all'")
     return None if text.lower() == "all" else int(text)
 
 
@@ -96,6 +98,9 @@ class CorpusConfig(Validated):
         super().__post_init__()
         if self.min_length > self.max_length:
             raise SemcomError(f"--min-length {self.min_length}: is above --max-length {self.max_length}; exchange them")
+        for name in ("min_length", "max_length", "max_sentences"):
+            if not self.corpus and getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise SemcomError(f"{flag_of(name)} {getattr(self, name)}: chooses among text files; leave it out or give --corpus")
         if self.corpus and (self.topics or self.exclude_topics):
             raise SemcomError("--topics and --exclude-topics choose within the built-in corpus; leave them out or leave --corpus out")
 
@@ -268,7 +273,7 @@ class DistillationFiles(Validated):
     create_hybrid: bool = setting(False, "splice parts of the best student into the teacher", action="store_true")
     hybrid_output: str | None = setting(None, "the hybrid's file (default checkpoints/hybrid_model.pt)", metavar="FILE")
     hybrid_parts: tuple[str, ...] = setting((), "parts to take from the student (default: the receiver; the transmitter in encoder mode)",
-                                            nargs="+", choices=PART_NAMES, metavar="PART")
+                                            nargs="+", choices=PARTS, metavar="PART")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -283,4 +288,5 @@ class EvaluationConfig(Validated):
 
     snr: tuple[float, ...] = setting((-6.0, 0.0, 6.0, 12.0, 18.0), "SNRs in dB per complex symbol", SNR, type=float, nargs="+", metavar="DB")
     sentences: int = setting(1000, "test sentences, at most", _whole(1, example="1000"), metavar="N")
+    examples: int = setting(0, "show what was understood of this many sentences", _whole(0, example="20"), metavar="N")
     eval_batch_size: int = setting(64, "sentences decoded together, at each SNR", _whole(1, example="64"), metavar="B")

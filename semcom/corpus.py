@@ -45,11 +45,15 @@ def make_sentence(text: str, topic: str | None = None) -> Sentence:
 
 @dataclass
 class Corpus:
-    """name: where the sentences are from. sentences: in reading order. account: lines read, kept and dropped by reason."""
+    """name: where the sentences are from. sentences: in reading order. account: lines read and dropped, by reason.
+
+    note: why reading stopped early.
+    """
 
     name: str
     sentences: list[Sentence]
     account: Counter = field(default_factory=Counter)
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.sentences)
@@ -73,7 +77,7 @@ class Corpus:
         """One line: what was kept, what was dropped and why."""
         dropped = ", ".join(f"{count:,} {reason}" for reason, count in self.account.items() if reason != "lines" and count)
         kept = f"corpus: {len(self):,} sentences of {escape(self.name)}"
-        return f"{kept} ({self.account['lines']:,} lines read; left out: {dropped or 'none'})" if self.account else kept
+        return f"{kept} ({self.account['lines']:,} lines read; left out: {dropped or 'none'}{self.note})" if self.account else kept
 
 
 def built_in(size: int | None, topics: Iterable[str] = (), exclude_topics: Iterable[str] = ()) -> Corpus:
@@ -125,6 +129,7 @@ def read(paths: Iterable[str], size: int | None, *, min_length: int, max_length:
                 if len(corpus) == max_sentences:
                     break
         if len(corpus) == max_sentences:
+            corpus.note = f"; stopped at --max-sentences {max_sentences:,}, what follows was not read"
             break
     if not corpus.sentences:
         raise SemcomError(f"--corpus {escape(corpus.name)}: no sentence survives ({corpus.describe()}); "

@@ -26,6 +26,8 @@ class DistilSettings:
     training: config.TrainingConfig
     run: config.RunConfig
     overwrite: bool = False
+    keep_earlier: bool = False
+    """Set aside what is at a named path too, as for a default one."""
 
     @property
     def output_path(self) -> Path:
@@ -39,6 +41,10 @@ class DistilSettings:
     @property
     def hybrid_parts(self) -> tuple[str, ...]:
         return self.files.hybrid_parts or (TRANSMITTER_PARTS if self.distillation.distill_part == "encoder" else RECEIVER_PARTS)
+
+    @property
+    def topics_left_out(self) -> bool:
+        return bool(self.corpus.topics or self.corpus.exclude_topics)
 
     def record(self) -> dict[str, object]:
         return {**config.as_record(self.files, self.corpus, self.channel, self.snr, self.student, self.distillation,
@@ -70,6 +76,8 @@ def distil(settings: DistilSettings, say: recipes.Say) -> Outcome:
     outputs = {"--output-path": folder} | ({"--hybrid-output": hybrid_path} if hybrid_path else {})
     inputs = [teacher.path, *settings.corpus.corpus, *filter(None, [settings.files.student_checkpoint])]
     files.check_outputs(outputs | {f"--output-path ({name})": folder / name for name in _student_files(settings.training.epochs)}, inputs)
+    for place in _places(settings):
+        files.check_room(**place)
     data = recipes.encode_splits(recipes.load_corpus(settings.corpus, say), teacher.vocabulary)
     with files.lock(folder):
         _make_room(settings, say)
@@ -77,22 +85,28 @@ def distil(settings: DistilSettings, say: recipes.Say) -> Outcome:
 
 
 def _student_files(epochs: int) -> list[str]:
-    return ["final_student_model.pt", "best_student_model.pt", "distillation_config.json",
+    return ["final_student_model.pt", "best_student_model.pt", "distillation_config.json", "history.csv", "training_curves.png",
             *(f"student_model_epoch{e}.pt" for e in range(10, epochs + 1, 10))]
 
 
-def _make_room(settings: DistilSettings, say: recipes.Say) -> None:
-    named = settings.files
-    lines = [files.make_room("--output-path", settings.output_path, named=named.output_path is not None,
-                             overwrite=settings.overwrite, folder=True)]
+def _places(settings: DistilSettings) -> list[dict]:
+    """Arguments of ``files.make_room`` for the folder and the hybrid."""
+    given, keep = settings.files, settings.keep_earlier
+    places = [{"flag": "--output-path", "path": settings.output_path, "named": given.output_path is not None and not keep, "folder": True}]
     if settings.hybrid_output:
-        lines.append(files.make_room("--hybrid-output", settings.hybrid_output, named=named.hybrid_output is not None,
-                                     overwrite=settings.overwrite, folder=False))
-    for line in filter(None, lines):
+        places.append({"flag": "--hybrid-output", "path": settings.hybrid_output,
+                       "named": given.hybrid_output is not None and not keep, "folder": False})
+    return [{**place, "overwrite": settings.overwrite} for place in places]
+
+
+def _make_room(settings: DistilSettings, say: recipes.Say) -> None:
+    for line in filter(None, [files.make_room(**place) for place in _places(settings)]):
         say(line)
     if settings.overwrite:
-        for left in settings.output_path.glob("student_model_epoch*.pt"):
-            left.unlink()
+        # Left beside the new student, the old record would describe it.
+        for pattern in (*_student_files(0), "student_model_epoch*.pt"):
+            for left in settings.output_path.glob(pattern):
+                left.unlink()
 
 
 def _student_size(settings: config.StudentConfig, teacher: EndSize) -> EndSize:
@@ -153,6 +167,9 @@ def _advice(settings: DistilSettings, teacher: Architecture) -> list[str]:
     from_teacher = settings.student.student_init == "teacher" and not settings.files.student_checkpoint
     if from_teacher and all(layers == end.layers for end in ends):
         lines.append(f"--student-layers {layers} with --student-init teacher: the student is the teacher before the first step")
+    if from_teacher and settings.topics_left_out:
+        lines.append("topics are left out, but the student starts from the teacher's layers, which may have seen them; "
+                     "for a student that never saw them give --student-init random")
     if settings.files.create_hybrid and settings.distillation.distill_part == "full":
         lines.append("the two ends of a full-mode hybrid never met in training: it measures drift of the code more than knowledge; "
                      "for a usable pair distil with --distill-part decoder or encoder")
@@ -182,8 +199,13 @@ class _Distillation:
                 "teacher_params": teacher_params, "student_params": student_params,
                 "compression_ratio": teacher_params / student_params, "output_path": str(self.folder),
                 "create_hybrid": s.files.create_hybrid, "hybrid_output": str(s.hybrid_output) if s.hybrid_output else None,
-                "hybrid_parts": list(s.hybrid_parts), "teacher_topics_seen": self.teacher.config.get("topics_seen"),
-                **self.data.record, **runtime.environment(self.device)}
+                "hybrid_parts": list(s.hybrid_parts), "teacher_fingerprint": self.teacher.fingerprint,
+                "topics_by_end": self._topics_by_end(), **self.data.record, **runtime.environment(self.device)}
+
+    def _topics_by_end(self) -> dict[str, list[str] | None]:
+        trained = _trained_ends(self.settings.distillation.distill_part)
+        theirs = {end: sorted(seen) if seen else None for end, seen in self.teacher.topics_by_end().items()}
+        return {end: self.data.record["topics_seen"] if end in trained else theirs[end] for end in theirs}
 
     def run(self) -> Outcome:
         s, part = self.settings, self.settings.distillation.distill_part
@@ -191,7 +213,9 @@ class _Distillation:
                  f"{self.record['student_params']:,}; {recipes.make_channel(s.channel)}, {s.snr.snr_range[0]:g} to {s.snr.snr_range[1]:g} dB; "
                  f"T={s.distillation.temperature:g}, weight {s.distillation.distill_weight:g}; {self.device}")
         if part != "full":
-            self.say(f"{part} mode: the student is trained against the teacher's frozen other end; student and hybrid are the same pair")
+            same = set(s.hybrid_parts) == set(_trained_parts(part))
+            self.say(f"{part} mode: the student is trained through the teacher's frozen other end" +
+                     ("; student and hybrid are the same pair" if same else f"; the hybrid takes {' '.join(s.hybrid_parts)} from it"))
         self.history: list[dict] = []
         trained = objective.DistillationObjective(
             part, self.teacher.model, self.student, recipes.make_channel(s.channel), s.snr.snr_range, temperature=s.distillation.temperature,
@@ -200,7 +224,7 @@ class _Distillation:
                              width=self.student.architecture.channel_dim, device=self.device, seed=s.run.seed, quiet=s.run.quiet,
                              on_epoch=self._on_epoch)
         recipes.check_begun(result, self.folder)
-        if not result.failed:
+        if not result.failed and not result.stopped:
             self._save("final_student_model.pt", {"validation_cross_entropy": self.history[-1]["validation"], "epoch": len(self.history)})
         self.record |= recipes.record_of(result, self.started)
         self._write_record()
@@ -237,7 +261,8 @@ class _Distillation:
         self.record |= {"test_scores": rows, "bleu_signature": measurements.bleu_signature(),
                         "wall_seconds": round(time.monotonic() - self.started, 1)}
         self._write_record()
-        lines = [f"\nBLEU on {rows[0]['sentences']} test sentences, {rows[0]['channel']}, by SNR in dB",
+        lines = [f"\nBLEU on {rows[0]['sentences']} test sentences, {rows[0]['channel']}, by SNR in dB; {measurements.RECEIVER_KNOWS}\n"
+                 f"{measurements.bleu_signature()}",
                  report.pivot([row for row in rows if not row["topic"]], "model", "snr", "bleu"), ""]
         if apart := [row for row in rows if row["topic"] and row["snr"] == SUMMARY_SNRS[-1]]:
             lines += [f"BLEU at {SUMMARY_SNRS[-1]:g} dB, topics that the student has seen and not seen apart",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from semcom import cli, report
+from semcom.config import flag_of
 from semcom.errors import SemcomError
 
 CLOSING = ("Three single runs cannot decide what temperature does: one seed each, and the differences are of the size that "
@@ -45,44 +46,58 @@ def listing() -> str:
 
 
 def commands(number: int, extra: list[str]) -> list[list[str]]:
-    """The commands of an experiment as argument lists; ``extra`` flags go to each distillation."""
+    """The commands of an experiment as argument lists; ``extra`` flags go to each distillation, and to the analysis where it has them.
+
+    Raises SemcomError for flags that are wrong or that the experiment sets itself.
+    """
     e = EXPERIMENTS[number]
+    own = {word for flags in e.distillations for word in shlex.split(flags) if word.startswith("--")} | {"--student-layers"}
+    for word in extra:
+        if (flag := word.split("=")[0]) in own | {"--output-path", "--hybrid-output"}:
+            raise SemcomError(f"{flag}: experiment {number} sets it; for another value type the command yourself, see --dry-run")
     lines = [["python", "distillation.py", "--student-layers", "2", *shlex.split(flags), *extra] for flags in e.distillations]
     if e.analyse:
         lines.append(["python", "semantic_analysis.py", "--runs", e.analyse, "--sentences", "300",
-                      "--output", f"{e.analyse}/semantic_analysis_results.json"]
-                     + _shared_flags(extra))
+                      "--output", f"{e.analyse}/semantic_analysis_results.json", *_shared_flags(lines[0][2:])])
     return lines
 
 
-def _shared_flags(extra: list[str]) -> list[str]:
-    """Those of the extra flags that the analysis has as well."""
-    kept, keep = [], False
-    for word in extra:
-        if word.startswith("--"):
-            keep = word in ("--corpus", "--seed", "--device", "--quiet", "--debug", "--overwrite", "--teacher-checkpoint",
-                            "--min-length", "--max-length")
-        if keep:
-            kept.append(word)
-    return kept
+SHARED = ("corpus", "min_length", "max_length", "max_sentences", "channel", "rician_k", "equalizer", "seed", "device", "quiet", "debug",
+          "overwrite", "teacher_checkpoint")
+
+
+def _shared_flags(distillation: list[str]) -> list[str]:
+    """Settings of a distillation that its analysis has too and that are not the default."""
+    parser = cli.distillation_parser()
+    given, flags = parser.parse_args(distillation), []
+    for name in SHARED:
+        value = getattr(given, name)
+        if value != parser.get_default(name):
+            flags += [flag_of(name), *([] if value is True else map(str, value) if isinstance(value, list) else [str(value)])]
+    return flags
 
 
 def run(number: int, extra: list[str], dry_run: bool) -> None:
-    """Run an experiment, or print its commands. A failed step raises and stops it."""
+    """Run an experiment, or print its commands. A failed step raises and stops it, after the table of those before it."""
     e = EXPERIMENTS[number]
     lines = commands(number, extra)
+    for line in lines:
+        if line[1] == "distillation.py":
+            cli.distillation_parser().parse_args(line[2:])
     cli.say(f"experiment {number}: {e.title}")
     outcomes = []
-    for line in lines:
-        cli.say(f"\n$ {shlex.join(line)}")
-        if dry_run:
-            continue
-        if line[1] == "distillation.py":
-            outcomes.append(cli.distil(line[2:]))
-        else:
-            cli.analyse(line[2:])
-    if outcomes:
-        cli.say("\n" + _table(outcomes))
+    try:
+        for line in lines:
+            cli.say(f"\n$ {shlex.join(line)}")
+            if dry_run:
+                continue
+            if line[1] == "distillation.py":
+                outcomes.append(cli.distil(line[2:], keep_earlier=True))
+            else:
+                cli.analyse(line[2:], keep_earlier=True)
+    finally:
+        if outcomes:
+            cli.say("\n" + _table(outcomes))
     if e.closing:
         cli.say("\n" + e.closing)
 

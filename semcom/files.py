@@ -17,7 +17,7 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
     Links are followed, permissions are those of a new file (or of the one replaced), no temporary file stays behind.
     """
     path = Path(os.path.realpath(path))
-    content = content.encode() if isinstance(content, str) else content
+    content = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -51,19 +51,28 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 def check_outputs(outputs: dict[str, str | Path], inputs: Iterable[str | Path]) -> None:
-    """Raise SemcomError for an output (flag -> path) that is an input, is the same as another output, or cannot be written."""
+    """Raise SemcomError for an output (flag -> path) that is an input or inside one, is another output, or cannot be written."""
     read = {os.path.realpath(path) for path in inputs}
+    folders = [path for path in read if os.path.isdir(path)]
     written: dict[str, str] = {}
     for flag, path in outputs.items():
         real = os.path.realpath(path)
+        if inside := next((f for f in folders if real.startswith(os.path.join(f, ""))), None):
+            raise SemcomError(f"{flag} {escape(path)}: lies inside {escape(inside)}, an input of this run; name another path")
         if real in read:
             raise SemcomError(f"{flag} {escape(path)}: is an input of this run and would be overwritten; name another path")
         if real in written:
             raise SemcomError(f"{flag} {escape(path)}: is the same path as {written[real]}; name another path")
         written[real] = flag
-        folder = Path(real) if Path(real).is_dir() else Path(real).parent
-        while not folder.exists():
-            folder = folder.parent
+        if not Path(real).name:
+            raise SemcomError(f"{flag} {escape(path)}: is no place to write to; name another path")
+        folder = Path(real)
+        try:
+            while not folder.exists():
+                folder = folder.parent
+        except OSError as error:
+            raise SemcomError(f"{flag} {escape(path)[:80]}: is no usable path ({error.strerror}); name another") from None
+        folder = folder.parent if folder == Path(real) and not folder.is_dir() else folder
         if not folder.is_dir():
             raise SemcomError(f"{flag} {escape(path)}: {escape(folder)} is a file, not a folder; name another path")
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -77,10 +86,10 @@ def companion(flag: str, path: str | Path, suffix: str) -> Path:
     return Path(path).with_suffix(suffix)
 
 
-def make_room(flag: str, path: str | Path, *, named: bool, overwrite: bool, folder: bool) -> str | None:
-    """Keep what a finished run left at ``path``; return a line about it.
+def check_room(flag: str, path: str | Path, *, named: bool, overwrite: bool, folder: bool) -> bool:
+    """Whether something is at ``path`` that must be set aside. Raises SemcomError where a path the user ``named`` is taken.
 
-    A path the user ``named`` is refused without ``overwrite``; a default path is set aside under a numbered name.
+    Touches nothing, so that it can be asked long before ``make_room``.
     """
     path = Path(path)
     if folder and path.exists() and not path.is_dir():
@@ -89,9 +98,20 @@ def make_room(flag: str, path: str | Path, *, named: bool, overwrite: bool, fold
         raise SemcomError(f"{flag} {escape(path)}: is a folder, a file is wanted; name another path")
     occupied = path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir()) if folder else path.exists()
     if not occupied or overwrite:
-        return None
+        return False
     if named:
         raise SemcomError(f"{flag} {escape(path)}: exists already; name another path, or give --overwrite to replace it")
+    return True
+
+
+def make_room(flag: str, path: str | Path, *, named: bool, overwrite: bool, folder: bool) -> str | None:
+    """Keep what a finished run left at ``path``; return a line about it.
+
+    A path the user ``named`` is refused without ``overwrite``; a default path is set aside under a numbered name.
+    """
+    path = Path(path)
+    if not check_room(flag, path, named=named, overwrite=overwrite, folder=folder):
+        return None
     number = 1
     while (aside := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
         number += 1
@@ -102,7 +122,7 @@ def make_room(flag: str, path: str | Path, *, named: bool, overwrite: bool, fold
 @contextlib.contextmanager
 def lock(folder: str | Path) -> Iterator[None]:
     """Keep a second run out of ``folder`` while this one is at work. A lock whose process is gone is taken over."""
-    folder = Path(folder)
+    folder = Path(os.path.realpath(folder))
     # Beside the folder, not in it: an earlier run's folder is set aside while the lock is held.
     path = folder.with_name(f".{folder.name}.lock")
     try:
@@ -124,6 +144,8 @@ def lock(folder: str | Path) -> Iterator[None]:
 
 
 def _alive(process: int) -> bool:
+    if os.name == "nt":
+        return True  # there, signal 0 is no question but Ctrl-C
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -14,7 +14,7 @@ from semcom.checkpoint import Checkpoint
 from semcom.decoding import greedy
 from semcom.errors import SemcomError, escape
 from semcom.metrics import bleu_signature
-from semcom.recipes import Say, load_corpus, load_teacher, make_channel
+from semcom.recipes import Say, load_corpus, load_teacher, make_channel, shipped
 
 REFERENCE_PREFERRED = 12.0
 RECEIVER_KNOWS = "the receiver knows how many symbols were sent"
@@ -22,11 +22,7 @@ ALL_TOPICS = {"topics": (), "exclude_topics": ()}
 
 
 def _entrants(loaded: Sequence[tuple[str, Checkpoint]]) -> list[Entrant]:
-    entrants = []
-    for label, c in loaded:
-        topics = c.config.get("topics_seen")
-        entrants.append(Entrant(label, c.model, frozenset(topics) if topics else None))
-    return entrants
+    return [Entrant(label, c.model, c.seen_topics()) for label, c in loaded]
 
 
 def _same_vocabulary(loaded: Sequence[Checkpoint]) -> None:
@@ -63,13 +59,13 @@ def summary_scores(loaded: Sequence[tuple[str, Checkpoint]], settings: config.Co
     test = _test_split(replace(settings, **ALL_TOPICS), sentences, lambda line: None)
     meeting = Meeting(channel, snrs, run.seed, device, 64, run.quiet)
     entrants = [replace(e, seen_topics=frozenset(seen_topics) if seen_topics else None) for e in _entrants(loaded)]
-    rows, _ = analysis.evaluate(entrants, batching.encode(test, vocabulary), vocabulary, meeting)
+    rows, _ = analysis.evaluate(entrants, batching.encode(test, vocabulary, leave_out_long=True), vocabulary, meeting)
     apart = {"", analysis.SEEN, analysis.UNSEEN} if any(row["topic"] == analysis.UNSEEN for row in rows) else {""}
     return [row for row in rows if row["topic"] in apart]
 
 
 def evaluate(paths: Sequence[str], settings: config.EvaluationConfig, corpus_settings: config.CorpusConfig,
-             channel_settings: config.ChannelConfig, run: config.RunConfig, output: str | None, overwrite: bool, examples: int,
+             channel_settings: config.ChannelConfig, run: config.RunConfig, output: str | None, overwrite: bool,
              say: Say) -> list[analysis.Row]:
     """BLEU, token accuracy, exact sentences of checkpoints side by side under the same draws, with the floor."""
     device = runtime.resolve_device(run.device)
@@ -80,26 +76,27 @@ def evaluate(paths: Sequence[str], settings: config.EvaluationConfig, corpus_set
         outputs = {"--output": output, "--output (its picture)": picture}
         files.check_outputs(outputs, [*paths, *corpus_settings.corpus])
         for flag, path in outputs.items():
-            files.make_room(flag, path, named=True, overwrite=overwrite, folder=False)
+            files.check_room(flag, path, named=True, overwrite=overwrite, folder=False)
     vocabulary = loaded[0][1].vocabulary
-    encoded = batching.encode(_test_split(corpus_settings, settings.sentences, say), vocabulary)
+    encoded = batching.encode(_test_split(corpus_settings, settings.sentences, say), vocabulary, leave_out_long=True)
     meeting = Meeting(make_channel(channel_settings), settings.snr, run.seed, device, settings.eval_batch_size, run.quiet)
     rows, decodings = analysis.evaluate(_entrants(loaded), encoded, vocabulary, meeting)
-    floor = analysis.floor(encoded)
+    floor = analysis.floor(encoded) if len(encoded) > 1 else {}
     overall = [row for row in rows if not row["topic"]]
     by_topic = [row for row in rows if row["topic"]]
     say(f"\n{len(encoded)} test sentences, {meeting.channel}, SNR in dB per complex symbol before equalisation, seed {run.seed}; {RECEIVER_KNOWS}")
     for measure, title in (("bleu", f"BLEU ({bleu_signature()})"), ("token_accuracy", "token accuracy"), ("exact", "exact sentences"),
                            ("cross_entropy", "cross-entropy, nats a token")):
         say(f"\n{title}\n{report.pivot(overall, 'model', 'snr', measure)}")
-        if floor[measure] is not None:
-            say(f"floor (another sentence of the same length): {floor[measure]:.4g}")
+        if floor.get(measure) is not None:
+            say(f"floor (another sentence of the same length, or the nearest): {floor[measure]:.4g}")
     reference = _nearest(settings.snr, REFERENCE_PREFERRED)
     if by_topic:
         at_reference = [row for row in by_topic if row["snr"] == reference]
         say(f"\nBLEU by topic at {reference:g} dB\n{report.pivot(at_reference, 'topic', 'model', 'bleu', str)}")
-    if examples:
-        say(_examples(encoded, {label: d[settings.snr.index(reference)] for label, d in decodings.items()}, examples, reference))
+    if settings.examples:
+        at_snr = {label: d[settings.snr.index(reference)] for label, d in decodings.items()}
+        say(_examples(encoded, at_snr, settings.examples, reference))
     if output:
         common = {"channel": str(meeting.channel), "snr": None, "topic": ""}
         seeds = {"seed": run.seed, "bleu_signature": bleu_signature()}
@@ -130,6 +127,7 @@ def transmit(texts: Sequence[str], paths: Sequence[str], channel_settings: confi
     device = runtime.resolve_device(run.device)
     loaded = [(label, checkpoint.load(path)) for label, path in zip(_labels(paths), paths)] if paths else [("teacher", load_teacher(None))]
     channel = make_channel(channel_settings)
+    say(f"{channel}, seed {run.seed}; {RECEIVER_KNOWS}")
     for text in texts:
         text = corpus.clean(text)
         if not text:
@@ -152,26 +150,32 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, settings:
     """Divergence of each run's best student (or of each given checkpoint) from its teacher; table, JSON and picture."""
     device = runtime.resolve_device(run.device)
     picture = files.companion("--output", output, ".png")
-    given = [(label, path, {}) for label, path in zip(_labels(paths), paths)] if paths else _runs(root)
-    files.check_outputs({"--output": output, "--output (its picture)": picture}, [path for _, path, _ in given])
-    if line := files.make_room("--output", output, named=named, overwrite=overwrite, folder=False):
-        say(line)
-    files.make_room("--output (its picture)", picture, named=named, overwrite=overwrite, folder=False)
+    given = [(label, path, {}) for label, path in zip(_labels(paths), paths)] if paths else _runs(root, say)
+    groups = _by_teacher(given, teacher_path)
+    outputs = {"--output": output, "--output (its picture)": picture}
+    inputs = [*(path for _, path, _ in given), *(shipped(path or config.DEFAULT_TEACHER) for path in groups), *corpus_settings.corpus]
+    files.check_outputs(outputs, inputs)
+    for flag, path in outputs.items():
+        files.check_room(flag, path, named=named, overwrite=overwrite, folder=False)
     corpus_settings = _corpus_of_runs(corpus_settings, [made for _, _, made in given], say)
     snrs = tuple(sorted({*settings.snr, reference_snr}))
     meeting = Meeting(make_channel(channel_settings), snrs, run.seed, device, settings.eval_batch_size, run.quiet)
     test = _test_split(corpus_settings, settings.sentences, say)
     records: list[dict[str, object]] = []
-    for teacher_file, group in _by_teacher(given, teacher_path).items():
+    for teacher_file, group in groups.items():
         teacher = load_teacher(teacher_file)
         models = [(label, checkpoint.load(path), made) for label, path, made in group]
         for _, model, _ in models:
             checkpoint.check_same_vocabulary(teacher, model)
-        encoded = batching.encode(test, teacher.vocabulary)
+            _check_teacher(teacher, model, teacher_path)
+        encoded = batching.encode(test, teacher.vocabulary, leave_out_long=True)
         measured = analysis.compare(Entrant(f"teacher {teacher.name}", teacher.model), [Entrant(label, c.model) for label, c, _ in models],
                                     encoded, teacher.vocabulary, meeting)
         for label, c, made in models:
             records.append(_record(label, c, made, teacher, measured[label], reference_snr))
+    for flag, path in outputs.items():
+        if line := files.make_room(flag, path, named=named, overwrite=overwrite, folder=False):
+            say(line)
     common = {"channel": str(meeting.channel), "reference_snr": reference_snr, "sentences": len(test), "seed": run.seed,
               "bleu_signature": bleu_signature(), "note": RECEIVER_KNOWS}
     files.write_json(output, {**common, "environment": runtime.environment(device), "settings": config.as_record(settings, corpus_settings),
@@ -191,8 +195,16 @@ def _corpus_of_runs(settings: config.CorpusConfig, made: Sequence[dict], say: Sa
     return replace(settings, corpus=used.pop())
 
 
-def _runs(root: str) -> list[tuple[str, str, dict]]:
-    """Finished runs under ``root``: label, best student, settings; and a full-mode run's hybrid, another pair than its student."""
+def _check_teacher(teacher: Checkpoint, student: Checkpoint, named: str | None) -> None:
+    """Raise SemcomError when the file a student names as its teacher holds other weights by now."""
+    recorded = student.config.get("teacher_fingerprint")
+    if named is None and recorded is not None and recorded != teacher.fingerprint:
+        raise SemcomError(f"{student.name}: its teacher had the weights {escape(recorded)}, {teacher.name} has {teacher.fingerprint}; "
+                          "name the right one with --teacher-checkpoint")
+
+
+def _runs(root: str, say: Say) -> list[tuple[str, str, dict]]:
+    """Finished runs under ``root``: label, best student, settings; and a run's hybrid where it is another pair than the student."""
     found = []
     for recorded in sorted(Path(root).rglob("distillation_config.json")):
         best = recorded.with_name("best_student_model.pt")
@@ -200,15 +212,24 @@ def _runs(root: str) -> list[tuple[str, str, dict]]:
             made = json.loads(recorded.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise SemcomError(f"{escape(recorded)}: cannot be read ({type(error).__name__}); remove it or distil again") from None
-        if best.is_file():
+        if best.is_file() and isinstance(made, dict):
             label = "/".join(recorded.parent.relative_to(root).parts) or recorded.parent.name
             found.append((label, str(best), made))
-            hybrid = made.get("hybrid_output")
-            if made.get("distill_part") == "full" and isinstance(hybrid, str) and Path(hybrid).is_file():
-                found.append((f"{label} hybrid", hybrid, made))
+            if made.get("create_hybrid") and isinstance(made.get("hybrid_output"), str):
+                found += _hybrid_of(label, checkpoint.load(best), made, say)
     if not found:
         raise SemcomError(f"{escape(root)}: no finished run there; make one with: python distillation.py --distill-part decoder --create-hybrid")
     return found
+
+
+def _hybrid_of(label: str, best: Checkpoint, made: dict, say: Say) -> list[tuple[str, str, dict]]:
+    """The hybrid that was spliced from this very student, also where a later run has set it aside."""
+    recorded = Path(made["hybrid_output"])
+    for path in [recorded, *sorted(recorded.parent.glob(f"{recorded.stem}.*{recorded.suffix}"))]:
+        if path.is_file() and (hybrid := checkpoint.load(path)).config.get("other_fingerprint") == best.fingerprint:
+            return [] if hybrid.fingerprint == best.fingerprint else [(f"{label} hybrid", str(path), made)]
+    say(f"note: the hybrid of {escape(label)} is no longer there, it is left out")
+    return []
 
 
 def _by_teacher(given: list[tuple[str, str, dict]], teacher_path: str | None) -> dict[str | None, list[tuple[str, str, dict]]]:
@@ -224,7 +245,7 @@ def _record(label: str, c: Checkpoint, made: dict, teacher: Checkpoint, by_snr: 
     at_reference = by_snr[f"{reference_snr:g}"]
     headline = ("kl_divergence", "representation_distance", "agreement_rate", "semantic_difference_score")
     return {"model": label, "checkpoint": c.path, "teacher": teacher.path,
-            **{name: made.get(name) for name in ("temperature", "distill_weight", "distill_part")},
+            **{name: made.get(name) for name in ("temperature", "distill_weight", "distill_part", "student_layers", "hybrid_parts")},
             **{name: at_reference[name] for name in headline}, "by_snr": by_snr}
 
 
@@ -239,6 +260,8 @@ def _report_analysis(records: list[dict], common: dict, output: str, picture: Pa
     flat = [{"model": r["model"], "snr": float(s), **values} for r in records for s, values in r["by_snr"].items()]
     for measure, title in (("kl_divergence", "KL to the teacher, nats a token"), ("bleu", "BLEU")):
         say(f"\n{title}, by SNR in dB\n{report.pivot(flat, 'model', 'snr', measure)}")
-    say("teacher's BLEU: " + ", ".join(f"{v['reference_bleu']:.1f} at {float(s):g} dB" for s, v in records[0]["by_snr"].items()))
+    for teacher, by_snr in {r["teacher"]: r["by_snr"] for r in records}.items():
+        say(f"BLEU of teacher {escape(teacher)}: " + ", ".join(f"{v['reference_bleu']:.1f} at {float(s):g} dB" for s, v in by_snr.items()))
+    say(f"BLEU is {common['bleu_signature']}")
     report.plot_by_snr(flat, {"kl_divergence": "KL to the teacher, nats a token", "bleu": "BLEU", "agreement_rate": "agreement"}, picture)
     say(f"\nmade {escape(output)} and {escape(picture)}")

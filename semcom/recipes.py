@@ -12,7 +12,6 @@ from semcom.errors import InterruptedRun, SemcomError, escape
 from semcom.transceiver import PARTS, RECEIVER_PARTS, Architecture, EndSize
 
 PROJECT = Path(__file__).resolve().parent.parent
-TRAIN_COMMAND = "python -m semcom train --output checkpoints/teacher.pt"
 VALIDATION_SENTENCES = 2000
 Say = Callable[[str], None]
 
@@ -34,7 +33,7 @@ def load_corpus(settings: config.CorpusConfig, say: Say) -> corpus.Corpus:
 
 
 def load_teacher(path: str | None) -> Checkpoint:
-    return checkpoint.load(shipped(path or config.DEFAULT_TEACHER), "--teacher-checkpoint", TRAIN_COMMAND)
+    return checkpoint.load(shipped(path or config.DEFAULT_TEACHER), "--teacher-checkpoint")
 
 
 def make_channel(settings: config.ChannelConfig) -> Channel:
@@ -45,7 +44,7 @@ def make_vocabulary(settings: config.VocabularyConfig, corpus_settings: config.C
                     say: Say) -> vocab.Vocabulary:
     """Train a sentencepiece model on the training split and write it."""
     files.check_outputs({"--output": output}, corpus_settings.corpus)
-    files.make_room("--output", output, named=True, overwrite=overwrite, folder=False)
+    files.check_room("--output", output, named=True, overwrite=overwrite, folder=False)
     source = load_corpus(corpus_settings, say)
     made = vocab.train((s.text for s in split_of(source, "train")), settings.size)
     files.write_atomically(output, made.serialized)
@@ -72,10 +71,12 @@ class Data:
 
 def encode_splits(source: corpus.Corpus, vocabulary: vocab.Vocabulary) -> Data:
     topics = sorted({s.topic for s in source.sentences if s.topic})
-    return Data(batching.encode(split_of(source, "train"), vocabulary),
-                 batching.encode(split_of(source, "validation")[:VALIDATION_SENTENCES], vocabulary),
-                 {"corpus_name": source.name, "corpus_fingerprint": source.fingerprint, "split_sizes": source.split_sizes(),
-                  "topics_seen": topics or None, "vocabulary_fingerprint": vocabulary.fingerprint, "vocab_size": len(vocabulary)})
+    split_of(source, "test")  # what is needed at the end of a run is asked for at its start
+    validation = sorted(split_of(source, "validation"), key=lambda s: s.id)[:VALIDATION_SENTENCES]
+    record = {"corpus_name": source.name, "corpus_fingerprint": source.fingerprint, "split_sizes": source.split_sizes(),
+              "topics_seen": topics or None, "vocabulary_fingerprint": vocabulary.fingerprint, "vocab_size": len(vocabulary)}
+    return Data(batching.encode(split_of(source, "train"), vocabulary, leave_out_long=True),
+                batching.encode(validation, vocabulary, leave_out_long=True), record)
 
 
 def record_of(result: trainer.Result, started: float) -> dict[str, object]:
@@ -105,7 +106,8 @@ def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
     vocabulary_path = shipped(settings.vocabulary or config.DEFAULT_VOCABULARY)
     outputs = {"--output": settings.output, "--output (its record)": files.companion("--output", settings.output, ".json")}
     files.check_outputs(outputs, [vocabulary_path, *settings.corpus.corpus])
-    files.make_room("--output", settings.output, named=True, overwrite=settings.overwrite, folder=False)
+    for flag, path in outputs.items():
+        files.check_room(flag, path, named=True, overwrite=settings.overwrite, folder=False)
     vocabulary = _load_vocabulary(vocabulary_path)
     data = encode_splits(load_corpus(settings.corpus, say), vocabulary)
     m = settings.model
@@ -161,17 +163,28 @@ def write_splice(base: Checkpoint, other: Checkpoint, parts: tuple[str, ...], ou
     checkpoint.check_same_vocabulary(base, other)
     model = transceiver.splice(base.model, other.model, parts)
     origin = {p: f"{(other if p in parts else base).name}: {(other if p in parts else base).origin[p]}" for p in PARTS}
-    made_of = {"base": base.path, "other": other.path, "parts_of_other": list(parts),
-               "topics_seen": other.config.get("topics_seen"), "teacher_topics_seen": base.config.get("topics_seen")}
+    taken = {"transmitter": other if "encoder" in parts else base, "receiver": other if "decoder" in parts else base}
+    topics = {end: source.topics_by_end()[end] for end, source in taken.items()}
+    made_of = {"base": base.path, "other": other.path, "parts_of_other": list(parts), "other_fingerprint": other.fingerprint,
+               "topics_by_end": {end: sorted(seen) if seen else None for end, seen in topics.items()}, **_lineage(base, other)}
     checkpoint.save(Checkpoint(model, base.vocabulary, origin, {}, made_of), output)
     return Path(output)
+
+
+def _lineage(base: Checkpoint, other: Checkpoint) -> dict[str, object]:
+    """Settings of the distillations that the spliced ends come from; None where the two contradict each other."""
+    lineage = {}
+    for name in ("teacher_checkpoint", "teacher_fingerprint", "temperature", "distill_weight", "distill_part"):
+        given = [c.config[name] for c in (base, other) if c.config.get(name) is not None]
+        lineage[name] = given[0] if given and all(value == given[0] for value in given) else None
+    return lineage
 
 
 def splice(transmitter: str, receiver: str, output: str, overwrite: bool, say: Say) -> Path:
     """The transmitter of one checkpoint and the receiver of another, as a third."""
     sender, listener = checkpoint.load(transmitter, "--transmitter"), checkpoint.load(receiver, "--receiver")
     files.check_outputs({"--output": output}, [transmitter, receiver])
-    files.make_room("--output", output, named=True, overwrite=overwrite, folder=False)
+    files.check_room("--output", output, named=True, overwrite=overwrite, folder=False)
     made = write_splice(sender, listener, RECEIVER_PARTS, output)
     say(f"made {escape(made)}: transmitter of {sender.name}, receiver of {listener.name}\n"
         f"next: python -m semcom evaluate {escape(made)}")

@@ -3,9 +3,11 @@
 import ctypes
 import platform
 import sys
+from importlib import metadata
 
 import torch
 
+from semcom import __version__
 from semcom.errors import SemcomError, escape
 
 _MALLOPT = {"M_ARENA_MAX": (-8, 1), "M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 64 << 20)}
@@ -38,8 +40,7 @@ def keep_freed_memory() -> None:
 
 def environment(device: torch.device) -> dict[str, object]:
     """Versions, threads and device, as plain values."""
-    import numpy
-    import sentencepiece
-    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": numpy.__version__,
-            "sentencepiece": sentencepiece.__version__, "platform": platform.platform(), "threads": torch.get_num_threads(),
-            "device": str(device), "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None}
+    names = ("torch", "numpy", "sentencepiece", "sacrebleu", "matplotlib")
+    installed = {name: metadata.version(name) for name in names}
+    return {"semcom": __version__, "python": platform.python_version(), **installed, "platform": platform.platform(),
+            "threads": torch.get_num_threads(), "device": str(device), "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None}

@@ -87,10 +87,15 @@ def fit(objective: nn.Module, train: Sequence[Encoded], validation: Sequence[Enc
     loop = _Loop(objective, config, width, device, seed)
     per_epoch = math.ceil(len(train) / config.batch_size)
     total = config.steps or config.epochs * per_epoch
-    if config.minutes:
-        total = max(1, int(config.minutes * 60 / _seconds_a_step(loop, train)))
     held_out = by_length(validation, config.batch_size)
     result = Result([])
+    if config.minutes:
+        try:
+            total = max(1, int(config.minutes * 60 / _seconds_a_step(loop, train)))
+        except NonFiniteLoss as error:
+            result.failed = str(error)
+            return result
+        seed_dropout(objective, seed)
     bar = tqdm(total=total, disable=quiet, unit="step", dynamic_ncols=True, mininterval=0.5)
     try:
         epoch = 0

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semcom.config import PARTS
 from semcom.errors import SemcomError
 from semcom.layers import LAYER_NORM_EPS, DecoderLayer, Embedding, EncoderLayer
 
-PARTS = ("encoder", "channel_encoder", "channel_decoder", "decoder")
 TRANSMITTER_PARTS = PARTS[:2]
 RECEIVER_PARTS = PARTS[2:]
 
@@ -209,7 +209,7 @@ def check_joint(transmitter: Architecture, receiver: Architecture) -> None:
     for name, what in (("vocab_size", "vocabulary size"), ("channel_dim", "signal width C")):
         ours, theirs = getattr(transmitter, name), getattr(receiver, name)
         if ours != theirs:
-            raise SemcomError(f"the ends do not join: {what} {ours} beside {theirs}; splice checkpoints that share it")
+            raise SemcomError(f"the ends do not join: {what} {ours} beside {theirs}; use checkpoints that share it")
 
 
 def splice(teacher: Transceiver, student: Transceiver, parts: Iterable[str]) -> Transceiver:

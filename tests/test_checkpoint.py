@@ -129,7 +129,7 @@ def test_permissions_and_links(saved, model, vocabulary):
 
 def test_missing_names_the_remedy(tmp_path):
     with pytest.raises(SemcomError, match=r"--teacher-checkpoint .*none.pt: no such file; make one with: python -m semcom train"):
-        load(tmp_path / "none.pt", "--teacher-checkpoint", "python -m semcom train")
+        load(tmp_path / "none.pt", "--teacher-checkpoint")
     refused(tmp_path, "is a folder")
 
 

@@ -85,6 +85,8 @@ def test_example_six_runs_and_reports(teacher, here, capsys):
 def test_a_failed_step_stops_the_example_with_its_error(teacher, here, capsys):
     refused(capsys, examples("7", "--teacher-checkpoint", "absent.pt"), "absent.pt")
     refused(capsys, examples("12"), "12", "allowed are 1, 2")
+    refused(capsys, examples("6", "--temperature", "3"), "--temperature", "experiment 6 sets it")
+    refused(capsys, examples("1", "--dry-run", "--epochs", "abc"), "--epochs", "abc")
     refused(capsys, examples("1", "--epochs", "0", "--teacher-checkpoint", teacher), "--epochs 0")
 
 
@@ -100,3 +102,38 @@ def test_runs_on_own_text_are_measured_on_it(teacher, here, capsys):
     capsys.readouterr()
     assert analyse("--sentences", 5, "--snr", 12, "--quiet") == 0
     assert "300 sentences of own.en" in capsys.readouterr().out
+
+
+def test_the_analysis_of_an_example_has_the_settings_of_its_runs(here, capsys):
+    assert examples("6", "--dry-run", "--seed=7", "--channel", "rayleigh", "--corpus", "a.en", "b.en", "--max-length", "20") == 0
+    analysis = capsys.readouterr().out.split("$ python semantic_analysis.py")[1].splitlines()[0]
+    for words in ("--seed 7", "--channel rayleigh", "--corpus a.en b.en", "--max-length 20"):
+        assert words in analysis
+
+
+def test_a_later_runs_hybrid_is_not_taken_for_an_earlier_ones(teacher, here, capsys):
+    tiny = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1, "--create-hybrid"]
+    assert distil(*tiny) == 0 and distil(*tiny, "--distill-part", "decoder") == 0
+    assert analyse(*QUICK, "--snr", 12) == 0
+    records = {r["model"]: r for r in json.loads((here / "semantic_analysis_results.json").read_text())["records"]}
+    assert records["distillation hybrid"]["checkpoint"].endswith("hybrid_model.1.pt")
+    assert "distillation_decoder hybrid" not in records
+
+
+def test_a_hybrid_is_compared_with_its_own_teacher_and_a_changed_one_is_refused(teacher, here, capsys):
+    mine = here / "mine.pt"
+    mine.write_bytes(teacher.read_bytes())
+    assert distil("--teacher-checkpoint", "mine.pt", *TINY_TRAINING, "--epochs", 1, "--create-hybrid") == 0
+    assert analyse("checkpoints/hybrid_model.pt", *QUICK, "--snr", 12) == 0
+    record = json.loads((here / "semantic_analysis_results.json").read_text())["records"][0]
+    assert record["teacher"] == "mine.pt" and record["temperature"] == 4 and record["distill_part"] == "full"
+    mine.write_bytes((here / "checkpoints/distillation/best_student_model.pt").read_bytes())
+    capsys.readouterr()
+    refused(capsys, analyse("checkpoints/hybrid_model.pt", *QUICK), "its teacher had the weights", "--teacher-checkpoint")
+
+
+def test_outputs_of_the_analysis_harm_no_input(teacher, here, capsys):
+    victim = here / "victim.pt"
+    victim.write_bytes(teacher.read_bytes())
+    refused(capsys, analyse(teacher, "--teacher-checkpoint", victim, "--output", victim, "--overwrite"), "--output", "is an input")
+    assert victim.read_bytes() == teacher.read_bytes()

@@ -136,8 +136,13 @@ def test_topics_are_a_knob_and_the_teacher_need_not_share_them(teacher, here, ca
     assert distil(*tiny(teacher, "--epochs", 1, "--exclude-topics", "fisheries", "health")) == 0
     record = json.loads((here / "checkpoints/distillation/distillation_config.json").read_text())
     assert "fisheries" not in record["topics_seen"] and "energy" in record["topics_seen"]
-    assert "fisheries" in record["teacher_topics_seen"]
-    assert "not seen" in capsys.readouterr().out
+    assert record["topics_by_end"] == {"transmitter": record["topics_seen"], "receiver": record["topics_seen"]}
+    out = capsys.readouterr().out
+    assert "not seen apart" in out and "may have seen them" in out
+    assert distil(*tiny(teacher, "--epochs", 1, "--distill-part", "decoder", "--exclude-topics", "health", "--create-hybrid")) == 0
+    pair = checkpoint.load("checkpoints/hybrid_model.pt")
+    seen = pair.topics_by_end()
+    assert "health" in seen["transmitter"] and "health" not in seen["receiver"] and pair.seen_topics() == seen["receiver"]
 
 
 def test_real_text_with_one_more_flag(teacher, here, capsys):
@@ -174,6 +179,10 @@ WRONG = [
     (["--steps", "3", "--minutes", "1"], ["--steps 3", "--minutes 1"]),
     (["--min-length", "9", "--max-length", "5"], ["--min-length 9", "--max-length 5"]),
     (["--no-such-flag"], ["--no-such-flag", "--help"]),
+    (["--corpus-size", "many"], ["--corpus-size", "many", "'all'"]),
+    (["--max-length", "20"], ["--max-length 20", "--corpus"]),
+    (["--output-path", "x" * 300], ["--output-path xxx", "no usable path"]),
+    (["--output-path", "/"], ["--output-path /"]),
 ]
 
 
@@ -197,11 +206,21 @@ def test_corpora_that_leave_nothing(teacher, here, capsys):
     refused(capsys, distil(*tiny(teacher, "--corpus", "few.en")), "leave none for")
 
 
+def test_nothing_is_set_aside_by_a_run_that_is_refused(teacher, here, capsys):
+    assert distil(*tiny(teacher, "--epochs", 1)) == 0
+    (here / "taken.pt").write_text("mine")
+    refused(capsys, distil(*tiny(teacher, "--create-hybrid", "--hybrid-output", "taken.pt")), "--hybrid-output taken.pt", "--overwrite")
+    assert {p.name for p in (here / "checkpoints").iterdir()} == {"distillation"} and (here / "taken.pt").read_text() == "mine"
+
+
 def test_outputs_that_are_inputs_are_refused(teacher, here, capsys):
     mine = here / "mine.pt"
     mine.write_bytes(teacher.read_bytes())
     refused(capsys, distil(*tiny(mine, "--create-hybrid", "--hybrid-output", mine, "--overwrite")), "--hybrid-output", "is an input")
     assert mine.read_bytes() == teacher.read_bytes()
+    (here / "text").mkdir()
+    (here / "text/own.en").write_text("the report was adopted today.\n")
+    refused(capsys, distil(*tiny(teacher, "--corpus", "text", "--output-path", "text/run")), "--output-path text/run", "lies inside")
 
 
 @pytest.mark.parametrize(("flags", "line"), [(["--temperature", 0.5], "under 1"), (["--temperature", 16], "over 15"),

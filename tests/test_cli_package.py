@@ -51,7 +51,7 @@ def test_evaluate_meets_the_same_draws_side_by_side(teacher, here, capsys):
     assert len(rows) == 2 and rows[0]["model"] != rows[1]["model"]
     assert [row | {"model": ""} for row in rows][0] == [row | {"model": ""} for row in rows][1]
     topics = {row["topic"] for row in csv.DictReader(open("both.csv"))}
-    assert "(seen)" in topics and topics & set(corpus.parliament.TOPICS)
+    assert "(seen)" in topics and "(not seen)" not in topics and topics & set(corpus.parliament.TOPICS)
 
 
 def test_splice_joins_a_transmitter_and_a_receiver(teacher, here, capsys):
@@ -146,6 +146,8 @@ WRONG = [
     (["evaluate", "TEACHER", "--sentences", "0"], ["--sentences 0"]),
     (["evaluate", "TEACHER", "--output", "TEACHER"], ["--output", "is an input"]),
     (["evaluate", "TEACHER", "--output", "."], ["--output", "is a folder"]),
+    (["evaluate", "TEACHER", "--examples", "-1"], ["--examples -1"]),
+    (["transmit", "--checkpoints", "TEACHER", "We support this report."], ["give it first"]),
     (["transmit", ""], ["sentence is empty"]),
     (["transmit", "  \t "], ["sentence is empty"]),
     (["transmit", "word " * 2000, "--checkpoints", "TEACHER"], ["pieces", "at most"]),
@@ -172,3 +174,24 @@ def test_module_runs_as_a_person_starts_it(here):
     from cli_support import ROOT
     done = script("semcom/__main__.py", "evaluate", "absent.pt", env={"PYTHONPATH": str(ROOT), "PATH": ""})
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_train_refuses_to_replace_its_record_too(here, capsys):
+    (here / "foo.json").write_text("mine")
+    refused(capsys, package("train", "--output", "foo.pt", "--steps", 1), "foo.json", "--overwrite")
+    assert (here / "foo.json").read_text() == "mine"
+
+
+def test_a_console_of_few_characters_and_strange_input(teacher, here):
+    from cli_support import ROOT
+    env = {"PYTHONPATH": str(ROOT), "PATH": "", "PYTHONIOENCODING": "ascii:strict", "OMP_NUM_THREADS": "1"}
+    done = script("semcom/__main__.py", "transmit", "caf\u00e9 society", "--checkpoints", teacher, "--snr", 6, env=env)
+    assert done.returncode == 0 and "caf\\xe9" in done.stdout
+
+
+def test_strings_in_a_checkpoint_are_data(teacher, here, capsys):
+    for value in (5, [1, 2], {"transmitter": 3}, "x" * 10):
+        payload = torch.load(teacher, weights_only=True)
+        payload["config"] |= {"topics_seen": value, "topics_by_end": value}
+        torch.save(payload, "odd.pt")
+        assert package("evaluate", "odd.pt", "--corpus-size", 1000, "--sentences", 3, "--snr", 6, "--quiet") == 0
