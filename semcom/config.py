@@ -158,8 +158,8 @@ class TrainingConfig(Validated):
     warmup_steps: int = setting(300, "warm-up steps, a fifth of the run at most", _whole(0, example="300"), metavar="N")
     weight_decay: float = setting(0.01, "AdamW weight decay", _number(0, example="0.01"), metavar="W")
     clip: float = setting(1.0, "clip the gradient's norm at this", _number(0, above=True, example="1"), metavar="NORM")
-    precision: str = setting("fp32", "matrix products in float32 or in bfloat16 (faster where the CPU has AMX, and on GPUs)",
-                             choices=("fp32", "bf16"))
+    precision: str = setting("auto", "matrix products in float32 or bfloat16; auto takes bf16 on CPUs with AMX and on GPUs that have it",
+                             choices=("auto", "fp32", "bf16"))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -65,6 +65,8 @@ def distil(settings: DistilSettings, say: recipes.Say) -> Outcome:
     """Distil a student from a teacher, write the files of design.md section 5, splice a hybrid if asked to."""
     started = time.monotonic()
     device = runtime.resolve_device(settings.run.device)
+    settings = replace(settings, training=replace(
+        settings.training, precision=runtime.resolve_precision(settings.training.precision, device)))
     teacher = recipes.load_teacher(settings.files.teacher_checkpoint)
     student = _new_student(settings, teacher)
     for line in _advice(settings, teacher.model.architecture):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from semcom import batching, checkpoint, config, corpus, files, objective, runtime, trainer, transceiver, vocab
@@ -103,6 +103,7 @@ def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
     """Train a transceiver from nothing and write the one of lowest validation cross-entropy."""
     started = time.monotonic()
     device = runtime.resolve_device(settings.run.device)
+    training = replace(settings.training, precision=runtime.resolve_precision(settings.training.precision, device))
     vocabulary_path = shipped(settings.vocabulary or config.DEFAULT_VOCABULARY)
     outputs = {"--output": settings.output, "--output (its record)": files.companion("--output", settings.output, ".json")}
     files.check_outputs(outputs, [vocabulary_path, *settings.corpus.corpus])
@@ -115,7 +116,7 @@ def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
     model = transceiver.build(Architecture(len(vocabulary), size, size, m.channel_dim, m.dropout), settings.run.seed)
     say(f"teacher: {model.parameter_count():,} parameters, {vocabulary}; {make_channel(settings.channel)}, "
         f"{settings.snr.snr_range[0]:g} to {settings.snr.snr_range[1]:g} dB, {device}")
-    record = {**config.as_record(settings.corpus, settings.model, settings.channel, settings.snr, settings.training, settings.run),
+    record = {**config.as_record(settings.corpus, settings.model, settings.channel, settings.snr, training, settings.run),
               **data.record, **runtime.environment(device)}
     origin = dict.fromkeys(PARTS, f"trained on {data.record['corpus_name']}, seed {settings.run.seed}")
 
@@ -126,7 +127,7 @@ def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
 
     result = trainer.fit(
         objective.TransceiverObjective(model, make_channel(settings.channel), settings.snr.snr_range), data.train, data.validation,
-        settings.training, width=m.channel_dim, device=device, seed=settings.run.seed, quiet=settings.run.quiet, on_epoch=on_epoch)
+        training, width=m.channel_dim, device=device, seed=settings.run.seed, quiet=settings.run.quiet, on_epoch=on_epoch)
     check_begun(result, settings.output)
     files.write_json(outputs["--output (its record)"],
                      {**record, **record_of(result, started), "history": [e.row() for e in result.history]})

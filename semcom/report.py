@@ -89,6 +89,7 @@ def plot_training_curves(history: Sequence[Row], path: str | Path) -> None:
     for axis, title in ((loss, "training loss, nats a token"), (validation, "validation cross-entropy, nats a token"),
                         (rate, "learning rate")):
         axis.set(xlabel="epoch", title=title)
+        axis.xaxis.get_major_locator().set_params(integer=True)
     _save(figure, path)
 
 

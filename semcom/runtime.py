@@ -29,6 +29,16 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def resolve_precision(name: str, device: torch.device) -> str:
+    """fp32 or bf16. auto takes bf16 where matrix products in it run on units of their own: AMX, or a GPU's."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return "bf16" if capabilities.get("amx_bf16") else "fp32"
+
+
 def keep_freed_memory() -> None:
     """Have glibc keep freed memory instead of giving it back: a step allocates the same large blocks again and again,
     and faulting their pages in anew costs a quarter of its time. A no-op elsewhere."""

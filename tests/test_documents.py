@@ -48,3 +48,8 @@ def test_every_command_in_the_documents_parses(document):
                 parser.parse_args(shlex.split(command.removeprefix(start)))
                 parsed += 1
     assert parsed >= 5
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    commands = re.findall(r"```bash\n(.*?)\n```", (ROOT / "README.md").read_text(), re.S)
+    assert commands[1] in (ROOT / ".ci/run").read_text()
