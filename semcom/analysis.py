@@ -103,16 +103,18 @@ def evaluate(entrants: Sequence[Entrant], encoded: Sequence[Encoded], vocabulary
              meeting: Meeting) -> tuple[list[Row], dict[str, list[Decoded]]]:
     """Rows of ``scores``: each entrant at each SNR, over all sentences and over those of each topic; and the decodings.
 
-    Rows of topic ``SEEN`` and ``UNSEEN`` sum up the topics that the entrant has seen and those it has not.
+    Rows of topic ``SEEN`` and ``UNSEEN`` sum up the topics that every entrant has seen and the others: one partition for all.
     """
     rows: list[Row] = []
     decodings = {}
+    known = [e.seen_topics for e in entrants if e.seen_topics is not None]
+    groups = _by_topic(encoded, frozenset.intersection(*known) if known else None)
     for entrant in entrants:
         decodings[entrant.label] = decode(entrant, encoded, vocabulary, meeting)
         for snr, decoded in zip(meeting.snrs, decodings[entrant.label]):
             common = {"model": entrant.label, "channel": str(meeting.channel), "snr": float(snr)}
             rows.append({**common, "topic": "", **scores(decoded, encoded)})
-            for topic, keep in _by_topic(encoded, entrant.seen_topics).items():
+            for topic, keep in groups.items():
                 rows.append({**common, "topic": topic, **scores(decoded, encoded, keep)})
     return rows, decodings
 

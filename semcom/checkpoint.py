@@ -99,7 +99,8 @@ def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
     where = f"{flag} {escape(path)}"
     if not path.is_file():
         reason = "is a folder, give the .pt file inside" if path.is_dir() else "no such file"
-        raise SemcomError(f"{where}: {reason}; make one with: {_train_command(path)}")
+        remedy = _train_command(path) if flag == "--teacher-checkpoint" else "python distillation.py (see its --output-path)"
+        raise SemcomError(f"{where}: {reason}; make one with: {remedy}")
     try:
         payload = _read(path, where)
         return _rebuild(payload, path, where)

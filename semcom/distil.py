@@ -69,8 +69,6 @@ def distil(settings: DistilSettings, say: recipes.Say) -> Outcome:
         settings.training, precision=runtime.resolve_precision(settings.training.precision, device)))
     teacher = recipes.load_teacher(settings.files.teacher_checkpoint)
     student = _new_student(settings, teacher)
-    for line in _advice(settings, teacher.model.architecture):
-        say(f"warning: {line}")
     if settings.files.create_hybrid:
         # Parts that cannot be joined are told before the hours of training, not after.
         transceiver.splice(teacher.model, student, settings.hybrid_parts)
@@ -81,6 +79,8 @@ def distil(settings: DistilSettings, say: recipes.Say) -> Outcome:
     for place in _places(settings):
         files.check_room(**place)
     data = recipes.encode_splits(recipes.load_corpus(settings.corpus, say), teacher.vocabulary)
+    for line in _advice(settings, teacher.model.architecture):
+        say(f"warning: {line}")
     with files.lock(folder):
         _make_room(settings, say)
         return _Distillation(settings, teacher, student, data, device, started, say).run()
@@ -199,10 +199,16 @@ class _Distillation:
         return {**s.record(), "teacher_checkpoint": self.teacher.path, "d_model": size.d_model, "dff": size.dff,
                 "num_heads": size.num_heads, "student_layers": size.layers, "teacher_layers": getattr(theirs, end).layers,
                 "teacher_params": teacher_params, "student_params": student_params,
-                "compression_ratio": teacher_params / student_params, "output_path": str(self.folder),
+                "compression_ratio": teacher_params / student_params,
+                "trained_params": self._trained_parameters(self.student), "teacher_trained_params": self._trained_parameters(self.teacher.model),
+                "output_path": str(self.folder),
                 "create_hybrid": s.files.create_hybrid, "hybrid_output": str(s.hybrid_output) if s.hybrid_output else None,
                 "hybrid_parts": list(s.hybrid_parts), "teacher_fingerprint": self.teacher.fingerprint,
                 "topics_by_end": self._topics_by_end(), **self.data.record, **runtime.environment(self.device)}
+
+    def _trained_parameters(self, model: Transceiver) -> int:
+        ends = _trained_ends(self.settings.distillation.distill_part)
+        return sum(p.numel() for end in ends for p in getattr(model, end).parameters())
 
     def _topics_by_end(self) -> dict[str, list[str] | None]:
         trained = _trained_ends(self.settings.distillation.distill_part)
@@ -213,7 +219,7 @@ class _Distillation:
         s, part = self.settings, self.settings.distillation.distill_part
         self.say(f"teacher: {self.teacher.name}, {self.record['teacher_params']:,} parameters; student ({part}): "
                  f"{self.record['student_params']:,}; {recipes.make_channel(s.channel)}, {s.snr.snr_range[0]:g} to {s.snr.snr_range[1]:g} dB; "
-                 f"T={s.distillation.temperature:g}, weight {s.distillation.distill_weight:g}; {self.device}")
+                 f"T={s.distillation.temperature:g}, weight {s.distillation.distill_weight:g}; {self.device}, {s.training.precision}")
         if part != "full":
             same = set(s.hybrid_parts) == set(_trained_parts(part))
             self.say(f"{part} mode: the student is trained through the teacher's frozen other end" +
@@ -270,7 +276,7 @@ class _Distillation:
             lines += [f"BLEU at {SUMMARY_SNRS[-1]:g} dB, topics that the student has seen and not seen apart",
                       report.pivot(apart, "model", "topic", "bleu", str), ""]
         lines.append(f"made {escape(best)}: best validation cross-entropy {self.record['best_loss']:.4f} in epoch {self.record['best_epoch']}, "
-                 f"{self.record['compression_ratio']:.2f} times smaller than the teacher")
+                 f"{self.record['trained_params']:,} trained parameters, {self.record['teacher_trained_params']:,} in the teacher's place")
         if hybrid:
             lines.append(f"made {escape(hybrid)}: " + ", ".join(f"{p} from the {'student' if p in self.settings.hybrid_parts else 'teacher'}"
                                                                 for p in PARTS))

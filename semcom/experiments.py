@@ -111,7 +111,7 @@ def _table(outcomes: list) -> str:
         rows.append([r["output_path"], r["distill_part"], float(r["temperature"]), r["channel"], r["best_loss"], r["compression_ratio"],
                      *(by_model["student"][snr] for snr in by_model["student"]), *list(by_model["teacher"].values())[-1:]])
     snrs = [f"BLEU {snr:g} dB" for snr in by_model["student"]]
-    return report.table(rows, ["run", "part", "T", "channel", "best loss", "smaller", *snrs, "teacher's last"])
+    return report.table(rows, ["run", "part", "T", "channel", "validation CE", "compression", *snrs, snrs[-1].replace("BLEU", "teacher")])
 
 
 def parse_numbers(text: str) -> list[int]:

@@ -78,6 +78,7 @@ def evaluate(paths: Sequence[str], settings: config.EvaluationConfig, corpus_set
         for flag, path in outputs.items():
             files.check_room(flag, path, named=True, overwrite=overwrite, folder=False)
     vocabulary = loaded[0][1].vocabulary
+    corpus_settings = _corpus_of_runs(corpus_settings, [c.config for _, c in loaded], say)
     encoded = batching.encode(_test_split(corpus_settings, settings.sentences, say), vocabulary, leave_out_long=True)
     meeting = Meeting(make_channel(channel_settings), settings.snr, run.seed, device, settings.eval_batch_size, run.quiet)
     rows, decodings = analysis.evaluate(_entrants(loaded), encoded, vocabulary, meeting)
@@ -92,8 +93,10 @@ def evaluate(paths: Sequence[str], settings: config.EvaluationConfig, corpus_set
             say(f"floor (another sentence of the same length, or the nearest): {floor[measure]:.4g}")
     reference = _nearest(settings.snr, REFERENCE_PREFERRED)
     if by_topic:
-        at_reference = [row for row in by_topic if row["snr"] == reference]
-        say(f"\nBLEU by topic at {reference:g} dB\n{report.pivot(at_reference, 'topic', 'model', 'bleu', str)}")
+        at_reference = [dict(row) for row in by_topic if row["snr"] == reference]
+        for row in at_reference:
+            row["topic, sentences"] = f"{row['topic']}, {row['sentences']}"
+        say(f"\nBLEU by topic at {reference:g} dB\n{report.pivot(at_reference, 'topic, sentences', 'model', 'bleu', str)}")
     if settings.examples:
         at_snr = {label: d[settings.snr.index(reference)] for label, d in decodings.items()}
         say(_examples(encoded, at_snr, settings.examples, reference))
@@ -186,11 +189,11 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, settings:
 
 def _corpus_of_runs(settings: config.CorpusConfig, made: Sequence[dict], say: Say) -> config.CorpusConfig:
     """Without --corpus, the text files that all runs were made with, if they agree; else the built-in corpus."""
-    used = {tuple(m.get("corpus") or ()) for m in made}
+    used = {tuple(map(str, m["corpus"])) for m in made if isinstance(m.get("corpus"), list)}
     if settings.corpus or settings.topics or settings.exclude_topics or used <= {()}:
         return settings
     if len(used) > 1:
-        say("warning: the runs were made with different corpora; measuring on the built-in one, name another with --corpus")
+        say("warning: these were made with different corpora; measuring on the built-in one, name another with --corpus")
         return settings
     return replace(settings, corpus=used.pop())
 
@@ -252,16 +255,21 @@ def _record(label: str, c: Checkpoint, made: dict, teacher: Checkpoint, by_snr: 
 def _report_analysis(records: list[dict], common: dict, output: str, picture: Path, say: Say) -> None:
     snr = f"{common['reference_snr']:g}"
     columns = {"kl_divergence": "KL", "kl_reference_prefix": "KL own prefix", "js_divergence": "JS", "agreement_rate": "agreement",
-               "cross_entropy_gap": "CE gap", "bleu": "BLEU", "reference_bleu": "teacher's", "bleu_to_reference": "BLEU to teacher"}
-    say(f"\nsemantic divergence from the teacher at {snr} dB; {common['sentences']} test sentences, {common['channel']}, "
-        f"seed {common['seed']}\nKL, JS and the cross-entropy gap in nats a token; {common['note']}")
-    say(report.table([[r["model"], r["distill_part"], r["temperature"], *(r["by_snr"][snr][c] for c in columns)] for r in records],
-                     ["model", "part", "T", *columns.values()]))
-    flat = [{"model": r["model"], "snr": float(s), **values} for r in records for s, values in r["by_snr"].items()]
-    for measure, title in (("kl_divergence", "KL to the teacher, nats a token"), ("bleu", "BLEU")):
-        say(f"\n{title}, by SNR in dB\n{report.pivot(flat, 'model', 'snr', measure)}")
-    for teacher, by_snr in {r["teacher"]: r["by_snr"] for r in records}.items():
-        say(f"BLEU of teacher {escape(teacher)}: " + ", ".join(f"{v['reference_bleu']:.1f} at {float(s):g} dB" for s, v in by_snr.items()))
+               "cross_entropy_gap": "CE gap", "bleu": "BLEU", "reference_bleu": "teacher BLEU", "bleu_to_reference": "BLEU to teacher"}
+    flat = []
+    for teacher in dict.fromkeys(r["teacher"] for r in records):
+        group = [r for r in records if r["teacher"] == teacher]
+        say(f"\nsemantic divergence from teacher {escape(teacher)} at {snr} dB; {common['sentences']} test sentences, {common['channel']}, "
+            f"seed {common['seed']}\nKL, JS and the cross-entropy gap in nats a token; {common['note']}")
+        say(report.table([[r["model"], r["distill_part"], r["temperature"], *(r["by_snr"][snr][c] for c in columns)] for r in group],
+                         ["model", "part", "T", *columns.values()]))
+        rows = [{"model": r["model"], "snr": float(s), **values} for r in group for s, values in r["by_snr"].items()]
+        rows += [{"model": f"teacher {teacher}", "snr": float(s), "bleu": values["reference_bleu"]}
+                 for s, values in group[0]["by_snr"].items()]
+        for measure, title in (("kl_divergence", "KL to the teacher, nats a token"), ("bleu", "BLEU")):
+            shown = [row for row in rows if measure in row]
+            say(f"\n{title}, by SNR in dB\n{report.pivot(shown, 'model', 'snr', measure)}")
+        flat += rows
     say(f"BLEU is {common['bleu_signature']}")
     report.plot_by_snr(flat, {"kl_divergence": "KL to the teacher, nats a token", "bleu": "BLEU", "agreement_rate": "agreement"}, picture)
     say(f"\nmade {escape(output)} and {escape(picture)}")

@@ -115,7 +115,7 @@ def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
     size = EndSize(m.layers, m.model_width, m.heads, m.feed_forward)
     model = transceiver.build(Architecture(len(vocabulary), size, size, m.channel_dim, m.dropout), settings.run.seed)
     say(f"teacher: {model.parameter_count():,} parameters, {vocabulary}; {make_channel(settings.channel)}, "
-        f"{settings.snr.snr_range[0]:g} to {settings.snr.snr_range[1]:g} dB, {device}")
+        f"{settings.snr.snr_range[0]:g} to {settings.snr.snr_range[1]:g} dB, {device}, {training.precision}")
     record = {**config.as_record(settings.corpus, settings.model, settings.channel, settings.snr, training, settings.run),
               **data.record, **runtime.environment(device)}
     origin = dict.fromkeys(PARTS, f"trained on {data.record['corpus_name']}, seed {settings.run.seed}")

@@ -11,9 +11,10 @@ from semcom.files import write_atomically
 Row = Mapping[str, object]
 
 
-def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
-    """Aligned columns: text to the left, numbers to the right; None is a dash."""
-    cells = [[_cell(value) for value in row] for row in rows]
+def table(rows: Sequence[Sequence[object]], header: Sequence[str], decimals: int | None = None) -> str:
+    """Aligned columns: text to the left, numbers to the right, as many decimals in all of a column; None is a dash."""
+    places = [_decimals([row[i] for row in rows]) if decimals is None else decimals for i in range(len(header))]
+    cells = [[_cell(value, d) for value, d in zip(row, places)] for row in rows]
     widths = [max(len(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
     numeric = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(header))]
 
@@ -23,12 +24,17 @@ def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
     return "\n".join([line(header), "  ".join("-" * w for w in widths), *map(line, cells)])
 
 
-def _cell(value: object) -> str:
+def _decimals(values: Sequence[object]) -> int:
+    numbers = [abs(v) for v in values if isinstance(v, float)]
+    if all(v == round(v) for v in numbers) and max(numbers, default=0) > 1:
+        return 0
+    return 2 if max(numbers, default=0) >= 10 else 4
+
+
+def _cell(value: object, decimals: int) -> str:
     if value is None:
         return "-"
-    if isinstance(value, float):
-        return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
-    return escape(value)
+    return f"{value:.{decimals}f}" if isinstance(value, float) else escape(value)
 
 
 def pivot(rows: Sequence[Row], index: str, column: str, value: str,
@@ -37,7 +43,8 @@ def pivot(rows: Sequence[Row], index: str, column: str, value: str,
     lines = list(dict.fromkeys(row[index] for row in rows))
     columns = list(dict.fromkeys(row[column] for row in rows))
     found = {(row[index], row[column]): row[value] for row in rows}
-    return table([[line, *(found.get((line, c)) for c in columns)] for line in lines], [index, *map(label, columns)])
+    return table([[line, *(found.get((line, c)) for c in columns)] for line in lines], [index, *map(label, columns)],
+                 _decimals(list(found.values())))
 
 
 def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
@@ -82,7 +89,7 @@ def plot_training_curves(history: Sequence[Row], path: str | Path) -> None:
     loss.plot(epochs, [row["loss"] for row in history], "k-o", ms=3, label="loss")
     for name in history[0]:
         if name.startswith("train_"):
-            loss.plot(epochs, [row[name] for row in history], "--", label=name.removeprefix("train_"))
+            loss.plot(epochs, [row[name] for row in history], "--s", ms=2, label=name.removeprefix("train_"))
     loss.legend()
     validation.plot(epochs, [row["validation"] for row in history], "-o", ms=3)
     rate.plot(epochs, [row["lr"] for row in history], "-o", ms=3)
@@ -97,10 +104,12 @@ def plot_by_snr(rows: Sequence[Row], measures: Mapping[str, str], path: str | Pa
     """One panel per measure (name -> title), one curve per model over SNR, as a PNG."""
     figure, axes = _figure(len(measures))
     for axis, (name, title) in zip(axes, measures.items()):
-        for model in dict.fromkeys(row["model"] for row in rows):
+        axis.set_xticks(sorted({row["snr"] for row in rows}))
+        for number, model in enumerate(dict.fromkeys(row["model"] for row in rows)):
             points = sorted((row["snr"], row[name]) for row in rows if row["model"] == model and row.get(name) is not None)
+            marker = "os^vD*"[number % 6]
             # "$" would start mathematics in a label that may come from a stranger's file name.
-            axis.plot(*zip(*points), "-o", ms=3, label=escape(model).replace("$", r"\$")) if points else None
+            axis.plot(*zip(*points), marker=marker, ms=4, label=escape(model).replace("$", r"\$")) if points else None
         axis.set(xlabel="SNR, dB per complex symbol", title=title)
     axes[0].legend(fontsize="small")
     _save(figure, path)
