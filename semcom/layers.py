@@ -27,8 +27,8 @@ def sinusoidal_positions(length: int, width: int) -> Tensor:
 class Dropout(nn.Module):
     """Inverted dropout whose CPU masks come from a generator of its own, see ``seed_dropout``.
 
-    torch's ``bernoulli_`` costs a quarter of a CPU training step; 16 random bits an element cost a fiftieth and give
-    the rate to 1 part in 65,536.
+    torch's ``bernoulli_`` runs on one CPU thread and is a large part of a step; 16 random bits an element are far cheaper
+    and give the rate to 1 part in 65,536.
     """
 
     def __init__(self, rate: float):

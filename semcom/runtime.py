@@ -41,7 +41,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
 def keep_freed_memory() -> None:
     """Have glibc keep freed memory instead of giving it back: a step allocates the same large blocks again and again,
-    and faulting their pages in anew costs a quarter of its time. A no-op elsewhere."""
+    and faulting their pages in anew costs time at each. A no-op elsewhere."""
     if sys.platform.startswith("linux") and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         for option, value in _MALLOPT.values():

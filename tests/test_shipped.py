@@ -32,10 +32,10 @@ def test_it_was_trained_on_the_corpus_that_is_generated_today(shipped):
 
 
 def test_it_understands_at_12_db_and_not_at_minus_10(shipped):
-    """60 sentences; the guide's figures are from 1,000. BLEU is at least 90 and below 15 there."""
+    """60 sentences; checkpoints/README.md has 500 of them: BLEU 95.5 and 0.6 there."""
     test = sorted(corpus.built_in(6000).split("test"), key=lambda s: s.id)[:60]
     meeting = analysis.Meeting(Channel(), (-10.0, 12.0), 42, torch.device("cpu"), 60, True)
     encoded = batching.encode(test, shipped.vocabulary)
     low, high = (analysis.scores(d, encoded) for d in analysis.decode(analysis.Entrant("t", shipped.model), encoded, shipped.vocabulary, meeting))
     assert high["bleu"] > 85 and high["exact"] > 0.5
-    assert low["bleu"] < 25
+    assert low["bleu"] < 15
