@@ -1,9 +1,8 @@
-"""Does bfloat16 pay here? Training steps of a teacher-size model in float32 and bfloat16, alternating, on the same batches.
+"""Where does bfloat16 pay? Training steps in float32 and bfloat16, alternating, on the same batches, by model width.
 
-    python benchmarks/precision.py
+    python benchmarks/precision.py --json precision.json
 """
 
-import argparse
 import statistics
 import sys
 import time
@@ -13,44 +12,56 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch  # noqa: E402
 
+from benchmarks import harness  # noqa: E402
 from semcom import batching, corpus, recipes, runtime  # noqa: E402
 from semcom.channel import Channel  # noqa: E402
 from semcom.config import TrainingConfig  # noqa: E402
 from semcom.layers import seed_dropout  # noqa: E402
 from semcom.objective import TransceiverObjective  # noqa: E402
-from semcom.trainer import _Loop  # noqa: E402
-from semcom.transceiver import Architecture, build  # noqa: E402
+from semcom.trainer import Loop  # noqa: E402
+from semcom.transceiver import Architecture, EndSize, build  # noqa: E402
 from semcom.vocab import Vocabulary  # noqa: E402
 
+SCRIPT = "precision.py"
+HEAD_WIDTH = 16
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--batch-size", type=int, default=128)
+
+def main(argv: list[str] | None = None) -> None:
+    parser = harness.parser_of(SCRIPT, __doc__)
+    parser.add_argument("--steps", type=int, default=8, help="timed steps of each, after two (default 8)")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--widths", type=int, nargs="+", default=(32, 64, 128, 256), metavar="D")
     parser.add_argument("--device", default="auto")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
+    steps, widths = (1, (16, 32)) if given.quick else (given.steps, given.widths)
     device = runtime.resolve_device(given.device)
     runtime.keep_freed_memory()
+    report = harness.Report(SCRIPT, argv)
     vocabulary = Vocabulary(Path(recipes.shipped("vocab/parliament.model")).read_bytes())
-    encoded = batching.encode(corpus.built_in(given.batch_size * 60).split("train"), vocabulary)
+    encoded = batching.encode(corpus.built_in(given.batch_size * (steps + 6)).split("train"), vocabulary)
     batches = [batching.collate(b) for b in batching.shuffled(encoded, given.batch_size, 0, 1)]
-    loops = {}
-    for precision in ("fp32", "bf16"):
-        objective = TransceiverObjective(build(Architecture(len(vocabulary)), 0), Channel(), (-6.0, 18.0)).to(device)
-        seed_dropout(objective, 0)
-        loops[precision] = _Loop(objective, TrainingConfig(precision=precision), 16, device, 0)
-    seconds = {precision: [] for precision in loops}
-    for step in range(given.steps + 3):
-        for precision, loop in loops.items():
-            started = time.perf_counter()
-            loop.step(batches[step % len(batches)], 1, 1e-3, step)
-            if step >= 3:
-                seconds[precision].append(time.perf_counter() - started)
-    medians = {precision: statistics.median(values) for precision, values in seconds.items()}
-    print("| precision | median step, s | loss over the same steps |\n| --- | --- | --- |")
-    for precision, loop in loops.items():
-        print(f"| {precision} | {medians[precision]:.3f} | {loop.loss():.4f} |")
-    print(f"bf16 is {medians['fp32'] / medians['bf16']:.2f} times as fast on {device}, {torch.get_num_threads()} threads")
+    rows = []
+    for width in widths:
+        loops = {kind: _loop(kind, width, len(vocabulary), device) for kind in ("fp32", "bf16")}
+        seconds = {kind: [] for kind in loops}
+        for step in range(steps + 2):
+            for kind, loop in loops.items():
+                started = time.perf_counter()
+                loop.step(batches[step % len(batches)], 1, 1e-3, step)
+                seconds[kind].append(time.perf_counter() - started)
+        fp32, bf16 = (statistics.median(values[2:]) for values in seconds.values())
+        rows.append((width, f"{fp32:.3f}", f"{bf16:.3f}", f"{fp32 / bf16:.2f}", *(f"{loop.loss():.4f}" for loop in loops.values())))
+        report.record(f"bf16_step_at_width_{width}", fp32, bf16, "s")
+    report.table(f"Training step of {given.batch_size} sentences, 4+4 layers, {device}",
+                 ("D", "fp32, s", "bf16, s", "times as fast", "mean loss fp32", "mean loss bf16"), rows)
+    report.write(given.json)
+
+
+def _loop(kind: str, width: int, pieces: int, device: torch.device) -> Loop:
+    size = EndSize(4, width, width // HEAD_WIDTH, 4 * width)
+    objective = TransceiverObjective(build(Architecture(pieces, size, size), 0), Channel(), (-6.0, 18.0)).to(device).train()
+    seed_dropout(objective, 0)
+    return Loop(objective, TrainingConfig(precision=kind), 16, device, 0)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from tqdm import tqdm
 from semcom import losses, metrics
 from semcom.batching import Batch, Encoded, by_length
 from semcom.channel import Channel, apply
-from semcom.decoding import greedy
+from semcom.decoding import Search
+from semcom.processes import ALONE, Processes
 from semcom.transceiver import Transceiver
 from semcom.vocab import BOS, EOS, Vocabulary
 
@@ -29,7 +30,10 @@ class Entrant:
 
 @dataclass(frozen=True)
 class Meeting:
-    """Where entrants meet: the channel, SNRs in dB, the seed of the draws, the device and the batch size."""
+    """Where entrants meet: the channel, SNRs in dB, the seed of the draws, the device, the batch size and the search for the text.
+
+    processes: batches are dealt out among them; what is found is the same on each.
+    """
 
     channel: Channel
     snrs: Sequence[float]
@@ -37,6 +41,8 @@ class Meeting:
     device: torch.device
     batch_size: int
     quiet: bool = False
+    processes: Processes = ALONE
+    search: Search = Search()
 
 
 @dataclass
@@ -49,8 +55,8 @@ class Decoded:
 
 
 def _batches(encoded: Sequence[Encoded], meeting: Meeting, what: str) -> Iterator[Batch]:
-    for batch in tqdm(by_length(encoded, meeting.batch_size), desc=what, unit="batch", disable=meeting.quiet,
-                      leave=False, dynamic_ncols=True):
+    share = meeting.processes.share(by_length(encoded, meeting.batch_size))
+    for batch in tqdm(share, desc=what, unit="batch", disable=meeting.quiet or not meeting.processes.is_main, leave=False, dynamic_ncols=True):
         yield batch.to(meeting.device)
 
 
@@ -63,13 +69,13 @@ def received(model: Transceiver, batch: Batch, meeting: Meeting) -> list[Tensor]
 
 @torch.inference_mode()
 def decode(entrant: Entrant, encoded: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting) -> list[Decoded]:
-    """Greedy decodings of all sentences, one ``Decoded`` an SNR; all SNRs of a batch are decoded together."""
+    """Decodings of all sentences, one ``Decoded`` an SNR; all SNRs of a batch are decoded together."""
     model = entrant.model.to(meeting.device).eval()
     pieces: list[dict[int, list[int]]] = [{} for _ in meeting.snrs]
     entropy: list[dict[int, float]] = [{} for _ in meeting.snrs]
     for batch in _batches(encoded, meeting, f"decoding {entrant.label}"):
         arrived = received(model, batch, meeting)
-        everything = greedy(model.receiver, torch.cat(arrived), batch.source_mask.repeat(len(arrived), 1))
+        everything = meeting.search(model.receiver, torch.cat(arrived), batch.source_mask.repeat(len(arrived), 1))
         for k, at_snr in enumerate(arrived):
             state = model.receiver(at_snr, batch.source_mask, batch.target_in)
             rows = losses.cross_entropy(model.receiver.project(state[batch.target_mask]), batch.target_out[batch.target_mask])
@@ -77,11 +83,17 @@ def decode(entrant: Entrant, encoded: Sequence[Encoded], vocabulary: Vocabulary,
                 pieces[k][sentence.id] = everything[k * len(batch) + i]
             for sentence, part in zip(batch.sentences, rows.split([n - 1 for n in batch.lengths])):
                 entropy[k][sentence.id] = float(part.double().sum())
+    pieces, entropy = (_joined(by_snr, meeting) for by_snr in (pieces, entropy))
     results = []
     for by_id, nats in zip(pieces, entropy):
         ordered = [by_id[e.sentence.id] for e in encoded]
         results.append(Decoded(vocabulary.decode(ordered), ordered, [nats[e.sentence.id] for e in encoded]))
     return results
+
+
+def _joined(by_snr: list[dict], meeting: Meeting) -> list[dict]:
+    """What all processes found, one dictionary an SNR."""
+    return [{key: value for part in parts for key, value in part.items()} for parts in zip(*meeting.processes.gather(by_snr))]
 
 
 def scores(decoded: Decoded, encoded: Sequence[Encoded], keep: Sequence[int] | None = None) -> Row:
@@ -183,6 +195,9 @@ def _diverge(reference: Transceiver, other: Transceiver, encoded: Sequence[Encod
                 distances[k] += float(losses.feature_mse(*on_gold).double().sum())
             prefix, targets, real = _prefixes([decoded[k][place[s.id]] for s in batch.sentences], meeting.device)
             own[k].add(*logits(states(prefix, real)), targets[real])
+    parts = meeting.processes.gather((gold, own, distances))
+    gold, own = ([metrics.Divergence.total(at_snr) for at_snr in zip(*(part[which] for part in parts))] for which in (0, 1))
+    distances = [sum(at_snr) for at_snr in zip(*(part[2] for part in parts))]
     return [{**g.means(), "kl_reference_prefix": o.means()["kl_divergence"],
              "representation_distance": distance / g.rows if same_width else None}
             for g, o, distance in zip(gold, own, distances)]

@@ -5,7 +5,7 @@ is to say target_out, so T = S - 1.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -94,20 +94,39 @@ def collate(encoded: Sequence[Encoded], pad_to: int = 0) -> Batch:
                  source[:, :-1].masked_fill(~target_mask, PAD), source[:, 1:], target_mask)
 
 
-def by_length(encoded: Sequence[Encoded], batch_size: int) -> list[Batch]:
-    """All sentences, longest first (what does not fit into memory fails at once), in batches of ``batch_size``."""
+def by_length(encoded: Sequence[Encoded], batch_size: int, batch_tokens: int | None = None) -> list[Batch]:
+    """All sentences, longest first (what does not fit into memory fails at once), in batches as ``shuffled`` forms them."""
     ordered = sorted(encoded, key=lambda e: (-len(e.source), e.sentence.id))
-    return [collate(ordered[start : start + batch_size]) for start in range(0, len(ordered), batch_size)]
+    return [collate(batch) for batch in _cut(ordered, batch_size, batch_tokens)]
 
 
-def shuffled(encoded: Sequence[Encoded], batch_size: int, seed: int, epoch: int) -> list[list[Encoded]]:
-    """One epoch in random order, reproducible from (seed, epoch), each batch of sentences of similar length."""
+def shuffled(encoded: Sequence[Encoded], batch_size: int, seed: int, epoch: int, batch_tokens: int | None = None) -> list[list[Encoded]]:
+    """One epoch in random order, reproducible from (seed, epoch), each batch of sentences of similar length.
+
+    A batch is ``batch_size`` sentences; with ``batch_tokens``, as many as have that many target tokens, padding included.
+    """
     rng = random.Random(f"{seed} {epoch}")
     order = list(encoded)
     rng.shuffle(order)
+    if batch_tokens:
+        mean = sum(len(e.source) - 1 for e in order) / max(1, len(order))
+        batch_size = max(1, round(batch_tokens / max(1.0, mean)))
     batches = []
     for start in range(0, len(order), pool := POOL_BATCHES * batch_size):
-        group = sorted(order[start : start + pool], key=lambda e: len(e.source))
-        batches += [group[i : i + batch_size] for i in range(0, len(group), batch_size)]
+        batches += _cut(sorted(order[start : start + pool], key=lambda e: len(e.source)), batch_size, batch_tokens)
     rng.shuffle(batches)
     return batches
+
+
+def _cut(ordered: Sequence[Encoded], batch_size: int, batch_tokens: int | None) -> Iterator[list[Encoded]]:
+    """Neighbours in ``ordered`` as batches; a sentence longer than ``batch_tokens`` is a batch of its own."""
+    batch: list[Encoded] = []
+    longest = 0
+    for e in ordered:
+        longest = max(longest, len(e.source) - 1)
+        if batch and (longest * (len(batch) + 1) > batch_tokens if batch_tokens else len(batch) == batch_size):
+            yield batch
+            batch, longest = [], len(e.source) - 1
+        batch.append(e)
+    if batch:
+        yield batch

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from semcom import config
+from semcom import config, processes
 from semcom.errors import InterruptedRun, SemcomError, escape
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -44,7 +44,9 @@ class _Replaced(argparse.Action):
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    """Print a line; of several processes the main one does."""
+    if processes.rank() == 0:
+        print(text, flush=True)
 
 
 def run(verb: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int:
@@ -54,8 +56,10 @@ def run(verb: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int
         # A console that knows fewer characters than the corpus shows their numbers instead.
         stream.reconfigure(errors="backslashreplace")
     failure: BaseException
+    lost = False
     try:
         verb(argv)
+        processes.leave()
         return 0
     except SemcomError as error:
         failure, code, message = error, BAD_INPUT, f"error: {error}"
@@ -69,14 +73,22 @@ def run(verb: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int
         return FAILED
     except Exception as error:
         failure = error
-        if _out_of_memory(error):
+        if lost := processes.lost_another(error):
+            code, message = FAILED, "error: another process of this run ended early; what it says stands above or on its machine"
+        elif _out_of_memory(error):
             code, message = BAD_INPUT, "error: out of memory; give a smaller --batch-size (or --eval-batch-size)"
         else:
             code, message = FAILED, (f"error: {type(error).__name__}: {escape(str(error)[:300])}; this is a fault of the program, "
                                      "please report it with what --debug shows")
     if "--debug" in argv:
         traceback.print_exception(failure)
-    print(" ".join(message.splitlines()), file=sys.stderr)
+    if processes.local_rank() == 0:
+        print(" ".join(message.splitlines()), file=sys.stderr)
+    else:
+        # What all meet is told once a machine.
+        if not (lost or isinstance(failure, (SemcomError, InterruptedRun, KeyboardInterrupt))):
+            print(f"process {processes.rank()}: " + " ".join(message.splitlines()), file=sys.stderr)
+        processes.let_another_tell(code)
     return code
 
 
@@ -159,7 +171,7 @@ def _train(flags: argparse.Namespace) -> None:
     parsed = [config.from_flags(c, flags) for c in (config.CorpusConfig, config.ModelConfig, config.ChannelConfig,
                                                     config.TrainingSNRConfig, config.TrainingConfig, config.RunConfig)]
     from semcom import recipes
-    recipes.train_teacher(recipes.TeacherSettings(*parsed, flags.vocab, flags.output, flags.overwrite), _prepare(parsed[-1]))
+    recipes.train_teacher(recipes.TeacherSettings(*parsed, flags.vocab, flags.output, flags.overwrite, flags.start_from), _prepare(parsed[-1]))
 
 
 def _splice(flags: argparse.Namespace) -> None:
@@ -188,7 +200,7 @@ def _transmit(flags: argparse.Namespace) -> None:
     if not any(text.strip() for text in texts):
         raise SemcomError('transmit: the sentence is empty; for example: python -m semcom transmit "We support this report."')
     from semcom import measurements
-    measurements.transmit(texts, flags.checkpoints, channel, settings.snr, run_settings, _prepare(run_settings))
+    measurements.transmit(texts, flags.checkpoints, settings, channel, run_settings, _prepare(run_settings))
 
 
 def package_parser() -> argparse.ArgumentParser:
@@ -207,9 +219,10 @@ def package_parser() -> argparse.ArgumentParser:
     config.add_flags(p, config.CorpusConfig, corpus_size=None)
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
-    p = verb("train", "train a teacher from nothing", _train)
+    p = verb("train", "train a teacher, from nothing or on from a checkpoint", _train)
     p.add_argument("--output", required=True, metavar="FILE", help="the checkpoint; its record goes beside it as .json")
     p.add_argument("--vocab", metavar="FILE", help=f"sentencepiece model (default {config.DEFAULT_VOCABULARY}, of the built-in corpus)")
+    p.add_argument("--start-from", metavar="FILE", help="train on from this checkpoint, with its sizes and vocabulary, instead of from nothing")
     for c in (config.OutputConfig, config.ModelConfig):
         config.add_flags(p, c)
     config.add_flags(p, config.CorpusConfig, corpus_size=60_000)
@@ -237,7 +250,7 @@ def package_parser() -> argparse.ArgumentParser:
     p = verb("transmit", "send a sentence and print what each receiver understood", _transmit)
     p.add_argument("sentence", nargs="?", help="the sentence; without it, lines of standard input")
     p.add_argument("--checkpoints", nargs="+", default=(), metavar="CHECKPOINT", help=f"transceivers (default {config.DEFAULT_TEACHER})")
-    config.add_flags(p, config.EvaluationConfig, title="SNR", only=("snr",))
+    config.add_flags(p, config.EvaluationConfig, title="SNR and search", only=("snr", "beam_width", "length_penalty"))
     for c in (config.ChannelConfig, config.RunConfig):
         config.add_flags(p, c)
     return parser
@@ -246,4 +259,5 @@ def package_parser() -> argparse.ArgumentParser:
 def package(argv: Sequence[str]) -> None:
     """``python -m semcom``"""
     flags = package_parser().parse_args(argv)
-    flags.call(flags)
+    if processes.rank() == 0 or flags.call in (_train, _evaluate):
+        flags.call(flags)

@@ -149,6 +149,8 @@ class TrainingConfig(Validated):
     """The training loop."""
 
     batch_size: int = setting(128, "sentences a step", _whole(1, example="128"), metavar="B")
+    batch_tokens: int | None = setting(None, "target tokens a step, padding included, at most, instead of --batch-size sentences; "
+                                       "a longer sentence is a step of its own", _whole(1, example="3000"), type=int, metavar="N")
     epochs: int = setting(10, "passes over the training split", _whole(1, example="10"), metavar="N")
     steps: int | None = setting(None, "train for this many steps instead of --epochs", _whole(1, example="1000"), type=int, metavar="N")
     minutes: float | None = setting(None, "train for about this many minutes instead: the first steps are timed, the number of steps "
@@ -158,13 +160,17 @@ class TrainingConfig(Validated):
     warmup_steps: int = setting(300, "warm-up steps, a fifth of the run at most", _whole(0, example="300"), metavar="N")
     weight_decay: float = setting(0.01, "AdamW weight decay", _number(0, example="0.01"), metavar="W")
     clip: float = setting(1.0, "clip the gradient's norm at this", _number(0, above=True, example="1"), metavar="NORM")
-    precision: str = setting("auto", "matrix products in float32 or bfloat16; auto takes bf16 on CPUs with AMX and on GPUs that have it",
+    precision: str = setting("auto", "matrix products in float32 or bfloat16; auto takes bf16 from D=64 on, on CPUs with AMX and GPUs that have it",
                              choices=("auto", "fp32", "bf16"))
+    compile: bool = setting(False, "compile the arithmetic of the losses (needs a C++ compiler, on GPUs Triton): faster steps after "
+                            "half a minute or more", action="store_true")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.steps and self.minutes:
             raise SemcomError(f"--steps {self.steps} and --minutes {self.minutes:g}: give one of them")
+        if self.batch_tokens and self.batch_size != type(self).__dataclass_fields__["batch_size"].default:
+            raise SemcomError(f"--batch-size {self.batch_size} and --batch-tokens {self.batch_tokens}: give one of them")
 
 
 @dataclass(frozen=True)
@@ -290,3 +296,11 @@ class EvaluationConfig(Validated):
     sentences: int = setting(1000, "test sentences, at most", _whole(1, example="1000"), metavar="N")
     examples: int = setting(0, "show what was understood of this many sentences", _whole(0, example="20"), metavar="N")
     eval_batch_size: int = setting(64, "sentences decoded together, at each SNR", _whole(1, example="64"), metavar="B")
+    beam_width: int = setting(1, "hypotheses that beam search follows; 1 is greedy decoding", _whole(1, 1000, example="4"), metavar="N")
+    length_penalty: float = setting(1.0, "beam search: divide log-probabilities by ((5 + length) / 6)^A; 0 favours short sentences",
+                                    _number(0, 10, example="1"), metavar="A")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.beam_width == 1 and self.length_penalty != type(self).__dataclass_fields__["length_penalty"].default:
+            raise SemcomError(f"--length-penalty {self.length_penalty:g}: greedy decoding has none; leave it out or add --beam-width 4")

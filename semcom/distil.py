@@ -1,14 +1,16 @@
 """The verb ``distil``: a student from a teacher, the files of a run, a hybrid, a summary."""
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from semcom import checkpoint, config, files, measurements, objective, recipes, report, runtime, trainer, transceiver
+from semcom import checkpoint, config, files, measurements, objective, processes, recipes, report, runtime, trainer, transceiver
 from semcom.checkpoint import Checkpoint
 from semcom.errors import SemcomError, escape
+from semcom.processes import Processes
 from semcom.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS, Architecture, EndSize, Transceiver
 
 SUMMARY_SENTENCES = 300
@@ -65,9 +67,17 @@ def distil(settings: DistilSettings, say: recipes.Say) -> Outcome:
     """Distil a student from a teacher, write the files of design.md section 5, splice a hybrid if asked to."""
     started = time.monotonic()
     device = runtime.resolve_device(settings.run.device)
-    settings = replace(settings, training=replace(
-        settings.training, precision=runtime.resolve_precision(settings.training.precision, device)))
+    together = processes.join(device)
+    with ExitStack() as held:
+        prepared = together.from_main(_prepare, settings, device, held, say)
+        return _Distillation(*prepared, device, together, started, say).run()
+
+
+def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack,
+             say: recipes.Say) -> tuple[DistilSettings, Checkpoint, Transceiver, recipes.Data]:
+    """Outputs checked and cleared, inputs read, the student before training; the folder's lock goes to ``held``."""
     teacher = recipes.load_teacher(settings.files.teacher_checkpoint)
+    settings = replace(settings, training=recipes.resolve_training(settings.training, device, teacher.model.architecture.receiver.d_model, say))
     student = _new_student(settings, teacher)
     if settings.files.create_hybrid:
         # Parts that cannot be joined are told before the hours of training, not after.
@@ -81,9 +91,9 @@ def distil(settings: DistilSettings, say: recipes.Say) -> Outcome:
     data = recipes.encode_splits(recipes.load_corpus(settings.corpus, say), teacher.vocabulary)
     for line in _advice(settings, teacher.model.architecture):
         say(f"warning: {line}")
-    with files.lock(folder):
-        _make_room(settings, say)
-        return _Distillation(settings, teacher, student, data, device, started, say).run()
+    held.enter_context(files.lock(folder))
+    _make_room(settings, say)
+    return settings, teacher, student, data
 
 
 def _student_files(epochs: int) -> list[str]:
@@ -182,9 +192,9 @@ class _Distillation:
     """One run, its outputs clear and its folder locked."""
 
     def __init__(self, settings: DistilSettings, teacher: Checkpoint, student: Transceiver, data: recipes.Data,
-                 device: torch.device, started: float, say: recipes.Say):
+                 device: torch.device, together: Processes, started: float, say: recipes.Say):
         self.settings, self.teacher, self.student, self.data = settings, teacher, student, data
-        self.device, self.started, self.say = device, started, say
+        self.device, self.together, self.started, self.say = device, together, started, say
         self.folder = settings.output_path
         part = settings.distillation.distill_part
         trained = _trained_parts(part)
@@ -227,19 +237,24 @@ class _Distillation:
         self.history: list[dict] = []
         trained = objective.DistillationObjective(
             part, self.teacher.model, self.student, recipes.make_channel(s.channel), s.snr.snr_range, temperature=s.distillation.temperature,
-            distill_weight=s.distillation.distill_weight, feature_weight=s.distillation.feature_weight)
+            distill_weight=s.distillation.distill_weight, feature_weight=s.distillation.feature_weight, compiled=s.training.compile)
         result = trainer.fit(trained, self.data.train, self.data.validation, s.training,
                              width=self.student.architecture.channel_dim, device=self.device, seed=s.run.seed, quiet=s.run.quiet,
-                             on_epoch=self._on_epoch)
+                             on_epoch=self._on_epoch, processes=self.together)
+        hybrid, self.record = self.together.from_main(self._keep, result)
+        return Outcome(self.folder / "best_student_model.pt", hybrid, self.record, self._summary(hybrid))
+
+    def _keep(self, result: trainer.Result) -> tuple[Path | None, dict[str, object]]:
+        """Write what the training left; returns the hybrid's path and the record."""
         recipes.check_begun(result, self.folder)
         if not result.failed and not result.stopped:
             self._save("final_student_model.pt", {"validation_cross_entropy": self.history[-1]["validation"], "epoch": len(self.history)})
         self.record |= recipes.record_of(result, self.started)
         self._write_record()
         report.plot_training_curves(self.history, self.folder / "training_curves.png")
-        hybrid = self._splice_hybrid() if s.hybrid_output else None
+        hybrid = self._splice_hybrid() if self.settings.hybrid_output else None
         recipes.check_whole(result, f"{escape(self.folder)} holds the best student until then")
-        return Outcome(self.folder / "best_student_model.pt", hybrid, self.record, self._summary(hybrid))
+        return hybrid, self.record
 
     def _on_epoch(self, epoch: trainer.Epoch, is_best: bool) -> None:
         self.history.append(epoch.row() | {"temperature": self.settings.distillation.temperature})
@@ -263,12 +278,13 @@ class _Distillation:
     def _summary(self, hybrid: Path | None) -> list[dict[str, object]]:
         best = self.folder / "best_student_model.pt"
         made = [("student", best)] + ([("hybrid", hybrid)] if hybrid else [])
-        loaded = [("teacher", self.teacher)] + [(name, checkpoint.load(path)) for name, path in made]
+        loaded = [("teacher", self.teacher)] + self.together.from_main(lambda: [(name, checkpoint.load(path)) for name, path in made])
         rows = measurements.summary_scores(loaded, self.settings.corpus, recipes.make_channel(self.settings.channel), self.settings.run,
-                                           self.device, SUMMARY_SNRS, SUMMARY_SENTENCES, self.record["topics_seen"])
+                                           self.device, SUMMARY_SNRS, SUMMARY_SENTENCES, self.record["topics_seen"], self.together)
         self.record |= {"test_scores": rows, "bleu_signature": measurements.bleu_signature(),
                         "wall_seconds": round(time.monotonic() - self.started, 1)}
-        self._write_record()
+        if self.together.is_main:
+            self._write_record()
         lines = [f"\nBLEU on {rows[0]['sentences']} test sentences, {rows[0]['channel']}, by SNR in dB; {measurements.RECEIVER_KNOWS}\n"
                  f"{measurements.bleu_signature()}",
                  report.pivot([row for row in rows if not row["topic"]], "model", "snr", "bleu"), ""]
@@ -280,7 +296,8 @@ class _Distillation:
         if hybrid:
             lines.append(f"made {escape(hybrid)}: " + ", ".join(f"{p} from the {'student' if p in self.settings.hybrid_parts else 'teacher'}"
                                                                 for p in PARTS))
-        lines.append(f"curves, history and settings are in {escape(self.folder)}; {time.monotonic() - self.started:,.0f} s in all")
+        lines.append(f"curves, history and settings are in {escape(self.folder)}; padding {self.record['padding']:.1%} of the target positions; "
+                     f"{time.monotonic() - self.started:,.0f} s in all")
         shown = " ".join(escape(path) for _, path in made)
         lines.append(f"next: python -m semcom evaluate {escape(self.teacher.path)} {shown}   or   python semantic_analysis.py")
         self.say("\n".join(lines))

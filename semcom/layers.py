@@ -4,11 +4,14 @@ Letters: B sentences, S or T tokens, D model width, H heads.
 """
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from semcom import precision
 
 MAX_POSITIONS = 1024
 LAYER_NORM_EPS = 1e-6
@@ -93,13 +96,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
         """x: [B, T, D]; mask: broadcasts to [B, H, T, S], True = may attend. Returns [B, T, D]."""
-        keys, values = keys_values
-        queries = self._split(self.query(x))
-        if x.device.type == "cpu":
-            # torch's bf16 attention backward on CPU is an order of magnitude slower than fp32 at narrow heads.
-            queries, keys, values = queries.float(), keys.float(), values.float()
-        with torch.autocast(x.device.type, enabled=torch.is_autocast_enabled(x.device.type) and x.is_cuda):
-            mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        # In bfloat16, torch's attention on CPUs is an order of magnitude slower than in float32 at narrow heads.
+        attend = partial(F.scaled_dot_product_attention, attn_mask=mask)
+        mixed = precision.exactly_on_cpu(attend, self._split(self.query(x)), *keys_values)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import torch
 
-from semcom import analysis, batching, checkpoint, config, corpus, files, report, runtime
+from semcom import analysis, batching, checkpoint, config, corpus, files, processes, report, runtime
 from semcom.analysis import Entrant, Meeting
 from semcom.channel import Channel
 from semcom.checkpoint import Checkpoint
-from semcom.decoding import greedy
+from semcom.decoding import Search
 from semcom.errors import SemcomError, escape
 from semcom.metrics import bleu_signature
+from semcom.processes import Processes
 from semcom.recipes import Say, load_corpus, load_teacher, make_channel, shipped
 
 REFERENCE_PREFERRED = 12.0
@@ -50,14 +51,14 @@ def _test_split(settings: config.CorpusConfig, sentences: int, say: Say) -> list
 
 def summary_scores(loaded: Sequence[tuple[str, Checkpoint]], settings: config.CorpusConfig, channel: Channel,
                    run: config.RunConfig, device: torch.device, snrs: Sequence[float], sentences: int,
-                   seen_topics: Sequence[str] | None) -> list[analysis.Row]:
+                   seen_topics: Sequence[str] | None, together: Processes) -> list[analysis.Row]:
     """Scores of a few checkpoints on the test split of the corpus a run was made with.
 
     All topics are in it; rows apart for ``seen_topics`` and the others where there are others.
     """
     vocabulary = loaded[0][1].vocabulary
-    test = _test_split(replace(settings, **ALL_TOPICS), sentences, lambda line: None)
-    meeting = Meeting(channel, snrs, run.seed, device, 64, run.quiet)
+    test = together.from_main(lambda: _test_split(replace(settings, **ALL_TOPICS), sentences, lambda line: None))
+    meeting = Meeting(channel, snrs, run.seed, device, 64, run.quiet, together)
     entrants = [replace(e, seen_topics=frozenset(seen_topics) if seen_topics else None) for e in _entrants(loaded)]
     rows, _ = analysis.evaluate(entrants, batching.encode(test, vocabulary, leave_out_long=True), vocabulary, meeting)
     apart = {"", analysis.SEEN, analysis.UNSEEN} if any(row["topic"] == analysis.UNSEEN for row in rows) else {""}
@@ -69,23 +70,29 @@ def evaluate(paths: Sequence[str], settings: config.EvaluationConfig, corpus_set
              say: Say) -> list[analysis.Row]:
     """BLEU, token accuracy, exact sentences of checkpoints side by side under the same draws, with the floor."""
     device = runtime.resolve_device(run.device)
-    loaded = [(label, checkpoint.load(path)) for label, path in zip(_labels(paths), paths)]
-    _same_vocabulary([c for _, c in loaded])
-    picture = files.companion("--output", output, ".png") if output else None
-    if output:
-        outputs = {"--output": output, "--output (its picture)": picture}
-        files.check_outputs(outputs, [*paths, *corpus_settings.corpus])
-        for flag, path in outputs.items():
-            files.check_room(flag, path, named=True, overwrite=overwrite, folder=False)
-    vocabulary = loaded[0][1].vocabulary
-    corpus_settings = _corpus_of_runs(corpus_settings, [c.config for _, c in loaded], say)
-    encoded = batching.encode(_test_split(corpus_settings, settings.sentences, say), vocabulary, leave_out_long=True)
-    meeting = Meeting(make_channel(channel_settings), settings.snr, run.seed, device, settings.eval_batch_size, run.quiet)
-    rows, decodings = analysis.evaluate(_entrants(loaded), encoded, vocabulary, meeting)
+    together = processes.join(device)
+
+    def prepare() -> tuple[list[tuple[str, Checkpoint]], Path | None, list[batching.Encoded]]:
+        loaded = [(label, checkpoint.load(path)) for label, path in zip(_labels(paths), paths)]
+        _same_vocabulary([c for _, c in loaded])
+        picture = files.companion("--output", output, ".png") if output else None
+        if output:
+            outputs = {"--output": output, "--output (its picture)": picture}
+            files.check_outputs(outputs, [*paths, *corpus_settings.corpus])
+            for flag, path in outputs.items():
+                files.check_room(flag, path, named=True, overwrite=overwrite, folder=False)
+        used = _corpus_of_runs(corpus_settings, [c.config for _, c in loaded], say)
+        return loaded, picture, batching.encode(_test_split(used, settings.sentences, say), loaded[0][1].vocabulary, leave_out_long=True)
+
+    loaded, picture, encoded = together.from_main(prepare)
+    meeting = Meeting(make_channel(channel_settings), settings.snr, run.seed, device, settings.eval_batch_size, run.quiet, together,
+                      Search(settings.beam_width, settings.length_penalty))
+    rows, decodings = analysis.evaluate(_entrants(loaded), encoded, loaded[0][1].vocabulary, meeting)
     floor = analysis.floor(encoded) if len(encoded) > 1 else {}
     overall = [row for row in rows if not row["topic"]]
     by_topic = [row for row in rows if row["topic"]]
-    say(f"\n{len(encoded)} test sentences, {meeting.channel}, SNR in dB per complex symbol before equalisation, seed {run.seed}; {RECEIVER_KNOWS}")
+    say(f"\n{len(encoded)} test sentences, {meeting.channel}, SNR in dB per complex symbol before equalisation, seed {run.seed}; "
+        f"{meeting.search}; {RECEIVER_KNOWS}")
     for measure, title in (("bleu", f"BLEU ({bleu_signature()})"), ("token_accuracy", "token accuracy"), ("exact", "exact sentences"),
                            ("cross_entropy", "cross-entropy, nats a token")):
         say(f"\n{title}\n{report.pivot(overall, 'model', 'snr', measure)}")
@@ -100,9 +107,9 @@ def evaluate(paths: Sequence[str], settings: config.EvaluationConfig, corpus_set
     if settings.examples:
         at_snr = {label: d[settings.snr.index(reference)] for label, d in decodings.items()}
         say(_examples(encoded, at_snr, settings.examples, reference))
-    if output:
+    if output and together.is_main:
         common = {"channel": str(meeting.channel), "snr": None, "topic": ""}
-        seeds = {"seed": run.seed, "bleu_signature": bleu_signature()}
+        seeds = {"seed": run.seed, "decoding": str(meeting.search), "bleu_signature": bleu_signature()}
         report.write_csv(output, [{**row, **seeds} for row in [*rows, {"model": "(floor)", **common, **floor}]])
         report.plot_by_snr(overall, {"bleu": "BLEU", "token_accuracy": "token accuracy"}, picture)
         say(f"\nmade {escape(output)} and {escape(picture)}")
@@ -124,13 +131,13 @@ def _examples(encoded: Sequence[batching.Encoded], decodings: dict[str, analysis
     return "\n".join(lines)
 
 
-def transmit(texts: Sequence[str], paths: Sequence[str], channel_settings: config.ChannelConfig, snrs: Sequence[float],
+def transmit(texts: Sequence[str], paths: Sequence[str], settings: config.EvaluationConfig, channel_settings: config.ChannelConfig,
              run: config.RunConfig, say: Say) -> None:
     """Send sentences and print what each checkpoint's receiver understood."""
     device = runtime.resolve_device(run.device)
     loaded = [(label, checkpoint.load(path)) for label, path in zip(_labels(paths), paths)] if paths else [("teacher", load_teacher(None))]
-    channel = make_channel(channel_settings)
-    say(f"{channel}, seed {run.seed}; {RECEIVER_KNOWS}")
+    channel, snrs, search = make_channel(channel_settings), settings.snr, Search(settings.beam_width, settings.length_penalty)
+    say(f"{channel}, seed {run.seed}; {search}; {RECEIVER_KNOWS}")
     for text in texts:
         text = corpus.clean(text)
         if not text:
@@ -142,7 +149,7 @@ def transmit(texts: Sequence[str], paths: Sequence[str], channel_settings: confi
             model = c.model.to(device)
             with torch.inference_mode():
                 received = analysis.received(model, batch, Meeting(channel, snrs, run.seed, device, 1))
-                decoded = c.vocabulary.decode(greedy(model.receiver, torch.cat(received), batch.source_mask.repeat(len(snrs), 1)))
+                decoded = c.vocabulary.decode(search(model.receiver, torch.cat(received), batch.source_mask.repeat(len(snrs), 1)))
             rows += [[label, f"{snr:g} dB", understood] for snr, understood in zip(snrs, decoded)]
         say(report.table(rows, ["model", str(channel), "understood"]))
 
@@ -152,39 +159,53 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, settings:
             output: str, named: bool, overwrite: bool, say: Say) -> list[dict[str, object]]:
     """Divergence of each run's best student (or of each given checkpoint) from its teacher; table, JSON and picture."""
     device = runtime.resolve_device(run.device)
-    picture = files.companion("--output", output, ".png")
-    given = [(label, path, {}) for label, path in zip(_labels(paths), paths)] if paths else _runs(root, say)
-    groups = _by_teacher(given, teacher_path)
-    outputs = {"--output": output, "--output (its picture)": picture}
-    inputs = [*(path for _, path, _ in given), *(shipped(path or config.DEFAULT_TEACHER) for path in groups), *corpus_settings.corpus]
-    files.check_outputs(outputs, inputs)
-    for flag, path in outputs.items():
-        files.check_room(flag, path, named=named, overwrite=overwrite, folder=False)
-    corpus_settings = _corpus_of_runs(corpus_settings, [made for _, _, made in given], say)
+    together = processes.join(device)
+
+    def prepare() -> tuple[dict, dict[str, str | Path], config.CorpusConfig, list[corpus.Sentence]]:
+        outputs = {"--output": output, "--output (its picture)": files.companion("--output", output, ".png")}
+        given = [(label, path, {}) for label, path in zip(_labels(paths), paths)] if paths else _runs(root, say)
+        groups = _by_teacher(given, teacher_path)
+        inputs = [*(path for _, path, _ in given), *(shipped(path or config.DEFAULT_TEACHER) for path in groups), *corpus_settings.corpus]
+        files.check_outputs(outputs, inputs)
+        for flag, path in outputs.items():
+            files.check_room(flag, path, named=named, overwrite=overwrite, folder=False)
+        used = _corpus_of_runs(corpus_settings, [made for _, _, made in given], say)
+        return groups, outputs, used, _test_split(used, settings.sentences, say)
+
+    groups, outputs, corpus_settings, test = together.from_main(prepare)
     snrs = tuple(sorted({*settings.snr, reference_snr}))
-    meeting = Meeting(make_channel(channel_settings), snrs, run.seed, device, settings.eval_batch_size, run.quiet)
-    test = _test_split(corpus_settings, settings.sentences, say)
+    meeting = Meeting(make_channel(channel_settings), snrs, run.seed, device, settings.eval_batch_size, run.quiet, together,
+                      Search(settings.beam_width, settings.length_penalty))
     records: list[dict[str, object]] = []
     for teacher_file, group in groups.items():
-        teacher = load_teacher(teacher_file)
-        models = [(label, checkpoint.load(path), made) for label, path, made in group]
-        for _, model, _ in models:
-            checkpoint.check_same_vocabulary(teacher, model)
-            _check_teacher(teacher, model, teacher_path)
+        teacher, models = together.from_main(_load_group, teacher_file, group, teacher_path)
         encoded = batching.encode(test, teacher.vocabulary, leave_out_long=True)
         measured = analysis.compare(Entrant(f"teacher {teacher.name}", teacher.model), [Entrant(label, c.model) for label, c, _ in models],
                                     encoded, teacher.vocabulary, meeting)
         for label, c, made in models:
             records.append(_record(label, c, made, teacher, measured[label], reference_snr))
+    if not together.is_main:
+        return records
     for flag, path in outputs.items():
         if line := files.make_room(flag, path, named=named, overwrite=overwrite, folder=False):
             say(line)
     common = {"channel": str(meeting.channel), "reference_snr": reference_snr, "sentences": len(test), "seed": run.seed,
-              "bleu_signature": bleu_signature(), "note": RECEIVER_KNOWS}
+              "decoding": str(meeting.search), "bleu_signature": bleu_signature(), "note": RECEIVER_KNOWS}
     files.write_json(output, {**common, "environment": runtime.environment(device), "settings": config.as_record(settings, corpus_settings),
                               "records": records})
-    _report_analysis(records, common, output, picture, say)
+    _report_analysis(records, common, *outputs.values(), say)
     return records
+
+
+def _load_group(teacher_file: str | None, group: list[tuple[str, str, dict]],
+                named: str | None) -> tuple[Checkpoint, list[tuple[str, Checkpoint, dict]]]:
+    """A teacher and the checkpoints made from it."""
+    teacher = load_teacher(teacher_file)
+    models = [(label, checkpoint.load(path), made) for label, path, made in group]
+    for _, model, _ in models:
+        checkpoint.check_same_vocabulary(teacher, model)
+        _check_teacher(teacher, model, named)
+    return teacher, models
 
 
 def _corpus_of_runs(settings: config.CorpusConfig, made: Sequence[dict], say: Say) -> config.CorpusConfig:
@@ -260,7 +281,7 @@ def _report_analysis(records: list[dict], common: dict, output: str, picture: Pa
     for teacher in dict.fromkeys(r["teacher"] for r in records):
         group = [r for r in records if r["teacher"] == teacher]
         say(f"\nsemantic divergence from teacher {escape(teacher)} at {snr} dB; {common['sentences']} test sentences, {common['channel']}, "
-            f"seed {common['seed']}\nKL, JS and the cross-entropy gap in nats a token; {common['note']}")
+            f"seed {common['seed']}, {common['decoding']}\nKL, JS and the cross-entropy gap in nats a token; {common['note']}")
         say(report.table([[r["model"], r["distill_part"], r["temperature"], *(r["by_snr"][snr][c] for c in columns)] for r in group],
                          ["model", "part", "T", *columns.values()]))
         rows = [{"model": r["model"], "snr": float(s), **values} for r in group for s, values in r["by_snr"].items()]

@@ -68,6 +68,12 @@ class Divergence:
             self.sums[name] = self.sums.get(name, 0.0) + float(value.double().sum())
         self.rows += len(targets)
 
+    @classmethod
+    def total(cls, parts: Sequence["Divergence"]) -> "Divergence":
+        """The sums of all ``parts``; one without rows has none."""
+        names = next((part.sums for part in parts if part.rows), {})
+        return cls({name: sum(part.sums.get(name, 0.0) for part in parts) for name in names}, sum(part.rows for part in parts))
+
     def means(self) -> dict[str, float]:
         """Means a token; and the score of earlier scripts, KL * (1 - agreement)."""
         means = {name: total / self.rows for name, total in self.sums.items()}

@@ -7,10 +7,11 @@ add up to the loss. One module owns the trained ends and the frozen ones, so one
 import torch
 from torch import Tensor, nn
 
-from semcom import losses
+from semcom import fused, losses
 from semcom.batching import Batch
 from semcom.channel import Channel, Draw, apply
 from semcom.errors import SemcomError
+from semcom.fused import Projected
 from semcom.transceiver import Transceiver
 
 Terms = dict[str, tuple[Tensor, int]]
@@ -21,9 +22,10 @@ class TransceiverObjective(nn.Module):
 
     weights = {"ce": 1.0}
 
-    def __init__(self, transceiver: Transceiver, channel: Channel, snr_range: tuple[float, float]):
+    def __init__(self, transceiver: Transceiver, channel: Channel, snr_range: tuple[float, float], *, compiled: bool = False):
         super().__init__()
         self.model = transceiver
+        self.compiled = compiled
         self.channel = channel
         self.snr_range = snr_range
 
@@ -31,8 +33,10 @@ class TransceiverObjective(nn.Module):
         signal, _ = self.model.transmitter(batch.source, batch.source_mask)
         received = apply(self.channel, signal, draw, draw.snr_between(*self.snr_range))
         state = self.model.receiver(received, batch.source_mask, batch.target_in)
-        logits = self.model.receiver.project(state[batch.target_mask])
-        return {"ce": (losses.cross_entropy(logits, batch.target_out[batch.target_mask]).sum(), len(logits))}
+        real = state[batch.target_mask]
+        ce = fused.cross_entropy(Projected(real, self.model.receiver.projection), batch.target_out[batch.target_mask],
+                                 compiled=self.compiled)
+        return {"ce": (ce, len(real))}
 
 
 class Frozen(nn.Module):
@@ -58,8 +62,9 @@ class DistillationObjective(nn.Module):
     """
 
     def __init__(self, part: str, teacher: Transceiver, student: Transceiver, channel: Channel, snr_range: tuple[float, float], *,
-                 temperature: float, distill_weight: float, feature_weight: float = 0.0):
+                 temperature: float, distill_weight: float, feature_weight: float = 0.0, compiled: bool = False):
         super().__init__()
+        self.compiled = compiled
         self.channel, self.snr_range, self.temperature = channel, snr_range, temperature
         self.trains_transmitter, self.trains_receiver = part != "decoder", part != "encoder"
         self.teacher = Frozen(teacher)
@@ -86,10 +91,9 @@ class DistillationObjective(nn.Module):
             signal, _ = self.transmitter(batch.source, batch.source_mask)
             received = apply(self.channel, signal, draw, snr)
         state = self.receiver(received, batch.source_mask, batch.target_in)[mask]
-        logits = _inside(self.receiver).project(state)
-        terms: Terms = {"ce": (losses.cross_entropy(logits, targets).sum(), len(targets))}
+        ours = Projected(state, _inside(self.receiver).projection)
         if not self.training or self.weights.keys() == {"ce"}:
-            return terms
+            return {"ce": (fused.cross_entropy(ours, targets, compiled=self.compiled), len(targets))}
         with torch.no_grad():
             teacher = self.teacher.module
             teacher_signal, teacher_received = signal, received
@@ -97,9 +101,13 @@ class DistillationObjective(nn.Module):
                 teacher_signal, _ = teacher.transmitter(batch.source, batch.source_mask)
                 teacher_received = apply(self.channel, teacher_signal, draw, snr)
             teacher_state = teacher.receiver(teacher_received, batch.source_mask, batch.target_in)[mask]
-            teacher_logits = teacher.receiver.project(teacher_state) if "kd" in self.weights else None
+        terms: Terms = {}
         if "kd" in self.weights:
-            terms["kd"] = (losses.kd(logits, teacher_logits, self.temperature).sum(), len(targets))
+            theirs = Projected(teacher_state, teacher.receiver.projection)
+            ce, kd = fused.distillation(ours, theirs, targets, self.temperature, (self.weights["ce"], self.weights["kd"]), compiled=self.compiled)
+            terms |= {"ce": (ce, len(targets)), "kd": (kd, len(targets))}
+        else:
+            terms["ce"] = (fused.cross_entropy(ours, targets, compiled=self.compiled), len(targets))
         if "signal" in self.weights:
             sent = batch.source_mask
             terms["signal"] = (losses.feature_mse(signal[sent], teacher_signal[sent]).sum(), sum(batch.lengths))

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from semcom import batching, checkpoint, config, corpus, files, objective, runtime, trainer, transceiver, vocab
+import torch
+
+from semcom import batching, checkpoint, config, corpus, files, fused, objective, precision, processes, runtime, trainer, transceiver, vocab
 from semcom.channel import Channel
 from semcom.checkpoint import Checkpoint
 from semcom.errors import InterruptedRun, SemcomError, escape
@@ -13,6 +15,7 @@ from semcom.transceiver import PARTS, RECEIVER_PARTS, Architecture, EndSize
 
 PROJECT = Path(__file__).resolve().parent.parent
 VALIDATION_SENTENCES = 2000
+SIZES = ("layers", "model_width", "heads", "feed_forward", "channel_dim")
 Say = Callable[[str], None]
 
 
@@ -38,6 +41,14 @@ def load_teacher(path: str | None) -> Checkpoint:
 
 def make_channel(settings: config.ChannelConfig) -> Channel:
     return Channel(settings.channel, settings.rician_k, settings.equalizer)
+
+
+def resolve_training(settings: config.TrainingConfig, device: torch.device, width: int, say: Say) -> config.TrainingConfig:
+    """What ``auto`` and ``--compile`` come to on this machine, for models of ``width`` D."""
+    compiles = settings.compile and fused.can_compile(device)
+    if settings.compile and not compiles:
+        say("warning: --compile: no C++ compiler (on GPUs: no Triton) was found; going on without")
+    return replace(settings, precision=precision.resolve(settings.precision, device, width), compile=compiles)
 
 
 def make_vocabulary(settings: config.VocabularyConfig, corpus_settings: config.CorpusConfig, output: str, overwrite: bool,
@@ -82,6 +93,7 @@ def encode_splits(source: corpus.Corpus, vocabulary: vocab.Vocabulary) -> Data:
 def record_of(result: trainer.Result, started: float) -> dict[str, object]:
     return {"best_loss": result.best_loss, "best_epoch": result.best_epoch, "steps_done": result.steps,
             "epochs_done": len(result.history), "target_tokens": sum(e.target_tokens for e in result.history),
+            "padding": result.padding,
             "training_seconds": round(sum(e.seconds for e in result.history), 1),
             "wall_seconds": round(time.monotonic() - started, 1), "stopped": result.stopped or result.failed or None}
 
@@ -97,28 +109,28 @@ class TeacherSettings:
     vocabulary: str | None
     output: str
     overwrite: bool
+    start_from: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.start_from:
+            return
+        unlike = [name for name in SIZES if getattr(self.model, name) != getattr(config.ModelConfig(), name)]
+        for flag in [config.flag_of(name) for name in unlike] + ["--vocab"] * bool(self.vocabulary):
+            raise SemcomError(f"{flag}: sizes and vocabulary are those of --start-from {escape(self.start_from)}; leave it out")
 
 
 def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
-    """Train a transceiver from nothing and write the one of lowest validation cross-entropy."""
+    """Train a transceiver from nothing, or on from a checkpoint, and write the one of lowest validation cross-entropy."""
     started = time.monotonic()
     device = runtime.resolve_device(settings.run.device)
-    training = replace(settings.training, precision=runtime.resolve_precision(settings.training.precision, device))
-    vocabulary_path = shipped(settings.vocabulary or config.DEFAULT_VOCABULARY)
-    outputs = {"--output": settings.output, "--output (its record)": files.companion("--output", settings.output, ".json")}
-    files.check_outputs(outputs, [vocabulary_path, *settings.corpus.corpus])
-    for flag, path in outputs.items():
-        files.check_room(flag, path, named=True, overwrite=settings.overwrite, folder=False)
-    vocabulary = _load_vocabulary(vocabulary_path)
-    data = encode_splits(load_corpus(settings.corpus, say), vocabulary)
-    m = settings.model
-    size = EndSize(m.layers, m.model_width, m.heads, m.feed_forward)
-    model = transceiver.build(Architecture(len(vocabulary), size, size, m.channel_dim, m.dropout), settings.run.seed)
+    together = processes.join(device)
+    training, vocabulary, data, model, topics = together.from_main(_prepare_teacher, settings, device, say)
     say(f"teacher: {model.parameter_count():,} parameters, {vocabulary}; {make_channel(settings.channel)}, "
         f"{settings.snr.snr_range[0]:g} to {settings.snr.snr_range[1]:g} dB, {device}, {training.precision}")
     record = {**config.as_record(settings.corpus, settings.model, settings.channel, settings.snr, training, settings.run),
-              **data.record, **runtime.environment(device)}
-    origin = dict.fromkeys(PARTS, f"trained on {data.record['corpus_name']}, seed {settings.run.seed}")
+              **data.record, "topics_seen": topics, "start_from": settings.start_from, **runtime.environment(device)}
+    begun = f"{settings.start_from}, " if settings.start_from else ""
+    origin = dict.fromkeys(PARTS, f"{begun}trained on {data.record['corpus_name']}, seed {settings.run.seed}")
 
     def on_epoch(epoch: trainer.Epoch, is_best: bool) -> None:
         if is_best:
@@ -126,16 +138,49 @@ def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
             checkpoint.save(Checkpoint(model, vocabulary, origin, metrics, record), settings.output)
 
     result = trainer.fit(
-        objective.TransceiverObjective(model, make_channel(settings.channel), settings.snr.snr_range), data.train, data.validation,
-        training, width=m.channel_dim, device=device, seed=settings.run.seed, quiet=settings.run.quiet, on_epoch=on_epoch)
-    check_begun(result, settings.output)
-    files.write_json(outputs["--output (its record)"],
-                     {**record, **record_of(result, started), "history": [e.row() for e in result.history]})
-    say(f"made {escape(settings.output)}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "
-        f"{result.best_epoch}, {result.steps:,} steps, {time.monotonic() - started:,.0f} s\n"
-        f"next: python -m semcom evaluate {escape(settings.output)}")
-    check_whole(result, f"{escape(settings.output)} is the best until then")
-    return checkpoint.load(settings.output)
+        objective.TransceiverObjective(model, make_channel(settings.channel), settings.snr.snr_range, compiled=training.compile),
+        data.train, data.validation, training,
+        width=model.architecture.channel_dim, device=device, seed=settings.run.seed, quiet=settings.run.quiet, on_epoch=on_epoch, processes=together)
+
+    def finish() -> Checkpoint:
+        check_begun(result, settings.output)
+        files.write_json(_record_beside(settings.output),
+                         {**record, **record_of(result, started), "history": [e.row() for e in result.history]})
+        say(f"made {escape(settings.output)}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "
+            f"{result.best_epoch}, {result.steps:,} steps, padding {result.padding:.1%}, {time.monotonic() - started:,.0f} s\n"
+            f"next: python -m semcom evaluate {escape(settings.output)}")
+        check_whole(result, f"{escape(settings.output)} is the best until then")
+        return checkpoint.load(settings.output)
+
+    return together.from_main(finish)
+
+
+def _record_beside(output: str) -> Path:
+    return files.companion("--output", output, ".json")
+
+
+def _prepare_teacher(settings: TeacherSettings, device: torch.device, say: Say) -> tuple[
+        config.TrainingConfig, vocab.Vocabulary, Data, transceiver.Transceiver, list[str] | None]:
+    """Outputs checked, inputs read, the transceiver before training, and the topics it will have seen."""
+    inputs = [settings.start_from or shipped(settings.vocabulary or config.DEFAULT_VOCABULARY), *settings.corpus.corpus]
+    outputs = {"--output": settings.output, "--output (its record)": _record_beside(settings.output)}
+    files.check_outputs(outputs, inputs)
+    for flag, path in outputs.items():
+        files.check_room(flag, path, named=True, overwrite=settings.overwrite, folder=False)
+    before = checkpoint.load(settings.start_from, "--start-from") if settings.start_from else None
+    vocabulary = before.vocabulary if before else _load_vocabulary(inputs[0])
+    data = encode_splits(load_corpus(settings.corpus, say), vocabulary)
+    m, topics = settings.model, data.record["topics_seen"]
+    if before:
+        model = transceiver.Transceiver(replace(before.model.architecture, dropout=m.dropout))
+        model.load_state_dict(before.model.state_dict())
+        earlier = before.seen_topics()
+        topics = sorted({*topics, *earlier}) if topics and earlier else None
+    else:
+        size = EndSize(m.layers, m.model_width, m.heads, m.feed_forward)
+        model = transceiver.build(Architecture(len(vocabulary), size, size, m.channel_dim, m.dropout), settings.run.seed)
+    training = resolve_training(settings.training, device, model.architecture.receiver.d_model, say)
+    return training, vocabulary, data, model, topics
 
 
 def _load_vocabulary(path: str) -> vocab.Vocabulary:

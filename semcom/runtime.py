@@ -7,16 +7,19 @@ from importlib import metadata
 
 import torch
 
-from semcom import __version__
+from semcom import __version__, processes
 from semcom.errors import SemcomError, escape
 
 _MALLOPT = {"M_ARENA_MAX": (-8, 1), "M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 64 << 20)}
 
 
 def resolve_device(name: str) -> torch.device:
-    """auto, cpu, cuda or cuda:N. Raises SemcomError for another name or a GPU that is not there."""
+    """auto, cpu, cuda or cuda:N; of several processes on a machine each takes the GPU of its own number there.
+
+    Raises SemcomError for another name or a GPU that is not there.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda") or (index and not (kind == "cuda" and index.isdecimal())):
         raise SemcomError(f"--device {escape(name)}: must be auto, cpu, cuda or cuda:N; for example --device cpu")
@@ -26,17 +29,14 @@ def resolve_device(name: str) -> torch.device:
             raise SemcomError(f"--device {escape(name)}: this torch finds no CUDA device; use --device cpu")
         if index and int(index) >= count:
             raise SemcomError(f"--device {escape(name)}: this machine has cuda:0 to cuda:{count - 1}")
+        if processes.count() > 1:
+            if index:
+                raise SemcomError(f"--device {escape(name)}: of several processes each takes a GPU of its own; give --device cuda")
+            if processes.local_count() > count:
+                raise SemcomError(f"--device {name}: {processes.local_count()} processes on this machine, which has {count} GPUs; "
+                                  f"start {count} at most, or give --device cpu")
+            return torch.device("cuda", processes.local_rank())
     return torch.device(name)
-
-
-def resolve_precision(name: str, device: torch.device) -> str:
-    """fp32 or bf16. auto takes bf16 where matrix products in it run on units of their own: AMX, or a GPU's."""
-    if name != "auto":
-        return name
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return "bf16" if capabilities.get("amx_bf16") else "fp32"
 
 
 def keep_freed_memory() -> None:
@@ -49,8 +49,9 @@ def keep_freed_memory() -> None:
 
 
 def environment(device: torch.device) -> dict[str, object]:
-    """Versions, threads and device, as plain values."""
+    """Versions, processes, threads and device, as plain values."""
     names = ("torch", "numpy", "sentencepiece", "sacrebleu", "matplotlib")
     installed = {name: metadata.version(name) for name in names}
     return {"semcom": __version__, "python": platform.python_version(), **installed, "platform": platform.platform(),
-            "threads": torch.get_num_threads(), "device": str(device), "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None}
+            "processes": processes.count(), "threads": torch.get_num_threads(),
+            "device": str(device), "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None}

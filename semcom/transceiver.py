@@ -164,6 +164,11 @@ class Receiver(nn.Module):
         """
         return self.decoder.hidden(target_in, self.channel_decoder(received), source_mask)
 
+    @property
+    def projection(self) -> nn.Linear:
+        """What maps decoder states to logits."""
+        return self.decoder.projection
+
     def project(self, state: Tensor) -> Tensor:
         """[..., D] states -> [..., V] logits."""
         return self.decoder.project(state)

@@ -91,6 +91,31 @@ def test_batches_hold_little_padding():
     assert padding([sentences[i:i + 32] for i in range(0, 5000, 32)]) > 0.3
 
 
+def padded(batches):
+    """Target tokens, padding included, of each batch."""
+    return [max(len(e.source) - 1 for e in batch) * len(batch) for batch in batches]
+
+
+@pytest.mark.parametrize("budget", [1, 25, 300, 4000, 10**9])
+def test_a_token_budget_holds_and_takes_each_sentence_once(budget):
+    sentences = encoded(1003, 3, 40)
+    batches = shuffled(sentences, 128, 1, 1, budget)
+    assert sorted(flat(batches)) == sorted(e.sentence.id for e in sentences)
+    assert all(len(batch) == 1 or tokens <= budget for batch, tokens in zip(batches, padded(batches)))
+    assert flat(batches) == flat(shuffled(sentences, 128, 1, 1, budget)) != flat(shuffled(sentences, 128, 1, 2, budget))
+    held = by_length(sentences, 128, budget)
+    assert sorted(s.id for batch in held for s in batch.sentences) == sorted(flat(batches))
+    assert all(len(batch) == 1 or batch.target_mask.numel() <= budget for batch in held)
+
+
+def test_a_token_budget_is_used_up_with_little_padding():
+    sentences = encoded(20_000, 3, 40)
+    real = sum(len(e.source) - 1 for e in sentences)
+    batches = shuffled(sentences, 128, 0, 1, 2000)
+    assert 1 - real / sum(padded(batches)) < 0.03 < 1 - real / sum(padded([sentences[i : i + 90] for i in range(0, 20_000, 90)]))
+    assert sum(padded(batches)) > 0.93 * 2000 * len(batches)
+
+
 def test_by_length_takes_all_longest_first_whatever_the_order():
     sentences = encoded(101, 3, 20)
     batches = by_length(sentences, 10)

@@ -24,6 +24,7 @@ def test_all_runs_are_found_and_measured(teacher, here, capsys):
     assert set(decoder["by_snr"]) == {"0", "12"} and decoder["kl_divergence"] == decoder["by_snr"]["12"]["kl_divergence"] > 0
     assert decoder["semantic_difference_score"] == pytest.approx(decoder["kl_divergence"] * (1 - decoder["agreement_rate"]))
     assert {"bleu", "reference_bleu", "kl_reference_prefix", "js_divergence", "cross_entropy_gap"} <= decoder["by_snr"]["0"].keys()
+    assert results["decoding"] == "greedy decoding"
     assert results["reference_snr"] == 12 and results["seed"] == 42 and "nrefs:1" in results["bleu_signature"]
     assert (here / "semantic_analysis_results.png").is_file()
     assert "at 12 dB; 12 test sentences" in capsys.readouterr().out

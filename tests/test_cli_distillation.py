@@ -231,29 +231,30 @@ def test_unwise_settings_get_a_line_and_go_on(teacher, here, capsys, flags, line
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_student(teacher, here, capsys, monkeypatch):
-    from semcom import objective
-    plain, calls = objective.losses.cross_entropy, []
+    from semcom import fused
+    plain, calls = fused.distillation, []
 
-    def breaks(logits, targets):
+    def breaks(*args, **choice):
         calls.append(1)
-        return plain(logits, targets) * (float("nan") if len(calls) > 25 else 1)
+        ce, kd = plain(*args, **choice)
+        return ce * (float("nan") if len(calls) > 25 else 1), kd
 
-    monkeypatch.setattr(objective.losses, "cross_entropy", breaks)
+    monkeypatch.setattr(fused, "distillation", breaks)
     refused(capsys, distil(*tiny(teacher, "--epochs", 20)), "the loss is nan in epoch", "step", "--lr")
     assert checkpoint.load(here / "checkpoints/distillation/best_student_model.pt")
 
 
 def test_interrupt_keeps_the_best_student(teacher, here, capsys, monkeypatch):
     from semcom import trainer
-    plain, calls = trainer._Loop.step, []
+    plain, calls = trainer.Loop.step, []
 
-    def interrupted(*args):
+    def interrupted(*args, **choice):
         calls.append(1)
         if len(calls) > 20:
             raise KeyboardInterrupt
-        return plain(*args)
+        return plain(*args, **choice)
 
-    monkeypatch.setattr(trainer._Loop, "step", interrupted)
+    monkeypatch.setattr(trainer.Loop, "step", interrupted)
     assert distil(*tiny(teacher, "--epochs", 20)) == 130
     assert "interrupted in epoch 2" in capsys.readouterr().err
     assert checkpoint.load(here / "checkpoints/distillation/best_student_model.pt")
@@ -263,10 +264,10 @@ def test_interrupt_keeps_the_best_student(teacher, here, capsys, monkeypatch):
 def test_out_of_memory_names_the_batch_size(teacher, here, capsys, monkeypatch):
     from semcom import trainer
 
-    def full(*args):
+    def full(*args, **choice):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr(trainer._Loop, "step", full)
+    monkeypatch.setattr(trainer.Loop, "step", full)
     refused(capsys, distil(*tiny(teacher)), "--batch-size")
 
 

@@ -1,6 +1,7 @@
 """``python -m semcom`` by running it: vocab, train, splice, evaluate, transmit."""
 
 import csv
+import dataclasses
 import io
 import json
 import pickle
@@ -54,6 +55,19 @@ def test_evaluate_meets_the_same_draws_side_by_side(teacher, here, capsys):
     assert "(seen)" in topics and "(not seen)" not in topics and topics & set(corpus.parliament.TOPICS)
 
 
+def test_training_goes_on_from_a_checkpoint(teacher, here, capsys):
+    again = ["train", "--start-from", teacher, "--steps", 3, "--lr", 1e-4, "--dropout", 0, *TINY_TRAINING]
+    assert package(*again, "--output", "on.pt") == 0
+    before, after = checkpoint.load(teacher), checkpoint.load("on.pt")
+    assert after.model.architecture == dataclasses.replace(before.model.architecture, dropout=0.0)
+    assert after.vocabulary.fingerprint == before.vocabulary.fingerprint and str(teacher) in after.origin["decoder"]
+    assert before.config["topics_seen"] == after.config["topics_seen"]
+    moved = [(a - b).detach().abs().max().item() for a, b in zip(before.model.parameters(), after.model.parameters())]
+    assert 0 < max(moved) < 1e-3, "three steps of 1e-4 from the teacher's weights"
+    refused(capsys, package(*again, "--output", "wide.pt", "--model-width", 64), "--model-width", "--start-from")
+    refused(capsys, package(*again, "--output", teacher, "--overwrite"), "--output")
+
+
 def test_splice_joins_a_transmitter_and_a_receiver(teacher, here, capsys):
     tiny = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1]
     assert distil(*tiny, "--distill-part", "encoder") == 0 and distil(*tiny, "--distill-part", "decoder", "--student-layers", 1) == 0
@@ -86,6 +100,18 @@ def test_transmit_prints_what_each_checkpoint_understood(teacher, here, capsys):
     assert package("transmit", "We support the \x1b[31mreport\u202e.", "--checkpoints", teacher, "--snr", 0, 12) == 0
     out = capsys.readouterr().out
     assert "0 dB" in out and "12 dB" in out and "\x1b" not in out and "\u202e" not in out
+
+
+def test_beam_search_is_taken_and_told(teacher, here, capsys):
+    assert package("evaluate", teacher, "--corpus-size", 1000, "--sentences", 8, "--snr", 6, "--beam-width", 4, "--length-penalty", 0.6,
+                   "--output", "beam.csv", "--quiet") == 0
+    told = "beam search of width 4, length penalty 0.6"
+    assert told in capsys.readouterr().out
+    assert {row["decoding"] for row in csv.DictReader(open("beam.csv"))} == {told}
+    assert package("transmit", "We support this report.", "--checkpoints", teacher, "--beam-width", 3, "--snr", 6) == 0
+    assert "beam search of width 3, length penalty 1" in capsys.readouterr().out
+    assert package("transmit", "We support this report.", "--checkpoints", teacher, "--snr", 6) == 0
+    assert "greedy decoding" in capsys.readouterr().out
 
 
 class Vandal:
@@ -147,6 +173,10 @@ WRONG = [
     (["evaluate", "TEACHER", "--output", "TEACHER"], ["--output", "is an input"]),
     (["evaluate", "TEACHER", "--output", "."], ["--output", "is a folder"]),
     (["evaluate", "TEACHER", "--examples", "-1"], ["--examples -1"]),
+    (["evaluate", "TEACHER", "--beam-width", "0"], ["--beam-width 0", "--beam-width 4"]),
+    (["evaluate", "TEACHER", "--beam-width", "4", "--length-penalty", "nan"], ["--length-penalty nan", "--length-penalty 1"]),
+    (["evaluate", "TEACHER", "--beam-width", "4", "--length-penalty", "-1"], ["--length-penalty -1"]),
+    (["transmit", "word", "--length-penalty", "0.5"], ["--length-penalty 0.5", "--beam-width"]),
     (["transmit", "--checkpoints", "TEACHER", "We support this report."], ["give it first"]),
     (["transmit", ""], ["sentence is empty"]),
     (["transmit", "  \t "], ["sentence is empty"]),

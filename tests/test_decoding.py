@@ -1,11 +1,16 @@
-"""Greedy decoding against the plain way: the whole decoder again for every token."""
+"""Greedy decoding and beam search against the plain way: the whole decoder again for every token, one sentence at a time."""
+from dataclasses import replace
+
 import pytest
 import torch
 from toy import C, V, encoded, size, through, transceiver
 
+from semcom import decoding
+from semcom.analysis import Meeting
+from semcom.analysis import received as at_snrs
 from semcom.batching import collate
 from semcom.channel import Channel
-from semcom.decoding import greedy, length_limit
+from semcom.decoding import MostProbable, beam, greedy, length_limit
 from semcom.layers import MAX_POSITIONS
 from semcom.vocab import BOS, EOS
 
@@ -67,3 +72,150 @@ def test_the_longest_sentence_decodes_within_the_positions():
     decoded = greedy(model.receiver, torch.randn(1, MAX_POSITIONS, C), mask)
     assert len(decoded[0]) == length_limit(MAX_POSITIONS) <= int(1.5 * MAX_POSITIONS) + 10
     assert all(0 <= piece < V for piece in decoded[0])
+
+
+def meet(model, batch, snr=0.0, channel="rayleigh"):
+    return through(model, batch, Channel(channel), snr), batch.source_mask
+
+
+@torch.no_grad()
+def next_log_probabilities(receiver, received, pieces):
+    """[V] after bos and ``pieces``; received: [S, C]. Nothing is cached, nothing padded."""
+    mask = torch.ones(1, len(received), dtype=torch.bool)
+    state = receiver(received[None], mask, torch.tensor([[BOS, *pieces]]))
+    return receiver.project(state[0, -1]).double().log_softmax(0)
+
+
+def score(total, length, penalty):
+    return total / ((5 + length) / 6) ** penalty
+
+
+def plain_beam(receiver, received, width, penalty):
+    """Pieces and score. One sentence; lists and loops."""
+    limit, live, ended = length_limit(len(received)), [(0.0, [])], []
+    for length in range(1, limit + 1):
+        grown = []
+        for total, pieces in live:
+            gains = next_log_probabilities(receiver, received, pieces)
+            grown += [(total + float(gain), [*pieces, piece]) for piece, gain in enumerate(gains)]
+        grown.sort(key=lambda h: -h[0])
+        ended += [(score(total, length, penalty), pieces) for total, pieces in grown[:width] if pieces[-1] == EOS or length == limit]
+        live = [h for h in grown if h[1][-1] != EOS][:width]
+        if len(ended) >= width or ended and max(ended)[0] >= score(live[0][0], limit, penalty):
+            break
+    best, pieces = max(ended, key=lambda e: e[0])
+    return (pieces[:-1] if pieces[-1] == EOS else pieces), best
+
+
+def score_of(receiver, received, pieces, penalty):
+    """The score of a sentence that was decoded, eos counted unless the limit cut it short."""
+    tokens = pieces if len(pieces) == length_limit(len(received)) else [*pieces, EOS]
+    total = sum(float(next_log_probabilities(receiver, received, tokens[:i])[token]) for i, token in enumerate(tokens))
+    return score(total, len(tokens), penalty)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_most_probable_piece_is_that_of_all_logits(monkeypatch, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": precision == "bf16"})
+    generator = torch.Generator().manual_seed(0)
+    for pieces, width, scale in ((5, 8, 1.0), (32, 8, 1.0), (9001, 64, 1.0), (9001, 64, 1e-3), (9001, 64, 30.0)):
+        projection = torch.nn.Linear(width, pieces)
+        with torch.no_grad():
+            projection.weight.normal_(std=scale, generator=generator)
+            projection.bias.normal_(std=3 * scale, generator=generator)
+            projection.bias[0], projection.bias[1] = -1e9, 0.1
+            states = torch.randn(70, width, generator=generator)
+            logits = projection(states)
+            chosen = MostProbable(projection)(states)
+            assert torch.equal(chosen, logits.argmax(-1)), (pieces, scale)
+
+
+def test_pieces_that_tie_and_states_that_are_no_numbers(monkeypatch):
+    monkeypatch.setattr(decoding, "EXACT_BLOCKS", 3)
+    projection = torch.nn.Linear(8, 1000)
+    with torch.no_grad():
+        projection.weight.zero_()
+        projection.bias.zero_()
+        assert MostProbable(projection)(torch.randn(2, 8)).tolist() == [0, 0]
+        assert MostProbable(projection)(torch.full((2, 8), torch.nan)).tolist() == [EOS, EOS]
+
+
+@pytest.mark.parametrize("decode", [greedy, lambda *a: beam(*a, 3, 1.0)], ids=["greedy", "beam"])
+def test_batch_mates_order_and_groups_change_nothing(monkeypatch, decode):
+    model, batch = listener(5.0), collate(encoded(24, 1, 22))
+    received, mask = meet(model, batch)
+    together = decode(model.receiver, received, mask)
+    assert len(set(map(len, together))) > 3
+    order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(1))
+    assert decode(model.receiver, received[order], mask[order]) == [together[i] for i in order]
+    alone = [decode(model.receiver, y[None, :n], m[None, :n])[0] for y, m, n in zip(received, mask, batch.lengths)]
+    assert alone == together
+    monkeypatch.setattr(decoding, "ROWS_TOGETHER", 7)
+    assert decode(model.receiver, received, mask) == together
+
+
+@pytest.mark.parametrize("decode", [greedy, lambda *a: beam(*a, 3, 1.0)], ids=["greedy", "beam"])
+def test_several_snrs_in_one_batch_are_those_one_at_a_time(decode):
+    model, batch = listener(5.0), collate(encoded(10, 1, 14))
+    meeting = Meeting(Channel("awgn"), (-6.0, 3.0, 12.0), 0, torch.device("cpu"), 64)
+    with torch.no_grad():
+        arrived = at_snrs(model, batch, meeting)
+        apart = [y for snr in meeting.snrs for y in at_snrs(model, batch, replace(meeting, snrs=(snr,)))]
+    together = decode(model.receiver, torch.cat(arrived), batch.source_mask.repeat(3, 1))
+    assert together == [pieces for y in apart for pieces in decode(model.receiver, y, batch.source_mask)]
+    assert together[:10] != together[20:]
+
+
+@pytest.mark.parametrize("eos_bias", [-1e9, 4.0, 6.0, 1e9])
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+def test_beam_of_width_1_is_greedy(eos_bias, penalty):
+    model, batch = listener(eos_bias), collate(encoded(24, 1, 14))
+    assert beam(model.receiver, *meet(model, batch), 1, penalty) == greedy(model.receiver, *meet(model, batch))
+
+
+@pytest.mark.parametrize("eos_bias", [-1e9, 3.0, 5.0])
+@pytest.mark.parametrize(("width", "penalty"), [(2, 1.0), (4, 0.0), (4, 0.6), (5, 2.0)])
+def test_beam_equals_the_plain_beam(width, penalty, eos_bias):
+    model, batch = listener(eos_bias), collate(encoded(6, 1, 5))
+    received, mask = meet(model, batch)
+    found = beam(model.receiver, received, mask, width, penalty)
+    for pieces, y, n in zip(found, received, batch.lengths):
+        expected, best = plain_beam(model.receiver, y[:n], width, penalty)
+        assert pieces == expected or abs(score_of(model.receiver, y[:n], pieces, penalty) - best) < 1e-4
+    if eos_bias > 0:
+        assert len(set(map(len, found))) > 2, "the sentences should finish at different times"
+        assert found != greedy(model.receiver, received, mask), "the beam should find other sentences"
+
+
+def every_sentence(receiver, received, pieces, total):
+    """Log-probability and length, eos counted, of every sentence that begins with ``pieces``."""
+    for piece, gain in enumerate(next_log_probabilities(receiver, received, pieces).tolist()):
+        if piece == EOS or len(pieces) + 1 == length_limit(len(received)):
+            yield total + gain, len(pieces) + 1
+        else:
+            yield from every_sentence(receiver, received, [*pieces, piece], total + gain)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 3.0])
+def test_a_wide_beam_finds_the_best_of_all_sentences(monkeypatch, penalty):
+    monkeypatch.setattr(decoding, "length_limit", lambda length: 4)
+    monkeypatch.setitem(globals(), "length_limit", lambda length: 4)
+    model, batch = transceiver(size(1, 16, 2, 16), size(1, 16, 2, 16), vocab_size=6), collate(encoded(4, vocab_size=6))
+    received, mask = meet(model, batch)
+    found = beam(model.receiver, received, mask, 1000, penalty)
+    for pieces, y, n in zip(found, received, batch.lengths):
+        best = max(score(total, length, penalty) for total, length in every_sentence(model.receiver, y[:n], [], 0.0))
+        assert score_of(model.receiver, y[:n], pieces, penalty) == pytest.approx(best, abs=1e-4)
+
+
+def test_a_higher_length_penalty_prefers_longer_sentences():
+    model, batch = listener(6.0), collate(encoded(24, 1, 14))
+    lengths = [sum(map(len, beam(model.receiver, *meet(model, batch), 4, penalty))) for penalty in (0.0, 1.0, 3.0)]
+    assert lengths[0] < lengths[1] < lengths[2]
+
+
+def test_a_beam_ends_at_the_limit_or_at_once():
+    model, batch = listener(-1e9), collate(encoded(12, 1, 14))
+    assert [len(d) for d in beam(model.receiver, *meet(model, batch), 3, 1.0)] == [length_limit(n) for n in batch.lengths]
+    model = listener(1e9)
+    assert beam(model.receiver, *meet(model, batch), 3, 1.0) == [[]] * 12

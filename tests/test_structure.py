@@ -9,9 +9,9 @@ import pytest
 import semcom
 
 PACKAGE = Path(semcom.__file__).parent
-ORDER = ["", "errors", "files", "config",
+ORDER = ["", "errors", "processes", "files", "config",
          "parliament.english", "parliament.wordlists", "parliament.phrases", "parliament.grammar", "parliament.speech", "parliament",
-         "vocab", "corpus", "channel", "losses", "layers", "transceiver", "batching", "decoding", "metrics", "checkpoint",
+         "vocab", "corpus", "channel", "losses", "precision", "layers", "transceiver", "fused", "batching", "decoding", "metrics", "checkpoint",
          "objective", "trainer", "analysis", "report", "runtime", "recipes", "measurements", "distil", "cli", "experiments", "__main__"]
 
 

@@ -7,7 +7,7 @@ from toy import CPU, C, Numbers, bits, encoded, same_bits, size, transceiver
 
 from semcom import recipes
 from semcom.analysis import Entrant, Meeting, decode, scores
-from semcom.batching import by_length
+from semcom.batching import by_length, shuffled
 from semcom.channel import Channel
 from semcom.config import TrainingConfig
 from semcom.errors import InterruptedRun, SemcomError
@@ -68,6 +68,21 @@ def test_history_and_best():
 
 def test_epochs_give_as_many_passes():
     assert train(objective_of(transceiver()), epochs=3).steps == 18
+
+
+def test_a_token_budget_counts_the_batches_of_every_epoch():
+    sentences = encoded(90, 3, 12)
+    result = train(objective_of(transceiver()), sentences, epochs=3, batch_size=128, batch_tokens=70)
+    counts = [len(shuffled(sentences, 128, 0, epoch, 70)) for epoch in (1, 2, 3)]
+    assert [e.steps for e in result.history] == [sum(counts[: k + 1]) for k in range(3)] and result.steps == sum(counts)
+    assert result.history[-1].lr == learning_rate(result.steps, result.steps, 3e-3, 5)
+    cells = sum(max(len(e.source) - 1 for e in batch) * len(batch) for epoch in (1, 2, 3) for batch in shuffled(sentences, 128, 0, epoch, 70))
+    assert result.padding == pytest.approx(1 - 3 * sum(len(e.source) - 1 for e in sentences) / cells)
+
+
+def test_minutes_and_a_token_budget():
+    result = train(objective_of(transceiver()), minutes=0.003, batch_size=128, batch_tokens=70)
+    assert result.steps >= 1 and result.history and not result.failed
 
 
 def test_validation_is_a_mean_over_tokens_under_fixed_draws():
@@ -154,7 +169,7 @@ def test_an_interrupt_keeps_what_is_finished():
 def test_minutes_become_steps_that_repeat_exactly():
     """The calibration leaves weights, dropout's generator and the optimiser as they were."""
     timed, model = transceiver(dropout=0.2), transceiver(dropout=0.2)
-    result = train(objective_of(timed, -6, 18, "rayleigh"), minutes=0.004)
+    result = train(objective_of(timed, -6, 18, "rayleigh"), minutes=0.02)
     assert 2 < result.steps < 2000
     again = train(objective_of(model, -6, 18, "rayleigh"), steps=result.steps)
     assert numbers(result) == numbers(again) and same_bits(bits(timed), bits(model))

@@ -1,0 +1,114 @@
+"""Teacher training on the same sentences: the textbook's step over random-order batches in float32, against our trainer's batches in
+the precision that ``auto`` chooses.
+
+    python benchmarks/training_step.py --corpus captions.en --json training.json
+
+Both sides pad a batch to its longest sentence; ours holds sentences of similar length together. Steps alternate, times add up.
+"""
+
+import random
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch  # noqa: E402
+
+from benchmarks import harness, textbook  # noqa: E402
+from semcom import batching, corpus, precision, recipes, runtime, vocab  # noqa: E402
+from semcom.channel import Channel  # noqa: E402
+from semcom.objective import TransceiverObjective  # noqa: E402
+from semcom.transceiver import build  # noqa: E402
+
+SCRIPT = "training_step.py"
+WARM = 2
+VOCABULARY_SENTENCES = 20_000
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = harness.parser_of(SCRIPT, __doc__)
+    parser.add_argument("--corpus", nargs="+", metavar="PATH", help="text files, one sentence a line (default: the built-in corpus)")
+    parser.add_argument("--vocab", metavar="FILE", help="the vocabulary (default: one trained on --corpus; the shipped one for the built-in corpus)")
+    parser.add_argument("--vocab-size", type=int, default=4000, metavar="V", help="pieces of the vocabulary that is trained on --corpus")
+    parser.add_argument("--batches", type=int, default=100)
+    given = parser.parse_args(argv)
+    if given.quick:
+        given.batches, given.vocab_size = min(given.batches, 3), min(given.vocab_size, 400)
+    runtime.keep_freed_memory()
+    torch.manual_seed(0)
+    report = harness.Report(SCRIPT, argv)
+    encoded, shape = read(given)
+    chosen = precision.resolve("auto", harness.CPU, shape.d_model)
+    print(f"{len(encoded):,} sentences, V={shape.vocab_size:,}, {shape.teacher_layers}+{shape.teacher_layers} layers, "
+          f"batches of {shape.batch_size}; auto chooses {chosen}\n")
+
+    harness.check_loss(shape, batching.collate(encoded[: shape.batch_size]), distil=False)
+    theirs, ours = sides(shape, chosen)
+    batches = {"textbook, random order, fp32": random_order(encoded, shape.batch_size),
+               f"ours, by length, {chosen}": by_length(encoded, shape.batch_size)}
+    seconds = dict(zip(batches, race(theirs, ours, *batches.values())))
+    rows = {name: figures(made, seconds[name]) for name, made in batches.items()}
+    speeds = [tokens / seconds for tokens, _, seconds in rows.values()]
+    report.table("Teacher training", ("step", "batches", "padding", "seconds", "target tokens/s", "times as fast"),
+                 [(name, len(batches[name]), f"{padding:.1%}", f"{s:.2f}", f"{tokens / s:,.0f}", f"{tokens / s / speeds[0]:.2f}")
+                  for name, (tokens, padding, s) in rows.items()])
+    report.record("training_step", *speeds, "target tokens/s")
+    report.write(given.json)
+
+
+def read(given) -> tuple[list[batching.Encoded], harness.Shape]:
+    """As many sentences as fill the batches, and the shape with the vocabulary's size."""
+    shape = harness.QUICK if given.quick else harness.Shape()
+    wanted = given.batches * shape.batch_size
+    if given.corpus:
+        chosen = corpus.read(given.corpus, max(wanted, VOCABULARY_SENTENCES), min_length=4, max_length=30, max_sentences=2_000_000)
+    else:
+        chosen = corpus.built_in(max(wanted, 600))
+    if given.corpus and not given.vocab:
+        vocabulary = vocab.train((s.text for s in chosen.sentences), given.vocab_size)
+    else:
+        vocabulary = vocab.Vocabulary(Path(given.vocab or recipes.shipped("vocab/parliament.model")).read_bytes())
+    return batching.encode(chosen.sentences[:wanted], vocabulary, leave_out_long=True), replace(shape, vocab_size=len(vocabulary))
+
+
+def random_order(encoded: list[batching.Encoded], batch_size: int) -> list[batching.Batch]:
+    order = random.Random(0).sample(encoded, len(encoded))
+    return [batching.collate(order[start : start + batch_size]) for start in range(0, len(order), batch_size)]
+
+
+def by_length(encoded: list[batching.Encoded], batch_size: int) -> list[batching.Batch]:
+    return [batching.collate(chosen) for chosen in batching.shuffled(encoded, batch_size, 0, 1)]
+
+
+def sides(shape: harness.Shape, kind: str):
+    """The textbook's step and ours, from the same weights; each takes a batch."""
+    model = build(shape.architecture(shape.teacher_layers), 0)
+    plain = textbook.Distillation(textbook.like(model), None)
+    loop = harness.loop_of(TransceiverObjective(model, Channel("awgn"), harness.SNR_RANGE).train(), shape.channel_dim, precision=kind)
+    return lambda batch: plain.step(batch.source, shape.channel_dim), lambda batch: loop.step(batch, 1, 1e-3, 1)
+
+
+def race(theirs, ours, their_batches: list, our_batches: list) -> tuple[float, float]:
+    """Seconds of each side over all its batches, the sides in turn."""
+    for batch in their_batches[:WARM]:
+        theirs(batch), ours(batch)
+    seconds = [0.0, 0.0]
+    with harness.watching():
+        for pair in zip(their_batches, our_batches):
+            for number, (side, batch) in enumerate(zip((theirs, ours), pair)):
+                started = time.perf_counter()
+                side(batch)
+                seconds[number] += time.perf_counter() - started
+    return tuple(seconds)
+
+
+def figures(batches: list[batching.Batch], seconds: float) -> tuple[int, float, float]:
+    """Real target tokens, share of padding, seconds."""
+    tokens = sum(batch.target_tokens for batch in batches)
+    return tokens, 1 - tokens / sum(batch.target_mask.numel() for batch in batches), seconds
+
+
+if __name__ == "__main__":
+    main()

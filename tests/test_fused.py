@@ -1,0 +1,192 @@
+"""The fused projection and losses against the plain ones of ``losses``, over whole logits and torch's autograd."""
+import pytest
+import torch
+from torch import nn
+from toy import CPU, C, encoded, size, transceiver
+
+from semcom import fused, losses, precision, trainer
+from semcom.channel import Channel
+from semcom.config import TrainingConfig
+from semcom.fused import Projected
+from semcom.objective import DistillationObjective, TransceiverObjective
+
+N, D, V = 37, 6, 50
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Chunks of 10 rows in blocks of 4: several of each, the last ones not full."""
+    monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": 10 * 4 * V, "cuda": 10 * 4 * V})
+    monkeypatch.setattr(fused, "BLOCK_BYTES", {"cpu": 4 * 4 * V, "cuda": 4 * 4 * V})
+
+
+def rows(dtype=torch.float64, *, scale=1.0, seed=0, rows=N, width=D, pieces=V):
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for teacher in (False, True):
+        projection = nn.Linear(width, pieces, dtype=dtype)
+        with torch.no_grad():
+            projection.weight.normal_(generator=generator)
+            projection.bias.normal_(generator=generator)
+        state = scale * torch.randn(rows, width, dtype=dtype, generator=generator)
+        made.append(Projected(state.requires_grad_(not teacher), projection))
+    return *made, torch.randint(pieces, (rows,), generator=generator)
+
+
+def plain(student, teacher, targets, temperature):
+    logits = student.projection(student.state)
+    ce = losses.cross_entropy(logits, targets).sum()
+    return (ce, losses.kd(logits, teacher.projection(teacher.state), temperature).sum()) if teacher else (ce,)
+
+
+def gradients(student, value):
+    leaves = [student.state, student.projection.weight, student.projection.bias]
+    return torch.autograd.grad(value, leaves)
+
+
+def relative(found, expected):
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("temperature, weights", [(4.0, (0.3, 0.7)), (1.0, (0.5, 0.5)), (0.5, (0.0, 1.0)), (2.5, (1.0, 0.0))])
+def test_distillation_equals_the_plain_losses(temperature, weights, small_chunks):
+    student, teacher, targets = rows()
+    expected = plain(student, teacher, targets, temperature)
+    found = fused.distillation(student, teacher, targets, temperature, weights)
+    assert [x.item() for x in found] == pytest.approx([x.item() for x in expected], rel=1e-12)
+    ours, theirs = (gradients(student, sum(w * x for w, x in zip(weights, values)) / N) for values in (found, expected))
+    for mine, right in zip(ours, theirs):
+        assert relative(mine, right) < 1e-10
+
+
+def test_cross_entropy_equals_the_plain_loss(small_chunks):
+    student, _, targets = rows()
+    expected, found = plain(student, None, targets, 1.0)[0], fused.cross_entropy(student, targets)
+    assert float(found) == pytest.approx(float(expected), rel=1e-12)
+    for mine, right in zip(gradients(student, found * 3), gradients(student, expected * 3)):
+        assert relative(mine, right) < 1e-10
+
+
+def test_float32_gradients(small_chunks):
+    student, teacher, targets = rows(torch.float32)
+    values = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7)), plain(student, teacher, targets, 4.0)
+    ours, theirs = (gradients(student, 0.3 * ce + 0.7 * kd) for ce, kd in values)
+    for mine, right in zip(ours, theirs):
+        assert mine.dtype == torch.float32 and relative(mine, right) < 1e-5
+
+
+def test_gradcheck():
+    student, teacher, targets = rows(rows=3, width=2, pieces=5)
+    leaves = student.state, student.projection.weight, student.projection.bias
+
+    def loss(state, weight, bias):
+        made = nn.Linear(2, 5, dtype=torch.float64)
+        made.weight, made.bias = nn.Parameter(weight), nn.Parameter(bias)
+        ce, kd = fused._Chunked.apply(state, weight, bias, teacher, targets, 3.0, (0.4, 0.6), False)
+        return 0.4 * ce + 0.6 * kd
+
+    assert torch.autograd.gradcheck(loss, leaves)
+
+
+def test_another_proportion_than_the_gradient_was_formed_for_is_refused():
+    student, teacher, targets = rows()
+    ce, kd = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
+    with pytest.raises(RuntimeError, match="formed for the weights"):
+        (ce + kd).backward()
+
+
+def test_nothing_reaches_the_teacher_nor_what_is_frozen():
+    student, teacher, targets = rows()
+    student.projection.requires_grad_(False)
+    ce, kd = fused.distillation(student, teacher, targets, 2.0, (0.5, 0.5))
+    (ce + kd).backward()
+    assert student.state.grad is not None
+    assert all(x.grad is None for x in (teacher.state, *teacher.projection.parameters(), *student.projection.parameters()))
+
+
+def test_finite_at_extreme_logits_and_for_constant_rows():
+    student, teacher, targets = rows(torch.float32, scale=1e4)
+    flat = Projected(torch.zeros(N, D), nn.Linear(D, V))
+    with torch.no_grad():
+        flat.projection.bias.zero_()
+    for other in (teacher, flat):
+        ce, kd = fused.distillation(student, other, targets, 4.0, (0.3, 0.7))
+        assert torch.isfinite(ce) and torch.isfinite(kd)
+        assert all(torch.isfinite(g).all() for g in gradients(student, 0.3 * ce + 0.7 * kd))
+
+
+def test_a_student_that_is_the_teacher_diverges_by_nothing():
+    student, _, targets = rows()
+    _, kd = fused.distillation(student, student, targets, 4.0, (0.3, 0.7))
+    assert abs(float(kd)) < 1e-10
+
+
+def test_chunks_hold_fewer_rows_as_the_vocabulary_grows():
+    assert [fused.rows_within(fused.CHUNK_BYTES, pieces, CPU) * pieces * 4 <= 24 << 20 for pieces in (100, 4000, 22_234, 44_468)]
+    assert fused.rows_within(fused.CHUNK_BYTES, 44_468, CPU) == pytest.approx(fused.rows_within(fused.CHUNK_BYTES, 22_234, CPU) / 2, abs=1)
+    assert fused.rows_within({"cpu": 1, "cuda": 1}, 10, CPU) == 1
+
+
+def test_whole_logits_never_exist(monkeypatch):
+    """No tensor of the step is as large as one model's logits."""
+    student, teacher, targets = rows(torch.float32, rows=400, pieces=3000)
+    monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": 40 * 4 * 3000, "cuda": 40 * 4 * 3000})
+    largest = 0
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            nonlocal largest
+            made = function(*args, **(kwargs or {}))
+            largest = max([largest, *(x.numel() for x in torch.utils._pytree.tree_leaves(made) if isinstance(x, torch.Tensor))])
+            return made
+
+    with Watch():
+        ce, kd = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
+        (0.3 * ce + 0.7 * kd).backward()
+    assert largest <= 40 * 3000
+
+
+def test_bf16_products_round_and_no_more():
+    student, teacher, targets = rows(torch.float32, width=32)
+    with precision.products("bf16", CPU):
+        ce, kd = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
+    right_ce, right_kd = plain(student, teacher, targets, 4.0)
+    assert float(ce) == pytest.approx(float(right_ce), rel=1e-2) and float(kd) == pytest.approx(float(right_kd), rel=3e-2)
+    for mine, right in zip(gradients(student, 0.3 * ce + 0.7 * kd), gradients(student, 0.3 * right_ce + 0.7 * right_kd)):
+        assert relative(mine, right) < 3e-2
+
+
+@pytest.mark.skipif(not fused.can_compile(CPU), reason="no C++ compiler")
+def test_compiled_equals_eager(small_chunks):
+    student, teacher, targets = rows(torch.float32)
+    values = [fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=compiled) for compiled in (True, False)]
+    for compiled, eager in zip(*values):
+        assert float(compiled) == pytest.approx(float(eager), rel=1e-6)
+    ours, theirs = (gradients(student, 0.3 * ce + 0.7 * kd) for ce, kd in values)
+    for mine, right in zip(ours, theirs):
+        assert relative(mine, right) < 1e-5
+
+
+def test_no_compiler_is_found_out(monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", "")
+    assert not fused.can_compile(CPU)
+
+
+def curve(kind):
+    """Losses of 200 steps, and the weights after them."""
+    teacher, student = transceiver(seed=1), transceiver(size(1), size(1), seed=2)
+    objective = (TransceiverObjective(student, Channel(), (-6.0, 18.0)) if kind == "teacher" else
+                 DistillationObjective("full", teacher, student, Channel(), (-6.0, 18.0), temperature=4.0, distill_weight=0.7))
+    result = trainer.fit(objective, encoded(400), encoded(20, seed=1), TrainingConfig(batch_size=8, steps=200, lr=5e-4, precision="fp32"),
+                         width=C, device=CPU, seed=0, quiet=True, on_epoch=lambda *_: None)
+    return [epoch.loss for epoch in result.history] + [result.best_loss]
+
+
+@pytest.mark.parametrize("kind", ["teacher", "student"])
+def test_the_curve_of_200_steps_is_the_plain_one(kind, monkeypatch):
+    ours = curve(kind)
+    monkeypatch.setattr(fused, "cross_entropy", lambda student, targets, **_: plain(student, None, targets, 1.0)[0])
+    monkeypatch.setattr(fused, "distillation", lambda student, teacher, targets, temperature, weights, **_: plain(
+        student, teacher, targets, temperature))
+    assert ours == pytest.approx(curve(kind), rel=5e-4)

@@ -1,0 +1,198 @@
+"""Several processes give what one gives, write once and refuse once."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from cli_support import ROOT, distil, package, train_tiny_teacher
+from toy import CPU, C, Numbers, encoded, size, transceiver
+
+from semcom import checkpoint, config, processes, recipes
+from semcom.analysis import Entrant, Meeting, compare, evaluate
+from semcom.batching import by_length, shuffled
+from semcom.channel import Channel
+from semcom.errors import SemcomError
+from semcom.objective import TransceiverObjective
+from semcom.processes import Processes
+from semcom.trainer import validate
+
+STEPS, TOKENS = 20, 64
+DISTILLATION = ["--batch-tokens", TOKENS, "--steps", STEPS, "--precision", "fp32", "--corpus-size", 400, "--device", "cpu", "--feature-weight", 0.5,
+                "--quiet", "--create-hybrid"]
+
+
+def torchrun(*argv: object) -> subprocess.CompletedProcess:
+    """Two processes, as a person starts them."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *map(str, argv)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a teacher without dropout, and the same distillation by one process and by two."""
+    folder = tmp_path_factory.mktemp("processes")
+    teacher = train_tiny_teacher(folder, "--dropout", 0)
+    flags = ["--teacher-checkpoint", teacher, *DISTILLATION]
+    assert distil(*flags, "--output-path", folder / "one", "--hybrid-output", folder / "one.pt") == 0
+    two = torchrun(ROOT / "distillation.py", *flags, "--output-path", folder / "two", "--hybrid-output", folder / "two.pt")
+    assert two.returncode == 0, two.stderr
+    return folder, two
+
+
+def test_a_process_of_the_distillation_had_no_sentence_now_and_then(made):
+    """So that the tests below say something about that case too."""
+    data = recipes.encode_splits(recipes.load_corpus(config.CorpusConfig(corpus_size=400), lambda line: None),
+                                 checkpoint.load(made[0] / "tiny_teacher.pt").vocabulary)
+    sizes = [len(batch) for batch in shuffled(data.train, 128, 42, 1, TOKENS)[:STEPS]]
+    assert min(sizes) == 1 and max(sizes) > 2
+
+
+def test_losses_are_those_of_one_process(made):
+    folder, _ = made
+    one, two = rows(folder / "one/history.csv"), rows(folder / "two/history.csv")
+    assert len(one) == len(two) and one[-1]["steps"] == two[-1]["steps"] == str(STEPS)
+    for ours, theirs in zip(one, two):
+        assert ours["target_tokens"] == theirs["target_tokens"]
+        for column in ("loss", "train_ce", "train_kd", "train_signal", "train_state", "validation", "lr"):
+            assert float(theirs[column]) == pytest.approx(float(ours[column]), rel=1e-5), column
+
+
+@pytest.mark.parametrize("file", ["final_student_model.pt", "best_student_model.pt"])
+def test_weights_are_those_of_one_process(made, file):
+    folder, _ = made
+    one, two = (checkpoint.load(folder / run / file).model.state_dict() for run in ("one", "two"))
+    assert one.keys() == two.keys()
+    everything = [torch.cat([w.flatten() for w in weights.values()]) for weights in (one, two)]
+    assert (everything[1] - everything[0]).norm() <= 1e-5 * everything[0].norm()
+    for name in one:
+        # Softmax does not feel a bias of the keys: its gradient is rounding alone, which Adam blows up to steps.
+        if not name.endswith("key.bias"):
+            assert (two[name] - one[name]).norm() <= 1e-5 * one[name].norm(), name
+
+
+def test_one_process_writes_and_speaks(made):
+    folder, two = made
+    assert sorted(p.name for p in (folder / "one").iterdir()) == sorted(p.name for p in (folder / "two").iterdir())
+    assert sorted(p.name for p in folder.iterdir()) == ["one", "one.pt", "tiny_teacher.json", "tiny_teacher.pt", "two", "two.pt"]
+    lines = two.stdout.splitlines()
+    assert len(set(filter(None, lines))) == len(list(filter(None, lines))), "no line twice"
+    assert sum("made " in line for line in lines) == 2 and "made " not in two.stderr and "warning" not in two.stderr.lower()
+    counts = [json.loads((folder / run / "distillation_config.json").read_text())["processes"] for run in ("one", "two")]
+    assert counts == [1, 2]
+
+
+def test_evaluation_is_that_of_one_process(made, tmp_path):
+    folder, _ = made
+    flags = ["evaluate", folder / "tiny_teacher.pt", folder / "two.pt", "--corpus-size", 800, "--snr", 0, 12, "--eval-batch-size", 8,
+             "--device", "cpu"]
+    assert package(*flags, "--quiet", "--output", tmp_path / "one.csv") == 0
+    two = torchrun("-m", "semcom", *flags, "--output", tmp_path / "two.csv")
+    assert two.returncode == 0, two.stderr
+    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
+    assert two.stdout.count("made ") == 1 and sorted(p.name for p in tmp_path.iterdir()) == ["one.csv", "one.png", "two.csv", "two.png"]
+
+
+def test_the_main_process_refuses_for_all_and_once(made):
+    folder, _ = made
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    done = torchrun(ROOT / "distillation.py", "--teacher-checkpoint", folder / "tiny_teacher.pt", *DISTILLATION, "--output-path", folder / "one")
+    assert done.returncode != 0 and done.stdout.strip() == ""
+    assert done.stderr.count("error: --output-path") == 1 and "exists already" in done.stderr
+    assert done.stderr.count("exitcode  : 2 ") == 2, done.stderr
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+class Thread(Processes):
+    """Stands for a process: what it gathers goes through ``shared``."""
+
+    def __init__(self, rank, shared, barrier):
+        super().__init__(rank, len(shared))
+        self.shared, self.barrier = shared, barrier
+
+    def gather(self, value):
+        self.shared[self.rank] = value
+        self.barrier.wait(60)
+        found = list(self.shared)
+        self.barrier.wait(60)
+        return found
+
+    def sum(self, values):
+        return [sum(column) for column in zip(*self.gather(values))]
+
+
+def by_threads(count, act):
+    """What ``act(processes)`` returns in each of ``count`` threads."""
+    shared, barrier, results = [None] * count, threading.Barrier(count), [None] * count
+
+    def work(rank):
+        results[rank] = act(Thread(rank, shared, barrier))
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_divergence_and_scores_are_those_of_one_process(count):
+    """Of 5 processes, one has no batch."""
+    sentences = encoded(28, 3, 9)
+    reference, other = Entrant("reference", transceiver()), Entrant("other", transceiver(seed=1))
+
+    def measure(together):
+        meeting = Meeting(Channel("rayleigh"), (0.0, 12.0), 3, CPU, 7, True, together)
+        return (compare(reference, [other], sentences, Numbers(), meeting)["other"],
+                evaluate([other], sentences, Numbers(), meeting)[0])
+
+    divergence, scores = measure(processes.ALONE)
+    for their_divergence, their_scores in by_threads(count, measure):
+        assert their_scores == scores
+        for snr, values in divergence.items():
+            assert their_divergence[snr] == pytest.approx(values, rel=1e-9)
+
+
+def test_validation_is_that_of_one_process():
+    objective = TransceiverObjective(transceiver(size(1), size(1)), Channel("awgn"), (-6.0, 18.0))
+    batches = by_length(encoded(23, 3, 9), 6)
+    alone = validate(objective, batches, C, CPU)
+    assert by_threads(3, lambda together: validate(objective, batches, C, CPU, together)) == pytest.approx([alone] * 3, rel=1e-12)
+
+
+def test_a_process_started_by_hand_is_alone(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert (processes.count(), processes.rank(), processes.local_rank(), processes.local_count()) == (1, 0, 0, 1)
+    monkeypatch.setenv("WORLD_SIZE", "4")  # as batch systems leave it behind, without a rank
+    assert processes.count() == 1 and processes.join(CPU) is processes.ALONE
+    assert processes.ALONE.from_main(lambda x: x + 1, 2) == 3 and processes.ALONE.gather("a") == ["a"] and processes.ALONE.share([1, 2]) == [1, 2]
+
+
+def test_without_accelerate_one_line_says_so(monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(SemcomError, match="pip install accelerate"):
+        processes.join(CPU)
+
+
+def test_only_the_main_process_prints(monkeypatch, capsys):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(processes, "let_another_tell", lambda code: None)
+    assert package("evaluate", "nowhere.pt", "--sentences", 0) == 2
+    assert package("splice", "--transmitter", "a", "--receiver", "b", "--output", "c") == 0, "no work for several processes"
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
