@@ -16,7 +16,6 @@ from importlib.util import find_spec
 from itertools import repeat
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -24,7 +23,7 @@ from semcom import precision
 
 # Bytes of one model's logits: of a chunk, for which products are made (on CPUs its gradient is to be found again in the
 # last cache), and of a block of it, on which the arithmetic of rows works (on CPUs it is to stay in the caches of cores).
-CHUNK_BYTES = {"cpu": 24 << 20, "cuda": 256 << 20}
+CHUNK_BYTES = {"cpu": 12 << 20, "cuda": 256 << 20}
 BLOCK_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}
 
 Weights = tuple[float, float]
@@ -109,10 +108,12 @@ class _Affine:
 
     @classmethod
     def of(cls, state: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> "_Affine":
-        zeros = -(state.shape[1] + 1) % 16
-        ones = F.pad(state.detach(), (0, 1), value=1.0)
-        biased = torch.cat((weight.detach(), bias.detach()[:, None]), 1)
-        return cls(F.pad(ones, (0, zeros)).to(dtype), F.pad(biased, (0, zeros)).to(dtype))
+        width = state.shape[1]
+        padded = -(-(width + 1) // 16) * 16
+        with_ones, with_bias = (x.new_zeros(len(x), padded, dtype=dtype) for x in (state, weight))
+        with_ones[:, :width], with_ones[:, width] = state, 1
+        with_bias[:, :width], with_bias[:, width] = weight, bias
+        return cls(with_ones, with_bias)
 
     def logits(self, part: slice) -> Tensor:
         return self.state[part] @ self.weight.t()
