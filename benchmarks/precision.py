@@ -28,28 +28,31 @@ HEAD_WIDTH = 16
 
 def main(argv: list[str] | None = None) -> None:
     parser = harness.parser_of(SCRIPT, __doc__)
-    parser.add_argument("--steps", type=int, default=8, help="timed steps of each, after two (default 8)")
+    parser.add_argument("--steps", type=int, default=12, help="timed steps of each (default 12)")
+    parser.add_argument("--shapes", type=int, default=3, help="batches that take turns, each met once before it counts: the first "
+                        "product of a shape generates code (default 3)")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--widths", type=int, nargs="+", default=(32, 64, 128, 256), metavar="D")
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(argv)
-    steps, widths = (1, (16, 32)) if given.quick else (given.steps, given.widths)
+    steps, shapes, widths = (1, 1, (16, 32)) if given.quick else (given.steps, given.shapes, given.widths)
     device = runtime.resolve_device(given.device)
     runtime.keep_freed_memory()
+    runtime.keep_compiled_products()
     report = harness.Report(SCRIPT, argv)
     vocabulary = Vocabulary(Path(recipes.shipped("vocab/parliament.model")).read_bytes())
-    encoded = batching.encode(corpus.built_in(given.batch_size * (steps + 6)).split("train"), vocabulary)
-    batches = [batching.collate(b) for b in batching.shuffled(encoded, given.batch_size, 0, 1)]
+    encoded = batching.encode(corpus.built_in(given.batch_size * 60).split("train"), vocabulary)
+    batches = [batching.collate(b) for b in batching.shuffled(encoded, given.batch_size, 0, 1)][:shapes]
     rows = []
     for width in widths:
         loops = {kind: _loop(kind, width, len(vocabulary), device) for kind in ("fp32", "bf16")}
         seconds = {kind: [] for kind in loops}
-        for step in range(steps + 2):
+        for step in range(shapes + steps):
             for kind, loop in loops.items():
                 started = time.perf_counter()
-                loop.step(batches[step % len(batches)], 1, 1e-3, step)
+                loop.step(batches[step % shapes], 1, 1e-3, step)
                 seconds[kind].append(time.perf_counter() - started)
-        fp32, bf16 = (statistics.median(values[2:]) for values in seconds.values())
+        fp32, bf16 = (statistics.median(values[shapes:]) for values in seconds.values())
         rows.append((width, f"{fp32:.3f}", f"{bf16:.3f}", f"{fp32 / bf16:.2f}", *(f"{loop.loss():.4f}" for loop in loops.values())))
         report.record(f"bf16_step_at_width_{width}", fp32, bf16, "s")
     report.table(f"Training step of {given.batch_size} sentences, 4+4 layers, {device}",

@@ -4,14 +4,11 @@ Letters: B sentences, S or T tokens, D model width, H heads.
 """
 
 import math
-from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from semcom import precision
 
 MAX_POSITIONS = 1024
 LAYER_NORM_EPS = 1e-6
@@ -96,9 +93,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
         """x: [B, T, D]; mask: broadcasts to [B, H, T, S], True = may attend. Returns [B, T, D]."""
-        # In bfloat16, torch's attention on CPUs is an order of magnitude slower than in float32 at narrow heads.
-        attend = partial(F.scaled_dot_product_attention, attn_mask=mask)
-        mixed = precision.exactly_on_cpu(attend, self._split(self.query(x)), *keys_values)
+        queries, (keys, values) = self._split(self.query(x)), keys_values
+        if x.device.type == "cpu":
+            # In bfloat16, torch's attention on CPUs is an order of magnitude slower at narrow heads, above all backward.
+            queries, keys, values = queries.float(), keys.float(), values.float()
+        with torch.autocast(x.device.type, enabled=x.device.type != "cpu" and torch.is_autocast_enabled(x.device.type)):
+            mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
 

@@ -196,8 +196,7 @@ class Loop:
         # Gradients are averaged over processes: their number makes sums over the rows of all into means.
         share = counted * self.processes.count
         mean = share * sum(weight * terms[name][0] / rows[name] for name, weight in self.objective.weights.items())
-        with precision.products(self.config.precision, self.device):
-            mean.backward()
+        mean.backward()
         nn.utils.clip_grad_norm_(self.trained, self.config.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = lr

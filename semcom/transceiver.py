@@ -107,7 +107,8 @@ class ChannelDecoder(nn.Module):
 
     def forward(self, received: Tensor) -> Tensor:
         u = self.linear1(received)
-        return self.norm(u + self.linear3(F.relu(self.linear2(F.relu(u)))))
+        u = u + self.linear3(F.relu(self.linear2(F.relu(u))))
+        return self.norm(u.to(received.dtype))  # two products of rounded factors: their sum is rounded too, LayerNorm is not to be
 
 
 class Decoder(nn.Module):
