@@ -160,7 +160,7 @@ class TrainingConfig(Validated):
     warmup_steps: int = setting(300, "warm-up steps, a fifth of the run at most", _whole(0, example="300"), metavar="N")
     weight_decay: float = setting(0.01, "AdamW weight decay", _number(0, example="0.01"), metavar="W")
     clip: float = setting(1.0, "clip the gradient's norm at this", _number(0, above=True, example="1"), metavar="NORM")
-    precision: str = setting("auto", "matrix products in float32 or bfloat16; auto takes bf16 from D=64 on, on CPUs with AMX and GPUs that have it",
+    precision: str = setting("auto", "matrix products in float32 or bfloat16; auto takes bf16 above D=64, on CPUs with AMX and GPUs that have it",
                              choices=("auto", "fp32", "bf16"))
     compile: bool = setting(False, "compile the arithmetic of the losses (needs a C++ compiler, on GPUs Triton): faster steps after "
                             "half a minute or more", action="store_true")

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
-NARROWEST = 64
-"""Model width below which products are too small to gain; see benchmarks/precision.py."""
+NARROW = 64
+"""Model width up to which products are too small to gain; see benchmarks/precision.py."""
 
 
 def resolve(name: str, device: torch.device, width: int) -> str:
@@ -17,9 +17,9 @@ def resolve(name: str, device: torch.device, width: int) -> str:
     if name != "auto":
         return name
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() and width >= NARROWEST else "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported() and width > NARROW else "fp32"
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return "bf16" if capabilities.get("amx_bf16") and width >= NARROWEST else "fp32"
+    return "bf16" if capabilities.get("amx_bf16") and width > NARROW else "fp32"
 
 
 @contextmanager

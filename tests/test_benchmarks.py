@@ -80,7 +80,8 @@ def test_uncached_decoding_is_ours(last_only):
 
 
 def test_distillation_step(tmp_path):
-    check(run(distillation_step, "--rounds", "1", file=tmp_path / "records.json"), "distillation_step_fp32", "distillation_step_best")
+    check(run(distillation_step, "--rounds", "1", file=tmp_path / "records.json"), "distillation_step_fp32", "distillation_step_best",
+          "distillation_step_best_default_allocator")
 
 
 def test_training_step(tmp_path):

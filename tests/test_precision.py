@@ -50,7 +50,7 @@ def test_what_is_rounded_and_what_is_not(kind, expected):
     assert all(p.grad.dtype == torch.float32 for p in model.parameters())
 
 
-@pytest.mark.parametrize("capabilities, width, expected", [({"amx_bf16": True}, 128, "bf16"), ({"amx_bf16": True}, 32, "fp32"),
+@pytest.mark.parametrize("capabilities, width, expected", [({"amx_bf16": True}, 128, "bf16"), ({"amx_bf16": True}, 64, "fp32"),
                                                            ({"amx_bf16": False}, 128, "fp32"), ({}, 128, "fp32")])
 def test_auto_on_a_cpu_asks_for_a_matrix_unit_and_a_wide_model(monkeypatch, capabilities, width, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
