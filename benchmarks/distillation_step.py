@@ -37,7 +37,6 @@ def main(argv: list[str] | None = None) -> None:
         return
     compiled = not given.quick if given.compile is None else given.compile
     runtime.keep_freed_memory()
-    runtime.keep_compiled_products()
     torch.manual_seed(0)
     report = harness.Report(SCRIPT, argv)
     batch = harness.batch_of(shape)

@@ -38,7 +38,6 @@ def main(argv: list[str] | None = None) -> None:
     steps, shapes, widths = (1, 1, (16, 32)) if given.quick else (given.steps, given.shapes, given.widths)
     device = runtime.resolve_device(given.device)
     runtime.keep_freed_memory()
-    runtime.keep_compiled_products()
     report = harness.Report(SCRIPT, argv)
     vocabulary = Vocabulary(Path(recipes.shipped("vocab/parliament.model")).read_bytes())
     encoded = batching.encode(corpus.built_in(given.batch_size * 60).split("train"), vocabulary)

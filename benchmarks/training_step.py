@@ -37,7 +37,6 @@ def main(argv: list[str] | None = None) -> None:
     if given.quick:
         given.batches, given.vocab_size = min(given.batches, 3), min(given.vocab_size, 400)
     runtime.keep_freed_memory()
-    runtime.keep_compiled_products()
     torch.manual_seed(0)
     report = harness.Report(SCRIPT, argv)
     encoded, shape = read(given)

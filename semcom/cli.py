@@ -100,7 +100,6 @@ def _out_of_memory(error: Exception) -> bool:
 def _prepare(run_settings: config.RunConfig) -> Callable[[str], None]:
     from semcom import runtime
     runtime.keep_freed_memory()
-    runtime.keep_compiled_products()
     return say
 
 

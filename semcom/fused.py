@@ -92,7 +92,7 @@ class _Chunked(torch.autograd.Function):
         aside = (to_ce * kd_weight - to_kd * ce_weight).abs() / size
         if aside > 1e-4 * scale.abs():
             raise RuntimeError(f"the gradient was formed for the weights {ctx.weights}, not for {float(to_ce):g} and {float(to_kd):g}")
-        return *(g if g is None else g.mul_(scale) for g in gradient.parts()), *[None] * 5
+        return *(g if g is None else g * scale for g in gradient.parts()), *[None] * 5
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,11 @@ class DistillationObjective(nn.Module):
             received = apply(self.channel, signal, draw, snr)
         state = self.receiver(received, batch.source_mask, batch.target_in)[mask]
         ours = Projected(state, _inside(self.receiver).projection)
+        terms: Terms = {}
+        if not self.training or "kd" not in self.weights:
+            terms["ce"] = (fused.cross_entropy(ours, targets, compiled=self.compiled), len(targets))
         if not self.training or self.weights.keys() == {"ce"}:
-            return {"ce": (fused.cross_entropy(ours, targets, compiled=self.compiled), len(targets))}
+            return terms
         with torch.no_grad():
             teacher = self.teacher.module
             teacher_signal, teacher_received = signal, received
@@ -101,13 +104,10 @@ class DistillationObjective(nn.Module):
                 teacher_signal, _ = teacher.transmitter(batch.source, batch.source_mask)
                 teacher_received = apply(self.channel, teacher_signal, draw, snr)
             teacher_state = teacher.receiver(teacher_received, batch.source_mask, batch.target_in)[mask]
-        terms: Terms = {}
         if "kd" in self.weights:
             theirs = Projected(teacher_state, teacher.receiver.projection)
             ce, kd = fused.distillation(ours, theirs, targets, self.temperature, (self.weights["ce"], self.weights["kd"]), compiled=self.compiled)
             terms |= {"ce": (ce, len(targets)), "kd": (kd, len(targets))}
-        else:
-            terms["ce"] = (fused.cross_entropy(ours, targets, compiled=self.compiled), len(targets))
         if "signal" in self.weights:
             sent = batch.source_mask
             terms["signal"] = (losses.feature_mse(signal[sent], teacher_signal[sent]).sum(), sum(batch.lengths))

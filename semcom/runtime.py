@@ -1,7 +1,6 @@
 """The machine a run is on: device, allocator, and what a reader must know of it to repeat the run."""
 
 import ctypes
-import os
 import platform
 import sys
 from importlib import metadata
@@ -47,12 +46,6 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         for option, value in _MALLOPT.values():
             libc.mallopt(option, value)
-
-
-def keep_compiled_products() -> None:
-    """Have oneDNN keep the code it generates for products of every shape it meets: batches of all lengths have more shapes than its
-    cache holds by default, and generating the code anew can cost more than the product. To be called before the first product."""
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
 
 
 def environment(device: torch.device) -> dict[str, object]:

@@ -230,6 +230,14 @@ def test_unwise_settings_get_a_line_and_go_on(teacher, here, capsys, flags, line
     assert sum(line in said for said in capsys.readouterr().out.splitlines()) == 1
 
 
+def test_compile_without_a_compiler_warns_and_goes_on(teacher, here, capsys, monkeypatch):
+    from semcom import fused
+    monkeypatch.setattr(fused, "can_compile", lambda device: False)
+    assert distil(*tiny(teacher, "--steps", 2, "--compile")) == 0
+    assert "warning: --compile" in capsys.readouterr().out
+    assert json.loads((here / "checkpoints/distillation/distillation_config.json").read_text())["compile"] is False
+
+
 def test_a_loss_that_is_not_finite_keeps_the_last_good_student(teacher, here, capsys, monkeypatch):
     from semcom import fused
     plain, calls = fused.distillation, []
