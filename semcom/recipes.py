@@ -129,6 +129,9 @@ def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
         f"{settings.snr.snr_range[0]:g} to {settings.snr.snr_range[1]:g} dB, {device}, {training.precision}")
     record = {**config.as_record(settings.corpus, settings.model, settings.channel, settings.snr, training, settings.run),
               **data.record, "topics_seen": topics, "start_from": settings.start_from, **runtime.environment(device)}
+    if settings.start_from:
+        # The flags of sizes were left out; what they would have meant is not what was trained.
+        record |= {**dict.fromkeys(SIZES), "architecture": model.architecture.to_dict()}
     begun = f"{settings.start_from}, " if settings.start_from else ""
     origin = dict.fromkeys(PARTS, f"{begun}trained on {data.record['corpus_name']}, seed {settings.run.seed}")
 

@@ -62,6 +62,7 @@ def test_training_goes_on_from_a_checkpoint(teacher, here, capsys):
     assert after.model.architecture == dataclasses.replace(before.model.architecture, dropout=0.0)
     assert after.vocabulary.fingerprint == before.vocabulary.fingerprint and str(teacher) in after.origin["decoder"]
     assert before.config["topics_seen"] == after.config["topics_seen"]
+    assert after.config["architecture"]["receiver"]["d_model"] == 16 and after.config["model_width"] is None
     moved = [(a - b).detach().abs().max().item() for a, b in zip(before.model.parameters(), after.model.parameters())]
     assert 0 < max(moved) < 1e-3, "three steps of 1e-4 from the teacher's weights"
     refused(capsys, package(*again, "--output", "wide.pt", "--model-width", 64), "--model-width", "--start-from")
