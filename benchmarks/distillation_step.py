@@ -80,9 +80,9 @@ def losses_alone(shape: harness.Shape, rows: int, compiled: bool) -> dict:
     def ours(kind: str, compile_it: bool) -> None:
         forget()
         with precision.products(kind, harness.CPU):
-            ce, kd = fused.distillation(fused.Projected(state, student), fused.Projected(teacher_state, teacher), targets, temperature,
-                                        (1 - weight, weight), compiled=compile_it)
-            (((1 - weight) * ce + weight * kd) / rows).backward()
+            sums = fused.distillation(fused.Projected(state, student), fused.Projected(teacher_state, teacher), targets, temperature,
+                                      (1 - weight, weight), compiled=compile_it)
+            (sums.loss / rows).backward()
 
     sides = {"textbook": theirs, "fp32": lambda: ours("fp32", False), "bf16": lambda: ours("bf16", False)}
     if compiled:

@@ -28,7 +28,7 @@ from benchmarks import textbook
 from semcom import decoding
 from semcom.batching import Batch, Encoded, collate
 from semcom.channel import Channel, apply
-from semcom.config import TrainingConfig
+from semcom.config import DistillationConfig, TrainingConfig
 from semcom.corpus import make_sentence
 from semcom.layers import seed_dropout
 from semcom.objective import DistillationObjective, TransceiverObjective
@@ -103,8 +103,8 @@ def pair(shape: Shape, dropout: float = 0.1) -> tuple[Transceiver, Transceiver]:
 
 def objective_of(teacher: Transceiver, student: Transceiver, **choice) -> DistillationObjective:
     """A student of both ends. choice: ``compiled``."""
-    objective = DistillationObjective("full", teacher, student, Channel("awgn"), SNR_RANGE,
-                                      temperature=TEMPERATURE, distill_weight=DISTILL_WEIGHT, **choice)
+    objective = DistillationObjective([teacher], student, Channel("awgn"), SNR_RANGE,
+                                      DistillationConfig(temperature=TEMPERATURE, distill_weight=DISTILL_WEIGHT), **choice)
     return objective.train()
 
 

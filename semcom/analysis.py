@@ -81,7 +81,7 @@ def decode(entrant: Entrant, encoded: Sequence[Encoded], vocabulary: Vocabulary,
             rows = losses.cross_entropy(model.receiver.project(state[batch.target_mask]), batch.target_out[batch.target_mask])
             for i, sentence in enumerate(batch.sentences):
                 pieces[k][sentence.id] = everything[k * len(batch) + i]
-            for sentence, part in zip(batch.sentences, rows.split([n - 1 for n in batch.lengths])):
+            for sentence, part in zip(batch.sentences, rows.split(batch.target_lengths)):
                 entropy[k][sentence.id] = float(part.double().sum())
     pieces, entropy = (_joined(by_snr, meeting) for by_snr in (pieces, entropy))
     results = []
@@ -106,7 +106,7 @@ def scores(decoded: Decoded, encoded: Sequence[Encoded], keep: Sequence[int] | N
         "bleu": metrics.bleu([decoded.texts[i] for i in keep], [encoded[i].sentence.text for i in keep]),
         "token_accuracy": matches / tokens,
         "exact": sum(decoded.pieces[i] == r for i, r in zip(keep, references)) / len(keep),
-        "cross_entropy": sum(decoded.cross_entropy[i] for i in keep) / tokens,
+        "cross_entropy": sum(decoded.cross_entropy[i] for i in keep) / sum(encoded[i].target_tokens for i in keep),
         "sentences": len(keep),
     }
 

@@ -1,13 +1,14 @@
 """Sentences to batches. The only place that shifts targets and makes masks.
 
 Letters: B sentences, S source tokens, T target tokens. Source = bos + pieces + eos; the receiver reads target_in and
-is to say target_out, so T = S - 1.
+is to say target_out, so T = S - 1 unless it is to say something other than what was sent.
 """
 
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,22 +23,42 @@ POOL_BATCHES = 50  # sentences of this many batches are sorted by length togethe
 
 @dataclass(frozen=True)
 class Encoded:
-    """A sentence and its source ids (bos + pieces + eos)."""
+    """A sentence and its source ids (bos + pieces + eos).
+
+    target: the pieces that the receiver is to say, fewer than MAX_POSITIONS; None: the source's own.
+    """
 
     sentence: Sentence
     source: list[int]
+    target: list[int] | None = None
+
+    @property
+    def said(self) -> list[int]:
+        """What the receiver is to say, as bos + pieces + eos."""
+        return self.source if self.target is None else [BOS, *self.target, EOS]
+
+    @property
+    def target_tokens(self) -> int:
+        """Pieces that the receiver is to say, and eos."""
+        return len(self.source) - 1 if self.target is None else len(self.target) + 1
+
+    @property
+    def length(self) -> int:
+        """Tokens of source or target, whichever is longer. Sorted by it, both are padded little; by one of them, the other much."""
+        return max(len(self.source), self.target_tokens + 1)
 
 
 @dataclass(frozen=True)
 class Batch:
     """B sentences padded together.
 
-    sentences: B of them. lengths: B source token counts. source, source_mask: [B, S]; target_in, target_out,
-    target_mask: [B, T]. Masks are True at real tokens.
+    sentences: B of them. lengths, target_lengths: B counts of source and of target tokens. source, source_mask: [B, S];
+    target_in, target_out, target_mask: [B, T]. Masks are True at real tokens.
     """
 
     sentences: list[Sentence]
     lengths: list[int]
+    target_lengths: list[int]
     source: Tensor
     source_mask: Tensor
     target_in: Tensor
@@ -50,7 +71,7 @@ class Batch:
     @property
     def target_tokens(self) -> int:
         """Real target tokens: pieces and eos."""
-        return sum(self.lengths) - len(self)
+        return sum(self.target_lengths)
 
     def draw(self, width: int, *, seed: int, number: int) -> Draw:
         """What these sentences meet in the channel; ``width`` is C."""
@@ -61,8 +82,8 @@ class Batch:
         return Draw(drawn.level, drawn.scatter, noise).to(self.source.device)
 
     def to(self, device: torch.device | str) -> "Batch":
-        return Batch(self.sentences, self.lengths, self.source.to(device), self.source_mask.to(device),
-                     self.target_in.to(device), self.target_out.to(device), self.target_mask.to(device))
+        tensors = (self.source, self.source_mask, self.target_in, self.target_out, self.target_mask)
+        return Batch(self.sentences, self.lengths, self.target_lengths, *(tensor.to(device) for tensor in tensors))
 
 
 def encode(sentences: Sequence[Sentence], vocabulary: Vocabulary, *, leave_out_long: bool = False) -> list[Encoded]:
@@ -82,21 +103,26 @@ def encode(sentences: Sequence[Sentence], vocabulary: Vocabulary, *, leave_out_l
 
 
 def collate(encoded: Sequence[Encoded], pad_to: int = 0) -> Batch:
-    """Pad sentences together, to ``pad_to`` source tokens at least."""
-    lengths = [len(e.source) for e in encoded]
-    source = torch.full((len(encoded), max(pad_to, *lengths)), PAD)
-    for row, e in zip(source, encoded):
-        row[: len(e.source)] = torch.tensor(e.source)
-    count = torch.tensor(lengths)[:, None]
-    position = torch.arange(source.shape[1])[None]
-    target_mask = position[:, 1:] < count
-    return Batch([e.sentence for e in encoded], lengths, source, position < count,
-                 source[:, :-1].masked_fill(~target_mask, PAD), source[:, 1:], target_mask)
+    """Pad sentences together, to ``pad_to`` source tokens at least, and targets as if they were the sources."""
+    source, source_mask = _padded([e.source for e in encoded], pad_to)
+    said, real = _padded([e.said for e in encoded], pad_to)
+    target_mask = real[:, 1:]
+    return Batch([e.sentence for e in encoded], [len(e.source) for e in encoded], [e.target_tokens for e in encoded],
+                 source, source_mask, said[:, :-1].masked_fill(~target_mask, PAD), said[:, 1:], target_mask)
+
+
+def _padded(rows: Sequence[list[int]], pad_to: int) -> tuple[Tensor, Tensor]:
+    """Rows of ids padded to the longest or to ``pad_to``, and which of them are real; both [B, ..]."""
+    lengths = torch.tensor([len(row) for row in rows])
+    width = max(pad_to, *map(len, rows))
+    # By way of numpy: torch takes several times as long to read lists.
+    ids = torch.from_numpy(np.array([row + [PAD] * (width - len(row)) for row in rows], dtype=np.int64))
+    return ids, torch.arange(width)[None] < lengths[:, None]
 
 
 def by_length(encoded: Sequence[Encoded], batch_size: int, batch_tokens: int | None = None) -> list[Batch]:
     """All sentences, longest first (what does not fit into memory fails at once), in batches as ``shuffled`` forms them."""
-    ordered = sorted(encoded, key=lambda e: (-len(e.source), e.sentence.id))
+    ordered = sorted(encoded, key=lambda e: (-e.length, e.sentence.id))
     return [collate(batch) for batch in _cut(ordered, batch_size, batch_tokens)]
 
 
@@ -109,11 +135,11 @@ def shuffled(encoded: Sequence[Encoded], batch_size: int, seed: int, epoch: int,
     order = list(encoded)
     rng.shuffle(order)
     if batch_tokens:
-        mean = sum(len(e.source) - 1 for e in order) / max(1, len(order))
+        mean = sum(e.target_tokens for e in order) / max(1, len(order))
         batch_size = max(1, round(batch_tokens / max(1.0, mean)))
     batches = []
     for start in range(0, len(order), pool := POOL_BATCHES * batch_size):
-        batches += _cut(sorted(order[start : start + pool], key=lambda e: len(e.source)), batch_size, batch_tokens)
+        batches += _cut(sorted(order[start : start + pool], key=lambda e: e.length), batch_size, batch_tokens)
     rng.shuffle(batches)
     return batches
 
@@ -123,10 +149,10 @@ def _cut(ordered: Sequence[Encoded], batch_size: int, batch_tokens: int | None) 
     batch: list[Encoded] = []
     longest = 0
     for e in ordered:
-        longest = max(longest, len(e.source) - 1)
+        longest = max(longest, e.target_tokens)
         if batch and (longest * (len(batch) + 1) > batch_tokens if batch_tokens else len(batch) == batch_size):
             yield batch
-            batch, longest = [], len(e.source) - 1
+            batch, longest = [], e.target_tokens
         batch.append(e)
     if batch:
         yield batch

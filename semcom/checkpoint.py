@@ -85,6 +85,13 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
     write_atomically(path, buffer.getvalue())
 
 
+def weights_size(module: torch.nn.Module) -> int:
+    """Bytes of the saved weights of any module."""
+    buffer = io.BytesIO()
+    torch.save(module.state_dict(), buffer)
+    return buffer.tell()
+
+
 def _topics(value: object) -> frozenset[str] | None:
     return frozenset(value) if isinstance(value, list) and value and all(isinstance(topic, str) for topic in value) else None
 

@@ -110,6 +110,7 @@ def distillation_parser() -> argparse.ArgumentParser:
     config.add_flags(parser, config.DistillationFiles)
     config.add_flags(parser, config.OutputConfig)
     config.add_flags(parser, config.DistillationConfig, title="Distillation")
+    config.add_flags(parser, config.TransferConfig)
     config.add_flags(parser, config.StudentConfig)
     config.add_flags(parser, config.CorpusConfig)
     config.add_flags(parser, config.ChannelConfig)
@@ -126,7 +127,7 @@ def distil(argv: Sequence[str], *, keep_earlier: bool = False) -> Any:
     flags = distillation_parser().parse_args(argv)
     parsed = [config.from_flags(c, flags) for c in (
         config.DistillationFiles, config.CorpusConfig, config.ChannelConfig, config.TrainingSNRConfig, config.StudentConfig,
-        config.DistillationConfig, config.TrainingConfig, config.RunConfig)]
+        config.DistillationConfig, config.TransferConfig, config.TrainingConfig, config.RunConfig)]
     from semcom import distil as verb
     return verb.distil(verb.DistilSettings(*parsed, overwrite=flags.overwrite, keep_earlier=keep_earlier), _prepare(parsed[-1]))
 

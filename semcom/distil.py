@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
-from semcom import checkpoint, config, files, measurements, objective, processes, recipes, report, runtime, trainer, transceiver
+from semcom import checkpoint, config, files, measurements, objective, processes, recipes, report, runtime, sequences, trainer, transceiver
 from semcom.checkpoint import Checkpoint
+from semcom.decoding import Search
 from semcom.errors import SemcomError, escape
 from semcom.processes import Processes
 from semcom.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS, Architecture, EndSize, Transceiver
@@ -25,11 +26,32 @@ class DistilSettings:
     snr: config.TrainingSNRConfig
     student: config.StudentConfig
     distillation: config.DistillationConfig
+    transfer: config.TransferConfig
     training: config.TrainingConfig
     run: config.RunConfig
     overwrite: bool = False
     keep_earlier: bool = False
     """Set aside what is at a named path too, as for a default one."""
+
+    def __post_init__(self) -> None:
+        d, t, teachers = self.distillation, self.transfer, max(1, len(self.files.teacher_checkpoint))
+        t.feature_weights(d.distill_part)
+        if d.scales and d.kd_loss == "dkd":
+            raise SemcomError("--scales with --kd-loss dkd: a segment of a sentence has no one right piece for dkd to set apart; "
+                              "give --kd-loss kd, rkl, jsd or skl")
+        if t.cross_weight and d.distill_part != "full":
+            raise SemcomError(f"--cross-weight {t.cross_weight:g}: with --distill-part {d.distill_part} the other end is the teacher's already; "
+                              "leave it out, or give --distill-part full")
+        if t.teacher_weights and len(t.teacher_weights) != teachers:
+            raise SemcomError(f"--teacher-weights {' '.join(f'{w:g}' for w in t.teacher_weights)}: {len(t.teacher_weights)} for "
+                              f"{teachers} --teacher-checkpoint; give one for each")
+        if t.teacher_mean == "probabilities" and teachers == 1:
+            raise SemcomError("--teacher-mean probabilities: there is one teacher; leave it out, or give several --teacher-checkpoint")
+        if t.teacher_mean == "probabilities" and d.standardize_logits:
+            raise SemcomError("--teacher-mean probabilities with --standardize-logits: a mean of probabilities has no logits to standardise; "
+                              "give --teacher-mean logits")
+        if teachers > 1 and not d.distils:
+            raise SemcomError("--teacher-checkpoint: with --distill-weight 0 a second teacher has nothing to say; give one")
 
     @property
     def output_path(self) -> Path:
@@ -50,7 +72,7 @@ class DistilSettings:
 
     def record(self) -> dict[str, object]:
         return {**config.as_record(self.files, self.corpus, self.channel, self.snr, self.student, self.distillation,
-                                   self.training, self.run), "overwrite": self.overwrite}
+                                   self.transfer, self.training, self.run), "overwrite": self.overwrite}
 
 
 @dataclass(frozen=True)
@@ -74,9 +96,13 @@ def distil(settings: DistilSettings, say: recipes.Say) -> Outcome:
 
 
 def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack,
-             say: recipes.Say) -> tuple[DistilSettings, Checkpoint, Transceiver, recipes.Data]:
+             say: recipes.Say) -> tuple[DistilSettings, list[Checkpoint], Transceiver, recipes.Data]:
     """Outputs checked and cleared, inputs read, the student before training; the folder's lock goes to ``held``."""
-    teacher = recipes.load_teacher(settings.files.teacher_checkpoint)
+    teachers = [recipes.load_teacher(path) for path in settings.files.teacher_checkpoint or (None,)]
+    teacher = teachers[0]
+    for other in teachers[1:]:
+        checkpoint.check_same_vocabulary(teacher, other)
+        _check_same_signal(teacher, other)
     settings = replace(settings, training=recipes.resolve_training(settings.training, device, teacher.model.architecture.receiver.d_model, say))
     student = _new_student(settings, teacher)
     if settings.files.create_hybrid:
@@ -84,7 +110,7 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack,
         transceiver.splice(teacher.model, student, settings.hybrid_parts)
     folder, hybrid_path = settings.output_path, settings.hybrid_output
     outputs = {"--output-path": folder} | ({"--hybrid-output": hybrid_path} if hybrid_path else {})
-    inputs = [teacher.path, *settings.corpus.corpus, *filter(None, [settings.files.student_checkpoint])]
+    inputs = [*(t.path for t in teachers), *settings.corpus.corpus, *filter(None, [settings.files.student_checkpoint])]
     files.check_outputs(outputs | {f"--output-path ({name})": folder / name for name in _student_files(settings.training.epochs)}, inputs)
     for place in _places(settings):
         files.check_room(**place)
@@ -93,7 +119,14 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack,
         say(f"warning: {line}")
     held.enter_context(files.lock(folder))
     _make_room(settings, say)
-    return settings, teacher, student, data
+    return settings, teachers, student, data
+
+
+def _check_same_signal(first: Checkpoint, other: Checkpoint) -> None:
+    ours, theirs = (c.model.architecture.channel_dim for c in (first, other))
+    if ours != theirs:
+        raise SemcomError(f"--teacher-checkpoint {other.name}: signal width C={theirs}, {first.name} has {ours}; all teachers must share it, "
+                          "so that they meet the same draw")
 
 
 def _student_files(epochs: int) -> list[str]:
@@ -191,9 +224,10 @@ def _advice(settings: DistilSettings, teacher: Architecture) -> list[str]:
 class _Distillation:
     """One run, its outputs clear and its folder locked."""
 
-    def __init__(self, settings: DistilSettings, teacher: Checkpoint, student: Transceiver, data: recipes.Data,
+    def __init__(self, settings: DistilSettings, teachers: list[Checkpoint], student: Transceiver, data: recipes.Data,
                  device: torch.device, together: Processes, started: float, say: recipes.Say):
-        self.settings, self.teacher, self.student, self.data = settings, teacher, student, data
+        self.settings, self.teachers, self.student, self.data = settings, teachers, student, data
+        self.teacher = teacher = teachers[0]
         self.device, self.together, self.started, self.say = device, together, started, say
         self.folder = settings.output_path
         part = settings.distillation.distill_part
@@ -206,7 +240,8 @@ class _Distillation:
         end = _trained_ends(s.distillation.distill_part)[-1]
         size = getattr(ours, end)
         teacher_params, student_params = self.teacher.model.parameter_count(), self.student.parameter_count()
-        return {**s.record(), "teacher_checkpoint": self.teacher.path, "d_model": size.d_model, "dff": size.dff,
+        return {**s.record(), "teacher_checkpoint": self.teacher.path, "teachers": {t.path: t.fingerprint for t in self.teachers},
+                "d_model": size.d_model, "dff": size.dff,
                 "num_heads": size.num_heads, "student_layers": size.layers, "teacher_layers": getattr(theirs, end).layers,
                 "teacher_params": teacher_params, "student_params": student_params,
                 "compression_ratio": teacher_params / student_params,
@@ -229,16 +264,20 @@ class _Distillation:
         s, part = self.settings, self.settings.distillation.distill_part
         self.say(f"teacher: {self.teacher.name}, {self.record['teacher_params']:,} parameters; student ({part}): "
                  f"{self.record['student_params']:,}; {recipes.make_channel(s.channel)}, {s.snr.snr_range[0]:g} to {s.snr.snr_range[1]:g} dB; "
-                 f"T={s.distillation.temperature:g}, weight {s.distillation.distill_weight:g}; {self.device}, {s.training.precision}")
+                 f"{s.distillation.describe()}; {self.device}, {s.training.precision}")
         if part != "full":
             same = set(s.hybrid_parts) == set(_trained_parts(part))
             self.say(f"{part} mode: the student is trained through the teacher's frozen other end" +
                      ("; student and hybrid are the same pair" if same else f"; the hybrid takes {' '.join(s.hybrid_parts)} from it"))
         self.history: list[dict] = []
+        train = self.data.train
+        if width := s.transfer.sequence_level:
+            train = sequences.teacher_sentences(self.teacher, train, recipes.make_channel(s.channel), s.snr.snr_range, Search(width), seed=s.run.seed,
+                                                device=self.device, quiet=s.run.quiet, say=self.say, together=self.together)
         trained = objective.DistillationObjective(
-            part, self.teacher.model, self.student, recipes.make_channel(s.channel), s.snr.snr_range, temperature=s.distillation.temperature,
-            distill_weight=s.distillation.distill_weight, feature_weight=s.distillation.feature_weight, compiled=s.training.compile)
-        result = trainer.fit(trained, self.data.train, self.data.validation, s.training,
+            [t.model for t in self.teachers], self.student, recipes.make_channel(s.channel), s.snr.snr_range, s.distillation, s.transfer,
+            seed=s.run.seed, compiled=s.training.compile)
+        result = trainer.fit(trained, train, self.data.validation, s.training,
                              width=self.student.architecture.channel_dim, device=self.device, seed=s.run.seed, quiet=s.run.quiet,
                              on_epoch=self._on_epoch, processes=self.together)
         hybrid, self.record = self.together.from_main(self._keep, result)

@@ -1,33 +1,37 @@
 """Vocabulary projection, cross-entropy and distillation in one, over chunks of rows.
 
-Logits are the largest tensors of a step by far: V numbers a row, for two models, and their gradient. Here they exist for
+Logits are the largest tensors of a step by far: V numbers a row, for each model, and their gradient. Here they exist for
 one chunk of rows at a time; the gradient of a chunk is formed beside its losses and carried at once to states and
-projection, so that the backward pass has nothing to do but scale. ``losses`` has the same values the plain way.
+projection, so that the backward pass has nothing to do but scale. For ``kd`` it is written by hand, other divergences
+leave it to autograd, chunk by chunk. ``losses`` has the same values the plain way.
 
 Letters: N rows (real target tokens), n rows of a chunk, V pieces, D model width.
 """
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from itertools import repeat
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from semcom import precision
+from semcom import losses, precision
 
 # Bytes of one model's logits: of a chunk, for which products are made (on CPUs its gradient is to be found again in the
 # last cache), and of a block of it, on which the arithmetic of rows works (on CPUs it is to stay in the caches of cores).
 CHUNK_BYTES = {"cpu": 12 << 20, "cuda": 256 << 20}
 BLOCK_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}
 
-Weights = tuple[float, float]
-"""Of cross-entropy and of distillation in the loss."""
+OfRows = float | Tensor
+"""A number for all rows, or [N] with one for each."""
+RowLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""Student and teacher logits [n, V], targets [n], temperatures [n] -> divergences [n]."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +42,46 @@ class Projected:
     projection: nn.Linear
 
 
+@dataclass(frozen=True)
+class Mean:
+    """The mean of several teachers' logits, or of their probabilities at the temperature of the loss; ``shares`` sum to 1."""
+
+    members: Sequence[Projected]
+    shares: Sequence[float]
+    of_probabilities: bool = False
+
+
+class Sums(NamedTuple):
+    """Over N rows: the weighted loss, which alone is differentiable (once), and its two terms, not weighted."""
+
+    loss: Tensor
+    ce: Tensor
+    kd: Tensor
+
+
 def cross_entropy(student: Projected, targets: Tensor, *, compiled: bool = False) -> Tensor:
     """``losses.cross_entropy`` summed over N rows; differentiable once. targets: [N] piece ids."""
-    return _Chunked.apply(student.state, student.projection.weight, student.projection.bias, None, targets, 1.0, (1.0, 0.0), compiled)[0]
+    return _apply(student, None, targets, 1.0, (1.0, 0.0), None, compiled).loss
 
 
-def distillation(student: Projected, teacher: Projected, targets: Tensor, temperature: float, weights: Weights, *,
-                 compiled: bool = False) -> tuple[Tensor, Tensor]:
-    """``losses.cross_entropy`` and ``losses.kd``, each summed over N rows; differentiable once, never to the teacher.
+def distillation(student: Projected, teacher: Projected | Mean, targets: Tensor, temperature: OfRows, weights: tuple[OfRows, OfRows], *,
+                 row_loss: RowLoss | None = None, compiled: bool = False) -> Sums:
+    """``losses.cross_entropy`` and a divergence from the teacher (``losses.kd``, or ``row_loss``), ``weights`` being theirs in the loss.
 
-    weights: with which the two enter the loss. The gradient is formed in the forward pass, for this proportion alone;
-    RuntimeError if the backward pass asks for another.
+    No gradient reaches the teacher. ``compiled`` is for ``losses.kd`` alone.
     """
-    return _Chunked.apply(student.state, student.projection.weight, student.projection.bias, teacher, targets, temperature, weights, compiled)
+    teacher = teacher if isinstance(teacher, Mean) else Mean((teacher,), (1.0,))
+    return _apply(student, teacher, targets, temperature, weights, row_loss, compiled)
+
+
+def classes(teacher: Mean) -> Tensor:
+    """[N] the likeliest piece of each row at temperature 1."""
+    state = teacher.members[0].state
+    with torch.no_grad(), torch.autocast(state.device.type, enabled=False):
+        soft = _Softened(teacher, torch.ones(len(state), dtype=state.dtype, device=state.device), state.dtype)
+        size = rows_within(CHUNK_BYTES, len(teacher.members[0].projection.weight), state.device)
+        found = [soft.logits(slice(start, start + size)).argmax(-1) for start in range(0, len(state), size)]
+    return torch.cat(found) if found else torch.zeros(0, dtype=torch.long, device=state.device)
 
 
 def rows_within(budget: dict[str, int], pieces: int, device: torch.device) -> int:
@@ -58,41 +89,46 @@ def rows_within(budget: dict[str, int], pieces: int, device: torch.device) -> in
     return max(1, budget.get(device.type, budget["cuda"]) // (4 * pieces))
 
 
+def _apply(student: Projected, teacher: Mean | None, targets: Tensor, temperature: OfRows, weights: tuple[OfRows, OfRows],
+           row_loss: RowLoss | None, compiled: bool) -> Sums:
+    return Sums(*_Chunked.apply(student.state, student.projection.weight, student.projection.bias, teacher, targets, temperature, weights,
+                                row_loss, compiled))
+
+
 class _Chunked(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, state, weight, bias, teacher, targets, temperature, weights, compiled):
+    def forward(ctx, state, weight, bias, teacher, targets, temperature, weights, row_loss, compiled):
         device = state.device
         product = precision.product_dtype(device) or state.dtype
         exact = torch.float64 if state.dtype == torch.float64 else torch.float32
-        factors = torch.tensor([1 / temperature, *weights], dtype=exact, device=device)
-        sums = torch.zeros(2, dtype=torch.float64, device=device)
+        factors = torch.stack([torch.as_tensor(x, dtype=exact, device=device).expand(len(state)) for x in (temperature, *weights)], 1)
+        sums = torch.zeros(3, dtype=torch.float64, device=device)
         chunk = rows_within(CHUNK_BYTES, len(weight), device)
-        block = chunk if compiled else rows_within(BLOCK_BYTES, len(weight), device)
-        row_losses = _compiled() if compiled else _row_losses
+        block = chunk if compiled and row_loss is None else rows_within(BLOCK_BYTES, len(weight), device)
         with torch.autocast(device.type, enabled=False):
             ours = _Affine.of(state, weight, bias, product)
             # Dividing the teacher's state by the temperature saves dividing its logits, which are V/D times as many.
-            theirs = teacher and _Affine.of(teacher.state / temperature, teacher.projection.weight, teacher.projection.bias / temperature, product)
+            soft = teacher and _Softened(teacher, factors[:, 0], product)
             gradient = _Gradient(ours, state.shape[1], ctx.needs_input_grad[:3], exact)
             for start in range(0, len(state), chunk):
                 part = slice(start, start + chunk)
-                logits, soft = ours.logits(part), theirs and theirs.logits(part)
-                for piece in zip(logits.split(block), soft.split(block) if theirs else repeat(None), targets[part].split(block)):
-                    sums += row_losses(*piece, factors)
+                logits = ours.logits(part)
+                theirs = soft.logits(part).split(block) if teacher else [None] * -(-len(logits) // block)
+                for piece in zip(logits.split(block), theirs, targets[part].split(block), factors[part].split(block)):
+                    if row_loss is None:
+                        sums += (_compiled() if compiled else _row_losses)(*piece)
+                    else:
+                        sums += _differentiated(row_loss, *piece)
                 gradient.add(part, logits)
-        ctx.weights, ctx.gradient = weights, gradient
-        return tuple(sums.to(exact))
+        ctx.gradient = gradient
+        loss, ce, kd = sums.to(exact)
+        ctx.mark_non_differentiable(ce, kd)
+        return loss, ce, kd
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, to_ce, to_kd):
-        (ce_weight, kd_weight), gradient = ctx.weights, ctx.gradient
-        size = ce_weight**2 + kd_weight**2
-        scale = (to_ce * ce_weight + to_kd * kd_weight) / size
-        aside = (to_ce * kd_weight - to_kd * ce_weight).abs() / size
-        if aside > 1e-4 * scale.abs():
-            raise RuntimeError(f"the gradient was formed for the weights {ctx.weights}, not for {float(to_ce):g} and {float(to_kd):g}")
-        return *(g if g is None else g * scale for g in gradient.parts()), *[None] * 5
+    def backward(ctx, to_loss, *_):
+        return *(g if g is None else g * to_loss for g in ctx.gradient.parts()), *[None] * 6
 
 
 @dataclass(frozen=True)
@@ -107,16 +143,39 @@ class _Affine:
     weight: Tensor
 
     @classmethod
-    def of(cls, state: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> "_Affine":
+    def of(cls, state: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype, factor: Tensor | None = None) -> "_Affine":
+        """factor: [N], by which each row's logits are multiplied."""
         width = state.shape[1]
         padded = -(-(width + 1) // 16) * 16
         with_ones, with_bias = (x.new_zeros(len(x), padded, dtype=dtype) for x in (state, weight))
-        with_ones[:, :width], with_ones[:, width] = state, 1
+        with_ones[:, :width], with_ones[:, width] = (state, 1) if factor is None else (state * factor[:, None], factor)
         with_bias[:, :width], with_bias[:, width] = weight, bias
         return cls(with_ones, with_bias)
 
     def logits(self, part: slice) -> Tensor:
         return self.state[part] @ self.weight.t()
+
+
+class _Softened:
+    """Logits of the mean of several teachers, already divided by the temperature; the mean of logits is one projection of all states."""
+
+    def __init__(self, teacher: Mean, temperature: Tensor, dtype: torch.dtype):
+        members = [(m.state, m.projection.weight, m.projection.bias) for m in teacher.members]
+        self.log_shares = torch.tensor(teacher.shares, dtype=temperature.dtype, device=temperature.device).log()
+        if not teacher.of_probabilities:
+            states, weights, biases = zip(*members)
+            members = [(torch.cat([share * state for share, state in zip(teacher.shares, states)], 1) if len(states) > 1 else states[0],
+                        torch.cat(weights, 1), sum(share * bias for share, bias in zip(teacher.shares, biases)))]
+            self.log_shares = None
+        self.members = [_Affine.of(*member, dtype, 1 / temperature) for member in members]
+        self.dtype = temperature.dtype
+
+    def logits(self, part: slice) -> Tensor:
+        """[n, V]; of a mean of probabilities, its logarithm."""
+        if self.log_shares is None:
+            return self.members[0].logits(part)
+        each = [share + F.log_softmax(member.logits(part).to(self.dtype), -1) for share, member in zip(self.log_shares, self.members)]
+        return torch.stack(each).logsumexp(0)
 
 
 class _Gradient:
@@ -143,22 +202,22 @@ class _Gradient:
 
 
 def _row_losses(logits: Tensor, teacher: Tensor | None, targets: Tensor, factors: Tensor) -> Tensor:
-    """Sums of cross-entropy and kd over n rows, [2]; ``logits`` become the gradient of their weighted sum.
+    """Sums over n rows of the loss, cross-entropy and kd, [3]; ``logits`` become the gradient of the loss.
 
-    logits: [n, V]; teacher: its logits, already divided by the temperature, [n, V], overwritten; factors: 1/T, weights
+    logits: [n, V]; teacher: its logits, already divided by the temperature, [n, V], overwritten; factors: [n, 3], T and the weights
     of CE and KD. With p = softmax(logits), q and r the softened student and teacher: CE' = p - onehot, KD' = T (q - r).
     """
-    cooling, ce_weight, kd_weight = factors.unbind()
+    temperature, ce_weight, kd_weight = factors.split(1, 1)
     column = targets[:, None]
     ours = logits.to(factors.dtype)
     ours -= ours.amax(-1, keepdim=True)
     ce = -ours.gather(-1, column)
-    soft = ours * cooling
+    soft = ours * temperature.reciprocal() if teacher is not None else None
     p = ours.exp_()
     total = p.sum(-1, keepdim=True)
     ce += total.log()
     gradient = p.mul_(ce_weight / total)
-    gradient.scatter_add_(-1, column, -ce_weight.expand_as(column))
+    gradient.scatter_add_(-1, column, -ce_weight)
     kd = torch.zeros_like(ce)
     if teacher is not None:
         theirs = teacher.to(factors.dtype)
@@ -168,12 +227,25 @@ def _row_losses(logits: Tensor, teacher: Tensor | None, targets: Tensor, factors
         apart = theirs.sub_(soft).mul_(r).sum(-1, keepdim=True) / r_total
         q = soft.exp_()
         q_total = q.sum(-1, keepdim=True)
-        kd = (apart + q_total.log() - r_total.log()) / cooling**2
-        gradient.addcmul_(q, kd_weight / cooling / q_total)
-        gradient.addcmul_(r, kd_weight / cooling / r_total, value=-1)
+        kd = (apart + q_total.log() - r_total.log()) * temperature**2
+        gradient.addcmul_(q, kd_weight * temperature / q_total)
+        gradient.addcmul_(r, kd_weight * temperature / r_total, value=-1)
     if gradient is not logits:
         logits.copy_(gradient)
-    return torch.stack((ce.sum(), kd.sum()))
+    return torch.stack(((ce_weight * ce + kd_weight * kd).sum(), ce.sum(), kd.sum()))
+
+
+def _differentiated(row_loss: RowLoss, logits: Tensor, teacher: Tensor, targets: Tensor, factors: Tensor) -> Tensor:
+    """As ``_row_losses``, with any divergence in the place of kd."""
+    temperature, ce_weight, kd_weight = factors.unbind(1)
+    with torch.enable_grad():
+        ours = logits.detach().to(factors.dtype).requires_grad_()
+        ce = losses.cross_entropy(ours, targets)
+        divergence = row_loss(ours, teacher.to(factors.dtype) * temperature[:, None], targets, temperature)
+        loss = (ce_weight * ce + kd_weight * divergence).sum()
+        (gradient,) = torch.autograd.grad(loss, ours)
+    logits.copy_(gradient)
+    return torch.stack((loss, ce.sum(), divergence.sum())).detach()
 
 
 @cache

@@ -1,17 +1,28 @@
 """One small pure function per loss and divergence.
 
 Logits are [..., V] with the classes last; what is returned is [...], one value a row, so that the caller gathers real
-rows, sums and divides. KL terms are computed in float32 at least, in nats.
+rows, sums and divides. KL terms are computed in float32 at least, in nats. A temperature is a number, or a tensor [...]
+with one for each row.
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Temperature = float | Tensor
+SMALLEST_DEVIATION = 1e-7
 
-def _log_softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    wide = logits if logits.dtype == torch.float64 else logits.float()
-    return F.log_softmax(wide if temperature == 1 else wide / temperature, dim=-1)
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _log_softmax(logits: Tensor, temperature: Temperature = 1.0) -> Tensor:
+    if isinstance(temperature, Tensor):
+        return F.log_softmax(_wide(logits) / temperature[..., None], dim=-1)
+    return F.log_softmax(_wide(logits) if temperature == 1 else _wide(logits) / temperature, dim=-1)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -23,6 +34,13 @@ def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
+def _mix(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
+    """log(share * p + (1 - share) * q), of p or q alone where that is all."""
+    if share in (0, 1):
+        return log_p if share else log_q
+    return torch.logaddexp(log_p + math.log(share), log_q + math.log1p(-share))
+
+
 def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
     """[...] nats: KL(p || q) of the two next-piece distributions at temperature 1."""
     return _kl(_log_softmax(p_logits), _log_softmax(q_logits))
@@ -30,12 +48,10 @@ def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
 
 def js_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
     """[...] nats: Jensen-Shannon divergence, between 0 and log 2."""
-    log_p, log_q = _log_softmax(p_logits), _log_softmax(q_logits)
-    log_m = torch.logaddexp(log_p, log_q) - torch.log(torch.tensor(2.0, dtype=log_p.dtype))
-    return (_kl(log_p, log_m) + _kl(log_q, log_m)) / 2
+    return jsd(q_logits, p_logits, 1.0, 0.5)
 
 
-def kd(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def kd(student: Tensor, teacher: Tensor, temperature: Temperature) -> Tensor:
     """[...] T^2 * KL(softmax(teacher/T) || softmax(student/T)): Hinton, Vinyals and Dean 2015, arXiv 1503.02531.
 
     T^2 keeps the size of the gradient as T grows.
@@ -43,6 +59,103 @@ def kd(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return temperature**2 * _kl(_log_softmax(teacher, temperature), _log_softmax(student, temperature))
 
 
+def rkl(student: Tensor, teacher: Tensor, temperature: Temperature) -> Tensor:
+    """[...] T^2 * KL(softmax(student/T) || softmax(teacher/T)), the reverse of ``kd``: MiniLLM, arXiv 2306.08543."""
+    return kd(teacher, student, temperature)
+
+
+def jsd(student: Tensor, teacher: Tensor, temperature: Temperature, beta: float) -> Tensor:
+    """[...] beta * KL(p || m) + (1 - beta) * KL(q || m) with m = beta * p + (1 - beta) * q, p the teacher's and q the student's
+    distribution at T: generalised Jensen-Shannon, GKD, arXiv 2306.13649. No T^2."""
+    p, q = _log_softmax(teacher, temperature), _log_softmax(student, temperature)
+    m = _mix(p, q, beta)
+    return beta * _kl(p, m) + (1 - beta) * _kl(q, m)
+
+
+def skl(student: Tensor, teacher: Tensor, temperature: Temperature, skew: float) -> Tensor:
+    """[...] KL(p || skew * p + (1 - skew) * q), p the teacher's and q the student's distribution at T: DistiLLM, arXiv 2402.03898. No T^2."""
+    p, q = _log_softmax(teacher, temperature), _log_softmax(student, temperature)
+    return _kl(p, _mix(p, q, skew))
+
+
+def dkd(student: Tensor, teacher: Tensor, targets: Tensor, temperature: Temperature, alpha: float | Tensor, beta: float | Tensor) -> Tensor:
+    """[...] alpha * TCKD + beta * NCKD: Decoupled Knowledge Distillation, Zhao et al., CVPR 2022, arXiv 2203.08679.
+
+    TCKD = T^2 * KL of (target, all others) at T; NCKD = T^2 * KL of the distributions renormalised over the other classes.
+    ``kd`` is TCKD + (1 - p) * NCKD, p the teacher's probability of the target at T.
+    """
+    hit_p, miss_p, others_p = _decouple(_log_softmax(teacher, temperature), targets)
+    hit_q, miss_q, others_q = _decouple(_log_softmax(student, temperature), targets)
+    target_class = hit_p.exp() * (hit_p - hit_q) + miss_p.exp() * (miss_p - miss_q)
+    # The target's own entries are -inf on both sides: they have no difference, and no weight.
+    apart = torch.zeros_like(others_p).scatter(-1, targets[..., None], 1).bool()
+    others = (others_p.exp() * (others_p - others_q).masked_fill(apart, 0)).sum(-1)
+    return temperature**2 * (alpha * target_class + beta * others)
+
+
+def _decouple(log_p: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """log p[target] [...], log(1 - p[target]) [...] and log-probabilities given another class [..., V], -inf at the target."""
+    column = targets[..., None]
+    others = log_p.scatter(-1, column, -torch.inf)
+    # By logsumexp: 1 - p[target] underflows where the target is nearly certain.
+    miss = others.logsumexp(-1)
+    return log_p.gather(-1, column).squeeze(-1), miss, others - miss[..., None]
+
+
+def standardize(logits: Tensor) -> Tensor:
+    """[..., V] z-scores of each row: (x - mean) / standard deviation over V classes, zero for a constant row.
+
+    Logit Standardization, Sun et al., CVPR 2024, arXiv 2403.01427, equation 10, whose T then is a base temperature.
+    """
+    logits = _wide(logits)
+    centred = logits - logits.mean(-1, keepdim=True)
+    return centred / centred.square().mean(-1, keepdim=True).clamp_min(SMALLEST_DEVIATION**2).sqrt()
+
+
 def feature_mse(student: Tensor, teacher: Tensor) -> Tensor:
     """[...] mean squared difference over the last dimension of two feature tensors of the same shape."""
     return (student - teacher).square().mean(-1)
+
+
+def feature_cosine(student: Tensor, teacher: Tensor) -> Tensor:
+    """[...] 1 - cosine of the angle between two feature vectors, 0 to 2: indifferent to their lengths."""
+    return 1 - F.cosine_similarity(student, teacher, dim=-1)
+
+
+def segments(lengths: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    """Cut each sentence's rows into ``scale`` contiguous segments at floor(k * L / scale); sentences shorter than that have none.
+
+    lengths: [B] real rows a sentence, which lie one sentence after the other, N in all. Returns the segment of each row [N], -1
+    for none, counted through the batch, and the sentence of each segment [R]. Scale Decoupled Distillation on the time axis.
+    """
+    cut = lengths >= scale
+    sentence = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
+    place = torch.arange(len(sentence), device=lengths.device) - (lengths.cumsum(0) - lengths)[sentence]
+    # Row i lies in segment k with floor(k L / m) <= i < floor((k + 1) L / m), that is k = floor(((i + 1) m - 1) / L).
+    inside = ((place + 1) * scale - 1) // lengths[sentence]
+    first = (cut.cumsum(0) - 1) * scale
+    return torch.where(cut[sentence], first[sentence] + inside, -1), cut.nonzero().squeeze(1).repeat_interleave(scale)
+
+
+def pool(rows: Tensor, segment: Tensor, count: int) -> Tensor:
+    """Means of [N, D] rows over each of ``count`` segments; segment: [N], -1 for a row of none. Returns [count, D]."""
+    kept = segment >= 0
+    total = rows.new_zeros(count, rows.shape[1]).index_add(0, segment[kept], rows[kept])
+    return total / torch.bincount(segment[kept], minlength=count)[:, None]
+
+
+def pool_grid(grid: Tensor, scale: int) -> Tensor:
+    """[B, H, W, D] -> [B, scale^2, D]: means over the cells of a ``scale`` x ``scale`` grid, row by row.
+
+    Cell k of H places runs from floor(k H / scale) to ceil((k + 1) H / scale): neighbours share a place where H does not divide.
+    ValueError if H or W is below ``scale``.
+    """
+    if min(grid.shape[1:3]) < scale:
+        raise ValueError(f"a grid of {grid.shape[1]} x {grid.shape[2]} places has no {scale} x {scale} cells")
+    return F.adaptive_avg_pool2d(grid.movedim(-1, 1), scale).flatten(2).transpose(1, 2)
+
+
+def complementary(segment_class: Tensor, whole_class: Tensor, weight: float) -> Tensor:
+    """[R] weights of segments in Scale Decoupled Distillation (Wei, Luo and Luo, CVPR 2024, arXiv 2403.13512): ``weight`` where the
+    teacher sees another class in the segment than in the whole, else 1. Both classes: [R]."""
+    return torch.where(segment_class == whole_class, 1.0, weight)

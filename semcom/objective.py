@@ -1,18 +1,22 @@
 """What is trained, as modules: ``forward(batch, draw)`` returns named sums over rows, {name: (sum, rows)}.
 
-A row is a real target token (or a real source token for signals). ``weights`` says how the means of the named terms
-add up to the loss. One module owns the trained ends and the frozen ones, so one wrapper sees the whole step.
+A row is a real target token, a real source token for what the transmitter makes, or a segment. ``weights`` says how the means
+of the named terms add up to the loss; terms that it does not name are for the log. One module owns the trained ends and the
+frozen ones, so one wrapper sees the whole step.
 """
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from semcom import fused, losses
+from semcom import criterion, fused, losses
 from semcom.batching import Batch
 from semcom.channel import Channel, Draw, apply
-from semcom.errors import SemcomError
-from semcom.fused import Projected
-from semcom.transceiver import Transceiver
+from semcom.config import DistillationConfig, TransferConfig
+from semcom.fused import Mean, Projected
+from semcom.transceiver import Architecture, Transceiver
 
 Terms = dict[str, tuple[Tensor, int]]
 
@@ -21,6 +25,7 @@ class TransceiverObjective(nn.Module):
     """Cross-entropy of a transceiver through its channel."""
 
     weights = {"ce": 1.0}
+    progress = 0.0
 
     def __init__(self, transceiver: Transceiver, channel: Channel, snr_range: tuple[float, float], *, compiled: bool = False):
         super().__init__()
@@ -53,67 +58,145 @@ class Frozen(nn.Module):
         return self.module(*args)
 
 
-class DistillationObjective(nn.Module):
-    """(1 - weight) * CE + weight * T^2 KL(teacher/T || student/T) + feature weight * MSE, under one draw for both models.
+@dataclass(frozen=True)
+class _Heard:
+    """What one teacher says of a batch: its transmission, and its decoder states at the N real target tokens.
 
-    part: "full", "encoder" or "decoder": what of ``student`` is trained. In part modes the other end is the teacher's,
-    frozen; gradient flows through it to the signal, none to its weights. Feature terms compare the transmitted signals
-    where the transmitter is trained, and the final decoder states where the receiver is.
+    signal: [B, S, C]; encoder_state: [B, S, D], None where the student's transmitter is this teacher's; received: [B, S, C]; rows.state: [N, D].
     """
 
-    def __init__(self, part: str, teacher: Transceiver, student: Transceiver, channel: Channel, snr_range: tuple[float, float], *,
-                 temperature: float, distill_weight: float, feature_weight: float = 0.0, compiled: bool = False):
+    signal: Tensor
+    encoder_state: Tensor | None
+    received: Tensor
+    rows: Projected
+
+
+class DistillationObjective(nn.Module):
+    """(1 - a) * CE + a * KD, with what ``transfer`` adds, under one draw for all models.
+
+    settings.distill_part: "full", "encoder" or "decoder": what of ``student`` is trained. In part modes the other end is the
+    first teacher's, frozen; gradient flows through it to the signal, none to its weights. Features are compared with the first
+    teacher's; where widths differ a linear map is learned beside the student, and dropped with the objective.
+
+    progress: share of the run that is done, which schedules follow. Terms beside those of ``weights`` are for the log: the two
+    sides of "distillation", and the share of segments that are complementary.
+    """
+
+    progress = 0.0
+
+    def __init__(self, teachers: Sequence[Transceiver], student: Transceiver, channel: Channel, snr_range: tuple[float, float],
+                 settings: DistillationConfig, transfer: TransferConfig | None = None, *, seed: int = 0, compiled: bool = False):
         super().__init__()
-        self.compiled = compiled
-        self.channel, self.snr_range, self.temperature = channel, snr_range, temperature
+        transfer = transfer or TransferConfig()
+        part = settings.distill_part
+        self.settings, self.transfer = settings, transfer
+        self.channel, self.snr_range, self.compiled = channel, snr_range, compiled
         self.trains_transmitter, self.trains_receiver = part != "decoder", part != "encoder"
-        self.teacher = Frozen(teacher)
+        self.teachers = Frozen(nn.ModuleList(teachers))
+        given = transfer.teacher_weights or (1.0,) * len(teachers)
+        self.shares = tuple(weight / sum(given) for weight in given)
         self.transmitter = student.transmitter if self.trains_transmitter else Frozen(student.transmitter)
         self.receiver = student.receiver if self.trains_receiver else Frozen(student.receiver)
-        self.weights = {"ce": 1 - distill_weight}
-        if distill_weight > 0:
-            self.weights["kd"] = distill_weight
-        if feature_weight > 0:
-            if self.trains_transmitter:
-                self.weights["signal"] = feature_weight
-            if self.trains_receiver:
-                ours, theirs = student.architecture.receiver.d_model, teacher.architecture.receiver.d_model
-                if ours != theirs:
-                    raise SemcomError(f"--feature-weight {feature_weight:g}: compares decoder states, which are {ours} wide in the student "
-                                      f"and {theirs} in the teacher; give --feature-weight 0, or equal widths")
-                self.weights["state"] = feature_weight
+        plain = settings.kd_loss == "kd" and not settings.standardize_logits
+        self.row_loss = None if plain else criterion.row_loss(settings)
+        self.feature = losses.feature_mse if transfer.feature_loss == "mse" else losses.feature_cosine
+        features = transfer.feature_weights(part)
+        self.weights = {"distillation" if settings.distils else "ce": 1.0, **features}
+        self.weights |= {"scales": settings.scale_weight} if settings.scales else {}
+        self.weights |= dict.fromkeys(("cross_transmitter", "cross_receiver"), transfer.cross_weight) if transfer.cross_weight else {}
+        self.maps = _feature_maps(student.architecture, teachers[0].architecture, features, seed)
 
     def forward(self, batch: Batch, draw: Draw) -> Terms:
         snr, mask = draw.snr_between(*self.snr_range), batch.target_mask
         targets = batch.target_out[mask]
         # In decoder mode both receivers hear the same frozen transmitter: it and the channel run once.
         with torch.set_grad_enabled(self.trains_transmitter and torch.is_grad_enabled()):
-            signal, _ = self.transmitter(batch.source, batch.source_mask)
+            signal, encoder_state = self.transmitter(batch.source, batch.source_mask)
             received = apply(self.channel, signal, draw, snr)
         state = self.receiver(received, batch.source_mask, batch.target_in)[mask]
         ours = Projected(state, _inside(self.receiver).projection)
-        terms: Terms = {}
-        if not self.training or "kd" not in self.weights:
-            terms["ce"] = (fused.cross_entropy(ours, targets, compiled=self.compiled), len(targets))
         if not self.training or self.weights.keys() == {"ce"}:
-            return terms
-        with torch.no_grad():
-            teacher = self.teacher.module
-            teacher_signal, teacher_received = signal, received
-            if self.trains_transmitter:
-                teacher_signal, _ = teacher.transmitter(batch.source, batch.source_mask)
-                teacher_received = apply(self.channel, teacher_signal, draw, snr)
-            teacher_state = teacher.receiver(teacher_received, batch.source_mask, batch.target_in)[mask]
-        if "kd" in self.weights:
-            theirs = Projected(teacher_state, teacher.receiver.projection)
-            ce, kd = fused.distillation(ours, theirs, targets, self.temperature, (self.weights["ce"], self.weights["kd"]), compiled=self.compiled)
-            terms |= {"ce": (ce, len(targets)), "kd": (kd, len(targets))}
-        if "signal" in self.weights:
-            sent = batch.source_mask
-            terms["signal"] = (losses.feature_mse(signal[sent], teacher_signal[sent]).sum(), sum(batch.lengths))
-        if "state" in self.weights:
-            terms["state"] = (losses.feature_mse(state, teacher_state).sum(), len(targets))
+            return {"ce": (fused.cross_entropy(ours, targets, compiled=self.compiled), len(targets))}
+        heard = self._listen(batch, draw, snr, None if self.trains_transmitter else (signal, received))
+        teacher = Mean([h.rows for h in heard], self.shares, self.transfer.teacher_mean == "probabilities")
+        level = draw.level.repeat_interleave(mask.sum(1))
+        terms = self._compare(ours, teacher, targets, level)
+        if "scales" in self.weights:
+            terms |= self._segments(ours, teacher, mask.sum(1), draw.level)
+        first, sent = heard[0], batch.source_mask
+        pairs = {"encoder": (encoder_state, first.encoder_state), "signal": (signal, first.signal)}
+        for name in self.weights.keys() & pairs.keys():
+            student_feature, teacher_feature = pairs[name]
+            terms[name] = self._feature(name, student_feature[sent], teacher_feature[sent])
+        if "decoder" in self.weights:
+            terms["decoder"] = self._feature("decoder", state, first.rows.state)
+        if "cross_receiver" in self.weights:
+            listener = self.teachers.module[0].receiver
+            crossed = {"cross_transmitter": (listener, received), "cross_receiver": (self.receiver, first.received)}
+            for name, (receiver, arrived) in crossed.items():
+                rows = Projected(receiver(arrived, batch.source_mask, batch.target_in)[mask], receiver.projection)
+                loss, count = next(iter(self._compare(rows, teacher, targets, level).values()))
+                terms[name] = (loss, count)
         return terms
+
+    @torch.no_grad()
+    def _listen(self, batch: Batch, draw: Draw, snr: Tensor, shared: tuple[Tensor, Tensor] | None) -> list[_Heard]:
+        """Each teacher's own transmission as its own receiver hears it; ``shared``, the first one's signal and what arrived of it."""
+        heard = []
+        for teacher in self.teachers.module:
+            if shared:
+                (signal, received), encoder_state, shared = shared, None, None
+            else:
+                signal, encoder_state = teacher.transmitter(batch.source, batch.source_mask)
+                received = apply(self.channel, signal, draw, snr)
+            state = teacher.receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
+            heard.append(_Heard(signal, encoder_state, received, Projected(state, teacher.receiver.projection)))
+        return heard
+
+    def _compare(self, ours: Projected, teacher: Mean, targets: Tensor, level: Tensor) -> Terms:
+        """The loss of N rows first, then its two sides for the log. level: [N], the place of a row's SNR in the training range."""
+        if not self.settings.distils:
+            return {"ce": (fused.cross_entropy(ours, targets, compiled=self.compiled), len(targets))}
+        sums = fused.distillation(ours, teacher, targets, criterion.temperature(self.settings, self.progress, level),
+                                  criterion.weights(self.settings, self.progress, level), row_loss=self.row_loss, compiled=self.compiled)
+        return {name: (total, len(targets)) for name, total in zip(("distillation", "ce", "kd"), sums)}
+
+    def _segments(self, ours: Projected, teacher: Mean, lengths: Tensor, level: Tensor) -> Terms:
+        """Scale Decoupled Distillation on the time axis: the mean over the segments of all scales, weighted as distillation is.
+
+        lengths: [B] real target tokens; level: [B].
+        """
+        cuts = [losses.segments(lengths, scale) for scale in self.settings.scales]
+        sentence = torch.cat([sentence for _, sentence in cuts])
+
+        def pooled(rows: Projected, cuts: list[tuple[Tensor, Tensor]]) -> Projected:
+            means = [losses.pool(rows.state, segment, len(sentence)) for segment, sentence in cuts]
+            return Projected(torch.cat(means), rows.projection)
+
+        theirs = replace(teacher, members=[pooled(m, cuts) for m in teacher.members])
+        whole = replace(teacher, members=[pooled(m, [losses.segments(lengths, 1)]) for m in teacher.members])
+        seen, in_all = fused.classes(theirs), fused.classes(whole)[sentence]
+        _, weight = criterion.weights(self.settings, self.progress, level[sentence])
+        weight = weight * losses.complementary(seen, in_all, self.settings.complementary_weight)
+        sums = fused.distillation(pooled(ours, cuts), theirs, seen, criterion.temperature(self.settings, self.progress, level[sentence]),
+                                  (0.0, weight), row_loss=self.row_loss, compiled=self.compiled)
+        return {"scales": (sums.loss, len(seen)), "complementary": ((seen != in_all).sum(), len(seen))}
+
+    def _feature(self, name: str, student: Tensor, teacher: Tensor) -> tuple[Tensor, int]:
+        mapped = self.maps[name](student).float() if name in self.maps else student
+        return self.feature(mapped, teacher).sum(), len(teacher)
+
+
+def _feature_maps(student: Architecture, teacher: Architecture, features: Iterable[str], seed: int) -> nn.ModuleDict:
+    """Linear maps from the student's widths to the teacher's, where they differ."""
+    ends = {"encoder": "transmitter", "decoder": "receiver"}
+    maps, generator = nn.ModuleDict(), torch.Generator().manual_seed(seed)
+    for name in sorted(ends.keys() & set(features)):
+        ours, theirs = (getattr(a, ends[name]).d_model for a in (student, teacher))
+        if ours != theirs:
+            maps[name] = nn.Linear(ours, theirs, bias=False)
+            nn.init.normal_(maps[name].weight, std=ours**-0.5, generator=generator)
+    return maps
 
 
 def _inside(module: nn.Module) -> nn.Module:

@@ -113,3 +113,14 @@ def plot_by_snr(rows: Sequence[Row], measures: Mapping[str, str], path: str | Pa
         axis.set(xlabel="SNR, dB per complex symbol", title=title)
     axes[0].legend(fontsize="small")
     _save(figure, path)
+
+
+def plot_gains(gains: Mapping[str, tuple[float, float | None]], title: str, path: str | Path) -> None:
+    """Name -> (mean, half-width of its interval): one point a name with its interval, beside a line at zero, as a PNG."""
+    figure, (axis,) = _figure(1, 1.2 + 0.28 * len(gains))
+    for place, (mean, half_width) in enumerate(gains.values()):
+        axis.errorbar(mean, -place, xerr=half_width or 0, fmt="o", color="tab:blue", capsize=3, ms=4)
+    axis.axvline(0, color="black", lw=0.8)
+    axis.set_yticks([-place for place in range(len(gains))], [escape(name).replace("$", r"\$") for name in gains], fontsize="small")
+    axis.set(xlabel=title)
+    _save(figure, path)

@@ -122,6 +122,7 @@ def fit(objective: nn.Module, train: Sequence[Encoded], validation: Sequence[Enc
                 for encoded in shuffled(train, config.batch_size, seed, epoch, config.batch_tokens)[: total - result.steps]:
                     result.steps += 1
                     lr = learning_rate(result.steps, total, config.lr, config.warmup_steps)
+                    objective.progress = (result.steps - 1) / max(1, total - 1)
                     mine = processes.share(encoded)
                     loop.step(collate(mine or encoded[:1]), epoch, lr, result.steps, stands_in=not mine)
                     bar.update()
@@ -190,12 +191,12 @@ class Loop:
         sums, rows = (dict(zip(terms, part)) for part in (of_all[3 : 3 + len(terms)], of_all[3 + len(terms) :]))
         if interrupted:
             raise KeyboardInterrupt
-        loss = sum(weight * sums[name] / rows[name] for name, weight in self.objective.weights.items())
+        loss = sum(weight * sums[name] / max(rows[name], 1) for name, weight in self.objective.weights.items())
         if not math.isfinite(loss):
             raise NonFiniteLoss(f"the loss is {loss} in epoch {epoch}, step {step}")
         # Gradients are averaged over processes: their number makes sums over the rows of all into means.
         share = counted * self.processes.count
-        mean = share * sum(weight * terms[name][0] / rows[name] for name, weight in self.objective.weights.items())
+        mean = share * sum(weight * terms[name][0] / max(rows[name], 1) for name, weight in self.objective.weights.items())
         mean.backward()
         nn.utils.clip_grad_norm_(self.trained, self.config.clip)
         for group in self.optimizer.param_groups:
@@ -211,7 +212,7 @@ class Loop:
         self.seconds += time.perf_counter() - started
 
     def means(self) -> dict[str, float]:
-        return {name: total / rows for name, (total, rows) in self.sums.items()}
+        return {name: total / max(rows, 1) for name, (total, rows) in self.sums.items()}
 
     def loss(self) -> float:
         means = self.means()

@@ -1,11 +1,14 @@
 """Batches: the shift of targets, masks, order, padding."""
+import random
+from dataclasses import fields, replace
+
 import pytest
 import torch
 from toy import C, encoded
 
-from semcom.batching import by_length, collate, encode, shuffled
+from semcom.batching import Encoded, by_length, collate, encode, shuffled
 from semcom.channel import sample
-from semcom.corpus import make_sentence
+from semcom.corpus import Sentence, make_sentence
 from semcom.errors import SemcomError
 from semcom.layers import MAX_POSITIONS
 from semcom.vocab import BOS, EOS, PAD
@@ -41,6 +44,35 @@ def test_shift_and_masks(pad_to):
         assert batch.target_mask[row].tolist() == [True] * (n - 1) + [False] * (width - n)
     assert batch.target_tokens == batch.target_mask.sum() == sum(len(e.source) - 1 for e in sentences)
     assert batch.sentences == [e.sentence for e in sentences] and batch.lengths == [len(e.source) for e in sentences]
+
+
+def test_targets_of_other_lengths_by_hand():
+    """One longer than what was sent, one shorter, one empty, one left to the source."""
+    given = [([7], [4, 5, 6]), ([8, 9, 10], [11]), ([12, 13], []), ([14], None)]
+    batch = collate([Encoded(Sentence(number, ""), [BOS, *sent, EOS], target) for number, (sent, target) in enumerate(given)], 6)
+    assert batch.lengths == [3, 5, 4, 3] and batch.target_lengths == [4, 2, 1, 2] and batch.target_tokens == 9
+    assert batch.source.tolist() == [[BOS, 7, EOS, PAD, PAD, PAD], [BOS, 8, 9, 10, EOS, PAD], [BOS, 12, 13, EOS, PAD, PAD],
+                                     [BOS, 14, EOS, PAD, PAD, PAD]]
+    assert batch.source_mask.sum(1).tolist() == batch.lengths and batch.source_mask[1].tolist() == [True] * 5 + [False]
+    assert batch.target_in.tolist() == [[BOS, 4, 5, 6, PAD], [BOS, 11, PAD, PAD, PAD], [BOS, PAD, PAD, PAD, PAD], [BOS, 14, PAD, PAD, PAD]]
+    assert batch.target_out.tolist() == [[4, 5, 6, EOS, PAD], [11, EOS, PAD, PAD, PAD], [EOS, PAD, PAD, PAD, PAD], [14, EOS, PAD, PAD, PAD]]
+    assert batch.target_mask.tolist() == [[position < n for position in range(5)] for n in batch.target_lengths]
+    assert batch.draw(C, seed=0, number=0).noise.abs().sum(2).bool().tolist() == batch.source_mask.tolist(), "the channel carries what was sent"
+    assert batch.to("cpu").target_lengths == batch.target_lengths
+
+
+def test_targets_are_padded_to_the_longest_of_their_own():
+    long, short = (collate([replace(e, target=[4] * n) for e in encoded(3, 5, 5)]) for n in (30, 1))
+    assert long.source.shape == short.source.shape == (3, 7)
+    assert long.target_in.shape == long.target_mask.shape == (3, 31) and short.target_out.shape == (3, 2)
+
+
+def test_what_was_sent_as_target_is_no_target():
+    sentences = encoded(9, 1, 9)
+    with_targets, without = (collate([replace(e, target=target(e)) for e in sentences], 13) for target in (lambda e: e.source[1:-1], lambda e: None))
+    for field in fields(without):
+        ours, theirs = getattr(with_targets, field.name), getattr(without, field.name)
+        assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else ours == theirs, field.name
 
 
 def test_a_masked_piece_is_no_padding():
@@ -122,3 +154,35 @@ def test_by_length_takes_all_longest_first_whatever_the_order():
     lengths = [n for batch in batches for n in batch.lengths]
     assert lengths == sorted((len(e.source) for e in sentences), reverse=True)
     assert [b.sentences for b in batches] == [b.sentences for b in by_length(sentences[::-1], 10)]
+
+
+def answered(number, longest=40):
+    """Sentences of 3 pieces and more with targets of other lengths, some empty, for two in three."""
+    rng = random.Random(1)
+    return [replace(e, target=[4] * rng.randrange(longest) if rng.random() < 2 / 3 else None) for e in encoded(number, 3, longest)]
+
+
+@pytest.mark.parametrize("budget", [1, 60, 4000])
+def test_a_token_budget_counts_targets(budget):
+    sentences = answered(1003)
+    for batches in ([collate(b) for b in shuffled(sentences, 128, 1, 1, budget)], by_length(sentences, 128, budget)):
+        assert sorted(s.id for b in batches for s in b.sentences) == sorted(e.sentence.id for e in sentences)
+        assert all(len(b) == 1 or b.target_mask.numel() <= budget for b in batches)
+        if budget == 4000:
+            assert sum(b.target_mask.numel() for b in batches) > 0.8 * budget * len(batches)
+
+
+def test_neither_sources_nor_targets_are_padded_much():
+    """A teacher's decoding is mostly as long as what was sent: sorted by one alone, the odd ones would stretch whole batches."""
+    rng = random.Random(2)
+    sentences = [replace(e, target=[4] * round(len(e.source) * rng.uniform(0.3, 1.4)) if rng.random() < 0.3 else None) for e in encoded(5000, 3, 40)]
+
+    def padding(batches, mask):
+        masks = [getattr(collate(b), mask) for b in batches]
+        return 1 - sum(int(m.sum()) for m in masks) / sum(m.numel() for m in masks)
+
+    ours, by_source = shuffled(sentences, 64, 0, 1), sorted(sentences, key=lambda e: len(e.source))
+    by_source = [by_source[start : start + 64] for start in range(0, 5000, 64)]
+    assert padding(ours, "source_mask") < 0.1 and padding(ours, "target_mask") < 0.15 < 0.25 < padding(by_source, "target_mask")
+    longest = [max(b.source_mask.shape[1], b.target_mask.shape[1] + 1) for b in by_length(sentences, 64)]
+    assert longest == sorted(longest, reverse=True), "what does not fit into memory fails at once"

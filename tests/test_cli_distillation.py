@@ -113,10 +113,10 @@ def test_temperature_and_weight_reach_the_loss(teacher, here, capsys):
 
 
 def test_features_are_a_term_of_the_loss(teacher, here, capsys):
-    for part, names in (("encoder", {"train_signal"}), ("decoder", {"train_state"}), ("full", {"train_signal", "train_state"})):
+    for part, names in (("encoder", {"train_signal"}), ("decoder", {"train_decoder"}), ("full", {"train_signal", "train_decoder"})):
         assert distil(*tiny(teacher, "--output-path", part, "--epochs", 1, "--distill-part", part, "--feature-weight", 0.5)) == 0
         row = next(csv.DictReader(open(f"{part}/history.csv")))
-        assert {name for name in row if name in ("train_signal", "train_state")} == names
+        assert {name for name in row if name in ("train_signal", "train_decoder")} == names
 
 
 def test_default_path_sets_the_earlier_run_aside_and_a_named_one_is_refused(teacher, here, capsys):

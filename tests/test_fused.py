@@ -6,8 +6,9 @@ from toy import CPU, C, encoded, size, transceiver
 
 from semcom import fused, losses, precision, trainer
 from semcom.channel import Channel
-from semcom.config import TrainingConfig
-from semcom.fused import Projected
+from semcom.config import KD_LOSSES, DistillationConfig, TrainingConfig
+from semcom.criterion import row_loss
+from semcom.fused import Mean, Projected
 from semcom.objective import DistillationObjective, TransceiverObjective
 
 N, D, V = 37, 6, 50
@@ -53,8 +54,9 @@ def test_distillation_equals_the_plain_losses(temperature, weights, small_chunks
     student, teacher, targets = rows()
     expected = plain(student, teacher, targets, temperature)
     found = fused.distillation(student, teacher, targets, temperature, weights)
-    assert [x.item() for x in found] == pytest.approx([x.item() for x in expected], rel=1e-12)
-    ours, theirs = (gradients(student, sum(w * x for w, x in zip(weights, values)) / N) for values in (found, expected))
+    loss = sum(w * x for w, x in zip(weights, expected))
+    assert [x.item() for x in found] == pytest.approx([x.item() for x in (loss, *expected)], rel=1e-12)
+    ours, theirs = (gradients(student, value / N) for value in (found.loss, loss))
     for mine, right in zip(ours, theirs):
         assert relative(mine, right) < 1e-10
 
@@ -69,45 +71,104 @@ def test_cross_entropy_equals_the_plain_loss(small_chunks):
 
 def test_float32_gradients(small_chunks):
     student, teacher, targets = rows(torch.float32)
-    values = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7)), plain(student, teacher, targets, 4.0)
-    ours, theirs = (gradients(student, 0.3 * ce + 0.7 * kd) for ce, kd in values)
+    ce, kd = plain(student, teacher, targets, 4.0)
+    values = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss, 0.3 * ce + 0.7 * kd
+    ours, theirs = (gradients(student, value) for value in values)
     for mine, right in zip(ours, theirs):
         assert mine.dtype == torch.float32 and relative(mine, right) < 1e-5
 
 
-def test_gradcheck():
+class _Affine:
+    """The two tensors of a linear map, which gradcheck moves."""
+
+    def __init__(self, weight, bias):
+        self.weight, self.bias = weight, bias
+
+
+@pytest.mark.parametrize("divergence", [None, row_loss(DistillationConfig(kd_loss="dkd")), row_loss(DistillationConfig(standardize_logits=True))])
+@pytest.mark.parametrize("temperature, weights", [(3.0, (0.4, 0.6)), (torch.tensor([0.5, 1.0, 4.0]), (torch.tensor([0.1, 1.0, 0.0]), 0.6))])
+def test_gradcheck(divergence, temperature, weights):
     student, teacher, targets = rows(rows=3, width=2, pieces=5)
     leaves = student.state, student.projection.weight, student.projection.bias
 
     def loss(state, weight, bias):
-        made = nn.Linear(2, 5, dtype=torch.float64)
-        made.weight, made.bias = nn.Parameter(weight), nn.Parameter(bias)
-        ce, kd = fused._Chunked.apply(state, weight, bias, teacher, targets, 3.0, (0.4, 0.6), False)
-        return 0.4 * ce + 0.6 * kd
+        return fused.distillation(Projected(state, _Affine(weight, bias)), teacher, targets, temperature, weights, row_loss=divergence).loss
 
     assert torch.autograd.gradcheck(loss, leaves)
 
 
 def test_a_graph_kept_for_a_second_backward_gives_the_same_again():
     student, teacher, targets = rows()
-    ce, kd = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
-    loss = (0.3 * ce + 0.7 * kd) / N
+    loss = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss / N
     first, second = (torch.autograd.grad(loss, student.state, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(first, second)
 
 
-def test_another_proportion_than_the_gradient_was_formed_for_is_refused():
+def test_the_loss_alone_is_differentiable():
     student, teacher, targets = rows()
-    ce, kd = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
-    with pytest.raises(RuntimeError, match="formed for the weights"):
-        (ce + kd).backward()
+    loss, ce, kd = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
+    assert loss.requires_grad and not ce.requires_grad and not kd.requires_grad
+
+
+EVERY_LOSS = [DistillationConfig(kd_loss=name, standardize_logits=z) for name in KD_LOSSES for z in (False, True)]
+
+
+@pytest.mark.parametrize("settings", EVERY_LOSS, ids=lambda s: s.kd_loss + " standardised" * s.standardize_logits)
+@pytest.mark.parametrize("temperature", [2.0, torch.linspace(0.5, 4, N, dtype=torch.float64)], ids=["one T", "T by row"])
+def test_every_divergence_over_chunks_equals_the_plain_one(settings, temperature, small_chunks):
+    student, teacher, targets = rows()
+    weights = torch.linspace(0, 1, N, dtype=torch.float64), 0.7
+    logits, divergence = student.projection(student.state), row_loss(settings)
+    ce, kd = losses.cross_entropy(logits, targets), divergence(logits, teacher.projection(teacher.state), targets, temperature)
+    expected = (weights[0] * ce + weights[1] * kd).sum()
+    found = fused.distillation(student, teacher, targets, temperature, weights, row_loss=divergence)
+    assert [x.item() for x in found] == pytest.approx([expected.item(), ce.sum().item(), kd.sum().item()], rel=1e-10)
+    for mine, right in zip(gradients(student, found.loss), gradients(student, expected)):
+        assert relative(mine, right) < 1e-10
+
+
+@pytest.mark.parametrize("temperature", [2.0, torch.linspace(0.5, 4, N, dtype=torch.float64)], ids=["one T", "T by row"])
+def test_kd_by_hand_with_temperatures_and_weights_by_row(temperature, small_chunks):
+    student, teacher, targets = rows()
+    weights = torch.linspace(0, 1, N, dtype=torch.float64), torch.linspace(1, 0.2, N, dtype=torch.float64)
+    by_hand, by_autograd = (fused.distillation(student, teacher, targets, temperature, weights, row_loss=choice)
+                            for choice in (None, row_loss(DistillationConfig())))
+    assert [x.item() for x in by_hand] == pytest.approx([x.item() for x in by_autograd], rel=1e-11)
+    for mine, right in zip(gradients(student, by_hand.loss), gradients(student, by_autograd.loss)):
+        assert relative(mine, right) < 1e-10
+
+
+@pytest.mark.parametrize("of_probabilities", [False, True])
+@pytest.mark.parametrize("divergence", [None, row_loss(DistillationConfig(kd_loss="rkl"))], ids=["kd", "rkl"])
+def test_several_teachers(of_probabilities, divergence, small_chunks):
+    student, first, targets = rows()
+    other, shares, temperature = rows(width=9, seed=5)[1], (0.25, 0.75), 3.0
+    logits = [m.projection(m.state).detach() for m in (first, other)]
+    mean = sum(share * z for share, z in zip(shares, logits))
+    if of_probabilities:
+        mean = temperature * sum(share * (z / temperature).softmax(-1) for share, z in zip(shares, logits)).log()
+    ours = student.projection(student.state)
+    expected = (divergence or row_loss(DistillationConfig()))(ours, mean, targets, temperature).sum()
+    found = fused.distillation(student, Mean((first, other), shares, of_probabilities), targets, temperature, (0.0, 1.0), row_loss=divergence)
+    assert found.kd.item() == pytest.approx(expected.item(), rel=1e-10)
+    for mine, right in zip(gradients(student, found.loss), gradients(student, expected)):
+        assert relative(mine, right) < 1e-9
+
+
+def test_classes_are_those_of_the_mean(small_chunks):
+    _, first, _ = rows()
+    other = rows(width=9, seed=5)[1]
+    logits = [m.projection(m.state) for m in (first, other)]
+    assert torch.equal(fused.classes(Mean((first,), (1.0,))), logits[0].argmax(-1))
+    assert torch.equal(fused.classes(Mean((first, other), (0.5, 0.5))), (logits[0] + logits[1]).argmax(-1))
+    probable = sum(z.softmax(-1) for z in logits).argmax(-1)
+    assert torch.equal(fused.classes(Mean((first, other), (0.5, 0.5), of_probabilities=True)), probable)
 
 
 def test_nothing_reaches_the_teacher_nor_what_is_frozen():
     student, teacher, targets = rows()
     student.projection.requires_grad_(False)
-    ce, kd = fused.distillation(student, teacher, targets, 2.0, (0.5, 0.5))
-    (ce + kd).backward()
+    fused.distillation(student, teacher, targets, 2.0, (0.5, 0.5)).loss.backward()
     assert student.state.grad is not None
     assert all(x.grad is None for x in (teacher.state, *teacher.projection.parameters(), *student.projection.parameters()))
 
@@ -118,15 +179,14 @@ def test_finite_at_extreme_logits_and_for_constant_rows():
     with torch.no_grad():
         flat.projection.bias.zero_()
     for other in (teacher, flat):
-        ce, kd = fused.distillation(student, other, targets, 4.0, (0.3, 0.7))
-        assert torch.isfinite(ce) and torch.isfinite(kd)
-        assert all(torch.isfinite(g).all() for g in gradients(student, 0.3 * ce + 0.7 * kd))
+        sums = fused.distillation(student, other, targets, 4.0, (0.3, 0.7))
+        assert all(torch.isfinite(x) for x in sums)
+        assert all(torch.isfinite(g).all() for g in gradients(student, sums.loss))
 
 
 def test_a_student_that_is_the_teacher_diverges_by_nothing():
     student, _, targets = rows()
-    _, kd = fused.distillation(student, student, targets, 4.0, (0.3, 0.7))
-    assert abs(float(kd)) < 1e-10
+    assert abs(float(fused.distillation(student, student, targets, 4.0, (0.3, 0.7)).kd)) < 1e-10
 
 
 def test_chunks_hold_fewer_rows_as_the_vocabulary_grows():
@@ -151,19 +211,18 @@ def test_whole_logits_never_exist(monkeypatch):
             return made
 
     with Watch():
-        ce, kd = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
-        (0.3 * ce + 0.7 * kd).backward()
+        fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss.backward()
     assert largest <= 40 * 3000
 
 
 def test_bf16_products_round_and_no_more():
     student, teacher, targets = rows(torch.float32, width=32)
     with precision.products("bf16", CPU):
-        ce, kd = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
+        loss, ce, kd = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
     right_ce, right_kd = plain(student, teacher, targets, 4.0)
     assert relative(ce, right_ce) > 1e-6, "nothing was rounded"
     assert float(ce) == pytest.approx(float(right_ce), rel=1e-2) and float(kd) == pytest.approx(float(right_kd), rel=3e-2)
-    for mine, right in zip(gradients(student, 0.3 * ce + 0.7 * kd), gradients(student, 0.3 * right_ce + 0.7 * right_kd)):
+    for mine, right in zip(gradients(student, loss), gradients(student, 0.3 * right_ce + 0.7 * right_kd)):
         assert relative(mine, right) < 3e-2
 
 
@@ -173,7 +232,7 @@ def test_compiled_equals_eager(small_chunks):
     values = [fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=compiled) for compiled in (True, False)]
     for compiled, eager in zip(*values):
         assert float(compiled) == pytest.approx(float(eager), rel=1e-6)
-    ours, theirs = (gradients(student, 0.3 * ce + 0.7 * kd) for ce, kd in values)
+    ours, theirs = (gradients(student, sums.loss) for sums in values)
     for mine, right in zip(ours, theirs):
         assert relative(mine, right) < 1e-5
 
@@ -188,7 +247,7 @@ def curve(kind):
     """Losses of 200 steps, and the weights after them."""
     teacher, student = transceiver(seed=1), transceiver(size(1), size(1), seed=2)
     objective = (TransceiverObjective(student, Channel(), (-6.0, 18.0)) if kind == "teacher" else
-                 DistillationObjective("full", teacher, student, Channel(), (-6.0, 18.0), temperature=4.0, distill_weight=0.7))
+                 DistillationObjective([teacher], student, Channel(), (-6.0, 18.0), DistillationConfig()))
     result = trainer.fit(objective, encoded(400), encoded(20, seed=1), TrainingConfig(batch_size=8, steps=200, lr=5e-4, precision="fp32"),
                          width=C, device=CPU, seed=0, quiet=True, on_epoch=lambda *_: None)
     return [epoch.loss for epoch in result.history] + [result.best_loss]
@@ -198,6 +257,9 @@ def curve(kind):
 def test_the_curve_of_200_steps_is_the_plain_one(kind, monkeypatch):
     ours = curve(kind)
     monkeypatch.setattr(fused, "cross_entropy", lambda student, targets, **_: plain(student, None, targets, 1.0)[0])
-    monkeypatch.setattr(fused, "distillation", lambda student, teacher, targets, temperature, weights, **_: plain(
-        student, teacher, targets, temperature))
+    def by_whole_logits(student, teacher, targets, temperature, weights, **_):
+        ce, kd = plain(student, *teacher.members, targets, temperature)
+        return fused.Sums(weights[0] * ce + weights[1] * kd, ce.detach(), kd.detach())
+
+    monkeypatch.setattr(fused, "distillation", by_whole_logits)
     assert ours == pytest.approx(curve(kind), rel=5e-4)

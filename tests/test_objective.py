@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from toy import CPU, C, V, bits, collated, encoded, same_bits, size, transceiver
 
+from semcom import losses
 from semcom.batching import collate
 from semcom.channel import Channel, apply
-from semcom.config import TrainingConfig
-from semcom.errors import SemcomError
+from semcom.config import KD_LOSSES, DistillationConfig, TrainingConfig, TransferConfig
 from semcom.layers import seed_dropout
 from semcom.objective import DistillationObjective, Frozen, TransceiverObjective
 from semcom.trainer import fit
@@ -25,8 +25,7 @@ def pair(part, *, dropout=0.0, seed=2):
 
 
 def distilling(part, teacher, student, *, channel=AWGN, weight=0.7, temperature=4.0, feature=0.5):
-    objective = DistillationObjective(part, teacher, student, channel, RANGE, temperature=temperature,
-                                      distill_weight=weight, feature_weight=feature)
+    objective = DistillationObjective([teacher], student, channel, RANGE, DistillationConfig(part, temperature, weight), TransferConfig(feature))
     seed_dropout(objective, 0)
     return objective.train()
 
@@ -114,7 +113,8 @@ def test_terms_against_two_models_run_apart(part):
     if part != "decoder":
         expected["signal"] = F.mse_loss(signal[sent], their_signal[sent])
     if part != "encoder":
-        expected["state"] = F.mse_loss(state, their_state)
+        expected["decoder"] = F.mse_loss(state, their_state)
+    expected["distillation"] = 0.3 * expected["ce"] + 0.7 * expected["kd"]
     assert found == pytest.approx({name: value.item() for name, value in expected.items()}, rel=1e-4)
 
 
@@ -124,7 +124,7 @@ def test_teacher_and_student_meet_the_same_draw(channel):
     student = splice(teacher, teacher, PARTS)
     batch = collated(16)
     found = means(distilling("full", teacher, student, channel=channel), batch)
-    assert found["kd"] == found["signal"] == found["state"] == 0
+    assert found["kd"] == found["signal"] == found["decoder"] == 0
     assert found["ce"] != means(distilling("full", teacher, student, channel=channel), batch, number=1)["ce"]
 
 
@@ -137,11 +137,33 @@ def test_each_sentence_has_its_own_snr_within_the_range():
     assert means(TransceiverObjective(model, AWGN, (0.0, 0.0)), batch)["ce"] != pytest.approx(expected, rel=1e-5)
 
 
+def distilling_by(settings, transfer=None, *, teachers=None, student=None, channel=AWGN):
+    """An objective of full mode with any settings; two teachers of unequal widths, a student of another width."""
+    teachers = teachers or [transceiver(seed=1)]
+    objective = DistillationObjective(teachers, student or transceiver(size(1), size(1), seed=2), channel, RANGE, settings, transfer)
+    return objective.train()
+
+
 def everything():
     yield pytest.param(lambda: TransceiverObjective(transceiver(), AWGN, RANGE).train(), id="transceiver")
     for part in TRAINED:
         yield pytest.param(lambda part=part: distilling(part, *pair(part)), id=part)
+    narrow = lambda: transceiver(size(1, 8), size(1, 8), seed=2)  # noqa: E731
+    yield pytest.param(lambda: distilling_by(DistillationConfig(scales=(1, 2, 4))), id="scales")
+    yield pytest.param(lambda: distilling_by(DistillationConfig(scales=(2, 3), kd_loss="skl", standardize_logits=True)), id="standardised scales")
+    yield pytest.param(lambda: distilling_by(DistillationConfig(), TransferConfig(cross_weight=0.5)), id="crossed")
+    yield pytest.param(lambda: distilling_by(DistillationConfig(), TransferConfig(0.5, 0.3), student=narrow()), id="mapped features")
+    yield pytest.param(lambda: distilling_by(DistillationConfig(), TransferConfig(0.5, 0.3, feature_loss="cosine")), id="cosine")
+    yield pytest.param(lambda: distilling_by(DistillationConfig(temperature_schedule="snr", final_temperature=1.0, weight_schedule="snr",
+                                                                final_weight=0.1)), id="by SNR")
+    yield pytest.param(lambda: distilling_by(DistillationConfig(), teachers=[transceiver(seed=1), narrow()]), id="two teachers")
 
+
+ROWS_OF = {"signal": "source", "encoder": "source", "scales": "segments", "complementary": "segments"}
+
+
+def segment_count(batch, scales):
+    return sum(scale for tokens in (n - 1 for n in batch.lengths) for scale in scales if scale <= tokens)
 
 @pytest.mark.parametrize("make", list(everything()))
 def test_means_are_over_real_tokens(make):
@@ -156,7 +178,8 @@ def test_means_are_over_real_tokens(make):
     for other in (wide, garbled, collate(sentences[::-1]), collate(sentences + sentences)):
         assert means(objective, other) == pytest.approx(expected, rel=1e-6, abs=1e-9)
     terms = objective(wide, wide.draw(C, seed=0, number=0))
-    rows = {name: sum(batch.lengths) if name == "signal" else batch.target_tokens for name in terms}
+    sizes = {"source": sum(batch.lengths), "segments": segment_count(batch, getattr(getattr(objective, "settings", None), "scales", ()))}
+    rows = {name: sizes.get(ROWS_OF.get(name), batch.target_tokens) for name in terms}
     assert {name: count for name, (_, count) in terms.items()} == rows
 
 
@@ -173,20 +196,118 @@ def test_a_batch_is_the_sum_of_its_sentences(make):
 
 
 @pytest.mark.parametrize("part, weight, feature, expected", [
-    ("full", 0.7, 0.5, {"ce": 0.3, "kd": 0.7, "signal": 0.5, "state": 0.5}), ("encoder", 0.7, 0.5, {"ce": 0.3, "kd": 0.7, "signal": 0.5}),
-    ("decoder", 0.7, 0.5, {"ce": 0.3, "kd": 0.7, "state": 0.5}), ("full", 1.0, 0.0, {"ce": 0.0, "kd": 1.0}), ("decoder", 0.0, 0.0, {"ce": 1.0})])
+    ("full", 0.7, 0.5, {"distillation": 1, "signal": 0.5, "decoder": 0.5}), ("encoder", 0.7, 0.5, {"distillation": 1, "signal": 0.5}),
+    ("decoder", 0.7, 0.5, {"distillation": 1, "decoder": 0.5}), ("full", 1.0, 0.0, {"distillation": 1}), ("decoder", 0.0, 0.0, {"ce": 1})])
 def test_weights(part, weight, feature, expected):
     objective = distilling(part, *pair(part), weight=weight, feature=feature)
     assert objective.weights == pytest.approx(expected)
-    assert means(objective, collated(4)).keys() == expected.keys()
+    assert means(objective, collated(4)).keys() == expected.keys() | ({"ce", "kd"} if weight else set())
 
 
-def test_states_of_unequal_width_are_refused():
-    teacher, student = transceiver(), transceiver(size(1, 24, 2, 8), size(1, 24, 2, 8))
-    with pytest.raises(SemcomError, match="--feature-weight 0.5: .*24 wide.*16 in the teacher; give --feature-weight 0"):
-        distilling("full", teacher, student)
-    assert "state" not in distilling("encoder", teacher, splice(teacher, student, TRANSMITTER_PARTS)).weights
-    assert "kd" in means(distilling("full", teacher, student, feature=0.0), collated(4))
+def logits_of(teachers, batch):
+    with torch.no_grad():
+        return [run(teacher, batch)[2] for teacher in teachers]
+
+
+@pytest.mark.parametrize("name", KD_LOSSES)
+def test_the_named_divergence_is_what_is_measured(name):
+    settings = DistillationConfig(kd_loss=name, temperature=2.0)
+    objective, batch = distilling_by(settings), collated(8)
+    objective.progress = 1.0
+    teacher, student = logits_of([transceiver(seed=1), transceiver(size(1), size(1), seed=2)], batch)
+    targets = batch.target_out[batch.target_mask]
+    divergence = {"kd": losses.kd(student, teacher, 2.0), "rkl": losses.rkl(student, teacher, 2.0), "jsd": losses.jsd(student, teacher, 2.0, 0.5),
+                  "skl": losses.skl(student, teacher, 2.0, 0.1), "dkd": losses.dkd(student, teacher, targets, 2.0, 1.0, 8.0)}[name].mean().item()
+    found = means(objective, batch)
+    assert found["kd"] == pytest.approx(divergence, rel=1e-4)
+    assert found["distillation"] == pytest.approx(0.3 * found["ce"] + 0.7 * divergence, rel=1e-4)
+
+
+def test_scales_against_a_loop_over_segments():
+    settings = DistillationConfig(scales=(1, 2, 4), temperature=2.0, complementary_weight=3.0)
+    teacher, student = transceiver(seed=1), transceiver(size(1), size(1), seed=2)
+    batch = collate(encoded(6, 1, 7))
+    with torch.no_grad():
+        teacher.receiver.decoder.embedding.table.weight *= 20  # so that what is said last decides what comes next
+        ours, theirs = (run(model, batch)[1] for model in (student, teacher))
+    total, apart, count, start = 0.0, 0, 0, 0
+    for tokens in (n - 1 for n in batch.lengths):
+        whole = teacher.receiver.project(theirs[start : start + tokens].mean(0)).argmax()
+        for scale in (m for m in (1, 2, 4) if m <= tokens):
+            for k in range(scale):
+                part = slice(start + k * tokens // scale, start + (k + 1) * tokens // scale)
+                s, t = (model.receiver.project(state[part].mean(0)) for model, state in ((student, ours), (teacher, theirs)))
+                other = bool(t.argmax() != whole)
+                total += (3.0 if other else 1.0) * losses.kd(s, t, 2.0).item()
+                apart, count = apart + other, count + 1
+        start += tokens
+    found = means(distilling_by(settings, teachers=[teacher], student=student), batch)
+    assert 0 < apart < count and found["complementary"] == pytest.approx(apart / count)
+    assert found["scales"] == pytest.approx(0.7 * total / count, rel=1e-4)
+
+
+def test_crossed_pairs_are_the_two_splices():
+    teacher, student, batch = transceiver(seed=1), transceiver(size(1), size(1), seed=2), collated(8)
+    found = means(distilling_by(DistillationConfig(distill_weight=0.0), TransferConfig(cross_weight=0.5), teachers=[teacher], student=student), batch)
+    targets = batch.target_out[batch.target_mask]
+    for name, parts in (("cross_transmitter", TRANSMITTER_PARTS), ("cross_receiver", RECEIVER_PARTS)):
+        with torch.no_grad():
+            expected = F.cross_entropy(run(splice(teacher, student, parts), batch)[2], targets).item()
+        assert found[name] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("mean", ["logits", "probabilities"])
+def test_two_teachers_each_through_its_own_pair(mean):
+    teachers, student, batch = [transceiver(seed=1), transceiver(size(1, 8), size(1, 24), seed=3)], transceiver(size(1), size(1), seed=2), collated(8)
+    found = means(distilling_by(DistillationConfig(temperature=2.0), TransferConfig(teacher_mean=mean, teacher_weights=(3.0, 1.0)),
+                                teachers=teachers, student=student), batch)
+    first, other, ours = logits_of([*teachers, student], batch)
+    expected = 0.75 * first + 0.25 * other
+    if mean == "probabilities":
+        expected = 2 * (0.75 * (first / 2).softmax(-1) + 0.25 * (other / 2).softmax(-1)).log()
+    assert found["kd"] == pytest.approx(losses.kd(ours, expected, 2.0).mean().item(), rel=1e-4)
+
+
+def test_in_a_part_mode_the_first_teacher_lends_the_frozen_end():
+    teachers = [transceiver(seed=1), transceiver(seed=3)]
+    student = splice(teachers[0], transceiver(size(1), size(1), seed=2), RECEIVER_PARTS)
+    objective, batch = distilling_by(DistillationConfig("decoder", temperature=2.0), teachers=teachers, student=student), collated(8)
+    first, other, ours = logits_of([*teachers, student], batch)
+    assert means(objective, batch)["kd"] == pytest.approx(losses.kd(ours, (first + other) / 2, 2.0).mean().item(), rel=1e-4)
+
+
+def test_encoder_states_signals_and_decoder_states_in_widths_of_their_own():
+    teacher, student, batch = transceiver(seed=1), transceiver(size(1, 8), size(1, 24), seed=2), collated(8)
+    objective = distilling_by(DistillationConfig(), TransferConfig(0.5, 0.3), teachers=[teacher], student=student)
+    assert {name: tuple(m.weight.shape) for name, m in objective.maps.items()} == {"encoder": (16, 8), "decoder": (16, 24)}
+    assert objective.weights == {"distillation": 1.0, "encoder": 0.3, "signal": 0.5, "decoder": 0.5}
+    found, sent = means(objective, batch), batch.source_mask
+    with torch.no_grad():
+        ours, theirs = (m.transmitter(batch.source, batch.source_mask) for m in (student, teacher))
+        states = [run(m, batch)[1] for m in (student, teacher)]
+        assert found["encoder"] == pytest.approx(F.mse_loss(objective.maps["encoder"](ours[1][sent]), theirs[1][sent]).item(), rel=1e-4)
+        assert found["decoder"] == pytest.approx(F.mse_loss(objective.maps["decoder"](states[0]), states[1]).item(), rel=1e-4)
+        assert found["signal"] == pytest.approx(F.mse_loss(ours[0][sent], theirs[0][sent]).item(), rel=1e-4)
+    loss(objective, batch).backward()
+    assert all(m.weight.grad.abs().max() > 0 for m in objective.maps.values())
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+def test_schedules_follow_the_run_and_the_snr():
+    over_run = distilling_by(DistillationConfig(temperature=8.0, temperature_schedule="linear", final_temperature=2.0))
+    batch = collated(8)
+    for progress, temperature in ((0.0, 8.0), (0.5, 5.0), (1.0, 2.0)):
+        over_run.progress = progress
+        constant = means(distilling_by(DistillationConfig(temperature=temperature)), batch)
+        assert means(over_run, batch) == pytest.approx(constant, rel=1e-5)
+    by_snr = distilling_by(DistillationConfig(temperature=8.0, temperature_schedule="snr", final_temperature=2.0, weight_schedule="snr",
+                                              final_weight=0.1))
+    student, teacher = logits_of([transceiver(size(1), size(1), seed=2), transceiver(seed=1)], batch)
+    level = batch.draw(C, seed=0, number=0).level.repeat_interleave(batch.target_mask.sum(1))
+    kd = torch.stack([losses.kd(s, t, float(8 - 6 * x)) for s, t, x in zip(student, teacher, level)])
+    ce = F.cross_entropy(student, batch.target_out[batch.target_mask], reduction="none")
+    weight = 0.7 - 0.6 * level
+    assert means(by_snr, batch)["distillation"] == pytest.approx(((1 - weight) * ce + weight * kd).mean().item(), rel=1e-4)
 
 
 def test_validation_asks_for_cross_entropy_alone():

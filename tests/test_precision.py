@@ -6,7 +6,7 @@ from toy import CPU, C, collated, encoded, size, transceiver
 
 from semcom import precision, trainer
 from semcom.channel import Channel
-from semcom.config import TrainingConfig
+from semcom.config import DistillationConfig, TrainingConfig
 from semcom.objective import DistillationObjective, TransceiverObjective
 
 CUDA = torch.device("cuda")
@@ -69,7 +69,7 @@ def test_curves_of_both_precisions_are_within_noise():
     def best(kind, seed):
         ends = size(1, 64, 4, 64), size(1, 64, 4, 64)
         teacher, student = transceiver(*ends, seed=1), transceiver(*ends, seed=2)
-        objective = DistillationObjective("full", teacher, student, Channel(), (6.0, 18.0), temperature=2.0, distill_weight=0.5)
+        objective = DistillationObjective([teacher], student, Channel(), (6.0, 18.0), DistillationConfig("full", 2.0, 0.5))
         config = TrainingConfig(batch_size=16, steps=150, lr=1e-3, precision=kind)
         return trainer.fit(objective, encoded(600), encoded(60, seed=1), config, width=C, device=CPU, seed=seed, quiet=True,
                            on_epoch=lambda *_: None).best_loss

@@ -9,10 +9,11 @@ import pytest
 import semcom
 
 PACKAGE = Path(semcom.__file__).parent
-ORDER = ["", "errors", "processes", "files", "config",
+ORDER = ["", "errors", "processes", "files", "config", "statistics",
          "parliament.english", "parliament.wordlists", "parliament.phrases", "parliament.grammar", "parliament.speech", "parliament",
-         "vocab", "corpus", "channel", "losses", "precision", "layers", "transceiver", "fused", "batching", "decoding", "metrics", "checkpoint",
-         "objective", "trainer", "analysis", "report", "runtime", "recipes", "measurements", "distil", "cli", "experiments", "__main__"]
+         "vocab", "corpus", "channel", "losses", "criterion", "precision", "layers", "transceiver", "fused", "batching", "decoding", "metrics",
+         "checkpoint", "objective", "trainer", "analysis", "sequences", "report", "runtime", "recipes", "measurements", "distil", "cli",
+         "evidence", "experiments", "__main__"]
 
 
 def name_of(path):

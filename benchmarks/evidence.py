@@ -1,0 +1,124 @@
+"""What distillation gains on real text: a screen of all arms, then the final comparison over fresh seeds; the tables and the figure of the guide.
+
+    python benchmarks/evidence.py screen --teacher captions_teacher.pt --corpus captions.en --folder evidence
+    python benchmarks/evidence.py final  --teacher captions_teacher.pt --corpus captions.en --folder evidence
+
+Runs that are finished are not run again, so an interrupted comparison goes on where it stopped. Two processes share the work:
+start both with OMP_NUM_THREADS=1, one with ``--share 0 2``, one with ``--share 1 2``; ``--report`` then prints the tables alone.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from semcom import cli, evidence, files, report, statistics  # noqa: E402
+from semcom.evidence import Arm  # noqa: E402
+
+RECEIVER = ["--distill-part", "decoder", "--student-layers", "2", "--quiet"]
+SCREEN_SEED, FINAL_SEEDS = 1, (11, 12, 13, 14, 15)
+SCREEN = (
+    Arm("labels", "--distill-weight 0", None),
+    Arm("kd", ""),
+    Arm("labels, random start", "--distill-weight 0 --student-init random", None),
+    Arm("kd, random start", "--student-init random", "labels, random start"),
+    Arm("rkl", "--kd-loss rkl"),
+    Arm("jsd", "--kd-loss jsd"),
+    Arm("skl", "--kd-loss skl"),
+    Arm("dkd", "--kd-loss dkd"),
+    Arm("lskd, T=1", "--standardize-logits"),
+    Arm("sdd", "--scales 1 2"),
+    Arm("sdd + lskd, T=1", "--scales 1 2 --standardize-logits"),
+    Arm("kd, T=1", "--temperature 1"),
+    Arm("kd, T=2", "--temperature 2"),
+    Arm("kd, T=8", "--temperature 8"),
+    Arm("kd, T=16", "--temperature 16"),
+    Arm("kd, weight 0.3", "--distill-weight 0.3"),
+    Arm("kd, weight 0.5", "--distill-weight 0.5"),
+    Arm("kd, weight 0.9", "--distill-weight 0.9"),
+    Arm("lskd, T=0.5", "--standardize-logits --temperature 0.5"),
+    Arm("lskd, T=0.7", "--standardize-logits --temperature 0.7"),
+    Arm("lskd, T=2", "--standardize-logits --temperature 2"),
+    Arm("kd + decoder states", "--decoder-weight 1"),
+    Arm("kd + decoder states, cosine", "--decoder-weight 1 --feature-loss cosine"),
+    Arm("sequence level, labels", "--distill-weight 0 --sequence-level 1"),
+    Arm("sequence level + kd", "--sequence-level 1"),
+    Arm("both ends: labels", "--distill-part full --distill-weight 0", None),
+    Arm("both ends: kd", "--distill-part full", "both ends: labels"),
+    Arm("both ends: kd + encoder states", "--distill-part full --encoder-weight 1", "both ends: labels"),
+    Arm("both ends: kd + signal", "--distill-part full --signal-weight 1", "both ends: labels"),
+    Arm("both ends: kd, crossed", "--distill-part full --cross-weight 0.5", "both ends: labels"),
+)
+STARTS = {"teacher layers": "", "random weights": " --student-init random"}
+
+
+def finals(start: str, chosen: list[str]) -> list[Arm]:
+    """Labels alone, kd and the chosen arms of the screen, from one start."""
+    screened = {arm.name: arm for arm in SCREEN}
+    return [Arm(name, screened[name].flags + STARTS[start], screened[name].base) for name in ("labels", "kd", *chosen)]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("phase", choices=("screen", "final"))
+    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--corpus", required=True)
+    parser.add_argument("--folder", default="evidence")
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--batch-size", default="64")
+    parser.add_argument("--sentences", default="500", help="test sentences of each run's measurement")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2_000, 20_000], help="final: training sentences")
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS), help="final: where the students start from")
+    parser.add_argument("--chosen", nargs="+", default=["kd, T=1", "sequence level + kd"], help="final: the best two arms of the screen")
+    parser.add_argument("--seeds", type=int, nargs="+", default=FINAL_SEEDS)
+    parser.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"))
+    parser.add_argument("--report", action="store_true", help="print the tables of what is there, run nothing")
+    given = parser.parse_args(argv)
+    root = Path(given.folder) / given.phase
+    if given.phase == "screen":
+        compare(given, "screen, one seed", list(SCREEN), [SCREEN_SEED], root, 24_000, given.steps)
+        return
+    for start in given.starts:
+        for size in given.sizes:
+            folder = root / f"{size}_{start.split()[0]}"
+            arms = finals(start, given.chosen)
+            compare(given, f"{size:,} sentences, from {start}, {given.steps} steps", arms, given.seeds, folder, size, given.steps)
+            if all_finished(arms, given.seeds, folder):
+                steps = steps_in_equal_time(arms, given.seeds, folder, given.steps)
+                fair = [arms[1], Arm("labels, as long as kd", arms[0].flags + f" --steps {steps}", "kd")]
+                compare(given, f"the same in equal time: labels alone for {steps} steps", fair, given.seeds, folder, size, given.steps)
+
+
+def all_finished(arms: list[Arm], seeds: list[int], root: Path) -> bool:
+    return all((arm.folder(root, seed) / evidence.MEASURED).exists() for arm in arms for seed in seeds)
+
+
+def steps_in_equal_time(arms: list[Arm], seeds: list[int], root: Path, steps: int) -> int:
+    """Steps that labels alone can take in the time of kd: by the median over seeds of the ratio of their seconds."""
+    ratios = sorted(evidence.measured(arms[1], seed, root)["seconds"] / evidence.measured(arms[0], seed, root)["seconds"] for seed in seeds)
+    return round(steps * max(1.0, ratios[len(ratios) // 2]))
+
+
+def compare(given: argparse.Namespace, title: str, arms: list[Arm], seeds: list[int], root: Path, size: int, steps: int) -> None:
+    """Run what is missing of a comparison, and show it once it is whole."""
+    common = ["--teacher-checkpoint", given.teacher, "--corpus", given.corpus, "--corpus-size", str(size), *RECEIVER, "--steps", str(steps),
+              "--batch-size", given.batch_size]
+    analysis = ["--corpus", given.corpus, "--corpus-size", "all", "--sentences", given.sentences, "--quiet"]
+    if not given.report:
+        evidence.run(arms, seeds, root, common, analysis, cli.say, share=tuple(given.share))
+    arms = [arm for arm in arms if all_finished([arm], seeds, root)]
+    arms = [arm for arm in arms if arm.base in (None, *(other.name for other in arms))]
+    if not arms:
+        return
+    rows = evidence.collect(arms, seeds, root)
+    cli.say(f"\n{title}; {len(seeds)} seeds\n{evidence.table(rows)}")
+    report.write_csv(root / "arms.csv", evidence.flat(rows))
+    files.write_json(root / "arms.json", {"title": title, "command": sys.argv, "rows": evidence.flat(rows)})
+    gains = [row for row in rows if isinstance(row.get("bleu 6 gain"), statistics.Estimate)]
+    report.plot_gains({str(row["arm"]): (row["bleu 6 gain"].mean, row["bleu 6 gain"].half_width) for row in gains},
+                      "BLEU gained at 6 dB over labels alone", root / "arms.png")
+
+
+if __name__ == "__main__":
+    main()

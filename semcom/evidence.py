@@ -1,0 +1,108 @@
+"""What distillation gains: arms that differ in their flags alone, run with the same seeds, measured on the same sentences and draws.
+
+An arm is a command of ``distillation.py``; each of its runs is measured against its teacher by ``semantic_analysis.py``.
+"""
+
+import json
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from semcom import cli, report, statistics
+
+SNRS = (0.0, 6.0, 12.0)
+MEASURED = "divergence.json"
+COLUMNS = {"bleu 0": "BLEU 0 dB", "bleu 6": "6 dB", "bleu 12": "12 dB", "validation": "validation CE", "kl 6": "KL 6 dB"}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """flags: of ``distillation.py``, what sets the arm apart. base: the arm that it is compared with, None for one to compare with."""
+
+    name: str
+    flags: str
+    base: str | None = "labels"
+
+    def folder(self, root: Path, seed: int) -> Path:
+        safe = "".join(c if c.isalnum() or c in ".-" else "_" for c in self.name)
+        return root / safe / f"seed{seed}"
+
+
+FINAL = (
+    Arm("labels", "--distill-weight 0", None),
+    Arm("kd", "--kd-loss kd"),
+    Arm("jsd", "--kd-loss jsd"),
+    Arm("kd, T=1", "--kd-loss kd --temperature 1"),
+)
+
+
+def commands(arm: Arm, seed: int, root: Path, common: Sequence[str], analysis: Sequence[str]) -> list[list[str]]:
+    """The distillation of one run and its analysis, as a person would type them."""
+    folder = arm.folder(root, seed)
+    return [["python", "distillation.py", *common, *shlex.split(arm.flags), "--seed", str(seed), "--output-path", str(folder)],
+            ["python", "semantic_analysis.py", str(folder / "best_student_model.pt"), "--snr", *(f"{snr:g}" for snr in SNRS), *analysis,
+             "--output", str(folder / MEASURED)]]
+
+
+def run(arms: Iterable[Arm], seeds: Iterable[int], root: Path, common: Sequence[str], analysis: Sequence[str], say: Callable[[str], None],
+        *, share: tuple[int, int] = (0, 1)) -> None:
+    """All runs that are not finished yet. share: (k, n), this process's part of them where n processes work on one folder."""
+    todo = [(arm, seed) for seed in seeds for arm in arms]
+    for arm, seed in todo[share[0] :: share[1]]:
+        if (arm.folder(root, seed) / MEASURED).exists():
+            continue
+        distillation, measuring = commands(arm, seed, root, [*common, "--overwrite"], [*analysis, "--overwrite"])
+        say(f"\n$ {shlex.join(distillation)}")
+        cli.distil(distillation[2:])
+        cli.analyse(measuring[2:])
+
+
+def measured(arm: Arm, seed: int, root: Path) -> dict[str, float]:
+    """What one run came to: BLEU and KL to the teacher (nats a token) by SNR, validation cross-entropy, seconds of training."""
+    folder = arm.folder(root, seed)
+    record, divergence = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("distillation_config.json", MEASURED))
+    by_snr = divergence["records"][0]["by_snr"]
+    values = {"validation": record["best_loss"], "seconds": record["training_seconds"], "steps": record["steps_done"]}
+    for snr in map("{:g}".format, SNRS):
+        at = by_snr[snr]
+        values |= {f"bleu {snr}": at["bleu"], f"kl {snr}": at["kl_divergence"], f"teacher bleu {snr}": at["reference_bleu"]}
+    return values
+
+
+def collect(arms: Sequence[Arm], seeds: Sequence[int], root: Path) -> list[dict[str, object]]:
+    """One row an arm: mean and interval of each measure over seeds, and its paired difference to the arm's base, Holm-adjusted over the arms."""
+    values = {arm.name: [measured(arm, seed, root) for seed in seeds] for arm in arms}
+    rows = []
+    for arm in arms:
+        row: dict[str, object] = {"arm": arm.name, "base": arm.base, "seeds": len(seeds), "flags": arm.flags}
+        for name in values[arm.name][0]:
+            row[name] = statistics.estimate([v[name] for v in values[arm.name]])
+            if arm.base:
+                row[f"{name} gain"] = statistics.paired([v[name] for v in values[arm.name]], [v[name] for v in values[arm.base]])
+        rows.append(row)
+    for name in COLUMNS:
+        tested = [row for row in rows if row["base"] and row[f"{name} gain"].p is not None]
+        for row, p in zip(tested, statistics.holm([row[f"{name} gain"].p for row in tested])):
+            row[f"{name} p"] = p
+    return rows
+
+
+def table(rows: Sequence[dict[str, object]]) -> str:
+    """Means, and what each arm gains over its base at 6 dB."""
+    lines = []
+    for row in rows:
+        gain, p = row.get("bleu 6 gain"), row.get("bleu 6 p")
+        lines.append([row["arm"], *(str(row[name]) for name in COLUMNS), str(gain) if gain else None, f"{p:.3f}" if p is not None else None])
+    return report.table(lines, ["arm", *COLUMNS.values(), "gain 6 dB", "Holm p"])
+
+
+def flat(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
+    """Rows of plain values, for files."""
+    return [{key: part for name, value in row.items() for key, part in _parts(name, value)} for row in rows]
+
+
+def _parts(name: str, value: object) -> list[tuple[str, object]]:
+    if not isinstance(value, statistics.Estimate):
+        return [(name, value)]
+    return [(name, value.mean), (f"{name} half width", value.half_width)]

@@ -1,0 +1,57 @@
+"""What repeated runs allow to say: intervals of means, paired differences, many tests at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with the half-width of its 95 % interval, and the two-sided p of a mean of zero; both None for a single value."""
+
+    mean: float
+    half_width: float | None
+    p: float | None
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f}" + ("" if self.half_width is None else f" ± {self.half_width:.2f}")
+
+    @property
+    def above_zero(self) -> bool:
+        """Whether the whole interval is."""
+        return self.half_width is not None and self.mean > self.half_width
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """The mean of values of independent runs, by Student's t. ValueError without values."""
+    if not len(values):
+        raise ValueError("no values")
+    from scipy import stats
+    mean, count = float(np.mean(values)), len(values)
+    if count == 1:
+        return Estimate(mean, None, None, 1)
+    error = float(np.std(values, ddof=1)) / count**0.5
+    half_width = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
+    if error == 0:
+        return Estimate(mean, 0.0, 1.0 if mean == 0 else 0.0, count)
+    return Estimate(mean, half_width, float(2 * stats.t.sf(abs(mean) / error, count - 1)), count)
+
+
+def paired(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
+    """The mean of ours - theirs, pair by pair: the paired t-test."""
+    if len(ours) != len(theirs):
+        raise ValueError(f"{len(ours)} values beside {len(theirs)}: pairs are wanted")
+    return estimate([a - b for a, b in zip(ours, theirs)])
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values of a family of tests, adjusted in Holm's way (1979): the family's error rate holds whatever their dependence."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
