@@ -67,6 +67,9 @@ class Validated:
         for f in fields(self):
             rule: Rule | None = f.metadata.get("rule")
             value = getattr(self, f.name)
+            choices = f.metadata.get("argument", {}).get("choices")
+            if choices and not set(value if isinstance(value, tuple) else (value,)) <= set(choices):
+                raise SemcomError(f"{flag_of(f.name)} {_shown(value)}: allowed are {', '.join(choices)}")
             if rule is not None and value is not None and not rule.holds(value):
                 raise SemcomError(f"{flag_of(f.name)} {_shown(value)}: must be {rule.allowed}; "
                                   f"for example {flag_of(f.name)} {rule.example}")
@@ -205,8 +208,10 @@ class DistillationConfig(Validated):
     kd_loss: str = setting("kd", "divergence of the student from the teacher: Kullback-Leibler, reversed, Jensen-Shannon, skewed, decoupled",
                            type=str.lower, choices=KD_LOSSES)
     standardize_logits: bool = setting(False, "compare z-scores of the logits (LSKD): their shape, not their size", action="store_true")
-    jsd_beta: float = setting(0.5, "jsd: the teacher's share of the mixture", _number(0, 1, example="0.5"), metavar="BETA")
-    skew: float = setting(0.1, "skl: the teacher's share of the mixture", _number(0, 1, example="0.1"), metavar="SHARE")
+    jsd_beta: float = setting(0.5, "jsd: the teacher's share of the mixture",
+                              Rule("a number between 0 and 1, neither of them", lambda x: 0 < x < 1, "0.5"), metavar="BETA")
+    skew: float = setting(0.1, "skl: the teacher's share of the mixture",
+                          Rule("a number of 0 or more and below 1", lambda x: 0 <= x < 1, "0.1"), metavar="SHARE")
     dkd_alpha: float = setting(1.0, "dkd: weight of target against all others", _number(0, example="1"), metavar="ALPHA")
     dkd_beta: float = setting(8.0, "dkd: weight of the distribution over the others", _number(0, example="8"), metavar="BETA")
     dkd_warmup: float = setting(0.08, "dkd: share of the run over which its weight rises from 0", _number(0, 1, example="0.08"), metavar="SHARE")
@@ -224,7 +229,8 @@ class DistillationConfig(Validated):
 
     def __post_init__(self) -> None:
         if self.temperature is None:
-            object.__setattr__(self, "temperature", STANDARDIZED_TEMPERATURE if self.standardize_logits else TEMPERATURES[self.kd_loss])
+            given = STANDARDIZED_TEMPERATURE if self.standardize_logits else TEMPERATURES.get(self.kd_loss)
+            object.__setattr__(self, "temperature", given)
         super().__post_init__()
         owners = {"jsd_beta": "jsd", "skew": "skl", "dkd_alpha": "dkd", "dkd_beta": "dkd", "dkd_warmup": "dkd"}
         for name, owner in owners.items():

@@ -26,7 +26,7 @@ EXACT_BLOCKS = 4096  # blocks computed exactly at a time: a bound on memory wher
 
 def length_limit(source_length: int) -> int:
     """Most target tokens decoded for S source tokens, as far as there are positions; decoding is never forced to S."""
-    return min(int(1.5 * source_length) + 10, MAX_POSITIONS)
+    return min(int(1.5 * source_length) + 10, MAX_POSITIONS - 1)  # what was said is read again behind a bos
 
 
 @dataclass(frozen=True)

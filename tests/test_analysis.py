@@ -167,3 +167,12 @@ def test_hybrids_fail_the_same_way_on_the_same_fades(models):
     for first, second in zip(alone, beside):
         assert first.pieces == second.pieces[::-1]
         assert first.cross_entropy == pytest.approx(second.cross_entropy[::-1], rel=1e-4)
+
+
+def test_the_longest_sentence_that_never_ends_is_compared_too():
+    """Its decoding fills all positions, and is read again behind a bos."""
+    model = transceiver(size(1), size(1))
+    with torch.no_grad():
+        model.receiver.decoder.projection.bias[EOS] = -1e4
+    row = compare(Entrant("a", model), [Entrant("b", model)], encoded(2, 700, 700), Numbers(), meeting(snrs=(12.0,)))["b"]["12"]
+    assert row["kl_reference_prefix"] == 0

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from cli_support import TINY_TRAINING, distil, refused, script
+from cli_support import TINY_TRAINING, distil, refused, script, train_tiny_teacher
 
 from semcom import checkpoint
 from semcom.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
@@ -119,6 +119,44 @@ def test_features_are_a_term_of_the_loss(teacher, here, capsys):
         assert {name for name in row if name in ("train_signal", "train_decoder")} == names
 
 
+def test_all_terms_at_once_are_logged_and_recorded(teacher, here, capsys):
+    assert distil(*tiny(teacher, "--output-path", "all", "--standardize-logits", "--kd-loss", "skl", "--skew", 0.2, "--scales", 1, 2,
+                        "--cross-weight", 0.25, "--encoder-weight", 0.5, "--feature-weight", 0.125,
+                        "--temperature-schedule", "linear", "--final-temperature", 0.5,
+                        "--weight-schedule", "snr", "--final-weight", 0.1)) == 0
+    out = capsys.readouterr().out
+    assert "skl of standardised logits, T=1 to 0.5 (linear), weight 0.7 to 0.1 (snr), scales 1 2" in out
+    row = {name: float(value) for name, value in next(csv.DictReader(open("all/history.csv"))).items()}
+    parts = {"distillation": 1, "scales": 1, "encoder": 0.5, "signal": 0.125, "decoder": 0.125, "cross_transmitter": 0.25,
+             "cross_receiver": 0.25}
+    assert row["loss"] == pytest.approx(sum(weight * row[f"train_{name}"] for name, weight in parts.items()))
+    assert 0 <= row["train_complementary"] < 1 and {"train_ce", "train_kd"} <= row.keys()
+    record = json.loads(open("all/distillation_config.json").read())
+    assert [record[name] for name in ("kd_loss", "standardize_logits", "skew", "scales", "cross_weight", "temperature", "final_temperature")] == [
+        "skl", True, 0.2, [1, 2], 0.25, 1.0, 0.5]
+
+
+def test_several_teachers_and_their_sentences(teacher, here, capsys):
+    other = train_tiny_teacher(here, "--seed", 7)
+    flags = ["--teacher-checkpoint", teacher, other, "--teacher-weights", 2, 1, "--teacher-mean", "probabilities", "--sequence-level", 1]
+    for name in ("first", "again"):
+        assert distil(*tiny(teacher)[2:], "--epochs", 1, "--distill-part", "decoder", "--output-path", name, *flags) == 0
+    out = capsys.readouterr().out
+    assert out.count("greedy decoding") == 1 and out.count("; read from checkpoints/cache/teacher_sentences_") == 1
+    record = json.loads(open("first/distillation_config.json").read())
+    assert record["teachers"] == {str(path): checkpoint.load(path).fingerprint for path in (teacher, other)}
+    assert record["teacher_checkpoint"] == str(teacher)
+    assert same(weights("first/best_student_model.pt", *PARTS), weights("again/best_student_model.pt", *PARTS))
+    assert same(weights("first/best_student_model.pt", *TRANSMITTER_PARTS), weights(teacher, *TRANSMITTER_PARTS))
+
+
+def test_teachers_that_do_not_fit_together_are_refused(teacher, here, capsys):
+    wide = train_tiny_teacher(here, "--channel-dim", 20)
+    capsys.readouterr()
+    refused(capsys, distil(*tiny(teacher)[2:], "--teacher-checkpoint", teacher, wide), "--teacher-checkpoint", "signal width C=20", "has 16")
+    assert not (here / "checkpoints").exists()
+
+
 def test_default_path_sets_the_earlier_run_aside_and_a_named_one_is_refused(teacher, here, capsys):
     for _ in range(2):
         assert distil(*tiny(teacher, "--epochs", 1, "--create-hybrid")) == 0
@@ -183,6 +221,14 @@ WRONG = [
     (["--max-length", "20"], ["--max-length 20", "--corpus"]),
     (["--output-path", "x" * 300], ["--output-path xxx", "no usable path"]),
     (["--output-path", "/"], ["--output-path /"]),
+    (["--kd-loss", "dkd", "--scales", "1", "2"], ["--scales with --kd-loss dkd", "no one right piece", "jsd or skl"]),
+    (["--cross-weight", "1", "--distill-part", "encoder"], ["--cross-weight 1", "--distill-part full"]),
+    (["--teacher-weights", "2", "1"], ["--teacher-weights 2 1: 2 for 1 --teacher-checkpoint"]),
+    (["--teacher-mean", "probabilities"], ["--teacher-mean probabilities", "one teacher"]),
+    (["--teacher-checkpoint", "a", "b", "--teacher-mean", "probabilities", "--standardize-logits"],
+     ["no logits to standardise", "--teacher-mean logits"]),
+    (["--teacher-checkpoint", "a", "b", "--distill-weight", "0"], ["--distill-weight 0", "second teacher", "give one"]),
+    (["--decoder-weight", "1", "--distill-part", "encoder"], ["--decoder-weight 1", "--distill-part encoder trains the other end"]),
 ]
 
 

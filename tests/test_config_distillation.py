@@ -87,8 +87,8 @@ def test_whether_anything_is_distilled(line, distils):
     ("--final-temperature", ("0", "-2", "nan"), "a finite number above 0"),
     ("--distill-weight", ("-0.1", "1.1", "nan"), "a number from 0 to 1"),
     ("--final-weight", ("-0.1", "1.1"), "a number from 0 to 1"),
-    ("--jsd-beta", ("-0.1", "1.5", "nan"), "a number from 0 to 1"),
-    ("--skew", ("-0.1", "1.5", "nan"), "a number from 0 to 1"),
+    ("--jsd-beta", ("0", "1", "1.5", "nan"), "a number between 0 and 1"),
+    ("--skew", ("-0.1", "1", "1.5", "nan"), "a number of 0 or more and below 1"),
     ("--dkd-alpha", ("-1", "inf"), "a finite number of 0 or more"),
     ("--dkd-beta", ("-1", "nan"), "a finite number of 0 or more"),
     ("--dkd-warmup", ("-0.1", "1.1"), "a number from 0 to 1"),
@@ -217,3 +217,11 @@ def test_python_is_held_to_the_same_rules():
         DistillationConfig(temperature=math.nan)
     with pytest.raises(SemcomError, match="--skew 0.3: is a setting of --kd-loss skl, this run has kd"):
         DistillationConfig(skew=0.3)
+
+
+@pytest.mark.parametrize(("settings", "words"), [
+    ({"kd_loss": "foo"}, "--kd-loss foo: allowed are kd, rkl"), ({"weight_schedule": "lin"}, "--weight-schedule lin: allowed are constant"),
+    ({"kd_loss": "jsd", "jsd_beta": 1.0}, "--jsd-beta 1: must be a number between 0 and 1"), ({"kd_loss": "skl", "skew": 1.0}, "--skew 1: must be")])
+def test_what_flags_cannot_say_is_refused_from_python_too(settings, words):
+    with pytest.raises(SemcomError, match=words):
+        DistillationConfig(**settings)

@@ -3,6 +3,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,15 +12,15 @@ import torch.nn.functional as F
 from test_processes import Thread
 from toy import CPU, C, Numbers, V, encoded, size, transceiver
 
-from semcom import sequences
+from semcom import files, sequences
 from semcom.analysis import Entrant, Meeting, decode, scores
 from semcom.batching import Encoded, collate
 from semcom.channel import Channel, apply, sample
 from semcom.checkpoint import Checkpoint
-from semcom.config import TrainingConfig
+from semcom.config import DistillationConfig, TrainingConfig, TransferConfig
 from semcom.decoding import Search, beam, greedy, length_limit
 from semcom.layers import MAX_POSITIONS
-from semcom.objective import TransceiverObjective
+from semcom.objective import DistillationObjective, TransceiverObjective
 from semcom.processes import ALONE
 from semcom.sequences import teacher_sentences
 from semcom.trainer import fit
@@ -272,6 +273,10 @@ def test_several_processes_share_the_decoding_and_get_the_same(tmp_path, monkeyp
     monkeypatch.setattr(Counted, "counts", {})
     expected, _ = decoded(tmp_path / "one")
     shared, barrier = [None] * count, threading.Barrier(count)
+    touched = []
+    read, write = Path.read_bytes, files.write_json
+    monkeypatch.setattr(Path, "read_bytes", lambda path: touched.append("read") or read(path))
+    monkeypatch.setattr(files, "write_json", lambda *given: touched.append("written") or write(*given))
 
     def act(rank):
         return decoded(tmp_path / "many", search=Counted(), together=Together(rank, shared, barrier))
@@ -280,13 +285,14 @@ def test_several_processes_share_the_decoding_and_get_the_same(tmp_path, monkeyp
         results = list(pool.map(act, range(count)))
         assert sorted(Counted.counts.values()) == {2: [12, 18], 6: [6] * 5}[count]
         assert all(found == expected for found, _ in results)
-        assert [len(lines) for _, lines in results] == [1] + [0] * (count - 1)
+        assert [len(lines) for _, lines in results] == [1] + [0] * (count - 1) and touched == ["read", "written"]
         (one,), (many,) = kept(tmp_path / "one"), kept(tmp_path / "many")
-        assert one.name == many.name and one.read_bytes() == many.read_bytes()
+        assert one.name == many.name and one.read_text() == many.read_text()
         no_search(monkeypatch)
         monkeypatch.delattr(Counted, "__call__")
+        touched.clear()
         again = list(pool.map(act, range(count)))
-    assert all(found == expected for found, _ in again)
+    assert all(found == expected for found, _ in again) and touched == ["read"]
     assert [["read from" in line for line in lines] for _, lines in again] == [[True]] + [[]] * (count - 1)
 
 
@@ -313,6 +319,21 @@ def test_cross_entropy_of_other_targets_against_each_sentence_alone():
         expected += summed_cross_entropy(model, e, RAYLEIGH, RANGE[0] + (RANGE[1] - RANGE[0]) * draw.level, draw)
     assert rows == batch.target_tokens == 22 + 1 + 2 + len(MIXED[3].source) - 1 + 4
     assert total.item() == pytest.approx(expected, rel=1e-5)
+
+
+@torch.no_grad()
+def test_distillation_on_other_targets_is_the_sum_of_its_sentences():
+    """Signals are compared at source tokens, all else at target tokens."""
+    objective = DistillationObjective([TEACHER.model], transceiver(size(1), size(1)), RAYLEIGH, RANGE, DistillationConfig(scales=(1, 2)),
+                                      TransferConfig(feature_weight=0.5, cross_weight=0.5), seed=0).train()
+    terms, *alone = (objective(batch, batch.draw(C, seed=0, number=1)) for batch in [collate(MIXED), *(collate([e]) for e in MIXED)])
+    assert {"signal", "decoder", "scales", "cross_receiver"} <= terms.keys()
+    for name, (total, rows) in terms.items():
+        parts = [part[name] for part in alone]
+        assert rows == sum(count for _, count in parts), name
+        assert float(total) == pytest.approx(sum(float(value) for value, _ in parts), rel=1e-4), name
+    sent, said = sum(len(e.source) for e in MIXED), sum(e.target_tokens for e in MIXED)
+    assert sent != said and terms["signal"][1] == sent and terms["kd"][1] == terms["decoder"][1] == said
 
 
 @torch.no_grad()

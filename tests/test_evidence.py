@@ -1,0 +1,86 @@
+"""Arms that differ in their flags: what is run, what is left out, what the table says. Distillation itself is stood in for."""
+import json
+from pathlib import Path
+
+import pytest
+
+from semcom import cli, evidence, statistics
+from semcom.evidence import Arm
+
+ARMS = [Arm("labels", "--distill-weight 0", None), Arm("kd, T=2", "--temperature 2"), Arm("other", "--kd-loss jsd")]
+GAIN = {"labels": 0.0, "kd, T=2": 2.0, "other": -1.0}
+
+
+@pytest.fixture
+def stand_in(monkeypatch, tmp_path):
+    """Runs that leave what a run leaves: the BLEU of an arm is 80 + its gain + noise of the seed."""
+    ran = []
+
+    def distil(argv):
+        given = cli.distillation_parser().parse_args(argv)
+        folder = Path(given.output_path)
+        folder.mkdir(parents=True)
+        ran.append((folder.parent.name, given.seed))
+        (folder / "distillation_config.json").write_text(json.dumps({"best_loss": 0.5, "training_seconds": 10.0, "steps_done": 300}))
+
+    def analyse(argv):
+        given = cli.analysis_parser().parse_args(argv)
+        seed, name = given.seed, Path(given.checkpoints[0]).parent.parent.name
+        at = {"bleu": 80 + next(gain for arm, gain in GAIN.items() if Arm(arm, "").folder(Path(), 0).parent.name == name) + 0.01 * seed**2,
+              "kl_divergence": 0.1, "reference_bleu": 90.0}
+        Path(given.output).write_text(json.dumps({"records": [{"by_snr": {f"{snr:g}": at for snr in given.snr}}]}))
+
+    monkeypatch.setattr(cli, "distil", distil)
+    monkeypatch.setattr(cli, "analyse", analyse)
+    return tmp_path, ran
+
+
+def run(root, seeds, **choice):
+    evidence.run(ARMS, seeds, root, ["--steps", "300"], ["--seed", "3"], lambda line: None, **choice)
+
+
+def test_every_arm_runs_with_every_seed_once(stand_in):
+    root, ran = stand_in
+    run(root, [1, 2])
+    assert sorted(ran) == sorted((name, seed) for name in ("labels", "kd__T_2", "other") for seed in (1, 2))
+    run(root, [1, 2])
+    assert len(ran) == 6, "what is finished is not run again"
+
+
+def test_shares_part_the_work(stand_in):
+    root, ran = stand_in
+    run(root, [1, 2, 3], share=(0, 2))
+    first = list(ran)
+    run(root, [1, 2, 3], share=(1, 2))
+    assert len(first) in (4, 5) and len(ran) == 9 and len(set(ran)) == 9
+
+
+def test_rows_hold_means_and_paired_gains(monkeypatch, stand_in):
+    root, _ = stand_in
+    seeds = [1, 2, 3]
+
+    def analyse(argv, before=cli.analyse):
+        given = cli.analysis_parser().parse_args(argv)
+        before([*argv, "--seed", Path(given.checkpoints[0]).parent.name.removeprefix("seed")])
+
+    monkeypatch.setattr(cli, "analyse", analyse)
+    run(root, seeds)
+    labels, kd, other = evidence.collect(ARMS, seeds, root)
+    assert labels["bleu 6"].mean == pytest.approx(80 + 0.01 * 14 / 3) and "bleu 6 gain" not in labels
+    assert kd["bleu 6 gain"].mean == pytest.approx(2.0) and other["bleu 6 gain"].mean == pytest.approx(-1.0)
+    assert kd["bleu 6 gain"].half_width == pytest.approx(0, abs=1e-9), "the noise of a seed is common to the pair"
+    assert kd["bleu 6"].half_width == pytest.approx(statistics.estimate([80.01, 80.04, 80.09]).half_width)
+    assert kd["bleu 6 p"] == pytest.approx(0, abs=1e-6) and kd["validation p"] == 1
+    printed = evidence.table([labels, kd, other])
+    assert "kd, T=2" in printed and "2.00 ± 0.00" in printed and "BLEU 0 dB" in printed
+    flat = evidence.flat([kd])[0]
+    assert flat["bleu 6 gain"] == pytest.approx(2.0) and flat["bleu 6 half width"] == kd["bleu 6"].half_width
+    json.dumps(flat)
+
+
+def test_commands_are_what_a_person_would_type(tmp_path):
+    distillation, analysis = evidence.commands(ARMS[1], 7, tmp_path, ["--steps", "300"], ["--sentences", "50"])
+    assert distillation[:2] == ["python", "distillation.py"] and analysis[:2] == ["python", "semantic_analysis.py"]
+    given = cli.distillation_parser().parse_args(distillation[2:])
+    assert (given.seed, given.temperature, given.steps) == (7, 2.0, 300)
+    assert cli.analysis_parser().parse_args(analysis[2:]).snr == list(evidence.SNRS)
