@@ -13,10 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from semcom import cli, evidence, files, report, statistics  # noqa: E402
+from semcom import cli, evidence  # noqa: E402
 from semcom.evidence import Arm  # noqa: E402
 
-RECEIVER = ["--distill-part", "decoder", "--student-layers", "2", "--quiet"]
 SCREEN_SEED, FINAL_SEEDS = 1, (11, 12, 13, 14, 15)
 SCREEN = (
     Arm("labels", "--distill-weight 0", None),
@@ -102,8 +101,8 @@ def steps_in_equal_time(arms: list[Arm], seeds: list[int], root: Path, steps: in
 
 def compare(given: argparse.Namespace, title: str, arms: list[Arm], seeds: list[int], root: Path, size: int, steps: int) -> None:
     """Run what is missing of a comparison, and show it once it is whole."""
-    common = ["--teacher-checkpoint", given.teacher, "--corpus", given.corpus, "--corpus-size", str(size), *RECEIVER, "--steps", str(steps),
-              "--batch-size", given.batch_size]
+    common = ["--teacher-checkpoint", given.teacher, "--corpus", given.corpus, "--corpus-size", str(size), *evidence.RECEIVER, "--quiet",
+              "--steps", str(steps), "--batch-size", given.batch_size]
     analysis = ["--corpus", given.corpus, "--corpus-size", "all", "--sentences", given.sentences, "--quiet"]
     if not given.report:
         evidence.run(arms, seeds, root, common, analysis, cli.say, share=tuple(given.share))
@@ -113,11 +112,7 @@ def compare(given: argparse.Namespace, title: str, arms: list[Arm], seeds: list[
         return
     rows = evidence.collect(arms, seeds, root)
     cli.say(f"\n{title}; {len(seeds)} seeds\n{evidence.table(rows)}")
-    report.write_csv(root / "arms.csv", evidence.flat(rows))
-    files.write_json(root / "arms.json", {"title": title, "command": sys.argv, "rows": evidence.flat(rows)})
-    gains = [row for row in rows if isinstance(row.get("bleu 6 gain"), statistics.Estimate)]
-    report.plot_gains({str(row["arm"]): (row["bleu 6 gain"].mean, row["bleu 6 gain"].half_width) for row in gains},
-                      "BLEU gained at 6 dB over labels alone", root / "arms.png")
+    evidence.keep(rows, root, title)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from semcom import config, processes
+from semcom import config, options, processes
 from semcom.errors import InterruptedRun, SemcomError, escape
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -107,16 +107,16 @@ def distillation_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="distillation.py", description=(
         "Distil a shallower student from a teacher transceiver, through a noisy channel; optionally splice a hybrid.\n"
         "  python distillation.py --distill-part decoder --create-hybrid"))
-    config.add_flags(parser, config.DistillationFiles)
-    config.add_flags(parser, config.OutputConfig)
-    config.add_flags(parser, config.DistillationConfig, title="Distillation")
-    config.add_flags(parser, config.TransferConfig)
-    config.add_flags(parser, config.StudentConfig)
-    config.add_flags(parser, config.CorpusConfig)
-    config.add_flags(parser, config.ChannelConfig)
-    config.add_flags(parser, config.TrainingSNRConfig, title="Training SNR")
-    config.add_flags(parser, config.TrainingConfig)
-    config.add_flags(parser, config.RunConfig)
+    options.add_flags(parser, config.DistillationFiles)
+    options.add_flags(parser, config.OutputConfig)
+    options.add_flags(parser, config.DistillationConfig, title="Distillation")
+    options.add_flags(parser, config.TransferConfig)
+    options.add_flags(parser, config.StudentConfig)
+    options.add_flags(parser, config.CorpusConfig)
+    options.add_flags(parser, config.ChannelConfig)
+    options.add_flags(parser, config.TrainingSNRConfig, title="Training SNR")
+    options.add_flags(parser, config.TrainingConfig)
+    options.add_flags(parser, config.RunConfig)
     for flag in REPLACED:
         parser.add_argument(flag, action=_Replaced, nargs="?", help=argparse.SUPPRESS)
     return parser
@@ -125,7 +125,7 @@ def distillation_parser() -> argparse.ArgumentParser:
 def distil(argv: Sequence[str], *, keep_earlier: bool = False) -> Any:
     """``python distillation.py``; ``keep_earlier`` sets aside what is at a named path too."""
     flags = distillation_parser().parse_args(argv)
-    parsed = [config.from_flags(c, flags) for c in (
+    parsed = [options.from_flags(c, flags) for c in (
         config.DistillationFiles, config.CorpusConfig, config.ChannelConfig, config.TrainingSNRConfig, config.StudentConfig,
         config.DistillationConfig, config.TransferConfig, config.TrainingConfig, config.RunConfig)]
     from semcom import distil as verb
@@ -141,19 +141,19 @@ def analysis_parser() -> argparse.ArgumentParser:
     files.add_argument("--runs", default="checkpoints", metavar="FOLDER", help="look for finished runs here (default checkpoints)")
     files.add_argument("--teacher-checkpoint", metavar="FILE", help="compare with this (default the teacher each run names)")
     files.add_argument("--output", metavar="FILE", help="results as JSON (default semantic_analysis_results.json); its picture beside it")
-    config.add_flags(parser, config.OutputConfig)
-    config.add_flags(parser, config.EvaluationConfig)
+    options.add_flags(parser, config.OutputConfig)
+    options.add_flags(parser, config.EvaluationConfig)
     parser.add_argument("--reference-snr", type=float, default=12.0, metavar="DB", help="SNR of the headline figures (default 12)")
-    config.add_flags(parser, config.CorpusConfig, corpus_size=60_000)
-    config.add_flags(parser, config.ChannelConfig)
-    config.add_flags(parser, config.RunConfig)
+    options.add_flags(parser, config.CorpusConfig, corpus_size=60_000)
+    options.add_flags(parser, config.ChannelConfig)
+    options.add_flags(parser, config.RunConfig)
     return parser
 
 
 def analyse(argv: Sequence[str], *, keep_earlier: bool = False) -> Any:
     """``python semantic_analysis.py``; ``keep_earlier`` sets aside what is at a named path too."""
     flags = analysis_parser().parse_args(argv)
-    settings, corpus, channel, run_settings = (config.from_flags(c, flags) for c in (
+    settings, corpus, channel, run_settings = (options.from_flags(c, flags) for c in (
         config.EvaluationConfig, config.CorpusConfig, config.ChannelConfig, config.RunConfig))
     config.EvaluationConfig(snr=(flags.reference_snr,))
     from semcom import measurements
@@ -163,13 +163,13 @@ def analyse(argv: Sequence[str], *, keep_earlier: bool = False) -> Any:
 
 
 def _vocab(flags: argparse.Namespace) -> None:
-    settings, corpus = config.from_flags(config.VocabularyConfig, flags), config.from_flags(config.CorpusConfig, flags)
+    settings, corpus = options.from_flags(config.VocabularyConfig, flags), options.from_flags(config.CorpusConfig, flags)
     from semcom import recipes
     recipes.make_vocabulary(settings, corpus, flags.output, flags.overwrite, say)
 
 
 def _train(flags: argparse.Namespace) -> None:
-    parsed = [config.from_flags(c, flags) for c in (config.CorpusConfig, config.ModelConfig, config.ChannelConfig,
+    parsed = [options.from_flags(c, flags) for c in (config.CorpusConfig, config.ModelConfig, config.ChannelConfig,
                                                     config.TrainingSNRConfig, config.TrainingConfig, config.RunConfig)]
     from semcom import recipes
     recipes.train_teacher(recipes.TeacherSettings(*parsed, flags.vocab, flags.output, flags.overwrite, flags.start_from), _prepare(parsed[-1]))
@@ -181,7 +181,7 @@ def _splice(flags: argparse.Namespace) -> None:
 
 
 def _evaluate(flags: argparse.Namespace) -> None:
-    settings, corpus, channel, run_settings = (config.from_flags(c, flags) for c in (
+    settings, corpus, channel, run_settings = (options.from_flags(c, flags) for c in (
         config.EvaluationConfig, config.CorpusConfig, config.ChannelConfig, config.RunConfig))
     from semcom import measurements
     measurements.evaluate(flags.checkpoints, settings, corpus, channel, run_settings, flags.output, flags.overwrite,
@@ -189,7 +189,7 @@ def _evaluate(flags: argparse.Namespace) -> None:
 
 
 def _transmit(flags: argparse.Namespace) -> None:
-    settings, channel, run_settings = (config.from_flags(c, flags) for c in (
+    settings, channel, run_settings = (options.from_flags(c, flags) for c in (
         config.EvaluationConfig, config.ChannelConfig, config.RunConfig))
     if flags.sentence is None and flags.checkpoints and not Path(flags.checkpoints[-1]).exists():
         raise SemcomError(f"--checkpoints {escape(flags.checkpoints[-1])}: no such file; if that is the sentence, give it first: "
@@ -216,8 +216,8 @@ def package_parser() -> argparse.ArgumentParser:
     p = verb("vocab", "train a sentencepiece vocabulary (unigram, byte fallback)", _vocab)
     p.add_argument("--output", required=True, metavar="FILE", help="the model's file")
     for c in (config.VocabularyConfig, config.OutputConfig):
-        config.add_flags(p, c, title="Vocabulary" if c is config.VocabularyConfig else None)
-    config.add_flags(p, config.CorpusConfig, corpus_size=None)
+        options.add_flags(p, c, title="Vocabulary" if c is config.VocabularyConfig else None)
+    options.add_flags(p, config.CorpusConfig, corpus_size=None)
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     p = verb("train", "train a teacher, from nothing or on from a checkpoint", _train)
@@ -225,35 +225,35 @@ def package_parser() -> argparse.ArgumentParser:
     p.add_argument("--vocab", metavar="FILE", help=f"sentencepiece model (default {config.DEFAULT_VOCABULARY}, of the built-in corpus)")
     p.add_argument("--start-from", metavar="FILE", help="train on from this checkpoint, with its sizes and vocabulary, instead of from nothing")
     for c in (config.OutputConfig, config.ModelConfig):
-        config.add_flags(p, c)
-    config.add_flags(p, config.CorpusConfig, corpus_size=60_000)
-    config.add_flags(p, config.ChannelConfig)
-    config.add_flags(p, config.TrainingSNRConfig, title="Training SNR")
+        options.add_flags(p, c)
+    options.add_flags(p, config.CorpusConfig, corpus_size=60_000)
+    options.add_flags(p, config.ChannelConfig)
+    options.add_flags(p, config.TrainingSNRConfig, title="Training SNR")
     for c in (config.TrainingConfig, config.RunConfig):
-        config.add_flags(p, c)
+        options.add_flags(p, c)
 
     p = verb("splice", "join the transmitter of one checkpoint and the receiver of another", _splice)
     p.add_argument("--transmitter", required=True, metavar="FILE", help="its transmitter is taken")
     p.add_argument("--receiver", required=True, metavar="FILE", help="its receiver is taken")
     p.add_argument("--output", required=True, metavar="FILE", help="the checkpoint made")
-    config.add_flags(p, config.OutputConfig)
+    options.add_flags(p, config.OutputConfig)
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     p = verb("evaluate", "BLEU, token accuracy and exact sentences, checkpoints side by side under the same draws", _evaluate)
     p.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="checkpoints of one vocabulary")
     p.add_argument("--output", metavar="FILE", help="all rows as CSV; a picture beside it as .png")
     for c in (config.OutputConfig, config.EvaluationConfig):
-        config.add_flags(p, c)
-    config.add_flags(p, config.CorpusConfig, corpus_size=60_000)
+        options.add_flags(p, c)
+    options.add_flags(p, config.CorpusConfig, corpus_size=60_000)
     for c in (config.ChannelConfig, config.RunConfig):
-        config.add_flags(p, c)
+        options.add_flags(p, c)
 
     p = verb("transmit", "send a sentence and print what each receiver understood", _transmit)
     p.add_argument("sentence", nargs="?", help="the sentence; without it, lines of standard input")
     p.add_argument("--checkpoints", nargs="+", default=(), metavar="CHECKPOINT", help=f"transceivers (default {config.DEFAULT_TEACHER})")
-    config.add_flags(p, config.EvaluationConfig, title="SNR and search", only=("snr", "beam_width", "length_penalty"))
+    options.add_flags(p, config.EvaluationConfig, title="SNR and search", only=("snr", "beam_width", "length_penalty"))
     for c in (config.ChannelConfig, config.RunConfig):
-        config.add_flags(p, c)
+        options.add_flags(p, c)
     return parser
 
 

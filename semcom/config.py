@@ -3,42 +3,16 @@ argparse flags are made from them. Standard library only, so that ``--help`` nee
 """
 
 import argparse
-import dataclasses
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from semcom.errors import SemcomError, escape
+from semcom.options import Rule, Validated, differs, flag_of, number, setting, whole
 
-Config = TypeVar("Config")
 DEFAULT_TEACHER = "checkpoints/teacher.pt"
 DEFAULT_VOCABULARY = "vocab/parliament.model"
 PARTS = ("encoder", "channel_encoder", "channel_decoder", "decoder")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """allowed: in words, for the message. holds: the test. example: a value that passes."""
-
-    allowed: str
-    holds: Callable[[Any], bool]
-    example: str
-
-
-def _number(low: float, high: float = math.inf, *, above: bool = False, example: str) -> Rule:
-    if above:
-        allowed = f"a finite number above {low:g}" + (f" and at most {high:g}" if high < math.inf else "")
-    elif high < math.inf:
-        allowed = f"a number from {low:g} to {high:g}"
-    else:
-        allowed = f"a finite number of {low:g} or more"
-    return Rule(allowed, lambda x: math.isfinite(x) and (x > low if above else x >= low) and x <= high, example)
-
-
-def _whole(low: int, high: int = 2**31, *, example: str) -> Rule:
-    return Rule(f"a whole number of {low} or more" + (f", at most {high}" if high < 2**31 else ""),
-                lambda x: low <= x <= high, example)
 
 
 def _snr_values(values: Iterable[float]) -> bool:
@@ -49,38 +23,10 @@ SNR = Rule("numbers in dB from -100 to 100", _snr_values, "-6 0 6 12 18")
 SNR_RANGE = Rule("two numbers in dB from -100 to 100, LOW not above HIGH", lambda r: _snr_values(r) and r[0] <= r[1], "-6 18")
 
 
-def setting(default: Any, help: str, rule: Rule | None = None, **argument: Any) -> Any:
-    """A dataclass field that knows its flag. ``argument`` goes to ``add_argument`` (type, choices, nargs, metavar)."""
-    return field(default=default, metadata={"help": help, "rule": rule, "argument": argument})
-
-
 def _corpus_size(text: str) -> int | None:
     if text.lower() != "all" and not text.lstrip("-").isdecimal():
         raise argparse.ArgumentTypeError(f"{escape(text)!r}: must be a whole number of 1 or more, or 'all'")
     return None if text.lower() == "all" else int(text)
-
-
-class Validated:
-    """Checks each setting against its rule when an instance is made, from flags or from Python alike."""
-
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            rule: Rule | None = f.metadata.get("rule")
-            value = getattr(self, f.name)
-            choices = f.metadata.get("argument", {}).get("choices")
-            if choices and not set(value if isinstance(value, tuple) else (value,)) <= set(choices):
-                raise SemcomError(f"{flag_of(f.name)} {_shown(value)}: allowed are {', '.join(choices)}")
-            if rule is not None and value is not None and not rule.holds(value):
-                raise SemcomError(f"{flag_of(f.name)} {_shown(value)}: must be {rule.allowed}; "
-                                  f"for example {flag_of(f.name)} {rule.example}")
-
-
-def _shown(value: Any) -> str:
-    return " ".join(map(_shown, value)) if isinstance(value, (tuple, list)) else escape(f"{value:g}" if isinstance(value, float) else value)
-
-
-def flag_of(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 @dataclass(frozen=True)
@@ -90,19 +36,20 @@ class CorpusConfig(Validated):
     corpus: tuple[str, ...] = setting((), "text files (plain or .gz, one sentence a line) and folders of them; "
                                       "without it the built-in parliamentary corpus", nargs="+", metavar="PATH")
     corpus_size: int | None = setting(24_000, "how many sentences, or 'all'; of text files a sample by hash",
-                                      Rule("a whole number of 1 or more, or 'all'", lambda x: x >= 1, "24000"), type=_corpus_size, metavar="N")
+                                      Rule("a whole number of 1 or more, or 'all'", lambda x: x >= 1, "24000"), absent="all",
+                                      type=_corpus_size, metavar="N")
     topics: tuple[str, ...] = setting((), "built-in corpus: these topics only", nargs="+", metavar="TOPIC")
     exclude_topics: tuple[str, ...] = setting((), "built-in corpus: all but these topics", nargs="+", metavar="TOPIC")
-    min_length: int = setting(4, "text files: shortest sentence, in words", _whole(1, example="4"), metavar="WORDS")
-    max_length: int = setting(30, "text files: longest sentence, in words", _whole(1, 500, example="30"), metavar="WORDS")
-    max_sentences: int = setting(2_000_000, "text files: stop reading after this many", _whole(1, example="2000000"), metavar="N")
+    min_length: int = setting(4, "text files: shortest sentence, in words", whole(1, example="4"), metavar="WORDS")
+    max_length: int = setting(30, "text files: longest sentence, in words", whole(1, 500, example="30"), metavar="WORDS")
+    max_sentences: int = setting(2_000_000, "text files: stop reading after this many", whole(1, example="2000000"), metavar="N")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.min_length > self.max_length:
             raise SemcomError(f"--min-length {self.min_length}: is above --max-length {self.max_length}; exchange them")
         for name in ("min_length", "max_length", "max_sentences"):
-            if not self.corpus and _differs(self, name):
+            if not self.corpus and differs(self, name):
                 raise SemcomError(f"{flag_of(name)} {getattr(self, name)}: chooses among text files; leave it out or give --corpus")
         if self.corpus and (self.topics or self.exclude_topics):
             raise SemcomError("--topics and --exclude-topics choose within the built-in corpus; leave them out or leave --corpus out")
@@ -113,7 +60,7 @@ class ChannelConfig(Validated):
     """The physical channel."""
 
     channel: str = setting("awgn", "channel model", type=str.lower, choices=("ideal", "awgn", "rayleigh", "rician"))
-    rician_k: float = setting(1.0, "Rician: line-of-sight over scattered power, linear", _number(0, example="1"), metavar="K")
+    rician_k: float = setting(1.0, "Rician: line-of-sight over scattered power, linear", number(0, example="1"), metavar="K")
     equalizer: str = setting("zf", "Rayleigh and Rician: zero forcing or MMSE", type=str.lower, choices=("zf", "mmse"))
 
 
@@ -127,10 +74,10 @@ class TrainingSNRConfig(Validated):
 class ModelConfig(Validated):
     """Size of a transceiver trained from nothing."""
 
-    layers: int = setting(4, "layers of each end", _whole(1, 64, example="4"), metavar="N")
-    model_width: int = setting(128, "model width D", _whole(1, 8192, example="128"), metavar="D")
-    heads: int = setting(8, "attention heads", _whole(1, 256, example="8"), metavar="H")
-    feed_forward: int = setting(512, "feed-forward width", _whole(1, 65_536, example="512"), metavar="F")
+    layers: int = setting(4, "layers of each end", whole(1, 64, example="4"), metavar="N")
+    model_width: int = setting(128, "model width D", whole(1, 8192, example="128"), metavar="D")
+    heads: int = setting(8, "attention heads", whole(1, 256, example="8"), metavar="H")
+    feed_forward: int = setting(512, "feed-forward width", whole(1, 65_536, example="512"), metavar="F")
     channel_dim: int = setting(16, "real channel dimensions a token, C (C/2 complex symbols)",
                                Rule("an even number from 2 to 4096", lambda c: 2 <= c <= 4096 and c % 2 == 0, "16"), metavar="C")
     dropout: float = setting(0.1, "dropout rate", Rule("a number of 0 or more and below 1", lambda p: 0 <= p < 1, "0.1"), metavar="P")
@@ -151,18 +98,18 @@ def check_heads(width_flag: str, width: int, heads_flag: str, heads: int) -> Non
 class TrainingConfig(Validated):
     """The training loop."""
 
-    batch_size: int = setting(128, "sentences a step", _whole(1, example="128"), metavar="B")
+    batch_size: int = setting(128, "sentences a step", whole(1, example="128"), metavar="B")
     batch_tokens: int | None = setting(None, "target tokens a step, padding included, at most, instead of --batch-size sentences; "
-                                       "a longer sentence is a step of its own", _whole(1, example="3000"), type=int, metavar="N")
-    epochs: int = setting(10, "passes over the training split", _whole(1, example="10"), metavar="N")
-    steps: int | None = setting(None, "train for this many steps instead of --epochs", _whole(1, example="1000"), type=int, metavar="N")
+                                       "a longer sentence is a step of its own", whole(1, example="3000"), type=int, metavar="N")
+    epochs: int = setting(10, "passes over the training split", whole(1, example="10"), metavar="N")
+    steps: int | None = setting(None, "train for this many steps instead of --epochs", whole(1, example="1000"), type=int, metavar="N")
     minutes: float | None = setting(None, "train for about this many minutes instead: the first steps are timed, the number of steps "
-                                    "fixed from that and recorded", _number(0, above=True, example="45"), type=float, metavar="M")
+                                    "fixed from that and recorded", number(0, above=True, example="45"), type=float, metavar="M")
     lr: float = setting(1e-3, "peak learning rate (AdamW; linear warm-up, then linear decay to 0)",
-                        _number(0, above=True, example="0.001"), metavar="RATE")
-    warmup_steps: int = setting(300, "warm-up steps, a fifth of the run at most", _whole(0, example="300"), metavar="N")
-    weight_decay: float = setting(0.01, "AdamW weight decay", _number(0, example="0.01"), metavar="W")
-    clip: float = setting(1.0, "clip the gradient's norm at this", _number(0, above=True, example="1"), metavar="NORM")
+                        number(0, above=True, example="0.001"), metavar="RATE")
+    warmup_steps: int = setting(300, "warm-up steps, a fifth of the run at most", whole(0, example="300"), metavar="N")
+    weight_decay: float = setting(0.01, "AdamW weight decay", number(0, example="0.01"), metavar="W")
+    clip: float = setting(1.0, "clip the gradient's norm at this", number(0, above=True, example="1"), metavar="NORM")
     precision: str = setting("auto", "matrix products in float32 or bfloat16; auto takes bf16 above D=64, on CPUs with AMX and GPUs that have it",
                              choices=("auto", "fp32", "bf16"))
     compile: bool = setting(False, "compile the arithmetic of the losses (needs a C++ compiler, on GPUs Triton): faster steps after "
@@ -172,7 +119,7 @@ class TrainingConfig(Validated):
         super().__post_init__()
         if self.steps and self.minutes:
             raise SemcomError(f"--steps {self.steps} and --minutes {self.minutes:g}: give one of them")
-        if self.batch_tokens and _differs(self, "batch_size"):
+        if self.batch_tokens and differs(self, "batch_size"):
             raise SemcomError(f"--batch-size {self.batch_size} and --batch-tokens {self.batch_tokens}: give one of them")
 
 
@@ -180,12 +127,12 @@ class TrainingConfig(Validated):
 class StudentConfig(Validated):
     """Capacity of the student: a knob of its knowledge."""
 
-    student_layers: int = setting(2, "layers of each trained end", _whole(1, 64, example="2"), metavar="N")
-    student_d_model: int | None = setting(None, "model width of the student; default the teacher's", _whole(1, 8192, example="64"),
+    student_layers: int = setting(2, "layers of each trained end", whole(1, 64, example="2"), metavar="N")
+    student_d_model: int | None = setting(None, "model width of the student; default the teacher's", whole(1, 8192, example="64"),
                                           type=int, metavar="D")
-    student_heads: int | None = setting(None, "attention heads of the student; default the teacher's", _whole(1, 256, example="4"),
+    student_heads: int | None = setting(None, "attention heads of the student; default the teacher's", whole(1, 256, example="4"),
                                         type=int, metavar="H")
-    student_dff: int | None = setting(None, "feed-forward width of the student; default the teacher's", _whole(1, 65_536, example="256"),
+    student_dff: int | None = setting(None, "feed-forward width of the student; default the teacher's", whole(1, 65_536, example="256"),
                                       type=int, metavar="F")
     student_init: str = setting("teacher", "start from evenly spaced teacher layers, or from random weights", choices=("teacher", "random"))
 
@@ -203,8 +150,8 @@ class DistillationConfig(Validated):
     distill_part: str = setting("full", "train both ends, the transmitter (encoder) or the receiver (decoder); the other end stays the teacher's",
                                 type=str.lower, choices=("full", "encoder", "decoder"))
     temperature: float | None = setting(None, "distillation temperature T (default 4 for kd and dkd, 1 for the others and with "
-                                        "--standardize-logits)", _number(0, above=True, example="4"), type=float, metavar="T")
-    distill_weight: float = setting(0.7, "weight of the distillation term, 0 (labels alone) to 1", _number(0, 1, example="0.7"), metavar="WEIGHT")
+                                        "--standardize-logits)", number(0, above=True, example="4"), type=float, metavar="T")
+    distill_weight: float = setting(0.7, "weight of the distillation term, 0 (labels alone) to 1", number(0, 1, example="0.7"), metavar="WEIGHT")
     kd_loss: str = setting("kd", "divergence of the student from the teacher: Kullback-Leibler, reversed, Jensen-Shannon, skewed, decoupled",
                            type=str.lower, choices=KD_LOSSES)
     standardize_logits: bool = setting(False, "compare z-scores of the logits (LSKD): their shape, not their size", action="store_true")
@@ -212,20 +159,20 @@ class DistillationConfig(Validated):
                               Rule("a number between 0 and 1, neither of them", lambda x: 0 < x < 1, "0.5"), metavar="BETA")
     skew: float = setting(0.1, "skl: the teacher's share of the mixture",
                           Rule("a number of 0 or more and below 1", lambda x: 0 <= x < 1, "0.1"), metavar="SHARE")
-    dkd_alpha: float = setting(1.0, "dkd: weight of target against all others", _number(0, example="1"), metavar="ALPHA")
-    dkd_beta: float = setting(8.0, "dkd: weight of the distribution over the others", _number(0, example="8"), metavar="BETA")
-    dkd_warmup: float = setting(0.08, "dkd: share of the run over which its weight rises from 0", _number(0, 1, example="0.08"), metavar="SHARE")
+    dkd_alpha: float = setting(1.0, "dkd: weight of target against all others", number(0, example="1"), metavar="ALPHA")
+    dkd_beta: float = setting(8.0, "dkd: weight of the distribution over the others", number(0, example="8"), metavar="BETA")
+    dkd_warmup: float = setting(0.08, "dkd: share of the run over which its weight rises from 0", number(0, 1, example="0.08"), metavar="SHARE")
     scales: tuple[int, ...] = setting((), "distil contiguous segments of a sentence too, this many each (SDD), for example 1 2 4",
                                       Rule("distinct whole numbers from 1 to 512", lambda m: len(set(m)) == len(m) and all(1 <= x <= 512 for x in m),
                                            "1 2 4"), type=int, nargs="+", metavar="M")
-    scale_weight: float = setting(1.0, "--scales: weight of the segments beside the tokens", _number(0, example="1"), metavar="WEIGHT")
+    scale_weight: float = setting(1.0, "--scales: weight of the segments beside the tokens", number(0, example="1"), metavar="WEIGHT")
     complementary_weight: float = setting(2.0, "--scales: weight of a segment in which the teacher sees another class than in the whole",
-                                          _number(0, example="2"), metavar="WEIGHT")
+                                          number(0, example="2"), metavar="WEIGHT")
     temperature_schedule: str = setting("constant", "how T goes from --temperature to --final-temperature: over the run, or with the "
                                         "sentence's SNR from LOW to HIGH", choices=SCHEDULES)
-    final_temperature: float | None = setting(None, "T at the end of its schedule", _number(0, above=True, example="1"), type=float, metavar="T")
+    final_temperature: float | None = setting(None, "T at the end of its schedule", number(0, above=True, example="1"), type=float, metavar="T")
     weight_schedule: str = setting("constant", "the same for --distill-weight", choices=SCHEDULES)
-    final_weight: float | None = setting(None, "weight at the end of its schedule", _number(0, 1, example="0.3"), type=float, metavar="WEIGHT")
+    final_weight: float | None = setting(None, "weight at the end of its schedule", number(0, 1, example="0.3"), type=float, metavar="WEIGHT")
 
     def __post_init__(self) -> None:
         if self.temperature is None:
@@ -234,11 +181,11 @@ class DistillationConfig(Validated):
         super().__post_init__()
         owners = {"jsd_beta": "jsd", "skew": "skl", "dkd_alpha": "dkd", "dkd_beta": "dkd", "dkd_warmup": "dkd"}
         for name, owner in owners.items():
-            if self.kd_loss != owner and _differs(self, name):
+            if self.kd_loss != owner and differs(self, name):
                 raise SemcomError(f"{flag_of(name)} {getattr(self, name):g}: is a setting of --kd-loss {owner}, this run has {self.kd_loss}; "
                                   f"leave it out, or give --kd-loss {owner}")
         for name in ("scale_weight", "complementary_weight"):
-            if not self.scales and _differs(self, name):
+            if not self.scales and differs(self, name):
                 raise SemcomError(f"{flag_of(name)} {getattr(self, name):g}: weighs segments, and there are none without --scales; "
                                   "leave it out, or add --scales 1 2")
         for schedule, final in (("temperature_schedule", "final_temperature"), ("weight_schedule", "final_weight")):
@@ -249,7 +196,7 @@ class DistillationConfig(Validated):
                 raise SemcomError(f"{given}: needs {'a schedule' if end is not None else 'an end to go to'}; {cure}")
         if not self.distils:
             for name in ("kd_loss", "standardize_logits", "scales", "temperature_schedule"):
-                if _differs(self, name):
+                if differs(self, name):
                     raise SemcomError(f"{flag_of(name)}: with --distill-weight 0 nothing is compared with the teacher; "
                                       "leave it out, or give a weight above 0")
 
@@ -287,17 +234,17 @@ class TransferConfig(Validated):
     """What else the student learns from: features, crossed pairs, several teachers, the teacher's own sentences."""
 
     feature_weight: float = setting(0.0, "weight of the difference of transmitted signals (encoder), decoder states (decoder) or both (full)",
-                                    _number(0, example="1"), metavar="WEIGHT")
-    encoder_weight: float = setting(0.0, "weight of the difference of semantic encoder states", _number(0, example="1"), metavar="WEIGHT")
+                                    number(0, example="1"), metavar="WEIGHT")
+    encoder_weight: float = setting(0.0, "weight of the difference of semantic encoder states", number(0, example="1"), metavar="WEIGHT")
     signal_weight: float | None = setting(None, "weight of the difference of transmitted signals (default --feature-weight)",
-                                          _number(0, example="1"), type=float, metavar="WEIGHT")
+                                          number(0, example="1"), type=float, metavar="WEIGHT")
     decoder_weight: float | None = setting(None, "weight of the difference of decoder states (default --feature-weight)",
-                                           _number(0, example="1"), type=float, metavar="WEIGHT")
+                                           number(0, example="1"), type=float, metavar="WEIGHT")
     feature_loss: str = setting("mse", "difference of features: mean square, or 1 - cosine", choices=("mse", "cosine"))
     cross_weight: float = setting(0.0, "full mode: weight of the crossed pairs, student transmitter to teacher receiver and the reverse, so "
-                                  "that every splice works", _number(0, example="0.5"), metavar="WEIGHT")
+                                  "that every splice works", number(0, example="0.5"), metavar="WEIGHT")
     sequence_level: int = setting(0, "train on what the teacher decodes at the training SNRs instead of on the sentences sent, found by beam "
-                                  "search of this width; 1 is greedy, 0 off", _whole(0, 64, example="1"), metavar="WIDTH")
+                                  "search of this width; 1 is greedy, 0 off", whole(0, 64, example="1"), metavar="WIDTH")
     teacher_mean: str = setting("logits", "several teachers: mean of their logits or of their probabilities", choices=("logits", "probabilities"))
     teacher_weights: tuple[float, ...] = setting((), "several teachers: their weights in the mean (default equal)",
                                                  Rule("numbers above 0", lambda w: all(0 < x < math.inf for x in w), "2 1"),
@@ -318,60 +265,19 @@ class TransferConfig(Validated):
         return {name: weight for name, weight in weights.items() if weight > 0}
 
 
-def _differs(settings: Any, name: str) -> bool:
-    return getattr(settings, name) != type(settings).__dataclass_fields__[name].default
-
-
 @dataclass(frozen=True)
 class RunConfig(Validated):
     """Seed, device and how much is said."""
 
-    seed: int = setting(42, "seed of weights, order, dropout and channel draws", _whole(0, 2**31 - 1, example="42"), metavar="N")
+    seed: int = setting(42, "seed of weights, order, dropout and channel draws", whole(0, 2**31 - 1, example="42"), metavar="N")
     device: str = setting("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one", metavar="DEVICE")
     quiet: bool = setting(False, "no progress, results only", action="store_true")
     debug: bool = setting(False, "show the traceback of an error", action="store_true")
 
 
-def add_flags(parser: argparse.ArgumentParser, config: type, *, title: str | None = None,
-              only: Iterable[str] | None = None, **defaults: Any) -> None:
-    """A group of flags made from the settings of ``config``; ``defaults`` replace the dataclass's own."""
-    summary = (config.__doc__ or "").strip().splitlines()[0]
-    group = parser.add_argument_group(title or summary.rstrip(".").replace("%", "%%"))
-    for f in fields(config):
-        if "help" not in f.metadata or (only is not None and f.name not in only):
-            continue
-        default = defaults.get(f.name, f.default)
-        argument = dict(f.metadata["argument"])
-        help = f.metadata["help"].replace("%", "%%")
-        if argument.get("action") != "store_true":
-            if "type" not in argument and isinstance(f.default, (int, float)):
-                argument["type"] = type(f.default)
-            if default not in (None, ()):
-                shown = " ".join(f"{v:g}" for v in default) if isinstance(default, tuple) else default
-                help += f" (default {shown})"
-            elif default is None and argument.get("type") is _corpus_size:
-                help += " (default all)"
-        group.add_argument(flag_of(f.name), default=default, help=help, **argument)
-
-
-def from_flags(config: type[Config], flags: argparse.Namespace) -> Config:
-    """The settings of ``config`` out of parsed flags; those without a flag keep their default."""
-    given = {f.name: getattr(flags, f.name) for f in fields(config) if hasattr(flags, f.name)}
-    return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
-
-
-def as_record(*configs: Any) -> dict[str, Any]:
-    """All settings as plain JSON values, for the record of a run."""
-    record: dict[str, Any] = {}
-    for config in configs:
-        for name, value in dataclasses.asdict(config).items():
-            record[name] = list(value) if isinstance(value, tuple) else value
-    return record
-
-
 @dataclass(frozen=True)
 class VocabularyConfig(Validated):
-    size: int = setting(4000, "pieces of the vocabulary", _whole(1, 1_000_000, example="4000"), metavar="N")
+    size: int = setting(4000, "pieces of the vocabulary", whole(1, 1_000_000, example="4000"), metavar="N")
 
 
 @dataclass(frozen=True)
@@ -406,14 +312,14 @@ class EvaluationConfig(Validated):
     """The sentences and SNRs of a measurement. Only the test split is used."""
 
     snr: tuple[float, ...] = setting((-6.0, 0.0, 6.0, 12.0, 18.0), "SNRs in dB per complex symbol", SNR, type=float, nargs="+", metavar="DB")
-    sentences: int = setting(1000, "test sentences, at most", _whole(1, example="1000"), metavar="N")
-    examples: int = setting(0, "show what was understood of this many sentences", _whole(0, example="20"), metavar="N")
-    eval_batch_size: int = setting(64, "sentences decoded together, at each SNR", _whole(1, example="64"), metavar="B")
-    beam_width: int = setting(1, "hypotheses that beam search follows; 1 is greedy decoding", _whole(1, 1000, example="4"), metavar="N")
+    sentences: int = setting(1000, "test sentences, at most", whole(1, example="1000"), metavar="N")
+    examples: int = setting(0, "show what was understood of this many sentences", whole(0, example="20"), metavar="N")
+    eval_batch_size: int = setting(64, "sentences decoded together, at each SNR", whole(1, example="64"), metavar="B")
+    beam_width: int = setting(1, "hypotheses that beam search follows; 1 is greedy decoding", whole(1, 1000, example="4"), metavar="N")
     length_penalty: float = setting(1.0, "beam search: divide log-probabilities by ((5 + length) / 6)^A; 0 favours short sentences",
-                                    _number(0, 10, example="1"), metavar="A")
+                                    number(0, 10, example="1"), metavar="A")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.beam_width == 1 and _differs(self, "length_penalty"):
+        if self.beam_width == 1 and differs(self, "length_penalty"):
             raise SemcomError(f"--length-penalty {self.length_penalty:g}: greedy decoding has none; leave it out or add --beam-width 4")

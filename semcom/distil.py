@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from semcom import checkpoint, config, files, measurements, objective, processes, recipes, report, runtime, sequences, trainer, transceiver
+from semcom import checkpoint, config, files, measurements, objective, options, processes, recipes, report, runtime, sequences, trainer, transceiver
 from semcom.checkpoint import Checkpoint
 from semcom.decoding import Search
 from semcom.errors import SemcomError, escape
@@ -71,7 +71,7 @@ class DistilSettings:
         return bool(self.corpus.topics or self.corpus.exclude_topics)
 
     def record(self) -> dict[str, object]:
-        return {**config.as_record(self.files, self.corpus, self.channel, self.snr, self.student, self.distillation,
+        return {**options.as_record(self.files, self.corpus, self.channel, self.snr, self.student, self.distillation,
                                    self.transfer, self.training, self.run), "overwrite": self.overwrite}
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from semcom import cli, report, statistics
+from semcom import cli, files, report, statistics
+from semcom.errors import SemcomError, escape
 
 SNRS = (0.0, 6.0, 12.0)
-MEASURED = "divergence.json"
+MEASURED, SETTINGS = "divergence.json", "settings.json"
 COLUMNS = {"bleu 0": "BLEU 0 dB", "bleu 6": "6 dB", "bleu 12": "12 dB", "validation": "validation CE", "kl 6": "KL 6 dB"}
 
 
@@ -29,12 +30,10 @@ class Arm:
         return root / safe / f"seed{seed}"
 
 
-FINAL = (
-    Arm("labels", "--distill-weight 0", None),
-    Arm("kd", "--kd-loss kd"),
-    Arm("jsd", "--kd-loss jsd"),
-    Arm("kd, T=1", "--kd-loss kd --temperature 1"),
-)
+COMPARED = (Arm("labels", "--distill-weight 0", None), Arm("kd", ""), Arm("skl", "--kd-loss skl"), Arm("lskd", "--standardize-logits"))
+"""What experiment 8 compares: labels alone, the default, and two that did well in the screen of the guide."""
+FOLDER = Path("checkpoints/examples/evidence")
+RECEIVER = ("--distill-part", "decoder", "--student-layers", "2")
 
 
 def commands(arm: Arm, seed: int, root: Path, common: Sequence[str], analysis: Sequence[str]) -> list[list[str]]:
@@ -47,7 +46,14 @@ def commands(arm: Arm, seed: int, root: Path, common: Sequence[str], analysis: S
 
 def run(arms: Iterable[Arm], seeds: Iterable[int], root: Path, common: Sequence[str], analysis: Sequence[str], say: Callable[[str], None],
         *, share: tuple[int, int] = (0, 1)) -> None:
-    """All runs that are not finished yet. share: (k, n), this process's part of them where n processes work on one folder."""
+    """All runs that are not finished yet. share: (k, n), this process's part of them where n processes work on one folder.
+
+    Raises SemcomError where the folder holds runs of other flags: they would not compare.
+    """
+    settings, kept = {"distillation": list(common), "analysis": list(analysis)}, root / SETTINGS
+    if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != settings:
+        raise SemcomError(f"{escape(root)}: holds runs of other flags ({escape(kept)} says which), which would not compare; name another folder")
+    files.write_json(kept, settings)
     todo = [(arm, seed) for seed in seeds for arm in arms]
     for arm, seed in todo[share[0] :: share[1]]:
         if (arm.folder(root, seed) / MEASURED).exists():
@@ -56,6 +62,37 @@ def run(arms: Iterable[Arm], seeds: Iterable[int], root: Path, common: Sequence[
         say(f"\n$ {shlex.join(distillation)}")
         cli.distil(distillation[2:])
         cli.analyse(measuring[2:])
+
+
+def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> list[dict[str, object]]:
+    """Experiment 8: ``COMPARED`` receivers of two layers over ``seeds`` seeds, 300 steps each unless ``extra`` says otherwise.
+
+    Returns and prints the rows of ``collect``; leaves them as CSV and JSON, with a picture, in ``FOLDER``.
+    """
+    lengths = {"--steps", "--epochs", "--minutes"}
+    common = [*RECEIVER, *([] if lengths & {word.split("=")[0] for word in extra} else ["--steps", "300"]), "--quiet", *extra]
+    analysis = ["--sentences", "500", "--quiet"]
+    numbers = range(1, seeds + 1)
+    if dry_run:
+        for command in [line for seed in numbers for arm in COMPARED for line in commands(arm, seed, FOLDER, common, analysis)]:
+            cli.say(f"\n$ {shlex.join(command)}")
+        return []
+    if line := files.make_room("--output-path", FOLDER, named=False, overwrite=False, folder=True):
+        cli.say(line)
+    run(COMPARED, numbers, FOLDER, common, analysis, cli.say)
+    rows = collect(COMPARED, numbers, FOLDER)
+    cli.say(f"\n{seeds} seeds, {shlex.join(common)}\n{table(rows)}")
+    keep(rows, FOLDER, shlex.join(common))
+    return rows
+
+
+def keep(rows: Sequence[dict[str, object]], root: Path, title: str) -> None:
+    """Rows as CSV and JSON, and what each arm gains at 6 dB as a picture."""
+    report.write_csv(root / "arms.csv", flat(rows))
+    files.write_json(root / "arms.json", {"title": title, "rows": flat(rows)})
+    gains = {str(row["arm"]): row["bleu 6 gain"] for row in rows if row["base"]}
+    report.plot_gains({name: (gain.mean, gain.half_width) for name, gain in gains.items()}, "BLEU gained at 6 dB over its base", root / "arms.png")
+    cli.say(f"\nmade {escape(root / 'arms.csv')}, arms.json and arms.png")
 
 
 def measured(arm: Arm, seed: int, root: Path) -> dict[str, float]:

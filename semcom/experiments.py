@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from semcom import cli, report
-from semcom.config import flag_of
 from semcom.errors import SemcomError
+from semcom.options import flag_of
 
 CLOSING = ("Three single runs cannot decide what temperature does: one seed each, and the differences are of the size that "
            "another seed makes. Repeat with several --seed before you conclude.")

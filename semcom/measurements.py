@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from semcom import analysis, batching, checkpoint, config, corpus, files, processes, report, runtime
+from semcom import analysis, batching, checkpoint, config, corpus, files, options, processes, report, runtime
 from semcom.analysis import Entrant, Meeting
 from semcom.channel import Channel
 from semcom.checkpoint import Checkpoint
@@ -191,7 +191,7 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, settings:
             say(line)
     common = {"channel": str(meeting.channel), "reference_snr": reference_snr, "sentences": len(test), "seed": run.seed,
               "decoding": str(meeting.search), "bleu_signature": bleu_signature(), "note": RECEIVER_KNOWS}
-    files.write_json(output, {**common, "environment": runtime.environment(device), "settings": config.as_record(settings, corpus_settings),
+    files.write_json(output, {**common, "environment": runtime.environment(device), "settings": options.as_record(settings, corpus_settings),
                               "records": records})
     _report_analysis(records, common, *outputs.values(), say)
     return records

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from semcom import batching, checkpoint, config, corpus, files, fused, objective, precision, processes, runtime, trainer, transceiver, vocab
+from semcom import batching, checkpoint, config, corpus, files, fused, objective, options, precision, processes, runtime, trainer, transceiver, vocab
 from semcom.channel import Channel
 from semcom.checkpoint import Checkpoint
 from semcom.errors import InterruptedRun, SemcomError, escape
@@ -115,7 +115,7 @@ class TeacherSettings:
         if not self.start_from:
             return
         unlike = [name for name in SIZES if getattr(self.model, name) != getattr(config.ModelConfig(), name)]
-        for flag in [config.flag_of(name) for name in unlike] + ["--vocab"] * bool(self.vocabulary):
+        for flag in [options.flag_of(name) for name in unlike] + ["--vocab"] * bool(self.vocabulary):
             raise SemcomError(f"{flag}: sizes and vocabulary are those of --start-from {escape(self.start_from)}; leave it out")
 
 
@@ -127,7 +127,7 @@ def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
     training, vocabulary, data, model, topics = together.from_main(_prepare_teacher, settings, device, say)
     say(f"teacher: {model.parameter_count():,} parameters, {vocabulary}; {make_channel(settings.channel)}, "
         f"{settings.snr.snr_range[0]:g} to {settings.snr.snr_range[1]:g} dB, {device}, {training.precision}")
-    record = {**config.as_record(settings.corpus, settings.model, settings.channel, settings.snr, training, settings.run),
+    record = {**options.as_record(settings.corpus, settings.model, settings.channel, settings.snr, training, settings.run),
               **data.record, "topics_seen": topics, "start_from": settings.start_from, **runtime.environment(device)}
     if settings.start_from:
         # The flags of sizes were left out; what they would have meant is not what was trained.

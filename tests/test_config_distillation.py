@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from semcom import config
+from semcom import config, options
 from semcom.config import KD_LOSSES, DistillationConfig, TransferConfig
 from semcom.errors import SemcomError
 
@@ -12,8 +12,8 @@ from semcom.errors import SemcomError
 def parsed(settings, line):
     """From a command line, as the scripts have it."""
     parser = argparse.ArgumentParser(exit_on_error=False)
-    config.add_flags(parser, settings)
-    return config.from_flags(settings, parser.parse_args(line.split()))
+    options.add_flags(parser, settings)
+    return options.from_flags(settings, parser.parse_args(line.split()))
 
 
 def refused(settings, line, opening, cure):
@@ -34,7 +34,7 @@ def refused(settings, line, opening, cure):
 ])
 def test_the_temperature_follows_the_loss_unless_it_is_given(line, temperature):
     assert parsed(DistillationConfig, line).temperature == temperature
-    assert config.as_record(parsed(DistillationConfig, line))["temperature"] == temperature
+    assert options.as_record(parsed(DistillationConfig, line))["temperature"] == temperature
 
 
 def test_every_loss_has_a_temperature():

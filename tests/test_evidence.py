@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from semcom import cli, evidence, statistics
+from semcom.errors import SemcomError
 from semcom.evidence import Arm
 
 ARMS = [Arm("labels", "--distill-weight 0", None), Arm("kd, T=2", "--temperature 2"), Arm("other", "--kd-loss jsd")]
@@ -45,6 +46,33 @@ def test_every_arm_runs_with_every_seed_once(stand_in):
     assert sorted(ran) == sorted((name, seed) for name in ("labels", "kd__T_2", "other") for seed in (1, 2))
     run(root, [1, 2])
     assert len(ran) == 6, "what is finished is not run again"
+
+
+def test_runs_of_other_flags_in_the_folder_are_refused(stand_in):
+    root, ran = stand_in
+    run(root, [1])
+    with pytest.raises(SemcomError, match="holds runs of other flags .*settings.json.*name another folder"):
+        evidence.run(ARMS, [1], root, ["--steps", "400"], ["--seed", "3"], lambda line: None)
+    assert len(ran) == 3
+
+
+def test_the_experiment_runs_reports_and_keeps(stand_in, monkeypatch, capsys):
+    folder, ran = stand_in
+    monkeypatch.chdir(folder)
+    monkeypatch.setitem(GAIN, "skl", 1.0)
+    for name in ("kd", "lskd"):
+        monkeypatch.setitem(GAIN, name, 0.5)
+    assert evidence.experiment(["--corpus-size", "400"], 2, dry_run=True) == [] and not ran
+    dry = capsys.readouterr().out
+    assert dry.count("$ python distillation.py") == dry.count("$ python semantic_analysis.py") == 8 and "--steps 300" in dry
+    rows = evidence.experiment(["--epochs", "1"], 2, dry_run=False)
+    assert [row["arm"] for row in rows] == ["labels", "kd", "skl", "lskd"] and rows[2]["bleu 6 gain"].mean == pytest.approx(1.0)
+    out = capsys.readouterr().out
+    assert "1.00 ± 0.00" in out and "--steps" not in out
+    root = folder / evidence.FOLDER
+    assert {"arms.csv", "arms.json", "arms.png", "settings.json"} <= {path.name for path in root.iterdir()}
+    evidence.experiment(["--epochs", "2"], 2, dry_run=False)
+    assert "kept the earlier checkpoints/examples/evidence as checkpoints/examples/evidence.1" in capsys.readouterr().out
 
 
 def test_shares_part_the_work(stand_in):

@@ -9,10 +9,10 @@ import pytest
 import semcom
 
 PACKAGE = Path(semcom.__file__).parent
-ORDER = ["", "errors", "processes", "files", "config", "statistics",
+ORDER = ["", "errors", "processes", "files", "options", "config", "statistics",
          "parliament.english", "parliament.wordlists", "parliament.phrases", "parliament.grammar", "parliament.speech", "parliament",
          "vocab", "corpus", "channel", "losses", "criterion", "precision", "layers", "transceiver", "fused", "batching", "decoding", "metrics",
-         "checkpoint", "objective", "trainer", "analysis", "sequences", "report", "runtime", "recipes", "measurements", "distil", "cli",
+         "checkpoint", "objective", "trainer", "analysis", "sequences", "report", "runtime", "api", "recipes", "measurements", "distil", "cli",
          "evidence", "experiments", "__main__"]
 
 
@@ -72,6 +72,6 @@ def test_the_command_line_starts_light(module):
 
 
 def test_settings_need_the_standard_library_alone():
-    for node in ast.walk(ast.parse(MODULES["config"].read_text())):
+    for node in [node for name in ("options", "config") for node in ast.walk(ast.parse(MODULES[name].read_text()))]:
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
         assert all(name.split(".")[0] in sys.stdlib_module_names | {"semcom"} for name in names)
