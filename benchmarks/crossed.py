@@ -39,8 +39,9 @@ def main() -> None:
                          "--sentences", given.sentences, "--output", str(table), "--quiet"])
             teacher, straight, st, ts = (float(row["bleu"]) for row in list(csv.DictReader(table.open()))[:4])
             lines.append(f"| {layers} | {weight:g} | {teacher:.1f} | {straight:.1f} | {st:.1f} | {ts:.1f} | {min(st, ts) - straight:+.1f} |")
-    print(f"\n| layers | `--cross-weight` | teacher → teacher | student → student | student → teacher | teacher → student | worse splice, BLEU at {SNR} dB |\n"
-          "| --- | --- | --- | --- | --- | --- | --- |\n" + "\n".join(lines))
+    header = ["layers", "`--cross-weight`", "teacher → teacher", "student → student", "student → teacher", "teacher → student",
+              "worse splice less straight"]
+    print(f"\nBLEU at {SNR} dB\n\n| {' | '.join(header)} |\n{'| --- ' * len(header)}|\n" + "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python benchmarks/evidence.py screen --teacher captions_teacher.pt --corpus captions.en --folder evidence
     python benchmarks/evidence.py final  --teacher captions_teacher.pt --corpus captions.en --folder evidence
+    python benchmarks/evidence.py equal-time --teacher captions_teacher.pt --corpus captions.en --folder evidence
 
 Runs that are finished are not run again, so an interrupted comparison goes on where it stopped. Two processes share the work:
 start both with OMP_NUM_THREADS=1, one with ``--share 0 2``, one with ``--share 1 2``; ``--report`` then prints the tables alone.
@@ -9,6 +10,7 @@ start both with OMP_NUM_THREADS=1, one with ``--share 0 2``, one with ``--share 
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -60,7 +62,7 @@ def finals(start: str, chosen: list[str]) -> list[Arm]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("phase", choices=("screen", "final"))
+    parser.add_argument("phase", choices=("screen", "final", "equal-time"))
     parser.add_argument("--teacher", required=True)
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--folder", default="evidence")
@@ -69,28 +71,31 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sentences", default="500", help="test sentences of each run's measurement")
     parser.add_argument("--sizes", type=int, nargs="+", default=[2_000, 20_000], help="final: training sentences")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS), help="final: where the students start from")
-    parser.add_argument("--chosen", nargs="+", default=["kd, T=1", "sequence level + kd"], help="final: the best two arms of the screen")
+    parser.add_argument("--chosen", nargs="+", default=["kd, T=2", "skl"], help="final: the best two arms of the screen")
     parser.add_argument("--seeds", type=int, nargs="+", default=FINAL_SEEDS)
     parser.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"))
     parser.add_argument("--report", action="store_true", help="print the tables of what is there, run nothing")
     given = parser.parse_args(argv)
-    root = Path(given.folder) / given.phase
+    root = Path(given.folder) / given.phase.replace("equal-time", "final")
     if given.phase == "screen":
         compare(given, "screen, one seed", list(SCREEN), [SCREEN_SEED], root, 24_000, given.steps)
         return
     for start in given.starts:
         for size in given.sizes:
-            folder = root / f"{size}_{start.split()[0]}"
+            folder, what = root / f"{size}_{start.split()[0]}", f"{size:,} training sentences, from {start}"
             arms = finals(start, given.chosen)
-            compare(given, f"{size:,} sentences, from {start}, {given.steps} steps", arms, given.seeds, folder, size, given.steps)
-            if all_finished(arms, given.seeds, folder):
-                steps = steps_in_equal_time(arms, given.seeds, folder, given.steps)
-                fair = [arms[1], Arm("labels, as long as kd", arms[0].flags + f" --steps {steps}", "kd")]
-                compare(given, f"the same in equal time: labels alone for {steps} steps", fair, given.seeds, folder, size, given.steps)
+            if given.phase == "final":
+                compare(given, f"{what}, {given.steps} steps", arms, given.seeds, folder, size, given.steps)
+                continue
+            if not all_finished(arms[:2], given.seeds, folder):
+                raise SystemExit(f"{folder}: equal time takes its seconds from labels and kd of the final phase; finish that first")
+            steps = steps_in_equal_time(arms, given.seeds, folder, given.steps)
+            fair = [replace(arms[1], base=None), Arm(f"labels, {steps} steps", arms[0].flags + f" --steps {steps}", "kd")]
+            compare(given, f"{what}, equal time: labels alone for {steps} steps", fair, given.seeds, folder, size, given.steps, "equal_time")
 
 
 def all_finished(arms: list[Arm], seeds: list[int], root: Path) -> bool:
-    return all((arm.folder(root, seed) / evidence.MEASURED).exists() for arm in arms for seed in seeds)
+    return all(evidence.finished(arm, seed, root) for arm in arms for seed in seeds)
 
 
 def steps_in_equal_time(arms: list[Arm], seeds: list[int], root: Path, steps: int) -> int:
@@ -99,20 +104,22 @@ def steps_in_equal_time(arms: list[Arm], seeds: list[int], root: Path, steps: in
     return round(steps * max(1.0, ratios[len(ratios) // 2]))
 
 
-def compare(given: argparse.Namespace, title: str, arms: list[Arm], seeds: list[int], root: Path, size: int, steps: int) -> None:
-    """Run what is missing of a comparison, and show it once it is whole."""
-    common = ["--teacher-checkpoint", given.teacher, "--corpus", given.corpus, "--corpus-size", str(size), *evidence.RECEIVER, "--quiet",
-              "--steps", str(steps), "--batch-size", given.batch_size]
+def compare(given: argparse.Namespace, title: str, arms: list[Arm], seeds: list[int], root: Path, size: int, steps: int, stem: str = "arms") -> None:
+    """Run what is missing of a comparison, and show what is whole of it."""
+    # Nine tenths of a corpus are its training split.
+    common = ["--teacher-checkpoint", given.teacher, "--corpus", given.corpus, "--corpus-size", str(round(size / 0.9)), *evidence.RECEIVER,
+              "--quiet", "--steps", str(steps), "--batch-size", given.batch_size]
     analysis = ["--corpus", given.corpus, "--corpus-size", "all", "--sentences", given.sentences, "--quiet"]
     if not given.report:
         evidence.run(arms, seeds, root, common, analysis, cli.say, share=tuple(given.share))
-    arms = [arm for arm in arms if all_finished([arm], seeds, root)]
-    arms = [arm for arm in arms if arm.base in (None, *(other.name for other in arms))]
-    if not arms:
-        return
-    rows = evidence.collect(arms, seeds, root)
-    cli.say(f"\n{title}; {len(seeds)} seeds\n{evidence.table(rows)}")
-    evidence.keep(rows, root, title)
+    whole = [arm for arm in arms if all_finished([arm], seeds, root)]
+    shown = [arm for arm in whole if arm.base in (None, *(other.name for other in whole))]
+    if missing := [arm.name for arm in arms if arm not in shown]:
+        cli.say(f"\n{title}: not finished yet: {', '.join(missing)}")
+    if shown:
+        rows = evidence.collect(shown, seeds, root)
+        cli.say(f"\n{title}; {len(seeds)} seeds\n{evidence.table(rows)}")
+        evidence.keep(rows, root, title, stem)
 
 
 if __name__ == "__main__":

@@ -184,6 +184,8 @@ class DistillationConfig(Validated):
             if self.kd_loss != owner and differs(self, name):
                 raise SemcomError(f"{flag_of(name)} {getattr(self, name):g}: is a setting of --kd-loss {owner}, this run has {self.kd_loss}; "
                                   f"leave it out, or give --kd-loss {owner}")
+        if self.scales and not self.scale_weight:
+            raise SemcomError("--scale-weight 0: the segments of --scales would count for nothing; leave both out")
         for name in ("scale_weight", "complementary_weight"):
             if not self.scales and differs(self, name):
                 raise SemcomError(f"{flag_of(name)} {getattr(self, name):g}: weighs segments, and there are none without --scales; "
@@ -194,6 +196,8 @@ class DistillationConfig(Validated):
                 cure = f"leave it out, or give {flag_of(schedule)} linear" if end is not None else f"add {flag_of(final)}"
                 given = f"{flag_of(final)} {end:g}" if end is not None else f"{flag_of(schedule)} {shape}"
                 raise SemcomError(f"{given}: needs {'a schedule' if end is not None else 'an end to go to'}; {cure}")
+        if self.distill_weight == self.final_weight:
+            raise SemcomError(f"--final-weight {self.final_weight:g}: is --distill-weight itself; leave the schedule out, or give another end")
         if not self.distils:
             for name in ("kd_loss", "standardize_logits", "scales", "temperature_schedule"):
                 if differs(self, name):
@@ -204,6 +208,11 @@ class DistillationConfig(Validated):
     def distils(self) -> bool:
         """Whether the teacher's distributions enter the loss at all."""
         return self.distill_weight > 0 or bool(self.final_weight)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the divergence is ``kd`` of logits as they are."""
+        return self.kd_loss == "kd" and not self.standardize_logits
 
     def describe(self) -> str:
         """The loss in a few words."""
@@ -249,6 +258,12 @@ class TransferConfig(Validated):
     teacher_weights: tuple[float, ...] = setting((), "several teachers: their weights in the mean (default equal)",
                                                  Rule("numbers above 0", lambda w: all(0 < x < math.inf for x in w), "2 1"),
                                                  type=float, nargs="+", metavar="W")
+
+    def describe(self, part: str) -> list[str]:
+        """What is on, in a few words each."""
+        lines = [f"{name} weight {weight:g}" for name, weight in self.feature_weights(part).items()]
+        lines += [f"crossed pairs, weight {self.cross_weight:g}"] if self.cross_weight else []
+        return lines + (["labels are the teacher's sentences"] if self.sequence_level else [])
 
     def feature_weights(self, part: str) -> dict[str, float]:
         """Of encoder, signal and decoder terms, those that are above 0 where the distilled ``part`` has them."""

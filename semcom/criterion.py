@@ -61,6 +61,13 @@ def weights(settings: DistillationConfig, progress: float, level: Tensor | None 
     return 1 - a, a * warm
 
 
+def scalars(settings: DistillationConfig, progress: float) -> dict[str, float | None]:
+    """T and a when ``progress`` of the run is done, for a log; None where they depend on the SNR."""
+    by_snr = {"temperature": settings.temperature_schedule == "snr", "weight": settings.weight_schedule == "snr"}
+    t = None if by_snr["temperature"] else temperature(settings, progress)
+    return {"temperature": t, "weight": None if by_snr["weight"] else weights(settings, progress)[1]}
+
+
 class DistillationLoss(nn.Module):
     """(1 - a) * CE + a * KD of any student and teacher with logits [..., V], each a mean over its rows.
 

@@ -7,7 +7,22 @@ from pathlib import Path
 
 import torch
 
-from semcom import checkpoint, config, files, measurements, objective, options, processes, recipes, report, runtime, sequences, trainer, transceiver
+from semcom import (
+    checkpoint,
+    config,
+    criterion,
+    files,
+    measurements,
+    objective,
+    options,
+    processes,
+    recipes,
+    report,
+    runtime,
+    sequences,
+    trainer,
+    transceiver,
+)
 from semcom.checkpoint import Checkpoint
 from semcom.decoding import Search
 from semcom.errors import SemcomError, escape
@@ -42,14 +57,20 @@ class DistilSettings:
         if t.cross_weight and d.distill_part != "full":
             raise SemcomError(f"--cross-weight {t.cross_weight:g}: with --distill-part {d.distill_part} the other end is the teacher's already; "
                               "leave it out, or give --distill-part full")
-        if t.teacher_weights and len(t.teacher_weights) != teachers:
+        if t.teacher_weights and (len(t.teacher_weights) != teachers or teachers == 1):
             raise SemcomError(f"--teacher-weights {' '.join(f'{w:g}' for w in t.teacher_weights)}: {len(t.teacher_weights)} for "
-                              f"{teachers} --teacher-checkpoint; give one for each")
+                              f"{teachers} --teacher-checkpoint; give one for each of several, or leave it out")
         if t.teacher_mean == "probabilities" and teachers == 1:
             raise SemcomError("--teacher-mean probabilities: there is one teacher; leave it out, or give several --teacher-checkpoint")
         if t.teacher_mean == "probabilities" and d.standardize_logits:
             raise SemcomError("--teacher-mean probabilities with --standardize-logits: a mean of probabilities has no logits to standardise; "
                               "give --teacher-mean logits")
+        by_snr = "snr" in (d.temperature_schedule, d.weight_schedule)
+        if by_snr and (self.channel.channel == "ideal" or self.snr.snr_range[0] == self.snr.snr_range[1]):
+            raise SemcomError("a schedule by snr: the sentences of this run differ in no SNR (--channel ideal, or LOW = HIGH in --snr-range); "
+                              "give --temperature-schedule or --weight-schedule linear or cosine")
+        if t.feature_loss != "mse" and not t.feature_weights(d.distill_part):
+            raise SemcomError(f"--feature-loss {t.feature_loss}: no feature is compared; leave it out, or add --feature-weight 1")
         if teachers > 1 and not d.distils:
             raise SemcomError("--teacher-checkpoint: with --distill-weight 0 a second teacher has nothing to say; give one")
 
@@ -104,6 +125,9 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack,
         checkpoint.check_same_vocabulary(teacher, other)
         _check_same_signal(teacher, other)
     settings = replace(settings, training=recipes.resolve_training(settings.training, device, teacher.model.architecture.receiver.d_model, say))
+    if settings.training.compile and not settings.distillation.is_plain:
+        say("warning: --compile: compiles --kd-loss kd of raw logits alone; going on without")
+        settings = replace(settings, training=replace(settings.training, compile=False))
     student = _new_student(settings, teacher)
     if settings.files.create_hybrid:
         # Parts that cannot be joined are told before the hours of training, not after.
@@ -215,7 +239,7 @@ def _advice(settings: DistilSettings, teacher: Architecture) -> list[str]:
     if from_teacher and settings.topics_left_out:
         lines.append("topics are left out, but the student starts from the teacher's layers, which may have seen them; "
                      "for a student that never saw them give --student-init random")
-    if settings.files.create_hybrid and settings.distillation.distill_part == "full":
+    if settings.files.create_hybrid and settings.distillation.distill_part == "full" and not settings.transfer.cross_weight:
         lines.append("the two ends of a full-mode hybrid never met in training: it measures drift of the code more than knowledge; "
                      "for a usable pair distil with --distill-part decoder or encoder")
     return lines
@@ -240,7 +264,7 @@ class _Distillation:
         end = _trained_ends(s.distillation.distill_part)[-1]
         size = getattr(ours, end)
         teacher_params, student_params = self.teacher.model.parameter_count(), self.student.parameter_count()
-        return {**s.record(), "teacher_checkpoint": self.teacher.path, "teachers": {t.path: t.fingerprint for t in self.teachers},
+        return {**s.record(), "teacher_checkpoint": self.teacher.path, "teachers": [[t.path, t.fingerprint] for t in self.teachers],
                 "d_model": size.d_model, "dff": size.dff,
                 "num_heads": size.num_heads, "student_layers": size.layers, "teacher_layers": getattr(theirs, end).layers,
                 "teacher_params": teacher_params, "student_params": student_params,
@@ -264,7 +288,7 @@ class _Distillation:
         s, part = self.settings, self.settings.distillation.distill_part
         self.say(f"teacher: {self.teacher.name}, {self.record['teacher_params']:,} parameters; student ({part}): "
                  f"{self.record['student_params']:,}; {recipes.make_channel(s.channel)}, {s.snr.snr_range[0]:g} to {s.snr.snr_range[1]:g} dB; "
-                 f"{s.distillation.describe()}; {self.device}, {s.training.precision}")
+                 f"{'; '.join([s.distillation.describe(), *s.transfer.describe(part)])}; {self.device}, {s.training.precision}")
         if part != "full":
             same = set(s.hybrid_parts) == set(_trained_parts(part))
             self.say(f"{part} mode: the student is trained through the teacher's frozen other end" +
@@ -272,12 +296,13 @@ class _Distillation:
         self.history: list[dict] = []
         train = self.data.train
         if width := s.transfer.sequence_level:
-            train = sequences.teacher_sentences(self.teacher, train, recipes.make_channel(s.channel), s.snr.snr_range, Search(width), seed=s.run.seed,
-                                                device=self.device, quiet=s.run.quiet, say=self.say, together=self.together)
-        trained = objective.DistillationObjective(
+            train, self.record["teacher_sentences"] = sequences.teacher_sentences(
+                self.teacher, train, recipes.make_channel(s.channel), s.snr.snr_range, Search(width), seed=s.run.seed,
+                device=self.device, quiet=s.run.quiet, say=self.say, together=self.together)
+        self.objective = objective.DistillationObjective(
             [t.model for t in self.teachers], self.student, recipes.make_channel(s.channel), s.snr.snr_range, s.distillation, s.transfer,
             seed=s.run.seed, compiled=s.training.compile)
-        result = trainer.fit(trained, train, self.data.validation, s.training,
+        result = trainer.fit(self.objective, train, self.data.validation, s.training,
                              width=self.student.architecture.channel_dim, device=self.device, seed=s.run.seed, quiet=s.run.quiet,
                              on_epoch=self._on_epoch, processes=self.together)
         hybrid, self.record = self.together.from_main(self._keep, result)
@@ -296,7 +321,7 @@ class _Distillation:
         return hybrid, self.record
 
     def _on_epoch(self, epoch: trainer.Epoch, is_best: bool) -> None:
-        self.history.append(epoch.row() | {"temperature": self.settings.distillation.temperature})
+        self.history.append(epoch.row() | criterion.scalars(self.settings.distillation, self.objective.progress))
         metrics = {"validation_cross_entropy": epoch.validation, "epoch": epoch.epoch, "steps": epoch.steps}
         if is_best:
             self._save("best_student_model.pt", metrics)

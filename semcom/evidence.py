@@ -31,7 +31,7 @@ class Arm:
 
 
 COMPARED = (Arm("labels", "--distill-weight 0", None), Arm("kd", ""), Arm("skl", "--kd-loss skl"), Arm("lskd", "--standardize-logits"))
-"""What experiment 8 compares: labels alone, the default, and two that did well in the screen of the guide."""
+"""What experiment 8 compares: labels alone, the default, a divergence that is not mass-covering alone, and one blind to the logits' size."""
 FOLDER = Path("checkpoints/examples/evidence")
 RECEIVER = ("--distill-part", "decoder", "--student-layers", "2")
 
@@ -56,12 +56,28 @@ def run(arms: Iterable[Arm], seeds: Iterable[int], root: Path, common: Sequence[
     files.write_json(kept, settings)
     todo = [(arm, seed) for seed in seeds for arm in arms]
     for arm, seed in todo[share[0] :: share[1]]:
-        if (arm.folder(root, seed) / MEASURED).exists():
+        if finished(arm, seed, root):
             continue
         distillation, measuring = commands(arm, seed, root, [*common, "--overwrite"], [*analysis, "--overwrite"])
         say(f"\n$ {shlex.join(distillation)}")
         cli.distil(distillation[2:])
         cli.analyse(measuring[2:])
+
+
+def finished(arm: Arm, seed: int, root: Path) -> bool:
+    """Whether the run is there. Raises SemcomError where it was made with other flags than the arm has now."""
+    folder = arm.folder(root, seed)
+    if not (folder / MEASURED).exists():
+        return False
+    record = json.loads((folder / "distillation_config.json").read_text(encoding="utf-8"))
+    parser = cli.distillation_parser()
+    wanted = vars(parser.parse_args(shlex.split(arm.flags)))
+    given = {action.dest for action in parser._actions if {word.split("=")[0] for word in shlex.split(arm.flags)} & set(action.option_strings)}
+    for name in sorted(given):
+        if record.get(name) != wanted[name]:
+            raise SemcomError(f"{escape(folder)}: was run with {name} {escape(record.get(name))}, arm {arm.name!r} has {escape(wanted[name])}; "
+                              "remove it, or name another folder")
+    return True
 
 
 def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> list[dict[str, object]]:
@@ -86,13 +102,14 @@ def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> list[dict[str
     return rows
 
 
-def keep(rows: Sequence[dict[str, object]], root: Path, title: str) -> None:
+def keep(rows: Sequence[dict[str, object]], root: Path, title: str, stem: str = "arms") -> None:
     """Rows as CSV and JSON, and what each arm gains at 6 dB as a picture."""
-    report.write_csv(root / "arms.csv", flat(rows))
-    files.write_json(root / "arms.json", {"title": title, "rows": flat(rows)})
-    gains = {str(row["arm"]): row["bleu 6 gain"] for row in rows if row["base"]}
-    report.plot_gains({name: (gain.mean, gain.half_width) for name, gain in gains.items()}, "BLEU gained at 6 dB over its base", root / "arms.png")
-    cli.say(f"\nmade {escape(root / 'arms.csv')}, arms.json and arms.png")
+    report.write_csv(root / f"{stem}.csv", flat(rows))
+    files.write_json(root / f"{stem}.json", {"title": title, "rows": flat(rows)})
+    gains = {str(row["arm"]): row["bleu 6 less base"] for row in rows if row["base"]}
+    report.plot_gains({name: (gain.mean, gain.half_width) for name, gain in gains.items()}, "BLEU gained at 6 dB over its base",
+                      root / f"{stem}.png")
+    cli.say(f"\nmade {escape(root / stem)}.csv, .json and .png")
 
 
 def measured(arm: Arm, seed: int, root: Path) -> dict[str, float]:
@@ -116,11 +133,11 @@ def collect(arms: Sequence[Arm], seeds: Sequence[int], root: Path) -> list[dict[
         for name in values[arm.name][0]:
             row[name] = statistics.estimate([v[name] for v in values[arm.name]])
             if arm.base:
-                row[f"{name} gain"] = statistics.paired([v[name] for v in values[arm.name]], [v[name] for v in values[arm.base]])
+                row[f"{name} less base"] = statistics.paired([v[name] for v in values[arm.name]], [v[name] for v in values[arm.base]])
         rows.append(row)
     for name in COLUMNS:
-        tested = [row for row in rows if row["base"] and row[f"{name} gain"].p is not None]
-        for row, p in zip(tested, statistics.holm([row[f"{name} gain"].p for row in tested])):
+        tested = [row for row in rows if row["base"] and row[f"{name} less base"].p is not None]
+        for row, p in zip(tested, statistics.holm([row[f"{name} less base"].p for row in tested])):
             row[f"{name} p"] = p
     return rows
 
@@ -129,7 +146,7 @@ def table(rows: Sequence[dict[str, object]]) -> str:
     """Means, and what each arm gains over its base at 6 dB."""
     lines = []
     for row in rows:
-        gain, p = row.get("bleu 6 gain"), row.get("bleu 6 p")
+        gain, p = row.get("bleu 6 less base"), row.get("bleu 6 p")
         lines.append([row["arm"], *(str(row[name]) for name in COLUMNS), str(gain) if gain else None, f"{p:.3f}" if p is not None else None])
     return report.table(lines, ["arm", *COLUMNS.values(), "gain 6 dB", "Holm p"])
 

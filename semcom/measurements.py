@@ -15,7 +15,7 @@ from semcom.decoding import Search
 from semcom.errors import SemcomError, escape
 from semcom.metrics import bleu_signature
 from semcom.processes import Processes
-from semcom.recipes import Say, load_corpus, load_teacher, make_channel, shipped
+from semcom.recipes import LOSS_SETTINGS, Say, load_corpus, load_teacher, make_channel, shipped
 
 REFERENCE_PREFERRED = 12.0
 RECEIVER_KNOWS = "the receiver knows how many symbols were sent"
@@ -269,7 +269,7 @@ def _record(label: str, c: Checkpoint, made: dict, teacher: Checkpoint, by_snr: 
     at_reference = by_snr[f"{reference_snr:g}"]
     headline = ("kl_divergence", "representation_distance", "agreement_rate", "semantic_difference_score")
     return {"model": label, "checkpoint": c.path, "teacher": teacher.path,
-            **{name: made.get(name) for name in ("temperature", "distill_weight", "distill_part", "student_layers", "hybrid_parts")},
+            **{name: made.get(name) for name in ("temperature", "distill_weight", "distill_part", "student_layers", "hybrid_parts", *LOSS_SETTINGS)},
             **{name: at_reference[name] for name in headline}, "by_snr": by_snr}
 
 

@@ -97,8 +97,7 @@ class DistillationObjective(nn.Module):
         self.shares = tuple(weight / sum(given) for weight in given)
         self.transmitter = student.transmitter if self.trains_transmitter else Frozen(student.transmitter)
         self.receiver = student.receiver if self.trains_receiver else Frozen(student.receiver)
-        plain = settings.kd_loss == "kd" and not settings.standardize_logits
-        self.row_loss = None if plain else criterion.row_loss(settings)
+        self.row_loss = None if settings.is_plain else criterion.row_loss(settings)
         self.feature = losses.feature_mse if transfer.feature_loss == "mse" else losses.feature_cosine
         features = transfer.feature_weights(part)
         self.weights = {"distillation" if settings.distils else "ce": 1.0, **features}
@@ -125,9 +124,9 @@ class DistillationObjective(nn.Module):
             terms |= self._segments(ours, teacher, mask.sum(1), draw.level)
         first, sent = heard[0], batch.source_mask
         pairs = {"encoder": (encoder_state, first.encoder_state), "signal": (signal, first.signal)}
-        for name in self.weights.keys() & pairs.keys():
-            student_feature, teacher_feature = pairs[name]
-            terms[name] = self._feature(name, student_feature[sent], teacher_feature[sent])
+        for name, (student_feature, teacher_feature) in pairs.items():
+            if name in self.weights:
+                terms[name] = self._feature(name, student_feature[sent], teacher_feature[sent])
         if "decoder" in self.weights:
             terms["decoder"] = self._feature("decoder", state, first.rows.state)
         if "cross_receiver" in self.weights:
@@ -135,8 +134,7 @@ class DistillationObjective(nn.Module):
             crossed = {"cross_transmitter": (listener, received), "cross_receiver": (self.receiver, first.received)}
             for name, (receiver, arrived) in crossed.items():
                 rows = Projected(receiver(arrived, batch.source_mask, batch.target_in)[mask], receiver.projection)
-                loss, count = next(iter(self._compare(rows, teacher, targets, level).values()))
-                terms[name] = (loss, count)
+                terms[name] = next(iter(self._compare(rows, teacher, targets, level).values()))
         return terms
 
     @torch.no_grad()

@@ -15,6 +15,7 @@ from semcom.transceiver import PARTS, RECEIVER_PARTS, Architecture, EndSize
 
 PROJECT = Path(__file__).resolve().parent.parent
 VALIDATION_SENTENCES = 2000
+LOSS_SETTINGS = ("kd_loss", "standardize_logits", "scales", "cross_weight", "sequence_level")
 SIZES = ("layers", "model_width", "heads", "feed_forward", "channel_dim")
 Say = Callable[[str], None]
 
@@ -223,7 +224,7 @@ def write_splice(base: Checkpoint, other: Checkpoint, parts: tuple[str, ...], ou
 def _lineage(base: Checkpoint, other: Checkpoint) -> dict[str, object]:
     """Settings of the distillations that the spliced ends come from; None where the two contradict each other."""
     lineage = {}
-    for name in ("teacher_checkpoint", "teacher_fingerprint", "temperature", "distill_weight", "distill_part"):
+    for name in ("teacher_checkpoint", "teacher_fingerprint", "temperature", "distill_weight", "distill_part", *LOSS_SETTINGS):
         given = [c.config[name] for c in (base, other) if c.config.get(name) is not None]
         lineage[name] = given[0] if given and all(value == given[0] for value in given) else None
     return lineage

@@ -88,7 +88,7 @@ def plot_training_curves(history: Sequence[Row], path: str | Path) -> None:
     epochs = [row["epoch"] for row in history]
     loss.plot(epochs, [row["loss"] for row in history], "k-o", ms=3, label="loss")
     for name in history[0]:
-        if name.startswith("train_"):
+        if name.startswith("train_") and name != "train_complementary":  # a share, not a loss
             loss.plot(epochs, [row[name] for row in history], "--s", ms=2, label=name.removeprefix("train_"))
     loss.legend()
     validation.plot(epochs, [row["validation"] for row in history], "-o", ms=3)

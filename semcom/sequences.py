@@ -35,8 +35,9 @@ Pieces = dict[int, list[int]]
 
 def teacher_sentences(teacher: Checkpoint, encoded: Sequence[Encoded], channel: Channel, snr_range: tuple[float, float], search: Search, *,
                       seed: int, device: torch.device, quiet: bool, say: Callable[[str], None], folder: str | Path = CACHE,
-                      together: Processes = ALONE) -> list[Encoded]:
+                      together: Processes = ALONE) -> tuple[list[Encoded], dict[str, object]]:
     """The sentences in their order, each with the teacher's decoding of it as its target; an empty decoding is an empty target.
+    And for the record of a run, the file that keeps them, whether they were read from it, and the share that is exactly what was sent.
 
     A sentence is sent once through the teacher's transmitter, the channel at an SNR drawn for it within ``snr_range`` (dB) and
     the teacher's receiver. Its draw is number 0 of ``seed``; training takes 1 and on. If ``folder`` keeps these decodings, they
@@ -46,16 +47,19 @@ def teacher_sentences(teacher: Checkpoint, encoded: Sequence[Encoded], channel: 
     key = _key(teacher, encoded, channel, snr_range, search, seed)
     path = Path(folder) / f"teacher_sentences_{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.json"
     pieces = together.from_main(_read, path, key, encoded, teacher.model.architecture.vocab_size, say)
+    was_read = pieces is not None
     made = f"read from {escape(path)}"
     if pieces is None:
-        pieces = _decode(teacher.model, encoded, channel, snr_range, search, seed, device, together, quiet)
+        # Before inference mode: what is moved within could not be trained through afterwards.
+        pieces = _decode(teacher.model.to(device).eval(), encoded, channel, snr_range, search, seed, device, together, quiet)
         kept = together.from_main(_keep, path, key, pieces, say)
         made = f"{search}, {time.monotonic() - started:,.0f} s" + (f", kept in {escape(path)}" if kept else "")
+    exact = sum(pieces[e.sentence.id] == e.source[1:-1] for e in encoded)
     if together.is_main:
-        exact = sum(pieces[e.sentence.id] == e.source[1:-1] for e in encoded)
         say(f"sequence level: the teacher's decodings of {len(encoded):,} training sentences, {exact:,} ({exact / len(encoded):.1%}) of them "
             f"exactly what was sent; {made}")
-    return [replace(e, target=pieces[e.sentence.id]) for e in encoded]
+    record = {"file": str(path), "read": was_read, "exact": exact / len(encoded)}
+    return [replace(e, target=pieces[e.sentence.id]) for e in encoded], record
 
 
 def _key(teacher: Checkpoint, encoded: Sequence[Encoded], channel: Channel, snr_range: tuple[float, float], search: Search, seed: int) -> Key:
@@ -70,7 +74,6 @@ def _key(teacher: Checkpoint, encoded: Sequence[Encoded], channel: Channel, snr_
 @torch.inference_mode()
 def _decode(model: Transceiver, encoded: Sequence[Encoded], channel: Channel, snr_range: tuple[float, float], search: Search, seed: int,
             device: torch.device, together: Processes, quiet: bool) -> Pieces:
-    model = model.to(device).eval()
     ordered = sorted(encoded, key=lambda e: (-len(e.source), e.sentence.id))
     groups = [ordered[start : start + SENT_TOGETHER] for start in range(0, len(ordered), SENT_TOGETHER)]
     found: Pieces = {}

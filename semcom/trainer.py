@@ -122,7 +122,7 @@ def fit(objective: nn.Module, train: Sequence[Encoded], validation: Sequence[Enc
                 for encoded in shuffled(train, config.batch_size, seed, epoch, config.batch_tokens)[: total - result.steps]:
                     result.steps += 1
                     lr = learning_rate(result.steps, total, config.lr, config.warmup_steps)
-                    objective.progress = (result.steps - 1) / max(1, total - 1)
+                    objective.progress = result.steps / total
                     mine = processes.share(encoded)
                     loop.step(collate(mine or encoded[:1]), epoch, lr, result.steps, stands_in=not mine)
                     bar.update()

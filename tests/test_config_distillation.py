@@ -71,7 +71,6 @@ def test_choices(line):
 @pytest.mark.parametrize("line, distils", [
     ("", True),
     ("--distill-weight 0", False),
-    ("--distill-weight 0 --weight-schedule linear --final-weight 0", False),
     ("--distill-weight 0 --weight-schedule linear --final-weight 0.5", True),
     ("--weight-schedule linear --final-weight 0", True),
 ])

@@ -22,7 +22,7 @@ def stand_in(monkeypatch, tmp_path):
         folder = Path(given.output_path)
         folder.mkdir(parents=True)
         ran.append((folder.parent.name, given.seed))
-        (folder / "distillation_config.json").write_text(json.dumps({"best_loss": 0.5, "training_seconds": 10.0, "steps_done": 300}))
+        (folder / "distillation_config.json").write_text(json.dumps({**vars(given), "best_loss": 0.5, "training_seconds": 10.0, "steps_done": 300}))
 
     def analyse(argv):
         given = cli.analysis_parser().parse_args(argv)
@@ -56,6 +56,15 @@ def test_runs_of_other_flags_in_the_folder_are_refused(stand_in):
     assert len(ran) == 3
 
 
+def test_a_run_of_an_arm_with_other_flags_is_refused(stand_in):
+    root, _ = stand_in
+    run(root, [1])
+    changed = Arm("other", "--kd-loss rkl --temperature 2")
+    with pytest.raises(SemcomError, match="was run with kd_loss jsd, arm 'other' has rkl; remove it"):
+        evidence.run([changed], [1], root, ["--steps", "300"], ["--seed", "3"], lambda line: None)
+    assert evidence.finished(ARMS[2], 1, root) and not evidence.finished(ARMS[2], 2, root)
+
+
 def test_the_experiment_runs_reports_and_keeps(stand_in, monkeypatch, capsys):
     folder, ran = stand_in
     monkeypatch.chdir(folder)
@@ -66,7 +75,7 @@ def test_the_experiment_runs_reports_and_keeps(stand_in, monkeypatch, capsys):
     dry = capsys.readouterr().out
     assert dry.count("$ python distillation.py") == dry.count("$ python semantic_analysis.py") == 8 and "--steps 300" in dry
     rows = evidence.experiment(["--epochs", "1"], 2, dry_run=False)
-    assert [row["arm"] for row in rows] == ["labels", "kd", "skl", "lskd"] and rows[2]["bleu 6 gain"].mean == pytest.approx(1.0)
+    assert [row["arm"] for row in rows] == ["labels", "kd", "skl", "lskd"] and rows[2]["bleu 6 less base"].mean == pytest.approx(1.0)
     out = capsys.readouterr().out
     assert "1.00 ± 0.00" in out and "--steps" not in out
     root = folder / evidence.FOLDER
@@ -94,15 +103,15 @@ def test_rows_hold_means_and_paired_gains(monkeypatch, stand_in):
     monkeypatch.setattr(cli, "analyse", analyse)
     run(root, seeds)
     labels, kd, other = evidence.collect(ARMS, seeds, root)
-    assert labels["bleu 6"].mean == pytest.approx(80 + 0.01 * 14 / 3) and "bleu 6 gain" not in labels
-    assert kd["bleu 6 gain"].mean == pytest.approx(2.0) and other["bleu 6 gain"].mean == pytest.approx(-1.0)
-    assert kd["bleu 6 gain"].half_width == pytest.approx(0, abs=1e-9), "the noise of a seed is common to the pair"
+    assert labels["bleu 6"].mean == pytest.approx(80 + 0.01 * 14 / 3) and "bleu 6 less base" not in labels
+    assert kd["bleu 6 less base"].mean == pytest.approx(2.0) and other["bleu 6 less base"].mean == pytest.approx(-1.0)
+    assert kd["bleu 6 less base"].half_width == pytest.approx(0, abs=1e-9), "the noise of a seed is common to the pair"
     assert kd["bleu 6"].half_width == pytest.approx(statistics.estimate([80.01, 80.04, 80.09]).half_width)
     assert kd["bleu 6 p"] == pytest.approx(0, abs=1e-6) and kd["validation p"] == 1
     printed = evidence.table([labels, kd, other])
     assert "kd, T=2" in printed and "2.00 ± 0.00" in printed and "BLEU 0 dB" in printed
     flat = evidence.flat([kd])[0]
-    assert flat["bleu 6 gain"] == pytest.approx(2.0) and flat["bleu 6 half width"] == kd["bleu 6"].half_width
+    assert flat["bleu 6 less base"] == pytest.approx(2.0) and flat["bleu 6 half width"] == kd["bleu 6"].half_width
     json.dumps(flat)
 
 

@@ -157,6 +157,8 @@ def everything():
     yield pytest.param(lambda: distilling_by(DistillationConfig(temperature_schedule="snr", final_temperature=1.0, weight_schedule="snr",
                                                                 final_weight=0.1)), id="by SNR")
     yield pytest.param(lambda: distilling_by(DistillationConfig(), teachers=[transceiver(seed=1), narrow()]), id="two teachers")
+    yield pytest.param(lambda: distilling_by(DistillationConfig(scales=(1, 3), temperature_schedule="snr", final_temperature=1.0),
+                                             teachers=[transceiver(seed=1), narrow()]), id="scales by SNR of two teachers")
 
 
 ROWS_OF = {"signal": "source", "encoder": "source", "scales": "segments", "complementary": "segments"}
@@ -223,27 +225,30 @@ def test_the_named_divergence_is_what_is_measured(name):
     assert found["distillation"] == pytest.approx(0.3 * found["ce"] + 0.7 * divergence, rel=1e-4)
 
 
-def test_scales_against_a_loop_over_segments():
-    settings = DistillationConfig(scales=(1, 2, 4), temperature=2.0, complementary_weight=3.0)
+@pytest.mark.parametrize("schedule", [{}, {"temperature_schedule": "snr", "final_temperature": 5.0, "weight_schedule": "snr", "final_weight": 0.2}],
+                         ids=["constant", "by SNR"])
+def test_scales_against_a_loop_over_segments(schedule):
+    settings = DistillationConfig(scales=(1, 2, 4), temperature=2.0, complementary_weight=3.0, **schedule)
     teacher, student = transceiver(seed=1), transceiver(size(1), size(1), seed=2)
     batch = collate(encoded(6, 1, 7))
     with torch.no_grad():
         teacher.receiver.decoder.embedding.table.weight *= 20  # so that what is said last decides what comes next
         ours, theirs = (run(model, batch)[1] for model in (student, teacher))
     total, apart, count, start = 0.0, 0, 0, 0
-    for tokens in (n - 1 for n in batch.lengths):
+    for level, tokens in zip(batch.draw(C, seed=0, number=0).level.tolist(), (n - 1 for n in batch.lengths)):
+        t, weight = (2 + 3 * level, 0.7 - 0.5 * level) if schedule else (2.0, 0.7)
         whole = teacher.receiver.project(theirs[start : start + tokens].mean(0)).argmax()
         for scale in (m for m in (1, 2, 4) if m <= tokens):
             for k in range(scale):
                 part = slice(start + k * tokens // scale, start + (k + 1) * tokens // scale)
-                s, t = (model.receiver.project(state[part].mean(0)) for model, state in ((student, ours), (teacher, theirs)))
-                other = bool(t.argmax() != whole)
-                total += (3.0 if other else 1.0) * losses.kd(s, t, 2.0).item()
+                heard, said = (model.receiver.project(state[part].mean(0)) for model, state in ((student, ours), (teacher, theirs)))
+                other = bool(said.argmax() != whole)
+                total += weight * (3.0 if other else 1.0) * losses.kd(heard, said, t).item()
                 apart, count = apart + other, count + 1
         start += tokens
     found = means(distilling_by(settings, teachers=[teacher], student=student), batch)
     assert 0 < apart < count and found["complementary"] == pytest.approx(apart / count)
-    assert found["scales"] == pytest.approx(0.7 * total / count, rel=1e-4)
+    assert found["scales"] == pytest.approx(total / count, rel=1e-4)
 
 
 def test_crossed_pairs_are_the_two_splices():

@@ -23,6 +23,7 @@ from semcom.trainer import validate
 
 STEPS, TOKENS = 20, 64
 DISTILLATION = ["--batch-tokens", TOKENS, "--steps", STEPS, "--precision", "fp32", "--corpus-size", 400, "--device", "cpu", "--feature-weight", 0.5,
+                "--encoder-weight", 0.5, "--cross-weight", 0.25, "--scales", 1, 2, "--kd-loss", "skl", "--sequence-level", 1,
                 "--quiet", "--create-hybrid"]
 
 
@@ -64,7 +65,8 @@ def test_losses_are_those_of_one_process(made):
     assert len(one) == len(two) and one[-1]["steps"] == two[-1]["steps"] == str(STEPS)
     for ours, theirs in zip(one, two):
         assert ours["target_tokens"] == theirs["target_tokens"]
-        for column in ("loss", "train_ce", "train_kd", "train_signal", "train_state", "validation", "lr"):
+        for column in ("loss", "train_ce", "train_kd", "train_encoder", "train_signal", "train_decoder", "train_scales", "train_cross_transmitter",
+                       "train_cross_receiver", "validation", "lr"):
             assert float(theirs[column]) == pytest.approx(float(ours[column]), rel=1e-5), column
 
 

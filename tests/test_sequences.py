@@ -46,8 +46,12 @@ TEACHER = teacher()
 def decoded(folder, *, by=TEACHER, sentences=SENTENCES, channel=RAYLEIGH, snr_range=RANGE, search=GREEDY, seed=3, together=ALONE):
     """What ``teacher_sentences`` returns, and the lines it says."""
     lines = []
-    found = teacher_sentences(by, sentences, channel, snr_range, search, seed=seed, folder=folder, device=CPU, quiet=True, say=lines.append,
-                              together=together)
+    found, record = teacher_sentences(by, sentences, channel, snr_range, search, seed=seed, folder=folder, device=CPU, quiet=True,
+                                      say=lines.append, together=together)
+    exact = sum(e.target == e.source[1:-1] for e in found) / len(found)
+    assert record["exact"] == exact
+    if together.is_main:
+        assert record["read"] == any("read from" in line for line in lines)
     return found, lines
 
 
