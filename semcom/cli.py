@@ -162,6 +162,22 @@ def analyse(argv: Sequence[str], *, keep_earlier: bool = False) -> Any:
                                 flags.overwrite, _prepare(run_settings))
 
 
+SHARED = ("corpus", "min_length", "max_length", "max_sentences", "channel", "rician_k", "equalizer", "seed", "device", "quiet", "debug",
+          "overwrite", "teacher_checkpoint")
+
+
+def shared_flags(distillation: Sequence[str]) -> list[str]:
+    """Of the flags of a distillation, those that its analysis has too; of several teachers the first."""
+    parser = distillation_parser()
+    given, flags = parser.parse_args(distillation), []
+    for name in SHARED:
+        value = getattr(given, name)
+        if value != parser.get_default(name):
+            values = value[:1] if name == "teacher_checkpoint" else value if isinstance(value, list) else [value]
+            flags += [options.flag_of(name), *([] if value is True else map(str, values))]
+    return flags
+
+
 def _vocab(flags: argparse.Namespace) -> None:
     settings, corpus = options.from_flags(config.VocabularyConfig, flags), options.from_flags(config.CorpusConfig, flags)
     from semcom import recipes

@@ -85,9 +85,13 @@ def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> list[dict[str
 
     Returns and prints the rows of ``collect``; leaves them as CSV and JSON, with a picture, in ``FOLDER``.
     """
+    own = {"--seed", "--output-path", "--distill-part", "--student-layers", *(word for arm in COMPARED for word in shlex.split(arm.flags))}
+    if wrong := next((word for word in extra if word.split("=")[0] in own and word.startswith("--")), None):
+        raise SemcomError(f"{escape(wrong)}: experiment 8 sets it; for another value type the command yourself, see --dry-run")
+    cli.distillation_parser().parse_args(extra)
     lengths = {"--steps", "--epochs", "--minutes"}
     common = [*RECEIVER, *([] if lengths & {word.split("=")[0] for word in extra} else ["--steps", "300"]), "--quiet", *extra]
-    analysis = ["--sentences", "500", "--quiet"]
+    analysis = ["--sentences", "500", *cli.shared_flags(common)]
     numbers = range(1, seeds + 1)
     if dry_run:
         for command in [line for seed in numbers for arm in COMPARED for line in commands(arm, seed, FOLDER, common, analysis)]:

@@ -2,12 +2,11 @@
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from semcom import cli, report
+from semcom import cli, evidence, report
 from semcom.errors import SemcomError
-from semcom.options import flag_of
 
 CLOSING = ("Three single runs cannot decide what temperature does: one seed each, and the differences are of the size that "
            "another seed makes. Repeat with several --seed before you conclude.")
@@ -15,12 +14,16 @@ CLOSING = ("Three single runs cannot decide what temperature does: one seed each
 
 @dataclass(frozen=True)
 class Experiment:
-    """title: one line. distillations: the flags of ``distillation.py``, one run each. analyse: folder to report on in the end."""
+    """title: one line. distillations: the flags of ``distillation.py``, one run each. analyse: folder to report on in the end.
+
+    study: what runs it instead, where it compares over seeds: (other flags, number of seeds, whether to print the commands alone).
+    """
 
     title: str
-    distillations: tuple[str, ...]
+    distillations: tuple[str, ...] = ()
     analyse: str | None = None
     closing: str = ""
+    study: Callable[[list[str], int, bool], object] | None = None
 
 
 EXPERIMENTS = {
@@ -38,6 +41,7 @@ EXPERIMENTS = {
         analyse="checkpoints/temp_exp", closing=CLOSING),
     7: Experiment("channels: AWGN, Rayleigh, Rician", tuple(
         f"--channel {c} --output-path checkpoints/examples/{c}" for c in ("awgn", "rayleigh", "rician"))),
+    8: Experiment("what distillation gains: receivers from labels alone and by three losses, over seeds", study=evidence.experiment),
 }
 
 
@@ -58,28 +62,17 @@ def commands(number: int, extra: list[str]) -> list[list[str]]:
     lines = [["python", "distillation.py", "--student-layers", "2", *shlex.split(flags), *extra] for flags in e.distillations]
     if e.analyse:
         lines.append(["python", "semantic_analysis.py", "--runs", e.analyse, "--sentences", "300",
-                      "--output", f"{e.analyse}/semantic_analysis_results.json", *_shared_flags(lines[0][2:])])
+                      "--output", f"{e.analyse}/semantic_analysis_results.json", *cli.shared_flags(lines[0][2:])])
     return lines
 
 
-SHARED = ("corpus", "min_length", "max_length", "max_sentences", "channel", "rician_k", "equalizer", "seed", "device", "quiet", "debug",
-          "overwrite", "teacher_checkpoint")
-
-
-def _shared_flags(distillation: list[str]) -> list[str]:
-    """Settings of a distillation that its analysis has too and that are not the default."""
-    parser = cli.distillation_parser()
-    given, flags = parser.parse_args(distillation), []
-    for name in SHARED:
-        value = getattr(given, name)
-        if value != parser.get_default(name):
-            flags += [flag_of(name), *([] if value is True else map(str, value) if isinstance(value, list) else [str(value)])]
-    return flags
-
-
-def run(number: int, extra: list[str], dry_run: bool) -> None:
+def run(number: int, extra: list[str], seeds: int, dry_run: bool) -> None:
     """Run an experiment, or print its commands. A failed step raises and stops it, after the table of those before it."""
     e = EXPERIMENTS[number]
+    if e.study:
+        cli.say(f"experiment {number}: {e.title}")
+        e.study(extra, seeds, dry_run)
+        return
     lines = commands(number, extra)
     for line in lines:
         if line[1] == "distillation.py":
@@ -127,6 +120,7 @@ def parse_numbers(text: str) -> list[int]:
 def parser() -> argparse.ArgumentParser:
     made = cli.Parser(prog="distillation_examples.py", description="Numbered experiments; other flags of distillation.py are passed on.")
     made.add_argument("number", metavar="N|all|list", help="which experiment; list names them")
+    made.add_argument("--seeds", type=int, default=5, metavar="N", help="experiments over seeds: how many (default 5)")
     made.add_argument("--epochs", metavar="N", help="passes over the training split (default that of distillation.py)")
     made.add_argument("--dry-run", action="store_true", help="print the commands a person would type, run nothing")
     return made
@@ -136,7 +130,9 @@ def examples(argv: Sequence[str]) -> None:
     """``python distillation_examples.py``"""
     flags, extra = parser().parse_known_args(argv)
     extra += ["--epochs", flags.epochs] if flags.epochs else []
+    if flags.seeds < 1:
+        raise SemcomError(f"--seeds {flags.seeds}: must be a whole number of 1 or more; for example --seeds 5")
     if flags.number == "list":
         return cli.say(listing())
     for number in parse_numbers(flags.number):
-        run(number, extra, flags.dry_run)
+        run(number, extra, flags.seeds, flags.dry_run)

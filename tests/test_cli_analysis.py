@@ -6,6 +6,8 @@ import math
 import pytest
 from cli_support import TINY_TRAINING, analyse, distil, examples, refused, script
 
+from semcom import experiments
+
 KEYS = {"model", "temperature", "distill_weight", "distill_part", "kl_divergence", "representation_distance", "agreement_rate",
         "semantic_difference_score", "by_snr"}
 QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet"]
@@ -58,7 +60,7 @@ def test_wrong_input(here, capsys, flags, words):
 
 def test_examples_list_and_dry_run(here, capsys):
     assert examples("list") == 0
-    assert [line[0] for line in capsys.readouterr().out.splitlines()] == list("1234567")
+    assert [line[0] for line in capsys.readouterr().out.splitlines()] == [str(number) for number in experiments.EXPERIMENTS]
     assert examples("6", "--dry-run", "--epochs", 2) == 0
     out = capsys.readouterr().out
     lines = [line for line in out.splitlines() if line.startswith("$ python distillation.py")]
@@ -69,9 +71,21 @@ def test_examples_list_and_dry_run(here, capsys):
     assert not list(here.iterdir())
 
 
+def test_the_experiment_over_seeds_shows_its_commands_and_refuses_what_it_sets(here, capsys):
+    assert examples(8, "--dry-run", "--seeds", 2, "--channel", "rayleigh", "--steps", 7) == 0
+    out = capsys.readouterr().out
+    lines = [line for line in out.splitlines() if line.startswith("$ ")]
+    assert len(lines) == 16 and not list(here.iterdir())
+    assert all("--channel rayleigh" in line for line in lines) and sum("--steps 7" in line for line in lines) == 8
+    assert sum("--seed 2" in line for line in lines) == 4 and sum("--distill-weight 0" in line for line in lines) == 2
+    refused(capsys, examples(8, "--kd-loss", "rkl"), "--kd-loss: experiment 8 sets it")
+    refused(capsys, examples(8, "--seeds", 0), "--seeds 0", "1 or more")
+    refused(capsys, examples(8, "--no-such-flag"), "--no-such-flag")
+
+
 def test_all_dry_runs(here, capsys):
     assert examples("all", "--dry-run") == 0
-    assert capsys.readouterr().out.count("--student-layers 2") == 3 + 2 + 3 + 3
+    assert capsys.readouterr().out.count("$ python distillation.py") == 5 + 3 + 3 + 4 * 5
 
 
 def test_example_six_runs_and_reports(teacher, here, capsys):
