@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     given = parser.parse_args(argv)
     root = Path(given.folder) / given.phase.replace("equal-time", "final")
     if given.phase == "screen":
-        compare(given, "screen, one seed", list(SCREEN), [SCREEN_SEED], root, 24_000, given.steps)
+        compare(given, "screen, one seed", list(SCREEN), [SCREEN_SEED], root, 21_600, given.steps)
         return
     for start in given.starts:
         for size in given.sizes:
