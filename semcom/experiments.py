@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from semcom import cli, evidence, report
+from semcom.config import OutputConfig, RunConfig
 from semcom.errors import SemcomError
+from semcom.options import add_flags
 
 CLOSING = ("Three single runs cannot decide what temperature does: one seed each, and the differences are of the size that "
            "another seed makes. Repeat with several --seed before you conclude.")
+DIGITS = "checkpoints/examples/digits"
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class Experiment:
     """title: one line. distillations: the flags of ``distillation.py``, one run each. analyse: folder to report on in the end.
 
     study: what runs it instead, where it compares over seeds: (other flags, number of seeds, whether to print the commands alone).
+    switches: of the flags given for ``all``, those that are for this one too; None for all of them.
     """
 
     title: str
@@ -24,6 +28,23 @@ class Experiment:
     analyse: str | None = None
     closing: str = ""
     study: Callable[[list[str], int, bool], object] | None = None
+    switches: tuple[str, ...] | None = None
+
+
+def _digits_parser() -> argparse.ArgumentParser:
+    made = cli.Parser(prog="distillation_examples.py", description="The image setting, on handwritten digits.")
+    made.add_argument("--output-path", metavar="FOLDER", help=f"folder of the results (default {DIGITS})")
+    add_flags(made, OutputConfig)
+    add_flags(made, RunConfig, only=("quiet", "debug"))
+    return made
+
+
+def _digits(extra: list[str], seeds: int, dry_run: bool) -> None:
+    flags = _digits_parser().parse_args(extra)
+    if dry_run:
+        return cli.say("\n$ " + shlex.join(["python", "distillation_examples.py", "9", "--seeds", str(seeds), *extra]))
+    from semcom import digits
+    digits.run(flags.output_path or DIGITS, seeds, named=flags.output_path is not None, overwrite=flags.overwrite, quiet=flags.quiet, say=cli.say)
 
 
 EXPERIMENTS = {
@@ -42,6 +63,8 @@ EXPERIMENTS = {
     7: Experiment("channels: AWGN, Rayleigh, Rician", tuple(
         f"--channel {c} --output-path checkpoints/examples/{c}" for c in ("awgn", "rayleigh", "rician"))),
     8: Experiment("what distillation gains: receivers from labels alone and by three losses, over seeds", study=evidence.experiment),
+    9: Experiment("image setting: every loss on handwritten digits, few labels, and a digit never seen, over seeds", study=_digits,
+                  switches=("--quiet", "--debug", "--overwrite")),
 }
 
 
@@ -118,7 +141,8 @@ def parse_numbers(text: str) -> list[int]:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = cli.Parser(prog="distillation_examples.py", description="Numbered experiments; other flags of distillation.py are passed on.")
+    made = cli.Parser(prog="distillation_examples.py", description=(
+        "Numbered experiments; other flags of distillation.py are passed on. Experiment 9 has --output-path, --overwrite and --quiet."))
     made.add_argument("number", metavar="N|all|list", help="which experiment; list names them")
     made.add_argument("--seeds", type=int, default=5, metavar="N", help="experiments over seeds: how many (default 5)")
     made.add_argument("--epochs", metavar="N", help="passes over the training split (default that of distillation.py)")
@@ -134,5 +158,7 @@ def examples(argv: Sequence[str]) -> None:
         raise SemcomError(f"--seeds {flags.seeds}: must be a whole number of 1 or more; for example --seeds 5")
     if flags.number == "list":
         return cli.say(listing())
-    for number in parse_numbers(flags.number):
-        run(number, extra, flags.seeds, flags.dry_run)
+    numbers = parse_numbers(flags.number)
+    for number in numbers:
+        switches = EXPERIMENTS[number].switches if len(numbers) > 1 else None
+        run(number, extra if switches is None else [word for word in extra if word in switches], flags.seeds, flags.dry_run)

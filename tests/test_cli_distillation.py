@@ -126,7 +126,9 @@ def test_all_terms_at_once_are_logged_and_recorded(teacher, here, capsys):
                         "--weight-schedule", "snr", "--final-weight", 0.1)) == 0
     out = capsys.readouterr().out
     assert "skl of standardised logits, T=1 to 0.5 (linear), weight 0.7 to 0.1 (snr), scales 1 2" in out
-    row = {name: float(value) for name, value in next(csv.DictReader(open("all/history.csv"))).items()}
+    first, last = csv.DictReader(open("all/history.csv"))
+    assert float(first["temperature"]) == pytest.approx(0.75) and float(last["temperature"]) == pytest.approx(0.5) and first["weight"] == ""
+    row = {name: float(value) for name, value in first.items() if value}
     parts = {"distillation": 1, "scales": 1, "encoder": 0.5, "signal": 0.125, "decoder": 0.125, "cross_transmitter": 0.25,
              "cross_receiver": 0.25}
     assert row["loss"] == pytest.approx(sum(weight * row[f"train_{name}"] for name, weight in parts.items()))
@@ -144,7 +146,8 @@ def test_several_teachers_and_their_sentences(teacher, here, capsys):
     out = capsys.readouterr().out
     assert out.count("greedy decoding") == 1 and out.count("; read from checkpoints/cache/teacher_sentences_") == 1
     record = json.loads(open("first/distillation_config.json").read())
-    assert record["teachers"] == {str(path): checkpoint.load(path).fingerprint for path in (teacher, other)}
+    assert record["teachers"] == [[str(path), checkpoint.load(path).fingerprint] for path in (teacher, other)]
+    assert json.loads(open("again/distillation_config.json").read())["teacher_sentences"] == {**record["teacher_sentences"], "read": True}
     assert record["teacher_checkpoint"] == str(teacher)
     assert same(weights("first/best_student_model.pt", *PARTS), weights("again/best_student_model.pt", *PARTS))
     assert same(weights("first/best_student_model.pt", *TRANSMITTER_PARTS), weights(teacher, *TRANSMITTER_PARTS))
@@ -290,8 +293,8 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_student(teacher, here, ca
 
     def breaks(*args, **choice):
         calls.append(1)
-        ce, kd = plain(*args, **choice)
-        return ce * (float("nan") if len(calls) > 25 else 1), kd
+        sums = plain(*args, **choice)
+        return sums._replace(loss=sums.loss * (float("nan") if len(calls) > 25 else 1))
 
     monkeypatch.setattr(fused, "distillation", breaks)
     refused(capsys, distil(*tiny(teacher, "--epochs", 20)), "the loss is nan in epoch", "step", "--lr")
@@ -334,7 +337,7 @@ def test_a_second_run_is_kept_out_of_the_folder(teacher, here, capsys):
 def test_script_help_is_quick_grouped_and_shows_defaults(here):
     done = script("distillation.py", "--help")
     assert done.returncode == 0 and not done.stderr
-    for word in ("--temperature T", "(default 4.0)", "Distillation:", "The physical channel", "(default 0.7)"):
+    for word in ("--temperature T", "(default 4 for kd and dkd", "Distillation:", "The physical channel", "(default 0.7)"):
         assert word in done.stdout
 
 
