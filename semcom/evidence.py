@@ -32,6 +32,7 @@ class Arm:
 
 COMPARED = (Arm("labels", "--distill-weight 0", None), Arm("kd", ""), Arm("skl", "--kd-loss skl"), Arm("lskd", "--standardize-logits"))
 """What experiment 8 compares: labels alone, the default, a divergence that is not mass-covering alone, and one blind to the logits' size."""
+PLACES = {"bleu": ".2f", "validation": ".4f", "kl": ".4f"}
 FOLDER = Path("checkpoints/examples/evidence")
 RECEIVER = ("--distill-part", "decoder", "--student-layers", "2")
 
@@ -151,7 +152,8 @@ def table(rows: Sequence[dict[str, object]]) -> str:
     lines = []
     for row in rows:
         gain, p = row.get("bleu 6 less base"), row.get("bleu 6 p")
-        lines.append([row["arm"], *(str(row[name]) for name in COLUMNS), str(gain) if gain else None, f"{p:.3f}" if p is not None else None])
+        measures = [format(row[name], PLACES[name.split()[0]]) for name in COLUMNS]
+        lines.append([row["arm"], *measures, f"{gain:.2f}" if gain else None, f"{p:.3f}" if p is not None else None])
     return report.table(lines, ["arm", *COLUMNS.values(), "gain 6 dB", "Holm p"])
 
 

@@ -17,8 +17,9 @@ class Estimate:
     p: float | None
     count: int
 
-    def __str__(self) -> str:
-        return f"{self.mean:.2f}" + ("" if self.half_width is None else f" ± {self.half_width:.2f}")
+    def __format__(self, places: str) -> str:
+        """places: decimals, for example ``f"{estimate:.2f}"``."""
+        return format(self.mean, places) + ("" if self.half_width is None else f" ± {format(self.half_width, places)}")
 
     @property
     def above_zero(self) -> bool:

@@ -16,7 +16,7 @@ def test_estimate_against_scipy():
     low, high = test.confidence_interval(0.95)
     assert found.mean == pytest.approx(np.mean(VALUES)) and found.p == pytest.approx(test.pvalue) and found.count == 5
     assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high))
-    assert found.above_zero and str(found) == f"{found.mean:.2f} ± {found.half_width:.2f}"
+    assert found.above_zero and f"{found:.2f}" == f"{found.mean:.2f} ± {found.half_width:.2f}"
 
 
 def test_paired_against_scipy():
@@ -29,7 +29,7 @@ def test_paired_against_scipy():
 
 def test_one_value_has_no_interval_and_equal_values_one_of_no_width():
     assert statistics.estimate([2.0]) == statistics.Estimate(2.0, None, None, 1)
-    assert str(statistics.estimate([2.0])) == "2.00" and not statistics.estimate([2.0]).above_zero
+    assert f"{statistics.estimate([2.0]):.2f}" == "2.00" and not statistics.estimate([2.0]).above_zero
     assert statistics.estimate([2.0, 2.0]) == statistics.Estimate(2.0, 0.0, 0.0, 2)
     assert statistics.paired(VALUES, VALUES) == statistics.Estimate(0.0, 0.0, 1.0, 5)
     with pytest.raises(ValueError, match="no values"):
