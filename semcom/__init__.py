@@ -1,3 +1,23 @@
-"""Make and measure knowledge mismatch between the two ends of a semantic-communication link."""
+"""Make and measure knowledge mismatch between the two ends of a semantic-communication link.
+
+The Python API: ``from semcom import Distiller`` and the other names of ``__all__``.
+"""
+
+from importlib import import_module
 
 __version__ = "0.1.0"
+
+_HOMES = {"DistillationConfig": "config", "DistillationLoss": "criterion", "Distiller": "api", "compare_models": "api",
+          "plot_training_curves": "report", "set_seed": "api"}
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> object:
+    # Imported when asked for: ``--help`` imports the package and is to answer before torch could.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -65,25 +65,23 @@ def _safe(value: object) -> object:
 
 
 def _figure(columns: int, height: float = 3.6):
-    import matplotlib
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(1, columns, figsize=(4.6 * columns, height), squeeze=False, layout="constrained")
-    for axis in axes[0]:
+    # Without pyplot, whose backend is the user's choice: a notebook's pictures stay in the notebook.
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(4.6 * columns, height), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for axis in axes:
         axis.grid(alpha=0.3)
-    return figure, axes[0]
+    return figure, axes
 
 
 def _save(figure, path: str | Path) -> None:
-    import matplotlib.pyplot as plt
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
-    plt.close(figure)
     write_atomically(path, buffer.getvalue())
 
 
-def plot_training_curves(history: Sequence[Row], path: str | Path) -> None:
-    """Loss with its parts, validation cross-entropy and learning rate by epoch, as a PNG."""
+def plot_training_curves(history: Sequence[Row], path: str | Path, unit: str = "token") -> None:
+    """Loss with its parts, validation cross-entropy (where there was one) and learning rate by epoch, as a PNG. unit: what a row is."""
     figure, (loss, validation, rate) = _figure(3)
     epochs = [row["epoch"] for row in history]
     loss.plot(epochs, [row["loss"] for row in history], "k-o", ms=3, label="loss")
@@ -93,7 +91,7 @@ def plot_training_curves(history: Sequence[Row], path: str | Path) -> None:
     loss.legend()
     validation.plot(epochs, [row["validation"] for row in history], "-o", ms=3)
     rate.plot(epochs, [row["lr"] for row in history], "-o", ms=3)
-    for axis, title in ((loss, "training loss, nats a token"), (validation, "validation cross-entropy, nats a token"),
+    for axis, title in ((loss, f"training loss, nats a {unit}"), (validation, f"validation cross-entropy, nats a {unit}"),
                         (rate, "learning rate")):
         axis.set(xlabel="epoch", title=title)
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -123,4 +121,15 @@ def plot_gains(gains: Mapping[str, tuple[float, float | None]], title: str, path
     axis.axvline(0, color="black", lw=0.8)
     axis.set_yticks([-place for place in range(len(gains))], [escape(name).replace("$", r"\$") for name in gains], fontsize="small")
     axis.set(xlabel=title)
+    _save(figure, path)
+
+
+def plot_intervals(panels: Mapping[str, Sequence[tuple[str, float, float | None]]], path: str | Path) -> None:
+    """One panel a title, in it a line for each (name, mean, half of its interval or None), the first on top, as a PNG."""
+    figure, axes = _figure(len(panels), height=1 + 0.3 * max(map(len, panels.values())))
+    for axis, (title, lines) in zip(axes, panels.items()):
+        places = range(len(lines), 0, -1)
+        axis.errorbar([mean for _, mean, _ in lines], places, xerr=[half or 0 for *_, half in lines], fmt="o", ms=4, capsize=3)
+        axis.set_yticks(places, [escape(name).replace("$", r"\$") for name, *_ in lines])
+        axis.set(title=title)
     _save(figure, path)
