@@ -111,9 +111,8 @@ def keep(rows: Sequence[dict[str, object]], root: Path, title: str, stem: str = 
     """Rows as CSV and JSON, and what each arm gains at 6 dB as a picture."""
     report.write_csv(root / f"{stem}.csv", flat(rows))
     files.write_json(root / f"{stem}.json", {"title": title, "rows": flat(rows)})
-    gains = {str(row["arm"]): row["bleu 6 less base"] for row in rows if row["base"]}
-    report.plot_gains({name: (gain.mean, gain.half_width) for name, gain in gains.items()}, "BLEU gained at 6 dB over its base",
-                      root / f"{stem}.png")
+    gains = [(str(row["arm"]), row["bleu 6 less base"].mean, row["bleu 6 less base"].half_width) for row in rows if row["base"]]
+    report.plot_intervals({"BLEU gained at 6 dB over its base": gains}, root / f"{stem}.png", mark=0)
     cli.say(f"\nmade {escape(root / stem)}.csv, .json and .png")
 
 

@@ -113,22 +113,16 @@ def plot_by_snr(rows: Sequence[Row], measures: Mapping[str, str], path: str | Pa
     _save(figure, path)
 
 
-def plot_gains(gains: Mapping[str, tuple[float, float | None]], title: str, path: str | Path) -> None:
-    """Name -> (mean, half-width of its interval): one point a name with its interval, beside a line at zero, as a PNG."""
-    figure, (axis,) = _figure(1, 1.2 + 0.28 * len(gains))
-    for place, (mean, half_width) in enumerate(gains.values()):
-        axis.errorbar(mean, -place, xerr=half_width or 0, fmt="o", color="tab:blue", capsize=3, ms=4)
-    axis.axvline(0, color="black", lw=0.8)
-    axis.set_yticks([-place for place in range(len(gains))], [escape(name).replace("$", r"\$") for name in gains], fontsize="small")
-    axis.set(xlabel=title)
-    _save(figure, path)
+def plot_intervals(panels: Mapping[str, Sequence[tuple[str, float, float | None]]], path: str | Path, *, mark: float | None = None) -> None:
+    """One panel a title, in it a line for each (name, mean, half of its interval or None), the first on top, as a PNG.
 
-
-def plot_intervals(panels: Mapping[str, Sequence[tuple[str, float, float | None]]], path: str | Path) -> None:
-    """One panel a title, in it a line for each (name, mean, half of its interval or None), the first on top, as a PNG."""
+    mark: a value to compare with.
+    """
     figure, axes = _figure(len(panels), height=1 + 0.3 * max(map(len, panels.values())))
     for axis, (title, lines) in zip(axes, panels.items()):
         places = range(len(lines), 0, -1)
+        if mark is not None:
+            axis.axvline(mark, color="black", lw=0.8)
         axis.errorbar([mean for _, mean, _ in lines], places, xerr=[half or 0 for *_, half in lines], fmt="o", ms=4, capsize=3)
         axis.set_yticks(places, [escape(name).replace("$", r"\$") for name, *_ in lines])
         axis.set(title=title)
