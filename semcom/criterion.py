@@ -108,15 +108,11 @@ class DistillationLoss(nn.Module):
         return means
 
     def _scales(self, student: Tensor, teacher: Tensor, targets: Tensor, t: float) -> tuple[Tensor, Tensor]:
-        whole = losses.pool_grid(teacher, 1).argmax(-1)
-        total, rows, apart = student.new_zeros(()), 0, 0
-        for scale in self.settings.scales:
-            ours, theirs = losses.pool_grid(student, scale), losses.pool_grid(teacher, scale)
-            seen = theirs.argmax(-1)
-            weight = losses.complementary(seen, whole.expand_as(seen), self.settings.complementary_weight)
-            total = total + (weight * self.divergence(ours, theirs, targets[:, None].expand_as(seen), t)).sum()
-            rows, apart = rows + seen.numel(), apart + (seen != whole).sum()
-        return total / max(rows, 1), apart / max(rows, 1)
+        ours, theirs = (torch.cat([losses.pool_grid(grid, scale) for scale in self.settings.scales], 1) for grid in (student, teacher))
+        seen, whole = theirs.argmax(-1), losses.pool_grid(teacher, 1).argmax(-1)
+        weight = losses.complementary(seen, whole.expand_as(seen), self.settings.complementary_weight)
+        rows = weight * self.divergence(ours, theirs, targets[:, None].expand_as(seen), t)
+        return _mean(rows), _mean((seen != whole).float())
 
 
 def _mean(rows: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 import copy
 import json
 import math
+import re
 import subprocess
 import sys
 import time
@@ -318,6 +319,10 @@ def test_the_notebook_runs_from_start_to_end(here, monkeypatch, capsys):
     cells = json.loads((ROOT / "notebooks/distillation.ipynb").read_text(encoding="utf-8"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
+    guide = re.findall(r"```python\n(.*?)```", (ROOT / "DISTILLATION_GUIDE.md").read_text(encoding="utf-8"), re.S)
+    lines = {line.rstrip("\n") for cell in code for line in cell["source"]}
+    shown = [line for block in guide if "Distiller(" in block for line in block.splitlines() if line and "import" not in line]
+    assert len(shown) > 5 and not set(shown) - lines, "what the guide shows is what runs"
     space = {}
     for cell in code:
         exec("".join(cell["source"]), space)

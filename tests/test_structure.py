@@ -12,8 +12,8 @@ PACKAGE = Path(semcom.__file__).parent
 ORDER = ["", "errors", "processes", "files", "options", "config", "statistics",
          "parliament.english", "parliament.wordlists", "parliament.phrases", "parliament.grammar", "parliament.speech", "parliament",
          "vocab", "corpus", "channel", "losses", "criterion", "precision", "layers", "transceiver", "fused", "batching", "decoding", "metrics",
-         "checkpoint", "objective", "trainer", "analysis", "sequences", "report", "runtime", "api", "recipes", "measurements", "distil", "cli",
-         "evidence", "experiments", "__main__"]
+         "checkpoint", "objective", "trainer", "analysis", "sequences", "report", "runtime", "api", "digits", "recipes", "measurements", "distil",
+         "cli", "evidence", "experiments", "__main__"]
 
 
 def name_of(path):
