@@ -132,7 +132,8 @@ class Split:
 
 
 def split(classes: Tensor, plan: Plan, seed: int) -> Split:
-    """The same test images for every seed, so that none was ever used to choose anything; the rest by seed; labels equal by class."""
+    """The same test images for every seed, so that no seed, one that settings are chosen by or another, learns or validates on them; the rest
+    by seed; labels in equal numbers by class."""
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(TEST_SEED))
     test, rest = order[: plan.test], order[plan.test :]
     rest = rest[torch.randperm(len(rest), generator=torch.Generator().manual_seed(seed))]

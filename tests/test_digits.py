@@ -119,10 +119,15 @@ def _recorded(step, targets):
     return lambda self, optimizer, batch, *rest: targets.append(batch[1]) or step(self, optimizer, batch, *rest)
 
 
-def test_only_the_transfer_images_are_trained_on(data, rows_seen):
+def test_only_the_transfer_images_are_trained_on_and_few_with_labels(data, rows_seen):
     of = Seed(data, TINY, 0)
-    for settings in TINY.methods.values():
-        of.student(settings)
+    teachers = [rows_seen.pop() // 9 for _ in range(TINY.teacher_steps)]
+    of.plan = dataclasses.replace(TINY, steps=30)
+    of.student(KD)
+    students = torch.stack(rows_seen) // 9
+    assert torch.isin(torch.cat(teachers), of.split.transfer).all() and torch.isin(students, of.split.transfer).all()
+    labelled = torch.isin(students, of.split.labelled)
+    assert labelled[:, : TINY.labelled_batch].all() and not labelled[:, TINY.labelled_batch :].any()
     of.blind_student(3)
     assert torch.isin(torch.cat(rows_seen) // 9, of.split.transfer).all()
 
