@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from statistics import fmean, stdev
 
 LEVEL = 0.95
 
@@ -32,10 +31,10 @@ def estimate(values: Sequence[float]) -> Estimate:
     if not len(values):
         raise ValueError("no values")
     from scipy import stats
-    mean, count = float(np.mean(values)), len(values)
+    mean, count = fmean(values), len(values)
     if count == 1:
         return Estimate(mean, None, None, 1)
-    error = float(np.std(values, ddof=1)) / count**0.5
+    error = stdev(values) / count**0.5
     half_width = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
     if error == 0:
         return Estimate(mean, 0.0, 1.0 if mean == 0 else 0.0, count)
