@@ -23,9 +23,9 @@ from semcom.api import Distiller
 from semcom.config import DistillationConfig
 from semcom.criterion import UNLABELLED
 from semcom.errors import InterruptedRun, escape
+from semcom.intervals import Estimate, estimate, paired
 from semcom.options import as_record
 from semcom.report import Row
-from semcom.statistics import Estimate, estimate, paired
 
 CLASSES = 10
 SHIFTS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]

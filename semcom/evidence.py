@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from semcom import cli, files, report, statistics
+from semcom import cli, files, intervals, report
 from semcom.errors import SemcomError, escape
 
 SNRS = (0.0, 6.0, 12.0)
@@ -135,13 +135,13 @@ def collect(arms: Sequence[Arm], seeds: Sequence[int], root: Path) -> list[dict[
     for arm in arms:
         row: dict[str, object] = {"arm": arm.name, "base": arm.base, "seeds": len(seeds), "flags": arm.flags}
         for name in values[arm.name][0]:
-            row[name] = statistics.estimate([v[name] for v in values[arm.name]])
+            row[name] = intervals.estimate([v[name] for v in values[arm.name]])
             if arm.base:
-                row[f"{name} less base"] = statistics.paired([v[name] for v in values[arm.name]], [v[name] for v in values[arm.base]])
+                row[f"{name} less base"] = intervals.paired([v[name] for v in values[arm.name]], [v[name] for v in values[arm.base]])
         rows.append(row)
     for name in COLUMNS:
         tested = [row for row in rows if row["base"] and row[f"{name} less base"].p is not None]
-        for row, p in zip(tested, statistics.holm([row[f"{name} less base"].p for row in tested])):
+        for row, p in zip(tested, intervals.holm([row[f"{name} less base"].p for row in tested])):
             row[f"{name} p"] = p
     return rows
 
@@ -162,6 +162,6 @@ def flat(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
 
 
 def _parts(name: str, value: object) -> list[tuple[str, object]]:
-    if not isinstance(value, statistics.Estimate):
+    if not isinstance(value, intervals.Estimate):
         return [(name, value)]
     return [(name, value.mean), (f"{name} half width", value.half_width)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from semcom import cli, evidence, statistics
+from semcom import cli, evidence, intervals
 from semcom.errors import SemcomError
 from semcom.evidence import Arm
 
@@ -106,7 +106,7 @@ def test_rows_hold_means_and_paired_gains(monkeypatch, stand_in):
     assert labels["bleu 6"].mean == pytest.approx(80 + 0.01 * 14 / 3) and "bleu 6 less base" not in labels
     assert kd["bleu 6 less base"].mean == pytest.approx(2.0) and other["bleu 6 less base"].mean == pytest.approx(-1.0)
     assert kd["bleu 6 less base"].half_width == pytest.approx(0, abs=1e-9), "the noise of a seed is common to the pair"
-    assert kd["bleu 6"].half_width == pytest.approx(statistics.estimate([80.01, 80.04, 80.09]).half_width)
+    assert kd["bleu 6"].half_width == pytest.approx(intervals.estimate([80.01, 80.04, 80.09]).half_width)
     assert kd["bleu 6 p"] == pytest.approx(0, abs=1e-6) and kd["validation p"] == 1
     printed = evidence.table([labels, kd, other])
     assert "kd, T=2" in printed and "2.00 ± 0.00" in printed and "BLEU 0 dB" in printed

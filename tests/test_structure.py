@@ -9,7 +9,7 @@ import pytest
 import semcom
 
 PACKAGE = Path(semcom.__file__).parent
-ORDER = ["", "errors", "processes", "files", "options", "config", "statistics",
+ORDER = ["", "errors", "processes", "files", "options", "config", "intervals",
          "parliament.english", "parliament.wordlists", "parliament.phrases", "parliament.grammar", "parliament.speech", "parliament",
          "vocab", "corpus", "channel", "losses", "criterion", "precision", "layers", "transceiver", "fused", "batching", "decoding", "metrics",
          "checkpoint", "objective", "trainer", "analysis", "sequences", "report", "runtime", "api", "digits", "recipes", "measurements", "distil",
