@@ -5,25 +5,20 @@
 prints a Markdown table at 12 dB: student of both ends, both splices with the teacher, and how far the splices are behind.
 """
 
-import argparse
 import csv
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.harness import trained_parser  # noqa: E402
 from semcom import cli  # noqa: E402
 
 LAYERS, WEIGHTS, SNR = (2, 1), (0.0, 0.5), "12"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--teacher", required=True)
-    parser.add_argument("--corpus", required=True)
-    parser.add_argument("--folder", default="crossed")
-    parser.add_argument("--steps", default="300")
-    parser.add_argument("--sentences", default="1000")
+    parser = trained_parser(__doc__, folder="crossed", steps="300")
     given = parser.parse_args()
     folder, lines = Path(given.folder), []
     for layers in LAYERS:

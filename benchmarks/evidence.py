@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.harness import trained_parser  # noqa: E402
 from semcom import cli, evidence  # noqa: E402
 from semcom.evidence import Arm  # noqa: E402
 
@@ -61,17 +62,13 @@ def finals(start: str, chosen: list[str]) -> list[Arm]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = trained_parser(__doc__, folder="evidence", steps="600")
+    parser.set_defaults(sentences="500")
     parser.add_argument("phase", choices=("screen", "final", "equal-time"))
-    parser.add_argument("--teacher", required=True)
-    parser.add_argument("--corpus", required=True)
-    parser.add_argument("--folder", default="evidence")
-    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch-size", default="64")
-    parser.add_argument("--sentences", default="500", help="test sentences of each run's measurement")
     parser.add_argument("--sizes", type=int, nargs="+", default=[2_000, 20_000], help="final: training sentences")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS), help="final: where the students start from")
-    parser.add_argument("--chosen", nargs="+", default=["kd, T=2", "skl"], help="final: the best two arms of the screen")
+    parser.add_argument("--chosen", nargs="*", default=["kd, T=2", "skl"], help="final: the best two arms of the screen")
     parser.add_argument("--seeds", type=int, nargs="+", default=FINAL_SEEDS)
     parser.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"))
     parser.add_argument("--report", action="store_true", help="print the tables of what is there, run nothing")
@@ -89,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
                 continue
             if not all_finished(arms[:2], given.seeds, folder):
                 raise SystemExit(f"{folder}: equal time takes its seconds from labels and kd of the final phase; finish that first")
-            steps = steps_in_equal_time(arms, given.seeds, folder, given.steps)
+            steps = steps_in_equal_time(arms, given.seeds, folder, int(given.steps))
             fair = [replace(arms[1], base=None), Arm(f"labels, {steps} steps", arms[0].flags + f" --steps {steps}", "kd")]
             compare(given, f"{what}, equal time: labels alone for {steps} steps", fair, given.seeds, folder, size, given.steps, "equal_time")
 
@@ -99,12 +96,12 @@ def all_finished(arms: list[Arm], seeds: list[int], root: Path) -> bool:
 
 
 def steps_in_equal_time(arms: list[Arm], seeds: list[int], root: Path, steps: int) -> int:
-    """Steps that labels alone can take in the time of kd: by the median over seeds of the ratio of their seconds."""
-    ratios = sorted(evidence.measured(arms[1], seed, root)["seconds"] / evidence.measured(arms[0], seed, root)["seconds"] for seed in seeds)
-    return round(steps * max(1.0, ratios[len(ratios) // 2]))
+    """Steps that labels alone can take in the time of kd: by the fastest run of each, the one that a shared machine held up least."""
+    labels, kd = (min(evidence.measured(arm, seed, root)["seconds"] for seed in seeds) for arm in arms[:2])
+    return round(steps * max(1.0, kd / labels))
 
 
-def compare(given: argparse.Namespace, title: str, arms: list[Arm], seeds: list[int], root: Path, size: int, steps: int, stem: str = "arms") -> None:
+def compare(given: argparse.Namespace, title: str, arms: list[Arm], seeds: list[int], root: Path, size: int, steps: str, stem: str = "arms") -> None:
     """Run what is missing of a comparison, and show what is whole of it."""
     # Nine tenths of a corpus are its training split.
     common = ["--teacher-checkpoint", given.teacher, "--corpus", given.corpus, "--corpus-size", str(round(size / 0.9)), *evidence.RECEIVER,

@@ -224,6 +224,17 @@ def apart(script: str, *arguments: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def trained_parser(doc: str | None, *, folder: str, steps: str) -> argparse.ArgumentParser:
+    """Flags of the scripts that train students of a teacher on text of the user's own."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--corpus", required=True)
+    parser.add_argument("--folder", default=folder)
+    parser.add_argument("--steps", default=steps)
+    parser.add_argument("--sentences", default="1000", help="test sentences of the measurement")
+    return parser
+
+
 def parser_of(script: str, doc: str | None) -> argparse.ArgumentParser:
     """A parser with what every benchmark takes."""
     parser = argparse.ArgumentParser(prog=f"python benchmarks/{script}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -7,26 +7,21 @@
 prints a Markdown table of BLEU on the test split and, below it, what was understood of twenty sentences.
 """
 
-import argparse
 import csv
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.harness import trained_parser  # noqa: E402
 from semcom import cli  # noqa: E402
 
 PARTS, LAYERS, SNRS = ("full", "encoder", "decoder"), (2, 1), ("0", "6", "12", "18")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--teacher", required=True)
-    parser.add_argument("--corpus", required=True)
-    parser.add_argument("--folder", default="real_text")
-    parser.add_argument("--steps", default="600")
+    parser = trained_parser(__doc__, folder="real_text", steps="600")
     parser.add_argument("--corpus-size", default="24000")
-    parser.add_argument("--sentences", default="1000")
     parser.add_argument("--precision", default="fp32")
     given = parser.parse_args()
     folder = Path(given.folder)

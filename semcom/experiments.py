@@ -13,6 +13,7 @@ from semcom.options import add_flags
 CLOSING = ("Three single runs cannot decide what temperature does: one seed each, and the differences are of the size that "
            "another seed makes. Repeat with several --seed before you conclude.")
 DIGITS = "checkpoints/examples/digits"
+SEEDS = 5
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
     made = cli.Parser(prog="distillation_examples.py", description=(
         "Numbered experiments; other flags of distillation.py are passed on. Experiment 9 has --output-path, --overwrite and --quiet."))
     made.add_argument("number", metavar="N|all|list", help="which experiment; list names them")
-    made.add_argument("--seeds", type=int, default=5, metavar="N", help="experiments over seeds: how many (default 5)")
+    made.add_argument("--seeds", type=int, metavar="N", help=f"experiments over seeds: how many (default {SEEDS})")
     made.add_argument("--epochs", metavar="N", help="passes over the training split (default that of distillation.py)")
     made.add_argument("--dry-run", action="store_true", help="print the commands a person would type, run nothing")
     return made
@@ -154,11 +155,14 @@ def examples(argv: Sequence[str]) -> None:
     """``python distillation_examples.py``"""
     flags, extra = parser().parse_known_args(argv)
     extra += ["--epochs", flags.epochs] if flags.epochs else []
-    if flags.seeds < 1:
+    if flags.seeds is not None and flags.seeds < 1:
         raise SemcomError(f"--seeds {flags.seeds}: must be a whole number of 1 or more; for example --seeds 5")
     if flags.number == "list":
         return cli.say(listing())
     numbers = parse_numbers(flags.number)
+    if flags.seeds and not any(EXPERIMENTS[number].study for number in numbers):
+        over_seeds = " and ".join(str(number) for number, e in EXPERIMENTS.items() if e.study)
+        raise SemcomError(f"--seeds {flags.seeds}: experiment {flags.number} runs one seed, {over_seeds} run several; leave it out, or give --seed N")
     for number in numbers:
         switches = EXPERIMENTS[number].switches if len(numbers) > 1 else None
-        run(number, extra if switches is None else [word for word in extra if word in switches], flags.seeds, flags.dry_run)
+        run(number, extra if switches is None else [word for word in extra if word in switches], flags.seeds or SEEDS, flags.dry_run)

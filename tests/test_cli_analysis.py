@@ -80,6 +80,7 @@ def test_the_experiment_over_seeds_shows_its_commands_and_refuses_what_it_sets(h
     assert sum("--seed 2" in line for line in lines) == 4 and sum("--distill-weight 0" in line for line in lines) == 2
     refused(capsys, examples(8, "--kd-loss", "rkl"), "--kd-loss: experiment 8 sets it")
     refused(capsys, examples(8, "--seeds", 0), "--seeds 0", "1 or more")
+    refused(capsys, examples(6, "--seeds", 3), "--seeds 3: experiment 6 runs one seed, 8 and 9 run several")
     refused(capsys, examples(8, "--no-such-flag"), "--no-such-flag")
 
 
