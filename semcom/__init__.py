@@ -8,7 +8,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {"DistillationConfig": "config", "DistillationLoss": "criterion", "Distiller": "api", "compare_models": "api",
-          "plot_training_curves": "report", "set_seed": "api"}
+          "plot_temperature_effect": "report", "plot_training_curves": "report", "set_seed": "api"}
 __all__ = [*_HOMES]
 
 

@@ -1,4 +1,4 @@
-"""The same sentences and the same draws through several transceivers; returns rows of plain numbers and strings."""
+"""The same sentences and the same draws through several transceivers: what each understood, and its scores as rows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from semcom import losses, metrics
-from semcom.batching import Batch, Encoded, by_length
+from semcom.batching import Batch, Encoded, by_length, collate
 from semcom.channel import Channel, apply
 from semcom.decoding import Search
 from semcom.processes import ALONE, Processes
 from semcom.transceiver import Transceiver
-from semcom.vocab import BOS, EOS, Vocabulary
+from semcom.vocab import Vocabulary
 
 Row = dict[str, object]
 SEEN, UNSEEN = "(seen)", "(not seen)"
@@ -151,61 +151,10 @@ def floor(encoded: Sequence[Encoded]) -> Row:
 
 
 @torch.inference_mode()
-def compare(reference: Entrant, others: Sequence[Entrant], encoded: Sequence[Encoded], vocabulary: Vocabulary,
-            meeting: Meeting) -> dict[str, dict[str, Row]]:
-    """Divergence of each entrant from ``reference``: label -> SNR -> measures, as the guide defines them.
-
-    Teacher-forced on gold prefixes and on prefixes that the reference itself decoded; and BLEU of free-running text.
-    """
-    ours = decode(reference, encoded, vocabulary, meeting)
-    results: dict[str, dict[str, Row]] = {}
-    for other in others:
-        theirs = decode(other, encoded, vocabulary, meeting)
-        measured = _diverge(reference.model, other.model, encoded, [d.pieces for d in ours], meeting)
-        results[other.label] = {}
-        for snr, their, our, divergence in zip(meeting.snrs, theirs, ours, measured):
-            text = scores(their, encoded)
-            results[other.label][f"{snr:g}"] = {
-                **divergence, "bleu": text["bleu"], "token_accuracy": text["token_accuracy"], "exact": text["exact"],
-                "reference_bleu": scores(our, encoded)["bleu"], "bleu_to_reference": metrics.bleu(their.texts, our.texts)}
-    return results
-
-
-def _diverge(reference: Transceiver, other: Transceiver, encoded: Sequence[Encoded], decoded: Sequence[list[list[int]]],
-             meeting: Meeting) -> list[Row]:
-    """One row of divergences an SNR; ``decoded`` holds the reference's own decodings at each."""
-    pair = (reference, other)
-    same_width = reference.architecture.receiver.d_model == other.architecture.receiver.d_model
-    gold = [metrics.Divergence() for _ in meeting.snrs]
-    own = [metrics.Divergence() for _ in meeting.snrs]
-    distances = [0.0 for _ in meeting.snrs]
-    place = {e.sentence.id: index for index, e in enumerate(encoded)}
-    for batch in _batches(encoded, meeting, "comparing"):
-        arrived = [received(model, batch, meeting) for model in pair]
-        for k in range(len(meeting.snrs)):
-            def states(target_in: Tensor, real: Tensor, at=k, batch=batch, arrived=arrived) -> list[Tensor]:
-                return [model.receiver(y[at], batch.source_mask, target_in)[real] for model, y in zip(pair, arrived)]
-
-            def logits(states: list[Tensor]) -> list[Tensor]:
-                return [model.receiver.project(state) for model, state in zip(pair, states)]
-
-            on_gold = states(batch.target_in, batch.target_mask)
-            gold[k].add(*logits(on_gold), batch.target_out[batch.target_mask])
-            if same_width:
-                distances[k] += float(losses.feature_mse(*on_gold).double().sum())
-            prefix, targets, real = _prefixes([decoded[k][place[s.id]] for s in batch.sentences], meeting.device)
-            own[k].add(*logits(states(prefix, real)), targets[real])
-    parts = meeting.processes.gather((gold, own, distances))
-    gold, own = ([metrics.Divergence.total(at_snr) for at_snr in zip(*(part[which] for part in parts))] for which in (0, 1))
-    distances = [sum(at_snr) for at_snr in zip(*(part[2] for part in parts))]
-    return [{**g.means(), "kl_reference_prefix": o.means()["kl_divergence"],
-             "representation_distance": distance / g.rows if same_width else None}
-            for g, o, distance in zip(gold, own, distances)]
-
-
-def _prefixes(decoded: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """The reference's own decodings as prefixes, shifted targets and mask, each [B, T]."""
-    longest = max(map(len, decoded)) + 1
-    rows = torch.tensor([[BOS, *d, EOS, *[0] * (longest - 1 - len(d))] for d in decoded], device=device)
-    counts = torch.tensor([len(d) + 1 for d in decoded], device=device)
-    return rows[:, :-1], rows[:, 1:], torch.arange(longest, device=device)[None] < counts[:, None]
+def least_sure(model: Transceiver, sentence: Encoded) -> Tensor:
+    """[V] logits, on the CPU, at the place of a sentence received without noise where the receiver is least sure of the next piece."""
+    batch = collate([sentence]).to(next(model.parameters()).device)
+    signal, _ = model.transmitter(batch.source, batch.source_mask)
+    logits = model.receiver.project(model.receiver(signal, batch.source_mask, batch.target_in)[0]).double().cpu()
+    logs = logits.log_softmax(-1)
+    return logits[int((logs.exp() * logs).sum(-1).argmin())]

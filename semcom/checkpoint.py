@@ -47,11 +47,8 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of the weights."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        """``fingerprint_of`` the whole transceiver."""
+        return fingerprint_of(self.model)
 
     def topics_by_end(self) -> dict[str, frozenset[str] | None]:
         """Topics of the built-in corpus that each end has seen; None where that is not known."""
@@ -63,6 +60,14 @@ class Checkpoint:
         """Topics that both ends have seen."""
         sender, listener = self.topics_by_end().values()
         return sender & listener if sender is not None and listener is not None else None
+
+
+def fingerprint_of(module: torch.nn.Module) -> str:
+    """16 hexadecimal digits of the SHA-256 of the weights and their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def save(checkpoint: Checkpoint, path: str | Path) -> None:

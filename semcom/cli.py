@@ -140,12 +140,12 @@ def analysis_parser() -> argparse.ArgumentParser:
     files = parser.add_argument_group("Files")
     files.add_argument("--runs", default="checkpoints", metavar="FOLDER", help="look for finished runs here (default checkpoints)")
     files.add_argument("--teacher-checkpoint", metavar="FILE", help="compare with this (default the teacher each run names)")
-    files.add_argument("--output", metavar="FILE", help="results as JSON (default semantic_analysis_results.json); its picture beside it")
+    files.add_argument("--output", metavar="FILE", help="results as JSON (default semantic_analysis_results.json)")
     options.add_flags(parser, config.OutputConfig)
-    options.add_flags(parser, config.EvaluationConfig)
-    parser.add_argument("--reference-snr", type=float, default=12.0, metavar="DB", help="SNR of the headline figures (default 12)")
+    options.add_flags(parser, config.ReportConfig)
+    options.add_flags(parser, config.EvaluationConfig, snr=tuple(range(-6, 19, 3)))
     options.add_flags(parser, config.CorpusConfig, corpus_size=60_000)
-    options.add_flags(parser, config.ChannelConfig)
+    options.add_flags(parser, config.ChannelConfig, several=("channel",))
     options.add_flags(parser, config.RunConfig)
     return parser
 
@@ -153,13 +153,13 @@ def analysis_parser() -> argparse.ArgumentParser:
 def analyse(argv: Sequence[str], *, keep_earlier: bool = False) -> Any:
     """``python semantic_analysis.py``; ``keep_earlier`` sets aside what is at a named path too."""
     flags = analysis_parser().parse_args(argv)
-    settings, corpus, channel, run_settings = (options.from_flags(c, flags) for c in (
-        config.EvaluationConfig, config.CorpusConfig, config.ChannelConfig, config.RunConfig))
-    config.EvaluationConfig(snr=(flags.reference_snr,))
-    from semcom import measurements
-    return measurements.analyse(flags.checkpoints, flags.runs, flags.teacher_checkpoint, settings, flags.reference_snr, corpus, channel,
-                                run_settings, flags.output or "semantic_analysis_results.json", flags.output is not None and not keep_earlier,
-                                flags.overwrite, _prepare(run_settings))
+    channels = [options.from_flags(config.ChannelConfig, argparse.Namespace(**{**vars(flags), "channel": channel}))
+                for channel in dict.fromkeys([flags.channel] if isinstance(flags.channel, str) else flags.channel)]
+    settings, report, corpus, run_settings = (options.from_flags(c, flags) for c in (
+        config.EvaluationConfig, config.ReportConfig, config.CorpusConfig, config.RunConfig))
+    from semcom import survey
+    return survey.analyse(flags.checkpoints, flags.runs, flags.teacher_checkpoint, survey.Survey(
+        settings, report, corpus, channels, run_settings, flags.output, flags.overwrite, keep_earlier), _prepare(run_settings))
 
 
 SHARED = ("corpus", "min_length", "max_length", "max_sentences", "channel", "rician_k", "equalizer", "seed", "device", "quiet", "debug",

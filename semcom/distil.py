@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from semcom import (
+    analysis,
     checkpoint,
     config,
     criterion,
@@ -316,9 +317,18 @@ class _Distillation:
         self.record |= recipes.record_of(result, self.started)
         self._write_record()
         report.plot_training_curves(self.history, self.folder / "training_curves.png")
+        if self.settings.distillation.distils:
+            self._plot_temperature()
         hybrid = self._splice_hybrid() if self.settings.hybrid_output else None
         recipes.check_whole(result, f"{escape(self.folder)} holds the best student until then")
         return hybrid, self.record
+
+    def _plot_temperature(self) -> None:
+        """What the run's temperature, beside others, makes of the teacher's distribution."""
+        vocabulary, logits = self.teacher.vocabulary, analysis.least_sure(self.teacher.model, self.data.validation[0])
+        temperatures = sorted({1.0, 2.0, 4.0, 8.0, 16.0, self.settings.distillation.temperature})
+        pieces = [text or "(end)" for text in vocabulary.decode([[piece] for piece in range(len(vocabulary))])]
+        report.plot_temperature_effect(logits, self.folder / "temperature_effect.png", temperatures, pieces)
 
     def _on_epoch(self, epoch: trainer.Epoch, is_best: bool) -> None:
         self.history.append(epoch.row() | criterion.scalars(self.settings.distillation, self.objective.progress))

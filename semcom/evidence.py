@@ -42,7 +42,7 @@ def commands(arm: Arm, seed: int, root: Path, common: Sequence[str], analysis: S
     folder = arm.folder(root, seed)
     return [["python", "distillation.py", *common, *shlex.split(arm.flags), "--seed", str(seed), "--output-path", str(folder)],
             ["python", "semantic_analysis.py", str(folder / "best_student_model.pt"), "--snr", *(f"{snr:g}" for snr in SNRS), *analysis,
-             "--output", str(folder / MEASURED)]]
+             "--no-report", "--output", str(folder / MEASURED)]]
 
 
 def run(arms: Iterable[Arm], seeds: Iterable[int], root: Path, common: Sequence[str], analysis: Sequence[str], say: Callable[[str], None],

@@ -85,8 +85,8 @@ def commands(number: int, extra: list[str]) -> list[list[str]]:
             raise SemcomError(f"{flag}: experiment {number} sets it; for another value type the command yourself, see --dry-run")
     lines = [["python", "distillation.py", "--student-layers", "2", *shlex.split(flags), *extra] for flags in e.distillations]
     if e.analyse:
-        lines.append(["python", "semantic_analysis.py", "--runs", e.analyse, "--sentences", "300",
-                      "--output", f"{e.analyse}/semantic_analysis_results.json", *cli.shared_flags(lines[0][2:])])
+        lines.append(["python", "semantic_analysis.py", "--runs", e.analyse, "--sentences", "300", "--output",
+                      f"{e.analyse}/semantic_analysis_results.json", "--report-dir", f"{e.analyse}/report", *cli.shared_flags(lines[0][2:])])
     return lines
 
 

@@ -26,6 +26,23 @@ class Estimate:
         return self.half_width is not None and self.mean > self.half_width
 
 
+@dataclass(frozen=True)
+class Interval:
+    """A value with the ends of its 95 % interval. An end is infinite where the data do not bound it."""
+
+    value: float
+    low: float
+    high: float
+
+    def __format__(self, places: str) -> str:
+        """places: decimals, for example ``f"{interval:.2f}"``."""
+        return f"{format(self.value, places)} [{format(self.low, places)}, {format(self.high, places)}]"
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
 def estimate(values: Sequence[float]) -> Estimate:
     """The mean of values of independent runs, by Student's t. ValueError without values."""
     if not len(values):

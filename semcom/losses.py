@@ -19,7 +19,8 @@ def _wide(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _log_softmax(logits: Tensor, temperature: Temperature = 1.0) -> Tensor:
+def log_softmax(logits: Tensor, temperature: Temperature = 1.0) -> Tensor:
+    """[..., V] log-probabilities at the temperature, in float32 at least."""
     if isinstance(temperature, Tensor):
         return F.log_softmax(_wide(logits) / temperature[..., None], dim=-1)
     return F.log_softmax(_wide(logits) if temperature == 1 else _wide(logits) / temperature, dim=-1)
@@ -27,10 +28,11 @@ def _log_softmax(logits: Tensor, temperature: Temperature = 1.0) -> Tensor:
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """[...] nats: -log softmax(logits)[target]. logits: [..., V]; targets: [...] piece ids."""
-    return -_log_softmax(logits).gather(-1, targets[..., None]).squeeze(-1)
+    return -log_softmax(logits).gather(-1, targets[..., None]).squeeze(-1)
 
 
-def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+def kl_of_logs(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """[...] nats: KL(p || q) of log-probabilities."""
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
@@ -43,7 +45,7 @@ def _mix(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
 
 def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
     """[...] nats: KL(p || q) of the two next-piece distributions at temperature 1."""
-    return _kl(_log_softmax(p_logits), _log_softmax(q_logits))
+    return kl_of_logs(log_softmax(p_logits), log_softmax(q_logits))
 
 
 def js_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
@@ -51,12 +53,18 @@ def js_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
     return jsd(q_logits, p_logits, 1.0, 0.5)
 
 
+def kl_and_js(log_p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
+    """``kl_divergence`` and ``js_divergence`` of log-probabilities that are there already: many pairs share p."""
+    p, q, log_m = log_p.exp(), log_q.exp(), _mix(log_p, log_q, 0.5)
+    return (p * (log_p - log_q)).sum(-1), ((p * (log_p - log_m)).sum(-1) + (q * (log_q - log_m)).sum(-1)) / 2
+
+
 def kd(student: Tensor, teacher: Tensor, temperature: Temperature) -> Tensor:
     """[...] T^2 * KL(softmax(teacher/T) || softmax(student/T)): Hinton, Vinyals and Dean 2015, arXiv 1503.02531.
 
     T^2 keeps the size of the gradient as T grows.
     """
-    return temperature**2 * _kl(_log_softmax(teacher, temperature), _log_softmax(student, temperature))
+    return temperature**2 * kl_of_logs(log_softmax(teacher, temperature), log_softmax(student, temperature))
 
 
 def rkl(student: Tensor, teacher: Tensor, temperature: Temperature) -> Tensor:
@@ -67,15 +75,15 @@ def rkl(student: Tensor, teacher: Tensor, temperature: Temperature) -> Tensor:
 def jsd(student: Tensor, teacher: Tensor, temperature: Temperature, beta: float) -> Tensor:
     """[...] beta * KL(p || m) + (1 - beta) * KL(q || m) with m = beta * p + (1 - beta) * q, p the teacher's and q the student's
     distribution at T: generalised Jensen-Shannon, GKD, arXiv 2306.13649. No T^2."""
-    p, q = _log_softmax(teacher, temperature), _log_softmax(student, temperature)
+    p, q = log_softmax(teacher, temperature), log_softmax(student, temperature)
     m = _mix(p, q, beta)
-    return beta * _kl(p, m) + (1 - beta) * _kl(q, m)
+    return beta * kl_of_logs(p, m) + (1 - beta) * kl_of_logs(q, m)
 
 
 def skl(student: Tensor, teacher: Tensor, temperature: Temperature, skew: float) -> Tensor:
     """[...] KL(p || skew * p + (1 - skew) * q), p the teacher's and q the student's distribution at T: DistiLLM, arXiv 2402.03898. No T^2."""
-    p, q = _log_softmax(teacher, temperature), _log_softmax(student, temperature)
-    return _kl(p, _mix(p, q, skew))
+    p, q = log_softmax(teacher, temperature), log_softmax(student, temperature)
+    return kl_of_logs(p, _mix(p, q, skew))
 
 
 def dkd(student: Tensor, teacher: Tensor, targets: Tensor, temperature: Temperature, alpha: float | Tensor, beta: float | Tensor) -> Tensor:
@@ -84,8 +92,8 @@ def dkd(student: Tensor, teacher: Tensor, targets: Tensor, temperature: Temperat
     TCKD = T^2 * KL of (target, all others) at T; NCKD = T^2 * KL of the distributions renormalised over the other classes.
     ``kd`` is TCKD + (1 - p) * NCKD, p the teacher's probability of the target at T.
     """
-    hit_p, miss_p, others_p = _decouple(_log_softmax(teacher, temperature), targets)
-    hit_q, miss_q, others_q = _decouple(_log_softmax(student, temperature), targets)
+    hit_p, miss_p, others_p = _decouple(log_softmax(teacher, temperature), targets)
+    hit_q, miss_q, others_q = _decouple(log_softmax(student, temperature), targets)
     target_class = hit_p.exp() * (hit_p - hit_q) + miss_p.exp() * (miss_p - miss_q)
     # The target's own entries are -inf on both sides: they have no difference, and no weight.
     apart = torch.zeros_like(others_p).scatter(-1, targets[..., None], 1).bool()

@@ -1,11 +1,9 @@
-"""Measures of decoded text and divergences of two models' outputs, all as exact sums over rows."""
+"""Measures of decoded text and of representations, the text's as exact sums over sentences."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from torch import Tensor
+import numpy as np
 
-from semcom import losses
 from semcom.vocab import EOS
 
 
@@ -48,34 +46,39 @@ def shuffled_partners(lengths: Sequence[int]) -> list[int]:
     return partner
 
 
-@dataclass
-class Divergence:
-    """Sums over target tokens (eos included) of what parts two models' next-piece distributions at temperature 1."""
+BLEU_ORDER = 4
+BLEU_COLUMNS = ("hypothesis_length", "reference_length", *(f"{what}_{n}" for what in ("matches", "ngrams") for n in range(1, BLEU_ORDER + 1)))
 
-    sums: dict[str, float] = field(default_factory=dict)
-    rows: int = 0
 
-    def add(self, reference: Tensor, other: Tensor, targets: Tensor) -> None:
-        """reference, other: [N, V] logits of the same N rows; targets: [N] right pieces."""
-        values = {
-            "kl_divergence": losses.kl_divergence(reference, other),
-            "js_divergence": losses.js_divergence(reference, other),
-            "agreement_rate": reference.argmax(-1) == other.argmax(-1),
-            "reference_cross_entropy": losses.cross_entropy(reference, targets),
-            "cross_entropy": losses.cross_entropy(other, targets),
-        }
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.double().sum())
-        self.rows += len(targets)
+def bleu_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """[N, 10], ``BLEU_COLUMNS`` of each sentence: what corpus BLEU is a function of the sums of."""
+    from sacrebleu.metrics import BLEU
+    metric = BLEU(effective_order=True)  # which only keeps it from warning about single sentences; the counts are the same
+    found = [metric.sentence_score(hypothesis, [reference]) for hypothesis, reference in zip(hypotheses, references)]
+    return np.array([[f.sys_len, f.ref_len, *f.counts, *f.totals] for f in found], dtype=np.float64).reshape(-1, len(BLEU_COLUMNS))
 
-    @classmethod
-    def total(cls, parts: Sequence["Divergence"]) -> "Divergence":
-        """The sums of all ``parts``; one without rows has none."""
-        names = next((part.sums for part in parts if part.rows), {})
-        return cls({name: sum(part.sums.get(name, 0.0) for part in parts) for name in names}, sum(part.rows for part in parts))
 
-    def means(self) -> dict[str, float]:
-        """Means a token; and the score of earlier scripts, KL * (1 - agreement)."""
-        means = {name: total / self.rows for name, total in self.sums.items()}
-        return {**means, "cross_entropy_gap": means["cross_entropy"] - means["reference_cross_entropy"],
-                "semantic_difference_score": means["kl_divergence"] * (1 - means["agreement_rate"])}
+def bleu_of(sums: np.ndarray) -> np.ndarray:
+    """[..., 10] summed ``bleu_statistics`` -> [...], sacrebleu's corpus BLEU of them, 0 to 100: of as many resamples as there are at once.
+
+    As sacrebleu 2 has it: an order without a match counts half a match, the next one a quarter (Chen and Cherry 2014, smoothing 3).
+    """
+    lengths, references, matches, ngrams = sums[..., 0], sums[..., 1], sums[..., 2 : 2 + BLEU_ORDER], sums[..., 2 + BLEU_ORDER :]
+    missed = (matches == 0) & (ngrams > 0)
+    smoothed = np.where(missed, 0.5 ** np.cumsum(missed, axis=-1), matches)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.where(ngrams > 0, np.log(smoothed / ngrams), -np.inf).mean(-1)
+        brevity = np.minimum(0.0, 1 - references / lengths)
+        score = 100 * np.exp(precision + brevity)
+    return np.where((matches.sum(-1) == 0) | (lengths == 0), 0.0, score)
+
+
+def cka(x: np.ndarray, y: np.ndarray) -> float | None:
+    """Linear centred kernel alignment of two representations of the same N things, 0 to 1 (Kornblith et al. 2019, arXiv 1905.00414, eq. 3).
+
+    x: [N, D1]; y: [N, D2]. None where one of them does not vary.
+    """
+    if not all(np.ptp(z, axis=0).any() for z in (x, y)):
+        return None
+    x, y = (np.asarray(z, dtype=np.float64) - np.mean(z, axis=0, dtype=np.float64) for z in (x, y))
+    return float(np.linalg.norm(y.T @ x) ** 2 / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)))

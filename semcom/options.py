@@ -72,8 +72,9 @@ def differs(settings: Any, name: str) -> bool:
 
 
 def add_flags(parser: argparse.ArgumentParser, config: type, *, title: str | None = None,
-              only: Iterable[str] | None = None, **defaults: Any) -> None:
-    """A group of flags made from the settings of ``config``; ``defaults`` replace the dataclass's own."""
+              only: Iterable[str] | None = None, several: Iterable[str] = (), **defaults: Any) -> None:
+    """A group of flags made from the settings of ``config``; ``defaults`` replace the dataclass's own. several: settings of which
+    more than one value may be given."""
     summary = (config.__doc__ or "").strip().splitlines()[0]
     group = parser.add_argument_group(title or summary.rstrip(".").replace("%", "%%"))
     for f in fields(config):
@@ -90,6 +91,8 @@ def add_flags(parser: argparse.ArgumentParser, config: type, *, title: str | Non
                 help += f" (default {shown})"
             elif default is None and f.metadata["absent"]:
                 help += f" (default {f.metadata['absent']})"
+        if f.name in several:
+            argument["nargs"] = "+"
         group.add_argument(flag_of(f.name), default=default, help=help, **argument)
 
 

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from semcom import figures
 from semcom.errors import escape
 from semcom.files import write_atomically
 
@@ -15,13 +17,19 @@ def table(rows: Sequence[Sequence[object]], header: Sequence[str], decimals: int
     """Aligned columns: text to the left, numbers to the right, as many decimals in all of a column; None is a dash."""
     places = [_decimals([row[i] for row in rows]) if decimals is None else decimals for i in range(len(header))]
     cells = [[_cell(value, d) for value, d in zip(row, places)] for row in rows]
-    widths = [max(len(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
+    widths = [max(_width(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
     numeric = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(header))]
 
     def line(values: Sequence[str]) -> str:
-        return "  ".join(v.rjust(w) if n else v.ljust(w) for v, w, n in zip(values, widths, numeric)).rstrip()
+        spaces = [" " * (w - _width(v)) for v, w in zip(values, widths)]
+        return "  ".join(space + v if n else v + space for v, space, n in zip(values, spaces, numeric)).rstrip()
 
     return "\n".join([line(header), "  ".join("-" * w for w in widths), *map(line, cells)])
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal; Chinese takes two a character."""
+    return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in text)
 
 
 def _decimals(values: Sequence[object]) -> int:
@@ -54,12 +62,13 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([_safe(row.get(name)) for name in columns])
+        writer.writerow([spreadsheet_safe(row.get(name)) for name in columns])
     write_atomically(path, buffer.getvalue())
 
 
-def _safe(value: object) -> object:
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+def spreadsheet_safe(value: object) -> object:
+    """``value`` for a cell of CSV: text that a spreadsheet would run as a formula is quoted, None is empty."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠"):
         return "'" + value
     return "" if value is None else value
 
@@ -81,20 +90,24 @@ def _save(figure, path: str | Path) -> None:
 
 
 def plot_training_curves(history: Sequence[Row], path: str | Path, unit: str = "token") -> None:
-    """Loss with its parts, validation cross-entropy (where there was one) and learning rate by epoch, as a PNG. unit: what a row is."""
-    figure, (loss, validation, rate) = _figure(3)
-    epochs = [row["epoch"] for row in history]
-    loss.plot(epochs, [row["loss"] for row in history], "k-o", ms=3, label="loss")
-    for name in history[0]:
-        if name.startswith("train_") and name != "train_complementary":  # a share, not a loss
-            loss.plot(epochs, [row[name] for row in history], "--s", ms=2, label=name.removeprefix("train_"))
-    loss.legend()
-    validation.plot(epochs, [row["validation"] for row in history], "-o", ms=3)
-    rate.plot(epochs, [row["lr"] for row in history], "-o", ms=3)
-    for axis, title in ((loss, f"training loss, nats a {unit}"), (validation, f"validation cross-entropy, nats a {unit}"),
-                        (rate, "learning rate")):
-        axis.set(xlabel="epoch", title=title)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+    """Loss with its parts, validation cross-entropy (where there was one), learning rate and, where it is known, temperature by epoch, as a
+    PNG. unit: what a row is."""
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(13.0, 3.6), layout="constrained")
+    figures.training(history, unit)(figure)
+    _save(figure, path)
+
+
+def plot_temperature_effect(logits: Sequence[float], path: str | Path, temperatures: Sequence[float] = (1, 2, 4, 8, 16),
+                            pieces: Sequence[str] | None = None, shown: int = 8) -> None:
+    """What the temperature does to a teacher's distribution, as a PNG: the ``shown`` most probable of its logits [V] at each.
+
+    pieces: names of all V; their numbers where there are none.
+    """
+    from matplotlib.figure import Figure
+    rows, best = figures.temperature_rows(logits, temperatures, shown)
+    figure = Figure(figsize=(7.0, 4.0), layout="constrained")
+    figures.temperature_effect(rows, [pieces[i] if pieces is not None else str(i) for i in best])(figure)
     _save(figure, path)
 
 

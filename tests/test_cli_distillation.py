@@ -35,7 +35,7 @@ def test_a_run_leaves_its_files(teacher, here, capsys):
     folder = here / "checkpoints/distillation"
     assert {p.name for p in folder.iterdir()} == {
         "final_student_model.pt", "best_student_model.pt", "student_model_epoch10.pt", "distillation_config.json", "history.csv",
-        "training_curves.png"}
+        "training_curves.png", "temperature_effect.png"}
     record = json.loads((folder / "distillation_config.json").read_text())
     assert [key for key in KEYS if key not in record] == []
     assert record["temperature"] == 4.0 and record["student_layers"] == 2 and record["teacher_layers"] == 3
@@ -44,7 +44,8 @@ def test_a_run_leaves_its_files(teacher, here, capsys):
     assert len(history) == 10
     assert record["best_loss"] == min(float(row["validation"]) for row in history)
     assert float(history[record["best_epoch"] - 1]["validation"]) == record["best_loss"]
-    assert (folder / "training_curves.png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("training_curves.png", "temperature_effect.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
     assert "ends of a full-mode hybrid never met" in out
     for word in ("teacher", "student", "hybrid", "BLEU", "made", "next:"):
         assert word in out

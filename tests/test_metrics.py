@@ -1,9 +1,11 @@
-"""Measures against sacrebleu and loops."""
-import math
+"""Measures against sacrebleu, its command line, and definitions."""
+import random
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import sacrebleu
-import torch
 
 from semcom import metrics
 
@@ -50,40 +52,120 @@ def test_a_lone_length_takes_the_nearest():
             assert there != here and abs(lengths[there] - lengths[here]) == min(others)
 
 
-def softmax(row):
-    largest = max(row)
-    exponentials = [math.exp(x - largest) for x in row]
-    return [e / sum(exponentials) for e in exponentials]
+# BLEU from sums
 
 
-def test_divergence_means_against_loops():
-    generator = torch.Generator().manual_seed(0)
-    reference, other = (3 * torch.randn(50, 9, generator=generator, dtype=torch.float64) for _ in range(2))
-    other = (reference + other) / 2
-    targets = torch.randint(9, (50,), generator=generator)
-    divergence = metrics.Divergence()
-    for part in (slice(0, 20), slice(20, 21), slice(21, 50)):
-        divergence.add(reference[part], other[part], targets[part])
-    sums = dict.fromkeys(("kl", "js", "agree", "ce_reference", "ce"), 0.0)
-    for r, o, y in zip(reference.tolist(), other.tolist(), targets.tolist()):
-        p, q = softmax(r), softmax(o)
-        m = [(a + b) / 2 for a, b in zip(p, q)]
-        sums["kl"] += sum(a * math.log(a / b) for a, b in zip(p, q))
-        sums["js"] += sum(a * math.log(a / c) + b * math.log(b / c) for a, b, c in zip(p, q, m)) / 2
-        sums["agree"] += r.index(max(r)) == o.index(max(o))
-        sums["ce_reference"] -= math.log(p[y])
-        sums["ce"] -= math.log(q[y])
-    kl, js, agree, ce_reference, ce = (value / 50 for value in sums.values())
-    assert 0 < agree < 1
-    assert divergence.means() == pytest.approx({
-        "kl_divergence": kl, "js_divergence": js, "agreement_rate": agree, "reference_cross_entropy": ce_reference, "cross_entropy": ce,
-        "cross_entropy_gap": ce - ce_reference, "semantic_difference_score": kl * (1 - agree)})
+def corpora():
+    """Pairs of hypotheses and references: usual text, orders without a match, hypotheses too short for an order, and none at all."""
+    rng = random.Random(0)
+    vocabulary = "the council , has adopted a report on energy . isn't it 2,5 % (EC) \"no\" -".split()
+
+    def text(longest):
+        return " ".join(rng.choices(vocabulary, k=rng.randint(0, longest)))
+
+    yield HYPOTHESES, REFERENCES
+    yield REFERENCES, REFERENCES
+    for longest in (1, 2, 3, 6, 15):
+        yield from (([text(longest) for _ in range(8)], [text(longest) for _ in range(8)]) for _ in range(8))
+    yield ["a b c d e f"], ["f e d c b a"]  # no bigram
+    yield ["a b x d e f"], ["a b c d e f"]  # no fourgram
+    yield ["a x c x e x"], ["a b c d e f"]  # no order but the first
+    yield ["x y z w"], ["a b c d e f"]
+    yield ["a b c"], ["a b c"]  # no fourgram there to be found
+    yield ["a"], ["a b c d"]
+    yield ["", ""], ["a b c", "d"]
+    yield ["", "a b c d e"], ["a b c", "a b c d e"]
+    yield ["a b c d e"], [""]
+    yield ["a b c d e a b c d"], ["a b c d e"]
 
 
-def test_divergence_from_oneself_is_nothing():
-    rows = torch.randn(30, 9, generator=torch.Generator().manual_seed(1))
-    divergence = metrics.Divergence()
-    divergence.add(rows, rows.clone(), torch.zeros(30, dtype=torch.long))
-    means = divergence.means()
-    assert means["agreement_rate"] == 1 and means["kl_divergence"] == means["cross_entropy_gap"] == means["semantic_difference_score"] == 0
-    assert abs(means["js_divergence"]) < 1e-6
+CORPORA = list(corpora())
+
+
+def test_bleu_of_sums_is_corpus_bleu():
+    found = [metrics.bleu_of(metrics.bleu_statistics(h, r).sum(0)) for h, r in CORPORA]
+    expected = [sacrebleu.corpus_bleu(h, [r]).score for h, r in CORPORA]
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    assert sum(0 < score < 100 for score in expected) > 20 and 0 in expected and max(expected) == pytest.approx(100)
+
+
+def test_bleu_of_many_sums_at_once_is_that_of_each():
+    sums = np.stack([metrics.bleu_statistics(h, r).sum(0) for h, r in CORPORA])
+    each = [float(metrics.bleu_of(row)) for row in sums]
+    assert metrics.bleu_of(sums).tolist() == each
+    assert metrics.bleu_of(np.stack([sums, sums[::-1]])).tolist() == [each, each[::-1]]
+
+
+def test_bleu_of_a_resample_is_that_of_its_sentences():
+    statistics = metrics.bleu_statistics(HYPOTHESES, REFERENCES)
+    expected = sacrebleu.corpus_bleu([HYPOTHESES[i] for i in (0, 0, 3)], [[REFERENCES[i] for i in (0, 0, 3)]]).score
+    assert metrics.bleu_of(np.array([2, 0, 0, 1]) @ statistics) == pytest.approx(expected)
+
+
+def test_bleu_of_sums_is_what_the_command_line_says(tmp_path):
+    hypotheses, references = tmp_path / "hypotheses", tmp_path / "references"
+    hypotheses.write_text("\n".join([*HYPOTHESES, ""]) + "\n")
+    references.write_text("\n".join([*REFERENCES, "So be it."]) + "\n")
+    said = subprocess.run([sys.executable, "-m", "sacrebleu", references, "-i", hypotheses, "-m", "bleu", "-b", "-w", "8"],
+                          capture_output=True, text=True, check=True).stdout
+    sums = metrics.bleu_statistics([*HYPOTHESES, ""], [*REFERENCES, "So be it."]).sum(0)
+    assert metrics.bleu_of(sums) == pytest.approx(float(said), abs=1e-7)
+
+
+def test_statistics_by_hand():
+    """Of "a b b d." two of "a", "b" and "." match, each b only as often as it was sent; of bigrams "a b" alone."""
+    found = dict(zip(metrics.BLEU_COLUMNS, metrics.bleu_statistics(["a b b d."], ["a b c."])[0]))
+    assert found == {"hypothesis_length": 5, "reference_length": 4, "matches_1": 3, "matches_2": 1, "matches_3": 0, "matches_4": 0,
+                     "ngrams_1": 5, "ngrams_2": 4, "ngrams_3": 3, "ngrams_4": 2}
+    assert metrics.bleu_statistics([], []).shape == (0, 10)
+
+
+# Likeness of representations
+
+
+def gram_cka(x, y):
+    """By its definition: HSIC of centred Gram matrices over the root of each one's own."""
+    count = len(x)
+    centring = np.eye(count) - 1 / count
+
+    def hsic(k, l):
+        return np.trace(k @ centring @ l @ centring) / (count - 1) ** 2
+
+    k, l = x @ x.T, y @ y.T
+    return hsic(k, l) / np.sqrt(hsic(k, k) * hsic(l, l))
+
+
+@pytest.fixture
+def representations():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 6)) * np.arange(1, 7) + 3
+    return x, x[:, :4] @ rng.normal(size=(4, 9)) + 2 * rng.normal(size=(40, 9))
+
+
+def test_cka_is_that_of_gram_matrices(representations):
+    x, y = representations
+    assert metrics.cka(x, y) == pytest.approx(gram_cka(x, y), rel=1e-10) and 0.1 < gram_cka(x, y) < 0.9
+    assert metrics.cka(y, x) == pytest.approx(metrics.cka(x, y), rel=1e-10)
+    assert metrics.cka(x.astype(np.float32), y.astype(np.float32)) == pytest.approx(metrics.cka(x, y), rel=1e-5)
+
+
+def test_cka_does_not_see_rotation_scale_and_shift(representations):
+    x, y = representations
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(9, 9)))[0]
+    assert metrics.cka(x, 7 * y @ rotation - 11) == pytest.approx(metrics.cka(x, y), rel=1e-9)
+    assert metrics.cka(y, 0.1 * y @ rotation + 5) == pytest.approx(1)
+    assert metrics.cka(x, y @ np.diag([9, *[1] * 8])) != pytest.approx(metrics.cka(x, y), rel=0.01), "a stretched axis is no rotation"
+
+
+def test_cka_of_unlike_things_is_small():
+    """Of independent x and y about (D1 D2 / N) / sqrt(D1 D2 (1 + D1 / N) (1 + D2 / N)), here 5 / 2000."""
+    x, y = np.random.default_rng(2).normal(size=(2, 2000, 5))
+    assert metrics.cka(x, y) < 3 * 5 / 2000
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3, -7e8])
+def test_cka_of_a_constant_is_none(representations, value):
+    """Also where the mean of equal numbers is not that number."""
+    constant = np.full((40, 3), value)
+    for first, second in ((constant, representations[0]), (representations[0], constant), (constant, constant)):
+        assert metrics.cka(first, second) is None

@@ -7,16 +7,18 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 import torch
 from cli_support import ROOT, distil, package, train_tiny_teacher
 from toy import CPU, C, Numbers, encoded, size, transceiver
 
-from semcom import checkpoint, config, processes, recipes
-from semcom.analysis import Entrant, Meeting, compare, evaluate
+from semcom import checkpoint, config, matrix, processes, recipes
+from semcom.analysis import Entrant, Meeting, evaluate
 from semcom.batching import by_length, shuffled
 from semcom.channel import Channel
 from semcom.errors import SemcomError
+from semcom.matrix import End, Pair
 from semcom.objective import TransceiverObjective
 from semcom.processes import Processes
 from semcom.trainer import validate
@@ -152,18 +154,22 @@ def by_threads(count, act):
 def test_divergence_and_scores_are_those_of_one_process(count):
     """Of 5 processes, one has no batch."""
     sentences = encoded(28, 3, 9)
-    reference, other = Entrant("reference", transceiver()), Entrant("other", transceiver(seed=1))
+    teacher, student = transceiver(), transceiver(seed=1)
+    ends = [End(name, module, name) for name, module in (("t", teacher.transmitter), ("r", teacher.receiver), ("s", student.receiver))]
+    pairs, other = [Pair(ends[0], ends[1]), Pair(ends[0], ends[2])], Entrant("other", student)
 
     def measure(together):
         meeting = Meeting(Channel("rayleigh"), (0.0, 12.0), 3, CPU, 7, True, together)
-        return (compare(reference, [other], sentences, Numbers(), meeting)["other"],
-                evaluate([other], sentences, Numbers(), meeting)[0])
+        measured = matrix.measure(pairs, pairs[0], sentences, Numbers(), meeting, cka_snr=12.0, cache=None, say=print)
+        return measured, evaluate([other], sentences, Numbers(), meeting)[0]
 
-    divergence, scores = measure(processes.ALONE)
-    for their_divergence, their_scores in by_threads(count, measure):
+    alone, scores = measure(processes.ALONE)
+    for measured, their_scores in by_threads(count, measure):
         assert their_scores == scores
-        for snr, values in divergence.items():
-            assert their_divergence[snr] == pytest.approx(values, rel=1e-9)
+        for pair in pairs:
+            ours, theirs = alone.heard[pair.key], measured.heard[pair.key]
+            assert theirs.pieces == ours.pieces and theirs.cka == pytest.approx(ours.cka, rel=1e-6)
+            np.testing.assert_allclose(theirs.sums, ours.sums, rtol=1e-6, atol=1e-9)
 
 
 def test_validation_is_that_of_one_process():

@@ -45,6 +45,8 @@ def encoded(number, shortest=3, longest=5, *, seed=0, vocab_size=V) -> list[Enco
 class Numbers:
     """A vocabulary whose text is the ids themselves."""
 
+    fingerprint = "numbers"
+
     def decode(self, ids):
         return [" ".join(map(str, pieces)) for pieces in ids]
 

@@ -1,0 +1,170 @@
+"""What the report's figures show: each function fills axes of a matplotlib figure from plain numbers. Never sees a model or a file.
+
+Labels are in English in every language of the report: not every machine's fonts have Chinese.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from semcom.errors import escape
+from semcom.intervals import Interval
+
+Draw = Callable[[Any], None]
+MARKERS = "os^vD*Pxhp"
+COLOURS = ("#1f5fa8", "#c8501e", "#2f8f4e", "#8a4fa3", "#b08a00", "#5b5b5b", "#d0447f", "#1a9ba1")
+LINES = ("-", "--", ":", "-.")
+BANDS_FOR = 5
+"""Curves up to which each has its band; more would hide one another, and their intervals are in the table."""
+NOISE = {"color": "#999999", "linestyle": "--"}
+SNR = "SNR, dB per complex symbol"
+
+
+def label(text: object) -> str:
+    """A name for a legend: "$" would start mathematics in what may be a stranger's file name."""
+    return escape(text).replace("$", r"\$")
+
+
+def _panels(figure: Any, columns: int) -> list[Any]:
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for axis in axes:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    return list(axes)
+
+
+def _style(number: int) -> dict[str, Any]:
+    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4, "linewidth": 1.4,
+            "linestyle": LINES[number // len(COLOURS) % len(LINES)]}
+
+
+def curves(panels: Mapping[str, Mapping[str, Sequence[tuple[float, Interval]]]], dashed: str | None = None, across: str = SNR,
+           logarithmic: Sequence[str] = ()) -> Draw:
+    """One panel a title, in it a curve a name with the band of its intervals. dashed: the name of the channel's own noise."""
+    def draw(figure: Any) -> None:
+        axes = _panels(figure, len(panels))
+        for axis, (title, lines) in zip(axes, panels.items()):
+            for number, (name, points) in enumerate(lines.items()):
+                style = {**_style(number), **(NOISE | {"marker": ""} if name == dashed else {})}
+                places, values = [x for x, _ in points], [interval.value for _, interval in points]
+                axis.plot(places, values, label=label(name), **style)
+                if len(lines) > BANDS_FOR:
+                    continue
+                axis.fill_between(places, [i.low for _, i in points], [i.high for _, i in points], color=style["color"], alpha=0.15, linewidth=0)
+            if title in logarithmic:
+                axis.set_yscale("log")
+            if across == SNR:
+                axis.set_xticks(sorted({x for points in lines.values() for x, _ in points}))
+            axis.set(xlabel=across, title=title)
+        axes[0].legend(fontsize="x-small", frameon=False)
+    return draw
+
+
+def bars(groups: Mapping[str, Sequence[tuple[str, Interval]]], title: str) -> Draw:
+    """Horizontal: for each class a point with its interval for every name; the first class on top."""
+    def draw(figure: Any) -> None:
+        (axis,) = _panels(figure, 1)
+        classes = list(dict.fromkeys(name for points in groups.values() for name, _ in points))
+        for number, (name, points) in enumerate(groups.items()):
+            shift = 0.7 * ((number + 0.5) / len(groups) - 0.5)
+            places = [len(classes) - 1 - classes.index(at) - shift for at, _ in points]
+            errors = [[i.value - i.low for _, i in points], [i.high - i.value for _, i in points]]
+            axis.errorbar([i.value for _, i in points], places, xerr=errors, fmt=MARKERS[number % len(MARKERS)], markersize=4, capsize=2,
+                          color=COLOURS[number % len(COLOURS)], linewidth=1, label=label(name))
+        axis.set_yticks(range(len(classes)), [label(name) for name in reversed(classes)])
+        axis.set(xlabel=title)
+        axis.legend(fontsize="x-small", frameon=False)
+    return draw
+
+
+def effects(panels: Mapping[str, Mapping[str, Sequence[tuple[float, Interval]]]]) -> Draw:
+    """``curves`` of effects, with a line at none."""
+    inner = curves(panels)
+
+    def draw(figure: Any) -> None:
+        inner(figure)
+        for axis in figure.axes:
+            axis.axhline(0, color="black", linewidth=0.8)
+    return draw
+
+
+def constellations(symbols: Mapping[str, Any]) -> Draw:
+    """The transmitted complex symbols of each transmitter, [M, 2] of unit mean power, on one scale."""
+    def draw(figure: Any) -> None:
+        for axis, (name, points) in zip(_panels(figure, len(symbols)), symbols.items()):
+            axis.plot(points[:, 0], points[:, 1], ".", markersize=1.5, alpha=0.4, color=COLOURS[0])
+            axis.set(title=label(name), xlabel="in phase", ylabel="quadrature", xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
+    return draw
+
+
+def scatter(points: Mapping[str, Sequence[tuple[float, float, str]]], across: str, up: str, line: bool = False) -> Draw:
+    """Points by group: x, y and what to write beside it. line: join those of a group."""
+    def draw(figure: Any) -> None:
+        (axis,) = _panels(figure, 1)
+        for number, (name, group) in enumerate(points.items()):
+            style = _style(number) | ({} if line else {"linestyle": "none"})
+            axis.plot([x for x, *_ in group], [y for _, y, _ in group], label=label(name), **style)
+            for x, y, text in group:
+                axis.annotate(label(text), (x, y), textcoords="offset points", xytext=(4, 3), fontsize="xx-small")
+        axis.set(xlabel=across, ylabel=up)
+        axis.legend(fontsize="x-small", frameon=False)
+    return draw
+
+
+def training(history: Sequence[Mapping[str, Any]], unit: str = "token") -> Draw:
+    """Loss with its parts, validation cross-entropy, learning rate and, where it is known, temperature, by epoch. unit: what a row is."""
+    def draw(figure: Any) -> None:
+        shown = [(f"training loss, nats a {unit}", [n for n in history[0] if n == "loss" or (n.startswith("train_") and n != "train_complementary")]),
+                 (f"validation cross-entropy, nats a {unit}", ["validation"]), ("learning rate", ["lr"])]
+        if history[0].get("temperature") is not None:
+            shown.append(("temperature", ["temperature"]))
+        epochs = [row["epoch"] for row in history]
+        for axis, (title, names) in zip(_panels(figure, len(shown)), shown):
+            for number, name in enumerate(names):
+                axis.plot(epochs, [row.get(name) for row in history], label=label(name.removeprefix("train_")), **_style(number))
+            axis.set(title=title, xlabel="epoch")
+            axis.xaxis.get_major_locator().set_params(integer=True)
+            if len(names) > 1:
+                axis.legend(fontsize="x-small", frameon=False)
+    return draw
+
+
+def trainings(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Draw:
+    """``training`` of several runs, a curve each, without the parts of the loss."""
+    def draw(figure: Any) -> None:
+        names = {"loss": "training loss, nats a token", "validation": "validation cross-entropy, nats a token", "lr": "learning rate",
+                 "temperature": "temperature"}
+        shown = {name: title for name, title in names.items() if any(row.get(name) is not None for history in histories.values() for row in history)}
+        axes = _panels(figure, len(shown))
+        for axis, (name, title) in zip(axes, shown.items()):
+            for number, (run, history) in enumerate(histories.items()):
+                axis.plot([row["epoch"] for row in history], [row.get(name) for row in history], label=label(run), **_style(number))
+            axis.set(title=title, xlabel="epoch")
+            axis.xaxis.get_major_locator().set_params(integer=True)
+        axes[0].legend(fontsize="x-small", frameon=False)
+    return draw
+
+
+def temperature_effect(rows: Mapping[float, Sequence[float]], pieces: Sequence[str]) -> Draw:
+    """A teacher's distribution over its most probable ``pieces`` at several temperatures."""
+    def draw(figure: Any) -> None:
+        (axis,) = _panels(figure, 1)
+        width = 0.8 / len(rows)
+        for number, (temperature, probabilities) in enumerate(rows.items()):
+            places = [place + width * (number - (len(rows) - 1) / 2) for place in range(len(pieces))]
+            axis.bar(places, probabilities, width=width, color=COLOURS[number % len(COLOURS)], label=f"T={temperature:g}")
+        axis.set_xticks(range(len(pieces)), [label(piece) for piece in pieces], rotation=30, ha="right", fontsize="small")
+        axis.set(ylabel="probability", yscale="log")
+        axis.legend(fontsize="x-small", frameon=False)
+    return draw
+
+
+def temperature_rows(logits: Sequence[float], temperatures: Sequence[float], shown: int) -> tuple[dict[float, list[float]], list[int]]:
+    """Probabilities of the ``shown`` most probable of logits [V] at each temperature, and which pieces they are."""
+    import numpy as np
+    logits = np.asarray(logits, dtype=np.float64)
+    best = np.argsort(-logits, kind="stable")[:shown]
+    rows = {}
+    for temperature in temperatures:
+        p = np.exp((logits - logits.max()) / temperature)
+        rows[float(temperature)] = (p[best] / p.sum()).tolist()
+    return rows, best.tolist()

@@ -1,0 +1,353 @@
+"""Every transmitter into every receiver: what each pair makes of the same sentences under the same draws, sentence by sentence.
+
+A transmitter encodes a sentence once, whatever the number of SNRs and receivers. What is found is sums by sentence, of which every
+measure is a function; so any set of sentences, resample or pair of pairs can be looked at afterwards. Finished parts are kept on disk.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from semcom import files, losses, metrics
+from semcom.analysis import Meeting
+from semcom.batching import Batch, Encoded, by_length, collate
+from semcom.channel import apply
+from semcom.errors import SemcomError, escape
+from semcom.transceiver import Receiver, Transmitter
+from semcom.vocab import Vocabulary
+
+FORMAT = 1
+CHUNK = 256
+"""Sentences measured and kept together. The states compared (CKA) and the symbols shown are those of the first chunk."""
+SHOWN_SYMBOLS = 2000
+ROWS_ON_CPU, ROWS_ELSEWHERE = 128, 4096
+
+FORCED = ("nats", "kl", "js", "agree", "distance", "own_tokens", "own_kl")
+"""Sums over a sentence's target tokens, on gold prefixes: cross-entropy, KL and JS from the reference (nats), agreements of the most
+probable piece, mean squared differences of decoder states; and on the reference's own decodings: tokens and KL."""
+TO_SENT, TO_REFERENCE = ([f"{to}_{name}" for name in metrics.BLEU_COLUMNS] for to in ("sent", "reference"))
+COLUMNS = ("tokens", "matches", "exact", "sentences", *FORCED, *TO_SENT, *TO_REFERENCE)
+PLACE = {name: index for index, name in enumerate(COLUMNS)}
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of a link. fingerprint: of its weights; ends of one fingerprint are one. seen_topics: of the built-in corpus, None where
+    that is not known."""
+
+    label: str
+    module: Transmitter | Receiver
+    fingerprint: str
+    seen_topics: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A transmitter that talks to a receiver. draw: number of the channel's draw; 0 is common to all but the noise reference."""
+
+    transmitter: End
+    receiver: End
+    draw: int = 0
+
+    @property
+    def seen_topics(self) -> frozenset[str] | None:
+        """Topics that both ends have seen."""
+        sender, listener = self.transmitter.seen_topics, self.receiver.seen_topics
+        return sender & listener if sender is not None and listener is not None else None
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.transmitter.fingerprint, self.receiver.fingerprint, self.draw
+
+
+@dataclass
+class Heard:
+    """What one pair made of N sentences at S SNRs.
+
+    sums: [S, N, len(COLUMNS)]; NaN where there was no reference to compare with. pieces: S lists of N decodings.
+    cka: of final decoder states with the reference's at the SNR asked for, on the first chunk.
+    """
+
+    sums: np.ndarray
+    pieces: list[list[list[int]]]
+    cka: float | None = None
+
+
+@dataclass
+class Sent:
+    """What one transmitter sent. distance: [N], mean squared difference of its symbols from the reference's, per complex symbol (each
+    of mean power 1: uncorrelated signals are 2 apart). symbols: [M, 2], some of them. cka: of encoder states with the reference's."""
+
+    distance: np.ndarray
+    symbols: np.ndarray
+    cka: float | None = None
+
+
+@dataclass
+class Measured:
+    """All that was found. heard: by ``Pair.key``. sent: by a transmitter's fingerprint."""
+
+    snrs: Sequence[float]
+    encoded: Sequence[Encoded]
+    heard: dict[tuple[str, str, int], Heard]
+    sent: dict[str, Sent]
+
+
+def measures(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """[..., len(COLUMNS)] summed over any set of sentences -> every measure of the guide, each [...]."""
+    column = {name: sums[..., index] for name, index in PLACE.items()}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "bleu": metrics.bleu_of(sums[..., PLACE[TO_SENT[0]] : PLACE[TO_SENT[-1]] + 1]),
+            "token_accuracy": column["matches"] / column["tokens"],
+            "exact": column["exact"] / column["sentences"],
+            "cross_entropy": column["nats"] / column["tokens"],
+            "kl_divergence": column["kl"] / column["tokens"],
+            "kl_reference_prefix": column["own_kl"] / column["own_tokens"],
+            "js_divergence": column["js"] / column["tokens"],
+            "agreement_rate": column["agree"] / column["tokens"],
+            "representation_distance": column["distance"] / column["tokens"],
+            "bleu_to_reference": np.where(np.isnan(column["kl"]), np.nan, metrics.bleu_of(sums[..., PLACE[TO_REFERENCE[0]] :])),
+        }
+
+
+def measure(pairs: Sequence[Pair], reference: Pair | None, encoded: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting, *,
+            cka_snr: float, cache: str | Path | None, say: Callable[[str], None]) -> Measured:
+    """What every pair makes of the sentences. All ends share the vocabulary; ``reference`` (one of the pairs) is what they are compared
+    with, None for text measures alone. cka_snr: one of the meeting's SNRs. cache: folder of finished parts, None keeps none."""
+    chunks = [encoded[start : start + CHUNK] for start in range(0, len(encoded), CHUNK)]
+    found: list[tuple[dict, dict]] = []
+    bar = tqdm(total=len(encoded), desc="measuring", unit="sentence", disable=meeting.quiet or not meeting.processes.is_main, leave=False,
+               dynamic_ncols=True)
+    for number, chunk in enumerate(chunks):
+        keys = {pair.key: _key(pair, reference, chunk, vocabulary, meeting, cka_snr if number == 0 else None) for pair in pairs}
+        kept = meeting.processes.from_main(_read_all, cache, keys, chunk, meeting, say) if cache else {}
+        missing = [pair for pair in pairs if pair.key not in kept]
+        if missing:
+            made = _measure_chunk(missing, reference, chunk, vocabulary, meeting, cka_snr, with_states=number == 0)
+            if cache:
+                meeting.processes.from_main(_keep_all, cache, keys, made, say)
+            kept |= made
+        found.append(kept)
+        bar.update(len(chunk))
+    bar.close()
+    return _joined(pairs, found, encoded, meeting)
+
+
+def _joined(pairs: Sequence[Pair], found: list[dict], encoded: Sequence[Encoded], meeting: Meeting) -> Measured:
+    heard, sent = {}, {}
+    for pair in pairs:
+        parts = [chunk[pair.key] for chunk in found]
+        heard[pair.key] = Heard(np.concatenate([h.sums for h, _ in parts], axis=1),
+                                [[pieces for h, _ in parts for pieces in h.pieces[k]] for k in range(len(meeting.snrs))], parts[0][0].cka)
+        if pair.draw == 0:
+            sent[pair.transmitter.fingerprint] = Sent(np.concatenate([s.distance for _, s in parts]), parts[0][1].symbols, parts[0][1].cka)
+    return Measured(meeting.snrs, encoded, heard, sent)
+
+
+@torch.inference_mode()
+def _measure_chunk(pairs: Sequence[Pair], reference: Pair | None, chunk: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting,
+                   cka_snr: float, with_states: bool) -> dict[tuple, tuple[Heard, Sent]]:
+    everyone = [*pairs, *([reference] if reference and reference.key not in {p.key for p in pairs} else [])]
+    for pair in everyone:
+        pair.transmitter.module.to(meeting.device).eval()
+        pair.receiver.module.to(meeting.device).eval()
+    states_at = list(meeting.snrs).index(cka_snr) if with_states else None
+    parts = [_measure_batch(pairs, everyone, reference, batch.to(meeting.device), vocabulary, meeting, states_at)
+             for batch in meeting.processes.share(by_length(chunk, meeting.batch_size))]
+    parts = [part for process in meeting.processes.gather(parts) for part in process]
+    order = {id: place for place, id in enumerate(i for part in parts for i in part.ids)}
+    rows = [order[e.sentence.id] for e in chunk]
+
+    def states(of: str, key: object) -> np.ndarray:
+        return np.concatenate([getattr(part, of)[key] for part in parts])
+
+    made = {}
+    for pair in pairs:
+        pieces = [[p for part in parts for p in part.pieces[pair.key][k]] for k in range(len(meeting.snrs))]
+        heard = Heard(np.concatenate([part.sums[pair.key] for part in parts], axis=1)[:, rows], [[by_snr[row] for row in rows] for by_snr in pieces])
+        end = pair.transmitter.fingerprint
+        sent = Sent(np.concatenate([part.distance[end] for part in parts])[rows], np.zeros((0, 2)))
+        if with_states:
+            sent.symbols = states("symbols", end)[:SHOWN_SYMBOLS]
+            if reference:
+                heard.cka = metrics.cka(states("decoder_states", reference.key), states("decoder_states", pair.key))
+                sent.cka = metrics.cka(states("encoder_states", reference.transmitter.fingerprint), states("encoder_states", end))
+        made[pair.key] = heard, sent
+    return made
+
+
+@dataclass
+class _Part:
+    """What one batch gave, sentences in its order."""
+
+    ids: list[int]
+    sums: dict[tuple, np.ndarray]
+    pieces: dict[tuple, list[list[list[int]]]]
+    distance: dict[str, np.ndarray]
+    symbols: dict[str, np.ndarray]
+    encoder_states: dict[str, np.ndarray]
+    decoder_states: dict[tuple, np.ndarray]
+
+
+def _measure_batch(pairs: Sequence[Pair], everyone: Sequence[Pair], reference: Pair | None, batch: Batch, vocabulary: Vocabulary,
+                   meeting: Meeting, states_at: int | None) -> _Part:
+    part = _Part([s.id for s in batch.sentences], {}, {}, {}, {}, {}, {})
+    signals = {}
+    for end in {pair.transmitter.fingerprint: pair.transmitter for pair in everyone}.values():
+        signals[end.fingerprint], state = end.module(batch.source, batch.source_mask)
+        if states_at is not None:
+            real = signals[end.fingerprint][batch.source_mask]
+            part.symbols[end.fingerprint] = real.unflatten(-1, (-1, 2)).flatten(0, 1).cpu().numpy()
+            part.encoder_states[end.fingerprint] = state[batch.source_mask].float().cpu().numpy()
+    for fingerprint, signal in signals.items():
+        apart = (signal - signals[reference.transmitter.fingerprint]).double().square().sum((1, 2)) if reference else signal.sum((1, 2)) * np.nan
+        symbols = torch.tensor(batch.lengths, device=signal.device) * signal.shape[-1] / 2
+        part.distance[fingerprint] = (apart / symbols).cpu().numpy()
+    width = next(iter(signals.values())).shape[-1]
+    draws = {number: batch.draw(width, seed=meeting.seed, number=number) for number in {pair.draw for pair in everyone}}
+    arrived = {pair.key: [apply(meeting.channel, signals[pair.transmitter.fingerprint], draws[pair.draw], snr) for snr in meeting.snrs]
+               for pair in everyone}
+    sent = [sentence.text for sentence in batch.sentences]
+    for pair in everyone:
+        everything = meeting.search(pair.receiver.module, torch.cat(arrived[pair.key]), batch.source_mask.repeat(len(meeting.snrs), 1))
+        part.pieces[pair.key] = [everything[k * len(batch) : (k + 1) * len(batch)] for k in range(len(meeting.snrs))]
+    texts = {pair.key: [vocabulary.decode(pieces) for pieces in part.pieces[pair.key]] for pair in everyone}
+    for pair in pairs:
+        part.sums[pair.key] = np.full((len(meeting.snrs), len(batch), len(COLUMNS)), np.nan)
+    for k in range(len(meeting.snrs)):
+        forced = _forced(pairs, reference, batch, {key: by_snr[k] for key, by_snr in arrived.items()},
+                         part.pieces[reference.key][k] if reference else None)
+        for pair in pairs:
+            sums, pieces = part.sums[pair.key][k], part.pieces[pair.key][k]
+            sums[:, PLACE["tokens"]], sums[:, PLACE["sentences"]] = batch.target_lengths, 1
+            said = [batch.target_out[i, : n - 1].tolist() for i, n in enumerate(batch.target_lengths)]
+            sums[:, PLACE["matches"]] = [metrics.token_matches(p, s) for p, s in zip(pieces, said)]
+            sums[:, PLACE["exact"]] = [p == s for p, s in zip(pieces, said)]
+            sums[:, PLACE[TO_SENT[0]] : PLACE[TO_SENT[-1]] + 1] = metrics.bleu_statistics(texts[pair.key][k], sent)
+            if reference:
+                sums[:, PLACE[TO_REFERENCE[0]] :] = metrics.bleu_statistics(texts[pair.key][k], texts[reference.key][k])
+            values, state = forced[pair.key]
+            for name, value in values.items():
+                sums[:, PLACE[name]] = value.cpu().numpy()
+            if k == states_at:
+                part.decoder_states[pair.key] = state.float().cpu().numpy()
+        if k == states_at and reference and reference.key not in part.decoder_states:
+            part.decoder_states[reference.key] = forced[reference.key][1].float().cpu().numpy()
+    return part
+
+
+def _forced(pairs: Sequence[Pair], reference: Pair | None, batch: Batch, received: Mapping[tuple, Tensor],
+            decoded: list[list[int]] | None) -> dict[tuple, tuple[dict[str, Tensor], Tensor]]:
+    """Teacher-forced at one SNR: per sentence, sums of ``FORCED``; and the final decoder states of all real tokens."""
+    everyone = [*pairs, *([reference] if reference and reference.key not in {p.key for p in pairs} else [])]
+    values: dict[tuple, dict[str, Tensor]] = {pair.key: {} for pair in everyone}
+    states = {pair.key: pair.receiver.module(received[pair.key], batch.source_mask, batch.target_in)[batch.target_mask] for pair in everyone}
+    owner, targets = batch.target_mask.nonzero()[:, 0], batch.target_out[batch.target_mask][:, None]
+    for rows in _slices(len(owner), owner.device):
+        its = _logs(reference, states, rows) if reference else None
+        its_choice = its.argmax(-1) if reference else None
+        for pair in everyone:
+            ours = its if reference and pair.key == reference.key else _logs(pair, states, rows)
+            found = {"nats": -ours.gather(-1, targets[rows]).squeeze(-1)}
+            if reference:
+                found["kl"], found["js"] = losses.kl_and_js(its, ours)
+                found["agree"] = its_choice == ours.argmax(-1)
+                if states[pair.key].shape == states[reference.key].shape:
+                    found["distance"] = losses.feature_mse(states[reference.key][rows], states[pair.key][rows])
+            _add(values[pair.key], found, owner[rows], batch)
+    if reference:
+        # The reference's own decodings as what is to be said, of the same sentences in the same order.
+        own = collate([Encoded(s, [0] * n, pieces) for s, n, pieces in zip(batch.sentences, batch.lengths, decoded)]).to(owner.device)
+        owner = own.target_mask.nonzero()[:, 0]
+        on_own = {pair.key: pair.receiver.module(received[pair.key], batch.source_mask, own.target_in)[own.target_mask] for pair in everyone}
+        for rows in _slices(len(owner), owner.device):
+            its = _logs(reference, on_own, rows)
+            for pair in everyone:
+                kl = losses.kl_of_logs(its, its if pair.key == reference.key else _logs(pair, on_own, rows))
+                _add(values[pair.key], {"own_kl": kl, "own_tokens": torch.ones_like(kl)}, owner[rows], batch)
+    return {pair.key: (values[pair.key], states[pair.key]) for pair in everyone}
+
+
+def _slices(rows: int, device: torch.device) -> list[slice]:
+    """On CPUs so few rows at a time that what is computed of all their pieces stays in cache."""
+    together = ROWS_ON_CPU if device.type == "cpu" else ROWS_ELSEWHERE
+    return [slice(start, start + together) for start in range(0, rows, together)]
+
+
+def _logs(pair: Pair, states: Mapping[tuple, Tensor], rows: slice) -> Tensor:
+    """Log-probabilities of the next piece."""
+    return losses.log_softmax(pair.receiver.module.project(states[pair.key][rows]))
+
+
+def _add(sums: dict[str, Tensor], found: Mapping[str, Tensor], owner: Tensor, batch: Batch) -> None:
+    """Add values of rows to the sums of the sentences that own them."""
+    for name, rows in found.items():
+        if name not in sums:
+            sums[name] = torch.zeros(len(batch), dtype=torch.float64, device=rows.device)
+        sums[name].index_add_(0, owner, rows.double())
+
+
+def _key(pair: Pair, reference: Pair | None, chunk: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting,
+         cka_snr: float | None) -> dict[str, object]:
+    """All that a pair's part depends on, as JSON gives it back."""
+    ids = b"".join(e.sentence.id.to_bytes(8, "little") for e in chunk)
+    return {"format": FORMAT, "columns": list(COLUMNS), "pair": list(pair.key), "reference": list(reference.key) if reference else None,
+            "vocabulary": vocabulary.fingerprint, "sentences": hashlib.sha256(ids).hexdigest(), "channel": asdict(meeting.channel),
+            "snrs": [float(snr) for snr in meeting.snrs], "seed": meeting.seed, "search": asdict(meeting.search), "states_at": cka_snr,
+            "device": meeting.device.type}
+
+
+def _path(cache: str | Path, key: dict[str, object]) -> Path:
+    return Path(cache) / f"measured_{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.npz"
+
+
+def _keep_all(cache: str | Path, keys: Mapping[tuple, dict], made: Mapping[tuple, tuple[Heard, Sent]], say: Callable[[str], None]) -> None:
+    for pair, (heard, sent) in made.items():
+        buffer = io.BytesIO()
+        flat = [pieces for by_snr in heard.pieces for pieces in by_snr]
+        np.savez_compressed(buffer, key=np.array(json.dumps(keys[pair])), sums=heard.sums, lengths=np.array([len(p) for p in flat]),
+                            pieces=np.array([piece for p in flat for piece in p], dtype=np.int32), distance=sent.distance, symbols=sent.symbols,
+                            cka=np.array([np.nan if value is None else value for value in (heard.cka, sent.cka)]))
+        try:
+            files.write_atomically(_path(cache, keys[pair]), buffer.getvalue())
+        except SemcomError as error:
+            say(f"warning: {error}; the measurement goes on, an interrupted one will begin anew")
+            return
+
+
+def _read_all(cache: str | Path, keys: Mapping[tuple, dict], chunk: Sequence[Encoded], meeting: Meeting,
+              say: Callable[[str], None]) -> dict[tuple, tuple[Heard, Sent]]:
+    """Parts that are there whole; one that is damaged or foreign is left aside, which a line says."""
+    found = {}
+    for pair, key in keys.items():
+        path = _path(cache, key)
+        try:
+            # Opened here: of a broken archive numpy would leave the file open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                found[pair] = _checked(stored, key, len(meeting.snrs), len(chunk))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except Exception as error:
+            say(f"warning: {escape(path)}: not to be trusted ({type(error).__name__}); measured again")
+    return found
+
+
+def _checked(stored: Mapping[str, np.ndarray], key: dict, snrs: int, sentences: int) -> tuple[Heard, Sent]:
+    if json.loads(str(stored["key"])) != key:
+        raise ValueError("made from something else")
+    sums, lengths = stored["sums"], stored["lengths"]
+    if sums.shape != (snrs, sentences, len(COLUMNS)) or lengths.shape != (snrs * sentences,) or stored["distance"].shape != (sentences,):
+        raise ValueError("of another shape")
+    flat = [part.tolist() for part in np.split(stored["pieces"], np.cumsum(lengths)[:-1])]
+    cka = [None if np.isnan(value) else float(value) for value in stored["cka"]]
+    pieces = [flat[k * sentences : (k + 1) * sentences] for k in range(snrs)]
+    return Heard(sums, pieces, cka[0]), Sent(stored["distance"], stored["symbols"], cka[1])

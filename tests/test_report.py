@@ -1,0 +1,216 @@
+"""The divergence report, by running it: what it holds, in both languages, from few and from strange inputs."""
+
+import ast
+import csv
+import json
+import re
+import string
+from pathlib import Path
+
+import pytest
+from cli_support import TINY_TRAINING, analyse, distil, package, refused
+
+from semcom import chapter, matrix, survey, wording
+from semcom.chapter import Chapter
+
+QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet", "--replicates", 100]
+
+
+@pytest.fixture(scope="module")
+def runs(teacher, tmp_path_factory):
+    """A transmitter and a receiver of one student: the runs of a standard matrix."""
+    folder = tmp_path_factory.mktemp("runs")
+    for part in ("encoder", "decoder"):
+        assert distil("--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1, "--distill-part", part, "--output-path", folder / part) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reported(runs, tmp_path_factory):
+    """One report of them, with the results of its JSON."""
+    folder = tmp_path_factory.mktemp("reported")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert analyse("--runs", runs, *QUICK, "--snr", 0, 12, "--channel", "rayleigh") == 0
+    return folder, json.loads((folder / "semantic_analysis_results.json").read_text())
+
+
+def rows_of(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_standard_matrix_and_its_effects(reported):
+    folder, results = reported
+    (study,) = results["studies"]
+    cells = {(row["transmitter"], row["receiver"], row["draw"]): row for row in study["matrix"] if row["snr"] == 12}
+    assert set(cells) == {(a, b, 0) for a in ("teacher", "encoder") for b in ("teacher", "decoder")} | {("teacher", "teacher", 1)}
+    value = {key: row["cross_entropy"]["value"] for key, row in cells.items()}
+    effect = next(row for row in study["effects"] if row["measure"] == "cross_entropy" and row["snr"] == 12)
+    assert effect["kind"] == "knowledge" and effect["square"] == "encoder + decoder"
+    tt, st, ts, ss = (value[a, b, 0] for a, b in (("teacher", "teacher"), ("encoder", "teacher"), ("teacher", "decoder"), ("encoder", "decoder")))
+    assert effect["transmitter"]["value"] == pytest.approx(st - tt) and effect["receiver"]["value"] == pytest.approx(ts - tt)
+    assert effect["interaction"]["value"] == pytest.approx(ss - st - ts + tt, abs=1e-9) and effect["total"]["value"] == pytest.approx(ss - tt)
+    assert cells["teacher", "teacher", 1]["kl_divergence"]["value"] > 0  # the channel's own noise
+    ratio = cells["teacher", "decoder", 0]["kl_divergence_over_noise"]["value"]
+    assert ratio == pytest.approx(cells["teacher", "decoder", 0]["kl_divergence"]["value"] / cells["teacher", "teacher", 1]["kl_divergence"]["value"])
+
+
+def test_records_agree_with_the_matrix(reported):
+    folder, results = reported
+    by_pair = {(row["pair"], row["snr"]): row for row in results["studies"][0]["matrix"]}
+    records = {record["model"]: record for record in results["records"]}
+    assert set(records) == {"encoder", "decoder"}
+    for label, pair in (("encoder", "encoder → teacher"), ("decoder", "teacher → decoder")):
+        for snr in (0.0, 12.0):
+            for measure in ("kl_divergence", "bleu", "cross_entropy", "agreement_rate", "cross_entropy_gap"):
+                assert records[label]["by_snr"][f"{snr:g}"][measure] == pytest.approx(by_pair[pair, snr][measure]["value"]), (label, measure)
+
+
+def test_every_form_of_the_report_is_there_and_says_the_same(reported):
+    folder, results = reported
+    report = folder / "checkpoints/report"
+    page, markdown, tables = ((report / name).read_text(encoding="utf-8") for name in ("report.html", "report.md", "tables.tex"))
+    kl = next(row for row in results["studies"][0]["matrix"] if row["pair"] == "teacher → decoder" and row["snr"] == 12)["kl_divergence"]
+    for text in (page, markdown, tables):
+        assert f"{kl['value']:.4f}" in text
+    written = {row["pair"]: row for row in rows_of(report / "matrix.csv") if float(row["snr"]) == 12}["teacher → decoder"]
+    assert float(written["kl_divergence"]) == kl["value"] and float(written["kl_divergence low"]) == kl["low"] < kl["value"]
+    assert {"words", "added", "number", "function", "content"} <= {row["class"] for row in rows_of(report / "words_lost.csv")}
+    assert json.loads((report / "semantic_analysis_results.json").read_text()) == results
+    for name in ("matrix_by_snr", "effects_by_snr", "words_lost_by_kind", "constellations", "training", "temperature_effect"):
+        assert (report / f"figures/{name}.png").stat().st_size > 1000 and (report / f"figures/{name}.svg").is_file(), name
+    assert "pip install" in page and "similarity" in page  # how to get what is not installed, or the measure itself
+
+
+def test_chinese_is_the_same_report(reported, runs, here):
+    folder, results = reported
+    assert analyse("--runs", runs, *QUICK, "--snr", 0, 12, "--channel", "rayleigh", "--lang", "zh") == 0
+    mine = json.loads((here / "semantic_analysis_results.json").read_text())
+    assert mine["studies"] == results["studies"]
+    page = (here / "checkpoints/report/report.html").read_text(encoding="utf-8")
+    assert '<html lang="zh' in page and "发送端" in page and "差异来自哪一端" in page
+    english = [text for text in wording.CHINESE if len(text) > 30 and "{" not in text]
+    assert len(english) > 15 and not [text for text in english if text in page]
+
+
+def test_all_that_is_said_has_its_chinese():
+    said = set()
+    for module in ("chapter", "dossier"):
+        tree = ast.parse(Path(chapter.__file__).with_name(f"{module}.py").read_text(encoding="utf-8"))
+        said |= {node.args[0].value for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in ("w", "self.say")
+                 and isinstance(node.args[0], ast.Constant)}
+    for named in (chapter.KINDS, chapter.GROUPS, chapter.CLASSES, chapter.UNDECIDED, chapter.VERDICTS):
+        said |= set(named.values())
+    assert len(said) > 90 and said <= set(wording.CHINESE)
+
+    def fields(text):
+        return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
+
+    for english, chinese in wording.CHINESE.items():
+        assert fields(english) == fields(chinese), english
+
+
+def test_an_interrupted_report_goes_on(reported, runs, here, monkeypatch, capsys):
+    """Parts that are finished are read: nothing is measured a second time."""
+    folder, results = reported
+    (here / "checkpoints").mkdir()
+    (here / "checkpoints/cache").symlink_to(folder / "checkpoints/cache")
+    monkeypatch.setattr(matrix, "_measure_chunk", None)
+    assert analyse("--runs", runs, *QUICK, "--snr", 0, 12, "--channel", "rayleigh") == 0
+    assert json.loads((here / "semantic_analysis_results.json").read_text())["studies"] == results["studies"]
+
+
+def test_several_channels_and_one_without_noise(runs, here, capsys):
+    assert analyse("--runs", runs, *QUICK, "--snr", 12, "--channel", "Rayleigh", "ideal") == 0
+    results = json.loads((here / "semantic_analysis_results.json").read_text())
+    assert [study["channel"] for study in results["studies"]] == ["rayleigh zf", "ideal"]
+    assert [record["channel"] for record in results["records"]] == ["rayleigh zf"] * 2 + ["ideal"] * 2
+    ideal = {row["pair"]: row for row in results["studies"][1]["matrix"]}
+    assert ideal["teacher → teacher (other draw)"]["kl_divergence"]["value"] == 0
+    assert ideal["teacher → decoder"]["kl_divergence_over_noise"]["value"] is None
+    page = (here / "checkpoints/report/report.html").read_text(encoding="utf-8")
+    assert 'id="matrix_1"' in page and 'id="matrix_2"' in page and "Sender × receiver · ideal" in page
+
+
+def test_a_checkpoint_of_another_vocabulary_has_text_measures_alone(teacher, runs, here, capsys):
+    assert package("vocab", "--output", "own.model", "--size", 350, "--corpus-size", 400) == 0
+    assert package("train", "--output", "other.pt", "--vocab", "own.model", "--layers", 1, "--model-width", 16, "--heads", 2, "--feed-forward", 32,
+                   "--steps", 2, *TINY_TRAINING) == 0
+    assert analyse("other.pt", runs / "decoder/best_student_model.pt", "--teacher-checkpoint", teacher, *QUICK, "--snr", 12) == 0
+    results = json.loads((here / "semantic_analysis_results.json").read_text())
+    assert [record["model"] for record in results["records"]] == ["best_student_model"]
+    (row,) = results["other_vocabularies"]
+    assert row["pair"] == "other" and row["bleu"]["value"] >= 0 and "kl_divergence" not in row
+    assert "text measures alone" in (here / "checkpoints/report/report.html").read_text(encoding="utf-8")
+
+
+def test_without_a_report_there_is_none(runs, here, capsys):
+    assert analyse("--runs", runs, *QUICK[:-2], "--snr", 12, "--no-report") == 0
+    assert sorted(p.name for p in here.rglob("*") if p.is_file()) == ["semantic_analysis_results.json"]
+    results = json.loads((here / "semantic_analysis_results.json").read_text())
+    assert len(results["records"]) == 2 and "studies" not in results
+    capsys.readouterr()
+    refused(capsys, analyse("--runs", runs, "--no-report", "--lang", "zh"), "--lang: there is no report with --no-report")
+
+
+def test_reports_are_kept(runs, here, capsys):
+    quick = ["--runs", runs, *QUICK, "--snr", 12]
+    for _ in range(2):
+        assert analyse(*quick) == 0
+    assert "kept the earlier checkpoints/report as checkpoints/report.1" in capsys.readouterr().out
+    assert (here / "checkpoints/report.1/report.html").is_file()
+    refused(capsys, analyse(*quick, "--report-dir", "checkpoints/report"), "--report-dir checkpoints/report", "--overwrite")
+    refused(capsys, analyse(*quick, "--report-dir", runs), "--report-dir")
+    assert (runs / "decoder/best_student_model.pt").is_file() and not (runs / "report.html").exists()
+
+
+@pytest.mark.parametrize(("flags", "words"), [
+    (["--replicates", 5], ["--replicates 5", "100 or more"]), (["--lang", "fr"], ["--lang", "fr"]), (["--matrix", "some"], ["--matrix", "some"]),
+    (["--channel", "awgn", "fog"], ["--channel", "fog"]), (["--report-dir", "semantic_analysis_results.json/x"], ["--report-dir"])])
+def test_wrong_input(here, runs, capsys, flags, words):
+    (here / "semantic_analysis_results.json").write_text("{}")
+    refused(capsys, analyse("--runs", runs, *flags), *words)
+
+
+def test_strangers_names_are_shown_as_text(runs, here, capsys):
+    name = '=cmd|<script>alert(1)<'
+    copied = here / "mine" / name
+    copied.mkdir(parents=True)
+    for file in (runs / "decoder").iterdir():
+        (copied / file.name).write_bytes(file.read_bytes())
+    assert analyse("--runs", "mine", *QUICK, "--snr", 12, "--report-dir", "made") == 0
+    page = (here / "made/report.html").read_text(encoding="utf-8")
+    assert "<script" not in page and "&lt;script&gt;alert(1)&lt;" in page
+    assert "<script" not in (here / "made/report.md").read_text(encoding="utf-8")
+    receivers = {row["receiver"] for row in rows_of(here / "made/matrix.csv")}
+    assert receivers == {"teacher", "'" + name}
+
+
+def test_the_teacher_alone_has_nothing_to_diverge(teacher, here, capsys):
+    assert analyse(teacher, "--teacher-checkpoint", teacher, *QUICK, "--snr", 12) == 0
+    assert "nothing that could diverge" in capsys.readouterr().out
+    (study,) = json.loads((here / "semantic_analysis_results.json").read_text())["studies"]
+    assert study["price"] == [] and study["effects"] == []
+
+
+def test_a_trend_over_seeds_is_followed_and_told(monkeypatch, teacher, here, capsys):
+    """Four temperatures and three seeds decide; what they measure is set by hand, for tiny runs say nothing."""
+    for seed in (1, 2, 3):
+        for t in (1, 2, 4, 8):
+            assert distil("--teacher-checkpoint", teacher, *TINY_TRAINING, "--steps", 1, "--distill-part", "decoder", "--seed", seed,
+                          "--temperature", t, "--output-path", f"runs/T{t}_{seed}") == 0
+    monkeypatch.setattr(survey.Study, "followed", lambda self, run: {
+        "kl_divergence": 1 / run.made["temperature"] + run.seed / 1000, "cross_entropy_gap": run.made["temperature"] + run.seed / 1000, "bleu": 50.0})
+    capsys.readouterr()
+    assert analyse("--runs", "runs", *QUICK, "--snr", 12) == 0
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("temperature ")]
+    assert len(table) == 2 and re.search(r"KL +−1\.00 +0\.00\d +4 +3 +supported$", table[0]) and table[1].endswith("contradicted")
+    (study,) = json.loads((here / "semantic_analysis_results.json").read_text())["studies"]
+    assert len(study["over_seeds"]) == 4 and all(row["seeds"] == 3 for row in study["over_seeds"])
+    assert (here / "checkpoints/report/figures/trend_1.png").is_file()
+
+
+def test_one_study_needs_no_numbers():
+    chapter = Chapter(None, wording.Say("en"), [])
+    assert chapter.name("matrix") == "matrix" and Chapter(None, wording.Say("en"), [], 2, several=True).name("matrix") == "matrix_2"
