@@ -11,12 +11,14 @@ from semcom.document import Block, Column, Figure, Section, Table, Text
 from semcom.intervals import Interval
 from semcom.matrix import CHUNK, Pair
 from semcom.price import OTHER_NOT_REACHED, Price
-from semcom.roster import CODE, INTEROPERABLE, KNOWLEDGE, UNKNOWN
+from semcom.roster import CODE, INTEROPERABLE, KNOWLEDGE, OWN, REFERENCE, UNKNOWN, UNRELATED, Square
+from semcom.roster import NOISE as NOISE_PAIR
 from semcom.wording import Say
 
 EXAMPLES = 10
 SHOWN_TRANSMITTERS = 6
 SHOWN_SQUARES = 4
+SHOWN_PAIRS = 8
 PAIRS_WITH_INTERVALS = 3
 """Pairs up to which the words lost stand with their intervals; of more, the page would be too wide, and a CSV has them."""
 NOISE = "the channel's noise"
@@ -27,9 +29,12 @@ BY_SNR = {"bleu": (BLEU, 2), "kl_divergence": (KL, 4), "cross_entropy": (CE, 4)}
 KINDS = {KNOWLEDGE: "Each student end was trained through the teacher's other end: this is knowledge.",
          INTEROPERABLE: "The student's ends were trained with crossed pairs, so they keep the teacher's code.",
          CODE: "The student's ends were trained with each other alone: this is code mismatch, not knowledge.",
-         UNKNOWN: "How these ends were trained is not recorded."}
-GROUPS = {"all": "all words", "kind": "kind of word", "frequency": "rank in the training text", "length": "words of the sentence", "topic": "topic",
-          "topics of this pair": "topics of this pair"}
+         UNKNOWN: "How these ends were trained with this teacher is not recorded."}
+KIND_NAMES = (KNOWLEDGE, INTEROPERABLE, CODE, UNKNOWN, REFERENCE, NOISE_PAIR, OWN, UNRELATED)
+TELLING = (KNOWLEDGE, INTEROPERABLE, OWN)
+"""Kinds of pairs whose divergence is not first of all that of codes which never met."""
+GROUPS = {"all": "all words", "kind": "kind of word", "frequency": "rank in the training split measured on", "length": "words of the sentence",
+          "topic": "topic", "topics of this pair": "topics of this pair"}
 CLASSES = {"words": "lost", **{name: name for name in ("added", *words.KINDS, "seen", "not seen", "rarer", "unseen")}}
 UNDECIDED = {"few_values": "fewer than four values", "few_seeds": "fewer than three seeds", "unbalanced": "too many seeds lack a value",
              "not_significant": "p of 0.05 or more", "signs_differ": "seeds disagree in sign"}
@@ -80,18 +85,25 @@ class Chapter:
             parts = {name: effect[name] for name in ("total", "transmitter", "receiver", "interaction")}
             lines.append(w("{label}{where}: at {snr} a student at both ends costs {total:.3f} nats a token of cross-entropy: {transmitter:.3f} "
                            "from the transmitter, {receiver:.3f} from the receiver, {interaction:.3f} from their meeting. {kind}",
-                           label=square.label, where=where, snr=self.snr, kind=w(KINDS[square.kind]), **parts))
+                           label=square.label, where=where, snr=self.snr, kind=self.kind(square), **parts))
         rows = [study.row(pair) for pair in study.compared]
         worst = max(rows, key=lambda row: row["kl_divergence"].value)
         ratio = worst["kl_divergence_over_noise"]
         beside = ""
         if ratio and ratio.high < float("inf"):
             beside = w(", {ratio:.2f} times what the channel's own noise makes of the teacher", ratio=ratio)
-        lines.append(w("The largest divergence{where} at {snr} is that of {pair}: KL {kl:.3f} nats a token{beside}.",
-                       where=where, snr=self.snr, pair=worst["pair"], kl=worst["kl_divergence"], beside=beside))
-        lines.append(w("{count} of {all} pairs differ from the teacher in BLEU at {snr} (p < 0.05, Holm-corrected over the table).",
-                       count=sum(row["bleu_p"] < trends.ALPHA for row in rows), all=len(rows), snr=self.snr))
+        lines.append(w("The largest divergence{where} at {snr} is that of {pair} ({kind}): KL {kl:.3f} nats a token{beside}.",
+                       where=where, snr=self.snr, pair=worst["pair"], kind=w(worst["kind"]), kl=worst["kl_divergence"], beside=beside))
+        lines.append(w("Of {all} pairs, {ce} differ from the teacher in cross-entropy and {bleu} in BLEU at {snr} (p < 0.05, Holm-corrected over the "
+                       "table).",
+                       ce=sum(row["cross_entropy_p"] < trends.ALPHA for row in rows), bleu=sum(row["bleu_p"] < trends.ALPHA for row in rows),
+                       all=len(rows), snr=self.snr))
         return lines
+
+    def kind(self, square: Square) -> str:
+        """What the square's differences are, and what its runs differ in beside."""
+        differing = self.say(" The two runs differ in {settings}.", settings=", ".join(square.differing)) if square.differing else ""
+        return self.say(KINDS[square.kind]) + differing
 
     def table(self, name: str, caption: str, columns: Mapping[str, int | None], rows: Iterable[Sequence[Any]], note: str = "", *,
               more: Iterable[Column] = ()) -> Table:
@@ -106,13 +118,15 @@ class Chapter:
         rows = []
         for pair in study.roster.pairs:
             row, other = study.row(pair), w(" (other draw)") if pair.draw else ""
-            rows.append([row["transmitter"], row["receiver"] + other, *(row.get(name) for name in MATRIX_COLUMNS)])
+            rows.append([row["transmitter"], row["receiver"] + other, w(row["kind"]), *(row.get(name) for name in MATRIX_COLUMNS)])
         blocks.append(self.table(
             "matrix",
             w("Every transmitter into every receiver at {snr}, {channel}, with 95 % bootstrap intervals.", snr=self.snr, channel=study.channel),
-            {"transmitter": None, "receiver": None, **dict(MATRIX_COLUMNS.values())}, rows,
-            w("p: of no difference from the teacher's own pair, by 10,000 paired swaps of sentences, Holm-corrected over all pairs and SNRs. KL / "
-              "noise: over the KL of the teacher from itself under another draw. matrix.csv has every measure and SNR.")))
+            {"transmitter": None, "receiver": None, "kind": None, **dict(MATRIX_COLUMNS.values())}, rows,
+            w("p: of no difference from the teacher's own pair, by {trials:,} paired swaps of sentences, Holm-corrected for each measure over all "
+              "pairs and SNRs of this channel. KL / noise: over the KL of the teacher from itself under another draw. matrix.csv has every measure "
+              "and SNR.",
+              trials=study.trials)))
         heard = [pair for pair in study.roster.pairs if pair.draw == 0]
         panels = {title: {self.pair(pair): self.line(pair, measure) for pair in (study.compared if measure == "kl_divergence" else heard)}
                   for measure, (title, _) in BY_SNR.items()}
@@ -148,8 +162,7 @@ class Chapter:
         blocks: list[Block] = []
         rows, panels = [], {}
         for square in study.roster.squares:
-            differing = w("; the runs differ in {settings}", settings=", ".join(square.differing)) if square.differing else ""
-            blocks.append(Text(f"{square.label}: {w(KINDS[square.kind])}{differing}"))
+            blocks.append(Text(f"{square.label}: {self.kind(square)}"))
             for row in study.effects(square):
                 if row["snr"] == study.reference_snr:
                     rows.append([square.label, w({"cross_entropy": CE, "bleu": BLEU, "kl_divergence": "KL, nats a token"}[row["measure"]]),
@@ -181,6 +194,8 @@ class Chapter:
 
     def price(self) -> list[Block]:
         w = self.say
+        if len(self.study.snrs) < 2 or self.study.channel == "ideal":
+            return []
         rows = [[label, p.level, p.gap, self.remark(p), p.censored, p.replicates] for label, p in self.study.prices().items()]
         text = w("How many dB more than the teacher's own pair each pair needs for 90 % of the teacher's BLEU at the highest SNR: the horizontal gap "
                  "of monotone fits, linear between SNRs. A replicate in which the level is not met within the grid is censored and stands at an end.")
@@ -209,19 +224,24 @@ class Chapter:
                          *(row and (row["lost"] if len(pairs) <= PAIRS_WITH_INTERVALS else value(row["lost"])) for row in of_class)])
         rules = words.RULES_ZH if w.language == "zh" else words.RULES
         note = " ".join([w("A word is lost where the text understood has it fewer times, in any order and case; added is the share of the words "
-                           "understood that were not sent."), *(f"{w(CLASSES[kind])}: {rule}" for kind, rule in rules.items())])
-        groups = {pair: [(name, found["kind", name, pair]["lost"]) for name in words.KINDS if ("kind", name, pair) in found] for pair in pairs[:8]}
+                           "understood that were not sent. Where no word of a class was lost, its interval is the exact one of a binomial share."),
+                         *(f"{w(CLASSES[kind])}: {rule}" for kind, rule in rules.items())])
+        groups = {pair: [(name, found["kind", name, pair]["lost"]) for name in words.KINDS if ("kind", name, pair) in found]
+                  for pair in pairs[:SHOWN_PAIRS]}
         data = [{"pair": pair, "class": name, **ends_of(lost)} for pair, points in groups.items() for name, lost in points]
         return [self.table("words_lost", w("Share of words lost at {snr}; words_lost.csv has the 95 % intervals.", snr=self.snr),
                            {"by": None, "class": None, "words": None}, rows, note, more=[Column(pair, 4) for pair in pairs]),
-                Figure(self.name("words_lost_by_kind"), w("Share of words lost by kind at {snr}, with 95 % intervals.", snr=self.snr),
+                Figure(self.name("words_lost_by_kind"),
+                       w("Share of words lost by kind at {snr}, with 95 % intervals{first}.", snr=self.snr, first=self.first(pairs, SHOWN_PAIRS)),
                        w("For each kind of word a point a pair."), data, figures.bars(groups, "share of words lost"), (8.0, 2.0 + 0.5 * len(groups))),
                 *self.worst()]
 
     def worst(self) -> list[Block]:
         """The sentences that diverge most, and what each pair understood."""
         w = self.say
-        return [self.table(f"sentence_{rank}", w("Sentence {rank} of those that diverge most: KL {kl:.2f} nats a token.", rank=rank, kl=kl),
+        return [self.table(f"sentence_{rank}",
+                           w("Sentence {rank} of those that diverge most: KL {kl:.2f} nats a token at {snr}, mean over the pairs. =: as it was sent.",
+                             rank=rank, kl=kl, snr=self.snr),
                            {"pair": None, "understood": None},
                            [[w("sent"), sentence.text], *([label, "=" if text == sentence.text else text] for label, text in understood.items())])
                 for rank, (sentence, kl, understood) in enumerate(self.study.most_diverging(EXAMPLES), 1)]
@@ -236,12 +256,14 @@ class Chapter:
         text = w("Linear CKA with the teacher's states (1: the same up to rotation and scale) on the first {chunk} sentences; decoder states on "
                  "gold prefixes at {snr}. Distance of signals: mean squared difference per complex symbol of mean power 1; unrelated signals are "
                  "2 apart.",
-                 chunk=CHUNK, snr=self.snr)
+                 chunk=min(CHUNK, len(study.sentences)), snr=self.snr)
         return [Text(text),
                 self.table("representations", w("Likeness of states, distance of signals."),
                            {"end or pair": None, "of": None, "CKA": 4, "signal distance": 4},
                            [[row["end"], w(row["what"]), row["cka"], row["signal_distance"]] for row in study.representations()]),
-                Figure(self.name("constellations"), w("Symbols sent by each transmitter."), w("A cloud of complex symbols a transmitter."), data,
+                Figure(self.name("constellations"),
+                       w("Symbols sent by each transmitter{first}.", first=self.first(study.roster.transmitters, SHOWN_TRANSMITTERS)),
+                       w("A cloud of complex symbols a transmitter."), data,
                        figures.constellations(symbols), (0.6 + 3.2 * len(symbols), 3.4))]
 
     def settings(self) -> list[Block]:
@@ -252,11 +274,12 @@ class Chapter:
                 "over_seeds", w("Runs that differ in their seed alone: mean over seeds and 95 % interval (Student's t), at {snr}.", snr=self.snr),
                 {"runs": None, "seeds": None, "KL": 4, "cross-entropy gap": 4, "BLEU": 2},
                 [[", ".join(row["runs"]), row["seeds"], *(row[name] for name in FOLLOWED)] for row in rows]))
-        sweeps, differing = study.trends(), study.differing()
+        sweeps, differing = study.sweeps, study.differing()
+        alone = [run.label for run in study.runs if not any(run.label in sweep.runs for sweep in sweeps)]
+        if len(differing) > 1 and alone:
+            blocks.append(Text(w("The runs differ in {settings}. What each of these does cannot be told apart by runs that differ from all others in "
+                                 "several at once, or in what is no number: {runs}.", settings=", ".join(differing), runs=", ".join(alone))))
         if not sweeps:
-            if len(differing) > 1:
-                blocks.append(Text(w("The runs differ in {settings} at once: what each of these does cannot be told apart.",
-                                     settings=", ".join(differing))))
             return blocks
         blocks.append(self.table(
             "trends", w("Spearman's rank correlation of a setting with divergence, and whether a higher value means a smaller one."),
@@ -266,6 +289,10 @@ class Chapter:
             w("A verdict needs at least four values and three seeds, values permuted within seeds, p < 0.05 and one sign in every seed.")))
         blocks += [self.trend_figure(sweep, number) for number, sweep in enumerate(sweeps, 1)]
         return [*blocks, self.quality(sweeps)]
+
+    def first(self, shown: Sequence[Any], limit: int) -> str:
+        """What a caption adds where not all are shown."""
+        return self.say(" (the first {limit} of {all})", limit=limit, all=len(shown)) if len(shown) > limit else ""
 
     def quality(self, sweeps: Sequence[Sweep]) -> Figure:
         """Divergence against cross-entropy: an undertrained student diverges for that alone."""

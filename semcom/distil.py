@@ -29,6 +29,7 @@ from semcom.decoding import Search
 from semcom.errors import SemcomError, escape
 from semcom.processes import Processes
 from semcom.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS, Architecture, EndSize, Transceiver
+from semcom.vocab import EOS
 
 SUMMARY_SENTENCES = 300
 SUMMARY_SNRS = (0.0, 6.0, 12.0)
@@ -327,7 +328,8 @@ class _Distillation:
         """What the run's temperature, beside others, makes of the teacher's distribution."""
         vocabulary, logits = self.teacher.vocabulary, analysis.least_sure(self.teacher.model, self.data.validation[0])
         temperatures = sorted({1.0, 2.0, 4.0, 8.0, 16.0, self.settings.distillation.temperature})
-        pieces = [text or "(end)" for text in vocabulary.decode([[piece] for piece in range(len(vocabulary))])]
+        pieces = [text or f"piece {piece}" for piece, text in enumerate(vocabulary.decode([[piece] for piece in range(len(vocabulary))]))]
+        pieces[EOS] = "(end)"
         report.plot_temperature_effect(logits, self.folder / "temperature_effect.png", temperatures, pieces)
 
     def _on_epoch(self, epoch: trainer.Epoch, is_best: bool) -> None:

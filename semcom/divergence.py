@@ -12,14 +12,15 @@ from semcom import intervals, matrix, price, resampling, trends, words
 from semcom.corpus import Sentence
 from semcom.intervals import Interval
 from semcom.matrix import PLACE, Measured, Pair
+from semcom.parliament import TOPICS
 from semcom.roster import Roster, Run, Square
 
 Row = dict[str, Any]
 EFFECTS = ("cross_entropy", "bleu", "kl_divergence")
 """Measures that are parted into the effects of either end, the primary one first."""
 TESTED = ("bleu", "cross_entropy")
-TRIALS = 10_000
-"""Of the paired tests: enough that Holm's correction over some hundred of them leaves room below 0.05."""
+TRIALS, TRIALS_A_TEST = 10_000, 60
+"""Of the paired tests, at least, and for each: p is no smaller than one in so many, and Holm's correction over all must leave room below 0.05."""
 BESIDE_NOISE = ("kl_divergence", "js_divergence")
 FOLLOWED = ("kl_divergence", "cross_entropy_gap", "bleu")
 """Measures of a run that are followed over settings and seeds."""
@@ -60,6 +61,11 @@ class Study:
         """Pairs beside the reference and its noise."""
         return [pair for pair in self.roster.pairs if pair.key not in (self.roster.reference.key, self.roster.noise.key)]
 
+    @property
+    def trials(self) -> int:
+        """Of each paired test."""
+        return max(TRIALS, TRIALS_A_TEST * len(self.compared) * len(self.snrs))
+
     def values(self, pair: Pair) -> dict[str, np.ndarray]:
         """Every measure of a pair, [S, R+1]: the test set, then its replicates."""
         if pair.key not in self._values:
@@ -76,7 +82,7 @@ class Study:
             values = self.values(pair)
             for k, snr in enumerate(self.snrs):
                 row: Row = {"pair": self.roster.label(pair), "transmitter": pair.transmitter.label, "receiver": pair.receiver.label,
-                            "draw": pair.draw, "channel": self.channel, "snr": snr}
+                            "draw": pair.draw, "kind": self.roster.kind(pair), "channel": self.channel, "snr": snr}
                 row |= {name: resampling.interval(value[k]) for name, value in values.items()}
                 if pair.draw == 0:
                     for name in BESIDE_NOISE:
@@ -88,7 +94,7 @@ class Study:
                 rows.append(row)
         if tested:
             ours, theirs = (np.stack([test[side] for test in tested], axis=1) for side in (1, 2))
-            found = resampling.swap_tests(ours, theirs, _tested_measures, TRIALS, self.seed)
+            found = resampling.swap_tests(ours, theirs, _tested_measures, self.trials, self.seed)
             for name, p_values in found.items():
                 for (row, *_), p in zip(tested, intervals.holm(p_values.tolist())):
                     row[f"{name}_p"] = p
@@ -153,7 +159,12 @@ class Study:
     def _share(self, tally: np.ndarray) -> Interval | None:
         sums = self.weights @ tally
         with np.errstate(invalid="ignore"):
-            return resampling.interval(sums[:, 0] / sums[:, 1])
+            found = resampling.interval(sums[:, 0] / sums[:, 1])
+        if found is None or 0 < found.value < 1:
+            return found
+        # No resample of words that all arrived loses one: the exact end of a binomial share instead (Clopper and Pearson 1934).
+        end = 1 - ((1 - intervals.LEVEL) / 2) ** (1 / tally[:, 1].sum())
+        return Interval(0.0, 0.0, end) if found.value == 0 else Interval(1.0, 1 - end, 1.0)
 
     def most_diverging(self, count: int) -> list[tuple[Sentence, float, dict[str, str]]]:
         """The sentences of the largest KL a token from the teacher at the reference SNR, mean over the pairs: sentence, that KL, and
@@ -185,7 +196,7 @@ class Study:
                 "over_seeds": self.over_seeds(), "differing_settings": self.differing(),
                 "trends": [{"setting": sweep.setting, "runs": sweep.runs, "held": sweep.held,
                             "points": [{"value": value, "seed": seed, **values} for (value, seed), values in sweep.points.items()],
-                            "trends": {name: vars(trend) for name, trend in sweep.trends.items()}} for sweep in self.trends()]}
+                            "trends": {name: vars(trend) for name, trend in sweep.trends.items()}} for sweep in self.sweeps]}
 
     def followed(self, run: Run) -> dict[str, float]:
         """``FOLLOWED`` of a run's own pair at the reference SNR."""
@@ -196,11 +207,23 @@ class Study:
 
     @cached_property
     def runs(self) -> list[Run]:
-        """Runs whose settings are known, each once: a hybrid has those of its student."""
+        """Runs whose settings and seed are known, each once: a hybrid has those of its student."""
         found: list[Run] = []
         for run in self.roster.runs:
-            if run.made and not any(run.seed == other.seed and run.settings() == other.settings() for other in found):
+            if run.distilled and not any(run.seed == other.seed and run.settings() == other.settings() for other in found):
                 found.append(run)
+        return found
+
+    @cached_property
+    def settings(self) -> list[dict[str, object]]:
+        """Of ``runs``. Where they differ in their topics, these as the share of all topics, a number, if no two runs of one share differ in them."""
+        found = [run.settings() for run in self.runs]
+        seen = [run.made.get("topics_seen") for run in self.runs]
+        chosen = {(len(topics), tuple(sorted(topics))) for topics in seen if isinstance(topics, list)}
+        if len(chosen) > 1 and all(isinstance(topics, list) for topics in seen) and len({count for count, _ in chosen}) == len(chosen):
+            for settings, topics in zip(found, seen):
+                settings.pop("topics"), settings.pop("exclude_topics")
+                settings["topics_share"] = len(topics) / len(TOPICS)
         return found
 
     def over_seeds(self) -> list[Row]:
@@ -213,27 +236,23 @@ class Study:
                 rows.append({"runs": [run.label for run in group], "seeds": len(group), **{name: _as_interval(e) for name, e in found.items()}})
         return rows
 
-    def trends(self) -> list["Sweep"]:
+    @cached_property
+    def sweeps(self) -> list["Sweep"]:
         """Each numeric setting in which runs differ alone, and what each followed measure does with it."""
-        runs, found = self.runs, []
-        for name, groups in trends.sweeps([run.settings() for run in runs]).items():
+        found = []
+        for name, groups in trends.sweeps(self.settings).items():
             for group in groups:
-                chosen = [runs[i] for i in group]
-                if trends.numeric(run.settings()[name] for run in chosen):
-                    points = {(float(run.settings()[name]), run.seed): self.followed(run) for run in chosen}
-                    verdicts = {measure: trends.trend(trends.Run(value, seed, values[measure]) for (value, seed), values in points.items())
+                if trends.numeric(self.settings[i][name] for i in group):
+                    points = {(float(self.settings[i][name]), self.runs[i].seed): self.followed(self.runs[i]) for i in group}
+                    verdicts = {measure: trends.trend(trends.Point(value, seed, values[measure]) for (value, seed), values in points.items())
                                 for measure in FOLLOWED}
-                    found.append(Sweep(name, tuple(run.label for run in chosen), self._held(name, chosen, runs), points, verdicts))
+                    held = {other: self.settings[group[0]][other] for other in self.differing() if other != name}
+                    found.append(Sweep(name, tuple(self.runs[i].label for i in group), held, points, verdicts))
         return found
-
-    def _held(self, name: str, chosen: Sequence[Run], runs: Sequence[Run]) -> dict[str, object]:
-        """What sets this group apart from other runs: settings that all of it share and others have otherwise."""
-        differing = trends.differing([run.settings() for run in runs])
-        return {other: chosen[0].settings()[other] for other in differing if other != name}
 
     def differing(self) -> dict[str, list]:
         """Settings in which the runs differ, and their values."""
-        return trends.differing([run.settings() for run in self.runs])
+        return trends.differing(self.settings)
 
 
 def _tested_measures(sums: np.ndarray) -> dict[str, np.ndarray]:
@@ -243,7 +262,8 @@ def _tested_measures(sums: np.ndarray) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Runs that differ in one setting and their seed alone. held: what other runs have otherwise. points: (value, seed) -> measures."""
+    """Runs that differ in one setting and their seed alone. held: settings that they share and other runs have otherwise. points: (value, seed)
+    -> measures."""
 
     setting: str
     runs: tuple[str, ...]

@@ -41,21 +41,25 @@ def curves(panels: Mapping[str, Mapping[str, Sequence[tuple[float, Interval]]]],
            logarithmic: Sequence[str] = ()) -> Draw:
     """One panel a title, in it a curve a name with the band of its intervals. dashed: the name of the channel's own noise."""
     def draw(figure: Any) -> None:
-        axes = _panels(figure, len(panels))
+        # A name has one style in all panels, also where a panel leaves some out; so one legend holds for all.
+        names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+        styles = {name: {**_style(number), **(NOISE | {"marker": ""} if name == dashed else {})} for number, name in enumerate(names)}
+        axes, shown = _panels(figure, len(panels)), {}
         for axis, (title, lines) in zip(axes, panels.items()):
-            for number, (name, points) in enumerate(lines.items()):
-                style = {**_style(number), **(NOISE | {"marker": ""} if name == dashed else {})}
+            for name, points in lines.items():
+                style = styles[name]
                 places, values = [x for x, _ in points], [interval.value for _, interval in points]
-                axis.plot(places, values, label=label(name), **style)
+                (shown[name],) = axis.plot(places, values, **style)
                 if len(lines) > BANDS_FOR:
                     continue
                 axis.fill_between(places, [i.low for _, i in points], [i.high for _, i in points], color=style["color"], alpha=0.15, linewidth=0)
-            if title in logarithmic:
+            if title in logarithmic and all(interval.value > 0 for points in lines.values() for _, interval in points):
                 axis.set_yscale("log")
             if across == SNR:
                 axis.set_xticks(sorted({x for points in lines.values() for x, _ in points}))
-            axis.set(xlabel=across, title=title)
-        axes[0].legend(fontsize="x-small", frameon=False)
+            axis.set(xlabel=label(across), title=label(title))
+        figure.legend([shown[name] for name in names], [label(name) for name in names], loc="outside lower center", ncols=4, fontsize="small",
+                      frameon=False)
     return draw
 
 
@@ -96,12 +100,12 @@ def constellations(symbols: Mapping[str, Any]) -> Draw:
     return draw
 
 
-def scatter(points: Mapping[str, Sequence[tuple[float, float, str]]], across: str, up: str, line: bool = False) -> Draw:
-    """Points by group: x, y and what to write beside it. line: join those of a group."""
+def scatter(points: Mapping[str, Sequence[tuple[float, float, str]]], across: str, up: str) -> Draw:
+    """Points by group: x, y and what to write beside it."""
     def draw(figure: Any) -> None:
         (axis,) = _panels(figure, 1)
         for number, (name, group) in enumerate(points.items()):
-            style = _style(number) | ({} if line else {"linestyle": "none"})
+            style = _style(number) | {"linestyle": "none"}
             axis.plot([x for x, *_ in group], [y for _, y, _ in group], label=label(name), **style)
             for x, y, text in group:
                 axis.annotate(label(text), (x, y), textcoords="offset points", xytext=(4, 3), fontsize="xx-small")
@@ -161,6 +165,7 @@ def temperature_effect(rows: Mapping[float, Sequence[float]], pieces: Sequence[s
 def temperature_rows(logits: Sequence[float], temperatures: Sequence[float], shown: int) -> tuple[dict[float, list[float]], list[int]]:
     """Probabilities of the ``shown`` most probable of logits [V] at each temperature, and which pieces they are."""
     import numpy as np
+    logits = logits.detach().cpu() if hasattr(logits, "detach") else logits
     logits = np.asarray(logits, dtype=np.float64)
     best = np.argsort(-logits, kind="stable")[:shown]
     rows = {}

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from semcom import files, losses, metrics
+from semcom import __version__, files, losses, metrics
 from semcom.analysis import Meeting
 from semcom.batching import Batch, Encoded, by_length, collate
 from semcom.channel import apply
@@ -82,7 +82,7 @@ class Heard:
 
 
 @dataclass
-class Sent:
+class Signals:
     """What one transmitter sent. distance: [N], mean squared difference of its symbols from the reference's, per complex symbol (each
     of mean power 1: uncorrelated signals are 2 apart). symbols: [M, 2], some of them. cka: of encoder states with the reference's."""
 
@@ -98,7 +98,7 @@ class Measured:
     snrs: Sequence[float]
     encoded: Sequence[Encoded]
     heard: dict[tuple[str, str, int], Heard]
-    sent: dict[str, Sent]
+    sent: dict[str, Signals]
 
 
 def measures(sums: np.ndarray) -> dict[str, np.ndarray]:
@@ -124,21 +124,20 @@ def measure(pairs: Sequence[Pair], reference: Pair | None, encoded: Sequence[Enc
     """What every pair makes of the sentences. All ends share the vocabulary; ``reference`` (one of the pairs) is what they are compared
     with, None for text measures alone. cka_snr: one of the meeting's SNRs. cache: folder of finished parts, None keeps none."""
     chunks = [encoded[start : start + CHUNK] for start in range(0, len(encoded), CHUNK)]
-    found: list[tuple[dict, dict]] = []
-    bar = tqdm(total=len(encoded), desc="measuring", unit="sentence", disable=meeting.quiet or not meeting.processes.is_main, leave=False,
-               dynamic_ncols=True)
-    for number, chunk in enumerate(chunks):
-        keys = {pair.key: _key(pair, reference, chunk, vocabulary, meeting, cka_snr if number == 0 else None) for pair in pairs}
-        kept = meeting.processes.from_main(_read_all, cache, keys, chunk, meeting, say) if cache else {}
-        missing = [pair for pair in pairs if pair.key not in kept]
-        if missing:
-            made = _measure_chunk(missing, reference, chunk, vocabulary, meeting, cka_snr, with_states=number == 0)
-            if cache:
-                meeting.processes.from_main(_keep_all, cache, keys, made, say)
-            kept |= made
-        found.append(kept)
-        bar.update(len(chunk))
-    bar.close()
+    found: list[dict] = []
+    with tqdm(total=len(encoded), desc="measuring", unit="sentence", disable=meeting.quiet or not meeting.processes.is_main, leave=False,
+              dynamic_ncols=True) as bar:
+        for number, chunk in enumerate(chunks):
+            keys = {pair.key: _key(pair, reference, chunk, vocabulary, meeting, cka_snr if number == 0 else None) for pair in pairs}
+            kept = meeting.processes.from_main(_read_all, cache, keys, chunk, meeting, say) if cache else {}
+            missing = [pair for pair in pairs if pair.key not in kept]
+            if missing:
+                made = _measure_chunk(missing, reference, chunk, vocabulary, meeting, cka_snr, with_states=number == 0)
+                if cache and not meeting.processes.from_main(_keep_all, cache, keys, made, say):
+                    cache = None
+                kept |= made
+            found.append(kept)
+            bar.update(len(chunk))
     return _joined(pairs, found, encoded, meeting)
 
 
@@ -149,13 +148,13 @@ def _joined(pairs: Sequence[Pair], found: list[dict], encoded: Sequence[Encoded]
         heard[pair.key] = Heard(np.concatenate([h.sums for h, _ in parts], axis=1),
                                 [[pieces for h, _ in parts for pieces in h.pieces[k]] for k in range(len(meeting.snrs))], parts[0][0].cka)
         if pair.draw == 0:
-            sent[pair.transmitter.fingerprint] = Sent(np.concatenate([s.distance for _, s in parts]), parts[0][1].symbols, parts[0][1].cka)
+            sent[pair.transmitter.fingerprint] = Signals(np.concatenate([s.distance for _, s in parts]), parts[0][1].symbols, parts[0][1].cka)
     return Measured(meeting.snrs, encoded, heard, sent)
 
 
 @torch.inference_mode()
 def _measure_chunk(pairs: Sequence[Pair], reference: Pair | None, chunk: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting,
-                   cka_snr: float, with_states: bool) -> dict[tuple, tuple[Heard, Sent]]:
+                   cka_snr: float, with_states: bool) -> dict[tuple, tuple[Heard, Signals]]:
     everyone = [*pairs, *([reference] if reference and reference.key not in {p.key for p in pairs} else [])]
     for pair in everyone:
         pair.transmitter.module.to(meeting.device).eval()
@@ -175,14 +174,19 @@ def _measure_chunk(pairs: Sequence[Pair], reference: Pair | None, chunk: Sequenc
         pieces = [[p for part in parts for p in part.pieces[pair.key][k]] for k in range(len(meeting.snrs))]
         heard = Heard(np.concatenate([part.sums[pair.key] for part in parts], axis=1)[:, rows], [[by_snr[row] for row in rows] for by_snr in pieces])
         end = pair.transmitter.fingerprint
-        sent = Sent(np.concatenate([part.distance[end] for part in parts])[rows], np.zeros((0, 2)))
+        sent = Signals(np.concatenate([part.distance[end] for part in parts])[rows], np.zeros((0, 2)))
         if with_states:
-            sent.symbols = states("symbols", end)[:SHOWN_SYMBOLS]
+            sent.symbols = _thinned(states("symbols", end))
             if reference:
                 heard.cka = metrics.cka(states("decoder_states", reference.key), states("decoder_states", pair.key))
                 sent.cka = metrics.cka(states("encoder_states", reference.transmitter.fingerprint), states("encoder_states", end))
         made[pair.key] = heard, sent
     return made
+
+
+def _thinned(symbols: np.ndarray) -> np.ndarray:
+    """Every n-th, so that about ``SHOWN_SYMBOLS`` of all sentences are left."""
+    return symbols[:: -(-len(symbols) // SHOWN_SYMBOLS)]
 
 
 @dataclass
@@ -303,14 +307,15 @@ def _key(pair: Pair, reference: Pair | None, chunk: Sequence[Encoded], vocabular
     return {"format": FORMAT, "columns": list(COLUMNS), "pair": list(pair.key), "reference": list(reference.key) if reference else None,
             "vocabulary": vocabulary.fingerprint, "sentences": hashlib.sha256(ids).hexdigest(), "channel": asdict(meeting.channel),
             "snrs": [float(snr) for snr in meeting.snrs], "seed": meeting.seed, "search": asdict(meeting.search), "states_at": cka_snr,
-            "device": meeting.device.type}
+            "device": meeting.device.type, "versions": [__version__, torch.__version__]}
 
 
 def _path(cache: str | Path, key: dict[str, object]) -> Path:
     return Path(cache) / f"measured_{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.npz"
 
 
-def _keep_all(cache: str | Path, keys: Mapping[tuple, dict], made: Mapping[tuple, tuple[Heard, Sent]], say: Callable[[str], None]) -> None:
+def _keep_all(cache: str | Path, keys: Mapping[tuple, dict], made: Mapping[tuple, tuple[Heard, Signals]], say: Callable[[str], None]) -> bool:
+    """Write the parts; whether that went well."""
     for pair, (heard, sent) in made.items():
         buffer = io.BytesIO()
         flat = [pieces for by_snr in heard.pieces for pieces in by_snr]
@@ -321,11 +326,12 @@ def _keep_all(cache: str | Path, keys: Mapping[tuple, dict], made: Mapping[tuple
             files.write_atomically(_path(cache, keys[pair]), buffer.getvalue())
         except SemcomError as error:
             say(f"warning: {error}; the measurement goes on, an interrupted one will begin anew")
-            return
+            return False
+    return True
 
 
 def _read_all(cache: str | Path, keys: Mapping[tuple, dict], chunk: Sequence[Encoded], meeting: Meeting,
-              say: Callable[[str], None]) -> dict[tuple, tuple[Heard, Sent]]:
+              say: Callable[[str], None]) -> dict[tuple, tuple[Heard, Signals]]:
     """Parts that are there whole; one that is damaged or foreign is left aside, which a line says."""
     found = {}
     for pair, key in keys.items():
@@ -341,7 +347,7 @@ def _read_all(cache: str | Path, keys: Mapping[tuple, dict], chunk: Sequence[Enc
     return found
 
 
-def _checked(stored: Mapping[str, np.ndarray], key: dict, snrs: int, sentences: int) -> tuple[Heard, Sent]:
+def _checked(stored: Mapping[str, np.ndarray], key: dict, snrs: int, sentences: int) -> tuple[Heard, Signals]:
     if json.loads(str(stored["key"])) != key:
         raise ValueError("made from something else")
     sums, lengths = stored["sums"], stored["lengths"]
@@ -350,4 +356,4 @@ def _checked(stored: Mapping[str, np.ndarray], key: dict, snrs: int, sentences: 
     flat = [part.tolist() for part in np.split(stored["pieces"], np.cumsum(lengths)[:-1])]
     cka = [None if np.isnan(value) else float(value) for value in stored["cka"]]
     pieces = [flat[k * sentences : (k + 1) * sentences] for k in range(snrs)]
-    return Heard(sums, pieces, cka[0]), Sent(stored["distance"], stored["symbols"], cka[1])
+    return Heard(sums, pieces, cka[0]), Signals(stored["distance"], stored["symbols"], cka[1])

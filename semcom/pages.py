@@ -281,6 +281,6 @@ def aligned(table: Table) -> str:
     columns = [[escape(text) for text in column] for column in zip(*rows)]
     for kind, texts in zip(_kinds(table), columns):
         if kind in NUMERIC:
-            texts[:] = [text.rjust(max(map(len, texts))) for text in texts]
+            texts[:] = [" " * (max(map(report.text_width, texts)) - report.text_width(text)) + text for text in texts]
     header, *body = zip(*columns)
     return report.table(body, header)

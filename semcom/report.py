@@ -17,17 +17,17 @@ def table(rows: Sequence[Sequence[object]], header: Sequence[str], decimals: int
     """Aligned columns: text to the left, numbers to the right, as many decimals in all of a column; None is a dash."""
     places = [_decimals([row[i] for row in rows]) if decimals is None else decimals for i in range(len(header))]
     cells = [[_cell(value, d) for value, d in zip(row, places)] for row in rows]
-    widths = [max(_width(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
+    widths = [max(text_width(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
     numeric = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(header))]
 
     def line(values: Sequence[str]) -> str:
-        spaces = [" " * (w - _width(v)) for v, w in zip(values, widths)]
+        spaces = [" " * (w - text_width(v)) for v, w in zip(values, widths)]
         return "  ".join(space + v if n else v + space for v, space, n in zip(values, spaces, numeric)).rstrip()
 
     return "\n".join([line(header), "  ".join("-" * w for w in widths), *map(line, cells)])
 
 
-def _width(text: str) -> int:
+def text_width(text: str) -> int:
     """Columns of a terminal; Chinese takes two a character."""
     return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in text)
 

@@ -17,7 +17,12 @@ Measures = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
 
 def resamples(sentences: int, replicates: int, seed: int) -> np.ndarray:
-    """[R+1, N]: how often each sentence is in the test set (once, row 0) and in R samples of N with replacement (Efron 1979)."""
+    """[R+1, N]: how often each sentence is in the test set (once, row 0) and in R samples of N with replacement (Efron 1979).
+
+    Of a single sentence there is one sample alone, which tells nothing: its replicates are not numbers, and intervals unbounded.
+    """
+    if sentences == 1:
+        return np.concatenate([np.ones((1, 1)), np.full((replicates, 1), np.nan)])
     drawn = np.random.default_rng(seed).multinomial(sentences, np.full(sentences, 1 / sentences), size=replicates)
     return np.concatenate([np.ones((1, sentences)), drawn])
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +41,7 @@ from semcom.measurements import RECEIVER_KNOWS, corpus_of_runs, labels, test_spl
 from semcom.metrics import bleu_signature
 from semcom.recipes import LOSS_SETTINGS, Say, load_corpus, load_teacher, make_channel, shipped
 from semcom.roster import Run
+from semcom.vocab import EOS
 
 RESULTS = "semantic_analysis_results.json"
 REPORT = "checkpoints/report"
@@ -95,7 +98,7 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, survey: S
     together = processes.join(device)
 
     def prepare() -> tuple[dict[str | None, list[Found]], config.CorpusConfig, corpus.Corpus, list[corpus.Sentence]]:
-        given = [Found(label, path, {}) for label, path in zip(labels(paths), paths)] if paths else _runs(root, say)
+        given = [Found(label, path, checkpoint.load(path).config) for label, path in zip(labels(paths), paths)] if paths else _runs(root, say)
         groups = _by_teacher(given, teacher_path)
         inputs = [*(f.path for f in given), *(shipped(path or config.DEFAULT_TEACHER) for path in groups), *survey.corpus.corpus]
         outputs = survey.outputs()
@@ -120,7 +123,7 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, survey: S
             records += [_record(run, teacher, found, str(meeting.channel), survey.report.reference_snr) for run in native]
             studies.append(found)
             teachers.append(teacher)
-            foreign += [_measure_foreign(run, test, meeting, say) for run in runs if run not in native]
+            foreign += [_measure_foreign(run, test, meeting, survey.report.replicates, say) for run in runs if run not in native]
     if not together.is_main:
         return records
     _publish(survey, records, studies, foreign, teachers, whole, len(test), groups, device, say)
@@ -143,13 +146,13 @@ def _measure(teacher: Checkpoint, runs: Sequence[Run], test: Sequence[corpus.Sen
                  teacher.vocabulary.decode)
 
 
-def _measure_foreign(run: Run, test: Sequence[corpus.Sentence], meeting: Meeting, say: Say) -> dossier.Foreign:
+def _measure_foreign(run: Run, test: Sequence[corpus.Sentence], meeting: Meeting, replicates: int, say: Say) -> dossier.Foreign:
     """Text measures of a checkpoint whose tokens do not compare with the teacher's."""
     who = roster.build(run.checkpoint, [], teacher_label=run.label)
     encoded = batching.encode(test, run.checkpoint.vocabulary, leave_out_long=True)
     measured = matrix.measure([who.reference], None, encoded, run.checkpoint.vocabulary, meeting, cka_snr=meeting.snrs[0], cache=None, say=say)
     heard = measured.heard[who.reference.key]
-    weights = resampling.resamples(len(encoded), 1000, meeting.seed)
+    weights = resampling.resamples(len(encoded), replicates, meeting.seed)
     values = matrix.measures(weights @ heard.sums)
     return dossier.Foreign([{"pair": run.label, "channel": str(meeting.channel), "snr": float(snr), "vocabulary": str(run.checkpoint.vocabulary),
                              **{name: resampling.interval(values[name][k]) for name in ("bleu", "exact")}} for k, snr in enumerate(meeting.snrs)])
@@ -183,6 +186,8 @@ def _publish(survey: Survey, records: Sequence[dict], studies: Sequence[Study], 
               "bleu_signature": bleu_signature(), "note": RECEIVER_KNOWS}
     results = {**common, "environment": runtime.environment(device), "settings": options.as_record(survey.settings, survey.report, survey.corpus),
                "corpus": whole.name, "corpus_fingerprint": whole.fingerprint, "records": list(records)}
+    if foreign:
+        results["other_vocabularies"] = divergence.plain([row for group in foreign for row in group.rows])
     document, lost = None, []
     if not survey.report.no_report:
         bands = words.frequency_bands(words.count(s.text for s in whole.split("train")))
@@ -190,20 +195,24 @@ def _publish(survey: Survey, records: Sequence[dict], studies: Sequence[Study], 
         findings = dossier.Findings(
             studies, lost, [t.name for t in teachers], common["bleu_signature"], _similarities(studies, device), foreign,
             {f.label: history for group in groups.values() for f in group if (history := _history(f))},
-            _temperature_effect(teachers[0], studies[0]), _provenance(survey, whole, sentences, teachers, groups, device))
+            _temperature_effect(teachers[0], studies[0]), _provenance(survey, whole, sentences, teachers, studies, device))
         document = dossier.compose(findings, survey.report.lang)
         results["studies"] = [divergence.plain({"teacher": teacher.path, "channel": study.channel, **study.results(), "words_lost": rows})
                               for study, teacher, rows in zip(studies, teachers, lost)]
-        results["other_vocabularies"] = divergence.plain([row for group in foreign for row in group.rows])
     outputs = survey.outputs()
     for flag, (path, named) in outputs.items():
         if line := files.make_room(flag, path, named=named, overwrite=survey.overwrite, folder=flag == "--report-dir"):
             say(line)
     files.write_json(outputs["--output"][0], results)
     _say_records(records, common, say)
+    if foreign:
+        say("\nof another vocabulary or signal width than the teacher's: text measures alone\n" + report.table(
+            [[row["pair"], row["channel"], row["snr"], row["bleu"].value, row["exact"].value] for group in foreign for row in group.rows],
+            ["model", "channel", "SNR, dB", "BLEU", "exact"]))
     made = escape(outputs["--output"][0])
     if document:
         folder = Path(outputs["--report-dir"][0])
+        _clear(folder)
         files.write_json(folder / RESULTS, results)
         report.write_csv(folder / "matrix.csv", [_flat(row) for study in studies for row in study.matrix_rows])
         report.write_csv(folder / "words_lost.csv", [_flat(row) for rows in lost for row in rows])
@@ -216,6 +225,13 @@ def _publish(survey: Survey, records: Sequence[dict], studies: Sequence[Study], 
         say(f"\nmade {escape(page)} (open it in a browser), report.md, tables.tex, CSVs and figures beside it, and {made}")
     else:
         say(f"\nmade {made}")
+
+
+def _clear(folder: Path) -> None:
+    """Take away what an earlier report has left there: its page must not vouch for the figures of another, nor they stand beside it."""
+    for path in [folder / "report.html", *folder.glob("tables/*.csv"), *folder.glob("figures/*")]:
+        if path.suffix in (".html", ".csv", ".png", ".svg"):
+            path.unlink(missing_ok=True)
 
 
 def _flat(row: Mapping[str, object]) -> dict[str, object]:
@@ -246,6 +262,8 @@ def _say_records(records: Sequence[dict], common: Mapping[str, object], say: Say
 def _similarities(studies: Sequence[Study], device: torch.device) -> list[dossier.Similarities] | str:
     if reason := embeddings.available():
         return reason
+    if min(len(study.sentences) for study in studies) < 2:
+        return "its floor needs two sentences; give more --sentences"
     try:
         encode = embeddings.encoder(str(device))
     except SemcomError as error:
@@ -265,19 +283,22 @@ def _history(found: Found) -> list[dict[str, float]]:
     path = Path(found.path).with_name("history.csv")
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+            rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
     except (OSError, ValueError, TypeError):
         return []
+    rows = [{name: value for name, value in row.items() if math.isfinite(value)} for row in rows]
+    return [row for row in rows if row.keys() >= {"epoch", "loss", "validation", "lr"}]
 
 
 def _temperature_effect(teacher: Checkpoint, study: Study) -> tuple[dict[float, list[float]], list[str]]:
     """The teacher's next-piece distribution at the place of the first test sentence where it is least sure."""
     rows, best = figures.temperature_rows(analysis.least_sure(teacher.model, study.measured.encoded[0]), TEMPERATURES, PIECES_SHOWN)
-    return rows, [text or "(end)" for text in study.decode([[piece] for piece in best])]
+    texts = zip(best, study.decode([[piece] for piece in best]))
+    return rows, ["(end)" if piece == EOS else text or f"piece {piece}" for piece, text in texts]
 
 
 def _provenance(survey: Survey, whole: corpus.Corpus, sentences: int, teachers: Sequence[Checkpoint],
-                groups: Mapping[str | None, Sequence[Found]], device: torch.device) -> list[tuple[str, str]]:
+                studies: Sequence[Study], device: torch.device) -> list[tuple[str, str]]:
     around = runtime.environment(device)
     lines = [("corpus", f"{whole.name}, fingerprint {whole.fingerprint}"), ("test sentences", str(sentences)),
              ("channels", ", ".join(str(make_channel(channel)) for channel in survey.channels)),
@@ -285,7 +306,8 @@ def _provenance(survey: Survey, whole: corpus.Corpus, sentences: int, teachers: 
              ("decoding", str(survey.search)),
              ("bootstrap samples", str(survey.report.replicates)), ("receiver's knowledge", RECEIVER_KNOWS)]
     lines += [("teacher", line) for line in dict.fromkeys(f"{teacher.path}, weights {teacher.fingerprint}" for teacher in teachers)]
-    lines += [("checkpoint", f"{f.label}: {f.path}") for group in groups.values() for f in group]
+    lines += [("checkpoint", f"{run.label}: {run.checkpoint.path}, weights {run.checkpoint.fingerprint}")
+              for run in {run.label: run for study in studies for run in study.roster.runs}.values()]
     return lines + [("versions", ", ".join(f"{name} {around[name]}" for name in ("semcom", "python", "torch", "numpy", "sacrebleu"))),
                     ("device", f"{around['gpu'] or around['device']}, {around['threads']} threads, {around['processes']} processes")]
 
@@ -296,6 +318,8 @@ def _load_group(teacher_file: str | None, group: Sequence[Found], named: str | N
     runs = [Run(f.label, loaded := checkpoint.load(f.path), {**loaded.config, **f.made}) for f in group]
     for run in runs:
         _check_teacher(teacher, run.checkpoint, named)
+        if not all(bool(weights.isfinite().all()) for weights in run.checkpoint.model.state_dict().values()):
+            raise SemcomError(f"{run.checkpoint.name}: holds weights that are no finite numbers; leave it out, or distil again with a smaller --lr")
     return teacher, runs
 
 
@@ -337,8 +361,18 @@ def _hybrid_of(label: str, best: Checkpoint, made: dict, say: Say) -> list[Found
 
 
 def _by_teacher(given: list[Found], teacher_path: str | None) -> dict[str | None, list[Found]]:
+    """Checkpoints by the file of their teacher, under whichever path it was named first; those that name none join the others' if all
+    have one, else the shipped one's."""
     groups: dict[str | None, list[Found]] = {}
+    first: dict[str, str] = {}
     for found in given:
-        recorded = found.made.get("teacher_checkpoint") or checkpoint.load(found.path).config.get("teacher_checkpoint")
-        groups.setdefault(teacher_path or (recorded if isinstance(recorded, str) else None), []).append(found)
+        recorded = found.made.get("teacher_checkpoint")
+        path = teacher_path or (recorded if isinstance(recorded, str) else None)
+        if path is not None:
+            path = first.setdefault(os.path.realpath(shipped(path)), path)
+        groups.setdefault(path, []).append(found)
+    named = [path for path in groups if path is not None]
+    if None in groups and len(named) == 1:
+        alone = groups.pop(None)
+        groups[named[0]] = [found for found in given if found in groups[named[0]] or found in alone]
     return groups

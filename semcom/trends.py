@@ -19,7 +19,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Run:
+class Point:
     """What a run with this value of a setting, and this seed, measured."""
 
     value: float
@@ -45,7 +45,7 @@ class Trend:
     why: str
 
 
-def trend(runs: Iterable[Run]) -> Trend:
+def trend(runs: Iterable[Point]) -> Trend:
     """Whether the measure rises or falls with the value: Spearman's rank correlation (1904) within each seed, ties by midranks.
 
     A measure that is the same at all values counts as a correlation of zero. p: of values shuffled within seeds; of all orders where there are

@@ -17,7 +17,7 @@ from semcom.corpus import Sentence, make_sentence
 from semcom.decoding import greedy
 from semcom.divergence import Study, plain
 from semcom.intervals import Interval
-from semcom.matrix import COLUMNS, PLACE, End, Heard, Measured, Pair, Sent, measures
+from semcom.matrix import COLUMNS, PLACE, End, Heard, Measured, Pair, Signals, measures
 from semcom.options import as_record
 from semcom.roster import Roster, Run, Square
 from semcom.transceiver import splice
@@ -77,7 +77,7 @@ def made_up(who: Roster, encoded, texts=None, *, step=0.5):
         of_one = level[pair.transmitter.fingerprint] + level[pair.receiver.fingerprint] + 0.1 * pair.draw
         pieces = [[len(said) - len(encoded) + i] for i in range(len(encoded))]
         heard[pair.key] = Heard(made_up_sums(encoded, generator, of_one), [pieces] * len(SNRS), 0.5)
-        sent[pair.transmitter.fingerprint] = Sent(generator.gamma(2, 1, len(encoded)), np.zeros((1, 2)), None)
+        sent[pair.transmitter.fingerprint] = Signals(generator.gamma(2, 1, len(encoded)), np.zeros((1, 2)), None)
     return Study(who, Measured(SNRS, encoded, heard, sent), "awgn", 6.0, 150, 7, lambda pieces: [said[i] for [i] in pieces])
 
 
@@ -317,8 +317,8 @@ def test_over_seeds(swept):
 
 
 def test_trends_are_over_runs_that_differ_in_one_setting(swept):
-    found = {(sweep.setting, *sweep.held.values()): sweep for sweep in swept.trends()}
-    assert sorted(sweep.setting for sweep in swept.trends()) == ["distill_weight", "temperature"], "a loss has a name, no size"
+    found = {(sweep.setting, *sweep.held.values()): sweep for sweep in swept.sweeps}
+    assert sorted(sweep.setting for sweep in swept.sweeps) == ["distill_weight", "temperature"], "a loss has a name, no size"
     temperature, weight = found["temperature", 0.7, "kd"], found["distill_weight", 4.0, "kd"]
     assert temperature.held == {"distill_weight": 0.7, "kd_loss": "kd"} and weight.held == {"temperature": 4.0, "kd_loss": "kd"}
     assert set(temperature.runs) == {f"T{t} s{s}" for t in (1, 2, 4, 8) for s in (1, 2, 3)}
@@ -326,7 +326,7 @@ def test_trends_are_over_runs_that_differ_in_one_setting(swept):
     by_label = {run.label: swept.followed(run) for run in swept.runs}
     assert temperature.points == {(float(t), s): by_label[f"T{t} s{s}"] for t in (1, 2, 4, 8) for s in (1, 2, 3)}
     for name in divergence.FOLLOWED:
-        expected = trends.trend(trends.Run(value, seed, by_label[f"T{value:g} s{seed}"][name]) for value, seed in temperature.points)
+        expected = trends.trend(trends.Point(value, seed, by_label[f"T{value:g} s{seed}"][name]) for value, seed in temperature.points)
         assert temperature.trends[name] == expected
         assert weight.trends[name].why == "few_values"
     # Made up so that each further receiver is worse: later temperatures, and among them later seeds.

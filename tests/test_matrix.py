@@ -270,7 +270,7 @@ def test_independent_signals_are_two_apart():
     found = found_of([Pair(ends[0], T.receiver), Pair(ends[1], T.receiver)], Pair(ends[0], T.receiver), sentences, meeting(50, (12.0,)))
     # 200 sentences of 18 tokens and 4 symbols, each |a - b|^2 of mean and deviation 2.
     assert found.sent["2"].distance.mean() == pytest.approx(2, abs=3 * 2 / math.sqrt(200 * 18 * 4))
-    assert len(found.sent["2"].symbols) == matrix.SHOWN_SYMBOLS and abs(found.sent["2"].cka) < 0.1
+    assert matrix.SHOWN_SYMBOLS / 2 < len(found.sent["2"].symbols) <= matrix.SHOWN_SYMBOLS and abs(found.sent["2"].cka) < 0.1
 
 
 def test_likeness_of_states(found):
@@ -373,7 +373,7 @@ def test_the_longest_sentence_that_never_ends_is_compared_too():
         model.receiver.decoder.projection.bias[EOS] = -1e4
     endless = Model("endless", model)
     pair = Pair(endless.transmitter, endless.receiver)
-    found = found_of([pair], pair, encoded(2, 700, 700), meeting(snrs=(12.0,)))
+    found = found_of([pair], pair, encoded(1, 700, 700), meeting(snrs=(12.0,)))
     assert measures(found.heard[pair.key].sums.sum(1))["kl_reference_prefix"] == [0]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from semcom.trends import Run, Trend, differing, judge, numeric, sweeps, trend
+from semcom.trends import Point, Trend, differing, judge, numeric, sweeps, trend
 
 VALUES = (0.5, 1.0, 2.0, 4.0, 8.0)
 RISING = (0.1, 0.2, 0.4, 0.5, 0.9)
@@ -14,7 +14,7 @@ RISING = (0.1, 0.2, 0.4, 0.5, 0.9)
 
 def runs(*measures, values=VALUES):
     """One row of measures a seed."""
-    return [Run(value, seed, measure) for seed, row in enumerate(measures) for value, measure in zip(values, row)]
+    return [Point(value, seed, measure) for seed, row in enumerate(measures) for value, measure in zip(values, row)]
 
 
 @pytest.mark.parametrize("decimals", [8, 1, 0])
@@ -91,11 +91,11 @@ def test_two_seeds_never_decide():
 
 
 def test_a_seed_that_lacks_a_value_does_not_count():
-    whole, lacking = runs(RISING, RISING, RISING), Run(VALUES[0], 7, 99.0)
+    whole, lacking = runs(RISING, RISING, RISING), Point(VALUES[0], 7, 99.0)
     assert trend([*whole, lacking]) == trend(whole)
     found = trend([*whole[:-1], lacking])
     assert (found.verdict, found.why, found.seeds, sorted(found.by_seed)) == ("undecided", "unbalanced", 2, [0, 1])
-    assert trend([Run(value, seed, 1.0) for seed, value in enumerate(VALUES)]) == Trend(None, {}, None, 5, 0, "undecided", "unbalanced")
+    assert trend([Point(value, seed, 1.0) for seed, value in enumerate(VALUES)]) == Trend(None, {}, None, 5, 0, "undecided", "unbalanced")
 
 
 def test_noise_is_not_significant():
@@ -119,12 +119,12 @@ def test_a_constant_measure_rises_nowhere():
 
 def test_too_little_for_a_correlation():
     assert trend([]) == Trend(None, {}, None, 0, 0, "undecided", "few_values")
-    assert trend([Run(1.0, 0, 2.0), Run(1.0, 1, 3.0)]) == Trend(None, {}, None, 1, 2, "undecided", "few_values")
+    assert trend([Point(1.0, 0, 2.0), Point(1.0, 1, 3.0)]) == Trend(None, {}, None, 1, 2, "undecided", "few_values")
 
 
 @pytest.mark.parametrize("given, named", [
-    ([Run(1, 0, 2.0), Run(1.0, 0, 3.0)], "two runs of value 1.0 and seed 0"), ([Run(1.0, 0, math.nan)], "numbers"),
-    ([Run(math.nan, 0, 1.0)], "numbers"), ([Run("soft", 0, 1.0)], "numbers"), ([Run(True, 0, 1.0)], "numbers")])
+    ([Point(1, 0, 2.0), Point(1.0, 0, 3.0)], "two runs of value 1.0 and seed 0"), ([Point(1.0, 0, math.nan)], "numbers"),
+    ([Point(math.nan, 0, 1.0)], "numbers"), ([Point("soft", 0, 1.0)], "numbers"), ([Point(True, 0, 1.0)], "numbers")])
 def test_what_is_refused(given, named):
     with pytest.raises(ValueError, match=named):
         trend(given)
