@@ -87,7 +87,7 @@ class Chapter:
                            "from the transmitter, {receiver:.3f} from the receiver, {interaction:.3f} from their meeting. {kind}",
                            label=square.label, where=where, snr=self.snr, kind=self.kind(square), **parts))
         rows = [study.row(pair) for pair in study.compared]
-        worst = max(rows, key=lambda row: row["kl_divergence"].value)
+        worst = max(rows, key=lambda row: (row["kind"] in TELLING, row["kl_divergence"].value))
         ratio = worst["kl_divergence_over_noise"]
         beside = ""
         if ratio and ratio.high < float("inf"):

@@ -120,10 +120,14 @@ class Study:
 
     def prices(self) -> dict[str, price.Price]:
         """By pair's label, how many dB more than the teacher's own pair it needs for the same BLEU."""
-        theirs = self.values(self.roster.reference)["bleu"].T
         order = np.argsort(self.snrs)
-        return {self.roster.label(pair): price.price(np.array(self.snrs)[order], theirs[:, order], self.values(pair)["bleu"].T[:, order])
-                for pair in self.compared}
+        snrs, theirs = np.array(self.snrs)[order], self.values(self.roster.reference)["bleu"].T[:, order]
+        found = {}
+        for pair in self.compared:
+            ours = self.values(pair)["bleu"].T[:, order]
+            known = np.isfinite(ours).all(1) & np.isfinite(theirs).all(1)
+            found[self.roster.label(pair)] = price.price(snrs, theirs[known], ours[known])
+        return found
 
     def texts(self, pair: Pair, k: int | None = None) -> list[str]:
         """What a pair understood at SNR number ``k``, by default the reference SNR."""

@@ -8,9 +8,10 @@ import string
 from pathlib import Path
 
 import pytest
+import torch
 from cli_support import TINY_TRAINING, analyse, distil, package, refused
 
-from semcom import chapter, matrix, survey, wording
+from semcom import chapter, checkpoint, matrix, survey, wording
 from semcom.chapter import Chapter
 
 QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet", "--replicates", 100]
@@ -214,3 +215,53 @@ def test_a_trend_over_seeds_is_followed_and_told(monkeypatch, teacher, here, cap
 def test_one_study_needs_no_numbers():
     chapter = Chapter(None, wording.Say("en"), [])
     assert chapter.name("matrix") == "matrix" and Chapter(None, wording.Say("en"), [], 2, several=True).name("matrix") == "matrix_2"
+
+
+def test_pairs_say_what_their_divergence_is_of(teacher, here, capsys):
+    """A full student's ends into the teacher's are code mismatch, its own pair is one student; and so says the page."""
+    for seed in (1, 2):
+        assert distil("--teacher-checkpoint", teacher, *TINY_TRAINING, "--steps", 1, "--seed", seed, "--output-path", f"runs/{seed}") == 0
+    assert analyse("--runs", "runs", *QUICK, "--snr", 12, "--matrix", "all") == 0
+    rows = rows_of(here / "checkpoints/report/matrix.csv")
+    kinds = {(row["transmitter"], row["receiver"], row["draw"]): row["kind"] for row in rows}
+    assert kinds == {("teacher", "teacher", "0"): "teacher", ("teacher", "teacher", "1"): "noise",
+                     **{pair: "code mismatch" for s in "12" for pair in ((s, "teacher", "0"), ("teacher", s, "0"))},
+                     ("1", "1", "0"): "one student", ("2", "2", "0"): "one student",
+                     ("1", "2", "0"): "unrelated ends", ("2", "1", "0"): "unrelated ends"}
+    assert "(one student)" in capsys.readouterr().out  # the largest divergence named is of a pair that has met
+
+
+def test_the_same_teacher_by_two_paths_is_one_study(teacher, here, capsys):
+    (here / "mine.pt").write_bytes(teacher.read_bytes())
+    for part, path in (("encoder", "mine.pt"), ("decoder", here / "mine.pt")):
+        assert distil("--teacher-checkpoint", path, *TINY_TRAINING, "--steps", 1, "--distill-part", part, "--output-path", f"runs/{part}") == 0
+    assert analyse("--runs", "runs", *QUICK, "--snr", 12) == 0
+    (study,) = json.loads((here / "semantic_analysis_results.json").read_text())["studies"]
+    assert {row["kind"] for row in study["effects"]} == {"knowledge"}
+
+
+def test_the_share_of_topics_seen_is_a_setting_to_follow(teacher, here, capsys):
+    for share, topics in ((2, ["--topics", "fisheries", "health"]), (13, ["--exclude-topics", "fisheries"])):
+        assert distil("--teacher-checkpoint", teacher, *TINY_TRAINING, "--steps", 1, "--distill-part", "decoder", *topics,
+                      "--output-path", f"runs/{share}") == 0
+    assert analyse("--runs", "runs", *QUICK, "--snr", 12) == 0
+    (study,) = json.loads((here / "semantic_analysis_results.json").read_text())["studies"]
+    (sweep,) = study["trends"]
+    assert sweep["setting"] == "topics_share" and sorted(round(14 * point["value"]) for point in sweep["points"]) == [2, 13]
+    rows = rows_of(here / "checkpoints/report/words_lost.csv")
+    assert {row["class"] for row in rows if row["by"] == "topics of this pair"} >= {"seen", "not seen"}
+
+
+def test_broken_weights_are_refused(teacher, runs, here, capsys):
+    broken = checkpoint.load(runs / "decoder/best_student_model.pt")
+    with torch.no_grad():
+        next(broken.model.parameters())[0] = float("nan")
+    checkpoint.save(broken, "broken.pt")
+    refused(capsys, analyse("broken.pt", "--teacher-checkpoint", teacher, *QUICK), "broken.pt", "no finite numbers")
+
+
+def test_one_sentence_bounds_nothing(runs, here, capsys):
+    assert analyse("--runs", runs, "--corpus-size", 1000, "--sentences", 1, "--quiet", "--snr", 12) == 0
+    (study,) = json.loads((here / "semantic_analysis_results.json").read_text())["studies"]
+    cell = next(row for row in study["matrix"] if row["pair"] == "teacher → decoder")["cross_entropy"]
+    assert cell["value"] > 0 and cell["low"] is None and cell["high"] is None
