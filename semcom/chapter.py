@@ -8,8 +8,9 @@ from typing import Any
 from semcom import figures, intervals, trends, words
 from semcom.divergence import EFFECTS, FOLLOWED, Study, Sweep
 from semcom.document import Block, Column, Figure, Section, Table, Text
+from semcom.heard import Pair
 from semcom.intervals import Interval
-from semcom.matrix import CHUNK, Pair
+from semcom.matrix import CHUNK
 from semcom.price import OTHER_NOT_REACHED, Price
 from semcom.roster import CODE, INTEROPERABLE, KNOWLEDGE, OWN, REFERENCE, UNKNOWN, UNRELATED, Square
 from semcom.roster import NOISE as NOISE_PAIR

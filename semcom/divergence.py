@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from semcom import intervals, matrix, price, resampling, trends, words
+from semcom import heard, intervals, price, resampling, trends, words
 from semcom.corpus import Sentence
+from semcom.heard import PLACE, Measured, Pair
 from semcom.intervals import Interval
-from semcom.matrix import PLACE, Measured, Pair
 from semcom.parliament import TOPICS
 from semcom.roster import Roster, Run, Square
 
@@ -69,7 +69,7 @@ class Study:
     def values(self, pair: Pair) -> dict[str, np.ndarray]:
         """Every measure of a pair, [S, R+1]: the test set, then its replicates."""
         if pair.key not in self._values:
-            self._values[pair.key] = matrix.measures(self.weights @ self.measured.heard[pair.key].sums)
+            self._values[pair.key] = heard.measures(self.weights @ self.measured.heard[pair.key].sums)
         return self._values[pair.key]
 
     @cached_property
@@ -260,7 +260,7 @@ class Study:
 
 
 def _tested_measures(sums: np.ndarray) -> dict[str, np.ndarray]:
-    found = matrix.measures(sums)
+    found = heard.measures(sums)
     return {name: found[name] for name in TESTED}
 
 

@@ -4,11 +4,8 @@ A transmitter encodes a sentence once, whatever the number of SNRs and receivers
 measure is a function; so any set of sentences, resample or pair of pairs can be looked at afterwards. Finished parts are kept on disk.
 """
 
-import hashlib
-import io
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,107 +13,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from semcom import __version__, files, losses, metrics
+from semcom import kept, losses, metrics
 from semcom.analysis import Meeting
 from semcom.batching import Batch, Encoded, by_length, collate
 from semcom.channel import apply
-from semcom.errors import SemcomError, escape
-from semcom.transceiver import Receiver, Transmitter
+from semcom.heard import COLUMNS, PLACE, TO_REFERENCE, TO_SENT, Heard, Measured, Pair, Signals
 from semcom.vocab import Vocabulary
 
-FORMAT = 1
 CHUNK = 256
 """Sentences measured and kept together. The states compared (CKA) and the symbols shown are those of the first chunk."""
 SHOWN_SYMBOLS = 2000
 ROWS_ON_CPU, ROWS_ELSEWHERE = 128, 4096
-
-FORCED = ("nats", "kl", "js", "agree", "distance", "own_tokens", "own_kl")
-"""Sums over a sentence's target tokens, on gold prefixes: cross-entropy, KL and JS from the reference (nats), agreements of the most
-probable piece, mean squared differences of decoder states; and on the reference's own decodings: tokens and KL."""
-TO_SENT, TO_REFERENCE = ([f"{to}_{name}" for name in metrics.BLEU_COLUMNS] for to in ("sent", "reference"))
-COLUMNS = ("tokens", "matches", "exact", "sentences", *FORCED, *TO_SENT, *TO_REFERENCE)
-PLACE = {name: index for index, name in enumerate(COLUMNS)}
-
-
-@dataclass(frozen=True)
-class End:
-    """One end of a link. fingerprint: of its weights; ends of one fingerprint are one. seen_topics: of the built-in corpus, None where
-    that is not known."""
-
-    label: str
-    module: Transmitter | Receiver
-    fingerprint: str
-    seen_topics: frozenset[str] | None = None
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A transmitter that talks to a receiver. draw: number of the channel's draw; 0 is common to all but the noise reference."""
-
-    transmitter: End
-    receiver: End
-    draw: int = 0
-
-    @property
-    def seen_topics(self) -> frozenset[str] | None:
-        """Topics that both ends have seen."""
-        sender, listener = self.transmitter.seen_topics, self.receiver.seen_topics
-        return sender & listener if sender is not None and listener is not None else None
-
-    @property
-    def key(self) -> tuple[str, str, int]:
-        return self.transmitter.fingerprint, self.receiver.fingerprint, self.draw
-
-
-@dataclass
-class Heard:
-    """What one pair made of N sentences at S SNRs.
-
-    sums: [S, N, len(COLUMNS)]; NaN where there was no reference to compare with. pieces: S lists of N decodings.
-    cka: of final decoder states with the reference's at the SNR asked for, on the first chunk.
-    """
-
-    sums: np.ndarray
-    pieces: list[list[list[int]]]
-    cka: float | None = None
-
-
-@dataclass
-class Signals:
-    """What one transmitter sent. distance: [N], mean squared difference of its symbols from the reference's, per complex symbol (each
-    of mean power 1: uncorrelated signals are 2 apart). symbols: [M, 2], some of them. cka: of encoder states with the reference's."""
-
-    distance: np.ndarray
-    symbols: np.ndarray
-    cka: float | None = None
-
-
-@dataclass
-class Measured:
-    """All that was found. heard: by ``Pair.key``. sent: by a transmitter's fingerprint."""
-
-    snrs: Sequence[float]
-    encoded: Sequence[Encoded]
-    heard: dict[tuple[str, str, int], Heard]
-    sent: dict[str, Signals]
-
-
-def measures(sums: np.ndarray) -> dict[str, np.ndarray]:
-    """[..., len(COLUMNS)] summed over any set of sentences -> every measure of the guide, each [...]."""
-    column = {name: sums[..., index] for name, index in PLACE.items()}
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "bleu": metrics.bleu_of(sums[..., PLACE[TO_SENT[0]] : PLACE[TO_SENT[-1]] + 1]),
-            "token_accuracy": column["matches"] / column["tokens"],
-            "exact": column["exact"] / column["sentences"],
-            "cross_entropy": column["nats"] / column["tokens"],
-            "kl_divergence": column["kl"] / column["tokens"],
-            "kl_reference_prefix": column["own_kl"] / column["own_tokens"],
-            "js_divergence": column["js"] / column["tokens"],
-            "agreement_rate": column["agree"] / column["tokens"],
-            "representation_distance": column["distance"] / column["tokens"],
-            "bleu_to_reference": np.where(np.isnan(column["kl"]), np.nan, metrics.bleu_of(sums[..., PLACE[TO_REFERENCE[0]] :])),
-        }
 
 
 def measure(pairs: Sequence[Pair], reference: Pair | None, encoded: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting, *,
@@ -128,15 +35,15 @@ def measure(pairs: Sequence[Pair], reference: Pair | None, encoded: Sequence[Enc
     with tqdm(total=len(encoded), desc="measuring", unit="sentence", disable=meeting.quiet or not meeting.processes.is_main, leave=False,
               dynamic_ncols=True) as bar:
         for number, chunk in enumerate(chunks):
-            keys = {pair.key: _key(pair, reference, chunk, vocabulary, meeting, cka_snr if number == 0 else None) for pair in pairs}
-            kept = meeting.processes.from_main(_read_all, cache, keys, chunk, meeting, say) if cache else {}
-            missing = [pair for pair in pairs if pair.key not in kept]
+            keys = {pair.key: kept.key_of(pair, reference, chunk, vocabulary, meeting, cka_snr if number == 0 else None) for pair in pairs}
+            there = meeting.processes.from_main(kept.read, cache, keys, chunk, meeting, say) if cache else {}
+            missing = [pair for pair in pairs if pair.key not in there]
             if missing:
                 made = _measure_chunk(missing, reference, chunk, vocabulary, meeting, cka_snr, with_states=number == 0)
-                if cache and not meeting.processes.from_main(_keep_all, cache, keys, made, say):
+                if cache and not meeting.processes.from_main(kept.keep, cache, keys, made, say):
                     cache = None
-                kept |= made
-            found.append(kept)
+                there |= made
+            found.append(there)
             bar.update(len(chunk))
     return _joined(pairs, found, encoded, meeting)
 
@@ -298,62 +205,3 @@ def _add(sums: dict[str, Tensor], found: Mapping[str, Tensor], owner: Tensor, ba
         if name not in sums:
             sums[name] = torch.zeros(len(batch), dtype=torch.float64, device=rows.device)
         sums[name].index_add_(0, owner, rows.double())
-
-
-def _key(pair: Pair, reference: Pair | None, chunk: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting,
-         cka_snr: float | None) -> dict[str, object]:
-    """All that a pair's part depends on, as JSON gives it back."""
-    ids = b"".join(e.sentence.id.to_bytes(8, "little") for e in chunk)
-    return {"format": FORMAT, "columns": list(COLUMNS), "pair": list(pair.key), "reference": list(reference.key) if reference else None,
-            "vocabulary": vocabulary.fingerprint, "sentences": hashlib.sha256(ids).hexdigest(), "channel": asdict(meeting.channel),
-            "snrs": [float(snr) for snr in meeting.snrs], "seed": meeting.seed, "search": asdict(meeting.search), "states_at": cka_snr,
-            "device": meeting.device.type, "versions": [__version__, torch.__version__]}
-
-
-def _path(cache: str | Path, key: dict[str, object]) -> Path:
-    return Path(cache) / f"measured_{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.npz"
-
-
-def _keep_all(cache: str | Path, keys: Mapping[tuple, dict], made: Mapping[tuple, tuple[Heard, Signals]], say: Callable[[str], None]) -> bool:
-    """Write the parts; whether that went well."""
-    for pair, (heard, sent) in made.items():
-        buffer = io.BytesIO()
-        flat = [pieces for by_snr in heard.pieces for pieces in by_snr]
-        np.savez_compressed(buffer, key=np.array(json.dumps(keys[pair])), sums=heard.sums, lengths=np.array([len(p) for p in flat]),
-                            pieces=np.array([piece for p in flat for piece in p], dtype=np.int32), distance=sent.distance, symbols=sent.symbols,
-                            cka=np.array([np.nan if value is None else value for value in (heard.cka, sent.cka)]))
-        try:
-            files.write_atomically(_path(cache, keys[pair]), buffer.getvalue())
-        except SemcomError as error:
-            say(f"warning: {error}; the measurement goes on, an interrupted one will begin anew")
-            return False
-    return True
-
-
-def _read_all(cache: str | Path, keys: Mapping[tuple, dict], chunk: Sequence[Encoded], meeting: Meeting,
-              say: Callable[[str], None]) -> dict[tuple, tuple[Heard, Signals]]:
-    """Parts that are there whole; one that is damaged or foreign is left aside, which a line says."""
-    found = {}
-    for pair, key in keys.items():
-        path = _path(cache, key)
-        try:
-            # Opened here: of a broken archive numpy would leave the file open.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                found[pair] = _checked(stored, key, len(meeting.snrs), len(chunk))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except Exception as error:
-            say(f"warning: {escape(path)}: not to be trusted ({type(error).__name__}); measured again")
-    return found
-
-
-def _checked(stored: Mapping[str, np.ndarray], key: dict, snrs: int, sentences: int) -> tuple[Heard, Signals]:
-    if json.loads(str(stored["key"])) != key:
-        raise ValueError("made from something else")
-    sums, lengths = stored["sums"], stored["lengths"]
-    if sums.shape != (snrs, sentences, len(COLUMNS)) or lengths.shape != (snrs * sentences,) or stored["distance"].shape != (sentences,):
-        raise ValueError("of another shape")
-    flat = [part.tolist() for part in np.split(stored["pieces"], np.cumsum(lengths)[:-1])]
-    cka = [None if np.isnan(value) else float(value) for value in stored["cka"]]
-    pieces = [flat[k * sentences : (k + 1) * sentences] for k in range(snrs)]
-    return Heard(sums, pieces, cka[0]), Signals(stored["distance"], stored["symbols"], cka[1])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 
 from semcom.checkpoint import Checkpoint, fingerprint_of
 from semcom.config import ChannelConfig, CorpusConfig, DistillationConfig, StudentConfig, TrainingConfig, TrainingSNRConfig, TransferConfig
-from semcom.matrix import End, Pair
+from semcom.heard import End, Pair
 
 MATRIX_LIMIT = 12
 """Pairs up to which every transmitter meets every receiver unless told otherwise."""

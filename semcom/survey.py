@@ -1,9 +1,5 @@
 """The verb behind ``semantic_analysis.py``: find runs, measure who diverges from whom, write the divergence report."""
 
-import csv
-import json
-import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +17,7 @@ from semcom import (
     dossier,
     figures,
     files,
+    heard,
     matrix,
     options,
     pages,
@@ -37,9 +34,10 @@ from semcom.checkpoint import Checkpoint
 from semcom.decoding import Search
 from semcom.divergence import Study
 from semcom.errors import SemcomError, escape
+from semcom.finding import Found, by_teacher, history, load_group, runs_under
 from semcom.measurements import RECEIVER_KNOWS, corpus_of_runs, labels, test_split
 from semcom.metrics import bleu_signature
-from semcom.recipes import LOSS_SETTINGS, Say, load_corpus, load_teacher, make_channel, shipped
+from semcom.recipes import LOSS_SETTINGS, Say, load_corpus, make_channel, shipped
 from semcom.roster import Run
 from semcom.vocab import EOS
 
@@ -55,17 +53,11 @@ PIECES_SHOWN = 8
 
 
 @dataclass(frozen=True)
-class Found:
-    """A checkpoint to look at: under a label, where it is, and the settings it was made with (empty where they are not recorded)."""
-
-    label: str
-    path: str
-    made: Mapping[str, object]
-
-
-@dataclass(frozen=True)
 class Survey:
-    """What is measured, on which sentences, through which channels, and where it is written. output, folder: None for the default paths."""
+    """What is measured, on which sentences, through which channels, and where it is written.
+
+    output: None for the default path. keep_earlier: set aside what is at a named path too.
+    """
 
     settings: config.EvaluationConfig
     report: config.ReportConfig
@@ -98,8 +90,8 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, survey: S
     together = processes.join(device)
 
     def prepare() -> tuple[dict[str | None, list[Found]], config.CorpusConfig, corpus.Corpus, list[corpus.Sentence]]:
-        given = [Found(label, path, checkpoint.load(path).config) for label, path in zip(labels(paths), paths)] if paths else _runs(root, say)
-        groups = _by_teacher(given, teacher_path)
+        given = [Found(label, path, checkpoint.load(path).config) for label, path in zip(labels(paths), paths)] if paths else runs_under(root, say)
+        groups = by_teacher(given, teacher_path)
         inputs = [*(f.path for f in given), *(shipped(path or config.DEFAULT_TEACHER) for path in groups), *survey.corpus.corpus]
         outputs = survey.outputs()
         files.check_outputs({flag: path for flag, (path, _) in outputs.items()}, inputs)
@@ -114,7 +106,7 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, survey: S
     records: list[dict[str, object]] = []
     studies, foreign, teachers = [], [], []
     for teacher_file, group in groups.items():
-        teacher, runs = together.from_main(_load_group, teacher_file, group, teacher_path)
+        teacher, runs = together.from_main(load_group, teacher_file, group, teacher_path)
         native = [run for run in runs if _joins(teacher, run.checkpoint)]
         for channel in survey.channels:
             meeting = Meeting(make_channel(channel), survey.snrs, survey.run.seed, device, survey.settings.eval_batch_size, survey.run.quiet,
@@ -151,16 +143,16 @@ def _measure_foreign(run: Run, test: Sequence[corpus.Sentence], meeting: Meeting
     who = roster.build(run.checkpoint, [], teacher_label=run.label)
     encoded = batching.encode(test, run.checkpoint.vocabulary, leave_out_long=True)
     measured = matrix.measure([who.reference], None, encoded, run.checkpoint.vocabulary, meeting, cka_snr=meeting.snrs[0], cache=None, say=say)
-    heard = measured.heard[who.reference.key]
+    sums = measured.heard[who.reference.key].sums
     weights = resampling.resamples(len(encoded), replicates, meeting.seed)
-    values = matrix.measures(weights @ heard.sums)
+    values = heard.measures(weights @ sums)
     return dossier.Foreign([{"pair": run.label, "channel": str(meeting.channel), "snr": float(snr), "vocabulary": str(run.checkpoint.vocabulary),
                              **{name: resampling.interval(values[name][k]) for name in ("bleu", "exact")}} for k, snr in enumerate(meeting.snrs)])
 
 
 def _record(run: Run, teacher: Checkpoint, study: Study, channel: str, reference_snr: float) -> dict[str, object]:
     """A run's divergence by SNR, over all sentences."""
-    own, reference = (matrix.measures(study.measured.heard[pair.key].sums.sum(1)) for pair in (study.roster.own[run.label], study.roster.reference))
+    own, reference = (heard.measures(study.measured.heard[pair.key].sums.sum(1)) for pair in (study.roster.own[run.label], study.roster.reference))
     by_snr = {}
     for k, snr in enumerate(study.snrs):
         values = {name: _plain(value[k]) for name, value in own.items()}
@@ -194,7 +186,7 @@ def _publish(survey: Survey, records: Sequence[dict], studies: Sequence[Study], 
         lost = [study.words_lost(bands) for study in studies]
         findings = dossier.Findings(
             studies, lost, [t.name for t in teachers], common["bleu_signature"], _similarities(studies, device), foreign,
-            {f.label: history for group in groups.values() for f in group if (history := _history(f))},
+            {f.label: epochs for group in groups.values() for f in group if (epochs := history(f))},
             _temperature_effect(teachers[0], studies[0]), _provenance(survey, whole, sentences, teachers, studies, device))
         document = dossier.compose(findings, survey.report.lang)
         results["studies"] = [divergence.plain({"teacher": teacher.path, "channel": study.channel, **study.results(), "words_lost": rows})
@@ -278,18 +270,6 @@ def _similarities(studies: Sequence[Study], device: torch.device) -> list[dossie
     return found
 
 
-def _history(found: Found) -> list[dict[str, float]]:
-    """The epochs of a run that stands in a folder of its own; none where its record is not there or cannot be read."""
-    path = Path(found.path).with_name("history.csv")
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError):
-        return []
-    rows = [{name: value for name, value in row.items() if math.isfinite(value)} for row in rows]
-    return [row for row in rows if row.keys() >= {"epoch", "loss", "validation", "lr"}]
-
-
 def _temperature_effect(teacher: Checkpoint, study: Study) -> tuple[dict[float, list[float]], list[str]]:
     """The teacher's next-piece distribution at the place of the first test sentence where it is least sure."""
     rows, best = figures.temperature_rows(analysis.least_sure(teacher.model, study.measured.encoded[0]), TEMPERATURES, PIECES_SHOWN)
@@ -310,69 +290,3 @@ def _provenance(survey: Survey, whole: corpus.Corpus, sentences: int, teachers: 
               for run in {run.label: run for study in studies for run in study.roster.runs}.values()]
     return lines + [("versions", ", ".join(f"{name} {around[name]}" for name in ("semcom", "python", "torch", "numpy", "sacrebleu"))),
                     ("device", f"{around['gpu'] or around['device']}, {around['threads']} threads, {around['processes']} processes")]
-
-
-def _load_group(teacher_file: str | None, group: Sequence[Found], named: str | None) -> tuple[Checkpoint, list[Run]]:
-    """A teacher and the checkpoints made from it."""
-    teacher = load_teacher(teacher_file)
-    runs = [Run(f.label, loaded := checkpoint.load(f.path), {**loaded.config, **f.made}) for f in group]
-    for run in runs:
-        _check_teacher(teacher, run.checkpoint, named)
-        if not all(bool(weights.isfinite().all()) for weights in run.checkpoint.model.state_dict().values()):
-            raise SemcomError(f"{run.checkpoint.name}: holds weights that are no finite numbers; leave it out, or distil again with a smaller --lr")
-    return teacher, runs
-
-
-def _check_teacher(teacher: Checkpoint, student: Checkpoint, named: str | None) -> None:
-    """Raise SemcomError when the file a student names as its teacher holds other weights by now."""
-    recorded = student.config.get("teacher_fingerprint")
-    if named is None and recorded is not None and recorded != teacher.fingerprint:
-        raise SemcomError(f"{student.name}: its teacher had the weights {escape(recorded)}, {teacher.name} has {teacher.fingerprint}; "
-                          "name the right one with --teacher-checkpoint")
-
-
-def _runs(root: str, say: Say) -> list[Found]:
-    """Finished runs under ``root``: label, best student, settings; and a run's hybrid where it is another pair than the student."""
-    found = []
-    for recorded in sorted(Path(root).rglob("distillation_config.json")):
-        best = recorded.with_name("best_student_model.pt")
-        try:
-            made = json.loads(recorded.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise SemcomError(f"{escape(recorded)}: cannot be read ({type(error).__name__}); remove it or distil again") from None
-        if best.is_file() and isinstance(made, dict):
-            label = "/".join(recorded.parent.relative_to(root).parts) or recorded.parent.name
-            found.append(Found(label, str(best), made))
-            if made.get("create_hybrid") and isinstance(made.get("hybrid_output"), str):
-                found += _hybrid_of(label, checkpoint.load(best), made, say)
-    if not found:
-        raise SemcomError(f"{escape(root)}: no finished run there; make one with: python distillation.py --distill-part decoder --create-hybrid")
-    return found
-
-
-def _hybrid_of(label: str, best: Checkpoint, made: dict, say: Say) -> list[Found]:
-    """The hybrid that was spliced from this very student, also where a later run has set it aside."""
-    recorded = Path(made["hybrid_output"])
-    for path in [recorded, *sorted(recorded.parent.glob(f"{recorded.stem}.*{recorded.suffix}"))]:
-        if path.is_file() and (hybrid := checkpoint.load(path)).config.get("other_fingerprint") == best.fingerprint:
-            return [] if hybrid.fingerprint == best.fingerprint else [Found(f"{label} hybrid", str(path), made)]
-    say(f"note: the hybrid of {escape(label)} is no longer there, it is left out")
-    return []
-
-
-def _by_teacher(given: list[Found], teacher_path: str | None) -> dict[str | None, list[Found]]:
-    """Checkpoints by the file of their teacher, under whichever path it was named first; those that name none join the others' if all
-    have one, else the shipped one's."""
-    groups: dict[str | None, list[Found]] = {}
-    first: dict[str, str] = {}
-    for found in given:
-        recorded = found.made.get("teacher_checkpoint")
-        path = teacher_path or (recorded if isinstance(recorded, str) else None)
-        if path is not None:
-            path = first.setdefault(os.path.realpath(shipped(path)), path)
-        groups.setdefault(path, []).append(found)
-    named = [path for path in groups if path is not None]
-    if None in groups and len(named) == 1:
-        alone = groups.pop(None)
-        groups[named[0]] = [found for found in given if found in groups[named[0]] or found in alone]
-    return groups

@@ -16,8 +16,8 @@ from semcom.checkpoint import Checkpoint
 from semcom.corpus import Sentence, make_sentence
 from semcom.decoding import greedy
 from semcom.divergence import Study, plain
+from semcom.heard import COLUMNS, PLACE, End, Heard, Measured, Pair, Signals, measures
 from semcom.intervals import Interval
-from semcom.matrix import COLUMNS, PLACE, End, Heard, Measured, Pair, Signals, measures
 from semcom.options import as_record
 from semcom.roster import Roster, Run, Square
 from semcom.transceiver import splice

@@ -14,13 +14,15 @@ import torch.nn.functional as F
 from toy import CPU, C, Numbers, encoded, size, through, transceiver
 
 from semcom import files, matrix, metrics
+from semcom import kept as parts
 from semcom.analysis import Meeting
 from semcom.batching import collate
 from semcom.channel import Channel
 from semcom.checkpoint import fingerprint_of
 from semcom.decoding import Search, greedy
 from semcom.errors import SemcomError
-from semcom.matrix import COLUMNS, PLACE, End, Pair, measure, measures
+from semcom.heard import COLUMNS, PLACE, End, Pair, measures
+from semcom.matrix import measure
 from semcom.vocab import BOS, EOS
 
 SNRS = (0.0, 12.0)
@@ -528,7 +530,7 @@ def test_a_flipped_bit_never_changes_what_is_read(tmp_path, calls):
         spoiled = bytearray(whole)
         spoiled[place] ^= 1 << int(place) % 8
         path.write_bytes(spoiled)
-        read, said = matrix._read_all(tmp_path, *keyed(SENTENCES[:4], meeting(snrs=(12.0,)))), []
+        read, said = parts.read(tmp_path, *keyed(SENTENCES[:4], meeting(snrs=(12.0,)))), []
         noticed += not read
         if read:
             [(heard, sent)] = read.values()
@@ -538,7 +540,7 @@ def test_a_flipped_bit_never_changes_what_is_read(tmp_path, calls):
 
 
 def keyed(sentences, given):
-    return {SS.key: matrix._key(SS, TT, sentences, Numbers(), given, 12.0)}, sentences, given, lambda line: None
+    return {SS.key: parts.key_of(SS, TT, sentences, Numbers(), given, 12.0)}, sentences, given, lambda line: None
 
 
 class Others(Numbers):

@@ -18,7 +18,7 @@ from semcom.analysis import Entrant, Meeting, evaluate
 from semcom.batching import by_length, shuffled
 from semcom.channel import Channel
 from semcom.errors import SemcomError
-from semcom.matrix import End, Pair
+from semcom.heard import End, Pair
 from semcom.objective import TransceiverObjective
 from semcom.processes import Processes
 from semcom.trainer import validate

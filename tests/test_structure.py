@@ -12,9 +12,9 @@ PACKAGE = Path(semcom.__file__).parent
 ORDER = ["", "errors", "processes", "files", "options", "config", "intervals", "document", "resampling", "price", "trends", "words",
          "parliament.english", "parliament.wordlists", "parliament.phrases", "parliament.grammar", "parliament.speech", "parliament",
          "vocab", "corpus", "channel", "losses", "criterion", "precision", "layers", "transceiver", "fused", "batching", "decoding",
-         "metrics", "similarity", "checkpoint", "objective", "trainer", "analysis", "sequences", "matrix", "roster", "divergence",
-         "figures", "report", "pages", "wording", "chapter", "dossier", "runtime", "api", "digits", "recipes", "measurements", "survey",
-         "distil", "cli", "evidence", "experiments", "__main__"]
+         "metrics", "similarity", "checkpoint", "objective", "trainer", "analysis", "sequences", "heard", "kept", "matrix", "roster",
+         "divergence", "figures", "report", "pages", "wording", "chapter", "dossier", "runtime", "api", "digits", "recipes", "measurements",
+         "finding", "survey", "distil", "cli", "evidence", "experiments", "__main__"]
 
 
 def name_of(path):
