@@ -14,6 +14,8 @@ CLOSING = ("Three single runs cannot decide what temperature does: one seed each
            "another seed makes. Repeat with several --seed before you conclude.")
 DIGITS = "checkpoints/examples/digits"
 SEEDS = 5
+ANALYSED = "300"
+"""Test sentences of an experiment's report."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def commands(number: int, extra: list[str]) -> list[list[str]]:
             raise SemcomError(f"{flag}: experiment {number} sets it; for another value type the command yourself, see --dry-run")
     lines = [["python", "distillation.py", "--student-layers", "2", *shlex.split(flags), *extra] for flags in e.distillations]
     if e.analyse:
-        lines.append(["python", "semantic_analysis.py", "--runs", e.analyse, "--sentences", "300", "--output",
+        lines.append(["python", "semantic_analysis.py", "--runs", e.analyse, "--sentences", ANALYSED, "--output",
                       f"{e.analyse}/semantic_analysis_results.json", "--report-dir", f"{e.analyse}/report", *cli.shared_flags(lines[0][2:])])
     return lines
 

@@ -88,13 +88,15 @@ def test_all_dry_runs(here, capsys):
     assert capsys.readouterr().out.count("$ python distillation.py") == 5 + 3 + 3 + 4 * 5
 
 
-def test_example_six_runs_and_reports(teacher, here, capsys):
+def test_example_six_runs_and_reports(teacher, here, capsys, monkeypatch):
+    monkeypatch.setattr(experiments, "ANALYSED", "12")
     assert examples("6", "--epochs", 1, "--teacher-checkpoint", teacher, *TINY_TRAINING) == 0
     out = capsys.readouterr().out
     assert (here / "checkpoints/temp_exp/T2.0/best_student_model.pt").is_file()
     records = json.loads((here / "checkpoints/temp_exp/semantic_analysis_results.json").read_text())["records"]
     assert [r["temperature"] for r in records] == [2, 4, 8] and len({r["distill_weight"] for r in records}) == 1
     assert "validation CE" in out and "cannot decide" in out
+    assert (here / "checkpoints/temp_exp/report/report.html").is_file() and "undecided with these runs" in out
 
 
 def test_a_failed_step_stops_the_example_with_its_error(teacher, here, capsys):
