@@ -67,7 +67,7 @@ def _similarity(findings: Findings, w: Say) -> list[Block]:
                     "length), ceiling {ceiling:.3f}.", snr=study.reference_snr, channel=study.channel, floor=found.floor, ceiling=found.ceiling),
                   [Column(w("pair")), Column(w("similarity"), 4), Column(w("rescaled"), 4)],
                   [[label, score, found.rescaled[label]] for label, score in found.pairs.items()],
-                  w("Rescaled: 0 at the floor, 1 at the ceiling. A wrong number or name hardly lowers it: read it beside the words lost."))
+                  w("Rescaled: 0 at the floor, 1 at the ceiling. A wrong number or name may lower it little: read it beside the words lost."))
             for number, (study, found) in enumerate(zip(findings.studies, findings.similarity), 1)]
 
 

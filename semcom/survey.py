@@ -204,7 +204,8 @@ def _publish(survey: Survey, records: Sequence[dict], studies: Sequence[Study], 
     made = escape(outputs["--output"][0])
     if document:
         folder = Path(outputs["--report-dir"][0])
-        _clear(folder)
+        # An earlier report's page must not vouch for figures of this one.
+        (folder / "report.html").unlink(missing_ok=True)
         files.write_json(folder / RESULTS, results)
         report.write_csv(folder / "matrix.csv", [_flat(row) for study in studies for row in study.matrix_rows])
         report.write_csv(folder / "words_lost.csv", [_flat(row) for rows in lost for row in rows])
@@ -217,13 +218,6 @@ def _publish(survey: Survey, records: Sequence[dict], studies: Sequence[Study], 
         say(f"\nmade {escape(page)} (open it in a browser), report.md, tables.tex, CSVs and figures beside it, and {made}")
     else:
         say(f"\nmade {made}")
-
-
-def _clear(folder: Path) -> None:
-    """Take away what an earlier report has left there: its page must not vouch for the figures of another, nor they stand beside it."""
-    for path in [folder / "report.html", *folder.glob("tables/*.csv"), *folder.glob("figures/*")]:
-        if path.suffix in (".html", ".csv", ".png", ".svg"):
-            path.unlink(missing_ok=True)
 
 
 def _flat(row: Mapping[str, object]) -> dict[str, object]:

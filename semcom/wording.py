@@ -156,8 +156,8 @@ CHINESE = {
         "作出判断至少需要四个取值和三个随机种子，取值在各随机种子内置换，p < 0.05 且各随机种子符号一致。",
     "KL to the teacher beside the cross-entropy gap: a student that has learnt too little diverges for that alone.":
         "与教师的 KL 与交叉熵差的关系：训练不足的学生仅因此就会产生差异。",
-    "Rescaled: 0 at the floor, 1 at the ceiling. A wrong number or name hardly lowers it: read it beside the words lost.":
-        "归一化：下限为 0，上限为 1。错误的数字或专有名词几乎不会降低它：请与丢失的词一并阅读。",
+    "Rescaled: 0 at the floor, 1 at the ceiling. A wrong number or name may lower it little: read it beside the words lost.":
+        "归一化：下限为 0，上限为 1。错误的数字或专有名词可能只使它略有降低：请与丢失的词一并阅读。",
     "The teacher's distribution over the next piece, at one place of a test sentence, at several temperatures.":
         "教师在某测试句某处的下一词元分布，不同温度下。",
     "Bars of probability a piece and temperature.": "每个词元和温度的概率柱。",

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toy import CPU, Numbers, encoded, size, transceiver
+from toy import CPU, Numbers, encoded, sharp, size, transceiver
 
 from semcom import config, divergence, intervals, matrix, metrics, price, resampling, roster, trends, words
 from semcom.analysis import Meeting
@@ -21,7 +21,6 @@ from semcom.intervals import Interval
 from semcom.options import as_record
 from semcom.roster import Roster, Run, Square
 from semcom.transceiver import splice
-from semcom.vocab import EOS
 
 SNRS = (12.0, 0.0, 6.0)
 DEFAULTS = as_record(config.DistillationConfig(), config.TransferConfig(), config.StudentConfig(), config.CorpusConfig(), config.ChannelConfig(),
@@ -376,18 +375,6 @@ def test_all_results_are_json(study, swept):
 # Models whose order is known
 
 
-def noisy(noise):
-    """The teacher of these tests with noise on its weights."""
-    model = transceiver(size(1), size(1), seed=1)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        model.receiver.decoder.projection.weight.mul_(3)
-        model.receiver.decoder.projection.bias[EOS] = 4
-        for weights in model.parameters():
-            weights += noise * weights.abs().mean() * torch.randn(weights.shape, generator=generator)
-    return model
-
-
 GRID, NOISES = (-6.0, 0.0, 6.0, 12.0, 18.0, 24.0), (0.0, 0.02, 0.1, 0.5)
 
 
@@ -395,14 +382,14 @@ GRID, NOISES = (-6.0, 0.0, 6.0, 12.0, 18.0, 24.0), (0.0, 0.02, 0.1, 0.5)
 def ordered():
     """Students of growing noise, the first the teacher itself under another fingerprint. What they are to say is what the teacher
     decodes without noise, so that it needs no training to be good at it."""
-    teacher, sentences = noisy(0), []
+    teacher, sentences = sharp(noise=0), []
     for e in encoded(40, 6, 9, seed=3):
         batch = collate([e])
         with torch.no_grad():
             pieces = greedy(teacher.receiver, teacher.transmitter(batch.source, batch.source_mask)[0], batch.source_mask)
         sentences.append(Encoded(Sentence(e.sentence.id, Numbers().decode(pieces)[0]), e.source))
     ends = [[End(label, getattr(model, name), f"{label} {name}") for name in ("transmitter", "receiver")]
-            for label, model in [("teacher", teacher), *((f"noise {noise:g}", noisy(noise)) for noise in NOISES)]]
+            for label, model in [("teacher", teacher), *((f"noise {noise:g}", sharp(noise=noise)) for noise in NOISES)]]
     transmitters, receivers = ([pair[side] for pair in ends] for side in (0, 1))
     reference = Pair(*ends[0])
     noise = replace(reference, draw=1)

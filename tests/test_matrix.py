@@ -11,7 +11,7 @@ import pytest
 import sacrebleu
 import torch
 import torch.nn.functional as F
-from toy import CPU, C, Numbers, encoded, size, through, transceiver
+from toy import CPU, C, Numbers, encoded, sharp, size, through, transceiver
 
 from semcom import files, matrix, metrics
 from semcom import kept as parts
@@ -33,18 +33,6 @@ DIVERGENCES = ("kl_divergence", "js_divergence", "agreement_rate", "kl_reference
 
 def meeting(batch_size=8, snrs=SNRS, seed=0, channel=RAYLEIGH, search=GREEDY):
     return Meeting(channel, snrs, seed, CPU, batch_size, quiet=True, search=search)
-
-
-def sharp(*sizes, seed=1, noise=0.0):
-    """Untrained, but sharp and of about the sentences' lengths; with noise on its weights a relative of the one without."""
-    model = transceiver(*(sizes or (size(1), size(1))), seed=seed)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        model.receiver.decoder.projection.weight.mul_(3)
-        model.receiver.decoder.projection.bias[EOS] = 4
-        for weights in model.parameters():
-            weights += noise * weights.abs().mean() * torch.randn(weights.shape, generator=generator)
-    return model
 
 
 class Model:

@@ -173,6 +173,10 @@ def test_reports_are_kept(runs, here, capsys):
     refused(capsys, analyse(*quick, "--report-dir", "checkpoints/report"), "--report-dir checkpoints/report", "--overwrite")
     refused(capsys, analyse(*quick, "--report-dir", runs), "--report-dir")
     assert (runs / "decoder/best_student_model.pt").is_file() and not (runs / "report.html").exists()
+    (here / "mine/figures").mkdir(parents=True)
+    (here / "mine/figures/own.png").write_bytes(b"mine")
+    assert analyse(*quick, "--report-dir", "mine", "--overwrite") == 0
+    assert (here / "mine/report.html").is_file() and (here / "mine/figures/own.png").read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize(("flags", "words"), [

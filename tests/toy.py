@@ -32,6 +32,18 @@ def transceiver(*ends, seed=0, **choice) -> Transceiver:
     return model
 
 
+def sharp(*sizes, seed=1, noise=0.0):
+    """Untrained, but sharp and of about the sentences' lengths; with noise on its weights a relative of the one without."""
+    model = transceiver(*(sizes or (size(1), size(1))), seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        model.receiver.decoder.projection.weight.mul_(3)
+        model.receiver.decoder.projection.bias[EOS] = 4
+        for weights in model.parameters():
+            weights += noise * weights.abs().mean() * torch.randn(weights.shape, generator=generator)
+    return model
+
+
 def encoded(number, shortest=3, longest=5, *, seed=0, vocab_size=V) -> list[Encoded]:
     """Sentences of uniformly random pieces; nothing but the channel tells one piece from another."""
     rng = random.Random(seed)
