@@ -323,7 +323,7 @@ class Chapter:
             by_value: dict[float, list[float]] = {}
             for (setting, _), values in sorted(sweep.points.items()):
                 by_value.setdefault(setting, []).append(values[measure])
-            panels[title] = {"mean over seeds": [(setting, over_seeds(values)) for setting, values in by_value.items()]}
+            panels[title] = {"mean over seeds": [(setting, _shown(values)) for setting, values in by_value.items()]}
         data = [{"setting": sweep.setting, "value": setting, "seed": seed, **values} for (setting, seed), values in sorted(sweep.points.items())]
         return Figure(self.name(f"trend_{number}"),
                       w("Divergence by {setting}{held} at {snr}: mean over seeds, with its 95 % interval where there are several.",
@@ -349,6 +349,6 @@ def held(sweep: Sweep) -> str:
     return f" ({', '.join(f'{name} {setting}' for name, setting in sweep.held.items())})" if sweep.held else ""
 
 
-def over_seeds(values: Sequence[float]) -> Interval:
-    half = intervals.estimate(values).half_width or 0.0
-    return Interval(fmean(values), fmean(values) - half, fmean(values) + half)
+def _shown(values: Sequence[float]) -> Interval:
+    """The mean over seeds with its interval; a single value is drawn as a point."""
+    return intervals.estimate(values).interval if len(values) > 1 else Interval(values[0], values[0], values[0])

@@ -237,7 +237,7 @@ class Study:
             if len(group) > 1:
                 followed = [self.followed(run) for run in group]
                 found = {name: intervals.estimate([values[name] for values in followed]) for name in FOLLOWED}
-                rows.append({"runs": [run.label for run in group], "seeds": len(group), **{name: _as_interval(e) for name, e in found.items()}})
+                rows.append({"runs": [run.label for run in group], "seeds": len(group), **{name: e.interval for name, e in found.items()}})
         return rows
 
     @cached_property
@@ -287,11 +287,6 @@ def grouped(runs: Iterable[Run]) -> list[list[Run]]:
 
 def _parted(tally: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
     return {name: tally * (labels == name)[:, None] for name in names}
-
-
-def _as_interval(estimate: intervals.Estimate) -> Interval:
-    half = np.inf if estimate.half_width is None else estimate.half_width
-    return Interval(estimate.mean, estimate.mean - half, estimate.mean + half)
 
 
 def plain(value: object) -> object:

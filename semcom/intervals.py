@@ -1,5 +1,6 @@
 """What repeated runs allow to say: intervals of means, paired differences, many tests at once."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -21,6 +22,12 @@ class Estimate:
         return format(self.mean, places) + ("" if self.half_width is None else f" ± {format(self.half_width, places)}")
 
     @property
+    def interval(self) -> "Interval":
+        """The same as an ``Interval``, without bounds for a single value."""
+        half = math.inf if self.half_width is None else self.half_width
+        return Interval(self.mean, self.mean - half, self.mean + half)
+
+    @property
     def above_zero(self) -> bool:
         """Whether the whole interval is."""
         return self.half_width is not None and self.mean > self.half_width
@@ -37,10 +44,6 @@ class Interval:
     def __format__(self, places: str) -> str:
         """places: decimals, for example ``f"{interval:.2f}"``."""
         return f"{format(self.value, places)} [{format(self.low, places)}, {format(self.high, places)}]"
-
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
 
 
 def estimate(values: Sequence[float]) -> Estimate:

@@ -263,18 +263,6 @@ def _math(cell: Cell, column: Column) -> str:
     return f"${_plain(cell, column)}$".replace(" [", r"\,[").replace("−", "-").replace("∞", r"\infty")
 
 
-def console(document: Document) -> str:
-    """Title, summary and tables for a terminal; of a figure its caption. ValueError as ``check`` says."""
-    check(document)
-    lines = [escape(document.title), "\n".join(map(escape, document.summary))]
-    for block in (block for section in document.sections for block in section.blocks):
-        if isinstance(block, Table):
-            lines.append(f"{escape(block.caption)}\n{aligned(block)}" + (f"\n{escape(block.note)}" if block.note else ""))
-        elif isinstance(block, Figure):
-            lines.append(f"figure {block.name}: {escape(block.caption)}")
-    return "\n\n".join(lines) + "\n"
-
-
 def aligned(table: Table) -> str:
     """The table for a terminal, without its caption."""
     rows = [[column.title for column in table.columns], *([_plain(cell, column) for cell, column in zip(row, table.columns)] for row in table.rows)]

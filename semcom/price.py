@@ -37,11 +37,6 @@ class Price:
     unbounded: int
 
     @property
-    def reached(self) -> bool:
-        """Whether the other pair reaches the level within the grid or below it."""
-        return self.why != OTHER_NOT_REACHED
-
-    @property
     def censored(self) -> int:
         return self.above + self.below + self.unbounded
 

@@ -223,12 +223,6 @@ class Loss:
         return np.stack([np.bincount(self.sent.sentence[column], minlength=len(self.sent)) for column in columns], axis=1)
 
 
-def rate(tally: np.ndarray) -> float:
-    """Share of words lost (or added) in a tally [N, 2] of any sentences; nan where there is no word."""
-    lost, total = np.asarray(tally).reshape(-1, 2).sum(0)
-    return float(lost / total) if total else float("nan")
-
-
 def count(texts: Iterable[str]) -> Counter:
     """How often each word, in lower case, occurs in ``texts``: what ``frequency_bands`` ranks."""
     return Counter(word.lower() for text in texts for word in words(text))

@@ -337,27 +337,17 @@ def test_csv_with_two_columns_of_one_title_keeps_both():
 # Console
 
 def test_console_word_for_word():
-    assert pages.console(PLAIN) == """Report
-
-It costs much.
-It can be mended.
-
-Gaps by pair.
-pair                     gap  runs  why
+    assert pages.aligned(TABLE) == """pair                     gap  runs  why
 -------  -------------------  ----  ---------------------------------------
 teacher  −1.23 [−1.50, 0.00]     5  it knows less than it was asked to know
 student         2.00 [−∞, ∞]     –  –
-hybrid                  0.00    12  –
-Lower is better.
-
-figure curve: A fall.
-"""
+hybrid                  0.00    12  –"""
 
 
 def test_console_shows_hostile_strings_as_text():
-    text = pages.console(hostile())
+    text = "\n".join(map(pages.aligned, hostile().tables()))
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]", text)
-    assert all(text.count(escape(bad)) >= 8 for bad in HOSTILE)
+    assert all(escape(bad) in text for bad in HOSTILE)
 
 
 # Pictures and files
@@ -435,8 +425,8 @@ def test_a_document_that_cannot_be_shown_harms_no_earlier_report(tmp_path):
     (replace(PLAIN, sections=[Section("a", "S", []), Section("a", "S", [])]), "section 'a'"),
     (replace(PLAIN, language="fr"), "language 'fr': allowed are en, zh"),
 ])
-@pytest.mark.parametrize("render", [pages.markdown, pages.latex, pages.console, lambda document: pages.html(document, fake_images(document))],
-                         ids=["markdown", "latex", "console", "html"])
+@pytest.mark.parametrize("render", [pages.markdown, pages.latex, lambda document: pages.html(document, fake_images(document))],
+                         ids=["markdown", "latex", "html"])
 def test_what_cannot_be_shown_is_refused(render, document, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         render(document)
@@ -452,5 +442,5 @@ def test_an_empty_table_still_has_its_head():
     assert Reader(pages.html(document, {})).cells[:4] == ["pair", "gap", "runs", "why"]
     assert "| pair | gap | runs | why |" in pages.markdown(document)
     assert "pair & gap & runs & why" in pages.latex(document)
-    assert "pair  gap  runs  why" in pages.console(document)
+    assert "pair  gap  runs  why" in pages.aligned(document.tables()[0])
     assert pages.csv_of(document.tables()[0]) == "pair,gap,runs,why\n"
