@@ -13,14 +13,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch  # noqa: E402
 
 from benchmarks import harness  # noqa: E402
-from semcom import batching, corpus, recipes, runtime  # noqa: E402
+from semcom import batching, corpus, recipes, runtime, vocab  # noqa: E402
 from semcom.channel import Channel  # noqa: E402
 from semcom.config import TrainingConfig  # noqa: E402
 from semcom.layers import seed_dropout  # noqa: E402
 from semcom.objective import TransceiverObjective  # noqa: E402
 from semcom.trainer import Loop  # noqa: E402
 from semcom.transceiver import Architecture, EndSize, build  # noqa: E402
-from semcom.vocab import Vocabulary  # noqa: E402
 
 SCRIPT = "precision.py"
 HEAD_WIDTH = 16
@@ -39,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     device = runtime.resolve_device(given.device)
     runtime.keep_freed_memory()
     report = harness.Report(SCRIPT, argv)
-    vocabulary = Vocabulary(Path(recipes.shipped("vocab/parliament.model")).read_bytes())
+    vocabulary = vocab.read(Path(recipes.shipped("vocab/parliament.model")).read_bytes())
     encoded = batching.encode(corpus.built_in(given.batch_size * 60).split("train"), vocabulary)
     batches = [batching.collate(b) for b in batching.shuffled(encoded, given.batch_size, 0, 1)][:shapes]
     rows = []

@@ -21,7 +21,7 @@ import torch  # noqa: E402
 from benchmarks import harness  # noqa: E402
 from semcom import runtime  # noqa: E402
 from semcom.batching import Batch  # noqa: E402
-from semcom.transceiver import CHANNEL_DECODER_HIDDEN, CHANNEL_ENCODER_HIDDEN  # noqa: E402
+from semcom.transceiver import Architecture  # noqa: E402
 
 SCRIPT = "roofline.py"
 FLOAT = 4  # bytes
@@ -151,8 +151,9 @@ def layers(shape: harness.Shape, batch: Batch, count: int) -> Work:
 
     encoder = attention(sources, sources, square, d, d) + feed_forward(sources)
     decoder = attention(targets, targets, below, d, d) + attention(targets, sources, across, d, d) + feed_forward(targets)
-    channel = linear(sources, d, CHANNEL_ENCODER_HIDDEN) + linear(sources, CHANNEL_ENCODER_HIDDEN, shape.channel_dim)
-    channel += linear(sources, shape.channel_dim, d) + linear(sources, d, CHANNEL_DECODER_HIDDEN) + linear(sources, CHANNEL_DECODER_HIDDEN, d)
+    narrow, wide = Architecture.channel_encoder_hidden, Architecture.channel_decoder_hidden
+    channel = linear(sources, d, narrow) + linear(sources, narrow, shape.channel_dim)
+    channel += linear(sources, shape.channel_dim, d) + linear(sources, d, wide) + linear(sources, wide, d)
     return (encoder + decoder) * count + channel
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semcom.layers import sinusoidal_positions
-from semcom.transceiver import CHANNEL_DECODER_HIDDEN, CHANNEL_ENCODER_HIDDEN, Architecture, EndSize
+from semcom.transceiver import Architecture, EndSize
 from semcom.vocab import BOS, PAD
 
 
@@ -108,15 +108,16 @@ class Encoder(nn.Module):
 
 class ChannelEncoder(nn.Sequential):
     def __init__(self, width: int, channel_dim: int):
-        super().__init__(nn.Linear(width, CHANNEL_ENCODER_HIDDEN), nn.ReLU(), nn.Linear(CHANNEL_ENCODER_HIDDEN, channel_dim))
+        hidden = Architecture.channel_encoder_hidden
+        super().__init__(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, channel_dim))
 
 
 class ChannelDecoder(nn.Module):
     def __init__(self, channel_dim: int, width: int):
         super().__init__()
         self.linear1 = nn.Linear(channel_dim, width)
-        self.linear2 = nn.Linear(width, CHANNEL_DECODER_HIDDEN)
-        self.linear3 = nn.Linear(CHANNEL_DECODER_HIDDEN, width)
+        self.linear2 = nn.Linear(width, Architecture.channel_decoder_hidden)
+        self.linear3 = nn.Linear(Architecture.channel_decoder_hidden, width)
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, received: Tensor) -> Tensor:

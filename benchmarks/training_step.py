@@ -69,7 +69,7 @@ def read(given) -> tuple[list[batching.Encoded], harness.Shape]:
     if given.corpus and not given.vocab:
         vocabulary = vocab.train((s.text for s in chosen.sentences), given.vocab_size)
     else:
-        vocabulary = vocab.Vocabulary(Path(given.vocab or recipes.shipped("vocab/parliament.model")).read_bytes())
+        vocabulary = vocab.read(Path(given.vocab or recipes.shipped("vocab/parliament.model")).read_bytes())
     return batching.encode(chosen.sentences[:wanted], vocabulary, leave_out_long=True), replace(shape, vocab_size=len(vocabulary))
 
 

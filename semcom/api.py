@@ -26,6 +26,7 @@ from semcom.config import DistillationConfig, TrainingConfig
 from semcom.criterion import UNLABELLED, DistillationLoss
 from semcom.errors import SemcomError
 from semcom.objective import Frozen
+from semcom.optimizer import AdamW
 from semcom.trainer import NonFiniteLoss, learning_rate
 from semcom.transceiver import Transceiver
 
@@ -88,8 +89,7 @@ class Distiller:
         total = epochs * _count(batches)
         if total < 1:
             raise SemcomError(f"epochs {epochs}: there is no step to take; give an epoch and a batch at least")
-        optimizer = torch.optim.AdamW(self.trained, lr=self.training.lr, betas=(0.9, 0.98), weight_decay=self.training.weight_decay,
-                                      fused=True)
+        optimizer = AdamW(self.trained, self.training.weight_decay)
         history: list[Row] = []
         best, step, epoch, self.stopped = math.inf, 0, 0, ""
         bar = tqdm(total=total, disable=quiet, unit="step", dynamic_ncols=True, mininterval=0.5)
@@ -106,7 +106,7 @@ class Distiller:
                     bar.set_postfix_str(f"epoch {epoch} loss {sums['loss'] / (step - first):.4f}", refresh=False)
                 measured = self.evaluate(validation) if validation is not None else {"ce": None, "accuracy": None}
                 row = {"epoch": epoch, **_logged({name: value / (step - first) for name, value in sums.items()}),
-                       "validation": measured["ce"], "accuracy": measured["accuracy"], "lr": optimizer.param_groups[0]["lr"]}
+                       "validation": measured["ce"], "accuracy": measured["accuracy"], "lr": self._lr(step, total)}
                 history.append(row)
                 is_best = validation is not None and row["validation"] < best
                 best = row["validation"] if is_best else best
@@ -121,12 +121,10 @@ class Distiller:
             self.module.eval()
         return history
 
-    def _step(self, optimizer: torch.optim.Optimizer, batch: Any, step: int, total: int, where: str) -> dict[str, float]:
+    def _step(self, optimizer: AdamW, batch: Any, step: int, total: int, where: str) -> dict[str, float]:
         inputs, targets, mask = self._on_device(batch)
         # A pass may be longer than the one that was counted.
         self.loss.progress = min(step / total, 1.0)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(min(step, total), total, self.training.lr, self.training.warmup_steps)
         theirs = self._teacher(inputs) if self.teacher else None
         logits, grid = _outputs(self.student, inputs)
         soft, soft_grid = theirs or (logits, grid)
@@ -137,8 +135,11 @@ class Distiller:
         optimizer.zero_grad()
         means["loss"].backward()
         nn.utils.clip_grad_norm_(self.trained, self.training.clip)
-        optimizer.step()
+        optimizer.step(self._lr(step, total))
         return values
+
+    def _lr(self, step: int, total: int) -> float:
+        return learning_rate(min(step, total), total, self.training.lr, self.training.warmup_steps)
 
     @torch.no_grad()
     def _teacher(self, inputs: Any) -> tuple[Tensor, Tensor | None]:

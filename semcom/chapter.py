@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from semcom import figures, intervals, trends, words
@@ -27,6 +26,8 @@ KL, CE, BLEU = "KL to the teacher, nats a token", "cross-entropy, nats a token",
 MATRIX_COLUMNS = {"bleu": ("BLEU", 2), "bleu_p": ("p (BLEU)", 3), "cross_entropy": ("cross-entropy", 4), "cross_entropy_p": ("p (cross-entropy)", 3),
                   "kl_divergence": ("KL", 4), "kl_divergence_over_noise": ("KL / noise", 2), "agreement_rate": ("agreement", 4)}
 BY_SNR = {"bleu": (BLEU, 2), "kl_divergence": (KL, 4), "cross_entropy": (CE, 4)}
+TABLES = {**BY_SNR, "js_divergence": ("JS to the teacher, nats a token", 4), "token_accuracy": ("token accuracy", 4)}
+TO_THE_TEACHER = ("kl_divergence", "js_divergence")
 KINDS = {KNOWLEDGE: "Each student end was trained through the teacher's other end: this is knowledge.",
          INTEROPERABLE: "The student's ends were trained with crossed pairs, so they keep the teacher's code.",
          CODE: "The student's ends were trained with each other alone: this is code mismatch, not knowledge.",
@@ -138,8 +139,8 @@ class Chapter:
               "intervals. Dashed grey: the teacher against itself under an independent draw of the channel."),
             w("Three panels of curves over SNR, one curve a pair."), curve_data(panels),
             figures.curves(panels, dashed=NOISE, logarithmic=(KL, CE)), (12.0, 4.4)))
-        for measure, (title, places) in BY_SNR.items():
-            shown = [pair for pair in study.roster.pairs if measure != "kl_divergence" or pair.key != study.roster.reference.key]
+        for measure, (title, places) in TABLES.items():
+            shown = [pair for pair in study.roster.pairs if measure not in TO_THE_TEACHER or pair.key != study.roster.reference.key]
             blocks.append(self.by_snr(f"{measure}_by_snr", w("{measure}, by SNR in dB ({channel}).", measure=w(title), channel=study.channel), places,
                                       {self.pair(pair): (pair, measure) for pair in shown}))
         return blocks

@@ -4,6 +4,7 @@ A checkpoint comes from a stranger until proved otherwise: its pickle may name t
 not claim more memory than the file has bytes, and its architecture is bounded before anything is built from it.
 """
 
+import contextlib
 import hashlib
 import io
 import pickletools
@@ -12,6 +13,7 @@ import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
@@ -19,12 +21,15 @@ from semcom.errors import SemcomError, escape
 from semcom.files import write_atomically
 from semcom.transceiver import PARTS, Architecture, Transceiver
 from semcom.vocab import Vocabulary
+from semcom.vocab import read as read_vocabulary
 
-FORMAT = 1
+FORMAT = 2
 ENDS = ("transmitter", "receiver")
-LIMITS = {"vocab_size": 1_000_000, "channel_dim": 4096, "layers": 64, "d_model": 8192, "num_heads": 256, "dff": 65_536}
+LIMITS = {"vocab_size": 1_000_000, "channel_dim": 4096, "layers": 64, "d_model": 8192, "num_heads": 256, "dff": 65_536,
+          "channel_encoder_hidden": 65_536, "channel_decoder_hidden": 65_536}
 _GLOBALS = {"torch._utils _rebuild_tensor_v2", "collections OrderedDict",
             "torch FloatStorage", "torch HalfStorage", "torch BFloat16Storage", "torch ByteStorage"}
+_STATE_DICT_GLOBALS = {"torch._utils _rebuild_parameter", *(f"torch {kind}Storage" for kind in ("Double", "Long", "Int", "Short", "Char", "Bool"))}
 
 
 @dataclass
@@ -125,29 +130,13 @@ def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
 
 
 def _read(path: Path, where: str) -> dict:
-    if path.stat().st_size == 0:
-        raise SemcomError(f"{where}: the file is empty; make it again")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            records = archive.infolist()
-            stored = sum(r.file_size for r in records)
-            # torch stores its records as they are: a compressed one may unpack to anything.
-            if stored > path.stat().st_size or any(r.compress_type != zipfile.ZIP_STORED for r in records):
-                raise SemcomError(f"{where}: not a semcom checkpoint (its records claim more than the file holds); make it again")
-            pickles = [archive.read(r) for r in records if r.filename.endswith("data.pkl")]
-            if archive.testzip() is not None:
-                raise SemcomError(f"{where}: the file is damaged; copy or make it again")
-    except zipfile.BadZipFile:
-        raise SemcomError(f"{where}: truncated, or not a semcom checkpoint; copy or make it again") from None
-    if len(pickles) != 1:
-        raise SemcomError(f"{where}: not a semcom checkpoint; make one with: {_train_command('FILE')}")
-    named = _globals(pickles[0])
-    if foreign := sorted(named - _GLOBALS):
+    pickled, stored = _archived(path, where, "a semcom checkpoint", "make it again")
+    if foreign := sorted(_globals(pickled) - _GLOBALS):
         raise SemcomError(f"{where}: refused, it names code or foreign objects ({escape(foreign[0])}); "
                           "a semcom checkpoint holds tensors, numbers and strings alone")
     payload = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(payload, dict) or not isinstance(payload.get("format"), int):
-        raise SemcomError(f"{where}: not a semcom checkpoint; make one with: {_train_command('FILE')}")
+        raise SemcomError(f"{where}: not a semcom checkpoint{_if_state_dict(payload, path)}; make one with: {_train_command('FILE')}")
     if payload["format"] < 1:
         raise SemcomError(f"{where}: format {payload['format']} does not exist; not a semcom checkpoint")
     if payload["format"] > FORMAT:
@@ -156,8 +145,89 @@ def _read(path: Path, where: str) -> dict:
     return payload
 
 
-def _globals(pickled: bytes) -> set[str]:
-    """Names of all that a pickle would import ("module name"); unknown ways to import count as foreign."""
+def _if_state_dict(payload: object, path: Path) -> str:
+    if isinstance(payload, dict) and "channel_encoder.0.weight" in payload:
+        return (" but weights of public DeepSC code; import them: "
+                f"python -m semcom import {escape(shlex.quote(str(path)))} --vocab-file vocab.json --output teacher.pt")
+    return ""
+
+
+def _archived(path: Path, where: str, what: str, cure: str) -> tuple[bytes, int]:
+    """The pickle in torch's archive at ``path``, and the bytes of all its records."""
+    if path.stat().st_size == 0:
+        raise SemcomError(f"{where}: the file is empty; {cure}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = archive.infolist()
+            stored = sum(r.file_size for r in records)
+            # torch stores its records as they are: a compressed one may unpack to anything.
+            if stored > path.stat().st_size or any(r.compress_type != zipfile.ZIP_STORED for r in records):
+                raise SemcomError(f"{where}: not {what} (its records claim more than the file holds); {cure}")
+            pickles = [archive.read(r) for r in records if r.filename.endswith("data.pkl")]
+            if archive.testzip() is not None:
+                raise SemcomError(f"{where}: the file is damaged; copy or {cure}")
+    except zipfile.BadZipFile:
+        raise SemcomError(f"{where}: truncated, or not {what}; copy or {cure}") from None
+    if len(pickles) != 1:
+        raise SemcomError(f"{where}: not {what}; {cure}")
+    return pickles[0], stored
+
+
+def load_state_dict(path: str | Path, flag: str = "checkpoint") -> dict[str, torch.Tensor]:
+    """The tensors of a state dict that other code wrote with ``torch.save``, in either of torch's file forms, onto the CPU.
+
+    A state dict wrapped as ``{"state_dict": …}`` is unwrapped. Raises SemcomError that names ``flag`` and the file; no code in it runs.
+    """
+    path = Path(path)
+    where = f"{flag} {escape(path)}"
+    if not path.is_file():
+        raise SemcomError(f"{where}: {'is a folder, give the file inside' if path.is_dir() else 'no such file'}")
+    what, cure = "a state dict", "save it with: torch.save(model.state_dict(), FILE)"
+    try:
+        if zipfile.is_zipfile(path):
+            pickled, stored = _archived(path, where, what, cure)
+            named = _globals(pickled)
+        else:
+            named, stored = _globals_of_legacy_file(path), path.stat().st_size
+        if foreign := sorted(named - _GLOBALS - _STATE_DICT_GLOBALS, key=lambda name: (name.startswith(("__builtin__", "builtins")), name)):
+            raise SemcomError(f"{where}: holds more than tensors: it names code ({escape(foreign[0])[:100]}), which is never run; {cure}")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        for name in ("state_dict", "model_state_dict", "model"):
+            if isinstance(state, dict) and isinstance(state.get(name), dict):
+                state = state[name]
+                break
+        if not isinstance(state, dict) or not all(isinstance(name, str) and isinstance(t, torch.Tensor) for name, t in state.items()):
+            raise SemcomError(f"{where}: not {what} (tensors by name); {cure}")
+        # Weights may be tied or transposed, but a stride of 0 could claim any size.
+        if any(t.numel() * t.element_size() > stored or t.untyped_storage().nbytes() > stored for t in state.values()):
+            raise SemcomError(f"{where}: its tensors claim more memory than the file holds; not {what}")
+        return dict(state)
+    except SemcomError:
+        raise
+    except (MemoryError, OSError) as error:
+        raise SemcomError(f"{where}: cannot be read ({escape(error)})") from None
+    except Exception as error:
+        raise SemcomError(f"{where}: broken or not {what} ({type(error).__name__}); {cure}") from error
+
+
+def save_state_dict(state: dict[str, torch.Tensor], path: str | Path) -> None:
+    """Write named tensors as ``torch.save(model.state_dict(), path)`` does, atomically."""
+    buffer = io.BytesIO()
+    torch.save({name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def _globals_of_legacy_file(path: Path) -> set[str]:
+    """What the pickles at the head of a file of torch before 1.6 would import: magic number, protocol, system, object, keys of storages."""
+    named: set[str] = set()
+    with path.open("rb") as file, contextlib.suppress(ValueError):  # torch says later what is broken
+        for _ in range(5):
+            named |= _globals(file)
+    return named
+
+
+def _globals(pickled: bytes | BinaryIO) -> set[str]:
+    """Names of all that a pickle, or the next one of a file, would import ("module name"); unknown ways to import count as foreign."""
     named, strings = set(), []
     for opcode, argument, _ in pickletools.genops(pickled):
         if opcode.name == "GLOBAL":
@@ -190,6 +260,8 @@ def _rebuild(payload: dict, path: Path, where: str) -> Checkpoint:
         raise SemcomError(f"{where}: claims a width that its heads do not divide, or an odd channel_dim; not a semcom checkpoint")
     if type(architecture.dropout) not in (int, float) or not 0 <= architecture.dropout < 1:
         raise SemcomError(f"{where}: claims dropout {escape(architecture.dropout)}, allowed are 0 to under 1; not a semcom checkpoint")
+    if type(architecture.amplitude) not in (int, float) or not 1e-3 <= architecture.amplitude <= 1e3:
+        raise SemcomError(f"{where}: claims amplitude {escape(architecture.amplitude)}, allowed are 0.001 to 1000; not a semcom checkpoint")
     with torch.device("meta"):
         model = Transceiver(architecture)
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -201,7 +273,7 @@ def _rebuild(payload: dict, path: Path, where: str) -> Checkpoint:
     # Buffers such as the position table are not stored: build them for real, take the weights as they are.
     model = Transceiver(architecture)
     model.load_state_dict(payload["weights"])
-    vocabulary = Vocabulary(payload["vocabulary"]["model"].numpy().tobytes(), f"{where}: its vocabulary")
+    vocabulary = read_vocabulary(payload["vocabulary"]["model"].numpy().tobytes(), f"{where}: its vocabulary")
     if len(vocabulary) != architecture.vocab_size or vocabulary.fingerprint != payload["vocabulary"]["fingerprint"]:
         raise SemcomError(f"{where}: its vocabulary ({vocabulary}) is not the one it was trained with "
                           f"({architecture.vocab_size} pieces, {escape(payload['vocabulary']['fingerprint'])})")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from semcom import config, options, processes
-from semcom.errors import InterruptedRun, SemcomError, escape
+from semcom.errors import ChecksFailed, InterruptedRun, SemcomError, escape
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -63,6 +63,8 @@ def run(verb: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int
         return 0
     except SemcomError as error:
         failure, code, message = error, BAD_INPUT, f"error: {error}"
+    except ChecksFailed as finding:
+        failure, code, message = finding, FAILED, str(finding)
     except InterruptedRun as stop:
         failure, code, message = stop, INTERRUPTED, str(stop)
     except KeyboardInterrupt as stop:
@@ -86,7 +88,7 @@ def run(verb: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int
         print(" ".join(message.splitlines()), file=sys.stderr)
     else:
         # What all meet is told once a machine.
-        if not (lost or isinstance(failure, (SemcomError, InterruptedRun, KeyboardInterrupt))):
+        if not (lost or isinstance(failure, (SemcomError, ChecksFailed, InterruptedRun, KeyboardInterrupt))):
             print(f"process {processes.rank()}: " + " ".join(message.splitlines()), file=sys.stderr)
         processes.let_another_tell(code)
     return code
@@ -196,12 +198,38 @@ def _splice(flags: argparse.Namespace) -> None:
     recipes.splice(flags.transmitter, flags.receiver, flags.output, flags.overwrite, say)
 
 
+def _import(flags: argparse.Namespace) -> None:
+    settings = options.from_flags(config.ImportConfig, flags)
+    from semcom import interchange
+    interchange.import_deepsc(flags.checkpoint, flags.vocab_file, flags.output, settings, flags.overwrite, say)
+
+
+def _export(flags: argparse.Namespace) -> None:
+    settings = options.from_flags(config.ExportConfig, flags)
+    from semcom import interchange
+    interchange.export_deepsc(flags.checkpoint, flags.output, flags.vocab_output, settings, flags.overwrite, say)
+
+
 def _evaluate(flags: argparse.Namespace) -> None:
     settings, corpus, channel, run_settings = (options.from_flags(c, flags) for c in (
         config.EvaluationConfig, config.CorpusConfig, config.ChannelConfig, config.RunConfig))
     from semcom import measurements
     measurements.evaluate(flags.checkpoints, settings, corpus, channel, run_settings, flags.output, flags.overwrite,
                           _prepare(run_settings))
+
+
+def _audit(flags: argparse.Namespace) -> None:
+    settings, corpus, channel, run_settings = (options.from_flags(c, flags) for c in (
+        config.EvaluationConfig, config.CorpusConfig, config.ChannelConfig, config.RunConfig))
+    from semcom import audit
+    audit.audit(flags.checkpoint, settings, corpus, channel, run_settings, flags.output, flags.overwrite, _prepare(run_settings))
+
+
+def _doctor(flags: argparse.Namespace) -> None:
+    parsed = [options.from_flags(c, flags) for c in (
+        config.EvaluationConfig, config.DoctorConfig, config.CorpusConfig, config.ChannelConfig, config.RunConfig)]
+    from semcom import doctor
+    doctor.doctor(flags.checkpoint, *parsed, flags.output, flags.overwrite, _prepare(parsed[-1]))
 
 
 def _transmit(flags: argparse.Namespace) -> None:
@@ -238,7 +266,8 @@ def package_parser() -> argparse.ArgumentParser:
 
     p = verb("train", "train a teacher, from nothing or on from a checkpoint", _train)
     p.add_argument("--output", required=True, metavar="FILE", help="the checkpoint; its record goes beside it as .json")
-    p.add_argument("--vocab", metavar="FILE", help=f"sentencepiece model (default {config.DEFAULT_VOCABULARY}, of the built-in corpus)")
+    p.add_argument("--vocab", metavar="FILE", help=(
+        f"sentencepiece model, or vocab.json of public DeepSC code (default {config.DEFAULT_VOCABULARY}, of the built-in corpus)"))
     p.add_argument("--start-from", metavar="FILE", help="train on from this checkpoint, with its sizes and vocabulary, instead of from nothing")
     for c in (config.OutputConfig, config.ModelConfig):
         options.add_flags(p, c)
@@ -255,6 +284,22 @@ def package_parser() -> argparse.ArgumentParser:
     options.add_flags(p, config.OutputConfig)
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
+    p = verb("import", "turn a model of public DeepSC code into a checkpoint", _import)
+    p.add_argument("checkpoint", metavar="CHECKPOINT.pth", help="its state dict, as torch.save(model.state_dict(), …) wrote it")
+    p.add_argument("--vocab-file", required=True, metavar="FILE", help="its vocab.json")
+    p.add_argument("--output", required=True, metavar="FILE", help="the checkpoint made")
+    for c in (config.ImportConfig, config.OutputConfig):
+        options.add_flags(p, c)
+    p.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    p = verb("export", "write a checkpoint's weights for public DeepSC code", _export)
+    p.add_argument("checkpoint", metavar="CHECKPOINT", help="a teacher, student or hybrid")
+    p.add_argument("--output", required=True, metavar="FILE", help="the state dict made, .pth there")
+    p.add_argument("--vocab-output", metavar="FILE", help="write its word vocabulary too, as vocab.json")
+    for c in (config.ExportConfig, config.OutputConfig):
+        options.add_flags(p, c)
+    p.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
     p = verb("evaluate", "BLEU, token accuracy and exact sentences, checkpoints side by side under the same draws", _evaluate)
     p.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="checkpoints of one vocabulary")
     p.add_argument("--output", metavar="FILE", help="all rows as CSV; a picture beside it as .png")
@@ -263,6 +308,25 @@ def package_parser() -> argparse.ArgumentParser:
     options.add_flags(p, config.CorpusConfig, corpus_size=60_000)
     for c in (config.ChannelConfig, config.RunConfig):
         options.add_flags(p, c)
+
+    p = verb("audit", "score a model as the public DeepSC script does and rightly, one habit changed at a time", _audit)
+    p.add_argument("checkpoint", metavar="CHECKPOINT", help="any transceiver, imported or trained here")
+    p.add_argument("--output", metavar="FILE", help="all rows as CSV; a picture beside it as .png")
+    options.add_flags(p, config.OutputConfig)
+    options.add_flags(p, config.EvaluationConfig, only=("snr", "split", "sentences", "eval_batch_size"), snr=(0.0, 6.0, 12.0, 18.0))
+    options.add_flags(p, config.CorpusConfig, corpus_size=60_000)
+    for c in (config.ChannelConfig, config.RunConfig):
+        options.add_flags(p, c)
+
+    p = verb("doctor", "measure power, SNR and fading against theory, and the offset in dB of the public DeepSC code", _doctor)
+    p.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help=f"its transmitter sends (default {config.DEFAULT_TEACHER})")
+    p.add_argument("--output", metavar="FILE", help="every figure as JSON; a picture beside it as .png")
+    options.add_flags(p, config.OutputConfig)
+    options.add_flags(p, config.EvaluationConfig, only=("snr", "split", "sentences"), snr=(0.0, 6.0, 12.0, 18.0), sentences=200)
+    options.add_flags(p, config.DoctorConfig)
+    options.add_flags(p, config.ChannelConfig, only=("rician_k",))
+    options.add_flags(p, config.CorpusConfig, corpus_size=60_000)
+    options.add_flags(p, config.RunConfig)
 
     p = verb("transmit", "send a sentence and print what each receiver understood", _transmit)
     p.add_argument("sentence", nargs="?", help="the sentence; without it, lines of standard input")

@@ -33,8 +33,8 @@ def _corpus_size(text: str) -> int | None:
 class CorpusConfig(Validated):
     """Which sentences an end learns from: a knob of its knowledge."""
 
-    corpus: tuple[str, ...] = setting((), "text files (plain or .gz, one sentence a line) and folders of them; "
-                                      "without it the built-in parliamentary corpus", nargs="+", metavar="PATH")
+    corpus: tuple[str, ...] = setting((), "text files (plain or .gz, one sentence a line), pickled ids of public "
+                                      "DeepSC code (.pkl), folders of them; without it the built-in parliamentary corpus", nargs="+", metavar="PATH")
     corpus_size: int | None = setting(24_000, "how many sentences, or 'all'; of text files a sample by hash",
                                       Rule("a whole number of 1 or more, or 'all'", lambda x: x >= 1, "24000"), absent="all",
                                       type=_corpus_size, metavar="N")
@@ -291,6 +291,23 @@ class RunConfig(Validated):
 
 
 @dataclass(frozen=True)
+class ImportConfig(Validated):
+    """What the weights of a public model do not tell."""
+
+    heads: int = setting(8, "attention heads it was built with (8 in public scripts)", whole(1, 256, example="8"), metavar="H")
+    dropout: float = setting(0.1, "dropout, for training on", Rule("a number of 0 or more and below 1", lambda p: 0 <= p < 1, "0.1"), metavar="P")
+
+
+@dataclass(frozen=True)
+class ExportConfig(Validated):
+    """What the public code's constructor is called with."""
+
+    format: str = setting("deepsc", "whose names the weights get", choices=("deepsc",))
+    positions: int | None = setting(None, "rows of the position tables, max_len of the public constructor", whole(1, 1_000_000, example="22234"),
+                                    absent="as imported, else the vocabulary's size, as the public scripts have it", type=int, metavar="N")
+
+
+@dataclass(frozen=True)
 class VocabularyConfig(Validated):
     size: int = setting(4000, "pieces of the vocabulary", whole(1, 1_000_000, example="4000"), metavar="N")
 
@@ -324,10 +341,12 @@ class DistillationFiles(Validated):
 
 @dataclass(frozen=True)
 class EvaluationConfig(Validated):
-    """The sentences and SNRs of a measurement. Only the test split is used."""
+    """The sentences and SNRs of a measurement."""
 
     snr: tuple[float, ...] = setting((-6.0, 0.0, 6.0, 12.0, 18.0), "SNRs in dB per complex symbol", SNR, type=float, nargs="+", metavar="DB")
     sentences: int = setting(1000, "test sentences, at most", whole(1, example="1000"), metavar="N")
+    split: str = setting("test", "sentences measured: test, the 5 % by hash that no run here learns from; all, for a file that no model has "
+                         "learned from, such as test_data.pkl of public DeepSC code", type=str.lower, choices=("test", "all"))
     examples: int = setting(0, "show what was understood of this many sentences", whole(0, example="20"), metavar="N")
     eval_batch_size: int = setting(64, "sentences decoded together, at each SNR", whole(1, example="64"), metavar="B")
     beam_width: int = setting(1, "hypotheses that beam search follows; 1 is greedy decoding", whole(1, 1000, example="4"), metavar="N")
@@ -338,6 +357,13 @@ class EvaluationConfig(Validated):
         super().__post_init__()
         if self.beam_width == 1 and differs(self, "length_penalty"):
             raise SemcomError(f"--length-penalty {self.length_penalty:g}: greedy decoding has none; leave it out or add --beam-width 4")
+
+
+@dataclass(frozen=True)
+class DoctorConfig(Validated):
+    """Draws of the fading."""
+
+    draws: int = setting(20_000, "fades drawn", whole(1000, 1_000_000, example="20000"), metavar="N")
 
 
 @dataclass(frozen=True)

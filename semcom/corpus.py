@@ -1,4 +1,4 @@
-"""Sentences with stable ids: the built-in generator, text files, splits by a hash of the sentence itself."""
+"""Sentences with stable ids: the built-in generator, text files, pickled ids of public DeepSC code, splits by a hash of the sentence itself."""
 
 import gzip
 import hashlib
@@ -14,11 +14,13 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from semcom import parliament
+from semcom import parliament, pickled
 from semcom.errors import SemcomError, escape
+from semcom.vocab import BOS, EOS, PAD, UNK, Vocabulary, WordVocabulary
 
 LONGEST_LINE = 10_000
 LONGEST_RAW = 4 * LONGEST_LINE + 3  # a character is up to four bytes; the line end up to two, one more tells a longer line
+READ = {"lines": "lines read", "pickled": "pickled sentences read", "generated": "sentences generated"}
 SPLITS = ("train", "validation", "test")
 _SHARES = (90, 95, 100)  # upper bounds in percent
 
@@ -45,7 +47,7 @@ def make_sentence(text: str, topic: str | None = None) -> Sentence:
 
 @dataclass
 class Corpus:
-    """name: where the sentences are from. sentences: in reading order. account: lines read and dropped, by reason.
+    """name: where the sentences are from. sentences: in reading order. account: what was read (``READ``) and dropped, by reason.
 
     note: why reading stopped early.
     """
@@ -75,13 +77,17 @@ class Corpus:
 
     def describe(self) -> str:
         """One line: what was kept, what was dropped and why."""
-        dropped = ", ".join(f"{count:,} {reason}" for reason, count in self.account.items() if reason != "lines" and count)
+        dropped = ", ".join(f"{count:,} {reason}" for reason, count in self.account.items() if reason not in READ and count)
         kept = f"corpus: {len(self):,} sentences of {escape(self.name)}"
-        return f"{kept} ({self.account['lines']:,} lines read; left out: {dropped or 'none'}{self.note})" if self.account else kept
+        read = ", ".join(f"{self.account[name]:,} {done}" for name, done in READ.items() if name in self.account)
+        return f"{kept} ({read}; left out: {dropped or 'none'}{self.note})" if self.account else kept
 
 
-def built_in(size: int | None, topics: Iterable[str] = (), exclude_topics: Iterable[str] = ()) -> Corpus:
-    """``size`` sentences (default 60,000) of the built-in generator, of the chosen topics."""
+def built_in(size: int | None, topics: Iterable[str] = (), exclude_topics: Iterable[str] = (), vocabulary: Vocabulary | None = None) -> Corpus:
+    """``size`` sentences (default 60,000) of the built-in generator, of the chosen topics.
+
+    A word vocabulary normalises them; fewer are left where it makes two alike.
+    """
     topics, exclude_topics = list(topics), list(exclude_topics)
     for flag, named in (("--topics", topics), ("--exclude-topics", exclude_topics)):
         for topic in named:
@@ -93,26 +99,38 @@ def built_in(size: int | None, topics: Iterable[str] = (), exclude_topics: Itera
                           f"choose some of {' '.join(parliament.TOPICS)}")
     size = BUILT_IN_SIZE if size is None else size
     name = "the built-in corpus" + ("" if len(chosen) == len(parliament.TOPICS) else f" ({', '.join(chosen)})")
-    return Corpus(name, [make_sentence(text, topic) for text, topic in islice(parliament.sentences(chosen), size)])
+    generated = islice(parliament.sentences(chosen), size)
+    if not isinstance(vocabulary, WordVocabulary):
+        return Corpus(name, [make_sentence(text, topic) for text, topic in generated])
+    account: Counter[str] = Counter(generated=0)
+    distinct: dict[int, Sentence] = {}
+    for text, topic in generated:
+        account["generated"] += 1
+        sentence = make_sentence(vocabulary.normalize(text), topic)
+        if sentence.id in distinct or not sentence.text:
+            account["duplicates" if sentence.text else "empty"] += 1
+        else:
+            distinct[sentence.id] = sentence
+    return Corpus(name, list(distinct.values()), account)
 
 
 BUILT_IN_SIZE = 60_000
 
 
-def read(paths: Iterable[str], size: int | None, *, min_length: int, max_length: int, max_sentences: int) -> Corpus:
-    """Distinct sentences of text files and folders, one a line, of ``min_length`` to ``max_length`` words.
+def read(paths: Iterable[str], size: int | None, *, min_length: int, max_length: int, max_sentences: int,
+         vocabulary: Vocabulary | None = None) -> Corpus:
+    """Distinct sentences of text files and folders, one a line, of ``min_length`` to ``max_length`` words; and of pickled ids.
 
     size: how many to keep, chosen by a hash of the sentence, so that the sample does not depend on the order of files;
-    None keeps all. Raises SemcomError for a file that is missing or broken, and when nothing is left.
+    None keeps all. vocabulary: normalises each line, and its words are what the ids of a pickle mean. Raises SemcomError for a file that is
+    missing or broken, for a pickle without a word vocabulary, and when nothing is left.
     """
     paths = list(paths)
-    corpus = Corpus(" ".join(paths), [], Counter(lines=0))
+    corpus = Corpus(" ".join(paths), [], Counter())
     account = corpus.account
     seen: set[int] = set()
     for path in _files(paths):
-        for line in _lines(path):
-            account["lines"] += 1
-            text = clean(line) if line is not None else None
+        for text in _pickled(path, vocabulary, account) if is_pickle(path) else _texts(path, vocabulary, account):
             if text is None:
                 account[f"longer than {LONGEST_LINE:,} characters"] += 1
             elif not text:
@@ -139,6 +157,61 @@ def read(paths: Iterable[str], size: int | None, *, min_length: int, max_length:
         kept = {s.id for s in heapq.nsmallest(size, corpus.sentences, key=_sampling_key)}
         corpus.sentences = [s for s in corpus.sentences if s.id in kept]
     return corpus
+
+
+def is_pickle(path: str | Path) -> bool:
+    """Whether a file is read as pickled ids: by its suffix, or by the first byte that pickles have and text cannot."""
+    path = Path(path)
+    if path.suffix.lower() in (".pkl", ".pickle"):
+        return not path.is_dir()
+    try:
+        # A pipe would lose the byte.
+        return path.is_file() and path.open("rb").read(1) == b"\x80"
+    except OSError:
+        return False
+
+
+def _texts(path: Path, vocabulary: Vocabulary | None, account: Counter) -> Iterator[str | None]:
+    """Lines of a text file, cleaned, as the vocabulary's models are given them; None for one that is too long."""
+    account["lines"] += 0
+    for line in _lines(path):
+        account["lines"] += 1
+        yield line if line is None else clean(line) if vocabulary is None else vocabulary.normalize(clean(line))
+
+
+def _pickled(path: Path, vocabulary: Vocabulary | None, account: Counter) -> Iterator[str | None]:
+    """Sentences of pickled ids as text; None for one that is too long."""
+    if not isinstance(vocabulary, WordVocabulary):
+        raise SemcomError(f"--corpus: {escape(path)}: a pickle holds ids of a word vocabulary, and there is none here; give a checkpoint imported "
+                          "with it: python -m semcom import CHECKPOINT.pth --vocab-file vocab.json --output teacher.pt")
+    account["pickled"] += 0
+    known: set[int] = set()
+    for number, ids in enumerate(pickled.read_id_lists(path), 1):
+        account["pickled"] += 1
+        if id(ids) in known:
+            # One list at many places: a small file may name a long one so often that reading it each time never ends.
+            account["duplicates"] += 1
+            continue
+        known.add(id(ids))
+        if ids and max(ids) >= len(vocabulary):
+            raise SemcomError(f"--corpus: {escape(path)}: sentence {number} has the id {max(ids)}, the vocabulary in use has V={len(vocabulary)}; "
+                              "import the checkpoint with the vocab.json that these ids were made with (--vocab-file)")
+        start, end = 0, len(ids)
+        while start < end and ids[start] == BOS:
+            start += 1
+        while start < end and ids[end - 1] in (EOS, PAD):
+            end -= 1
+        words = ids[start:end]
+        if len(words) > LONGEST_LINE:
+            yield None
+        elif words and min(words) < UNK:
+            account["with <PAD>, <START> or <END> inside"] += 1
+        else:
+            (text,) = vocabulary.decode([words])
+            if vocabulary.encode([text]) != [words]:
+                account["with words that mean others once written out"] += 1
+            else:
+                yield text if len(text) <= LONGEST_LINE else None
 
 
 def _sampling_key(sentence: Sentence) -> int:

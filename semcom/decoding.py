@@ -3,7 +3,7 @@
 Letters: B sentences, K hypotheses a sentence, N = B·K rows, S source tokens, D model width, H heads, V pieces.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,23 +46,26 @@ class Search:
 
 
 @torch.inference_mode()
-def greedy(receiver: Receiver, received: Tensor, source_mask: Tensor) -> list[list[int]]:
-    """The most probable next piece, again and again, until eos or ``length_limit``.
+def greedy(receiver: Receiver, received: Tensor, source_mask: Tensor, limits: Sequence[int] | None = None) -> list[list[int]]:
+    """The most probable next piece, again and again, until eos or as many as ``limits`` allow, B numbers; without: ``length_limit``.
 
     received: [B, S, C]; source_mask: [B, S], the symbols that were sent. Returns B lists of pieces without bos and eos.
     """
+    limits = [length_limit(n) for n in source_mask.sum(1).tolist()] if limits is None else limits
     projection = receiver.decoder.projection
     most_probable = MostProbable(projection) if received.device.type == "cpu" else lambda states: projection(states).argmax(-1)
     sentences: list[list[int]] = [[] for _ in range(len(received))]
     for group in _by_length(source_mask, ROWS_TOGETHER):
-        for row, pieces in zip(group.tolist(), _greedy(receiver, received[group], source_mask[group], most_probable)):
+        rows = group.tolist()
+        decoded = _greedy(receiver, received[group], source_mask[group], [limits[row] for row in rows], most_probable)
+        for row, pieces in zip(rows, decoded):
             sentences[row] = pieces
     return sentences
 
 
-def _greedy(receiver: Receiver, received: Tensor, source_mask: Tensor, most_probable: Callable[[Tensor], Tensor]) -> list[list[int]]:
+def _greedy(receiver: Receiver, received: Tensor, source_mask: Tensor, limits: list[int],
+            most_probable: Callable[[Tensor], Tensor]) -> list[list[int]]:
     state = DecoderState(receiver, received, source_mask)
-    limits = [length_limit(n) for n in source_mask.sum(1).tolist()]
     said = torch.full((len(limits), max(limits)), EOS, device=received.device)
     places, left = torch.arange(len(limits), device=received.device), torch.tensor(limits, device=received.device)
     tokens = torch.full_like(places, BOS)
@@ -78,7 +81,7 @@ def _greedy(receiver: Receiver, received: Tensor, source_mask: Tensor, most_prob
             keep = active.nonzero().squeeze(1)
             state.reorder(keep, keep)
             tokens, left, places, active = tokens[keep], left[keep], places[keep], active[keep]
-    return [_until_eos(pieces[:limit]) for pieces, limit in zip(said.tolist(), limits)]
+    return [until_eos(pieces[:limit]) for pieces, limit in zip(said.tolist(), limits)]
 
 
 @torch.inference_mode()
@@ -137,7 +140,7 @@ def _beam(receiver: Receiver, received: Tensor, source_mask: Tensor, width: int,
         state.reorder(alive, (alive[:, None] * width + parents).flatten())
         said = said.gather(1, parents[:, :, None].expand_as(said))
         said[:, :, length - 1] = tokens
-    return [_until_eos(pieces) for pieces in best.tolist()]
+    return [until_eos(pieces) for pieces in best.tolist()]
 
 
 def _length_divisor(length: int | Tensor, penalty: float) -> float | Tensor:
@@ -155,7 +158,8 @@ def _likeliest(receiver: Receiver, states: Tensor, count: int) -> tuple[Tensor, 
     return torch.cat(gains), torch.cat(pieces)
 
 
-def _until_eos(pieces: list[int]) -> list[int]:
+def until_eos(pieces: list[int]) -> list[int]:
+    """The pieces before the first eos."""
     return pieces[: pieces.index(EOS)] if EOS in pieces else pieces
 
 

@@ -140,7 +140,7 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack,
     files.check_outputs(outputs | {f"--output-path ({name})": folder / name for name in _student_files(settings.training.epochs)}, inputs)
     for place in _places(settings):
         files.check_room(**place)
-    data = recipes.encode_splits(recipes.load_corpus(settings.corpus, say), teacher.vocabulary)
+    data = recipes.encode_splits(recipes.load_corpus(settings.corpus, say, teacher.vocabulary), teacher.vocabulary)
     for line in _advice(settings, teacher.model.architecture):
         say(f"warning: {line}")
     held.enter_context(files.lock(folder))
@@ -226,6 +226,11 @@ def _start_from(student: Transceiver, given: Checkpoint, teacher: Checkpoint, pa
                 f"--student-checkpoint {given.name}: its {end} has {found.layers} layers, D={found.d_model}, {found.num_heads} heads, "
                 f"feed-forward {found.dff}; this run asks for {wanted.layers}, {wanted.d_model}, {wanted.num_heads}, {wanted.dff}; give "
                 f"--student-layers {found.layers} --student-d-model {found.d_model} --student-heads {found.num_heads} --student-dff {found.dff}")
+        for name in ("channel_encoder_hidden",) if end == "transmitter" else ("channel_decoder_hidden", "amplitude"):
+            wanted, found = getattr(student.architecture, name), getattr(given.model.architecture, name)
+            if wanted != found:
+                raise SemcomError(f"--student-checkpoint {given.name}: its {name} is {found:g}, the teacher's {wanted:g}; "
+                                  "start from a student of this teacher")
         getattr(student, end).load_state_dict(getattr(given.model, end).state_dict())
 
 
@@ -258,7 +263,8 @@ class _Distillation:
         self.folder = settings.output_path
         part = settings.distillation.distill_part
         trained = _trained_parts(part)
-        self.origin = {p: f"student of {teacher.name} ({part} mode)" if p in trained else f"teacher {teacher.name}" for p in PARTS}
+        self.origin = {p: f"student of {teacher.name} ({part} mode)" if p in trained else f"teacher {teacher.name}: {teacher.origin[p]}"
+                       for p in PARTS}
         self.record = self._initial_record()
 
     def _initial_record(self) -> dict[str, object]:

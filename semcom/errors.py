@@ -7,6 +7,10 @@ class SemcomError(Exception):
     """Wrong input. The message names what was given, what is allowed and, where there is one, the command that mends it."""
 
 
+class ChecksFailed(Exception):
+    """A measurement found something off; what it measured is printed and written."""
+
+
 class InterruptedRun(Exception):
     """The user stopped a run; what was finished is kept and the message says where."""
 

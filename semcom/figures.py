@@ -148,6 +148,66 @@ def trainings(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Draw:
     return draw
 
 
+def audit(rows: Sequence[Mapping[str, Any]], reference: float) -> Draw:
+    """What each habit of an audit moves the score by at the SNR ``reference``, as a waterfall, and the scores over SNR.
+
+    rows: ``row``, ``habit``, ``snr``, ``score`` and ``change`` (None: stands on the ground), in the order of the habits.
+    """
+    def draw(figure: Any) -> None:
+        falls, lines = _panels(figure, 2)
+        here = [row for row in rows if row["snr"] == reference]
+        for place, row in enumerate(here):
+            whole = row["change"] is None or place == len(here) - 1
+            start, length = (0.0, row["score"]) if whole else (row["score"] - row["change"], row["change"])
+            colour = COLOURS[0] if whole else COLOURS[2] if length >= 0 else COLOURS[1]
+            falls.barh(place, length, left=start, height=0.6, color=colour)
+            told = f"{row['score']:.1f}" + ("" if row["change"] is None else f" ({row['change']:+.1f})")
+            falls.text(max(start, row["score"]), place, f" {told}", va="center", fontsize="small")
+        falls.set_yticks(range(len(here)), [label(f"{row['row']}  {row['habit']}") for row in here])
+        falls.invert_yaxis()
+        falls.set_xticks(range(0, 101, 20))
+        falls.set(xlim=(0, 125), xlabel="score, 0 to 100", title=f"at {reference:g} dB")
+        for number, name in enumerate(dict.fromkeys(row["row"] for row in rows)):
+            points = sorted((row["snr"], row["score"]) for row in rows if row["row"] == name)
+            lines.plot(*zip(*points), label=f"row {name}", **_style(number))
+        lines.set_xticks(sorted({row["snr"] for row in rows}))
+        lines.set(xlabel="SNR label, dB", title="score, 0 to 100")
+        lines.legend(fontsize="small", frameon=False)
+    return draw
+
+
+def link(gains: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]],
+         realised: Sequence[tuple[str, float, float, float]], tolerance: float) -> Draw:
+    """A channel beside its theory: shares of fading gains below x, realised SNRs, and their differences with 95 % intervals.
+
+    gains: channel -> (x, measured, theory). realised: (channel, nominal, realised, half of its interval), in dB. tolerance: what a right
+    link may be off, in dB.
+    """
+    def draw(figure: Any) -> None:
+        fades, levels, errors = _panels(figure, 3)
+        for number, (name, (x, measured, theory)) in enumerate(gains.items()):
+            colour = COLOURS[number + 1]
+            fades.plot(x, theory, color=colour, linewidth=5, alpha=0.3, label=f"{label(name)}, theory")
+            fades.plot(x, measured, color=colour, linewidth=1, label=f"{label(name)}, measured")
+        fades.set(xscale="log", yscale="log", ylim=(5e-4, 1.5), xlabel="x", title="share of |h|² below x")
+        fades.legend(fontsize="small", frameon=False)
+        nominals, names = sorted({nominal for _, nominal, *_ in realised}), list(dict.fromkeys(name for name, *_ in realised))
+        levels.plot(nominals, nominals, color="black", linewidth=0.8)
+        errors.axhspan(-tolerance, tolerance, color="#999999", alpha=0.15, linewidth=0)
+        errors.axhline(0, color="black", linewidth=0.8)
+        for number, name in enumerate(names):
+            points = sorted(values for channel, *values in realised if channel == name)
+            style = {**_style(number), "linestyle": ""}
+            levels.plot([x for x, *_ in points], [y for _, y, _ in points], **style, label=label(name), alpha=0.6)
+            aside = (number - (len(names) - 1) / 2) * 0.04 * max(1.0, nominals[-1] - nominals[0])  # intervals side by side
+            errors.errorbar([x + aside for x, *_ in points], [y - x for x, y, _ in points], [half for *_, half in points], capsize=3, **style)
+        for axis, title in ((levels, "realised SNR, dB"), (errors, "realised less nominal, dB")):
+            axis.set_xticks(nominals)
+            axis.set(xlabel="nominal SNR, dB per complex symbol", title=title)
+        levels.legend(fontsize="small", frameon=False)
+    return draw
+
+
 def temperature_effect(rows: Mapping[float, Sequence[float]], pieces: Sequence[str]) -> Draw:
     """A teacher's distribution over its most probable ``pieces`` at several temperatures."""
     def draw(figure: Any) -> None:

@@ -16,12 +16,17 @@ LAYER_NORM_EPS = 1e-6
 
 def sinusoidal_positions(length: int, width: int) -> Tensor:
     """[length, D]: sin in the even, cos in the odd dimensions (Vaswani et al. 2017, section 3.5)."""
-    position = torch.arange(length, dtype=torch.float32)[:, None]
-    frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
-    table = torch.zeros(length, width)
+    position = torch.arange(length, dtype=torch.float32, device="cpu")[:, None]
+    frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float32, device="cpu") * (-math.log(10000.0) / width))
+    table = torch.zeros(length, width, device="cpu")
     table[:, 0::2] = torch.sin(position * frequency)
     table[:, 1::2] = torch.cos(position * frequency)[:, : width // 2]
     return table
+
+
+def widened(x: Tensor) -> Tensor:
+    """float32 of what is narrower; float64 stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class Dropout(nn.Module):
@@ -63,7 +68,8 @@ class Embedding(nn.Module):
 
     def __init__(self, vocab_size: int, width: int, dropout: float):
         super().__init__()
-        self.table = nn.Embedding(vocab_size, width)
+        # Weights are drawn by ``build`` or loaded; torch's own drawing would import its compiler where a model is only sketched.
+        self.table = nn.Embedding.from_pretrained(torch.empty(vocab_size, width), freeze=False)
         self.register_buffer("positions", sinusoidal_positions(MAX_POSITIONS, width), persistent=False)
         self.dropout = Dropout(dropout)
         self.scale = math.sqrt(width)
@@ -96,7 +102,7 @@ class Attention(nn.Module):
         queries, (keys, values) = self._split(self.query(x)), keys_values
         if x.device.type == "cpu":
             # In bfloat16, torch's attention on CPUs is an order of magnitude slower at narrow heads, above all backward.
-            queries, keys, values = queries.float(), keys.float(), values.float()
+            queries, keys, values = widened(queries), widened(keys), widened(values)
         with torch.autocast(x.device.type, enabled=x.device.type != "cpu" and torch.is_autocast_enabled(x.device.type)):
             mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.output(mixed.transpose(1, 2).flatten(2))

@@ -40,12 +40,18 @@ def labels(paths: Sequence[str]) -> list[str]:
     return [f"{'/'.join(p)} ({i})" for i, p in enumerate(parts, 1)]
 
 
-def test_split(whole: corpus.Corpus, sentences: int) -> list[corpus.Sentence]:
-    """At most ``sentences`` of the test split, chosen by hash, so that every topic and file has its share."""
-    test = whole.split("test")
+def test_split(whole: corpus.Corpus, sentences: int, split: str = "test") -> list[corpus.Sentence]:
+    """At most ``sentences`` of the test split, or with ``split`` "all" of all, chosen by hash, so that every topic and file has its share."""
+    test = whole.sentences if split == "all" else whole.split("test")
     if not test:
-        raise SemcomError("--corpus: no sentence falls into the test split (5 % by hash); give some hundreds at least")
+        raise SemcomError("--corpus: no sentence falls into the test split (5 % by hash); give some hundreds at least, "
+                          "or --split all where no model has learned from any of them")
     return sorted(test, key=lambda s: s.id)[:sentences]
+
+
+def described(number: int, settings: config.EvaluationConfig) -> str:
+    """How many sentences of what."""
+    return f"{number} sentences of the whole corpus (--split all)" if settings.split == "all" else f"{number} test sentences"
 
 
 def corpus_of_runs(settings: config.CorpusConfig, made: Sequence[dict], say: Say) -> config.CorpusConfig:
@@ -67,7 +73,7 @@ def summary_scores(loaded: Sequence[tuple[str, Checkpoint]], settings: config.Co
     All topics are in it; rows apart for ``seen_topics`` and the others where there are others.
     """
     vocabulary = loaded[0][1].vocabulary
-    test = together.from_main(lambda: test_split(load_corpus(replace(settings, **ALL_TOPICS), lambda line: None), sentences))
+    test = together.from_main(lambda: test_split(load_corpus(replace(settings, **ALL_TOPICS), lambda line: None, vocabulary), sentences))
     meeting = Meeting(channel, snrs, run.seed, device, 64, run.quiet, together)
     entrants = [replace(e, seen_topics=frozenset(seen_topics) if seen_topics else None) for e in _entrants(loaded)]
     rows, _ = analysis.evaluate(entrants, batching.encode(test, vocabulary, leave_out_long=True), vocabulary, meeting)
@@ -92,7 +98,11 @@ def evaluate(paths: Sequence[str], settings: config.EvaluationConfig, corpus_set
             for flag, path in outputs.items():
                 files.check_room(flag, path, named=True, overwrite=overwrite, folder=False)
         used = corpus_of_runs(corpus_settings, [c.config for _, c in loaded], say)
-        return loaded, picture, batching.encode(test_split(load_corpus(used, say), settings.sentences), loaded[0][1].vocabulary, leave_out_long=True)
+        vocabulary = loaded[0][1].vocabulary
+        test = test_split(load_corpus(used, say, vocabulary), settings.sentences, settings.split)
+        for line in foreign_splits(loaded, used, settings):
+            say(line)
+        return loaded, picture, batching.encode(test, vocabulary, leave_out_long=True)
 
     loaded, picture, encoded = together.from_main(prepare)
     meeting = Meeting(make_channel(channel_settings), settings.snr, run.seed, device, settings.eval_batch_size, run.quiet, together,
@@ -101,7 +111,7 @@ def evaluate(paths: Sequence[str], settings: config.EvaluationConfig, corpus_set
     floor = analysis.floor(encoded) if len(encoded) > 1 else {}
     overall = [row for row in rows if not row["topic"]]
     by_topic = [row for row in rows if row["topic"]]
-    say(f"\n{len(encoded)} test sentences, {meeting.channel}, SNR in dB per complex symbol before equalisation, seed {run.seed}; "
+    say(f"\n{described(len(encoded), settings)}, {meeting.channel}, SNR in dB per complex symbol before equalisation, seed {run.seed}; "
         f"{meeting.search}; {RECEIVER_KNOWS}")
     for measure, title in (("bleu", f"BLEU ({bleu_signature()})"), ("token_accuracy", "token accuracy"), ("exact", "exact sentences"),
                            ("cross_entropy", "cross-entropy, nats a token")):
@@ -124,6 +134,16 @@ def evaluate(paths: Sequence[str], settings: config.EvaluationConfig, corpus_set
         report.plot_by_snr(overall, {"bleu": "BLEU", "token_accuracy": "token accuracy"}, picture)
         say(f"\nmade {escape(output)} and {escape(picture)}")
     return rows
+
+
+def foreign_splits(loaded: Sequence[tuple[str, Checkpoint]], used: config.CorpusConfig, settings: config.EvaluationConfig) -> list[str]:
+    """A warning for a model that learned elsewhere, and so perhaps from what the hash calls the test split."""
+    imported = [c.name for _, c in loaded if isinstance(c.config.get("imported_from"), str)]
+    pickles = [escape(path) for path in used.corpus if corpus.is_pickle(path)]
+    if not imported or not pickles or settings.split == "all":
+        return []
+    return [f"warning: {imported[0]} was imported, and measured on the 5 % of {pickles[0]} that a hash calls test: the hash split means nothing to a "
+            "model trained elsewhere: give its own test_data.pkl with --split all"]
 
 
 def nearest(snrs: Sequence[float], wanted: float) -> float:

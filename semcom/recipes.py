@@ -15,6 +15,8 @@ from semcom.transceiver import PARTS, RECEIVER_PARTS, Architecture, EndSize
 
 PROJECT = Path(__file__).resolve().parent.parent
 VALIDATION_SENTENCES = 2000
+MUCH_UNKNOWN = 0.1
+FREQUENT_SHOWN = 5
 LOSS_SETTINGS = ("kd_loss", "standardize_logits", "scales", "cross_weight", "sequence_level")
 SIZES = ("layers", "model_width", "heads", "feed_forward", "channel_dim")
 Say = Callable[[str], None]
@@ -25,15 +27,34 @@ def shipped(path: str) -> str:
     return path if Path(path).exists() or not (PROJECT / path).exists() else str(PROJECT / path)
 
 
-def load_corpus(settings: config.CorpusConfig, say: Say) -> corpus.Corpus:
-    """The built-in corpus or text files, with one line about what was read."""
+def load_corpus(settings: config.CorpusConfig, say: Say, vocabulary: vocab.Vocabulary | None = None) -> corpus.Corpus:
+    """The built-in corpus or files, as the vocabulary's models are given it, with one line about what was read; of a word vocabulary
+    another about the words it lacks."""
     if settings.corpus:
-        read = corpus.read(settings.corpus, settings.corpus_size, min_length=settings.min_length,
-                           max_length=settings.max_length, max_sentences=settings.max_sentences)
+        read = corpus.read(settings.corpus, settings.corpus_size, min_length=settings.min_length, max_length=settings.max_length,
+                           max_sentences=settings.max_sentences, vocabulary=vocabulary)
     else:
-        read = corpus.built_in(settings.corpus_size, settings.topics, settings.exclude_topics)
+        read = corpus.built_in(settings.corpus_size, settings.topics, settings.exclude_topics, vocabulary)
     say(read.describe())
+    if isinstance(vocabulary, vocab.WordVocabulary):
+        say(_unknown_words(vocabulary, read))
     return read
+
+
+def _unknown_words(vocabulary: vocab.WordVocabulary, read: corpus.Corpus) -> str:
+    words, unknown = vocabulary.unknown(sentence.text for sentence in read.sentences)
+    share = unknown.total() / max(1, words)
+    if not share:
+        return "the vocabulary knows every word"
+    details = []
+    if shown := unknown.pop(vocab.UNKNOWN, 0):
+        details.append(f"{shown:,} are {vocab.UNKNOWN} already")
+    if unknown:
+        # Of words equally frequent the first by alphabet, not by file.
+        most = sorted(unknown, key=lambda word: (-unknown[word], word))[:FREQUENT_SHOWN]
+        details.append(f"{len(unknown):,} kinds; most often: {', '.join(escape(word[:40]) for word in most)}")
+    line = (f"the vocabulary does not know {f'{100 * share:.1f}' if share >= 0.0005 else 'under 0.1'} % of the words ({'; '.join(details)})")
+    return line if share <= MUCH_UNKNOWN else f"warning: {line}; is it the vocabulary of this text? No receiver can name what it lacks"
 
 
 def load_teacher(path: str | None) -> Checkpoint:
@@ -173,7 +194,7 @@ def _prepare_teacher(settings: TeacherSettings, device: torch.device, say: Say) 
         files.check_room(flag, path, named=True, overwrite=settings.overwrite, folder=False)
     before = checkpoint.load(settings.start_from, "--start-from") if settings.start_from else None
     vocabulary = before.vocabulary if before else _load_vocabulary(inputs[0])
-    data = encode_splits(load_corpus(settings.corpus, say), vocabulary)
+    data = encode_splits(load_corpus(settings.corpus, say, vocabulary), vocabulary)
     m, topics = settings.model, data.record["topics_seen"]
     if before:
         model = transceiver.Transceiver(replace(before.model.architecture, dropout=m.dropout))
@@ -189,7 +210,7 @@ def _prepare_teacher(settings: TeacherSettings, device: torch.device, say: Say) 
 
 def _load_vocabulary(path: str) -> vocab.Vocabulary:
     try:
-        return vocab.Vocabulary(Path(path).read_bytes(), f"--vocab {path}")
+        return vocab.read(Path(path).read_bytes(), f"--vocab {path}")
     except OSError as error:
         raise SemcomError(f"--vocab {escape(path)}: cannot be read ({error.strerror}); "
                           "make one with: python -m semcom vocab --size 4000 --output FILE") from None

@@ -140,3 +140,20 @@ def plot_intervals(panels: Mapping[str, Sequence[tuple[str, float, float | None]
         axis.set_yticks(places, [escape(name).replace("$", r"\$") for name, *_ in lines])
         axis.set(title=title)
     _save(figure, path)
+
+
+def plot_audit(rows: Sequence[Row], reference: float, path: str | Path) -> None:
+    """``figures.audit`` as a PNG."""
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(14.0, 1.6 + 0.36 * len({row["row"] for row in rows})), layout="constrained")
+    figures.audit(rows, reference)(figure)
+    _save(figure, path)
+
+
+def plot_link(gains: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]],
+              realised: Sequence[tuple[str, float, float, float]], tolerance: float, path: str | Path) -> None:
+    """``figures.link`` as a PNG."""
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(13.0, 3.8), layout="constrained")
+    figures.link(gains, realised, tolerance)(figure)
+    _save(figure, path)

@@ -35,11 +35,11 @@ from semcom.decoding import Search
 from semcom.divergence import Study
 from semcom.errors import SemcomError, escape
 from semcom.finding import Found, by_teacher, history, load_group, runs_under
-from semcom.measurements import RECEIVER_KNOWS, corpus_of_runs, labels, test_split
+from semcom.measurements import RECEIVER_KNOWS, corpus_of_runs, described, labels, test_split
 from semcom.metrics import bleu_signature
-from semcom.recipes import LOSS_SETTINGS, Say, load_corpus, make_channel, shipped
+from semcom.recipes import LOSS_SETTINGS, Say, load_corpus, load_teacher, make_channel, shipped
 from semcom.roster import Run
-from semcom.vocab import EOS
+from semcom.vocab import EOS, WordVocabulary
 
 RESULTS = "semantic_analysis_results.json"
 REPORT = "checkpoints/report"
@@ -98,8 +98,8 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, survey: S
         for flag, (path, named) in outputs.items():
             files.check_room(flag, path, named=named, overwrite=survey.overwrite, folder=flag == "--report-dir")
         used = corpus_of_runs(survey.corpus, [f.made for f in given], say)
-        whole = load_corpus(used, say)
-        return groups, used, whole, test_split(whole, survey.settings.sentences)
+        whole = load_corpus(used, say, _word_vocabulary(groups))
+        return groups, used, whole, test_split(whole, survey.settings.sentences, survey.settings.split)
 
     groups, used, whole, test = together.from_main(prepare)
     survey = replace(survey, corpus=used)
@@ -120,6 +120,22 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, survey: S
         return records
     _publish(survey, records, studies, foreign, teachers, whole, len(test), groups, device, say)
     return records
+
+
+def _word_vocabulary(groups: Mapping[str | None, Sequence[Found]]) -> WordVocabulary | None:
+    """The first one of words among the checkpoints: all are then measured on the text that it makes of the corpus."""
+    known: set[object] = set()
+    for teacher_file, group in groups.items():
+        vocabulary = load_teacher(teacher_file).vocabulary
+        for found in (None, *group):
+            if found and found.made.get("vocabulary_fingerprint") in known:
+                continue
+            if found:
+                vocabulary = checkpoint.load(found.path).vocabulary
+            if isinstance(vocabulary, WordVocabulary):
+                return vocabulary
+            known.add(vocabulary.fingerprint)
+    return None
 
 
 def _joins(teacher: Checkpoint, other: Checkpoint) -> bool:
@@ -196,7 +212,7 @@ def _publish(survey: Survey, records: Sequence[dict], studies: Sequence[Study], 
         if line := files.make_room(flag, path, named=named, overwrite=survey.overwrite, folder=flag == "--report-dir"):
             say(line)
     files.write_json(outputs["--output"][0], results)
-    _say_records(records, common, say)
+    _say_records(records, {**common, "measured": described(sentences, survey.settings)}, say)
     if foreign:
         say("\nof another vocabulary or signal width than the teacher's: text measures alone\n" + report.table(
             [[row["pair"], row["channel"], row["snr"], row["bleu"].value, row["exact"].value] for group in foreign for row in group.rows],
@@ -233,7 +249,7 @@ def _say_records(records: Sequence[dict], common: Mapping[str, object], say: Say
     snr = f"{common['reference_snr']:g}"
     for teacher, channel in dict.fromkeys((r["teacher"], r["channel"]) for r in records):
         group = [r for r in records if (r["teacher"], r["channel"]) == (teacher, channel)]
-        say(f"\nsemantic divergence from teacher {escape(teacher)} at {snr} dB; {common['sentences']} test sentences, {channel}, "
+        say(f"\nsemantic divergence from teacher {escape(teacher)} at {snr} dB; {common['measured']}, {channel}, "
             f"seed {common['seed']}, {common['decoding']}\nKL, JS and the cross-entropy gap in nats a token; {common['note']}")
         say(report.table([[r["model"], r["distill_part"], r["temperature"], *(r["by_snr"][snr][c] for c in CONSOLE)] for r in group],
                          ["model", "part", "T", *CONSOLE.values()]))
@@ -275,6 +291,7 @@ def _provenance(survey: Survey, whole: corpus.Corpus, sentences: int, teachers: 
                 studies: Sequence[Study], device: torch.device) -> list[tuple[str, str]]:
     around = runtime.environment(device)
     lines = [("corpus", f"{whole.name}, fingerprint {whole.fingerprint}"), ("test sentences", str(sentences)),
+             *[("split", "all: the whole corpus, not the 5 % that a hash calls test")] * (survey.settings.split == "all"),
              ("channels", ", ".join(str(make_channel(channel)) for channel in survey.channels)),
              ("SNRs", ", ".join(f"{snr:g}" for snr in survey.snrs) + " dB"), ("seed of the draws", str(survey.run.seed)),
              ("decoding", str(survey.search)),

@@ -18,6 +18,7 @@ from semcom.batching import Batch, Encoded, by_length, collate, shuffled
 from semcom.config import TrainingConfig
 from semcom.layers import seed_dropout
 from semcom.objective import Terms
+from semcom.optimizer import AdamW
 from semcom.processes import ALONE, Processes
 
 VALIDATION_SEED = 0  # the same draws for every run, so that best losses compare across seeds, temperatures and losses
@@ -167,8 +168,7 @@ class Loop:
             buffers = next(flag for flag in ("forward_sync_buffers", "broadcast_buffers") if flag in signature(DistributedDataParallel).parameters)
             self.forward = DistributedDataParallel(objective, gradient_as_bucket_view=True, **{buffers: False})
         self.trained = [p for p in objective.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay,
-                                           fused=True)
+        self.optimizer = AdamW(self.trained, config.weight_decay)
         self.start_epoch()
 
     def start_epoch(self) -> None:
@@ -199,9 +199,7 @@ class Loop:
         mean = share * sum(weight * terms[name][0] / max(rows[name], 1) for name, weight in self.objective.weights.items())
         mean.backward()
         nn.utils.clip_grad_norm_(self.trained, self.config.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
+        self.optimizer.step(lr)
         self.optimizer.zero_grad()
         for name in terms:
             total = self.sums.setdefault(name, [0.0, 0])

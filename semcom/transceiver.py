@@ -15,13 +15,11 @@ from torch import Tensor, nn
 
 from semcom.config import PARTS
 from semcom.errors import SemcomError
-from semcom.layers import LAYER_NORM_EPS, DecoderLayer, Embedding, EncoderLayer
+from semcom.layers import LAYER_NORM_EPS, DecoderLayer, Embedding, EncoderLayer, widened
 
 TRANSMITTER_PARTS = PARTS[:2]
 RECEIVER_PARTS = PARTS[2:]
-
-CHANNEL_ENCODER_HIDDEN = 256
-CHANNEL_DECODER_HIDDEN = 512
+CHANNEL_PART_FIELDS = {"channel_encoder": ("channel_encoder_hidden",), "channel_decoder": ("channel_decoder_hidden", "amplitude")}
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,21 @@ class EndSize:
 
 @dataclass(frozen=True)
 class Architecture:
-    """All that is needed to build a transceiver whose weights are then loaded."""
+    """All that is needed to build a transceiver whose weights are then loaded.
+
+    channel_encoder_hidden, channel_decoder_hidden: widths between D and C, and between D and D. amplitude: the receiver was
+    trained on signals this many times as strong as ours, so it multiplies what arrives by it: 1, or sqrt(2) where the
+    transceiver comes from public DeepSC code, whose signals have power 1 per real dimension.
+    """
 
     vocab_size: int
     transmitter: EndSize = EndSize()
     receiver: EndSize = EndSize()
     channel_dim: int = 16
     dropout: float = 0.1
+    channel_encoder_hidden: int = 256
+    channel_decoder_hidden: int = 512
+    amplitude: float = 1.0
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -91,22 +97,23 @@ class Encoder(nn.Module):
 class ChannelEncoder(nn.Sequential):
     """[B, S, D] states -> [B, S, C] symbols, not yet of unit power."""
 
-    def __init__(self, width: int, channel_dim: int):
-        super().__init__(nn.Linear(width, CHANNEL_ENCODER_HIDDEN), nn.ReLU(), nn.Linear(CHANNEL_ENCODER_HIDDEN, channel_dim))
+    def __init__(self, width: int, hidden: int, channel_dim: int):
+        super().__init__(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, channel_dim))
 
 
 class ChannelDecoder(nn.Module):
-    """[B, S, C] received symbols -> [B, S, D] memory."""
+    """[B, S, C] received symbols, of transmitted power 1 per complex symbol -> [B, S, D] memory."""
 
-    def __init__(self, channel_dim: int, width: int):
+    def __init__(self, channel_dim: int, width: int, hidden: int, amplitude: float):
         super().__init__()
+        self.amplitude = amplitude
         self.linear1 = nn.Linear(channel_dim, width)
-        self.linear2 = nn.Linear(width, CHANNEL_DECODER_HIDDEN)
-        self.linear3 = nn.Linear(CHANNEL_DECODER_HIDDEN, width)
+        self.linear2 = nn.Linear(width, hidden)
+        self.linear3 = nn.Linear(hidden, width)
         self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
 
     def forward(self, received: Tensor) -> Tensor:
-        u = self.linear1(received)
+        u = self.linear1(received if self.amplitude == 1 else received * self.amplitude)
         u = u + self.linear3(F.relu(self.linear2(F.relu(u))))
         return self.norm(u.to(received.dtype))  # two products of rounded factors: their sum is rounded too, LayerNorm is not to be
 
@@ -139,24 +146,24 @@ class Decoder(nn.Module):
 class Transmitter(nn.Module):
     """Semantic encoder and channel encoder: a sentence becomes channel symbols."""
 
-    def __init__(self, vocab_size: int, size: EndSize, channel_dim: int, dropout: float):
+    def __init__(self, a: Architecture):
         super().__init__()
-        self.encoder = Encoder(vocab_size, size, dropout)
-        self.channel_encoder = ChannelEncoder(size.d_model, channel_dim)
+        self.encoder = Encoder(a.vocab_size, a.transmitter, a.dropout)
+        self.channel_encoder = ChannelEncoder(a.transmitter.d_model, a.channel_encoder_hidden, a.channel_dim)
 
     def forward(self, source: Tensor, source_mask: Tensor) -> tuple[Tensor, Tensor]:
         """[B, S] ids and mask -> signal [B, S, C] of unit power per complex symbol, encoder state [B, S, D]."""
         state = self.encoder(source, source_mask)
-        return normalize_power(self.channel_encoder(state).float(), source_mask), state
+        return normalize_power(widened(self.channel_encoder(state)), source_mask), state
 
 
 class Receiver(nn.Module):
     """Channel decoder and semantic decoder: noisy symbols become a sentence."""
 
-    def __init__(self, vocab_size: int, size: EndSize, channel_dim: int, dropout: float):
+    def __init__(self, a: Architecture):
         super().__init__()
-        self.channel_decoder = ChannelDecoder(channel_dim, size.d_model)
-        self.decoder = Decoder(vocab_size, size, dropout)
+        self.channel_decoder = ChannelDecoder(a.channel_dim, a.receiver.d_model, a.channel_decoder_hidden, a.amplitude)
+        self.decoder = Decoder(a.vocab_size, a.receiver, a.dropout)
 
     def forward(self, received: Tensor, source_mask: Tensor, target_in: Tensor) -> Tensor:
         """Received [B, S, C], which symbols are real [B, S], prefix [B, T] -> decoder state [B, T, D].
@@ -180,9 +187,9 @@ class Transceiver(nn.Module):
 
     def __init__(self, architecture: Architecture):
         super().__init__()
-        a = self.architecture = architecture
-        self.transmitter = Transmitter(a.vocab_size, a.transmitter, a.channel_dim, a.dropout)
-        self.receiver = Receiver(a.vocab_size, a.receiver, a.channel_dim, a.dropout)
+        self.architecture = architecture
+        self.transmitter = Transmitter(architecture)
+        self.receiver = Receiver(architecture)
 
     def part(self, name: str) -> nn.Module:
         """The module of one of ``PARTS``."""
@@ -239,6 +246,8 @@ def splice(teacher: Transceiver, student: Transceiver, parts: Iterable[str]) -> 
         # Layers, heads and feed-forward belong to the semantic part; the channel part has D and C alone.
         semantic = owned[0] if end == "transmitter" else owned[1]
         sizes[end] = student_size if semantic in taken or len(taken) == 2 else teacher_size
+    for part, owned in CHANNEL_PART_FIELDS.items():
+        sizes |= {name: getattr(theirs if part in parts else ours, name) for name in owned}
     with torch.device("meta"):
         hybrid = Transceiver(replace(ours, **sizes))
     for name in PARTS:

@@ -90,6 +90,8 @@ def test_every_form_of_the_report_is_there_and_says_the_same(reported):
     assert json.loads((report / "semantic_analysis_results.json").read_text()) == results
     for name in ("matrix_by_snr", "effects_by_snr", "words_lost_by_kind", "constellations", "training", "temperature_effect"):
         assert (report / f"figures/{name}.png").stat().st_size > 1000 and (report / f"figures/{name}.svg").is_file(), name
+    js = next(row for row in results["studies"][0]["matrix"] if row["pair"] == "teacher → decoder" and row["snr"] == 12)["js_divergence"]["value"]
+    assert f"{js:.4f}" in page and f"{js:.4f}" in markdown and chapter.TABLES["token_accuracy"][0] in page
     assert "pip install" in page and "similarity" in page  # how to get what is not installed, or the measure itself
 
 
@@ -112,7 +114,8 @@ def test_all_that_is_said_has_its_chinese():
                  and isinstance(node.args[0], ast.Constant)}
     for named in (chapter.KINDS, chapter.GROUPS, chapter.CLASSES, chapter.UNDECIDED, chapter.VERDICTS):
         said |= set(named.values())
-    assert len(said) > 90 and said <= set(wording.CHINESE)
+    said |= {title for title, _ in chapter.TABLES.values()}
+    assert len(said) > 90 and said - {chapter.BLEU} <= set(wording.CHINESE)
 
     def fields(text):
         return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)

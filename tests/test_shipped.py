@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from semcom import analysis, batching, checkpoint, corpus
+from semcom import analysis, batching, checkpoint, corpus, vocab
 from semcom.channel import Channel
-from semcom.vocab import Vocabulary
 
 ROOT = Path(__file__).resolve().parent.parent
 TEACHER = ROOT / "checkpoints/teacher.pt"
@@ -23,7 +22,7 @@ def test_sizes_and_vocabulary(shipped):
     architecture = shipped.model.architecture
     assert architecture.transmitter == architecture.receiver and architecture.channel_dim == 16
     assert (architecture.transmitter.layers, architecture.transmitter.d_model) == (4, 128)
-    assert shipped.vocabulary.fingerprint == Vocabulary((ROOT / "vocab/parliament.model").read_bytes()).fingerprint
+    assert shipped.vocabulary.fingerprint == vocab.read((ROOT / "vocab/parliament.model").read_bytes()).fingerprint
     assert shipped.seen_topics() == frozenset(corpus.parliament.TOPICS)
 
 

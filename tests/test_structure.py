@@ -11,10 +11,11 @@ import semcom
 PACKAGE = Path(semcom.__file__).parent
 ORDER = ["", "errors", "processes", "files", "options", "config", "intervals", "document", "resampling", "price", "trends", "words",
          "parliament.english", "parliament.wordlists", "parliament.phrases", "parliament.grammar", "parliament.speech", "parliament",
-         "vocab", "corpus", "channel", "losses", "criterion", "precision", "layers", "transceiver", "fused", "batching", "decoding",
-         "metrics", "similarity", "checkpoint", "objective", "trainer", "analysis", "sequences", "heard", "kept", "matrix", "roster",
-         "divergence", "figures", "report", "pages", "wording", "chapter", "dossier", "runtime", "api", "digits", "recipes", "measurements",
-         "finding", "survey", "distil", "cli", "evidence", "experiments", "__main__"]
+         "vocab", "pickled", "corpus", "channel", "public_link", "losses", "criterion", "precision", "layers", "transceiver", "deepsc", "fused",
+         "batching", "sounding", "sionna_link", "decoding", "metrics", "similarity", "checkpoint", "objective", "optimizer", "trainer",
+         "analysis", "sequences", "heard", "kept", "matrix", "roster", "divergence", "figures", "report", "pages", "wording", "chapter",
+         "dossier", "runtime", "api", "digits", "recipes", "interchange", "measurements", "doctor", "audit", "finding", "survey", "distil", "cli",
+         "evidence", "experiments", "__main__"]
 
 
 def name_of(path):

@@ -2,11 +2,13 @@
 import gzip
 import hashlib
 import io
+import pickle
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import sentencepiece
+from toy import word_vocabulary
 
 from semcom import corpus, parliament, vocab
 from semcom.corpus import clean, make_sentence
@@ -16,8 +18,9 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SIX = "one two three four five six"
 
 
-def read(*paths, size=None, min_length=4, max_length=30, max_sentences=10**6):
-    return corpus.read([str(p) for p in paths], size, min_length=min_length, max_length=max_length, max_sentences=max_sentences)
+def read(*paths, size=None, min_length=4, max_length=30, max_sentences=10**6, vocabulary=None):
+    return corpus.read([str(p) for p in paths], size, min_length=min_length, max_length=max_length, max_sentences=max_sentences,
+                       vocabulary=vocabulary)
 
 
 def texts(*paths, **limits):
@@ -86,7 +89,7 @@ def test_nothing_to_train_on_is_refused():
 
 def test_fingerprint_is_of_the_model(vocabulary, sentences):
     assert vocabulary.fingerprint == hashlib.sha256(vocabulary.serialized).hexdigest()[:16]
-    assert vocab.Vocabulary(vocabulary.serialized).fingerprint == vocabulary.fingerprint
+    assert vocab.PieceVocabulary(vocabulary.serialized).fingerprint == vocabulary.fingerprint
     assert vocab.train((s.text for s in sentences), 400).fingerprint == vocabulary.fingerprint
     assert vocab.train((s.text for s in sentences), 401).fingerprint != vocabulary.fingerprint
     assert vocabulary.fingerprint in str(vocabulary) and "400" in str(vocabulary)
@@ -95,7 +98,7 @@ def test_fingerprint_is_of_the_model(vocabulary, sentences):
 @pytest.mark.parametrize("broken", [b"", b"not a model", b"\x00" * 100])
 def test_not_a_model_is_refused(broken):
     with pytest.raises(SemcomError, match="theirs.*semcom vocab"):
-        vocab.Vocabulary(broken, "theirs")
+        vocab.PieceVocabulary(broken, "theirs")
 
 
 def test_other_special_ids_are_refused():
@@ -103,7 +106,7 @@ def test_other_special_ids_are_refused():
     sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(numbered(50)), model_writer=model, vocab_size=30,
                                              hard_vocab_limit=False, minloglevel=2)
     with pytest.raises(SemcomError, match=r"\(0, 1, 2, 3\)"):
-        vocab.Vocabulary(model.getvalue())
+        vocab.PieceVocabulary(model.getvalue())
 
 
 # Cleaning and ids
@@ -239,6 +242,120 @@ def test_max_sentences_stops_the_reading(write):
     found = read(write("a", *numbered(100)), write("b", *numbered(100, 100)), max_sentences=10)
     assert [s.text for s in found.sentences] == numbered(10)
     assert found.account["lines"] == 10
+
+
+# Words and pickles
+
+WORDS = word_vocabulary(["", *SIX.split(), "seven", "!"])
+EMPTY, ONE, TWO, THREE, FOUR, FIVE, SIX_ID, SEVEN, MARK = range(4, 13)
+START, END, PAD, UNK = vocab.BOS, vocab.EOS, vocab.PAD, vocab.UNK
+
+
+@pytest.fixture
+def write_ids(tmp_path):
+    def write_ids(name, *sentences, protocol=4):
+        path = tmp_path / name
+        path.write_bytes(pickle.dumps(list(sentences), protocol))
+        return path
+    return write_ids
+
+
+def test_a_word_vocabulary_normalises_lines_before_anything_is_counted(write):
+    path = write("text", "One, two: THREE four!", "one two three four !", "one two (three) x five .", "one & two &amp; three. 4", "漢 字 5 6 7",
+                 "five six. seven one.")
+    found = read(path, vocabulary=WORDS)
+    assert [s.text for s in found.sentences] == ["one two three four !", "one two three x five.", "five six. seven one."]
+    assert found.account == {"lines": 6, "duplicates": 1, "under 4 words": 1, "empty": 1}
+    assert [s.id for s in found.sentences] == [make_sentence(s.text).id for s in found.sentences]
+    assert len(read(path).sentences) == 6, "without one, lines stay as they are"
+
+
+def test_a_piece_vocabulary_leaves_text_alone(write, vocabulary):
+    lines = ["One, two: THREE four!", "one two <b>three</b> four"]
+    assert [s.text for s in read(write("text", *lines), vocabulary=vocabulary).sentences] == lines
+    assert corpus.built_in(50, vocabulary=vocabulary).sentences == corpus.built_in(50).sentences
+
+
+@pytest.mark.parametrize("name, protocol", [("test_data.pkl", 0), ("test_data.pkl", 1), ("TEST.PICKLE", 4), ("ids", 2), ("ids", 5)])
+def test_pickled_ids_come_back_as_words(write_ids, name, protocol):
+    path = write_ids(name, [START, ONE, TWO, UNK, FOUR, EMPTY, END, PAD, PAD], [ONE, TWO, THREE, FOUR], [START, ONE, TWO, THREE, FOUR, END],
+                     protocol=protocol)
+    found = read(path, vocabulary=WORDS)
+    assert [s.text for s in found.sentences] == ["one two UNK four.", "one two three four"]
+    assert found.account == {"pickled": 3, "duplicates": 1}
+    assert "2 sentences" in found.describe() and "3 pickled sentences read; left out: 1 duplicates" in found.describe()
+    assert WORDS.encode([s.text for s in found.sentences]) == [[ONE, TWO, UNK, FOUR, EMPTY], [ONE, TWO, THREE, FOUR]]
+
+
+def test_account_of_a_pickle(write_ids):
+    shared = [FIVE, FOUR, THREE, TWO]
+    many = [ONE, EMPTY] * 4000
+    found = read(write_ids("ids.pkl", [ONE] * 31, [ONE] * 30 + [EMPTY], [ONE, TWO, THREE, EMPTY], [START, END, PAD], [],
+                           [ONE, START, TWO, THREE, FOUR], [ONE, PAD, TWO, THREE, FOUR], [PAD, ONE, TWO, THREE, FOUR],
+                           shared, shared, many, [ONE] * 20_000), vocabulary=WORDS)
+    assert [s.text for s in found.sentences] == [" ".join(["one"] * 30) + ".", "five four three two"]
+    assert found.account == {"pickled": 12, "over 30 words": 1, "under 4 words": 1, "empty": 2, "with <PAD>, <START> or <END> inside": 3,
+                             "duplicates": 1, "longer than 10,000 characters": 2}
+
+
+def test_a_list_shared_a_million_times_is_looked_at_once(tmp_path):
+    path = tmp_path / "bomb.pkl"
+    path.write_bytes(b"](]q\x00(" + b"K\x05" * 9000 + b"e" + b"h\x00" * 1_000_000 + b"](K\x05K\x06K\x07K\x08ee.")
+    found = read(path, vocabulary=WORDS)
+    assert [s.text for s in found.sentences] == ["one two three four"] and found.account["duplicates"] == 1_000_000
+
+
+def test_ids_that_their_text_does_not_give_back_are_left_out(write_ids):
+    odd = word_vocabulary(["", *SIX.split(), "two words", "UNK", "mr.", "<b"])
+    assert len(odd) == 15
+    found = read(write_ids("ids.pkl", *([ONE, TWO, THREE, FOUR, word] for word in range(11, 15)), [ONE, TWO, THREE, FOUR, FIVE]), vocabulary=odd)
+    assert [s.text for s in found.sentences] == ["one two three four five"]
+    assert found.account["with words that mean others once written out"] == 4
+
+
+def test_pickles_and_text_are_read_together(write, write_ids, tmp_path):
+    write("data/a.txt", "one two three four", "six five four three")
+    write_ids("data/b.pkl", [ONE, TWO, THREE, FOUR], [SEVEN, SIX_ID, FIVE, FOUR])
+    found = read(tmp_path / "data", vocabulary=WORDS)
+    assert [s.text for s in found.sentences] == ["one two three four", "six five four three", "seven six five four"]
+    assert "2 lines read, 2 pickled sentences read; left out: 1 duplicates" in found.describe()
+    assert len(read(tmp_path / "data", size=2, vocabulary=WORDS)) == 2 and len(read(tmp_path / "data", max_sentences=1, vocabulary=WORDS)) == 1
+
+
+def test_a_pickle_needs_a_word_vocabulary(write_ids, vocabulary):
+    path = write_ids("ids.pkl", [ONE, TWO, THREE, FOUR])
+    for given in (None, vocabulary):
+        with pytest.raises(SemcomError, match=r"--corpus: .*ids\.pkl: a pickle holds ids of a word vocabulary.*python -m semcom import "
+                                              r"CHECKPOINT\.pth --vocab-file vocab\.json --output teacher\.pt"):
+            read(path, vocabulary=given)
+
+
+def test_ids_of_another_vocabulary_are_refused(write_ids):
+    with pytest.raises(SemcomError, match=r"ids\.pkl: sentence 2 has the id 13, the vocabulary in use has V=13; .*--vocab-file"):
+        read(write_ids("ids.pkl", [ONE, TWO, THREE, MARK], [ONE, 13]), vocabulary=WORDS)
+
+
+@pytest.mark.parametrize("content, message", [(b"one two three four\n", "is no whole number|found|no pickle opcode"), (b"", "truncated"),
+                                              (pickle.dumps([["one"]]), "found SHORT_BINUNICODE, a value of type str"),
+                                              (pickle.dumps([]), "no sentence survives.*0 pickled sentences read")])
+def test_a_broken_pickle_is_refused(tmp_path, content, message):
+    path = tmp_path / "ids.pkl"
+    path.write_bytes(content)
+    with pytest.raises(SemcomError, match=f"--corpus.*ids.pkl.*({message})"):
+        read(path, vocabulary=WORDS)
+
+
+def test_built_in_sentences_are_normalised_and_stay_distinct(monkeypatch):
+    words = word_vocabulary(["", "the"])
+    found, plain = corpus.built_in(500, vocabulary=words), corpus.built_in(500)
+    assert [(s.text, s.topic) for s in found.sentences] == [(words.normalize(s.text), s.topic) for s in plain.sentences]
+    assert [s.id for s in found.sentences] == [make_sentence(s.text).id for s in found.sentences] != [s.id for s in plain.sentences]
+    alike = [("We adopted 5 reports.", "trade"), ("We agree.", "trade"), ("We adopted 6 reports.", "energy"), ("7", "energy")]
+    monkeypatch.setattr(parliament, "sentences", lambda topics: iter(alike))
+    found = corpus.built_in(4, vocabulary=words)
+    assert [(s.text, s.topic) for s in found.sentences] == [("we adopted reports.", "trade"), ("we agree.", "trade")]
+    assert found.account == {"generated": 4, "duplicates": 1, "empty": 1}
+    assert "4 sentences generated; left out: 1 duplicates, 1 empty" in found.describe()
 
 
 # The built-in corpus

@@ -1,4 +1,5 @@
 """Tiny transceivers and sentences for the tests. Pieces are ids 4 to V-1, so no sentencepiece model is needed."""
+import json
 import random
 
 import torch
@@ -7,7 +8,7 @@ from semcom.batching import Encoded, collate
 from semcom.channel import Draw, apply
 from semcom.corpus import Sentence
 from semcom.transceiver import Architecture, EndSize, Transceiver, build
-from semcom.vocab import BOS, EOS
+from semcom.vocab import BOS, EOS, WordVocabulary
 
 V, C = 24, 8
 CPU = torch.device("cpu")
@@ -85,3 +86,12 @@ def same_bits(first, second):
 
 def collated(number, shortest=3, longest=5, **choice):
     return collate(encoded(number, shortest, longest, **choice))
+
+
+def word_json(words) -> dict:
+    """What public DeepSC code writes as vocab.json: the four special words, then ``words``."""
+    return {"token_to_idx": {word: i for i, word in enumerate(["<PAD>", "<START>", "<END>", "<UNK>", *words])}}
+
+
+def word_vocabulary(words) -> WordVocabulary:
+    return WordVocabulary(json.dumps(word_json(words)).encode())
