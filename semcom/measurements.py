@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from semcom import analysis, batching, checkpoint, config, corpus, files, processes, report, runtime
+from semcom import analysis, batching, checkpoint, config, corpus, files, processes, report, runtime, vocab
 from semcom.analysis import Entrant, Meeting
 from semcom.channel import Channel
 from semcom.checkpoint import Checkpoint
@@ -174,8 +174,13 @@ def transmit(texts: Sequence[str], paths: Sequence[str], settings: config.Evalua
             raise SemcomError('transmit: the sentence is empty; for example: python -m semcom transmit "We support this report."')
         say(f"sent: {escape(text)}")
         rows = []
+        words = {c.vocabulary.fingerprint: c.vocabulary for _, c in loaded if isinstance(c.vocabulary, vocab.WordVocabulary)}
+        for vocabulary in words.values():
+            say(f"in words: {escape(vocabulary.decode(vocabulary.encode([text]))[0])}")
+        # The draw is that of the sentence as measurements have it.
+        drawn = corpus.make_sentence(next(iter(words.values())).normalize(text) if words else text)
         for label, c in loaded:
-            batch = batching.collate(batching.encode([corpus.make_sentence(text)], c.vocabulary)).to(device)
+            batch = batching.collate(batching.encode([replace(drawn, text=text)], c.vocabulary)).to(device)
             model = c.model.to(device)
             with torch.inference_mode():
                 received = analysis.received(model, batch, Meeting(channel, snrs, run.seed, device, 1))

@@ -10,7 +10,7 @@ import pytest
 from cli_support import TINY_TRAINING, analyse, distil, package, refused, train_tiny_teacher
 from toy import word_json, word_vocabulary
 
-from semcom import checkpoint, corpus, vocab
+from semcom import analysis, checkpoint, corpus, vocab
 
 KNOWN = 150
 
@@ -130,3 +130,13 @@ def test_a_pickle_without_its_vocabulary_is_refused(folder, teacher, here, capsy
 def test_a_broken_vocabulary_is_refused(folder, here, capsys):
     (here / "v.json").write_text('{"token_to_idx": {"<PAD>": 0, "a": "b"}}')
     refused(capsys, package("train", "--vocab", "v.json", "--output", "t.pt", *TINY_TRAINING), "--vocab v.json", '"a" is "b", not a whole number')
+
+
+def test_transmit_shows_the_words_sent_and_meets_the_draw_of_their_normal_form(folder, here, capsys, monkeypatch):
+    met, received = [], analysis.received
+    monkeypatch.setattr(analysis, "received", lambda model, batch, meeting: (met.append(batch.sentences[0].id), received(model, batch, meeting))[1])
+    for text in ("This is a XYLOPHONE, today.", "this is a xylophone today."):
+        assert package("transmit", text, "--checkpoints", folder / "tiny_teacher.pt", "--snr", 6, "--device", "cpu") == 0
+        out = capsys.readouterr().out
+        assert f"sent: {text}" in out and "in words: this is a UNK" in out
+    assert met == [corpus.make_sentence("this is a xylophone today.").id] * 2
