@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness import trained_parser  # noqa: E402
-from semcom import cli, evidence  # noqa: E402
+from semcom import cli, evidence, report  # noqa: E402
 from semcom.evidence import Arm  # noqa: E402
 
 SCREEN_SEED, FINAL_SEEDS = 1, (11, 12, 13, 14, 15)
@@ -72,23 +72,27 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=FINAL_SEEDS)
     parser.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"))
     parser.add_argument("--report", action="store_true", help="print the tables of what is there, run nothing")
+    parser.add_argument("--figure", metavar="FILE", help="final: what each arm gains at 6 dB, a panel a comparison, as PNG or SVG")
     given = parser.parse_args(argv)
     root = Path(given.folder) / given.phase.replace("equal-time", "final")
     if given.phase == "screen":
         compare(given, "screen, one seed", list(SCREEN), [SCREEN_SEED], root, 21_600, given.steps)
         return
+    panels = {}
     for start in given.starts:
         for size in given.sizes:
             folder, what = root / f"{size}_{start.split()[0]}", f"{size:,} training sentences, from {start}"
             arms = finals(start, given.chosen)
             if given.phase == "final":
-                compare(given, f"{what}, {given.steps} steps", arms, given.seeds, folder, size, given.steps)
+                panels[what] = compare(given, f"{what}, {given.steps} steps", arms, given.seeds, folder, size, given.steps)
                 continue
             if not all_finished(arms[:2], given.seeds, folder):
                 raise SystemExit(f"{folder}: equal time takes its seconds from labels and kd of the final phase; finish that first")
             steps = steps_in_equal_time(arms, given.seeds, folder, int(given.steps))
             fair = [replace(arms[1], base=None), Arm(f"labels, {steps} steps", arms[0].flags + f" --steps {steps}", "kd")]
             compare(given, f"{what}, equal time: labels alone for {steps} steps", fair, given.seeds, folder, size, given.steps, "equal_time")
+    if given.figure:
+        report.plot_intervals({title: gains for title, gains in panels.items() if gains}, given.figure, mark=0)
 
 
 def all_finished(arms: list[Arm], seeds: list[int], root: Path) -> bool:
@@ -101,8 +105,9 @@ def steps_in_equal_time(arms: list[Arm], seeds: list[int], root: Path, steps: in
     return round(steps * max(1.0, kd / labels))
 
 
-def compare(given: argparse.Namespace, title: str, arms: list[Arm], seeds: list[int], root: Path, size: int, steps: str, stem: str = "arms") -> None:
-    """Run what is missing of a comparison, and show what is whole of it."""
+def compare(given: argparse.Namespace, title: str, arms: list[Arm], seeds: list[int], root: Path, size: int, steps: str,
+            stem: str = "arms") -> list[evidence.Gain]:
+    """Run what is missing of a comparison, and show what is whole of it; returns what its arms gain at 6 dB."""
     # Nine tenths of a corpus are its training split.
     common = ["--teacher-checkpoint", given.teacher, "--corpus", given.corpus, "--corpus-size", str(round(size / 0.9)), *evidence.RECEIVER,
               "--quiet", "--steps", str(steps), "--batch-size", given.batch_size]
@@ -113,10 +118,12 @@ def compare(given: argparse.Namespace, title: str, arms: list[Arm], seeds: list[
     shown = [arm for arm in whole if arm.base in (None, *(other.name for other in whole))]
     if missing := [arm.name for arm in arms if arm not in shown]:
         cli.say(f"\n{title}: not finished yet: {', '.join(missing)}")
-    if shown:
-        rows = evidence.collect(shown, seeds, root)
-        cli.say(f"\n{title}; {len(seeds)} seeds\n{evidence.table(rows)}")
-        evidence.keep(rows, root, title, stem)
+    if not shown:
+        return []
+    rows = evidence.collect(shown, seeds, root)
+    cli.say(f"\n{title}; {len(seeds)} seeds\n{evidence.table(rows)}")
+    evidence.keep(rows, root, title, stem)
+    return evidence.gains(rows)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ class Arm:
 COMPARED = (Arm("labels", "--distill-weight 0", None), Arm("kd", ""), Arm("skl", "--kd-loss skl"), Arm("lskd", "--standardize-logits"))
 """What experiment 8 compares: labels alone, the default, a divergence that is not mass-covering alone, and one blind to the logits' size."""
 PLACES = {"bleu": ".2f", "validation": ".4f", "kl": ".4f"}
+Gain = tuple[str, float, float | None]  # an arm, its mean and half of its interval
 FOLDER = Path("checkpoints/examples/evidence")
 RECEIVER = ("--distill-part", "decoder", "--student-layers", "2")
 
@@ -107,12 +108,16 @@ def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> list[dict[str
     return rows
 
 
+def gains(rows: Sequence[dict[str, object]]) -> list[Gain]:
+    """BLEU that each arm gains over its base at 6 dB."""
+    return [(str(row["arm"]), row["bleu 6 less base"].mean, row["bleu 6 less base"].half_width) for row in rows if row["base"]]
+
+
 def keep(rows: Sequence[dict[str, object]], root: Path, title: str, stem: str = "arms") -> None:
     """Rows as CSV and JSON, and what each arm gains at 6 dB as a picture."""
     report.write_csv(root / f"{stem}.csv", flat(rows))
     files.write_json(root / f"{stem}.json", {"title": title, "rows": flat(rows)})
-    gains = [(str(row["arm"]), row["bleu 6 less base"].mean, row["bleu 6 less base"].half_width) for row in rows if row["base"]]
-    report.plot_intervals({"BLEU gained at 6 dB over its base": gains}, root / f"{stem}.png", mark=0)
+    report.plot_intervals({"BLEU gained at 6 dB over its base": gains(rows)}, root / f"{stem}.png", mark=0)
     cli.say(f"\nmade {escape(root / stem)}.csv, .json and .png")
 
 

@@ -73,10 +73,10 @@ def spreadsheet_safe(value: object) -> object:
     return "" if value is None else value
 
 
-def _figure(columns: int, height: float = 3.6):
+def _figure(columns: int, height: float = 3.6, width: float = 4.6):
     # Without pyplot, whose backend is the user's choice: a notebook's pictures stay in the notebook.
     from matplotlib.figure import Figure
-    figure = Figure(figsize=(4.6 * columns, height), layout="constrained")
+    figure = Figure(figsize=(width * columns, height), layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for axis in axes:
         axis.grid(alpha=0.3)
@@ -84,8 +84,8 @@ def _figure(columns: int, height: float = 3.6):
 
 
 def _save(figure, path: str | Path) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
+    buffer, vector = io.BytesIO(), Path(path).suffix == ".svg"
+    figure.savefig(buffer, format="svg" if vector else "png", dpi=130, metadata={"Date": None} if vector else None)
     write_atomically(path, buffer.getvalue())
 
 
@@ -127,18 +127,20 @@ def plot_by_snr(rows: Sequence[Row], measures: Mapping[str, str], path: str | Pa
 
 
 def plot_intervals(panels: Mapping[str, Sequence[tuple[str, float, float | None]]], path: str | Path, *, mark: float | None = None) -> None:
-    """One panel a title, in it a line for each (name, mean, half of its interval or None), the first on top, as a PNG.
+    """One panel a title, in it a line for each (name, mean, half of its interval or None), the first on top; a PNG, or an SVG where ``path`` ends so.
 
     mark: a value to compare with.
     """
-    figure, axes = _figure(len(panels), height=1 + 0.3 * max(map(len, panels.values())))
+    # Names stand beside the axes, and leave room for the title above them.
+    longest = max(len(name) for lines in panels.values() for name, *_ in lines)
+    figure, axes = _figure(len(panels), height=1 + 0.3 * max(map(len, panels.values())), width=3.6 + 0.08 * longest)
     for axis, (title, lines) in zip(axes, panels.items()):
         places = range(len(lines), 0, -1)
         if mark is not None:
             axis.axvline(mark, color="black", lw=0.8)
         axis.errorbar([mean for _, mean, _ in lines], places, xerr=[half or 0 for *_, half in lines], fmt="o", ms=4, capsize=3)
         axis.set_yticks(places, [escape(name).replace("$", r"\$") for name, *_ in lines])
-        axis.set(title=title)
+        axis.set_title(title, fontsize="medium")
     _save(figure, path)
 
 
