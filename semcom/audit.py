@@ -243,7 +243,7 @@ def audit(path: str, settings: config.EvaluationConfig, corpus_settings: config.
     used = corpus_of_runs(corpus_settings, [loaded.config], say)
     whole = load_corpus(used, say, loaded.vocabulary)
     chosen = {s.id for s in test_split(whole, settings.sentences, settings.split)}
-    for line in foreign_splits([("", loaded)], used, settings):
+    for line in foreign_splits([(loaded.name, loaded.config)], used, settings.split):
         say(line)
     encoded = batching.encode([s for s in whole.sentences if s.id in chosen], loaded.vocabulary, leave_out_long=True)
     meeting = Meeting(make_channel(channel_settings), settings.snr, run.seed, device, settings.eval_batch_size, run.quiet)

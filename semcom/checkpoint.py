@@ -19,16 +19,17 @@ import torch
 
 from semcom.errors import SemcomError, escape
 from semcom.files import write_atomically
-from semcom.transceiver import PARTS, Architecture, Transceiver
+from semcom.layers import Attention
+from semcom.transceiver import LIMITS, PARTS, Architecture, ChannelDecoder, Transceiver
 from semcom.vocab import Vocabulary
 from semcom.vocab import read as read_vocabulary
 
 FORMAT = 2
 ENDS = ("transmitter", "receiver")
-LIMITS = {"vocab_size": 1_000_000, "channel_dim": 4096, "layers": 64, "d_model": 8192, "num_heads": 256, "dff": 65_536,
-          "channel_encoder_hidden": 65_536, "channel_decoder_hidden": 65_536}
+USUAL_HEADS = 8
 _GLOBALS = {"torch._utils _rebuild_tensor_v2", "collections OrderedDict",
             "torch FloatStorage", "torch HalfStorage", "torch BFloat16Storage", "torch ByteStorage"}
+_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number that such files begin with
 _STATE_DICT_GLOBALS = {"torch._utils _rebuild_parameter", *(f"torch {kind}Storage" for kind in ("Double", "Long", "Int", "Short", "Char", "Bool"))}
 
 
@@ -68,8 +69,14 @@ class Checkpoint:
 
 
 def fingerprint_of(module: torch.nn.Module) -> str:
-    """16 hexadecimal digits of the SHA-256 of the weights and their names."""
+    """16 hexadecimal digits of the SHA-256 of the weights, their names, and what else the forward pass depends on."""
     digest = hashlib.sha256()
+    for name, part in module.named_modules():
+        # Usual settings go unsaid, so that what older runs recorded still holds.
+        if isinstance(part, Attention) and part.heads != USUAL_HEADS:
+            digest.update(f"{name} heads {part.heads}".encode())
+        if isinstance(part, ChannelDecoder) and part.amplitude != 1:
+            digest.update(f"{name} amplitude {part.amplitude!r}".encode())
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -119,6 +126,10 @@ def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
         remedy = _train_command(path) if flag == "--teacher-checkpoint" else "python distillation.py (see its --output-path)"
         raise SemcomError(f"{where}: {reason}; make one with: {remedy}")
     try:
+        with path.open("rb") as file:
+            if file.read(len(_LEGACY)) == _LEGACY:
+                raise SemcomError(f"{where}: weights saved by torch before 1.6, not a semcom checkpoint; if they are of public DeepSC code, import "
+                                  f"them: {_import_command(path)}")
         payload = _read(path, where)
         return _rebuild(payload, path, where)
     except SemcomError:
@@ -136,7 +147,7 @@ def _read(path: Path, where: str) -> dict:
                           "a semcom checkpoint holds tensors, numbers and strings alone")
     payload = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(payload, dict) or not isinstance(payload.get("format"), int):
-        raise SemcomError(f"{where}: not a semcom checkpoint{_if_state_dict(payload, path)}; make one with: {_train_command('FILE')}")
+        raise SemcomError(f"{where}: not a semcom checkpoint{_hint(payload, path)}")
     if payload["format"] < 1:
         raise SemcomError(f"{where}: format {payload['format']} does not exist; not a semcom checkpoint")
     if payload["format"] > FORMAT:
@@ -145,11 +156,15 @@ def _read(path: Path, where: str) -> dict:
     return payload
 
 
-def _if_state_dict(payload: object, path: Path) -> str:
-    if isinstance(payload, dict) and "channel_encoder.0.weight" in payload:
-        return (" but weights of public DeepSC code; import them: "
-                f"python -m semcom import {escape(shlex.quote(str(path)))} --vocab-file vocab.json --output teacher.pt")
-    return ""
+def _hint(payload: object, path: Path) -> str:
+    layers = [payload, *payload.values()] if isinstance(payload, dict) else []
+    if any(isinstance(name, str) and name.endswith("channel_encoder.0.weight") for layer in layers if isinstance(layer, dict) for name in layer):
+        return f" but weights of public DeepSC code; import them: {_import_command(path)}"
+    return f"; make one with: {_train_command('FILE')}"
+
+
+def _import_command(path: Path) -> str:
+    return f"python -m semcom import {escape(shlex.quote(str(path)))} --vocab-file vocab.json --output teacher.pt"
 
 
 def _archived(path: Path, where: str, what: str, cure: str) -> tuple[bytes, int]:
@@ -258,6 +273,8 @@ def _rebuild(payload: dict, path: Path, where: str) -> Checkpoint:
     sizes = (architecture.transmitter, architecture.receiver)
     if any(size.d_model % size.num_heads for size in sizes) or architecture.channel_dim % 2:
         raise SemcomError(f"{where}: claims a width that its heads do not divide, or an odd channel_dim; not a semcom checkpoint")
+    if any(type(size.stored_positions) is not bool for size in sizes):
+        raise SemcomError(f"{where}: its stored_positions is neither true nor false; not a semcom checkpoint")
     if type(architecture.dropout) not in (int, float) or not 0 <= architecture.dropout < 1:
         raise SemcomError(f"{where}: claims dropout {escape(architecture.dropout)}, allowed are 0 to under 1; not a semcom checkpoint")
     if type(architecture.amplitude) not in (int, float) or not 1e-3 <= architecture.amplitude <= 1e3:

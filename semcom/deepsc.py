@@ -6,18 +6,20 @@ ends: there a signal has power 1 per real dimension, here 1 per complex symbol, 
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from semcom.errors import SemcomError, escape
 from semcom.layers import MAX_POSITIONS, sinusoidal_positions
-from semcom.transceiver import Architecture, EndSize, Transceiver
+from semcom.transceiver import LIMITS, Architecture, EndSize, Transceiver
 
 AMPLITUDE = math.sqrt(2)
 PUBLIC_CHANNEL_ENCODER, PUBLIC_CHANNEL_DECODER = (256, 16), 512
 POSITION_TABLES = ("encoder.pos_encoding.pe", "decoder.pos_encoding.pe")
+OUR_TABLES = ("transmitter.encoder.embedding.positions", "receiver.decoder.embedding.positions")
+MOST_SHARED = 8  # tied embeddings, of 16 bits each; more than that is not a model
 POSITION_TOLERANCE = 1e-4  # tables are float32 sines of arguments up to a thousand, made by another machine's library
 RULE_ACTIVE = 1.0  # root mean square per real dimension above which public code scales a signal down
 SOUNDINGS, SOUNDING_LENGTH = 256, 16
@@ -68,19 +70,25 @@ def from_state(state: dict[str, Tensor], heads: int, dropout: float, where: str)
         raise SemcomError(f"{where}: not a state dict of public DeepSC code ({found}); expected are encoder.embedding.weight, "
                           "channel_encoder.0.weight and so on")
     architecture = _architecture(state, heads, dropout, where)
-    with torch.device("meta"):
-        wanted = Transceiver(architecture).state_dict()
     theirs = names(architecture.transmitter.layers, architecture.receiver.layers)
+    with torch.device("meta"):
+        wanted = {name: tensor for name, tensor in Transceiver(architecture).state_dict().items() if name in theirs}
     for name, tensor in wanted.items():
         _tensor(state, theirs[name], tuple(tensor.shape), where)
-    positions = tuple(_check_positions(state, name, width, where) for name, width in zip(
-        POSITION_TABLES, (architecture.transmitter.d_model, architecture.receiver.d_model)))
+    held = sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in state.values()}.values())
+    if (claimed := 4 * sum(tensor.numel() for tensor in wanted.values())) > MOST_SHARED * held:
+        raise SemcomError(f"{where}: its tensors share {held:,} bytes and would be {claimed:,}; only unaltered DeepSC models can be imported")
+    tables = [_positions(state, name, size.d_model, where) for name, size in zip(POSITION_TABLES, (architecture.transmitter, architecture.receiver))]
+    given = [table for _, table in tables]
+    architecture = replace(architecture, **{end: replace(getattr(architecture, end), stored_positions=table is not None)
+                                            for end, table in zip(("transmitter", "receiver"), given)})
     if strange := sorted(state.keys() - set(theirs.values()) - set(POSITION_TABLES)):
         raise SemcomError(f"{where}: tensor {escape(strange[0])} has no place in the public architecture"
                           + (f" (and {len(strange) - 1} more)" if len(strange) > 1 else "") + "; only unaltered DeepSC models can be imported")
     model = Transceiver(architecture)
-    model.load_state_dict({name: state[theirs[name]] for name in wanted})
-    return Imported(model.eval(), positions, any(state[theirs[name]].dtype != torch.float32 for name in wanted))
+    stored = {name: table for name, table in zip(OUR_TABLES, given) if table is not None}
+    model.load_state_dict({name: state[theirs[name]] for name in wanted} | stored)
+    return Imported(model.eval(), tuple(rows for rows, _ in tables), any(state[theirs[name]].dtype != torch.float32 for name in wanted))
 
 
 def _architecture(state: dict[str, Tensor], heads: int, dropout: float, where: str) -> Architecture:
@@ -95,6 +103,11 @@ def _architecture(state: dict[str, Tensor], heads: int, dropout: float, where: s
         if d % heads:
             raise SemcomError(f"--heads {heads}: does not divide the model width {d} of {where}; give the number it was built with")
         ends.append(EndSize(layers, d, heads, _tensor(state, f"{prefix}.0.ffn.w_1.weight", (None, d), where).shape[0]))
+    sizes = [("layers", end.layers) for end in ends] + [("d_model", end.d_model) for end in ends] + [("dff", end.dff) for end in ends]
+    for name, size in [*sizes, ("vocab_size", vocab_size), ("channel_dim", channel_dim), ("num_heads", heads), ("channel_encoder_hidden", hidden),
+                       ("channel_decoder_hidden", decoder_hidden)]:
+        if size > LIMITS[name]:
+            raise SemcomError(f"{where}: has {name} {size:,}, at most {LIMITS[name]:,} can be imported")
     if channel_dim % 2:
         raise SemcomError(f"{where}: channel_encoder.2.weight sends {channel_dim} real dimensions a token; two make a complex symbol, "
                           "so their number must be even")
@@ -124,20 +137,23 @@ def _tensor(state: dict[str, Tensor], name: str, shape: tuple[int | None, ...], 
     return tensor
 
 
-def _check_positions(state: dict[str, Tensor], name: str, width: int, where: str) -> int:
-    """Rows of a position table, which must be the usual sines and cosines as far as we use it."""
+def _positions(state: dict[str, Tensor], name: str, width: int, where: str) -> tuple[int, Tensor | None]:
+    """Rows of a position table, which must be the usual sines and cosines as far as we use it; and the table, where its bits are not ours."""
     if name not in state:
-        return 0
+        return 0, None
     table = state[name]
     if not table.is_floating_point() or table.dim() not in (2, 3) or table.shape[-1] != width or table.numel() != table.shape[-2] * width:
-        raise SemcomError(f"{where}: tensor {name} has shape {'x'.join(map(str, table.shape))}, expected 1xLENGTHx{width}")
+        raise SemcomError(f"{where}: tensor {name} is {table.dtype} of shape {'x'.join(map(str, table.shape)) or 'of a number'}, expected are "
+                          f"floating 1xLENGTHx{width}")
     rows = min(table.shape[-2], MAX_POSITIONS)
     given = table.reshape(-1, width)[:rows].float()
     difference = float((given - sinusoidal_positions(rows, width)).abs().max()) if rows else 0.0
     if not difference <= POSITION_TOLERANCE + torch.finfo(table.dtype).eps:
         raise SemcomError(f"{where}: tensor {name} is not the table of sines and cosines that public code makes (it differs by "
                           f"{difference:.2g}); learned or altered positions cannot be imported")
-    return table.shape[-2]
+    whole = sinusoidal_positions(MAX_POSITIONS, width)
+    whole[:rows] = given
+    return table.shape[-2], None if torch.equal(given, sinusoidal_positions(rows, width)) else whole
 
 
 @torch.no_grad()
@@ -177,10 +193,12 @@ def to_state(model: Transceiver, positions: tuple[int, int], *, keep_level: bool
         for kind in ("weight", "bias"):
             ours[f"transmitter.channel_encoder.2.{kind}"] *= gain
     theirs = names(a.transmitter.layers, a.receiver.layers)
-    state = {theirs[name]: tensor for name, tensor in ours.items()}
-    for name, rows, width in zip(POSITION_TABLES, positions, (a.transmitter.d_model, a.receiver.d_model)):
+    state = {theirs[name]: tensor for name, tensor in ours.items() if name in theirs}
+    for name, rows, own in zip(POSITION_TABLES, positions, (model.transmitter.encoder, model.receiver.decoder)):
         if rows:
-            state[name] = sinusoidal_positions(rows, width)[None]
+            table, known = sinusoidal_positions(rows, own.embedding.positions.shape[1]), min(rows, MAX_POSITIONS)
+            table[:known] = own.embedding.positions[:known].cpu()
+            state[name] = table[None]
     return Exported(state, gain)
 
 

@@ -143,6 +143,8 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack,
     data = recipes.encode_splits(recipes.load_corpus(settings.corpus, say, teacher.vocabulary), teacher.vocabulary)
     for line in _advice(settings, teacher.model.architecture):
         say(f"warning: {line}")
+    for line in measurements.foreign_splits([(t.name, t.config) for t in teachers], settings.corpus):
+        say(line)
     held.enter_context(files.lock(folder))
     _make_room(settings, say)
     return settings, teachers, student, data
@@ -181,8 +183,8 @@ def _make_room(settings: DistilSettings, say: recipes.Say) -> None:
 
 
 def _student_size(settings: config.StudentConfig, teacher: EndSize) -> EndSize:
-    size = EndSize(settings.student_layers, settings.student_d_model or teacher.d_model,
-                   settings.student_heads or teacher.num_heads, settings.student_dff or teacher.dff)
+    size = replace(teacher, layers=settings.student_layers, d_model=settings.student_d_model or teacher.d_model,
+                   num_heads=settings.student_heads or teacher.num_heads, dff=settings.student_dff or teacher.dff)
     config.check_heads("--student-d-model", size.d_model, "--student-heads", size.num_heads)
     return size
 
@@ -281,7 +283,7 @@ class _Distillation:
                 "output_path": str(self.folder),
                 "create_hybrid": s.files.create_hybrid, "hybrid_output": str(s.hybrid_output) if s.hybrid_output else None,
                 "hybrid_parts": list(s.hybrid_parts), "teacher_fingerprint": self.teacher.fingerprint,
-                "topics_by_end": self._topics_by_end(), **self.data.record, **runtime.environment(self.device)}
+                "topics_by_end": self._topics_by_end(), **recipes.imported(self.teacher), **self.data.record, **runtime.environment(self.device)}
 
     def _trained_parameters(self, model: Transceiver) -> int:
         ends = _trained_ends(self.settings.distillation.distill_part)

@@ -33,7 +33,8 @@ def import_deepsc(path: str, vocabulary_file: str, output: str, settings: config
     if imported.rounded:
         say("its weights were not float32 and have been converted")
     say("power: its signals have power 1 per real dimension, ours 1 per complex symbol; its receiver gets ours times sqrt(2).\n"
-        "  X dB of the public scripts are X + 3.01 dB here on AWGN and Rayleigh, X + 6.02 dB on Rician (K=1, where they have E|h|^2 = 2)\n"
+        "  X dB of the public scripts are X + 3.01 dB here on AWGN and Rayleigh, X + 6.02 dB on Rician (K=1, where they have E|h|^2 = 2), power\n"
+        "  counted with the padding of a batch as they count it; what the words of this model get: doctor\n"
         "no counterpart here: power scaled over a whole batch with its padding, and only when above 1 (here each sentence, always);\n"
         "  one fade for a whole batch (here one a sentence); decoding that attends to padding (here never). What each is worth: audit")
     if (quietest := float(deepsc.loudness(model).min())) < deepsc.RULE_ACTIVE:
@@ -51,10 +52,9 @@ def _read_vocabulary(path: str) -> vocab.WordVocabulary:
     except OSError as error:
         raise SemcomError(f"--vocab-file {escape(path)}: cannot be read ({error.strerror}); give the vocab.json of the public code, "
                           'as {"token_to_idx": {"<PAD>": 0, …}}') from None
-    vocabulary = vocab.read(content, f"--vocab-file {path}")
-    if not isinstance(vocabulary, vocab.WordVocabulary):
-        raise SemcomError(f'--vocab-file {escape(path)}: is a sentencepiece model; give the vocab.json of the public code, as {{"token_to_idx": …}}')
-    return vocabulary
+    if not content.lstrip().startswith(b"{"):
+        raise SemcomError(f'--vocab-file {escape(path)}: is not JSON; give the vocab.json of the public code, as {{"token_to_idx": …}}')
+    return vocab.WordVocabulary(content, f"--vocab-file {path}")
 
 
 def export_deepsc(path: str, output: str, vocabulary_output: str | None, settings: config.ExportConfig, overwrite: bool,
@@ -72,7 +72,7 @@ def export_deepsc(path: str, output: str, vocabulary_output: str | None, setting
     architecture = source.model.architecture
     rows = _positions(source, settings.positions)
     # What has come from there unaltered goes back unaltered, however loud it is.
-    from_there = all(IMPORTED in source.origin[part] for part in ("encoder", "channel_encoder"))
+    from_there = all(source.origin[part].split(": ")[-1].startswith(IMPORTED) for part in ("encoder", "channel_encoder"))
     exported = deepsc.to_state(source.model, rows, keep_level=from_there)
     checkpoint.save_state_dict(exported.state, output)
     if vocabulary_output:

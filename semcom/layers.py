@@ -66,11 +66,11 @@ def seed_dropout(model: nn.Module, seed: int) -> None:
 class Embedding(nn.Module):
     """Pieces to vectors: embedding times sqrt(D) plus sinusoidal position, then dropout."""
 
-    def __init__(self, vocab_size: int, width: int, dropout: float):
+    def __init__(self, vocab_size: int, width: int, dropout: float, stored_positions: bool = False):
         super().__init__()
         # Weights are drawn by ``build`` or loaded; torch's own drawing would import its compiler where a model is only sketched.
         self.table = nn.Embedding.from_pretrained(torch.empty(vocab_size, width), freeze=False)
-        self.register_buffer("positions", sinusoidal_positions(MAX_POSITIONS, width), persistent=False)
+        self.register_buffer("positions", sinusoidal_positions(MAX_POSITIONS, width), persistent=stored_positions)
         self.dropout = Dropout(dropout)
         self.scale = math.sqrt(width)
 

@@ -100,7 +100,7 @@ def evaluate(paths: Sequence[str], settings: config.EvaluationConfig, corpus_set
         used = corpus_of_runs(corpus_settings, [c.config for _, c in loaded], say)
         vocabulary = loaded[0][1].vocabulary
         test = test_split(load_corpus(used, say, vocabulary), settings.sentences, settings.split)
-        for line in foreign_splits(loaded, used, settings):
+        for line in foreign_splits([(c.name, c.config) for _, c in loaded], used, settings.split):
             say(line)
         return loaded, picture, batching.encode(test, vocabulary, leave_out_long=True)
 
@@ -136,14 +136,17 @@ def evaluate(paths: Sequence[str], settings: config.EvaluationConfig, corpus_set
     return rows
 
 
-def foreign_splits(loaded: Sequence[tuple[str, Checkpoint]], used: config.CorpusConfig, settings: config.EvaluationConfig) -> list[str]:
-    """A warning for a model that learned elsewhere, and so perhaps from what the hash calls the test split."""
-    imported = [c.name for _, c in loaded if isinstance(c.config.get("imported_from"), str)]
+def foreign_splits(made: Sequence[tuple[str, dict]], used: config.CorpusConfig, split: str = "test") -> list[str]:
+    """A warning for a model that learned elsewhere, itself or in its teacher, and so perhaps from what the hash calls the test split.
+
+    made: name and ``Checkpoint.config`` of each.
+    """
+    imported = [name for name, record in made if isinstance(record.get("imported_from"), str)]
     pickles = [escape(path) for path in used.corpus if corpus.is_pickle(path)]
-    if not imported or not pickles or settings.split == "all":
+    if not imported or not pickles or split == "all":
         return []
-    return [f"warning: {imported[0]} was imported, and measured on the 5 % of {pickles[0]} that a hash calls test: the hash split means nothing to a "
-            "model trained elsewhere: give its own test_data.pkl with --split all"]
+    return [f"warning: {imported[0]} was imported, or learned from a model that was, and is measured on the 5 % of {pickles[0]} that a hash calls "
+            "test: the hash split means nothing to a model trained elsewhere: measure it on its own test_data.pkl with --split all"]
 
 
 def nearest(snrs: Sequence[float], wanted: float) -> float:

@@ -237,9 +237,15 @@ def write_splice(base: Checkpoint, other: Checkpoint, parts: tuple[str, ...], ou
     taken = {"transmitter": other if "encoder" in parts else base, "receiver": other if "decoder" in parts else base}
     topics = {end: source.topics_by_end()[end] for end, source in taken.items()}
     made_of = {"base": base.path, "other": other.path, "parts_of_other": list(parts), "other_fingerprint": other.fingerprint,
-               "topics_by_end": {end: sorted(seen) if seen else None for end, seen in topics.items()}, **_lineage(base, other)}
+               "topics_by_end": {end: sorted(seen) if seen else None for end, seen in topics.items()},
+               **_lineage(base, other), **imported(other), **imported(base)}
     checkpoint.save(Checkpoint(model, base.vocabulary, origin, {}, made_of), output)
     return Path(output)
+
+
+def imported(source: Checkpoint) -> dict[str, object]:
+    """What a checkpoint, and all that is made from it, has to say of the public model it was imported from."""
+    return {name: source.config[name] for name in ("imported_from", "imported_positions") if name in source.config}
 
 
 def _lineage(base: Checkpoint, other: Checkpoint) -> dict[str, object]:

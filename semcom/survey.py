@@ -35,7 +35,7 @@ from semcom.decoding import Search
 from semcom.divergence import Study
 from semcom.errors import SemcomError, escape
 from semcom.finding import Found, by_teacher, history, load_group, runs_under
-from semcom.measurements import RECEIVER_KNOWS, corpus_of_runs, described, labels, test_split
+from semcom.measurements import RECEIVER_KNOWS, corpus_of_runs, described, foreign_splits, labels, test_split
 from semcom.metrics import bleu_signature
 from semcom.recipes import LOSS_SETTINGS, Say, load_corpus, load_teacher, make_channel, shipped
 from semcom.roster import Run
@@ -99,6 +99,8 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, survey: S
             files.check_room(flag, path, named=named, overwrite=survey.overwrite, folder=flag == "--report-dir")
         used = corpus_of_runs(survey.corpus, [f.made for f in given], say)
         whole = load_corpus(used, say, _word_vocabulary(groups))
+        for line in foreign_splits([(escape(f.label), f.made) for f in given], used, survey.settings.split):
+            say(line)
         return groups, used, whole, test_split(whole, survey.settings.sentences, survey.settings.split)
 
     groups, used, whole, test = together.from_main(prepare)

@@ -19,17 +19,24 @@ from semcom.layers import LAYER_NORM_EPS, DecoderLayer, Embedding, EncoderLayer,
 
 TRANSMITTER_PARTS = PARTS[:2]
 RECEIVER_PARTS = PARTS[2:]
+LIMITS = {"vocab_size": 1_000_000, "channel_dim": 4096, "layers": 64, "d_model": 8192, "num_heads": 256, "dff": 65_536,
+          "channel_encoder_hidden": 65_536, "channel_decoder_hidden": 65_536}
+"""The largest sizes that are taken from a file."""
 CHANNEL_PART_FIELDS = {"channel_encoder": ("channel_encoder_hidden",), "channel_decoder": ("channel_decoder_hidden", "amplitude")}
 
 
 @dataclass(frozen=True)
 class EndSize:
-    """Size of one end: layers, model width D, attention heads, feed-forward width."""
+    """Size of one end: layers, model width D, attention heads, feed-forward width.
+
+    stored_positions: its position table is among its weights, since another machine computed it and its last bits differ from ours.
+    """
 
     layers: int = 4
     d_model: int = 128
     num_heads: int = 8
     dff: int = 512
+    stored_positions: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class Encoder(nn.Module):
 
     def __init__(self, vocab_size: int, size: EndSize, dropout: float):
         super().__init__()
-        self.embedding = Embedding(vocab_size, size.d_model, dropout)
+        self.embedding = Embedding(vocab_size, size.d_model, dropout, size.stored_positions)
         self.layers = nn.ModuleList(
             EncoderLayer(size.d_model, size.num_heads, size.dff, dropout) for _ in range(size.layers))
 
@@ -123,7 +130,7 @@ class Decoder(nn.Module):
 
     def __init__(self, vocab_size: int, size: EndSize, dropout: float):
         super().__init__()
-        self.embedding = Embedding(vocab_size, size.d_model, dropout)
+        self.embedding = Embedding(vocab_size, size.d_model, dropout, size.stored_positions)
         self.layers = nn.ModuleList(
             DecoderLayer(size.d_model, size.num_heads, size.dff, dropout) for _ in range(size.layers))
         self.projection = nn.Linear(size.d_model, vocab_size)

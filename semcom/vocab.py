@@ -19,6 +19,7 @@ from semcom.errors import SemcomError, escape
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIAL_WORDS = ("<PAD>", "<START>", "<END>", "<UNK>")
 UNKNOWN = "UNK"  # how a word vocabulary shows UNK: one token to BLEU, and no word that is lower case
+LONGEST_WORD = 200
 MOST_WORDS = 1_000_000
 _EXPECTED = ('expected the JSON of a word vocabulary: {"token_to_idx": {"<PAD>": 0, "<START>": 1, "<END>": 2, "<UNK>": 3, word: id, ...}}, '
              "as public DeepSC code writes vocab.json")
@@ -237,6 +238,8 @@ def _words_of_json(serialized: bytes, name: str) -> list[str]:
             raise refuse(f"the id of {_quoted(word)} is {str(i)[:20]}, allowed are 0 to {len(ids) - 1} for {len(ids)} words")
         if words[i] is not None:
             raise refuse(f"{_quoted(words[i])} and {_quoted(word)} both have the id {i}")
+        if len(word) > LONGEST_WORD:
+            raise refuse(f"the word {_quoted(word[:40])}… has {len(word):,} characters, allowed are {LONGEST_WORD}")
         if any("\ud800" <= c <= "\udfff" for c in word):
             raise refuse(f"the word {_quoted(word)} holds half a character (a lone surrogate)")
         words[i] = word

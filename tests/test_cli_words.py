@@ -79,7 +79,7 @@ def test_the_hash_split_of_an_imported_models_pickle_is_warned_of(folder, here, 
     assert package(*command, folder / "test_data.pkl") == 0
     out = capsys.readouterr().out
     (line,) = [line for line in out.splitlines() if line.startswith(said)]
-    assert "the hash split means nothing to a model trained elsewhere: give its own test_data.pkl with --split all" in line
+    assert "the hash split means nothing to a model trained elsewhere: measure it on its own test_data.pkl with --split all" in line
     for quiet in ([folder / "test_data.pkl", "--split", "all", "--sentences", 5], [folder / "test_data.txt"]):
         assert package(*command, *quiet) == 0 and said not in capsys.readouterr().out
     assert package("evaluate", folder / "tiny_teacher.pt", *command[2:], folder / "test_data.pkl") == 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cli_support import package
+from cli_support import distil, package
 from public_deepsc import WORDS, Public, batch, positions, random_state, scale_power, vocabulary
 
 from semcom import checkpoint, deepsc, transceiver
@@ -114,7 +114,8 @@ def test_half_precision_weights_are_taken_and_told(here, theirs, capsys):
     ("encoder.enc_layers.0.mha.wq.bias", lambda t: t.long(), r"wq\.bias holds torch\.int64"),
     ("channel_encoder.2.weight", lambda t: t[:7], r"channel_encoder\.2\.weight sends 7 real dimensions.*even"),
     ("encoder.pos_encoding.pe", lambda t: t + 0.01, r"encoder\.pos_encoding\.pe is not the table of sines and cosines.*differs by 0\.01"),
-    ("decoder.pos_encoding.pe", lambda t: t[..., :8], r"decoder\.pos_encoding\.pe has shape 1x40x8, expected 1xLENGTHx16"),
+    ("decoder.pos_encoding.pe", lambda t: t[..., :8], r"decoder\.pos_encoding\.pe is torch\.float32 of shape 1x40x8, .*1xLENGTHx16"),
+    ("decoder.pos_encoding.pe", lambda t: t.long(), r"decoder\.pos_encoding\.pe is torch\.int64 of shape 1x40x16, .*floating"),
 ])
 def test_tensor_that_does_not_fit(name, change, pattern):
     state = random_state(V)
@@ -345,3 +346,134 @@ def test_amplitude_goes_with_the_channel_decoder():
     rebuilt = transceiver.Transceiver(mixed.architecture)
     rebuilt.load_state_dict(mixed.state_dict())
     assert torch.equal(rebuilt.receiver.channel_decoder(received), mixed.receiver.channel_decoder(received))
+
+
+# --- tables of another machine, sizes without end, models that differ in no weight
+
+
+def shaken(state):
+    """The state with position tables whose last bits another machine computed."""
+    generator = torch.Generator().manual_seed(5)
+    return state | {name: state[name] + 1e-6 * torch.randn(state[name].shape, generator=generator) for name in deepsc.POSITION_TABLES}
+
+
+def test_position_tables_of_another_machine_are_kept(here, theirs):
+    state = shaken(random_state(V))
+    torch.save(state, "other.pth")
+    assert package("import", "other.pth", "--vocab-file", theirs / "vocab.json", "--output", "other.pt", "--heads", 4) == 0
+    model, public = checkpoint.load("other.pt").model.double(), Public(state, 4)
+    source, prefix = batch(V)
+    mask = source != 0
+    symbols = public.symbols(source)
+    ours = model.transmitter.channel_encoder(model.transmitter.encoder(source, mask))
+    torch.testing.assert_close(ours[mask], symbols[mask], atol=1e-10, rtol=0)
+    assert (ours - Public(random_state(V), 4).symbols(source))[mask].abs().max() > 1e-8, "the tables make a difference"
+    logits = model.receiver.project(model.receiver(symbols / math.sqrt(2), mask, prefix))
+    torch.testing.assert_close(logits[prefix != 0], public.logits(symbols, prefix, source)[prefix != 0], atol=1e-10, rtol=0)
+    after = exported("other.pt")
+    assert all(torch.equal(after[name], state[name]) for name in state)
+
+
+def test_tables_go_with_the_part_they_belong_to(here, theirs):
+    other, plain = imported(shaken(random_state(V))).model, imported(random_state(V, seed=1)).model
+    mixed = transceiver.splice(plain, other, ("encoder", "channel_encoder"))
+    assert mixed.architecture.transmitter.stored_positions and not mixed.architecture.receiver.stored_positions
+    rebuilt = transceiver.Transceiver(mixed.architecture)
+    rebuilt.load_state_dict(mixed.state_dict())
+    assert torch.equal(rebuilt.transmitter.encoder.embedding.positions, other.transmitter.encoder.embedding.positions)
+
+
+def test_too_many_layers_are_refused_before_anything_is_written(here, theirs, capsys):
+    assert bring(theirs) == 0
+    before = (here / "teacher.pt").read_bytes()
+    state = random_state(V, encoder_layers=1)
+    one = {name: tensor for name, tensor in state.items() if name.startswith("encoder.enc_layers.0.")}
+    state |= {name.replace("enc_layers.0", f"enc_layers.{n}"): tensor for name, tensor in one.items() for n in range(1, 65)}
+    torch.save(state, "deep.pth")
+    assert package("import", "deep.pth", "--vocab-file", theirs / "vocab.json", "--output", "teacher.pt", "--overwrite", "--heads", 4) == 2
+    assert "has layers 65, at most 64" in capsys.readouterr().err and (here / "teacher.pt").read_bytes() == before
+
+
+def test_one_layer_under_many_names_is_no_model():
+    state = random_state(V, d=64, dff=2048, encoder_layers=1)
+    one = {name: tensor for name, tensor in state.items() if name.startswith("encoder.enc_layers.0.")}
+    refused(state | {name.replace("enc_layers.0", f"enc_layers.{n}"): tensor for name, tensor in one.items() for n in range(1, 60)},
+            "its tensors share [0-9,]+ bytes and would be")
+
+
+def test_fingerprint_tells_heads_and_amplitude():
+    state = random_state(V)
+    two, four = imported(state, 2).model, imported(state, 4).model
+    quiet = transceiver.Transceiver(replace(four.architecture, amplitude=1.0))
+    quiet.load_state_dict(four.state_dict())
+    prints = {checkpoint.fingerprint_of(model) for model in (two, four, quiet)} | {checkpoint.fingerprint_of(m.receiver) for m in (two, four, quiet)}
+    assert len(prints) == 6
+    assert checkpoint.fingerprint_of(imported(state, 4).model) == checkpoint.fingerprint_of(four)
+
+
+def test_vocabulary_and_checkpoint_exchanged(here, theirs, capsys):
+    assert package("import", theirs / "vocab.json", "--vocab-file", theirs / "their.pth", "--output", "t.pt") == 2
+    error = capsys.readouterr().err
+    assert "is not JSON; give the vocab.json of the public code" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("wrap", ["module.", "state_dict", "legacy"])
+def test_every_form_of_public_weights_is_told_to_be_imported(here, theirs, capsys, wrap):
+    state = random_state(V)
+    state = {f"module.{name}": tensor for name, tensor in state.items()} if wrap == "module." else {wrap: state} if wrap == "state_dict" else state
+    torch.save(state, "x.pth", _use_new_zipfile_serialization=wrap != "legacy")
+    assert package("evaluate", "x.pth") == 2
+    error = capsys.readouterr().err
+    assert "import" in error and "python -m semcom import x.pth --vocab-file vocab.json" in error and "semcom train" not in error
+
+
+# --- students of an imported teacher, and the way back
+
+
+@pytest.fixture(scope="module")
+def sentences(theirs):
+    """A pickle of random sentences of the public vocabulary, beside it."""
+    generator = torch.Generator().manual_seed(3)
+    lengths = torch.randint(5, 12, (400,), generator=generator).tolist()
+    rows = [[1, *torch.randint(5, V, (length,), generator=generator).tolist(), 2] for length in lengths]
+    (theirs / "train_data.pkl").write_bytes(pickle.dumps(rows))
+    return theirs / "train_data.pkl"
+
+
+@pytest.mark.parametrize("part", ["full", "encoder", "decoder"])
+def test_students_of_an_imported_teacher_go_back_to_the_public_code(here, theirs, sentences, capsys, part):
+    assert bring(theirs) == 0
+    assert distil("--teacher-checkpoint", "teacher.pt", "--corpus", sentences, "--distill-part", part, "--student-layers", 1, "--steps", 2,
+                  "--batch-size", 32, "--create-hybrid", "--hybrid-output", "hybrid.pt", "--output-path", "run", "--device", "cpu", "--quiet") == 0
+    assert "warning: teacher.pt was imported" in capsys.readouterr().out
+    for file in ("run/best_student_model.pt", "hybrid.pt"):
+        loaded = checkpoint.load(file)
+        assert loaded.model.architecture.amplitude == math.sqrt(2) and loaded.config["imported_positions"] == [40, 40]
+        state = exported(file)
+        assert state["encoder.pos_encoding.pe"].shape == (1, 40, 16)
+        public, model = Public(state, 4), loaded.model.double()
+        source, prefix = batch(V)
+        received = torch.randn(*source.shape, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        ours = model.receiver.project(model.receiver(received / math.sqrt(2), source != 0, prefix))
+        torch.testing.assert_close(ours[prefix != 0], public.logits(received, prefix, source)[prefix != 0], atol=1e-10, rtol=0)
+        untouched = torch.equal(state["channel_encoder.2.weight"], random_state(V)["channel_encoder.2.weight"])
+        assert untouched == (part == "decoder" or (part == "full" and file == "hybrid.pt"))
+        if not untouched:  # trained here, so made loud enough for a rule that only scales down
+            assert all(public.symbols(source[row : row + 1, :length]).square().mean() > 1 for row, length in enumerate((9, 5, 7)))
+
+
+def test_training_on_keeps_the_amplitude(here, theirs, sentences):
+    assert bring(theirs) == 0
+    assert package("train", "--start-from", "teacher.pt", "--output", "on.pt", "--corpus", sentences, "--steps", 1, "--batch-size", 32,
+                   "--device", "cpu", "--quiet") == 0
+    assert checkpoint.load("on.pt").model.architecture.amplitude == math.sqrt(2)
+
+
+def test_a_student_checkpoint_of_another_amplitude_is_refused(here, theirs, sentences, capsys):
+    assert bring(theirs) == 0
+    own = checkpoint.load("teacher.pt")
+    native = transceiver.build(replace(own.model.architecture, amplitude=1.0), 3)
+    checkpoint.save(checkpoint.Checkpoint(native, own.vocabulary, dict.fromkeys(transceiver.PARTS, "here")), "native.pt")
+    assert distil("--teacher-checkpoint", "teacher.pt", "--student-checkpoint", "native.pt", "--student-layers", 2, "--corpus", sentences,
+                  "--distill-part", "decoder", "--steps", 1, "--output-path", "run", "--device", "cpu", "--quiet") == 2
+    assert "its amplitude is 1, the teacher's 1.41421" in capsys.readouterr().err

@@ -219,3 +219,10 @@ def test_a_checkpoint_carries_it(tmp_path):
     assert loaded.encode(["The session is over."]) == vocabulary.encode(["The session is over."])
     between_processes = pickle.loads(pickle.dumps(vocabulary))
     assert between_processes.fingerprint == vocabulary.fingerprint and between_processes.decode([[5, 6, 4]]) == ["the session."]
+
+
+def test_a_word_without_end_is_refused():
+    """A pickle that repeats it would unfold to any size."""
+    with pytest.raises(SemcomError, match="the word .* has 2,000 characters, allowed are 200"):
+        vocab.WordVocabulary(json.dumps(word_json(["", "a" * 2000])).encode(), "theirs")
+    assert len(vocab.WordVocabulary(json.dumps(word_json(["", "a" * 200])).encode(), "theirs")) == 6
