@@ -10,6 +10,7 @@ import io
 import pickletools
 import shlex
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -125,19 +126,26 @@ def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
         reason = "is a folder, give the .pt file inside" if path.is_dir() else "no such file"
         remedy = _train_command(path) if flag == "--teacher-checkpoint" else "python distillation.py (see its --output-path)"
         raise SemcomError(f"{where}: {reason}; make one with: {remedy}")
-    try:
+    with _told(where, "a semcom checkpoint", "make it again"):
         with path.open("rb") as file:
             if file.read(len(_LEGACY)) == _LEGACY:
                 raise SemcomError(f"{where}: weights saved by torch before 1.6, not a semcom checkpoint; if they are of public DeepSC code, import "
                                   f"them: {_import_command(path)}")
         payload = _read(path, where)
         return _rebuild(payload, path, where)
+
+
+@contextlib.contextmanager
+def _told(where: str, what: str, cure: str) -> Iterator[None]:
+    """Whatever reading a stranger's file may raise, as a SemcomError of one line."""
+    try:
+        yield
     except SemcomError:
         raise
     except (MemoryError, OSError) as error:
         raise SemcomError(f"{where}: cannot be read ({escape(error)})") from None
     except Exception as error:
-        raise SemcomError(f"{where}: broken or not a semcom checkpoint ({type(error).__name__}); make it again") from error
+        raise SemcomError(f"{where}: broken or not {what} ({type(error).__name__}); {cure}") from error
 
 
 def _read(path: Path, where: str) -> dict:
@@ -198,7 +206,7 @@ def load_state_dict(path: str | Path, flag: str = "checkpoint") -> dict[str, tor
     if not path.is_file():
         raise SemcomError(f"{where}: {'is a folder, give the file inside' if path.is_dir() else 'no such file'}")
     what, cure = "a state dict", "save it with: torch.save(model.state_dict(), FILE)"
-    try:
+    with _told(where, what, cure):
         if zipfile.is_zipfile(path):
             pickled, stored = _archived(path, where, what, cure)
             named = _globals(pickled)
@@ -217,12 +225,6 @@ def load_state_dict(path: str | Path, flag: str = "checkpoint") -> dict[str, tor
         if any(t.numel() * t.element_size() > stored or t.untyped_storage().nbytes() > stored for t in state.values()):
             raise SemcomError(f"{where}: its tensors claim more memory than the file holds; not {what}")
         return dict(state)
-    except SemcomError:
-        raise
-    except (MemoryError, OSError) as error:
-        raise SemcomError(f"{where}: cannot be read ({escape(error)})") from None
-    except Exception as error:
-        raise SemcomError(f"{where}: broken or not {what} ({type(error).__name__}); {cure}") from error
 
 
 def save_state_dict(state: dict[str, torch.Tensor], path: str | Path) -> None:

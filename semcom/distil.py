@@ -223,13 +223,16 @@ def _start_from(student: Transceiver, given: Checkpoint, teacher: Checkpoint, pa
     transceiver.check_joint(teacher.model.architecture, given.model.architecture)
     for end in _trained_ends(part):
         wanted, found = getattr(student.architecture, end), getattr(given.model.architecture, end)
-        if wanted != found:
+        if replace(found, stored_positions=wanted.stored_positions) != wanted:
             raise SemcomError(
                 f"--student-checkpoint {given.name}: its {end} has {found.layers} layers, D={found.d_model}, {found.num_heads} heads, "
                 f"feed-forward {found.dff}; this run asks for {wanted.layers}, {wanted.d_model}, {wanted.num_heads}, {wanted.dff}; give "
                 f"--student-layers {found.layers} --student-d-model {found.d_model} --student-heads {found.num_heads} --student-dff {found.dff}")
-        for name in ("channel_encoder_hidden",) if end == "transmitter" else ("channel_decoder_hidden", "amplitude"):
-            wanted, found = getattr(student.architecture, name), getattr(given.model.architecture, name)
+        unlike = {"stored_positions": (wanted.stored_positions, found.stored_positions)}
+        channel_part = {"transmitter": "channel_encoder", "receiver": "channel_decoder"}[end]
+        for name in transceiver.CHANNEL_PART_FIELDS[channel_part]:
+            unlike[name] = getattr(student.architecture, name), getattr(given.model.architecture, name)
+        for name, (wanted, found) in unlike.items():
             if wanted != found:
                 raise SemcomError(f"--student-checkpoint {given.name}: its {name} is {found:g}, the teacher's {wanted:g}; "
                                   "start from a student of this teacher")

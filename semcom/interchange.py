@@ -13,7 +13,7 @@ IMPORTED = "imported from"
 
 
 def import_deepsc(path: str, vocabulary_file: str, output: str, settings: config.ImportConfig, overwrite: bool, say: Say) -> Checkpoint:
-    """A state dict of public DeepSC code and its vocabulary as a checkpoint, the weights to the bit."""
+    """A state dict of public DeepSC code and its vocabulary as a checkpoint; float32 weights keep their bits."""
     files.check_outputs({"--output": output}, [path, vocabulary_file])
     files.check_room("--output", output, named=True, overwrite=overwrite, folder=False)
     where = escape(path)

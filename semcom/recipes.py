@@ -197,6 +197,7 @@ def _prepare_teacher(settings: TeacherSettings, device: torch.device, say: Say) 
     data = encode_splits(load_corpus(settings.corpus, say, vocabulary), vocabulary)
     m, topics = settings.model, data.record["topics_seen"]
     if before:
+        data = replace(data, record=data.record | imported(before))
         model = transceiver.Transceiver(replace(before.model.architecture, dropout=m.dropout))
         model.load_state_dict(before.model.state_dict())
         earlier = before.seen_topics()

@@ -466,7 +466,8 @@ def test_training_on_keeps_the_amplitude(here, theirs, sentences):
     assert bring(theirs) == 0
     assert package("train", "--start-from", "teacher.pt", "--output", "on.pt", "--corpus", sentences, "--steps", 1, "--batch-size", 32,
                    "--device", "cpu", "--quiet") == 0
-    assert checkpoint.load("on.pt").model.architecture.amplitude == math.sqrt(2)
+    after = checkpoint.load("on.pt")
+    assert after.model.architecture.amplitude == math.sqrt(2) and after.config["imported_from"] == str(theirs / "their.pth")
 
 
 def test_a_student_checkpoint_of_another_amplitude_is_refused(here, theirs, sentences, capsys):
