@@ -142,7 +142,7 @@ def loop_of(objective: torch.nn.Module, channel_dim: int, precision: str = "fp32
 
 
 def step_of(side: str, shape: Shape, batch: Batch) -> Callable[[], object]:
-    """A distillation step from fresh weights. side: textbook, or fp32, bf16, or "bf16, compiled" of ours."""
+    """A distillation step from fresh weights. side: textbook, or ours: fp32 or bf16, alone or followed by ", compiled"."""
     teacher, student = pair(shape)
     if side == "textbook":
         plain = textbook.Distillation(textbook.like(student), textbook.like(teacher),
@@ -155,10 +155,15 @@ def step_of(side: str, shape: Shape, batch: Batch) -> Callable[[], object]:
 
 
 def received_of(model: torch.nn.Module, batch: Batch) -> Tensor:
-    """What a receiver hears of a batch at ``DECODING_SNR``: [B, S, C]."""
+    """What a receiver hears of a batch at ``DECODING_SNR``: [B, S, C]. As in our evaluation, sentences of like length are sent together."""
+    width = model.architecture.channel_dim
+    received = torch.zeros(*batch.source.shape, width)
     with torch.inference_mode():
-        signal, _ = model.transmitter(batch.source, batch.source_mask)
-        return apply(Channel("awgn"), signal, batch.draw(signal.shape[-1], seed=0, number=0), DECODING_SNR)
+        for places in batch.parts():
+            part = batch.of(places)
+            signal, _ = model.transmitter(part.source, part.source_mask)
+            received[places, : signal.shape[1]] = apply(Channel("awgn"), signal, part.draw(width, seed=0, number=0), DECODING_SNR)
+    return received
 
 
 @contextmanager

@@ -20,6 +20,7 @@ PAGE = 8  # caches grow by this many tokens
 NARROW = 16  # tokens at least; torch's softmax over fewer columns than this is several times slower than over this many
 LIKELIEST_ROWS = 128  # rows whose logits exist at a time in beam search
 BLOCK = 32  # pieces whose largest logit alone is kept of a screening
+TILE = 32  # bfloat16 factors that a matrix unit takes at a time; products of other widths are slower than of the next multiple
 STRIPE = 4096  # pieces screened at a time, so that their logits stay in cache
 EXACT_BLOCKS = 4096  # blocks computed exactly at a time: a bound on memory where all logits are nearly alike
 
@@ -248,7 +249,7 @@ class MostProbable:
         # The last piece stands in for those that are missing in the last block.
         pieces = torch.arange(-(-size // BLOCK) * BLOCK).clamp_max_(size - 1)
         self.blocks = pieces.view(-1, BLOCK)
-        self.table = torch.zeros(len(pieces), width + 8, dtype=self.dtype)
+        self.table = torch.zeros(len(pieces), -(-(width + 3) // TILE) * TILE, dtype=self.dtype)
         self.table[:, :width] = self.weight[pieces]
         rest = self.bias[pieces]
         for column in range(width, width + 3):

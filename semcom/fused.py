@@ -2,14 +2,12 @@
 
 Logits are the largest tensors of a step by far: V numbers a row, for each model, and their gradient. Here they exist for
 one chunk of rows at a time; the gradient of a chunk is formed beside its losses and carried at once to states and
-projection, so that the backward pass has nothing to do but scale. For ``kd`` it is written by hand, other divergences
-leave it to autograd, chunk by chunk. ``losses`` has the same values the plain way.
+projection, so that the backward pass has nothing to do but scale. For ``kd`` it is written by hand, in torch and in ``rows``;
+other divergences leave it to autograd, chunk by chunk. ``losses`` has the same values the plain way.
 
 Letters: N rows (real target tokens), n rows of a chunk, V pieces, D model width.
 """
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from semcom import losses, precision
+from semcom import losses, precision, rows
 
 # Bytes of one model's logits: of a chunk, for which products are made (on CPUs its gradient is to be found again in the
 # last cache), and of a block of it, on which the arithmetic of rows works (on CPUs it is to stay in the caches of cores).
@@ -84,9 +82,9 @@ def classes(teacher: Mean) -> Tensor:
     return torch.cat(found) if found else torch.zeros(0, dtype=torch.long, device=state.device)
 
 
-def rows_within(budget: dict[str, int], pieces: int, device: torch.device) -> int:
-    """Rows whose logits over ``pieces`` fill the budget for ``device``, one at least."""
-    return max(1, budget.get(device.type, budget["cuda"]) // (4 * pieces))
+def rows_within(budget: dict[str, int], pieces: int, device: torch.device, width: int = 4) -> int:
+    """Rows whose logits over ``pieces``, of ``width`` bytes each, fill the budget for ``device``, one at least."""
+    return max(1, budget.get(device.type, budget["cuda"]) // (width * pieces))
 
 
 def _apply(student: Projected, teacher: Mean | None, targets: Tensor, temperature: OfRows, weights: tuple[OfRows, OfRows],
@@ -102,25 +100,12 @@ class _Chunked(torch.autograd.Function):
         product = precision.product_dtype(device) or state.dtype
         exact = torch.float64 if state.dtype == torch.float64 else torch.float32
         factors = torch.stack([torch.as_tensor(x, dtype=exact, device=device).expand(len(state)) for x in (temperature, *weights)], 1)
-        sums = torch.zeros(3, dtype=torch.float64, device=device)
-        chunk = rows_within(CHUNK_BYTES, len(weight), device)
-        block = chunk if compiled and row_loss is None else rows_within(BLOCK_BYTES, len(weight), device)
+        compiled = compiled and row_loss is None
+        across = (compiled and device.type == "cpu" and exact == torch.float32 and product in rows.DTYPES
+                  and not (teacher and teacher.of_probabilities))
         with torch.autocast(device.type, enabled=False):
-            ours = _Affine.of(state, weight, bias, product)
-            # Dividing the teacher's state by the temperature saves dividing its logits, which are V/D times as many.
-            soft = teacher and _Softened(teacher, factors[:, 0], product)
-            gradient = _Gradient(ours, state.shape[1], ctx.needs_input_grad[:3], exact)
-            for start in range(0, len(state), chunk):
-                part = slice(start, start + chunk)
-                logits = ours.logits(part)
-                theirs = soft.logits(part).split(block) if teacher else [None] * -(-len(logits) // block)
-                for piece in zip(logits.split(block), theirs, targets[part].split(block), factors[part].split(block)):
-                    if row_loss is None:
-                        sums += (_compiled() if compiled else _row_losses)(*piece)
-                    else:
-                        sums += _differentiated(row_loss, *piece)
-                gradient.add(part, logits)
-        ctx.gradient = gradient
+            given = state, weight, bias, teacher, targets, factors, product, ctx.needs_input_grad[:3]
+            sums, ctx.gradient = _across(*given) if across else _down(*given, row_loss, compiled and device.type != "cpu")
         loss, ce, kd = sums.to(exact)
         ctx.mark_non_differentiable(ce, kd)
         return loss, ce, kd
@@ -128,7 +113,85 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, to_loss, *_):
-        return *(g if g is None else g * to_loss for g in ctx.gradient.parts()), *[None] * 6
+        return *(g if g is None else g * to_loss for g in ctx.gradient), *[None] * 6
+
+
+_Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+"""With respect to state [N, D], weight [V, D] and bias [V], as far as they are wanted."""
+
+
+def _down(state: Tensor, weight: Tensor, bias: Tensor, teacher: Mean | None, targets: Tensor, factors: Tensor, product: torch.dtype,
+          wanted: tuple[bool, bool, bool], row_loss: RowLoss | None, compiled: bool) -> tuple[Tensor, _Gradients]:
+    """The three sums and the gradients, over chunks of logits [n, V]. factors: [N, 3], T and the weights of CE and KD."""
+    device = state.device
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    chunk = rows_within(CHUNK_BYTES, len(weight), device)
+    block = chunk if compiled else rows_within(BLOCK_BYTES, len(weight), device)
+    ours = _Affine.of(state, weight, bias, product)
+    # Dividing the teacher's state by the temperature saves dividing its logits, which are V/D times as many.
+    soft = teacher and _Softened(teacher, factors[:, 0], product)
+    gradient = _Gradient(ours, state.shape[1], wanted, factors.dtype)
+    for start in range(0, len(state), chunk):
+        part = slice(start, start + chunk)
+        logits = ours.logits(part)
+        theirs = soft.logits(part).split(block) if teacher else [None] * -(-len(logits) // block)
+        for piece in zip(logits.split(block), theirs, targets[part].split(block), factors[part].split(block)):
+            if row_loss is None:
+                sums += (_compiled() if compiled else _row_losses)(*piece)
+            else:
+                sums += _differentiated(row_loss, *piece)
+        gradient.add(part, logits)
+    return sums, gradient.parts()
+
+
+def _across(state: Tensor, weight: Tensor, bias: Tensor, teacher: Mean | None, targets: Tensor, factors: Tensor, product: torch.dtype,
+            wanted: tuple[bool, bool, bool]) -> tuple[Tensor, _Gradients]:
+    """As ``_down``, by ``rows``, over chunks of logits [V, n]; products with the large factor first are the faster ones in bfloat16."""
+    count, pieces = len(state), len(weight)
+    room = -(-count // rows.LANES) * rows.LANES
+    targets = F.pad(targets, (0, room - count))
+    factors = F.pad(factors.t(), (0, room - count)).contiguous()
+    factors[0, count:] = 1
+
+    def padded(rows_of: Tensor) -> Tensor:
+        return F.pad(rows_of.to(product), (0, 0, 0, room - count))
+
+    ours, matrix = padded(state), weight.to(product)
+    if teacher:
+        soft, soft_matrix, soft_bias = _joined(teacher)
+        soft, soft_matrix = padded(soft), soft_matrix.to(product)
+    turned = matrix.t().contiguous()
+    to_state, to_weight, to_bias = torch.empty(room, state.shape[1]), torch.zeros_like(weight), torch.zeros_like(bias)
+    sums = torch.zeros(3, dtype=torch.float64)
+    chunk = max(1, rows_within(CHUNK_BYTES, pieces, state.device, product.itemsize) // rows.LANES) * rows.LANES
+    for start in range(0, room, chunk):
+        part = slice(start, min(start + chunk, room))
+        logits = matrix @ ours[part].t()
+        sums += rows.losses(logits, soft_matrix @ soft[part].t() if teacher else None, bias, soft_bias if teacher else None,
+                            targets[part], factors[:, part], min(count - start, chunk), to_bias)
+        if wanted[0]:
+            to_state[part] = (turned @ logits).t()
+        if wanted[1]:
+            _add_product(to_weight, logits, ours[part])
+    return sums, tuple(g if want else None for g, want in zip((to_state[:count], to_weight, to_bias), wanted))
+
+
+def _joined(teacher: Mean) -> tuple[Tensor, Tensor, Tensor]:
+    """State, weight and bias of the one projection that gives the mean of several teachers' logits."""
+    if len(teacher.members) == 1:
+        (only,) = teacher.members
+        return only.state, only.projection.weight, only.projection.bias
+    states, weights, biases = zip(*((m.state, m.projection.weight, m.projection.bias) for m in teacher.members))
+    return (torch.cat([share * state for share, state in zip(teacher.shares, states)], 1), torch.cat(weights, 1),
+            sum(share * bias for share, bias in zip(teacher.shares, biases)))
+
+
+def _add_product(to: Tensor, a: Tensor, b: Tensor) -> None:
+    """to += a @ b, the product in the dtype of its factors."""
+    if to.dtype == a.dtype:
+        to.addmm_(a, b)
+    else:
+        to += a @ b
 
 
 @dataclass(frozen=True)
@@ -160,13 +223,10 @@ class _Softened:
     """Logits of the mean of several teachers, already divided by the temperature; the mean of logits is one projection of all states."""
 
     def __init__(self, teacher: Mean, temperature: Tensor, dtype: torch.dtype):
-        members = [(m.state, m.projection.weight, m.projection.bias) for m in teacher.members]
-        self.log_shares = torch.tensor(teacher.shares, dtype=temperature.dtype, device=temperature.device).log()
-        if not teacher.of_probabilities:
-            states, weights, biases = zip(*members)
-            members = [(torch.cat([share * state for share, state in zip(teacher.shares, states)], 1) if len(states) > 1 else states[0],
-                        torch.cat(weights, 1), sum(share * bias for share, bias in zip(teacher.shares, biases)))]
-            self.log_shares = None
+        members, self.log_shares = [_joined(teacher)], None
+        if teacher.of_probabilities:
+            members = [(m.state, m.projection.weight, m.projection.bias) for m in teacher.members]
+            self.log_shares = torch.tensor(teacher.shares, dtype=temperature.dtype, device=temperature.device).log()
         self.members = [_Affine.of(*member, dtype, 1 / temperature) for member in members]
         self.dtype = temperature.dtype
 
@@ -191,10 +251,7 @@ class _Gradient:
         if self.state is not None:
             self.state[part] = to_logits @ self.affine.weight
         if self.weight is not None:
-            if self.weight.dtype == to_logits.dtype:
-                self.weight.addmm_(to_logits.t(), self.affine.state[part])
-            else:
-                self.weight += to_logits.t() @ self.affine.state[part]
+            _add_product(self.weight, to_logits.t(), self.affine.state[part])
 
     def parts(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         columns = slice(self.width), slice(self.width), self.width
@@ -253,8 +310,12 @@ def _compiled() -> Callable:
     return torch.compile(_row_losses, dynamic=True)
 
 
-def can_compile(device: torch.device) -> bool:
-    """Whether what ``compiled`` needs is there: a C++ compiler, on GPUs Triton."""
+def cannot_compile(device: torch.device) -> str | None:
+    """Why what ``compiled`` needs is not there, or None: a C++ compiler, on GPUs Triton."""
     if device.type == "cuda":
-        return find_spec("triton") is not None
-    return any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "cl"))))
+        return None if find_spec("triton") else "Triton was not found"
+    try:
+        rows.library()
+    except rows.Unavailable as error:
+        return str(error)
+    return None

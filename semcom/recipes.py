@@ -67,10 +67,10 @@ def make_channel(settings: config.ChannelConfig) -> Channel:
 
 def resolve_training(settings: config.TrainingConfig, device: torch.device, width: int, say: Say) -> config.TrainingConfig:
     """What ``auto`` and ``--compile`` come to on this machine, for models of ``width`` D."""
-    compiles = settings.compile and fused.can_compile(device)
-    if settings.compile and not compiles:
-        say("warning: --compile: no C++ compiler (on GPUs: no Triton) was found; going on without")
-    return replace(settings, precision=precision.resolve(settings.precision, device, width), compile=compiles)
+    missing = fused.cannot_compile(device) if settings.compile else None
+    if missing:
+        say(f"warning: --compile: {missing}; going on without")
+    return replace(settings, precision=precision.resolve(settings.precision, device, width), compile=settings.compile and not missing)
 
 
 def make_vocabulary(settings: config.VocabularyConfig, corpus_settings: config.CorpusConfig, output: str, overwrite: bool,

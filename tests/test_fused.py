@@ -1,10 +1,13 @@
 """The fused projection and losses against the plain ones of ``losses``, over whole logits and torch's autograd."""
+import copy
+
 import pytest
 import torch
 from torch import nn
 from toy import CPU, C, encoded, size, transceiver
 
 from semcom import fused, losses, precision, trainer
+from semcom import rows as native
 from semcom.channel import Channel
 from semcom.config import KD_LOSSES, DistillationConfig, TrainingConfig
 from semcom.criterion import row_loss
@@ -12,6 +15,7 @@ from semcom.fused import Mean, Projected
 from semcom.objective import DistillationObjective, TransceiverObjective
 
 N, D, V = 37, 6, 50
+compiled_only = pytest.mark.skipif(bool(fused.cannot_compile(CPU)), reason=str(fused.cannot_compile(CPU)))
 
 
 @pytest.fixture
@@ -197,7 +201,8 @@ def test_chunks_hold_fewer_rows_as_the_vocabulary_grows():
     assert fused.rows_within({"cpu": 1, "cuda": 1}, 10, CPU) == 1
 
 
-def test_whole_logits_never_exist(monkeypatch):
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=compiled_only)])
+def test_whole_logits_never_exist(compiled, monkeypatch):
     """No tensor of the step is as large as one model's logits."""
     student, teacher, targets = rows(torch.float32, rows=400, pieces=3000)
     monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": 40 * 4 * 3000, "cuda": 40 * 4 * 3000})
@@ -211,7 +216,7 @@ def test_whole_logits_never_exist(monkeypatch):
             return made
 
     with Watch():
-        fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss.backward()
+        fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=compiled).loss.backward()
     assert largest <= 40 * 3000
 
 
@@ -226,21 +231,120 @@ def test_bf16_products_round_and_no_more():
         assert relative(mine, right) < 3e-2
 
 
-@pytest.mark.skipif(not fused.can_compile(CPU), reason="no C++ compiler")
-def test_compiled_equals_eager(small_chunks):
-    student, teacher, targets = rows(torch.float32)
-    values = [fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=compiled) for compiled in (True, False)]
-    for compiled, eager in zip(*values):
-        assert float(compiled) == pytest.approx(float(eager), rel=1e-6)
-    ours, theirs = (gradients(student, sums.loss) for sums in values)
-    for mine, right in zip(ours, theirs):
+@compiled_only
+@pytest.mark.parametrize("distils", [True, False], ids=["kd", "labels"])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("scale, number", [(1.0, N), (30.0, 48), (1.0, 1)], ids=["37 rows", "large logits", "one row"])
+def test_the_compiled_losses_equal_the_plain_ones(distils, threads, scale, number, monkeypatch):
+    """Against float64; with temperatures and weights by row, over several chunks of pieces that are no multiple of any block."""
+    monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": 16 * 4 * 333, "cuda": 0})
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    student, teacher, targets = rows(torch.float32, scale=scale, rows=number, pieces=333)
+    exact = [Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double()) for side in (student, teacher)]
+    temperature, weights = torch.linspace(0.5, 8, number), (torch.linspace(0, 1, number), torch.linspace(1, 0.2, number))
+    if distils:
+        logits = exact[0].projection(exact[0].state)
+        ce, kd = losses.cross_entropy(logits, targets), losses.kd(logits, exact[1].projection(exact[1].state), temperature.double())
+        expected = (weights[0] * ce + weights[1] * kd).sum(), ce.sum(), kd.sum()
+        found = fused.distillation(student, teacher, targets, temperature, weights, compiled=True)
+    else:
+        expected = plain(exact[0], None, targets, 1.0)
+        found = [fused.cross_entropy(student, targets, compiled=True)]
+    assert [float(x) for x in found] == pytest.approx([x.item() for x in expected], rel=2e-6)
+    for mine, right in zip(gradients(student, found[0]), gradients(exact[0], expected[0])):
         assert relative(mine, right) < 1e-5
 
 
-def test_no_compiler_is_found_out(monkeypatch):
+@compiled_only
+@pytest.mark.parametrize("of_probabilities", [False, True])
+def test_the_compiled_losses_of_several_teachers_and_divergences_are_the_plain_ones(of_probabilities):
+    student, first, targets = rows(torch.float32)
+    teachers = Mean((first, rows(torch.float32, width=9, seed=5)[1]), (0.25, 0.75), of_probabilities)
+    for divergence in (None, row_loss(DistillationConfig(kd_loss="rkl"))):
+        values = [fused.distillation(student, teachers, targets, 3.0, (0.3, 0.7), row_loss=divergence, compiled=compiled) for compiled in (True, False)]
+        assert [float(x) for x in values[0]] == pytest.approx([float(x) for x in values[1]], rel=1e-6)
+        for mine, right in zip(*(gradients(student, sums.loss) for sums in values)):
+            assert relative(mine, right) < 1e-5
+
+
+@compiled_only
+def test_the_compiled_losses_round_to_bfloat16_as_the_plain_ones_do():
+    student, teacher, targets = rows(torch.float32, width=64, pieces=500)
+    exact = plain(student, teacher, targets, 4.0)
+    with precision.products("bf16", CPU):
+        found, eager = (fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=compiled) for compiled in (True, False))
+    for value, right in zip((found.ce, found.kd), exact):
+        assert float(value) == pytest.approx(float(right), rel=1e-2)
+    right = gradients(student, 0.3 * exact[0] + 0.7 * exact[1])
+    for mine, theirs, exactly in zip(gradients(student, found.loss), gradients(student, eager.loss), right):
+        assert relative(mine, exactly) < 1.2 * relative(theirs, exactly) + 1e-3 < 3e-2
+
+
+@compiled_only
+def test_the_compiled_gradient_of_the_bias_is_not_rounded_to_bfloat16():
+    student, teacher, targets = rows(torch.float32)
+    with precision.products("bf16", CPU):
+        loss = fused.cross_entropy(student, targets, compiled=True)
+        logits = (student.state.bfloat16() @ student.projection.weight.bfloat16().t()).detach().double() + student.projection.bias.detach().double()
+    right = (logits.softmax(-1) - torch.nn.functional.one_hot(targets, V)).sum(0)
+    assert relative(torch.autograd.grad(loss, student.projection.bias)[0], right) < 1e-6
+
+
+@compiled_only
+@pytest.mark.parametrize("whose", ["student", "teacher"])
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_the_compiled_losses_do_not_hide_what_is_not_finite(whose, poison):
+    student, teacher, targets = rows(torch.float32)
+    side = student if whose == "student" else teacher
+    with torch.no_grad():
+        side.projection.bias[(int(targets[0]) + 1) % V] = poison
+    sums = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=True)
+    assert not torch.isfinite(sums.loss) and not torch.isfinite(sums.kd)
+
+
+@compiled_only
+def test_compiled_losses_of_no_row_and_of_a_piece_that_there_is_not():
+    student, teacher, targets = rows(torch.float32)
+    none = fused.distillation(Projected(student.state[:0], student.projection), Projected(teacher.state[:0], teacher.projection),
+                              targets[:0], 4.0, (0.3, 0.7), compiled=True)
+    assert [float(x) for x in none] == [0, 0, 0]
+    with pytest.raises(IndexError, match="0 to 49"):
+        fused.cross_entropy(student, targets + V, compiled=True)
+
+
+@compiled_only
+def test_the_compiled_exponential():
+    """Of every logit that is not vanishing beside the largest, by the gradient of a softmax over two pieces."""
+    below = torch.linspace(0, 55, 4001)
+    pair = nn.Linear(1, 2)
+    with torch.no_grad():
+        pair.weight.copy_(torch.tensor([[0.0], [-1.0]]))
+        pair.bias.zero_()
+    state = below[:, None].requires_grad_()
+    (gradient,) = torch.autograd.grad(fused.cross_entropy(Projected(state, pair), torch.zeros(4001, dtype=torch.long), compiled=True), state)
+    right = -torch.sigmoid(-below.double())
+    assert (gradient[:, 0] / right - 1).abs().max() < 5e-6
+
+
+@pytest.fixture
+def no_library():
+    native.library.cache_clear()
+    yield
+    native.library.cache_clear()
+
+
+def test_no_compiler_is_found_out(no_library, monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "")
-    assert not fused.can_compile(CPU)
+    assert fused.cannot_compile(CPU) == "no C++ compiler was found"
+
+
+def test_a_compiler_that_fails_is_found_out(no_library, tmp_path, monkeypatch):
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\necho this machine is too old >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    assert fused.cannot_compile(CPU) == f"{broken} failed (this machine is too old)"
 
 
 def curve(kind):
