@@ -27,7 +27,8 @@ DEFAULTS = "textbook, glibc's allocator as it comes"
 def main(argv: list[str] | None = None) -> None:
     parser = harness.parser_of(SCRIPT, __doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None, help="time our compiled steps too (default: unless --quick)")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None,
+                        help="time our compiled steps too (default: unless --quick)")
     parser.add_argument("--textbook-alone", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
     shape = harness.QUICK if given.quick else harness.Shape()

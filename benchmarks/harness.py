@@ -27,7 +27,7 @@ from torch import Tensor
 from benchmarks import textbook
 from semcom import decoding
 from semcom.batching import Batch, Encoded, collate
-from semcom.channel import Channel, apply
+from semcom.channel import Channel, Draw, apply
 from semcom.config import DistillationConfig, TrainingConfig
 from semcom.corpus import make_sentence
 from semcom.layers import seed_dropout
@@ -154,15 +154,17 @@ def step_of(side: str, shape: Shape, batch: Batch) -> Callable[[], object]:
     return lambda: loop.step(batch, 1, 1e-3, 1)
 
 
-def received_of(model: torch.nn.Module, batch: Batch) -> Tensor:
+def received_of(model: torch.nn.Module, batch: Batch, together: int = 64) -> Tensor:
     """What a receiver hears of a batch at ``DECODING_SNR``: [B, S, C]. As in our evaluation, sentences of like length are sent together."""
-    width = model.architecture.channel_dim
-    received = torch.zeros(*batch.source.shape, width)
+    drawn = batch.draw(model.architecture.channel_dim, seed=0, number=0)
+    received = torch.zeros_like(drawn.noise)
     with torch.inference_mode():
-        for places in batch.parts():
-            part = batch.of(places)
-            signal, _ = model.transmitter(part.source, part.source_mask)
-            received[places, : signal.shape[1]] = apply(Channel("awgn"), signal, part.draw(width, seed=0, number=0), DECODING_SNR)
+        for places in torch.tensor(batch.lengths).argsort().split(together):
+            real = batch.source_mask[places]
+            longest = int(real.sum(1).max())
+            signal, _ = model.transmitter(batch.source[places, :longest], real[:, :longest])
+            part = Draw(drawn.level[places], drawn.scatter[places], drawn.noise[places, :longest])
+            received[places, :longest] = apply(Channel("awgn"), signal, part, DECODING_SNR)
     return received
 
 

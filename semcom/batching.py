@@ -7,7 +7,6 @@ is to say target_out, so T = S - 1 unless it is to say something other than what
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ from semcom.errors import SemcomError, escape
 from semcom.layers import MAX_POSITIONS
 from semcom.vocab import BOS, EOS, PAD, Vocabulary
 
-PART_COST = 150  # tokens that a further part of a batch is worth on a CPU: what its operations take however few tokens there are
 POOL_BATCHES = 50  # sentences of this many batches are sorted by length together: little padding, still a random order
 
 
@@ -82,31 +80,6 @@ class Batch:
         padding = self.source.shape[1] - drawn.noise.shape[1]
         noise = torch.nn.functional.pad(drawn.noise, (0, 0, 0, padding)) if padding else drawn.noise
         return Draw(drawn.level, drawn.scatter, noise).to(self.source.device)
-
-    def of(self, places: Sequence[int]) -> "Batch":
-        """The sentences at ``places``, padded to the longest of them."""
-        lengths, target_lengths = ([of_all[place] for place in places] for of_all in (self.lengths, self.target_lengths))
-        columns = [max(lengths)] * 2 + [max(target_lengths)] * 3
-        tensors = (self.source, self.source_mask, self.target_in, self.target_out, self.target_mask)
-        return Batch([self.sentences[place] for place in places], lengths, target_lengths,
-                     *(tensor[list(places), :width] for tensor, width in zip(tensors, columns)))
-
-    def parts(self) -> list[list[int]]:
-        """Places of its sentences, in one or more groups of like length, as few as padding and ``PART_COST`` make cheapest.
-
-        A GPU takes the whole: there more operations cost more than padding.
-        """
-        lengths = [max(pair) for pair in zip(self.lengths, self.target_lengths)]
-        ordered = sorted(range(len(self)), key=lengths.__getitem__)
-
-        def cut(number: int) -> list[list[int]]:
-            edges = [len(ordered) * k // number for k in range(number + 1)]
-            return [ordered[a:b] for a, b in pairwise(edges)]
-
-        def cost(groups: list[list[int]]) -> int:
-            return sum(len(group) * lengths[group[-1]] + PART_COST for group in groups)
-
-        return min(map(cut, (1, 2, 4, 8)[: 1 if self.source.is_cuda else min(4, len(self).bit_length())]), key=cost)
 
     def to(self, device: torch.device | str) -> "Batch":
         tensors = (self.source, self.source_mask, self.target_in, self.target_out, self.target_mask)

@@ -48,10 +48,6 @@ class Draw:
         """[B] SNRs in dB, uniform in dB between ``low`` and ``high``."""
         return low + (high - low) * self.level
 
-    def of(self, places: Tensor, length: int) -> "Draw":
-        """That of the sentences at ``places``, for signals of ``length`` tokens."""
-        return Draw(self.level[places], self.scatter[places], self.noise[places, :length])
-
     def to(self, device: torch.device | str) -> "Draw":
         return Draw(self.level.to(device), self.scatter.to(device), self.noise.to(device))
 

@@ -10,7 +10,7 @@ Letters: N rows (real target tokens), n rows of a chunk, V pieces, D model width
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -78,7 +78,8 @@ def classes(teacher: Mean) -> Tensor:
     with torch.no_grad(), torch.autocast(state.device.type, enabled=False):
         soft = _Softened(teacher, torch.ones(len(state), dtype=state.dtype, device=state.device), state.dtype)
         size = rows_within(CHUNK_BYTES, len(teacher.members[0].projection.weight), state.device)
-        found = [soft.logits(slice(start, start + size)).argmax(-1) for start in range(0, len(state), size)]
+        found = [(soft.logits(slice(start, start + size)) + (0 if soft.bias is None else soft.bias)).argmax(-1)
+                 for start in range(0, len(state), size)]
     return torch.cat(found) if found else torch.zeros(0, dtype=torch.long, device=state.device)
 
 
@@ -104,8 +105,10 @@ class _Chunked(torch.autograd.Function):
         across = (compiled and device.type == "cpu" and exact == torch.float32 and product in rows.DTYPES
                   and not (teacher and teacher.of_probabilities))
         with torch.autocast(device.type, enabled=False):
-            given = state, weight, bias, teacher, targets, factors, product, ctx.needs_input_grad[:3]
-            sums, ctx.gradient = _across(*given) if across else _down(*given, row_loss, compiled and device.type != "cpu")
+            given = _Projection.of(state, weight, bias, product), teacher, targets, factors
+            gradient = _Gradient(given[0], ctx.needs_input_grad[:3], exact)
+            sums = _across(*given, gradient) if across else _down(*given, gradient, row_loss, compiled and device.type != "cpu")
+        ctx.gradient = gradient.parts()
         loss, ce, kd = sums.to(exact)
         ctx.mark_non_differentiable(ce, kd)
         return loss, ce, kd
@@ -116,64 +119,96 @@ class _Chunked(torch.autograd.Function):
         return *(g if g is None else g * to_loss for g in ctx.gradient), *[None] * 6
 
 
-_Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
-"""With respect to state [N, D], weight [V, D] and bias [V], as far as they are wanted."""
+@dataclass(frozen=True)
+class _Projection:
+    """The factors of products, in the dtype that they are made in, and the bias [V], which is added where the logits of a block are worked on.
+
+    state: [N, D]; weight: [V, D].
+    """
+
+    state: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def of(cls, state: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> "_Projection":
+        return cls(state.to(dtype), weight.to(dtype), bias.contiguous())
+
+    def logits(self, part: slice) -> Tensor:
+        """[n, V], without the bias."""
+        return self.state[part] @ self.weight.t()
 
 
-def _down(state: Tensor, weight: Tensor, bias: Tensor, teacher: Mean | None, targets: Tensor, factors: Tensor, product: torch.dtype,
-          wanted: tuple[bool, bool, bool], row_loss: RowLoss | None, compiled: bool) -> tuple[Tensor, _Gradients]:
-    """The three sums and the gradients, over chunks of logits [n, V]. factors: [N, 3], T and the weights of CE and KD."""
-    device = state.device
+class _Gradient:
+    """Gradients of the weighted loss with respect to state [N, D], weight [V, D] and bias [V]; what is not wanted is not made."""
+
+    def __init__(self, projection: _Projection, wanted: tuple[bool, bool, bool], dtype: torch.dtype):
+        self.projection, self.wanted = projection, wanted
+        self.state = torch.empty_like(projection.state, dtype=dtype) if wanted[0] else None
+        self.weight = torch.zeros_like(projection.weight, dtype=dtype) if wanted[1] else None
+        self.bias = torch.zeros_like(projection.bias, dtype=dtype)
+
+    def add(self, part: slice, to_logits: Tensor) -> None:
+        """What the chunk ``part`` adds to those of state and weight; to_logits: [n, V]."""
+        if self.state is not None:
+            self.state[part] = to_logits @ self.projection.weight
+        if self.weight is not None:
+            self._add_to_weight(to_logits.t(), self.projection.state[part])
+
+    def add_across(self, part: slice, to_logits: Tensor, turned: Tensor) -> None:
+        """The same; to_logits: [V, n]; turned: weight as [D, V], contiguous."""
+        if self.state is not None:
+            self.state[part] = (turned @ to_logits).t()
+        if self.weight is not None:
+            self._add_to_weight(to_logits, self.projection.state[part])
+
+    def _add_to_weight(self, to_logits: Tensor, state: Tensor) -> None:
+        if self.weight.dtype == to_logits.dtype:
+            self.weight.addmm_(to_logits, state)
+        else:
+            self.weight += to_logits @ state
+
+    def parts(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        return self.state, self.weight, self.bias if self.wanted[2] else None
+
+
+def _down(ours: _Projection, teacher: Mean | None, targets: Tensor, factors: Tensor, gradient: _Gradient, row_loss: RowLoss | None,
+          compiled: bool) -> Tensor:
+    """The three sums, and what they add to ``gradient``, over chunks of logits [n, V]. factors: [N, 3], T and the weights of CE and KD."""
+    pieces, device = len(ours.weight), ours.state.device
+    chunk = rows_within(CHUNK_BYTES, pieces, device, ours.state.dtype.itemsize)
+    block = chunk if compiled else rows_within(BLOCK_BYTES, pieces, device)
+    soft = teacher and _Softened(teacher, factors[:, 0], ours.state.dtype)
+    work = partial(_differentiated, row_loss) if row_loss else _compiled() if compiled else _row_losses
     sums = torch.zeros(3, dtype=torch.float64, device=device)
-    chunk = rows_within(CHUNK_BYTES, len(weight), device)
-    block = chunk if compiled else rows_within(BLOCK_BYTES, len(weight), device)
-    ours = _Affine.of(state, weight, bias, product)
-    # Dividing the teacher's state by the temperature saves dividing its logits, which are V/D times as many.
-    soft = teacher and _Softened(teacher, factors[:, 0], product)
-    gradient = _Gradient(ours, state.shape[1], wanted, factors.dtype)
-    for start in range(0, len(state), chunk):
+    for start in range(0, len(targets), chunk):
         part = slice(start, start + chunk)
         logits = ours.logits(part)
-        theirs = soft.logits(part).split(block) if teacher else [None] * -(-len(logits) // block)
+        theirs = soft.logits(part).split(block) if soft else [None] * -(-len(logits) // block)
         for piece in zip(logits.split(block), theirs, targets[part].split(block), factors[part].split(block)):
-            if row_loss is None:
-                sums += (_compiled() if compiled else _row_losses)(*piece)
-            else:
-                sums += _differentiated(row_loss, *piece)
+            sums += work(*piece, ours.bias, soft.bias if soft else None, gradient.bias)
         gradient.add(part, logits)
-    return sums, gradient.parts()
+    return sums
 
 
-def _across(state: Tensor, weight: Tensor, bias: Tensor, teacher: Mean | None, targets: Tensor, factors: Tensor, product: torch.dtype,
-            wanted: tuple[bool, bool, bool]) -> tuple[Tensor, _Gradients]:
+def _across(ours: _Projection, teacher: Mean | None, targets: Tensor, factors: Tensor, gradient: _Gradient) -> Tensor:
     """As ``_down``, by ``rows``, over chunks of logits [V, n]; products with the large factor first are the faster ones in bfloat16."""
-    count, pieces = len(state), len(weight)
-    room = -(-count // rows.LANES) * rows.LANES
-    targets = F.pad(targets, (0, room - count))
-    factors = F.pad(factors.t(), (0, room - count)).contiguous()
-    factors[0, count:] = 1
-
-    def padded(rows_of: Tensor) -> Tensor:
-        return F.pad(rows_of.to(product), (0, 0, 0, room - count))
-
-    ours, matrix = padded(state), weight.to(product)
-    if teacher:
-        soft, soft_matrix, soft_bias = _joined(teacher)
-        soft, soft_matrix = padded(soft), soft_matrix.to(product)
-    turned = matrix.t().contiguous()
-    to_state, to_weight, to_bias = torch.empty(room, state.shape[1]), torch.zeros_like(weight), torch.zeros_like(bias)
+    pieces, product = len(ours.weight), ours.state.dtype
+    theirs = _Projection.of(*_joined(teacher), product) if teacher else None
+    turned = ours.weight.t().contiguous()
     sums = torch.zeros(3, dtype=torch.float64)
-    chunk = max(1, rows_within(CHUNK_BYTES, pieces, state.device, product.itemsize) // rows.LANES) * rows.LANES
-    for start in range(0, room, chunk):
-        part = slice(start, min(start + chunk, room))
-        logits = matrix @ ours[part].t()
-        sums += rows.losses(logits, soft_matrix @ soft[part].t() if teacher else None, bias, soft_bias if teacher else None,
-                            targets[part], factors[:, part], min(count - start, chunk), to_bias)
-        if wanted[0]:
-            to_state[part] = (turned @ logits).t()
-        if wanted[1]:
-            _add_product(to_weight, logits, ours[part])
-    return sums, tuple(g if want else None for g, want in zip((to_state[:count], to_weight, to_bias), wanted))
+    chunk = max(1, rows_within(CHUNK_BYTES, pieces, ours.state.device, product.itemsize) // rows.LANES) * rows.LANES
+    for start in range(0, len(targets), chunk):
+        part = slice(start, start + chunk)
+        missing = -len(targets[part]) % rows.LANES
+        state, target, factor = (F.pad(x[part], (0, 0) * (x.ndim - 1) + (0, missing)) for x in (ours.state, targets, factors))
+        factor[len(factor) - missing :, 0] = 1
+        logits = ours.weight @ state.t()
+        soft = theirs.weight @ F.pad(theirs.state[part], (0, 0, 0, missing)).t() if theirs else None
+        sums += rows.losses(logits, soft, ours.bias, theirs.bias if theirs else None, target, factor.t().contiguous(),
+                            len(target) - missing, gradient.bias)
+        gradient.add_across(part, logits[:, : len(target) - missing], turned)
+    return sums
 
 
 def _joined(teacher: Mean) -> tuple[Tensor, Tensor, Tensor]:
@@ -186,87 +221,44 @@ def _joined(teacher: Mean) -> tuple[Tensor, Tensor, Tensor]:
             sum(share * bias for share, bias in zip(teacher.shares, biases)))
 
 
-def _add_product(to: Tensor, a: Tensor, b: Tensor) -> None:
-    """to += a @ b, the product in the dtype of its factors."""
-    if to.dtype == a.dtype:
-        to.addmm_(a, b)
-    else:
-        to += a @ b
-
-
-@dataclass(frozen=True)
-class _Affine:
-    """An affine projection as a linear one: a one stands behind each state [N, D'], the bias behind weight [V, D'].
-
-    So neither adding the bias nor summing its gradient costs a pass over logits. D' is D+1 and zeros up to a multiple of
-    16, for products of odd width are slow. In the dtype that products are made in.
-    """
-
-    state: Tensor
-    weight: Tensor
-
-    @classmethod
-    def of(cls, state: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype, factor: Tensor | None = None) -> "_Affine":
-        """factor: [N], by which each row's logits are multiplied."""
-        width = state.shape[1]
-        padded = -(-(width + 1) // 16) * 16
-        with_ones, with_bias = (x.new_zeros(len(x), padded, dtype=dtype) for x in (state, weight))
-        with_ones[:, :width], with_ones[:, width] = (state, 1) if factor is None else (state * factor[:, None], factor)
-        with_bias[:, :width], with_bias[:, width] = weight, bias
-        return cls(with_ones, with_bias)
-
-    def logits(self, part: slice) -> Tensor:
-        return self.state[part] @ self.weight.t()
-
-
 class _Softened:
-    """Logits of the mean of several teachers, already divided by the temperature; the mean of logits is one projection of all states."""
+    """Logits of the mean of several teachers, already divided by the temperature [N]; the mean of logits is one projection of all states.
+
+    bias: [V], not in these logits yet nor divided; None where it is in them.
+    """
 
     def __init__(self, teacher: Mean, temperature: Tensor, dtype: torch.dtype):
         members, self.log_shares = [_joined(teacher)], None
         if teacher.of_probabilities:
             members = [(m.state, m.projection.weight, m.projection.bias) for m in teacher.members]
             self.log_shares = torch.tensor(teacher.shares, dtype=temperature.dtype, device=temperature.device).log()
-        self.members = [_Affine.of(*member, dtype, 1 / temperature) for member in members]
-        self.dtype = temperature.dtype
+        # Dividing the states saves dividing the logits, which are V/D times as many.
+        self.members = [_Projection.of(state / temperature[:, None], weight, bias, dtype) for state, weight, bias in members]
+        self.temperature = temperature
+        self.bias = None if teacher.of_probabilities else self.members[0].bias
 
     def logits(self, part: slice) -> Tensor:
         """[n, V]; of a mean of probabilities, its logarithm."""
         if self.log_shares is None:
             return self.members[0].logits(part)
-        each = [share + F.log_softmax(member.logits(part).to(self.dtype), -1) for share, member in zip(self.log_shares, self.members)]
+        cold = self.temperature[part, None].reciprocal()
+        each = [share + F.log_softmax(torch.addcmul(member.logits(part).to(cold.dtype), cold, member.bias), -1)
+                for share, member in zip(self.log_shares, self.members)]
         return torch.stack(each).logsumexp(0)
 
 
-class _Gradient:
-    """Gradients of the weighted loss with respect to state [N, D], weight [V, D] and bias [V], as far as they are wanted."""
-
-    def __init__(self, affine: _Affine, width: int, wanted: tuple[bool, bool, bool], dtype: torch.dtype):
-        self.affine, self.width, self.wanted = affine, width, wanted
-        self.state = torch.empty_like(affine.state, dtype=dtype) if wanted[0] else None
-        self.weight = torch.zeros_like(affine.weight, dtype=dtype) if any(wanted[1:]) else None
-
-    def add(self, part: slice, to_logits: Tensor) -> None:
-        """What the chunk ``part`` adds; to_logits: [n, V]."""
-        if self.state is not None:
-            self.state[part] = to_logits @ self.affine.weight
-        if self.weight is not None:
-            _add_product(self.weight, to_logits.t(), self.affine.state[part])
-
-    def parts(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        columns = slice(self.width), slice(self.width), self.width
-        return tuple(g[:, c] if want else None for g, c, want in zip((self.state, self.weight, self.weight), columns, self.wanted))
-
-
-def _row_losses(logits: Tensor, teacher: Tensor | None, targets: Tensor, factors: Tensor) -> Tensor:
+def _row_losses(logits: Tensor, teacher: Tensor | None, targets: Tensor, factors: Tensor, bias: Tensor, teacher_bias: Tensor | None,
+                to_bias: Tensor) -> Tensor:
     """Sums over n rows of the loss, cross-entropy and kd, [3]; ``logits`` become the gradient of the loss.
 
     logits: [n, V]; teacher: its logits, already divided by the temperature, [n, V], overwritten; factors: [n, 3], T and the weights
-    of CE and KD. With p = softmax(logits), q and r the softened student and teacher: CE' = p - onehot, KD' = T (q - r).
+    of CE and KD; bias, teacher_bias: [V], not in the logits yet; to_bias: [V], to which the gradient's sum over rows is added.
+    With p = softmax(logits), q and r the softened student and teacher: CE' = p - onehot, KD' = T (q - r).
     """
     temperature, ce_weight, kd_weight = factors.split(1, 1)
     column = targets[:, None]
     ours = logits.to(factors.dtype)
+    ours += bias
     ours -= ours.amax(-1, keepdim=True)
     ce = -ours.gather(-1, column)
     soft = ours * temperature.reciprocal() if teacher is not None else None
@@ -278,6 +270,8 @@ def _row_losses(logits: Tensor, teacher: Tensor | None, targets: Tensor, factors
     kd = torch.zeros_like(ce)
     if teacher is not None:
         theirs = teacher.to(factors.dtype)
+        if teacher_bias is not None:
+            theirs.addcmul_(temperature.reciprocal(), teacher_bias)
         theirs -= theirs.amax(-1, keepdim=True)
         r = theirs.exp()
         r_total = r.sum(-1, keepdim=True)
@@ -287,20 +281,24 @@ def _row_losses(logits: Tensor, teacher: Tensor | None, targets: Tensor, factors
         kd = (apart + q_total.log() - r_total.log()) * temperature**2
         gradient.addcmul_(q, kd_weight * temperature / q_total)
         gradient.addcmul_(r, kd_weight * temperature / r_total, value=-1)
+    to_bias += gradient.sum(0)
     if gradient is not logits:
         logits.copy_(gradient)
     return torch.stack(((ce_weight * ce + kd_weight * kd).sum(), ce.sum(), kd.sum()))
 
 
-def _differentiated(row_loss: RowLoss, logits: Tensor, teacher: Tensor, targets: Tensor, factors: Tensor) -> Tensor:
+def _differentiated(row_loss: RowLoss, logits: Tensor, teacher: Tensor, targets: Tensor, factors: Tensor, bias: Tensor,
+                    teacher_bias: Tensor | None, to_bias: Tensor) -> Tensor:
     """As ``_row_losses``, with any divergence in the place of kd."""
     temperature, ce_weight, kd_weight = factors.unbind(1)
     with torch.enable_grad():
-        ours = logits.detach().to(factors.dtype).requires_grad_()
+        ours = (logits.detach().to(factors.dtype) + bias).requires_grad_()
         ce = losses.cross_entropy(ours, targets)
-        divergence = row_loss(ours, teacher.to(factors.dtype) * temperature[:, None], targets, temperature)
+        theirs = teacher.to(factors.dtype) * temperature[:, None]
+        divergence = row_loss(ours, theirs if teacher_bias is None else theirs + teacher_bias, targets, temperature)
         loss = (ce_weight * ce + kd_weight * divergence).sum()
         (gradient,) = torch.autograd.grad(loss, ours)
+    to_bias += gradient.sum(0)
     logits.copy_(gradient)
     return torch.stack((loss, ce.sum(), divergence.sum())).detach()
 

@@ -5,8 +5,8 @@ of the named terms add up to the loss; terms that it does not name are for the l
 frozen ones, so one wrapper sees the whole step.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -19,18 +19,6 @@ from semcom.fused import Mean, Projected
 from semcom.transceiver import Architecture, Transceiver
 
 Terms = dict[str, tuple[Tensor, int]]
-Rows = dict[str, Tensor]
-"""What is compared, by name: [N, ...] of real target tokens, [M, ...] of real source tokens, or [B, ...] of sentences."""
-
-
-def _in_parts(rows_of: Callable[[Batch, Draw], Rows], batch: Batch, draw: Draw) -> Rows:
-    """The rows of all sentences, made part by part where that saves padding."""
-    groups = batch.parts()
-    if len(groups) == 1:
-        return rows_of(batch, draw)
-    parts = [batch.of(places) for places in groups]
-    made = [rows_of(part, draw.of(torch.tensor(places), part.source.shape[1])) for part, places in zip(parts, groups)]
-    return {name: torch.cat([rows[name] for rows in made]) for name in made[0]}
 
 
 class TransceiverObjective(nn.Module):
@@ -47,15 +35,13 @@ class TransceiverObjective(nn.Module):
         self.snr_range = snr_range
 
     def forward(self, batch: Batch, draw: Draw) -> Terms:
-        rows = _in_parts(self._rows, batch, draw)
-        ce = fused.cross_entropy(Projected(rows["state"], self.model.receiver.projection), rows["targets"], compiled=self.compiled)
-        return {"ce": (ce, len(rows["targets"]))}
-
-    def _rows(self, batch: Batch, draw: Draw) -> Rows:
         signal, _ = self.model.transmitter(batch.source, batch.source_mask)
         received = apply(self.channel, signal, draw, draw.snr_between(*self.snr_range))
         state = self.model.receiver(received, batch.source_mask, batch.target_in)
-        return {"state": state[batch.target_mask], "targets": batch.target_out[batch.target_mask]}
+        real = state[batch.target_mask]
+        ce = fused.cross_entropy(Projected(real, self.model.receiver.projection), batch.target_out[batch.target_mask],
+                                 compiled=self.compiled)
+        return {"ce": (ce, len(real))}
 
 
 class Frozen(nn.Module):
@@ -72,8 +58,17 @@ class Frozen(nn.Module):
         return self.module(*args)
 
 
-FEATURE_ROWS = {"encoder": "encoder_state", "signal": "signal", "decoder": "state"}
-"""The rows that each feature term compares."""
+@dataclass(frozen=True)
+class _Heard:
+    """What one teacher says of a batch: its transmission, and its decoder states at the N real target tokens.
+
+    signal: [B, S, C]; encoder_state: [B, S, D], None where the student's transmitter is this teacher's; received: [B, S, C]; rows.state: [N, D].
+    """
+
+    signal: Tensor
+    encoder_state: Tensor | None
+    received: Tensor
+    rows: Projected
 
 
 class DistillationObjective(nn.Module):
@@ -111,60 +106,50 @@ class DistillationObjective(nn.Module):
         self.maps = _feature_maps(student.architecture, teachers[0].architecture, features, seed)
 
     def forward(self, batch: Batch, draw: Draw) -> Terms:
-        rows = _in_parts(self._rows, batch, draw)
-        targets, level, lengths = rows["targets"], rows["level"], rows["lengths"]
-        ours = Projected(rows["state"], _inside(self.receiver).projection)
-        if not self._listens():
-            return {"ce": (fused.cross_entropy(ours, targets, compiled=self.compiled), len(targets))}
-        heard = [Projected(rows[f"teacher {k} state"], teacher.receiver.projection) for k, teacher in enumerate(self.teachers.module)]
-        teacher = Mean(heard, self.shares, self.transfer.teacher_mean == "probabilities")
-        by_row = level.repeat_interleave(lengths)
-        terms = self._compare(ours, teacher, targets, by_row)
-        if "scales" in self.weights:
-            terms |= self._segments(ours, teacher, lengths, level)
-        for name, ours_in_rows in FEATURE_ROWS.items():
-            if name in self.weights:
-                terms[name] = self._feature(name, rows[ours_in_rows], rows[f"teacher 0 {ours_in_rows}"])
-        for name in ("cross_transmitter", "cross_receiver"):
-            if name in self.weights:
-                projection = self.teachers.module[0].receiver.projection if name == "cross_transmitter" else ours.projection
-                terms[name] = next(iter(self._compare(Projected(rows[name], projection), teacher, targets, by_row).values()))
-        return terms
-
-    def _listens(self) -> bool:
-        """Whether the teachers are asked at all."""
-        return self.training and self.weights.keys() != {"ce"}
-
-    def _rows(self, batch: Batch, draw: Draw) -> Rows:
-        """What student and teachers, the latter as "teacher 0 state" and so on, say of the sentences, and the sentences' own."""
-        snr, mask, sent = draw.snr_between(*self.snr_range), batch.target_mask, batch.source_mask
+        snr, mask = draw.snr_between(*self.snr_range), batch.target_mask
+        targets = batch.target_out[mask]
         # In decoder mode both receivers hear the same frozen transmitter: it and the channel run once.
         with torch.set_grad_enabled(self.trains_transmitter and torch.is_grad_enabled()):
-            signal, encoder_state = self.transmitter(batch.source, sent)
+            signal, encoder_state = self.transmitter(batch.source, batch.source_mask)
             received = apply(self.channel, signal, draw, snr)
-        rows = {"state": self.receiver(received, sent, batch.target_in)[mask], "targets": batch.target_out[mask],
-                "level": draw.level, "lengths": mask.sum(1)}
-        if not self._listens():
-            return rows
-        rows |= self._compared(signal, encoder_state, sent)
-        theirs = received
-        for k, teacher in enumerate(self.teachers.module):
-            with torch.no_grad():
-                if k > 0 or self.trains_transmitter:
-                    signal, encoder_state = teacher.transmitter(batch.source, sent)
-                    theirs = apply(self.channel, signal, draw, snr)
-                    if k == 0:
-                        rows |= self._compared(signal, encoder_state, sent, "teacher 0 ")
-                rows[f"teacher {k} state"] = teacher.receiver(theirs, sent, batch.target_in)[mask]
-            if k == 0 and "cross_receiver" in self.weights:
-                rows["cross_transmitter"] = teacher.receiver(received, sent, batch.target_in)[mask]
-                rows["cross_receiver"] = self.receiver(theirs, sent, batch.target_in)[mask]
-        return rows
+        state = self.receiver(received, batch.source_mask, batch.target_in)[mask]
+        ours = Projected(state, _inside(self.receiver).projection)
+        if not self.training or self.weights.keys() == {"ce"}:
+            return {"ce": (fused.cross_entropy(ours, targets, compiled=self.compiled), len(targets))}
+        heard = self._listen(batch, draw, snr, None if self.trains_transmitter else (signal, received))
+        teacher = Mean([h.rows for h in heard], self.shares, self.transfer.teacher_mean == "probabilities")
+        level = draw.level.repeat_interleave(mask.sum(1))
+        terms = self._compare(ours, teacher, targets, level)
+        if "scales" in self.weights:
+            terms |= self._segments(ours, teacher, mask.sum(1), draw.level)
+        first, sent = heard[0], batch.source_mask
+        pairs = {"encoder": (encoder_state, first.encoder_state), "signal": (signal, first.signal)}
+        for name, (student_feature, teacher_feature) in pairs.items():
+            if name in self.weights:
+                terms[name] = self._feature(name, student_feature[sent], teacher_feature[sent])
+        if "decoder" in self.weights:
+            terms["decoder"] = self._feature("decoder", state, first.rows.state)
+        if "cross_receiver" in self.weights:
+            listener = self.teachers.module[0].receiver
+            crossed = {"cross_transmitter": (listener, received), "cross_receiver": (self.receiver, first.received)}
+            for name, (receiver, arrived) in crossed.items():
+                rows = Projected(receiver(arrived, batch.source_mask, batch.target_in)[mask], receiver.projection)
+                terms[name] = next(iter(self._compare(rows, teacher, targets, level).values()))
+        return terms
 
-    def _compared(self, signal: Tensor, encoder_state: Tensor, sent: Tensor, prefix: str = "") -> Rows:
-        """Those of a transmitter's [B, S, ...] that a feature term compares, at the real source tokens."""
-        return {prefix + name: x[sent] for feature, name, x in (("signal", "signal", signal), ("encoder", "encoder_state", encoder_state))
-                if feature in self.weights}
+    @torch.no_grad()
+    def _listen(self, batch: Batch, draw: Draw, snr: Tensor, shared: tuple[Tensor, Tensor] | None) -> list[_Heard]:
+        """Each teacher's own transmission as its own receiver hears it; ``shared``, the first one's signal and what arrived of it."""
+        heard = []
+        for teacher in self.teachers.module:
+            if shared:
+                (signal, received), encoder_state, shared = shared, None, None
+            else:
+                signal, encoder_state = teacher.transmitter(batch.source, batch.source_mask)
+                received = apply(self.channel, signal, draw, snr)
+            state = teacher.receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
+            heard.append(_Heard(signal, encoder_state, received, Projected(state, teacher.receiver.projection)))
+        return heard
 
     def _compare(self, ours: Projected, teacher: Mean, targets: Tensor, level: Tensor) -> Terms:
         """The loss of N rows first, then its two sides for the log. level: [N], the place of a row's SNR in the training range."""

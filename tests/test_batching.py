@@ -186,28 +186,3 @@ def test_neither_sources_nor_targets_are_padded_much():
     assert padding(ours, "source_mask") < 0.1 and padding(ours, "target_mask") < 0.15 < 0.25 < padding(by_source, "target_mask")
     longest = [max(b.source_mask.shape[1], b.target_mask.shape[1] + 1) for b in by_length(sentences, 64)]
     assert longest == sorted(longest, reverse=True), "what does not fit into memory fails at once"
-
-
-def test_parts_hold_every_sentence_once_with_less_padding():
-    batch = collate(encoded(64, 1, 40, seed=3))
-    groups = batch.parts()
-    assert len(groups) > 1 and sorted(sum(groups, [])) == list(range(64))
-    longest = [max(batch.lengths[place] for place in group) for group in groups]
-    assert longest == sorted(longest)
-    assert sum(len(group) * length for group, length in zip(groups, longest)) < 0.8 * batch.source.numel()
-
-
-@pytest.mark.parametrize("sentences", [encoded(64, 7, 7), encoded(3, 1, 9), encoded(1)], ids=["equal lengths", "three", "one"])
-def test_what_little_padding_there_is_does_not_part_a_batch(sentences):
-    assert collate(sentences).parts() == [sorted(range(len(sentences)), key=lambda place: len(sentences[place].source))]
-
-
-def test_a_part_is_what_its_sentences_are_batched_alone():
-    sentences = [replace(e, target=e.source[1:-1][::-1] + [5]) if k % 2 else e for k, e in enumerate(encoded(12, 1, 9, seed=5))]
-    places = [7, 2, 11]
-    part, alone = collate(sentences, 14).of(places), collate([sentences[place] for place in places])
-    for field in fields(part):
-        mine, right = getattr(part, field.name), getattr(alone, field.name)
-        assert torch.equal(mine, right) if isinstance(mine, torch.Tensor) else mine == right
-    drawn, right = collate(sentences, 14).draw(C, seed=1, number=2).of(torch.tensor(places), part.source.shape[1]), alone.draw(C, seed=1, number=2)
-    assert all(torch.equal(getattr(drawn, field.name), getattr(right, field.name)) for field in fields(right))

@@ -261,7 +261,8 @@ def test_the_compiled_losses_of_several_teachers_and_divergences_are_the_plain_o
     student, first, targets = rows(torch.float32)
     teachers = Mean((first, rows(torch.float32, width=9, seed=5)[1]), (0.25, 0.75), of_probabilities)
     for divergence in (None, row_loss(DistillationConfig(kd_loss="rkl"))):
-        values = [fused.distillation(student, teachers, targets, 3.0, (0.3, 0.7), row_loss=divergence, compiled=compiled) for compiled in (True, False)]
+        values = [fused.distillation(student, teachers, targets, 3.0, (0.3, 0.7), row_loss=divergence, compiled=compiled)
+                  for compiled in (True, False)]
         assert [float(x) for x in values[0]] == pytest.approx([float(x) for x in values[1]], rel=1e-6)
         for mine, right in zip(*(gradients(student, sums.loss) for sums in values)):
             assert relative(mine, right) < 1e-5
