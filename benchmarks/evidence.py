@@ -70,6 +70,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS), help="final: where the students start from")
     parser.add_argument("--chosen", nargs="*", default=["kd, T=2", "skl"], help="final: the best two arms of the screen")
     parser.add_argument("--seeds", type=int, nargs="+", default=FINAL_SEEDS)
+    parser.add_argument("--equal-steps", type=int, metavar="N",
+                        help="equal-time: steps of labels alone (default: as the seconds of the fastest runs have it)")
     parser.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"))
     parser.add_argument("--report", action="store_true", help="print the tables of what is there, run nothing")
     parser.add_argument("--figure", metavar="FILE", help="final: what each arm gains at 6 dB, a panel a comparison, as PNG or SVG")

@@ -90,6 +90,12 @@ def rows_within(budget: dict[str, int], pieces: int, device: torch.device, width
 
 def _apply(student: Projected, teacher: Mean | None, targets: Tensor, temperature: OfRows, weights: tuple[OfRows, OfRows],
            row_loss: RowLoss | None, compiled: bool) -> Sums:
+    members = teacher.members if teacher else ()
+    if {len(targets), *(len(m.state) for m in members)} != {len(student.state)}:
+        raise ValueError(f"{len(student.state)} states, {len(targets)} targets and {[len(m.state) for m in members]} states of teachers: "
+                         "must be as many")
+    if {len(m.projection.weight) for m in members} - {len(student.projection.weight)}:
+        raise ValueError(f"teachers of {[len(m.projection.weight) for m in members]} pieces, the student has {len(student.projection.weight)}")
     return Sums(*_Chunked.apply(student.state, student.projection.weight, student.projection.bias, teacher, targets, temperature, weights,
                                 row_loss, compiled))
 
@@ -105,7 +111,7 @@ class _Chunked(torch.autograd.Function):
         across = (compiled and device.type == "cpu" and exact == torch.float32 and product in rows.DTYPES
                   and not (teacher and teacher.of_probabilities))
         with torch.autocast(device.type, enabled=False):
-            given = _Projection.of(state, weight, bias, product), teacher, targets, factors
+            given = _Projection.of(state, weight, bias, product, exact), teacher, targets, factors
             gradient = _Gradient(given[0], ctx.needs_input_grad[:3], exact)
             sums = _across(*given, gradient) if across else _down(*given, gradient, row_loss, compiled and device.type != "cpu")
         ctx.gradient = gradient.parts()
@@ -121,7 +127,7 @@ class _Chunked(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class _Projection:
-    """The factors of products, in the dtype that they are made in, and the bias [V], which is added where the logits of a block are worked on.
+    """The factors of products, in the dtype that they are made in, and in that of the losses the bias [V], which is added to a block at a time.
 
     state: [N, D]; weight: [V, D].
     """
@@ -131,8 +137,8 @@ class _Projection:
     bias: Tensor
 
     @classmethod
-    def of(cls, state: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> "_Projection":
-        return cls(state.to(dtype), weight.to(dtype), bias.contiguous())
+    def of(cls, state: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype, exact: torch.dtype) -> "_Projection":
+        return cls(state.to(dtype), weight.to(dtype), bias.detach().to(exact).contiguous())
 
     def logits(self, part: slice) -> Tensor:
         """[n, V], without the bias."""
@@ -146,7 +152,7 @@ class _Gradient:
         self.projection, self.wanted = projection, wanted
         self.state = torch.empty_like(projection.state, dtype=dtype) if wanted[0] else None
         self.weight = torch.zeros_like(projection.weight, dtype=dtype) if wanted[1] else None
-        self.bias = torch.zeros_like(projection.bias, dtype=dtype)
+        self.bias = torch.zeros_like(projection.bias)
 
     def add(self, part: slice, to_logits: Tensor) -> None:
         """What the chunk ``part`` adds to those of state and weight; to_logits: [n, V]."""
@@ -194,7 +200,7 @@ def _down(ours: _Projection, teacher: Mean | None, targets: Tensor, factors: Ten
 def _across(ours: _Projection, teacher: Mean | None, targets: Tensor, factors: Tensor, gradient: _Gradient) -> Tensor:
     """As ``_down``, by ``rows``, over chunks of logits [V, n]; products with the large factor first are the faster ones in bfloat16."""
     pieces, product = len(ours.weight), ours.state.dtype
-    theirs = _Projection.of(*_joined(teacher), product) if teacher else None
+    theirs = _Projection.of(*_joined(teacher), product, factors.dtype) if teacher else None
     turned = ours.weight.t().contiguous()
     sums = torch.zeros(3, dtype=torch.float64)
     chunk = max(1, rows_within(CHUNK_BYTES, pieces, ours.state.device, product.itemsize) // rows.LANES) * rows.LANES
@@ -233,7 +239,7 @@ class _Softened:
             members = [(m.state, m.projection.weight, m.projection.bias) for m in teacher.members]
             self.log_shares = torch.tensor(teacher.shares, dtype=temperature.dtype, device=temperature.device).log()
         # Dividing the states saves dividing the logits, which are V/D times as many.
-        self.members = [_Projection.of(state / temperature[:, None], weight, bias, dtype) for state, weight, bias in members]
+        self.members = [_Projection.of(state / temperature[:, None], weight, bias, dtype, temperature.dtype) for state, weight, bias in members]
         self.temperature = temperature
         self.bias = None if teacher.of_probabilities else self.members[0].bias
 

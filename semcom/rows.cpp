@@ -92,12 +92,13 @@ inline void put(T* to, float x) {
     *to = whole[0];
 }
 
-constexpr float LOG2_E = 1.44269504f, LN_2 = 0.693147181f;
+constexpr float LOG2_E = 1.44269504f, LN_2 = 0.693147181f, FLOOR = -86.0f;
+constexpr float LOWEST = -3.40282347e38f;  // beside which -inf, a piece that cannot be, is no NaN
 
-// 2^x for x not above 1/2, to 3e-7 of itself where that counts: 2^k times a minimax polynomial. 2^-86 stands for what is below, so that
+// 2^x for x not above 1/2, to 3e-7 of itself where that counts: 2^k times a minimax polynomial. 2^FLOOR stands for what is below, so that
 // nothing here is ever subnormal, which processors are slow at. NaN stays NaN.
 inline Floats exp2_of(Floats x) {
-    x = larger(x, all(-86.0f));
+    x = larger(x, all(FLOOR));
     const Floats k = nearest(x), f = x - k;
     Floats y = f * 1.32029818e-3f + 9.67495237e-3f;
     y = y * f + 5.55104725e-2f;
@@ -111,18 +112,18 @@ inline Floats exp2_of(Floats x) {
 // x = (s - top) log2(e) and y = (t - t_top) log2(e) / T, so that p, the sum of 2^x, is that of e^(s - top); q: sum of 2^(x / T);
 // r: of 2^y; apart: of 2^y (y - x / T).
 struct Sums {
-    Floats top = all(-INFINITY), p{}, q{}, t_top = all(-INFINITY), r{}, apart{};
+    Floats top = all(LOWEST), p{}, q{}, t_top = all(LOWEST), r{}, apart{};
 
     // Relative to new maxima, which are not below the old ones. cold: 1 / T.
     template <bool distils>
     void rebase(Floats new_top, Floats new_t_top, Floats cold) {
-        const Floats down = top > -INFINITY ? (top - new_top) * LOG2_E : Floats{};
+        const Floats down = top > LOWEST ? (top - new_top) * LOG2_E : Floats{};
         p *= exp2_of(down);
         top = new_top;
         if (distils) {
-            const Floats t_down = t_top > -INFINITY ? (t_top - new_t_top) * (LOG2_E * cold) : Floats{}, keep = exp2_of(t_down);
+            const Floats t_down = t_top > LOWEST ? (t_top - new_t_top) * (LOG2_E * cold) : Floats{}, keep = exp2_of(t_down);
             q *= exp2_of(down * cold);
-            apart = keep * (apart + r * (t_down - down * cold));
+            apart = t_down < FLOOR ? Floats{} : keep * (apart + r * (t_down - down * cold));
             r *= keep;
             t_top = new_t_top;
         }
@@ -166,7 +167,7 @@ struct Work {
                         const Floats soft = x * cold, y = (teacher_at(v, j) - t_top) * (LOG2_E * cold), e = exp2_of(y);
                         q += exp2_of(soft);
                         r += e;
-                        apart += e * (y - soft);
+                        apart += y < FLOOR ? Floats{} : e * (y - soft);  // not the floor's value times a distance without bounds
                     }
                 }
                 s.p += p, s.q += q, s.r += r, s.apart += apart;

@@ -5,6 +5,7 @@ Letters: V pieces, n rows of a chunk.
 
 import ctypes
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -14,10 +15,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from semcom.errors import escape
+
 LANES = 16
 """Rows of a chunk come in multiples of this."""
 SOURCE = Path(__file__).with_name("rows.cpp")
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-w")
+PATIENCE = 120
+"""Seconds that a compiler is given."""
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-w")
 DTYPES = {torch.float32: "row_losses_float32", torch.bfloat16: "row_losses_bfloat16"}
 
 
@@ -35,36 +40,63 @@ class _Chunk(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL:
-    """Compiled once a process, which takes seconds, into memory alone: no file stays that another could have changed. Raises Unavailable."""
-    compiler = next(filter(None, map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++")))), None)
+    """Compiled once a process, which takes seconds, into memory alone: no file stays that another could have changed. Raises Unavailable.
+
+    The compiler is that of CXX, with its arguments, or g++ or clang++.
+    """
+    compiler = next(filter(None, map(_found, filter(None, (os.environ.get("CXX"), "g++", "clang++")))), None)
     if compiler is None:
         raise Unavailable("no C++ compiler was found")
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder, "rows.so")
-        for parallel in (["-fopenmp"], []):
-            done = subprocess.run([compiler, *_FLAGS, *parallel, str(SOURCE), "-o", str(made)], capture_output=True, text=True, errors="replace")
-            if done.returncode == 0:
-                try:
-                    return ctypes.CDLL(str(made))
-                except OSError as error:
-                    raise Unavailable(f"what {compiler} made cannot be loaded ({error})") from None
-    raise Unavailable(f"{compiler} failed ({(done.stderr.strip().splitlines() or ['it said nothing'])[0]})")
+    name = escape(" ".join(compiler))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder, "rows.so")
+            for parallel in (["-fopenmp"], []):
+                done = subprocess.run([*compiler, *FLAGS, *parallel, str(SOURCE), "-o", str(made)], capture_output=True, text=True,
+                                      errors="replace", stdin=subprocess.DEVNULL, timeout=PATIENCE)
+                if done.returncode == 0:
+                    compiled = ctypes.CDLL(str(made))
+                    for function in DTYPES.values():
+                        getattr(compiled, function)
+                    return compiled
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"{name} has not ended after {PATIENCE} s") from None
+    except (OSError, AttributeError) as error:
+        raise Unavailable(f"what {name} made cannot be used ({escape(error)})") from None
+    raise Unavailable(f"{name} failed ({escape((done.stderr.strip().splitlines() or ['it said nothing'])[0][:200])})")
+
+
+def _found(command: str) -> list[str] | None:
+    """A command of one or more words, its program with its path; None where that is not there."""
+    program, *arguments = shlex.split(command) or [""]
+    path = shutil.which(program)
+    return path and [path, *arguments]
 
 
 def losses(logits: Tensor, teacher: Tensor | None, bias: Tensor, teacher_bias: Tensor | None, targets: Tensor, factors: Tensor,
            real: int, to_bias: Tensor) -> Tensor:
     """Sums over the first ``real`` of n rows of the loss, cross-entropy and kd, [3]; ``logits`` become the gradient of the loss.
 
-    logits, teacher: [V, n], float32 or bfloat16, without bias; bias, teacher_bias: [V]; targets: [n]; factors: [3, n], T and the weights
-    of CE and KD, of rows that do not count 1, 0, 0; to_bias: [V], to which the gradient's sum over rows is added. All contiguous.
-    Raises IndexError for a target that is none of the V.
+    logits, teacher: [V, n], both float32 or both bfloat16, without bias; targets: [n], int64; of float32, bias, teacher_bias: [V];
+    factors: [3, n], T and the weights of CE and KD, of rows that do not count 1, 0, 0; to_bias: [V], to which the gradient's sum over rows
+    is added. Raises ValueError for tensors of other shapes or kinds, IndexError for a target that is none of the V.
     """
-    if not 0 <= int(targets.min()) <= int(targets.max()) < len(logits):
-        raise IndexError(f"targets must be in 0 to {len(logits) - 1}")
-    tensors = {"logits": logits, "teacher": teacher, "bias": bias, "teacher_bias": teacher_bias, "targets": targets, "to_bias": to_bias,
-               "temperature": factors[0], "ce_weight": factors[1], "kd_weight": factors[2], "sums": torch.zeros(3, dtype=torch.float64)}
-    pieces, rows = logits.shape
-    chunk = _Chunk(pieces=pieces, rows=rows, real=real, threads=torch.get_num_threads(),
+    (pieces, n), exact = logits.shape, torch.float32
+    wanted = {"logits": (logits, (pieces, n), logits.dtype), "teacher": (teacher, (pieces, n), logits.dtype), "bias": (bias, (pieces,), exact),
+              "teacher_bias": (teacher_bias, (pieces,), exact), "targets": (targets, (n,), torch.int64), "to_bias": (to_bias, (pieces,), exact),
+              "factors": (factors, (3, n), exact)}
+    for name, (tensor, shape, dtype) in wanted.items():
+        # What is written in C++ reads and writes by these sizes, whatever the tensor's are.
+        if tensor is not None and not (tensor.shape == shape and tensor.dtype == dtype and tensor.device.type == "cpu" and tensor.is_contiguous()):
+            raise ValueError(f"{name}: {tensor.dtype} {list(tensor.shape)} on {tensor.device}, must be a contiguous {dtype} {list(shape)} on the CPU")
+    if logits.dtype not in DTYPES or n % LANES or not 0 <= real <= n or (teacher is None) != (teacher_bias is None):
+        raise ValueError(f"{logits.dtype}, {n} rows of which {real} count: must be float32 or bfloat16, and a multiple of {LANES} rows; "
+                         "teacher and teacher_bias go together")
+    if not 0 <= int(targets.min()) <= int(targets.max()) < pieces:
+        raise IndexError(f"targets must be in 0 to {pieces - 1}")
+    tensors = {name: tensor for name, (tensor, _, _) in wanted.items() if name != "factors"}
+    tensors |= {"temperature": factors[0], "ce_weight": factors[1], "kd_weight": factors[2], "sums": torch.zeros(3, dtype=torch.float64)}
+    chunk = _Chunk(pieces=pieces, rows=n, real=real, threads=torch.get_num_threads(),
                    **{name: None if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()})
     getattr(library(), DTYPES[logits.dtype])(ctypes.byref(chunk))
     return tensors["sums"]

@@ -1,5 +1,7 @@
 """The fused projection and losses against the plain ones of ``losses``, over whole logits and torch's autograd."""
 import copy
+import itertools
+import platform
 
 import pytest
 import torch
@@ -15,7 +17,9 @@ from semcom.fused import Mean, Projected
 from semcom.objective import DistillationObjective, TransceiverObjective
 
 N, D, V = 37, 6, 50
-compiled_only = pytest.mark.skipif(bool(fused.cannot_compile(CPU)), reason=str(fused.cannot_compile(CPU)))
+LOSSES = native.losses
+NO_COMPILER = fused.cannot_compile(CPU)
+compiled_only = pytest.mark.skipif(NO_COMPILER is not None, reason=str(NO_COMPILER))
 
 
 @pytest.fixture
@@ -231,14 +235,34 @@ def test_bf16_products_round_and_no_more():
         assert relative(mine, right) < 3e-2
 
 
+@pytest.fixture
+def no_library():
+    """A process that has compiled nothing yet."""
+    native.library.cache_clear()
+    yield
+    native.library.cache_clear()
+
+
+@pytest.fixture(params=["-march=native", "-march=x86-64"], ids=["this machine", "any x86-64"])
+def machine(request, no_library, monkeypatch):
+    """For this machine, and for one without the instructions that have forms of their own in rows.cpp."""
+    if request.param != "-march=native" and platform.machine() != "x86_64":
+        pytest.skip("no x86-64")
+    monkeypatch.setattr(native, "FLAGS", [request.param if flag.startswith("-march") else flag for flag in native.FLAGS])
+
+
 @compiled_only
-@pytest.mark.parametrize("distils", [True, False], ids=["kd", "labels"])
-@pytest.mark.parametrize("threads", [1, 2, 5])
-@pytest.mark.parametrize("scale, number", [(1.0, N), (30.0, 48), (1.0, 1)], ids=["37 rows", "large logits", "one row"])
-def test_the_compiled_losses_equal_the_plain_ones(distils, threads, scale, number, monkeypatch):
+def test_the_compiled_losses_equal_the_plain_ones(machine, monkeypatch):
     """Against float64; with temperatures and weights by row, over several chunks of pieces that are no multiple of any block."""
+    for distils, threads, (scale, number) in itertools.product((True, False), (1, 2, 5), ((1.0, N), (30.0, 48), (1.0, 1))):
+        equals_the_plain_ones(distils, threads, scale, number, monkeypatch)
+
+
+def equals_the_plain_ones(distils, threads, scale, number, monkeypatch):
     monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": 16 * 4 * 333, "cuda": 0})
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    calls = []
+    monkeypatch.setattr(native, "losses", lambda *given, work=LOSSES: calls.append(given) or work(*given))
     student, teacher, targets = rows(torch.float32, scale=scale, rows=number, pieces=333)
     exact = [Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double()) for side in (student, teacher)]
     temperature, weights = torch.linspace(0.5, 8, number), (torch.linspace(0, 1, number), torch.linspace(1, 0.2, number))
@@ -253,6 +277,7 @@ def test_the_compiled_losses_equal_the_plain_ones(distils, threads, scale, numbe
     assert [float(x) for x in found] == pytest.approx([x.item() for x in expected], rel=2e-6)
     for mine, right in zip(gradients(student, found[0]), gradients(exact[0], expected[0])):
         assert relative(mine, right) < 1e-5
+    assert len(calls) == -(-number // 16), "the compiled losses did it"
 
 
 @compiled_only
@@ -269,7 +294,7 @@ def test_the_compiled_losses_of_several_teachers_and_divergences_are_the_plain_o
 
 
 @compiled_only
-def test_the_compiled_losses_round_to_bfloat16_as_the_plain_ones_do():
+def test_the_compiled_losses_round_to_bfloat16_as_the_plain_ones_do(machine):
     student, teacher, targets = rows(torch.float32, width=64, pieces=500)
     exact = plain(student, teacher, targets, 4.0)
     with precision.products("bf16", CPU):
@@ -327,11 +352,59 @@ def test_the_compiled_exponential():
     assert (gradient[:, 0] / right - 1).abs().max() < 5e-6
 
 
-@pytest.fixture
-def no_library():
-    native.library.cache_clear()
-    yield
-    native.library.cache_clear()
+@compiled_only
+@pytest.mark.parametrize("whose", ["student", "teacher"])
+@pytest.mark.parametrize("low", [-torch.inf, -1e30, -1e5])
+@pytest.mark.parametrize("masked", [slice(0, 64), slice(3, 5)], ids=["a whole tile", "two pieces"])
+def test_pieces_that_cannot_be(whose, low, masked):
+    """Masked by the bias of either side. A teacher's -inf is no case: 0 times infinity, in ``losses.kd`` as here."""
+    if whose == "teacher" and low == -torch.inf:
+        return
+    student, teacher, _ = rows(torch.float32, pieces=200)
+    targets = torch.full((N,), 150)
+    with torch.no_grad():
+        (student if whose == "student" else teacher).projection.bias[masked] = low
+    distils = low != -torch.inf  # of which the divergence is without bound where the teacher's probability is not
+    values = []
+    for exact in (False, True):
+        mine, theirs = (Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double()) if exact else side
+                        for side in (student, teacher))
+        if exact:
+            terms = plain(mine, theirs if distils else None, targets, 2.0)
+            loss = 0.3 * terms[0] + 0.7 * terms[1] if distils else terms[0]
+        elif distils:
+            loss = fused.distillation(mine, theirs, targets, 2.0, (0.3, 0.7), compiled=True).loss
+        else:
+            loss = fused.cross_entropy(mine, targets, compiled=True)
+        values.append((loss.item(), gradients(mine, loss)))
+    (found, ours), (expected, right) = values
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert all(relative(mine, theirs) < 1e-5 for mine, theirs in zip(ours, right))
+
+
+@compiled_only
+def test_the_compiled_losses_of_models_of_other_kinds_are_the_plain_ones():
+    """What is written in C++ takes a tensor for what it was told."""
+    student, teacher, targets = rows(torch.float32)
+    expected = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss.item()
+    for kinds in ((torch.float32, torch.float64), (torch.float32, torch.float16), (torch.bfloat16, torch.float32), (torch.bfloat16, torch.bfloat16)):
+        sides = [Projected(side.state.detach().to(kind), copy.deepcopy(side.projection).to(kind)) for side, kind in zip((student, teacher), kinds)]
+        assert fused.distillation(*sides, targets, 4.0, (0.3, 0.7), compiled=True).loss.item() == pytest.approx(expected, rel=2e-2)
+    strided = nn.Linear(D, V)
+    strided.weight, strided.bias = (nn.Parameter(torch.stack([x.detach()] * 2, -1)[..., 0]) for x in student.projection.parameters())
+    found = fused.distillation(Projected(student.state, strided), teacher, targets, 4.0, (0.3, 0.7), compiled=True)
+    assert found.loss.item() == pytest.approx(expected)
+
+
+@compiled_only
+@pytest.mark.parametrize("given, message", [
+    (lambda s, t, y: (s, t, y.int()), "targets: torch.int32"), (lambda s, t, y: (s, t, y[:15]), "37 states, 15 targets and"),
+    (lambda s, t, y: (s, t, torch.cat([y, y])), "74 targets"), (lambda s, t, y: (s, Projected(t.state[:9], t.projection), y), "9"),
+    (lambda s, t, y: (s, Projected(t.state, nn.Linear(D, V + 1)), y), "51.* pieces, the student has 50"),
+    (lambda s, t, y: (Projected(s.state, _Affine(s.projection.weight, s.projection.bias[:9])), t, y), "bias: ")])
+def test_the_compiled_losses_refuse_tensors_that_do_not_fit(given, message):
+    with pytest.raises(ValueError, match=message):
+        fused.distillation(*given(*rows(torch.float32)), 4.0, (0.3, 0.7), compiled=True)
 
 
 def test_no_compiler_is_found_out(no_library, monkeypatch):
@@ -340,12 +413,21 @@ def test_no_compiler_is_found_out(no_library, monkeypatch):
     assert fused.cannot_compile(CPU) == "no C++ compiler was found"
 
 
-def test_a_compiler_that_fails_is_found_out(no_library, tmp_path, monkeypatch):
+@pytest.mark.parametrize("does, reason", [
+    ("#!/bin/sh\necho this machine is too old >&2\nexit 1\n", "{} -m64 failed (this machine is too old)"),
+    ("#!/bin/sh\nprintf '\\033[31mred\\377' >&2\nexit 1\n", "{} -m64 failed (\\x1b[31mred\ufffd)"),
+    ("#!/bin/sh\nsleep 5\n", "{} -m64 has not ended after 1 s"),
+    ("#!/bin/sh\nexit 0\n", "what {} -m64 made cannot be used"),
+    ("#!/nowhere/sh\n", "what {} -m64 made cannot be used"),
+    ("#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done\ncp $(ls /lib*/*/libm.so.6 | head -1) $2\n", "what {} -m64 made cannot be used")],
+    ids=["fails", "unprintable", "hangs", "makes nothing", "cannot be run", "makes another library"])
+def test_a_compiler_that_does_not_compile_is_found_out(does, reason, no_library, tmp_path, monkeypatch):
+    monkeypatch.setattr(native, "PATIENCE", 1)
     broken = tmp_path / "c++"
-    broken.write_text("#!/bin/sh\necho this machine is too old >&2\nexit 1\n")
+    broken.write_text(does)
     broken.chmod(0o755)
-    monkeypatch.setenv("CXX", str(broken))
-    assert fused.cannot_compile(CPU) == f"{broken} failed (this machine is too old)"
+    monkeypatch.setenv("CXX", f"{broken} -m64")
+    assert fused.cannot_compile(CPU).startswith(reason.format(broken))
 
 
 def curve(kind):
