@@ -72,7 +72,7 @@ def test_distillation_equals_the_plain_losses(temperature, weights, small_chunks
 def test_cross_entropy_equals_the_plain_loss(small_chunks):
     student, _, targets = rows()
     expected, found = plain(student, None, targets, 1.0)[0], fused.cross_entropy(student, targets)
-    assert float(found) == pytest.approx(float(expected), rel=1e-12)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-12)
     for mine, right in zip(gradients(student, found * 3), gradients(student, expected * 3)):
         assert relative(mine, right) < 1e-10
 
@@ -274,7 +274,7 @@ def equals_the_plain_ones(distils, threads, scale, number, monkeypatch):
     else:
         expected = plain(exact[0], None, targets, 1.0)
         found = [fused.cross_entropy(student, targets, compiled=True)]
-    assert [float(x) for x in found] == pytest.approx([x.item() for x in expected], rel=2e-6)
+    assert [x.item() for x in found] == pytest.approx([x.item() for x in expected], rel=2e-6)
     for mine, right in zip(gradients(student, found[0]), gradients(exact[0], expected[0])):
         assert relative(mine, right) < 1e-5
     assert len(calls) == -(-number // 16), "the compiled losses did it"
