@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
                 continue
             if not all_finished(arms[:2], given.seeds, folder):
                 raise SystemExit(f"{folder}: equal time takes its seconds from labels and kd of the final phase; finish that first")
-            steps = steps_in_equal_time(arms, given.seeds, folder, int(given.steps))
+            steps = given.equal_steps or steps_in_equal_time(arms, given.seeds, folder, int(given.steps))
             fair = [replace(arms[1], base=None), Arm(f"labels, {steps} steps", arms[0].flags + f" --steps {steps}", "kd")]
             compare(given, f"{what}, equal time: labels alone for {steps} steps", fair, given.seeds, folder, size, given.steps, "equal_time")
     if given.figure:

@@ -68,7 +68,10 @@ def library() -> ctypes.CDLL:
 
 def _found(command: str) -> list[str] | None:
     """A command of one or more words, its program with its path; None where that is not there."""
-    program, *arguments = shlex.split(command) or [""]
+    try:
+        program, *arguments = shlex.split(command) or [""]
+    except ValueError:  # a quotation that does not end
+        return None
     path = shutil.which(program)
     return path and [path, *arguments]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import evidence as benchmark
 from semcom import cli, evidence, intervals
 from semcom.errors import SemcomError
 from semcom.evidence import Arm
@@ -121,3 +122,18 @@ def test_commands_are_what_a_person_would_type(tmp_path):
     given = cli.distillation_parser().parse_args(distillation[2:])
     assert (given.seed, given.temperature, given.steps) == (7, 2.0, 300)
     assert cli.analysis_parser().parse_args(analysis[2:]).snr == list(evidence.SNRS)
+
+
+def test_equal_time_by_the_runs_seconds_or_by_given_steps(stand_in, monkeypatch, capsys):
+    root, ran = stand_in
+    for name in ("kd", "labels, 600 steps", "labels, 7 steps"):
+        monkeypatch.setitem(GAIN, name, 1.0)
+    common = ["--teacher", "t.pt", "--corpus", "c.en", "--folder", str(root), "--sizes", "100", "--starts", "random weights", "--seeds", "1", "2"]
+    benchmark.main(["final", "--chosen", *common])
+    for flags, steps in (([], 600), (["--equal-steps", "7"], 7)):  # the stand-in's runs all take as long
+        ran.clear()
+        benchmark.main(["equal-time", *flags, *common])
+        assert ran == [(f"labels__{steps}_steps", seed) for seed in (1, 2)]
+        assert f"labels, {steps} steps" in capsys.readouterr().out
+        made = root / "final/100_random" / f"labels__{steps}_steps/seed1/distillation_config.json"
+        assert json.loads(made.read_text())["steps"] == steps

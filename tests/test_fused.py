@@ -407,8 +407,9 @@ def test_the_compiled_losses_refuse_tensors_that_do_not_fit(given, message):
         fused.distillation(*given(*rows(torch.float32)), 4.0, (0.3, 0.7), compiled=True)
 
 
-def test_no_compiler_is_found_out(no_library, monkeypatch):
-    monkeypatch.delenv("CXX", raising=False)
+@pytest.mark.parametrize("named", ["", "nowhere/c++ -O1", "a 'quotation that does not end"])
+def test_no_compiler_is_found_out(named, no_library, monkeypatch):
+    monkeypatch.setenv("CXX", named)
     monkeypatch.setenv("PATH", "")
     assert fused.cannot_compile(CPU) == "no C++ compiler was found"
 
