@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(0)
     report = harness.Report(SCRIPT, argv)
     batch = harness.batch_of(shape)
-    harness.check_loss(shape, batch)
+    harness.check_loss(shape, batch, compiled=compiled)
     print(f"{shape}: {batch.target_tokens:,} target tokens\n")
 
     names = ["textbook", "fp32", "bf16", *["fp32, compiled", "bf16, compiled"] * compiled]

@@ -114,17 +114,20 @@ def loss_of(objective: torch.nn.Module, batch: Batch, channel_dim: int) -> Tenso
     return sum(weight * terms[name][0] / terms[name][1] for name, weight in objective.weights.items())
 
 
-def check_loss(shape: Shape, batch: Batch, *, distil: bool = True) -> None:
-    """Stop unless the textbook's loss is ours, with the same weights, sentences and draw and without dropout."""
+def check_loss(shape: Shape, batch: Batch, *, distil: bool = True, compiled: bool = False) -> None:
+    """Stop unless the textbook's loss is ours, with the same weights, sentences and draw and without dropout; ``compiled``: ours compiled too."""
     teacher, student = pair(shape, dropout=0.0)
-    objective = objective_of(teacher, student) if distil else TransceiverObjective(student, Channel("awgn"), SNR_RANGE)
-    ours = loss_of(objective, batch, shape.channel_dim).item()
     plain = textbook.Distillation(textbook.like(student), textbook.like(teacher) if distil else None, temperature=TEMPERATURE, weight=DISTILL_WEIGHT)
     theirs = textbook_loss(plain, shape, batch).item()
-    difference = abs(theirs - ours) / abs(theirs)
-    print(f"same weights, sentences and noise, no dropout: textbook's loss {theirs:.6f}, ours {ours:.6f}, relative difference {difference:.1e}\n")
-    if not difference <= TOLERANCE:
-        raise SystemExit(f"the two do not compute the same loss: relative difference {difference:.1e} is above {TOLERANCE:.0e}")
+    for compile_it in (False, True)[: 1 + compiled]:
+        objective = (objective_of(teacher, student, compiled=compile_it) if distil else
+                     TransceiverObjective(student, Channel("awgn"), SNR_RANGE, compiled=compile_it))
+        ours = loss_of(objective, batch, shape.channel_dim).item()
+        difference = abs(theirs - ours) / abs(theirs)
+        print(f"same weights, sentences and noise, no dropout: textbook's loss {theirs:.6f}, ours{', compiled' * compile_it} {ours:.6f}, "
+              f"relative difference {difference:.1e}\n")
+        if not difference <= TOLERANCE:
+            raise SystemExit(f"the two do not compute the same loss: relative difference {difference:.1e} is above {TOLERANCE:.0e}")
 
 
 def textbook_loss(plain: textbook.Distillation, shape: Shape, batch: Batch) -> Tensor:

@@ -23,13 +23,13 @@ from semcom import decoding, runtime  # noqa: E402
 from semcom.transceiver import build  # noqa: E402
 
 SCRIPT = "memory.py"
-OURS = ("fp32", "bf16")
+OURS = ("fp32", "bf16", "fp32, compiled", "bf16, compiled")
 MEGABYTE = 1e6
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = harness.parser_of(SCRIPT, __doc__)
-    parser.add_argument("--sides", nargs="+", choices=OURS, default=OURS, help="precisions of ours (default: both)")
+    parser.add_argument("--sides", nargs="+", choices=OURS, default=OURS, help="steps of ours (default: all)")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--side", choices=("textbook", *OURS, "greedy"), help="measure this side in this process and print its figures as JSON")
     parser.add_argument("--shape", type=json.loads, metavar="JSON", help="fields of the shape that differ from the default")

@@ -1,5 +1,5 @@
 """Teacher training on the same sentences: the textbook's step over random-order batches in float32, against our trainer's batches in
-the precision that ``auto`` chooses.
+the precision that ``auto`` chooses, without and with --compile.
 
     python benchmarks/training_step.py --corpus captions.en --json training.json
 
@@ -9,6 +9,8 @@ Both sides pad a batch to its longest sentence; ours holds sentences of similar 
 import random
 import sys
 import time
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import torch  # noqa: E402
 from benchmarks import harness, textbook  # noqa: E402
 from semcom import batching, corpus, precision, recipes, runtime, vocab  # noqa: E402
 from semcom.channel import Channel  # noqa: E402
+from semcom.fused import cannot_compile  # noqa: E402
 from semcom.objective import TransceiverObjective  # noqa: E402
 from semcom.transceiver import build  # noqa: E402
 
@@ -44,17 +47,18 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{len(encoded):,} sentences, V={shape.vocab_size:,}, {shape.teacher_layers}+{shape.teacher_layers} layers, "
           f"batches of {shape.batch_size}; auto chooses {chosen}\n")
 
-    harness.check_loss(shape, batching.collate(encoded[: shape.batch_size]), distil=False)
-    theirs, ours = sides(shape, chosen)
-    batches = {"textbook, random order, fp32": random_order(encoded, shape.batch_size),
-               f"ours, by length, {chosen}": by_length(encoded, shape.batch_size)}
-    seconds = dict(zip(batches, race(theirs, ours, *batches.values())))
+    if missing := cannot_compile(harness.CPU):
+        print(f"no compiled step: {missing}\n")
+    harness.check_loss(shape, batching.collate(encoded[: shape.batch_size]), distil=False, compiled=not missing)
+    steps = sides(shape, chosen, compiled=not missing)
+    batches = {name: (by_length if name.startswith("ours") else random_order)(encoded, shape.batch_size) for name in steps}
+    seconds = race(steps, batches)
     rows = {name: figures(made, seconds[name]) for name, made in batches.items()}
     speeds = [tokens / seconds for tokens, _, seconds in rows.values()]
     report.table("Teacher training", ("step", "batches", "padding", "seconds", "target tokens/s", "times as fast"),
                  [(name, len(batches[name]), f"{padding:.1%}", f"{s:.2f}", f"{tokens / s:,.0f}", f"{tokens / s / speeds[0]:.2f}")
                   for name, (tokens, padding, s) in rows.items()])
-    report.record("training_step", *speeds, "target tokens/s")
+    report.record("training_step", speeds[0], max(speeds[1:]), "target tokens/s")
     report.write(given.json)
 
 
@@ -82,26 +86,31 @@ def by_length(encoded: list[batching.Encoded], batch_size: int) -> list[batching
     return [batching.collate(chosen) for chosen in batching.shuffled(encoded, batch_size, 0, 1)]
 
 
-def sides(shape: harness.Shape, kind: str):
-    """The textbook's step and ours, from the same weights; each takes a batch."""
+def sides(shape: harness.Shape, kind: str, compiled: bool) -> dict[str, Callable[[batching.Batch], None]]:
+    """The textbook's step and ours, from the same weights."""
     model = build(shape.architecture(shape.teacher_layers), 0)
     plain = textbook.Distillation(textbook.like(model), None)
-    loop = harness.loop_of(TransceiverObjective(model, Channel("awgn"), harness.SNR_RANGE).train(), shape.channel_dim, precision=kind)
-    return lambda batch: plain.step(batch.source, shape.channel_dim), lambda batch: loop.step(batch, 1, 1e-3, 1)
+    made = {"textbook, random order, fp32": lambda batch: plain.step(batch.source, shape.channel_dim)}
+    for compile_it in (False, True)[: 1 + compiled]:
+        objective = TransceiverObjective(deepcopy(model), Channel("awgn"), harness.SNR_RANGE, compiled=compile_it).train()
+        loop = harness.loop_of(objective, shape.channel_dim, precision=kind)
+        made[f"ours, by length, {kind}" + ", compiled" * compile_it] = lambda batch, loop=loop: loop.step(batch, 1, 1e-3, 1)
+    return made
 
 
-def race(theirs, ours, their_batches: list, our_batches: list) -> tuple[float, float]:
+def race(steps: dict[str, Callable[[batching.Batch], None]], batches: dict[str, list[batching.Batch]]) -> dict[str, float]:
     """Seconds of each side over all its batches, the sides in turn."""
-    for batch in their_batches[:WARM]:
-        theirs(batch), ours(batch)
-    seconds = [0.0, 0.0]
+    for name, step in steps.items():
+        for batch in batches[name][:WARM]:
+            step(batch)
+    seconds = dict.fromkeys(steps, 0.0)
     with harness.watching():
-        for pair in zip(their_batches, our_batches):
-            for number, (side, batch) in enumerate(zip((theirs, ours), pair)):
+        for round_of in zip(*batches.values()):
+            for (name, step), batch in zip(steps.items(), round_of):
                 started = time.perf_counter()
-                side(batch)
-                seconds[number] += time.perf_counter() - started
-    return tuple(seconds)
+                step(batch)
+                seconds[name] += time.perf_counter() - started
+    return seconds
 
 
 def figures(batches: list[batching.Batch], seconds: float) -> tuple[int, float, float]:

@@ -112,8 +112,8 @@ class TrainingConfig(Validated):
     clip: float = setting(1.0, "clip the gradient's norm at this", number(0, above=True, example="1"), metavar="NORM")
     precision: str = setting("auto", "matrix products in float32 or bfloat16; auto takes bf16 above D=64, on CPUs with AMX and GPUs that have it",
                              choices=("auto", "fp32", "bf16"))
-    compile: bool = setting(False, "compile the arithmetic of the losses (needs a C++ compiler, on GPUs Triton): faster steps after "
-                            "a few seconds, on GPUs half a minute or more", action="store_true")
+    compile: bool = setting(False, "compile attention and losses (on GPUs losses alone; needs a C++ compiler, on GPUs Triton): faster steps "
+                            "after a few seconds, on GPUs half a minute or more", action="store_true")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -127,8 +127,8 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack,
         checkpoint.check_same_vocabulary(teacher, other)
         _check_same_signal(teacher, other)
     settings = replace(settings, training=recipes.resolve_training(settings.training, device, teacher.model.architecture.receiver.d_model, say))
-    if settings.training.compile and not settings.distillation.is_plain:
-        say("warning: --compile: compiles --kd-loss kd of raw logits alone; going on without")
+    if settings.training.compile and not settings.distillation.is_plain and device.type != "cpu":
+        say("warning: --compile: on GPUs it compiles --kd-loss kd of raw logits alone; going on without")
         settings = replace(settings, training=replace(settings.training, compile=False))
     student = _new_student(settings, teacher)
     if settings.files.create_hybrid:

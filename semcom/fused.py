@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from semcom import losses, precision, rows
+from semcom import losses, native, precision, rows
 
 # Bytes of one model's logits: of a chunk, for which products are made (on CPUs its gradient is to be found again in the
 # last cache), and of a block of it, on which the arithmetic of rows works (on CPUs it is to stay in the caches of cores).
-CHUNK_BYTES = {"cpu": 12 << 20, "cuda": 256 << 20}
+CHUNK_BYTES = {"cpu": 13 << 20, "cuda": 256 << 20}
 BLOCK_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}
 
 OfRows = float | Tensor
@@ -108,7 +108,7 @@ class _Chunked(torch.autograd.Function):
         exact = torch.float64 if state.dtype == torch.float64 else torch.float32
         factors = torch.stack([torch.as_tensor(x, dtype=exact, device=device).expand(len(state)) for x in (temperature, *weights)], 1)
         compiled = compiled and row_loss is None
-        across = (compiled and device.type == "cpu" and exact == torch.float32 and product in rows.DTYPES
+        across = (compiled and device.type == "cpu" and exact == torch.float32 and product in native.SUFFIXES
                   and not (teacher and teacher.of_probabilities))
         with torch.autocast(device.type, enabled=False):
             given = _Projection.of(state, weight, bias, product, exact), teacher, targets, factors
@@ -144,6 +144,11 @@ class _Projection:
         """[n, V], without the bias."""
         return self.state[part] @ self.weight.t()
 
+    def logits_across(self, part: slice, missing: int, ground: Tensor) -> Tensor:
+        """[V, n], with ``missing`` rows of zeros behind those of ``part``, at the beginning of ``ground``."""
+        state = F.pad(self.state[part], (0, 0, 0, missing))
+        return torch.mm(self.weight, state.t(), out=ground[: len(self.weight) * len(state)].view(-1, len(state)))
+
 
 class _Gradient:
     """Gradients of the weighted loss with respect to state [N, D], weight [V, D] and bias [V]; what is not wanted is not made."""
@@ -153,26 +158,29 @@ class _Gradient:
         self.state = torch.empty_like(projection.state, dtype=dtype) if wanted[0] else None
         self.weight = torch.zeros_like(projection.weight, dtype=dtype) if wanted[1] else None
         self.bias = torch.zeros_like(projection.bias)
+        self.summand = torch.empty_like(projection.weight)  # written by ``add_across`` alone, and there again and again
 
     def add(self, part: slice, to_logits: Tensor) -> None:
         """What the chunk ``part`` adds to those of state and weight; to_logits: [n, V]."""
         if self.state is not None:
             self.state[part] = to_logits @ self.projection.weight
-        if self.weight is not None:
-            self._add_to_weight(to_logits.t(), self.projection.state[part])
+        if self.weight is None:
+            return
+        if self.weight.dtype == to_logits.dtype:
+            self.weight.addmm_(to_logits.t(), self.projection.state[part])
+        else:
+            self.weight += to_logits.t() @ self.projection.state[part]
 
     def add_across(self, part: slice, to_logits: Tensor, turned: Tensor) -> None:
-        """The same; to_logits: [V, n]; turned: weight as [D, V], contiguous."""
+        """The same, by ``rows`` where products are bfloat16; to_logits: [V, n]; turned: weight as [D, V], contiguous."""
         if self.state is not None:
             self.state[part] = (turned @ to_logits).t()
-        if self.weight is not None:
-            self._add_to_weight(to_logits, self.projection.state[part])
-
-    def _add_to_weight(self, to_logits: Tensor, state: Tensor) -> None:
+        if self.weight is None:
+            return
         if self.weight.dtype == to_logits.dtype:
-            self.weight.addmm_(to_logits, state)
+            self.weight.addmm_(to_logits, self.projection.state[part])
         else:
-            self.weight += to_logits @ state
+            rows.add(self.weight, torch.mm(to_logits, self.projection.state[part], out=self.summand))
 
     def parts(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         return self.state, self.weight, self.bias if self.wanted[2] else None
@@ -203,14 +211,16 @@ def _across(ours: _Projection, teacher: Mean | None, targets: Tensor, factors: T
     theirs = _Projection.of(*_joined(teacher), product, factors.dtype) if teacher else None
     turned = ours.weight.t().contiguous()
     sums = torch.zeros(3, dtype=torch.float64)
-    chunk = max(1, rows_within(CHUNK_BYTES, pieces, ours.state.device, product.itemsize) // rows.LANES) * rows.LANES
+    chunk = rows.chunk(rows_within(CHUNK_BYTES, pieces, ours.state.device, product.itemsize), product)
+    # Written again and again, memory stays in the caches.
+    ground = torch.empty(2, pieces * min(chunk, len(targets) + rows.LANES), dtype=product)
     for start in range(0, len(targets), chunk):
         part = slice(start, start + chunk)
         missing = -len(targets[part]) % rows.LANES
-        state, target, factor = (F.pad(x[part], (0, 0) * (x.ndim - 1) + (0, missing)) for x in (ours.state, targets, factors))
+        target, factor = (F.pad(x[part], (0, 0) * (x.ndim - 1) + (0, missing)) for x in (targets, factors))
         factor[len(factor) - missing :, 0] = 1
-        logits = ours.weight @ state.t()
-        soft = theirs.weight @ F.pad(theirs.state[part], (0, 0, 0, missing)).t() if theirs else None
+        logits = ours.logits_across(part, missing, ground[0])
+        soft = theirs.logits_across(part, missing, ground[1]) if theirs else None
         sums += rows.losses(logits, soft, ours.bias, theirs.bias if theirs else None, target, factor.t().contiguous(),
                             len(target) - missing, gradient.bias)
         gradient.add_across(part, logits[:, : len(target) - missing], turned)
@@ -318,8 +328,4 @@ def cannot_compile(device: torch.device) -> str | None:
     """Why what ``compiled`` needs is not there, or None: a C++ compiler, on GPUs Triton."""
     if device.type == "cuda":
         return None if find_spec("triton") else "Triton was not found"
-    try:
-        rows.library()
-    except rows.Unavailable as error:
-        return str(error)
-    return None
+    return native.cannot_compile()

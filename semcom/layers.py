@@ -42,15 +42,21 @@ class Dropout(nn.Module):
         self.bits: np.random.SFC64 | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.rate == 0:
-            return x
         if x.is_cuda:
-            return F.dropout(x, self.rate)
+            return F.dropout(x, self.rate, self.training)
+        words, threshold = self.words(x)
+        if words is None:
+            return x
+        return x * (words >= threshold).to(x.dtype).mul_(1 / (1 - self.rate))
+
+    def words(self, x: Tensor) -> tuple[Tensor | None, int]:
+        """A random int16 for each element of ``x``, and the least that keeps it; None where nothing is dropped."""
+        if not self.training or self.rate == 0:
+            return None, 0
         if self.bits is None:
             raise RuntimeError("call seed_dropout(model, seed) before training")
         words = torch.from_numpy(self.bits.random_raw((x.numel() + 3) // 4).view(np.int16))
-        keep = words[: x.numel()].view(x.shape) >= min(round(self.rate * 65536), 65535) - 32768
-        return x * keep.to(x.dtype).mul_(1 / (1 - self.rate))
+        return words[: x.numel()].view(x.shape), min(round(self.rate * 65536), 65535) - 32768
 
 
 def seed_dropout(model: nn.Module, seed: int) -> None:

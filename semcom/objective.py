@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from semcom import criterion, fused, losses
+from semcom import criterion, fused, losses, packed
 from semcom.batching import Batch
 from semcom.channel import Channel, Draw, apply
 from semcom.config import DistillationConfig, TransferConfig
@@ -19,6 +19,41 @@ from semcom.fused import Mean, Projected
 from semcom.transceiver import Architecture, Transceiver
 
 Terms = dict[str, tuple[Tensor, int]]
+
+
+class _Padded:
+    """The two ends of a link over a batch. What is made of real tokens comes as rows: M source tokens, N target tokens."""
+
+    def __init__(self, batch: Batch):
+        self.batch = batch
+
+    def transmit(self, transmitter: nn.Module) -> tuple[Tensor, Tensor]:
+        """Signal [B, S, C], encoder state [M, D]."""
+        signal, state = transmitter(self.batch.source, self.batch.source_mask)
+        return signal, state[self.batch.source_mask]
+
+    def receive(self, receiver: nn.Module, received: Tensor) -> Tensor:
+        """What arrived, [B, S, C] -> decoder state [N, D]."""
+        return receiver(received, self.batch.source_mask, self.batch.target_in)[self.batch.target_mask]
+
+
+class _Packed(_Padded):
+    """The same by ``packed``."""
+
+    def __init__(self, batch: Batch):
+        super().__init__(batch)
+        self.sent, self.said = packed.Spans.of(batch.source_mask), packed.Spans.of(batch.target_mask)
+
+    def transmit(self, transmitter: nn.Module) -> tuple[Tensor, Tensor]:
+        return packed.transmit(_inside(transmitter), self.batch.source, self.batch.source_mask, self.sent)
+
+    def receive(self, receiver: nn.Module, received: Tensor) -> Tensor:
+        return packed.receive(_inside(receiver), received, self.sent, self.batch.target_in, self.said)
+
+
+def _ends(objective: "TransceiverObjective | DistillationObjective", batch: Batch) -> _Padded:
+    packs = objective.compiled and batch.source.device.type == "cpu" and all(p.dtype == torch.float32 for p in objective.parameters())
+    return (_Packed if packs else _Padded)(batch)
 
 
 class TransceiverObjective(nn.Module):
@@ -35,10 +70,10 @@ class TransceiverObjective(nn.Module):
         self.snr_range = snr_range
 
     def forward(self, batch: Batch, draw: Draw) -> Terms:
-        signal, _ = self.model.transmitter(batch.source, batch.source_mask)
+        ends = _ends(self, batch)
+        signal, _ = ends.transmit(self.model.transmitter)
         received = apply(self.channel, signal, draw, draw.snr_between(*self.snr_range))
-        state = self.model.receiver(received, batch.source_mask, batch.target_in)
-        real = state[batch.target_mask]
+        real = ends.receive(self.model.receiver, received)
         ce = fused.cross_entropy(Projected(real, self.model.receiver.projection), batch.target_out[batch.target_mask],
                                  compiled=self.compiled)
         return {"ce": (ce, len(real))}
@@ -62,7 +97,7 @@ class Frozen(nn.Module):
 class _Heard:
     """What one teacher says of a batch: its transmission, and its decoder states at the N real target tokens.
 
-    signal: [B, S, C]; encoder_state: [B, S, D], None where the student's transmitter is this teacher's; received: [B, S, C]; rows.state: [N, D].
+    signal: [B, S, C]; encoder_state: [M, D], None where the student's transmitter is this teacher's; received: [B, S, C]; rows.state: [N, D].
     """
 
     signal: Tensor
@@ -109,45 +144,46 @@ class DistillationObjective(nn.Module):
         snr, mask = draw.snr_between(*self.snr_range), batch.target_mask
         targets = batch.target_out[mask]
         # In decoder mode both receivers hear the same frozen transmitter: it and the channel run once.
+        ends = _ends(self, batch)
         with torch.set_grad_enabled(self.trains_transmitter and torch.is_grad_enabled()):
-            signal, encoder_state = self.transmitter(batch.source, batch.source_mask)
+            signal, encoder_state = ends.transmit(self.transmitter)
             received = apply(self.channel, signal, draw, snr)
-        state = self.receiver(received, batch.source_mask, batch.target_in)[mask]
+        state = ends.receive(self.receiver, received)
         ours = Projected(state, _inside(self.receiver).projection)
         if not self.training or self.weights.keys() == {"ce"}:
             return {"ce": (fused.cross_entropy(ours, targets, compiled=self.compiled), len(targets))}
-        heard = self._listen(batch, draw, snr, None if self.trains_transmitter else (signal, received))
+        heard = self._listen(ends, draw, snr, None if self.trains_transmitter else (signal, received))
         teacher = Mean([h.rows for h in heard], self.shares, self.transfer.teacher_mean == "probabilities")
         level = draw.level.repeat_interleave(mask.sum(1))
         terms = self._compare(ours, teacher, targets, level)
         if "scales" in self.weights:
             terms |= self._segments(ours, teacher, mask.sum(1), draw.level)
         first, sent = heard[0], batch.source_mask
-        pairs = {"encoder": (encoder_state, first.encoder_state), "signal": (signal, first.signal)}
-        for name, (student_feature, teacher_feature) in pairs.items():
-            if name in self.weights:
-                terms[name] = self._feature(name, student_feature[sent], teacher_feature[sent])
+        if "encoder" in self.weights:
+            terms["encoder"] = self._feature("encoder", encoder_state, first.encoder_state)
+        if "signal" in self.weights:
+            terms["signal"] = self._feature("signal", signal[sent], first.signal[sent])
         if "decoder" in self.weights:
             terms["decoder"] = self._feature("decoder", state, first.rows.state)
         if "cross_receiver" in self.weights:
             listener = self.teachers.module[0].receiver
             crossed = {"cross_transmitter": (listener, received), "cross_receiver": (self.receiver, first.received)}
             for name, (receiver, arrived) in crossed.items():
-                rows = Projected(receiver(arrived, batch.source_mask, batch.target_in)[mask], receiver.projection)
+                rows = Projected(ends.receive(receiver, arrived), receiver.projection)
                 terms[name] = next(iter(self._compare(rows, teacher, targets, level).values()))
         return terms
 
     @torch.no_grad()
-    def _listen(self, batch: Batch, draw: Draw, snr: Tensor, shared: tuple[Tensor, Tensor] | None) -> list[_Heard]:
+    def _listen(self, ends: _Padded, draw: Draw, snr: Tensor, shared: tuple[Tensor, Tensor] | None) -> list[_Heard]:
         """Each teacher's own transmission as its own receiver hears it; ``shared``, the first one's signal and what arrived of it."""
         heard = []
         for teacher in self.teachers.module:
             if shared:
                 (signal, received), encoder_state, shared = shared, None, None
             else:
-                signal, encoder_state = teacher.transmitter(batch.source, batch.source_mask)
+                signal, encoder_state = ends.transmit(teacher.transmitter)
                 received = apply(self.channel, signal, draw, snr)
-            state = teacher.receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
+            state = ends.receive(teacher.receiver, received)
             heard.append(_Heard(signal, encoder_state, received, Projected(state, teacher.receiver.projection)))
         return heard
 

@@ -5,22 +5,14 @@
 // vector. The first pass finds maxima and sums at once (Milakov and Gimelshein 2018, arXiv 1805.02867), tile by tile: sums
 // of tiles' sums keep float32 exact over many pieces. Any NaN reaches its row's losses.
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <vector>
+#include "vectors.h"
 
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
-
-constexpr int64_t LANES = 16, TILE = 64;
+constexpr int64_t TILE = 32;
 
 // rows is a multiple of LANES; rows from ``real`` on are padding, of weights 0 and temperature 1.
 struct Chunk {
     void* logits;                                      // [V, n]; become the gradient
-    const void* teacher;                               // [V, n], or null
+    void* teacher;                                     // [V, n], or null; overwritten
     const float *bias, *teacher_bias;                  // [V], not in the logits yet
     const float *temperature, *ce_weight, *kd_weight;  // [n]
     const int64_t* targets;                            // [n]
@@ -30,83 +22,6 @@ struct Chunk {
 };
 
 namespace {
-
-typedef float Floats __attribute__((vector_size(4 * LANES)));
-typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
-typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
-typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
-
-struct bfloat16 { uint16_t bits; };
-
-inline Floats all(float x) { return x - Floats{}; }
-
-template <typename To, typename From>
-inline To copied(const From* from) {
-    To x;
-    std::memcpy(&x, from, sizeof x);
-    return x;
-}
-
-inline Floats load(const float* from) { return copied<Floats>(from); }
-inline void store(float* to, Floats x) { std::memcpy(to, &x, sizeof x); }
-
-// Of each function here the first form is what AVX-512 has single instructions for, which compilers do not find by themselves.
-#ifdef __AVX512F__
-inline Floats load(const bfloat16* from) { return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(copied<__m256i>(from)), 16); }
-inline Floats larger(Floats a, Floats b) { return _mm512_max_ps(b, a); }
-inline Floats nearest(Floats x) { return _mm512_roundscale_ps(x, 0); }
-inline Floats times_2_to(Floats x, Floats k) { return _mm512_scalef_ps(x, k); }
-#else
-inline Floats load(const bfloat16* from) { return (Floats)(__builtin_convertvector(copied<Halves>(from), Words) << 16); }
-inline Floats larger(Floats a, Floats b) { return a < b ? b : a; }  // a where either is not a number
-inline Floats nearest(Floats x) { return (x + 12582912.0f) - 12582912.0f; }  // 1.5 * 2^23, beside which no fraction has room
-inline Floats times_2_to(Floats x, Floats k) { return (Floats)((Ints)x + ((Ints)(k + 12582912.0f) << 23)); }
-#endif
-
-#ifdef __AVX512BF16__
-inline void store(bfloat16* to, Floats x) {
-    const __m256bh h = _mm512_cvtneps_pbh(x);
-    std::memcpy(to, &h, sizeof h);
-}
-#else
-inline void store(bfloat16* to, Floats x) {  // to the nearest, ties to even; a NaN stays one
-    const Words w = (Words)x, rounded = (w + 0x7fffu + ((w >> 16) & 1u)) >> 16;
-    const Halves h = __builtin_convertvector(x == x ? rounded : (w >> 16) | 0x40u, Halves);
-    std::memcpy(to, &h, sizeof h);
-}
-#endif
-
-inline float value(const float* from) { return *from; }
-
-inline float value(const bfloat16* from) {
-    const uint32_t w = (uint32_t)from->bits << 16;
-    float x;
-    std::memcpy(&x, &w, sizeof x);
-    return x;
-}
-
-template <typename T>
-inline void put(T* to, float x) {
-    T whole[LANES];
-    store(whole, all(x));
-    *to = whole[0];
-}
-
-constexpr float LOG2_E = 1.44269504f, LN_2 = 0.693147181f, FLOOR = -86.0f;
-constexpr float LOWEST = -3.40282347e38f;  // beside which -inf, a piece that cannot be, is no NaN
-
-// 2^x for x not above 1/2, to 3e-7 of itself where that counts: 2^k times a minimax polynomial. 2^FLOOR stands for what is below, so that
-// nothing here is ever subnormal, which processors are slow at. NaN stays NaN.
-inline Floats exp2_of(Floats x) {
-    x = larger(x, all(FLOOR));
-    const Floats k = nearest(x), f = x - k;
-    Floats y = f * 1.32029818e-3f + 9.67495237e-3f;
-    y = y * f + 5.55104725e-2f;
-    y = y * f + 2.40221664e-1f;
-    y = y * f + 6.93146586e-1f;
-    y = y * f + 1.0f;
-    return times_2_to(y, k);
-}
 
 // Of LANES rows, with s and t the logits of student and teacher, and T the temperature. top: largest s; t_top: largest t;
 // x = (s - top) log2(e) and y = (t - t_top) log2(e) / T, so that p, the sum of 2^x, is that of e^(s - top); q: sum of 2^(x / T);
@@ -138,36 +53,66 @@ struct Sums {
     }
 };
 
-template <typename T, bool distils>
+// powers: every T is 2^squares, so that e^x is e^(x / T) squared so often, which costs less than another exponential.
+template <typename T, bool distils, bool powers>
 struct Work {
     const Chunk& c;
-    T* logits = (T*)c.logits;
-    const T* teacher = (const T*)c.teacher;
+    const int squares;
+    const int64_t rows = c.rows;
+    T* const logits = (T*)c.logits;
+    T* const teacher = (T*)c.teacher;
+    const float *const bias = c.bias, *const teacher_bias = c.teacher_bias;
+    std::vector<float> tops = std::vector<float>(distils ? (c.pieces + TILE - 1) / TILE * c.rows : 0);
 
-    Floats student_at(int64_t v, int64_t j) const { return load(logits + v * c.rows + j) + c.bias[v]; }
-    Floats teacher_at(int64_t v, int64_t j) const { return load(teacher + v * c.rows + j) + c.teacher_bias[v]; }
+    // Of piece ``v`` and LANES rows from the ``j``th on. No processor foresees the order of these reads, so the next tile is asked for ahead.
+    struct Column {
+        T *logits, *teacher;
+        const float *bias, *teacher_bias;
+        const int64_t rows;
+        const int64_t next = (uintptr_t)logits % 64 ? 0 : TILE * rows;  // every cache line once
 
-    void sum(int64_t from, int64_t to, Sums* groups) const {
+        Floats student(int64_t v) const { return load(logits + v * rows) + bias[v]; }
+        Floats taught(int64_t v) const { return load(teacher + v * rows) + teacher_bias[v]; }
+        void ahead(int64_t v) const {
+            __builtin_prefetch(logits + v * rows + next, 0, 2);
+            if (distils) __builtin_prefetch(teacher + v * rows + next, 0, 2);
+        }
+    };
+
+    Column column(int64_t j) const { return {logits + j, distils ? teacher + j : nullptr, bias, teacher_bias, rows}; }
+
+    // e^x of x / T, in units of log2, and of e^(x / T).
+    Floats hot(Floats soft, Floats warm, Floats heat) const {
+        if (!powers) return exp2_of(soft * heat);
+        for (int i = 0; i < squares; i++) warm *= warm;
+        return warm;
+    }
+
+    void sum(int64_t from, int64_t to, Sums* groups) {
         for (int64_t v0 = from; v0 < to; v0 += TILE) {
             const int64_t v1 = std::min(to, v0 + TILE);
-            for (int64_t j = 0; j < c.rows; j += LANES) {
+            for (int64_t j = 0; j < rows; j += LANES) {
                 Sums& s = groups[j / LANES];
-                const Floats cold = 1.0f / load(c.temperature + j);
+                const Column at = column(j);
+                const Floats heat = distils ? load(c.temperature + j) : all(1), cold = 1.0f / heat, slope = LOG2_E * cold;
                 Floats top = s.top, t_top = s.t_top;
                 for (int64_t v = v0; v < v1; v++) {
-                    top = larger(top, student_at(v, j));
-                    if (distils) t_top = larger(t_top, teacher_at(v, j));
+                    at.ahead(v);
+                    top = larger(top, at.student(v));
+                    if (distils) t_top = larger(t_top, at.taught(v));
                 }
                 s.rebase<distils>(top, t_top, cold);
+                if (distils) store(tops.data() + v0 / TILE * rows + j, t_top);
                 Floats p{}, q{}, r{}, apart{};
                 for (int64_t v = v0; v < v1; v++) {
-                    const Floats x = (student_at(v, j) - top) * LOG2_E;
-                    p += exp2_of(x);
+                    const Floats soft = (at.student(v) - top) * slope, warm = exp2_of(soft);
+                    p += hot(soft, warm, heat);
                     if (distils) {
-                        const Floats soft = x * cold, y = (teacher_at(v, j) - t_top) * (LOG2_E * cold), e = exp2_of(y);
-                        q += exp2_of(soft);
+                        const Floats y = (at.taught(v) - t_top) * slope, e = exp2_of(y);
+                        q += warm;
                         r += e;
                         apart += y < FLOOR ? Floats{} : e * (y - soft);  // not the floor's value times a distance without bounds
+                        store(at.teacher + v * rows, e);
                     }
                 }
                 s.p += p, s.q += q, s.r += r, s.apart += apart;
@@ -179,14 +124,14 @@ struct Work {
     void lose(const std::vector<Sums>& groups, std::vector<float>& to_target) const {
         for (int64_t j = 0; j < c.real; j++) {
             const Sums& s = groups[j / LANES];
-            const int64_t lane = j % LANES, v = c.targets[j], at = v * c.rows + j;
-            const float heat = c.temperature[j], x = value(logits + at) + c.bias[v] - s.top[lane];
+            const int64_t lane = j % LANES, v = c.targets[j], at = v * rows + j;
+            const float heat = c.temperature[j], x = value(logits + at) + bias[v] - s.top[lane];
             const float ce = std::log(s.p[lane]) - x;
             float kd = 0, gradient = c.ce_weight[j] * (std::exp(x) / s.p[lane] - 1);
             if (distils) {
-                const float y = (value(teacher + at) + c.teacher_bias[v] - s.t_top[lane]) / heat;
+                const float e = value(teacher + at) * std::exp((tops[v / TILE * rows + j] - s.t_top[lane]) / heat);
                 kd = heat * heat * (LN_2 * s.apart[lane] / s.r[lane] + std::log(s.q[lane] / s.r[lane]));
-                gradient += c.kd_weight[j] * heat * (std::exp(x / heat) / s.q[lane] - std::exp(y) / s.r[lane]);
+                gradient += c.kd_weight[j] * heat * (std::exp(x / heat) / s.q[lane] - e / s.r[lane]);
             }
             to_target[j] = gradient;
             c.sums[0] += (double)c.ce_weight[j] * ce + (distils ? (double)c.kd_weight[j] * kd : 0.0);
@@ -199,15 +144,18 @@ struct Work {
         for (int64_t v0 = from; v0 < to; v0 += TILE) {
             const int64_t v1 = std::min(to, v0 + TILE);
             Floats over_rows[TILE] = {};
-            for (int64_t j = 0; j < c.rows; j += LANES) {
+            for (int64_t j = 0; j < rows; j += LANES) {
                 const Sums& s = groups[j / LANES];
-                const Floats heat = load(c.temperature + j), cold = 1.0f / heat, top = s.top, t_top = s.t_top;
-                const Floats of_p = load(c.ce_weight + j) / s.p, soft = load(c.kd_weight + j) * heat, of_q = soft / s.q, of_r = soft / s.r;
+                const Column at = column(j);
+                const Floats heat = distils ? load(c.temperature + j) : all(1), slope = LOG2_E / heat, top = s.top;
+                const Floats of_p = load(c.ce_weight + j) / s.p, weight = load(c.kd_weight + j) * heat, of_q = weight / s.q;
+                const Floats of_r = distils ? weight / s.r * exp2_of((load(tops.data() + v0 / TILE * rows + j) - s.t_top) * slope) : Floats{};
                 for (int64_t v = v0; v < v1; v++) {
-                    const Floats x = (student_at(v, j) - top) * LOG2_E;
-                    Floats g = exp2_of(x) * of_p;
-                    if (distils) g += exp2_of(x * cold) * of_q - exp2_of((teacher_at(v, j) - t_top) * (LOG2_E * cold)) * of_r;
-                    store(logits + v * c.rows + j, g);
+                    at.ahead(v);
+                    const Floats soft = (at.student(v) - top) * slope, warm = exp2_of(soft);
+                    Floats g = hot(soft, warm, heat) * of_p;
+                    if (distils) g += warm * of_q - load(at.teacher + v * rows) * of_r;
+                    store(at.logits + v * rows, g);
                     over_rows[v - v0] += g;
                 }
             }
@@ -216,12 +164,13 @@ struct Work {
         }
     }
 
-    void run() const {
-        const int64_t threads = c.threads, share = (c.pieces + threads - 1) / threads;
-        std::vector<std::vector<Sums>> found(threads, std::vector<Sums>(c.rows / LANES));
+    void run() {
+        const int64_t threads = c.threads, tiles = (c.pieces + TILE - 1) / TILE, share = (tiles + threads - 1) / threads * TILE;
+        std::vector<std::vector<Sums>> found(threads, std::vector<Sums>(rows / LANES));
         std::vector<float> to_target(c.real);
 #pragma omp parallel num_threads(threads)
         {
+            const NoSubnormals quick;
 #pragma omp for schedule(static, 1)
             for (int64_t i = 0; i < threads; i++) sum(std::min(c.pieces, i * share), std::min(c.pieces, (i + 1) * share), found[i].data());
 #pragma omp single
@@ -234,19 +183,40 @@ struct Work {
             for (int64_t i = 0; i < threads; i++) differentiate(std::min(c.pieces, i * share), std::min(c.pieces, (i + 1) * share), found[0].data());
         }
         for (int64_t j = 0; j < c.real; j++) {
-            put(logits + c.targets[j] * c.rows + j, to_target[j]);
+            put(logits + c.targets[j] * rows + j, to_target[j]);
             c.to_bias[c.targets[j]] -= c.ce_weight[j];
         }
     }
 };
 
+// k where every temperature is 2^k, up to 8, else -1.
+int squares_of(const Chunk& c) {
+    int exponent;
+    const float first = c.real ? c.temperature[0] : 1;
+    const bool power = std::frexp(first, &exponent) == 0.5f && 1 <= exponent && exponent <= 4;
+    return power && std::all_of(c.temperature, c.temperature + c.real, [&](float t) { return t == first; }) ? exponent - 1 : -1;
+}
+
 template <typename T>
 void run(const Chunk& c) {
-    if (c.teacher) Work<T, true>{c}.run();
-    else Work<T, false>{c}.run();
+    if (!c.teacher) return Work<T, false, true>{c, 0}.run();
+    const int squares = squares_of(c);
+    squares < 0 ? Work<T, true, false>{c, 0}.run() : Work<T, true, true>{c, squares}.run();
 }
 
 }  // namespace
 
 extern "C" void row_losses_float32(const Chunk* c) { run<float>(*c); }
 extern "C" void row_losses_bfloat16(const Chunk* c) { run<bfloat16>(*c); }
+
+// to [n] += from.
+extern "C" void add_bfloat16(float* to, const void* from, int64_t n, int64_t threads) {
+    const int64_t share = ((n + LANES - 1) / LANES + threads - 1) / threads * LANES;
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int64_t k = 0; k < threads; k++) {
+        const int64_t end = std::min(n, (k + 1) * share);
+        int64_t i = k * share;
+        for (; i + LANES <= end; i += LANES) store(to + i, load(to + i) + load((const bfloat16*)from + i));
+        for (; i < end; i++) to[i] += value((const bfloat16*)from + i);
+    }
+}

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from native_support import NO_COMPILER, compiled_only
 
 from benchmarks import decoding, distillation_step, harness, memory, roofline, scaling, textbook, training_step
 from semcom.channel import Channel
@@ -32,12 +33,14 @@ def check(records, *measures):
         assert record["command"].startswith("python benchmarks/") and "--quick" in record["command"]
 
 
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=compiled_only)], ids=["eager", "compiled"])
 @pytest.mark.parametrize("distil", [True, False])
-def test_loss_and_gradients_are_ours(distil):
+def test_loss_and_gradients_are_ours(distil, compiled):
     teacher, student = harness.pair(SHAPE, dropout=0.0)
     plain = textbook.Distillation(textbook.like(student), textbook.like(teacher) if distil else None,
                                   temperature=harness.TEMPERATURE, weight=harness.DISTILL_WEIGHT)
-    objective = harness.objective_of(teacher, student) if distil else TransceiverObjective(student, Channel("awgn"), harness.SNR_RANGE)
+    objective = (harness.objective_of(teacher, student, compiled=compiled) if distil else
+                 TransceiverObjective(student, Channel("awgn"), harness.SNR_RANGE, compiled=compiled))
     batch = harness.batch_of(SHAPE)
     theirs, ours = harness.textbook_loss(plain, SHAPE, batch), harness.loss_of(objective, batch, SHAPE.channel_dim)
     torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=0)
@@ -84,8 +87,9 @@ def test_distillation_step(tmp_path):
           "distillation_step_best_default_allocator")
 
 
-def test_training_step(tmp_path):
+def test_training_step(tmp_path, capsys):
     check(run(training_step, "--batches", "2", file=tmp_path / "records.json"), "training_step")
+    assert (", compiled |" in capsys.readouterr().out) == (NO_COMPILER is None)
 
 
 def test_training_step_on_a_corpus(tmp_path, sentences):

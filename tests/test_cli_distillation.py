@@ -6,8 +6,9 @@ import json
 import pytest
 import torch
 from cli_support import TINY_TRAINING, distil, refused, script, train_tiny_teacher
+from native_support import compiled_only
 
-from semcom import checkpoint
+from semcom import checkpoint, native
 from semcom.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 
 KEYS = ["temperature", "distill_weight", "distill_part", "d_model", "dff", "num_heads", "student_layers", "teacher_layers", "channel",
@@ -286,6 +287,20 @@ def test_compile_without_a_compiler_warns_and_goes_on(teacher, here, capsys, mon
     assert distil(*tiny(teacher, "--steps", 2, "--compile")) == 0
     assert "warning: --compile: no C++ compiler was found; going on without" in capsys.readouterr().out
     assert json.loads((here / "checkpoints/distillation/distillation_config.json").read_text())["compile"] is False
+
+
+@compiled_only
+@pytest.mark.parametrize("flags", [[], ["--kd-loss", "dkd"], ["--precision", "bf16", "--distill-part", "decoder"]], ids=["kd", "dkd", "bf16"])
+def test_a_compiled_run_is_the_plain_one_but_for_rounding(teacher, here, capsys, flags, monkeypatch):
+    """But for the units dropped too: with padding or without, they are others."""
+    calls, work, validation = [], native.call, {}
+    monkeypatch.setattr(native, "call", lambda function, *given, **members: calls.append(function) or work(function, *given, **members))
+    for compiled in ([], ["--compile"]):
+        assert distil(*tiny(teacher, "--steps", 6, *flags, *compiled, "--output-path", f"run{compiled}")) == 0
+        validation[bool(compiled)] = json.loads((here / f"run{compiled}/distillation_config.json").read_text())["best_loss"]
+        assert ("attention" in calls) == bool(compiled)
+    assert "going on without" not in capsys.readouterr().out
+    assert validation[True] == pytest.approx(validation[False], rel=0.03)
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_student(teacher, here, capsys, monkeypatch):

@@ -1,14 +1,16 @@
 """The fused projection and losses against the plain ones of ``losses``, over whole logits and torch's autograd."""
 import copy
 import itertools
-import platform
+from functools import partial
 
 import pytest
 import torch
+from native_support import compiled_only
 from torch import nn
 from toy import CPU, C, encoded, size, transceiver
 
 from semcom import fused, losses, precision, trainer
+from semcom import native as compiler
 from semcom import rows as native
 from semcom.channel import Channel
 from semcom.config import KD_LOSSES, DistillationConfig, TrainingConfig
@@ -18,8 +20,6 @@ from semcom.objective import DistillationObjective, TransceiverObjective
 
 N, D, V = 37, 6, 50
 LOSSES = native.losses
-NO_COMPILER = fused.cannot_compile(CPU)
-compiled_only = pytest.mark.skipif(NO_COMPILER is not None, reason=str(NO_COMPILER))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def gradients(student, value):
 
 
 def relative(found, expected):
-    return float((found - expected).norm() / expected.norm())
+    return float((found - expected).detach().norm() / expected.detach().norm())
 
 
 @pytest.mark.parametrize("temperature, weights", [(4.0, (0.3, 0.7)), (1.0, (0.5, 0.5)), (0.5, (0.0, 1.0)), (2.5, (1.0, 0.0))])
@@ -230,25 +230,9 @@ def test_bf16_products_round_and_no_more():
         loss, ce, kd = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
     right_ce, right_kd = plain(student, teacher, targets, 4.0)
     assert relative(ce, right_ce) > 1e-6, "nothing was rounded"
-    assert float(ce) == pytest.approx(float(right_ce), rel=1e-2) and float(kd) == pytest.approx(float(right_kd), rel=3e-2)
+    assert [ce.item(), kd.item()] == [pytest.approx(right_ce.item(), rel=1e-2), pytest.approx(right_kd.item(), rel=3e-2)]
     for mine, right in zip(gradients(student, loss), gradients(student, 0.3 * right_ce + 0.7 * right_kd)):
         assert relative(mine, right) < 3e-2
-
-
-@pytest.fixture
-def no_library():
-    """A process that has compiled nothing yet."""
-    native.library.cache_clear()
-    yield
-    native.library.cache_clear()
-
-
-@pytest.fixture(params=["-march=native", "-march=x86-64"], ids=["this machine", "any x86-64"])
-def machine(request, no_library, monkeypatch):
-    """For this machine, and for one without the instructions that have forms of their own in rows.cpp."""
-    if request.param != "-march=native" and platform.machine() != "x86_64":
-        pytest.skip("no x86-64")
-    monkeypatch.setattr(native, "FLAGS", [request.param if flag.startswith("-march") else flag for flag in native.FLAGS])
 
 
 @compiled_only
@@ -278,6 +262,44 @@ def equals_the_plain_ones(distils, threads, scale, number, monkeypatch):
     for mine, right in zip(gradients(student, found[0]), gradients(exact[0], expected[0])):
         assert relative(mine, right) < 1e-5
     assert len(calls) == -(-number // 16), "the compiled losses did it"
+
+
+@compiled_only
+@pytest.mark.parametrize("precision_of, tolerance", [("fp32", 1e-5), ("bf16", 2e-2)])
+def test_the_compiled_losses_at_any_temperature(precision_of, tolerance, machine):
+    """At powers of two one exponential stands for two; logits over a range where the squares of some are below float32's."""
+    for temperature in (0.5, 1.0, 2.0, 3.0, 4.0, 8.0, 16.0):
+        student, teacher, targets = rows(torch.float32, scale=8.0, pieces=333)
+        exact = [Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double()) for side in (student, teacher)]
+        expected = plain(*exact, targets, temperature)
+        with precision.products(precision_of, CPU):
+            found = fused.distillation(student, teacher, targets, temperature, (0.3, 0.7), compiled=True)
+        assert [float(found.ce), float(found.kd)] == pytest.approx([x.item() for x in expected], rel=tolerance)
+        for mine, right in zip(gradients(student, found.loss), gradients(exact[0], 0.3 * expected[0] + 0.7 * expected[1])):
+            assert relative(mine, right) < 2 * tolerance
+
+
+@compiled_only
+def test_adding_bfloat16_to_float32(machine, monkeypatch):
+    for number, threads in itertools.product((1, 16, 331), (1, 3, 40)):
+        monkeypatch.setattr(torch, "get_num_threads", partial(int, threads))
+        to, summand = torch.randn(number), torch.randn(number).bfloat16()
+        expected = to + summand.float()
+        native.add(to, summand)
+        assert torch.equal(to, expected)
+    with pytest.raises(ValueError, match="summand: torch.float32"):
+        native.add(torch.zeros(3), torch.zeros(3))
+    with pytest.raises(ValueError, match=r"to: torch.float32 \[4\]"):
+        native.add(torch.zeros(4), torch.zeros(3).bfloat16())
+
+
+def test_chunks_are_an_odd_number_of_cache_lines():
+    for dtype, line in ((torch.float32, 16), (torch.bfloat16, 32)):
+        for most in range(1, 700):
+            chunk = native.chunk(most, dtype)
+            assert chunk % 16 == 0 and chunk <= max(most, 16)
+            if most >= line:
+                assert chunk // line % 2 == 1 and most - chunk < 2 * line
 
 
 @compiled_only
@@ -423,7 +445,7 @@ def test_no_compiler_is_found_out(named, no_library, monkeypatch):
     ("#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done\ncp $(ls /lib*/*/libm.so.6 | head -1) $2\n", "what {} -m64 made cannot be used")],
     ids=["fails", "unprintable", "hangs", "makes nothing", "cannot be run", "makes another library"])
 def test_a_compiler_that_does_not_compile_is_found_out(does, reason, no_library, tmp_path, monkeypatch):
-    monkeypatch.setattr(native, "PATIENCE", 1)
+    monkeypatch.setattr(compiler, "PATIENCE", 1)
     broken = tmp_path / "c++"
     broken.write_text(does)
     broken.chmod(0o755)

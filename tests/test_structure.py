@@ -11,8 +11,9 @@ import semcom
 PACKAGE = Path(semcom.__file__).parent
 ORDER = ["", "errors", "processes", "files", "options", "config", "intervals", "document", "resampling", "price", "trends", "words",
          "parliament.english", "parliament.wordlists", "parliament.phrases", "parliament.grammar", "parliament.speech", "parliament",
-         "vocab", "pickled", "corpus", "channel", "public_link", "losses", "criterion", "precision", "layers", "transceiver", "deepsc", "rows",
-         "fused", "batching", "sounding", "sionna_link", "decoding", "metrics", "similarity", "checkpoint", "objective", "optimizer", "trainer",
+         "vocab", "pickled", "corpus", "channel", "public_link", "losses", "criterion", "precision", "layers", "transceiver", "deepsc", "native",
+         "rows", "fused", "packed", "batching", "sounding", "sionna_link", "decoding", "metrics", "similarity", "checkpoint", "objective",
+         "optimizer", "trainer",
          "analysis", "sequences", "heard", "kept", "matrix", "roster", "divergence", "figures", "report", "pages", "wording", "chapter",
          "dossier", "runtime", "api", "digits", "recipes", "interchange", "measurements", "doctor", "audit", "finding", "survey", "distil", "cli",
          "evidence", "experiments", "__main__"]

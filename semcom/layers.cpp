@@ -1,0 +1,364 @@
+// Attention among the tokens of each sentence, and residual with dropout and LayerNorm, forward and backward, over sentences laid end
+// to end without padding. packed.py runs this; layers.py has the same values in torch.
+//
+// Letters: N queries, M keys (tokens of all sentences), D model width, H heads, d = D/H. Where tensors are T they are float or
+// bfloat16; everything is computed in float. Any NaN reaches what is computed from it.
+
+#include "vectors.h"
+
+struct Attention {
+    const void *query, *key, *value;              // T, rows of D, ``*_stride`` elements apart
+    void* mixed;                                  // T [N, D]
+    float *tops, *shares;                         // [N, H]: largest score, 1 / sum of e^(score - largest), for the backward pass; or null
+    const void* to_mixed;                         // T [N, D]: gradient, or null
+    void *to_query, *to_key, *to_value;           // T [N, D], [M, D], [M, D]: gradients
+    const int64_t *query_starts, *key_starts;     // [B + 1]: where each sentence begins, and where the last one ends
+    int64_t sentences, heads, width, query_stride, key_stride, value_stride, causal, threads;
+};
+
+struct Residual {
+    const float* x;                               // [N, D]
+    const void* change;                           // T [N, D]
+    const int16_t* words;                         // [N, D] random; what is under ``threshold`` is dropped; null: nothing is
+    const float *gain, *bias;                     // [D]
+    float *normal, *spread, *out;                 // [N, D]: (s - mean) / deviation of s = x + change; [N]: 1 / deviation, neither where null;
+                                                  // [N, D]: the result
+    const float* to_out;                          // [N, D]: gradient, or null
+    float* to_x;                                  // [N, D]
+    void* to_change;                              // T [N, D]
+    double *to_gain, *to_bias;                    // [threads, D], to which is added
+    int64_t rows, width, threshold, threads;
+    float scale, eps;                             // scale: 1 / (1 - rate)
+};
+
+namespace {
+
+constexpr int64_t TOGETHER = 4;                   // queries whose sums are in registers at once
+constexpr int64_t SUMMED = 64;                    // rows whose gradients are summed in float, before those sums are in double
+
+inline int64_t up(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+
+#ifdef __AVX512F__
+inline float across(Floats x) { return _mm512_reduce_add_ps(x); }
+inline float largest(Floats x) { return _mm512_reduce_max_ps(x); }
+#else
+inline float across(Floats x) {
+    float sum = 0;
+    for (int64_t i = 0; i < LANES; i++) sum += x[i];
+    return sum;
+}
+inline float largest(Floats x) {
+    float top = x[0];
+    for (int64_t i = 1; i < LANES; i++) top = x[i] > top ? x[i] : top;
+    return top;
+}
+#endif
+
+const Ints COUNT = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+// to [wide]: ``n`` elements times ``factor``, and zeros.
+template <typename T>
+inline void widen(const T* from, int64_t n, int64_t wide, float factor, float* to) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) store(to + i, load(from + i) * factor);
+    for (; i < n; i++) to[i] = value(from + i) * factor;
+    for (; i < wide; i++) to[i] = 0;
+}
+
+template <typename T>
+inline void narrow(const float* from, int64_t n, float factor, T* to) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) store(to + i, load(from + i) * factor);
+    for (; i < n; i++) put(to + i, from[i] * factor);
+}
+
+// What a thread works in; what is asked for stays where it is until ``used`` is 0 again.
+struct Space {
+    std::vector<std::vector<float>> parts;
+    size_t used = 0;
+
+    float* of(size_t n) {
+        if (used == parts.size()) parts.emplace_back();
+        std::vector<float>& part = parts[used++];
+        if (part.size() < n) part.resize(n);
+        return part.data();
+    }
+};
+
+// The 16 by 16 block at ``rows``, ``stride`` apart, turned, to ``to``, ``to_stride`` apart.
+inline void turn(const float* rows, int64_t stride, float* to, int64_t to_stride) {
+    Floats x[LANES], y[LANES];
+    for (int64_t i = 0; i < LANES; i++) x[i] = load(rows + i * stride);
+    // Four times, what is at [i, j] goes to [i / 2 or i / 2 + 8, 2 j or 2 j + 1], in the row as a place of 32: each a perfect shuffle.
+    for (int round = 0; round < 4; round++) {
+        for (int64_t i = 0; i < LANES / 2; i++) {
+            y[2 * i] = __builtin_shufflevector(x[i], x[i + LANES / 2], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            y[2 * i + 1] = __builtin_shufflevector(x[i], x[i + LANES / 2], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        }
+        std::copy(y, y + LANES, x);
+    }
+    for (int64_t i = 0; i < LANES; i++) store(to + i * to_stride, x[i]);
+}
+
+// One head of one sentence: T queries, S keys. Rows are ``wide`` floats, d of them and zeros up to a multiple of LANES; what is turned
+// is [wide, padded], S and zeros up to a multiple of LANES.
+template <typename T>
+struct Head {
+    const Attention& c;
+    const int64_t sentence, head;
+    const int64_t d = c.width / c.heads, wide = up(d), first = c.query_starts[sentence], first_key = c.key_starts[sentence],
+                  queries = c.query_starts[sentence + 1] - first, keys = c.key_starts[sentence + 1] - first_key, padded = up(keys), at = head * d;
+    const float scale = 1 / std::sqrt((float)d);
+
+    const T* row_of(const void* x, int64_t stride, int64_t row) const { return (const T*)x + row * stride + at; }
+    // Keys that query ``t`` may see.
+    int64_t limit(int64_t t) const { return c.causal ? std::min(keys, t + 1) : keys; }
+
+    // Rows of keys or values, [padded, wide].
+    void rows_of(const void* x, int64_t stride, float* to) const {
+        for (int64_t s = 0; s < keys; s++) widen(row_of(x, stride, first_key + s), d, wide, 1.0f, to + s * wide);
+        std::fill(to + keys * wide, to + padded * wide, 0.0f);
+    }
+
+    void turn_all(const float* rows, float* to) const {
+        for (int64_t s = 0; s < padded; s += LANES)
+            for (int64_t i = 0; i < wide; i += LANES) turn(rows + s * wide + i, wide, to + i * padded + s, padded);
+    }
+
+    // to [TOGETHER, padded]: products of rows [TOGETHER, wide] with what is turned, N vectors of keys from the ``s``th on.
+    template <int N>
+    void products_of(const float* rows, const float* turned, int64_t s, float* to) const {
+        Floats sums[TOGETHER][N] = {};
+        for (int64_t i = 0; i < d; i++) {
+            Floats x[N];
+            for (int k = 0; k < N; k++) x[k] = load(turned + i * padded + s + k * LANES);
+            for (int64_t j = 0; j < TOGETHER; j++) {
+                const Floats row = all(rows[j * wide + i]);
+                for (int k = 0; k < N; k++) sums[j][k] += row * x[k];
+            }
+        }
+        for (int64_t j = 0; j < TOGETHER; j++)
+            for (int k = 0; k < N; k++) store(to + j * padded + s + k * LANES, sums[j][k]);
+    }
+
+    // The same over the first ``n`` keys and some.
+    void products(const float* rows, const float* turned, int64_t n, float* to) const {
+        int64_t s = 0;
+        for (; s + LANES < n; s += 2 * LANES) products_of<2>(rows, turned, s, to);
+        if (s < n) products_of<1>(rows, turned, s, to);
+    }
+
+    // to [TOGETHER, wide]: sums over the first ``n`` keys of weights [TOGETHER, padded] times rows [S, wide].
+    void mix(const float* weights, const float* rows, int64_t n, float* to) const {
+        for (int64_t i = 0; i < wide; i += LANES) {
+            Floats sums[TOGETHER] = {};
+            for (int64_t s = 0; s < n; s++) {
+                const Floats x = load(rows + s * wide + i);
+                for (int64_t j = 0; j < TOGETHER; j++) sums[j] += weights[j * padded + s] * x;
+            }
+            for (int64_t j = 0; j < TOGETHER; j++) store(to + j * wide + i, sums[j]);
+        }
+    }
+
+    // to [S, wide] += weights [TOGETHER, padded] turned, times rows [TOGETHER, wide].
+    void spread(const float* weights, const float* rows, int64_t n, float* to) const {
+        for (int64_t i = 0; i < wide; i += LANES) {
+            Floats x[TOGETHER];
+            for (int64_t j = 0; j < TOGETHER; j++) x[j] = load(rows + j * wide + i);
+            for (int64_t s = 0; s < n; s++) {
+                Floats sum = load(to + s * wide + i);
+                for (int64_t j = 0; j < TOGETHER; j++) sum += weights[j * padded + s] * x[j];
+                store(to + s * wide + i, sum);
+            }
+        }
+    }
+
+    // Rows from ``t`` on of queries or of a gradient, [TOGETHER, wide]; beyond the last one zeros.
+    void gather(const void* x, int64_t stride, int64_t t, float factor, float* to) const {
+        for (int64_t j = 0; j < TOGETHER; j++)
+            if (t + j < queries) widen(row_of(x, stride, first + t + j), d, wide, factor, to + j * wide);
+            else std::fill(to + j * wide, to + (j + 1) * wide, 0.0f);
+    }
+
+    void forward(Space& space) const {
+        float *values = space.of(padded * wide), *keys_turned = space.of(padded * wide), *rows = space.of(TOGETHER * wide),
+              *mixed = space.of(TOGETHER * wide), *weights = space.of(TOGETHER * padded);
+        rows_of(c.key, c.key_stride, values);
+        turn_all(values, keys_turned);
+        rows_of(c.value, c.value_stride, values);
+        for (int64_t t = 0; t < queries; t += TOGETHER) {
+            const int64_t together = std::min(TOGETHER, queries - t), most = limit(t + together - 1);
+            gather(c.query, c.query_stride, t, scale * LOG2_E, rows);
+            products(rows, keys_turned, most, weights);
+            float shares[TOGETHER];
+            for (int64_t j = 0; j < TOGETHER; j++) {
+                float* w = weights + j * padded;
+                const int64_t n = limit(t + j), row = (first + t + j) * c.heads + head;
+                Floats tops = all(LOWEST), sums{};
+                for (int64_t s = 0; s < n; s += LANES) tops = larger(tops, COUNT < (int32_t)(n - s) ? load(w + s) : all(LOWEST));
+                const float top = largest(tops);
+                for (int64_t s = 0; s < up(most); s += LANES) {
+                    const Floats e = COUNT < (int32_t)(n - s) ? exp2_of(load(w + s) - top) : Floats{};
+                    store(w + s, e);
+                    sums += e;
+                }
+                shares[j] = 1 / across(sums);
+                if (c.tops && j < together) c.tops[row] = top, c.shares[row] = shares[j];
+            }
+            mix(weights, values, most, mixed);
+            for (int64_t j = 0; j < together; j++) narrow(mixed + j * wide, d, shares[j], (T*)c.mixed + (first + t + j) * c.width + at);
+        }
+    }
+
+    void backward(Space& space) const {
+        float *key_rows = space.of(padded * wide), *rows = space.of(TOGETHER * wide), *keys_turned = space.of(padded * wide),
+              *values_turned = space.of(padded * wide), *to_keys = space.of(padded * wide), *to_values = space.of(padded * wide),
+              *to_rows = space.of(TOGETHER * wide), *to_mixed = space.of(TOGETHER * wide), *weights = space.of(TOGETHER * padded),
+              *to_weights = space.of(TOGETHER * padded);
+        rows_of(c.value, c.value_stride, key_rows);
+        turn_all(key_rows, values_turned);
+        rows_of(c.key, c.key_stride, key_rows);
+        turn_all(key_rows, keys_turned);
+        std::fill(to_keys, to_keys + padded * wide, 0.0f);
+        std::fill(to_values, to_values + padded * wide, 0.0f);
+        for (int64_t t = 0; t < queries; t += TOGETHER) {
+            const int64_t together = std::min(TOGETHER, queries - t), most = limit(t + together - 1);
+            gather(c.query, c.query_stride, t, scale * LOG2_E, rows);
+            gather(c.to_mixed, c.width, t, 1.0f, to_mixed);
+            products(rows, keys_turned, most, weights);
+            products(to_mixed, values_turned, most, to_weights);
+            for (int64_t j = 0; j < TOGETHER; j++) {
+                float *w = weights + j * padded, *to_w = to_weights + j * padded;
+                const bool there = j < together;
+                const int64_t n = there ? limit(t + j) : 0, row = (first + t + j) * c.heads + head;
+                const float top = there ? c.tops[row] : 0, share = there ? c.shares[row] : 0;
+                Floats seen{};
+                for (int64_t s = 0; s < up(most); s += LANES) {
+                    const Floats p = COUNT < (int32_t)(n - s) ? exp2_of(load(w + s) - top) * share : Floats{};
+                    store(w + s, p);
+                    seen += p * load(to_w + s);
+                }
+                const float mean = across(seen);
+                for (int64_t s = 0; s < up(most); s += LANES) store(to_w + s, load(w + s) * (load(to_w + s) - mean));
+            }
+            mix(to_weights, key_rows, most, to_rows);
+            for (int64_t j = 0; j < together; j++) narrow(to_rows + j * wide, d, scale, (T*)c.to_query + (first + t + j) * c.width + at);
+            spread(weights, to_mixed, most, to_values);
+            spread(to_weights, rows, most, to_keys);
+        }
+        for (int64_t s = 0; s < keys; s++) {
+            narrow(to_keys + s * wide, d, LN_2, (T*)c.to_key + (first_key + s) * c.width + at);
+            narrow(to_values + s * wide, d, 1.0f, (T*)c.to_value + (first_key + s) * c.width + at);
+        }
+    }
+};
+
+template <typename T>
+void run(const Attention& c) {
+#pragma omp parallel num_threads(c.threads)
+    {
+        const NoSubnormals quick;
+        Space space;
+#pragma omp for schedule(dynamic, 8)
+        for (int64_t i = 0; i < c.sentences * c.heads; i++) {
+            space.used = 0;
+            const Head<T> head{c, i / c.heads, i % c.heads};
+            c.to_mixed ? head.backward(space) : head.forward(space);
+        }
+    }
+}
+
+template <typename T>
+struct Normed {
+    const Residual& c;
+
+    void forward(int64_t row) const {
+        const int64_t n = c.width;
+        const int32_t threshold = c.threshold;
+        const float* x = c.x + row * n;
+        const T* change = (const T*)c.change + row * n;
+        const int16_t* words = c.words ? c.words + row * n : nullptr;
+        float *out = c.out + row * n, *normal = c.normal ? c.normal + row * n : out, sum = 0, square = 0;
+        if (words)
+#pragma omp simd reduction(+ : sum)
+            for (int64_t i = 0; i < n; i++) sum += normal[i] = x[i] + (words[i] >= threshold ? value(change + i) * c.scale : 0.0f);
+        else
+#pragma omp simd reduction(+ : sum)
+            for (int64_t i = 0; i < n; i++) sum += normal[i] = x[i] + value(change + i);
+        const float mean = sum / n;
+#pragma omp simd reduction(+ : square)
+        for (int64_t i = 0; i < n; i++) {
+            normal[i] -= mean;
+            square += normal[i] * normal[i];
+        }
+        const float spread = 1 / std::sqrt(square / n + c.eps);
+        if (c.spread) c.spread[row] = spread;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            const float x_i = normal[i] * spread;
+            normal[i] = x_i;
+            out[i] = x_i * c.gain[i] + c.bias[i];
+        }
+    }
+
+    void backward(int64_t row, float* to_gain, float* to_bias) const {
+        const int64_t n = c.width;
+        const int32_t threshold = c.threshold;
+        const float *to_out = c.to_out + row * n, *normal = c.normal + row * n;
+        const int16_t* words = c.words ? c.words + row * n : nullptr;
+        float *to_x = c.to_x + row * n, sum = 0, along = 0;
+        T* to_change = (T*)c.to_change + row * n;
+#pragma omp simd reduction(+ : sum, along)
+        for (int64_t i = 0; i < n; i++) {
+            const float g = to_out[i] * c.gain[i];
+            sum += g;
+            along += g * normal[i];
+        }
+        const float mean = sum / n, slope = along / n, spread = c.spread[row];
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            to_x[i] = spread * (to_out[i] * c.gain[i] - mean - normal[i] * slope);
+            to_gain[i] += to_out[i] * normal[i];
+            to_bias[i] += to_out[i];
+        }
+        if (words)
+            for (int64_t i = 0; i < n; i++) set(to_change + i, words[i] >= threshold ? to_x[i] * c.scale : 0.0f);
+        else
+            for (int64_t i = 0; i < n; i++) set(to_change + i, to_x[i]);
+    }
+
+    static void set(float* to, float x) { *to = x; }
+    static void set(bfloat16* to, float x) {
+        uint32_t w;
+        std::memcpy(&w, &x, sizeof w);
+        to->bits = x == x ? (w + 0x7fffu + ((w >> 16) & 1u)) >> 16 : (w >> 16) | 0x40u;
+    }
+};
+
+template <typename T>
+void run(const Residual& c) {
+    const Normed<T> work{c};
+    const int64_t share = (c.rows + c.threads - 1) / c.threads, n = c.width;
+#pragma omp parallel for num_threads(c.threads) schedule(static, 1)
+    for (int64_t k = 0; k < c.threads; k++) {
+        const int64_t end = std::min(c.rows, (k + 1) * share);
+        std::vector<float> sums(2 * n);
+        for (int64_t row = k * share; row < end;) {
+            const int64_t stop = std::min(end, row + SUMMED);
+            if (!c.to_out)
+                for (; row < stop; row++) work.forward(row);
+            else {
+                std::fill(sums.begin(), sums.end(), 0.0f);
+                for (; row < stop; row++) work.backward(row, sums.data(), sums.data() + n);
+                for (int64_t i = 0; i < n; i++) c.to_gain[k * n + i] += sums[i], c.to_bias[k * n + i] += sums[n + i];
+            }
+        }
+    }
+}
+
+}  // namespace
+
+extern "C" void attention_float32(const Attention* c) { run<float>(*c); }
+extern "C" void attention_bfloat16(const Attention* c) { run<bfloat16>(*c); }
+extern "C" void residual_float32(const Residual* c) { run<float>(*c); }
+extern "C" void residual_bfloat16(const Residual* c) { run<bfloat16>(*c); }

@@ -1,0 +1,105 @@
+// Vectors of 16 floats and what is done with them, for rows.cpp and attention.cpp.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#ifdef __SSE__
+#include <immintrin.h>
+#endif
+
+namespace {
+
+constexpr int64_t LANES = 16;
+
+typedef float Floats __attribute__((vector_size(4 * LANES)));
+typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
+typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
+typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
+
+struct bfloat16 { uint16_t bits; };
+
+inline Floats all(float x) { return x - Floats{}; }
+
+template <typename To, typename From>
+inline To copied(const From* from) {
+    To x;
+    std::memcpy(&x, from, sizeof x);
+    return x;
+}
+
+inline Floats load(const float* from) { return copied<Floats>(from); }
+inline void store(float* to, Floats x) { std::memcpy(to, &x, sizeof x); }
+
+// Of each function here the first form is what AVX-512 has single instructions for, which compilers do not find by themselves.
+#ifdef __AVX512F__
+inline Floats load(const bfloat16* from) { return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(copied<__m256i>(from)), 16); }
+inline Floats larger(Floats a, Floats b) { return _mm512_max_ps(b, a); }
+inline Floats nearest(Floats x) { return _mm512_roundscale_ps(x, 0); }
+inline Floats times_2_to(Floats x, Floats k) { return _mm512_scalef_ps(x, k); }
+#else
+inline Floats load(const bfloat16* from) { return (Floats)(__builtin_convertvector(copied<Halves>(from), Words) << 16); }
+inline Floats larger(Floats a, Floats b) { return a < b ? b : a; }  // a where either is not a number
+inline Floats nearest(Floats x) { return (x + 12582912.0f) - 12582912.0f; }  // 1.5 * 2^23, beside which no fraction has room
+inline Floats times_2_to(Floats x, Floats k) { return (Floats)((Ints)x + ((Ints)(k + 12582912.0f) << 23)); }
+#endif
+
+#ifdef __AVX512BF16__
+inline void store(bfloat16* to, Floats x) {
+    const __m256bh h = _mm512_cvtneps_pbh(x);
+    std::memcpy(to, &h, sizeof h);
+}
+#else
+inline void store(bfloat16* to, Floats x) {  // to the nearest, ties to even; a NaN stays one
+    const Words w = (Words)x, rounded = (w + 0x7fffu + ((w >> 16) & 1u)) >> 16;
+    const Halves h = __builtin_convertvector(x == x ? rounded : (w >> 16) | 0x40u, Halves);
+    std::memcpy(to, &h, sizeof h);
+}
+#endif
+
+inline float value(const float* from) { return *from; }
+
+inline float value(const bfloat16* from) {
+    const uint32_t w = (uint32_t)from->bits << 16;
+    float x;
+    std::memcpy(&x, &w, sizeof x);
+    return x;
+}
+
+template <typename T>
+inline void put(T* to, float x) {
+    T whole[LANES];
+    store(whole, all(x));
+    *to = whole[0];
+}
+
+constexpr float LOG2_E = 1.44269504f, LN_2 = 0.693147181f, FLOOR = -86.0f;
+constexpr float LOWEST = -3.40282347e38f;  // beside which -inf, a piece that cannot be, is no NaN
+
+// 2^x for x not above 1/2, to 3e-7 of itself where that counts: 2^k times a minimax polynomial. 2^FLOOR stands for what is below, so that
+// nothing here is ever subnormal, which processors are slow at. NaN stays NaN.
+inline Floats exp2_of(Floats x) {
+    x = larger(x, all(FLOOR));
+    const Floats k = nearest(x), f = x - k;
+    Floats y = f * 1.32029818e-3f + 9.67495237e-3f;
+    y = y * f + 5.55104725e-2f;
+    y = y * f + 2.40221664e-1f;
+    y = y * f + 6.93146586e-1f;
+    y = y * f + 1.0f;
+    return times_2_to(y, k);
+}
+
+// While it lives, what would be subnormal is 0 in this thread: processors are slow at such numbers.
+struct NoSubnormals {
+#ifdef __SSE__
+    const unsigned before = _mm_getcsr();
+    NoSubnormals() { _mm_setcsr(before | 0x8040); }
+    ~NoSubnormals() { _mm_setcsr(before); }
+#endif
+};
+
+}  // namespace
