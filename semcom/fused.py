@@ -156,9 +156,9 @@ class _Gradient:
     def __init__(self, projection: _Projection, wanted: tuple[bool, bool, bool], dtype: torch.dtype):
         self.projection, self.wanted = projection, wanted
         self.state = torch.empty_like(projection.state, dtype=dtype) if wanted[0] else None
-        self.weight = torch.zeros_like(projection.weight, dtype=dtype) if wanted[1] else None
+        self.weight = torch.zeros(projection.weight.shape, dtype=dtype, device=projection.weight.device) if wanted[1] else None
         self.bias = torch.zeros_like(projection.bias)
-        self.summand = torch.empty_like(projection.weight)  # written by ``add_across`` alone, and there again and again
+        self.summand: Tensor | None = None  # of the weight's; ``add_across`` writes it again and again
 
     def add(self, part: slice, to_logits: Tensor) -> None:
         """What the chunk ``part`` adds to those of state and weight; to_logits: [n, V]."""
@@ -180,6 +180,8 @@ class _Gradient:
         if self.weight.dtype == to_logits.dtype:
             self.weight.addmm_(to_logits, self.projection.state[part])
         else:
+            if self.summand is None:
+                self.summand = torch.empty(self.weight.shape, dtype=to_logits.dtype)
             rows.add(self.weight, torch.mm(to_logits, self.projection.state[part], out=self.summand))
 
     def parts(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

@@ -2,7 +2,7 @@
 // to end without padding. packed.py runs this; layers.py has the same values in torch.
 //
 // Letters: N queries, M keys (tokens of all sentences), D model width, H heads, d = D/H. Where tensors are T they are float or
-// bfloat16; everything is computed in float. Any NaN reaches what is computed from it.
+// bfloat16; everything is computed in float. Any NaN reaches what is computed from it; scores that are all -inf count as equal.
 
 #include "vectors.h"
 
@@ -85,15 +85,22 @@ struct Space {
     }
 };
 
+// LANES of the 2 * LANES numbers of a and b, by place.
+#ifdef __clang__
+#define CHOSEN(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define CHOSEN(a, b, ...) __builtin_shuffle(a, b, Ints{__VA_ARGS__})
+#endif
+
 // The 16 by 16 block at ``rows``, ``stride`` apart, turned, to ``to``, ``to_stride`` apart.
 inline void turn(const float* rows, int64_t stride, float* to, int64_t to_stride) {
     Floats x[LANES], y[LANES];
     for (int64_t i = 0; i < LANES; i++) x[i] = load(rows + i * stride);
-    // Four times, what is at [i, j] goes to [i / 2 or i / 2 + 8, 2 j or 2 j + 1], in the row as a place of 32: each a perfect shuffle.
+    // Of the eight bits of row and column each round moves one from the row's end to the column's, and one back: four turn them over.
     for (int round = 0; round < 4; round++) {
         for (int64_t i = 0; i < LANES / 2; i++) {
-            y[2 * i] = __builtin_shufflevector(x[i], x[i + LANES / 2], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-            y[2 * i + 1] = __builtin_shufflevector(x[i], x[i + LANES / 2], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+            y[2 * i] = CHOSEN(x[i], x[i + LANES / 2], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            y[2 * i + 1] = CHOSEN(x[i], x[i + LANES / 2], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
         }
         std::copy(y, y + LANES, x);
     }

@@ -83,7 +83,7 @@ def library() -> Library:
         raise Unavailable(f"{name} has not ended after {PATIENCE} s") from None
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().splitlines() or ["it said nothing"]
-        raise Unavailable(f"{name} failed ({escape(said[0][:200])})") from None
+        raise Unavailable(f"{name} failed ({escape(next((line for line in said if 'error' in line), said[0])[:200])})") from None
     except (OSError, AttributeError) as error:
         raise Unavailable(f"what {name} made cannot be used ({escape(error)})") from None
 

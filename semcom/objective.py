@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from semcom import criterion, fused, losses, packed
+from semcom import criterion, fused, losses, native, packed, precision
 from semcom.batching import Batch
 from semcom.channel import Channel, Draw, apply
 from semcom.config import DistillationConfig, TransferConfig
@@ -52,7 +52,9 @@ class _Packed(_Padded):
 
 
 def _ends(objective: "TransceiverObjective | DistillationObjective", batch: Batch) -> _Padded:
-    packs = objective.compiled and batch.source.device.type == "cpu" and all(p.dtype == torch.float32 for p in objective.parameters())
+    device = batch.source.device
+    packs = (objective.compiled and device.type == "cpu" and all(p.dtype == torch.float32 for p in objective.parameters())
+             and (precision.product_dtype(device) or torch.float32) in native.SUFFIXES)
     return (_Packed if packs else _Padded)(batch)
 
 

@@ -40,7 +40,9 @@ class Spans:
 
     @classmethod
     def of(cls, mask: Tensor) -> "Spans":
-        """mask: [B, T], True at real tokens, which stand before the padding."""
+        """mask: [B, T], True at real tokens. Raises ValueError unless they stand before the padding."""
+        if (mask[:, 1:] > mask[:, :-1]).any():
+            raise ValueError("padding stands before a real token")
         places = mask.flatten().nonzero()[:, 0]
         return cls(places, places % mask.shape[1], F.pad(mask.sum(1).cumsum(0), (1, 0)), mask.shape)
 
@@ -124,6 +126,8 @@ class _Attend(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, to_mixed):
         queries, keys, values, tops, shares = ctx.saved_tensors
+        if not queries.numel():
+            return torch.zeros_like(queries), torch.zeros_like(keys), torch.zeros_like(values), None, None, None, None
         to_queries, to_keys, to_values = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (queries, keys, keys))
         native.call("attention", queries.dtype, _ATTENTION, query=queries, key=keys, value=values, tops=tops, shares=shares,
                     to_mixed=to_mixed.to(queries.dtype).contiguous(), to_query=to_queries, to_key=to_keys, to_value=to_values, **ctx.sizes)
@@ -134,18 +138,20 @@ def residual(module: Residual, x: Tensor, change: Tensor) -> Tensor:
     """``Residual.forward`` over rows: x float32 [N, D], change float32 or bfloat16 -> float32 [N, D]; differentiable once."""
     words, threshold = module.dropout.words(x)
     scale = 1 if words is None else 1 / (1 - module.dropout.rate)
-    return _Residual.apply(x, change, module.norm.weight, module.norm.bias, words, threshold, scale, module.norm.eps)
+    given = x, change, module.norm.weight, module.norm.bias
+    learns = torch.is_grad_enabled() and any(t.requires_grad for t in given)
+    return _Residual.apply(*given, words, threshold, scale, module.norm.eps, learns)
 
 
 class _Residual(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, change, gain, bias, words, threshold, scale, eps):
+    def forward(ctx, x, change, gain, bias, words, threshold, scale, eps, learns):
         n, width = x.shape
         x, change, exact = x.contiguous(), change.contiguous(), torch.float32
         native.check({"x": (x, (n, width), exact), "change": (change, (n, width), change.dtype), "words": (words, (n, width), torch.int16),
                       "gain": (gain, (width,), exact), "bias": (bias, (width,), exact)})
         # Where nothing is to be learned, what only the backward pass reads is not written.
-        normal, spread = (torch.empty(n, width), torch.empty(n)) if any(ctx.needs_input_grad) else (None, None)
+        normal, spread = (torch.empty(n, width), torch.empty(n)) if learns else (None, None)
         out = torch.empty(n, width)
         ctx.save_for_backward(words, gain, normal, spread)
         ctx.dtype, ctx.sizes = change.dtype, {"rows": n, "width": width, "threshold": threshold, "scale": scale, "eps": eps}
@@ -162,4 +168,4 @@ class _Residual(torch.autograd.Function):
         to_gain, to_bias = torch.zeros(2, torch.get_num_threads(), width, dtype=torch.float64)
         native.call("residual", ctx.dtype, _RESIDUAL, words=words, gain=gain, normal=normal, spread=spread, to_out=to_out.contiguous(),
                     to_x=to_x, to_change=to_change, to_gain=to_gain, to_bias=to_bias, **ctx.sizes)
-        return to_x, to_change, to_gain.sum(0).float(), to_bias.sum(0).float(), None, None, None, None
+        return to_x, to_change, to_gain.sum(0).float(), to_bias.sum(0).float(), *[None] * 5

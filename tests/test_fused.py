@@ -266,9 +266,11 @@ def equals_the_plain_ones(distils, threads, scale, number, monkeypatch):
 
 @compiled_only
 @pytest.mark.parametrize("precision_of, tolerance", [("fp32", 1e-5), ("bf16", 2e-2)])
-def test_the_compiled_losses_at_any_temperature(precision_of, tolerance, machine):
+def test_the_compiled_losses_at_any_temperature(precision_of, tolerance, machine, monkeypatch):
     """At powers of two one exponential stands for two; logits over a range where the squares of some are below float32's."""
-    for temperature in (0.5, 1.0, 2.0, 3.0, 4.0, 8.0, 16.0):
+    calls = []
+    monkeypatch.setattr(native, "losses", lambda *given, work=LOSSES: calls.append(given) or work(*given))
+    for number, temperature in enumerate((0.5, 1.0, 2.0, 3.0, 4.0, 8.0, 16.0), 1):
         student, teacher, targets = rows(torch.float32, scale=8.0, pieces=333)
         exact = [Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double()) for side in (student, teacher)]
         expected = plain(*exact, targets, temperature)
@@ -277,6 +279,20 @@ def test_the_compiled_losses_at_any_temperature(precision_of, tolerance, machine
         assert [float(found.ce), float(found.kd)] == pytest.approx([x.item() for x in expected], rel=tolerance)
         for mine, right in zip(gradients(student, found.loss), gradients(exact[0], 0.3 * expected[0] + 0.7 * expected[1])):
             assert relative(mine, right) < 2 * tolerance
+        assert len(calls) == number, "the compiled losses did it"
+
+
+@compiled_only
+def test_a_weight_that_is_stored_turned(machine):
+    student, teacher, targets = rows(torch.float32)
+    turned = nn.Linear(D, V)
+    turned.weight = nn.Parameter(student.projection.weight.detach().t().contiguous().t())
+    turned.bias = student.projection.bias
+    with precision.products("bf16", CPU):
+        found, plain_one = (fused.distillation(Projected(student.state, p), teacher, targets, 4.0, (0.3, 0.7), compiled=True)
+                            for p in (turned, student.projection))
+        assert found.loss.item() == pytest.approx(plain_one.loss.item(), rel=1e-6)
+        assert relative(*(torch.autograd.grad(sums.loss, p.weight)[0] for sums, p in ((found, turned), (plain_one, student.projection)))) < 1e-3
 
 
 @compiled_only
@@ -310,7 +326,7 @@ def test_the_compiled_losses_of_several_teachers_and_divergences_are_the_plain_o
     for divergence in (None, row_loss(DistillationConfig(kd_loss="rkl"))):
         values = [fused.distillation(student, teachers, targets, 3.0, (0.3, 0.7), row_loss=divergence, compiled=compiled)
                   for compiled in (True, False)]
-        assert [float(x) for x in values[0]] == pytest.approx([float(x) for x in values[1]], rel=1e-6)
+        assert [x.item() for x in values[0]] == pytest.approx([x.item() for x in values[1]], rel=1e-6)
         for mine, right in zip(*(gradients(student, sums.loss) for sums in values)):
             assert relative(mine, right) < 1e-5
 

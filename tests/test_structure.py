@@ -2,6 +2,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def test_every_module_has_its_place():
 def test_imports_run_one_way(module):
     above = ORDER[: ORDER.index(module)]
     assert set(imported(MODULES[module])) <= set(above)
+
+
+def test_what_is_no_module_is_installed_too():
+    """Templates, word lists, C++ and the header that it includes."""
+    patterns = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    given = {path for package, globs in patterns.items() for glob in globs for path in PACKAGE.parent.joinpath(*package.split(".")).glob(glob)}
+    there = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert there == given and PACKAGE / "vectors.h" in there
 
 
 def test_the_imports_are_found_at_all():
