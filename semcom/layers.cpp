@@ -123,7 +123,11 @@ struct Head {
 
     // Rows of keys or values, [padded, wide].
     void rows_of(const void* x, int64_t stride, float* to) const {
-        for (int64_t s = 0; s < keys; s++) widen(row_of(x, stride, first_key + s), d, wide, 1.0f, to + s * wide);
+        for (int64_t s = 0; s < keys; s++) {
+            const T* row = row_of(x, stride, first_key + s);
+            __builtin_prefetch(row + d);  // the next head's: so far apart, no processor foresees them
+            widen(row, d, wide, 1.0f, to + s * wide);
+        }
         std::fill(to + keys * wide, to + padded * wide, 0.0f);
     }
 
@@ -183,8 +187,11 @@ struct Head {
     // Rows from ``t`` on of queries or of a gradient, [TOGETHER, wide]; beyond the last one zeros.
     void gather(const void* x, int64_t stride, int64_t t, float factor, float* to) const {
         for (int64_t j = 0; j < TOGETHER; j++)
-            if (t + j < queries) widen(row_of(x, stride, first + t + j), d, wide, factor, to + j * wide);
-            else std::fill(to + j * wide, to + (j + 1) * wide, 0.0f);
+            if (t + j < queries) {
+                const T* row = row_of(x, stride, first + t + j);
+                __builtin_prefetch(row + d);
+                widen(row, d, wide, factor, to + j * wide);
+            } else std::fill(to + j * wide, to + (j + 1) * wide, 0.0f);
     }
 
     void forward(Space& space) const {

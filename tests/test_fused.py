@@ -26,6 +26,7 @@ LOSSES = native.losses
 def small_chunks(monkeypatch):
     """Chunks of 10 rows in blocks of 4: several of each, the last ones not full."""
     monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": 10 * 4 * V, "cuda": 10 * 4 * V})
+    monkeypatch.setattr(fused, "ACROSS_BYTES", {"cpu": 16 * 4 * V, "cuda": 0})
     monkeypatch.setattr(fused, "BLOCK_BYTES", {"cpu": 4 * 4 * V, "cuda": 4 * 4 * V})
 
 
@@ -210,6 +211,7 @@ def test_whole_logits_never_exist(compiled, monkeypatch):
     """No tensor of the step is as large as one model's logits."""
     student, teacher, targets = rows(torch.float32, rows=400, pieces=3000)
     monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": 40 * 4 * 3000, "cuda": 40 * 4 * 3000})
+    monkeypatch.setattr(fused, "ACROSS_BYTES", {"cpu": 40 * 4 * 3000, "cuda": 0})
     largest = 0
 
     class Watch(torch.utils._python_dispatch.TorchDispatchMode):
@@ -243,7 +245,7 @@ def test_the_compiled_losses_equal_the_plain_ones(machine, monkeypatch):
 
 
 def equals_the_plain_ones(distils, threads, scale, number, monkeypatch):
-    monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": 16 * 4 * 333, "cuda": 0})
+    monkeypatch.setattr(fused, "ACROSS_BYTES", {"cpu": 16 * 4 * 333, "cuda": 0})
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     calls = []
     monkeypatch.setattr(native, "losses", lambda *given, work=LOSSES: calls.append(given) or work(*given))
