@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semcom.layers import MAX_POSITIONS
+from semcom.layers import MAX_POSITIONS, joined
 from semcom.transceiver import Receiver
 from semcom.vocab import BOS, EOS
 
@@ -189,7 +189,7 @@ class DecoderState:
         self.keys = memory.new_zeros(len(across), len(memory) * width, d, NARROW)
         self.values = memory.new_zeros(len(across), len(memory) * width, NARROW, d)
         self.parts = torch.eye(heads, device=memory.device).repeat_interleave(d // heads, 1) * (heads / d) ** 0.5
-        self.own = [_joined(layer.attention.query, layer.attention.key, layer.attention.value) for layer in self.layers]
+        self.own = [joined(layer.attention.query, layer.attention.key, layer.attention.value) for layer in self.layers]
 
     def step(self, tokens: Tensor) -> Tensor:
         """[N] tokens that follow -> [N, D] decoder states, from which the next tokens are told."""
@@ -227,11 +227,6 @@ class DecoderState:
             self.unsent = self.unsent[sentences]
             self.memory_keys, self.memory_values = self.memory_keys[:, sentences], self.memory_values[:, sentences]
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
-
-
-def _joined(*maps: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weights and biases of several linear maps as those of one."""
-    return torch.cat([m.weight for m in maps]), torch.cat([m.bias for m in maps])
 
 
 class MostProbable:

@@ -96,7 +96,7 @@ struct Space {
 inline void turn(const float* rows, int64_t stride, float* to, int64_t to_stride) {
     Floats x[LANES], y[LANES];
     for (int64_t i = 0; i < LANES; i++) x[i] = load(rows + i * stride);
-    // Of the eight bits of row and column each round moves one from the row's end to the column's, and one back: four turn them over.
+    // Row and column are the eight bits of a place. Each round rotates them by one, so four exchange the two.
     for (int round = 0; round < 4; round++) {
         for (int64_t i = 0; i < LANES / 2; i++) {
             y[2 * i] = CHOSEN(x[i], x[i + LANES / 2], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);

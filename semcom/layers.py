@@ -82,7 +82,16 @@ class Embedding(nn.Module):
 
     def forward(self, ids: Tensor, start: int = 0) -> Tensor:
         """[B, T] ids whose first stands at position ``start`` -> [B, T, D]."""
-        return self.dropout(self.table(ids) * self.scale + self.positions[start : start + ids.shape[1]])
+        return self.at(ids, slice(start, start + ids.shape[1]))
+
+    def at(self, ids: Tensor, positions: Tensor | slice) -> Tensor:
+        """Ids [..., N] at their ``positions``, [N] or a slice of as many -> [..., N, D]."""
+        return self.dropout(self.table(ids) * self.scale + self.positions[positions])
+
+
+def joined(*maps: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Weights and biases of several linear maps as those of one."""
+    return torch.cat([m.weight for m in maps]), torch.cat([m.bias for m in maps])
 
 
 class Attention(nn.Module):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from semcom import native
-from semcom.layers import Attention, Embedding, Residual, widened
+from semcom.layers import Attention, Residual, joined, widened
 from semcom.transceiver import Receiver, Transmitter, normalize_power
 
 _ATTENTION = native.structure("query key value mixed tops shares to_mixed to_query to_key to_value query_starts key_starts",
@@ -57,7 +57,7 @@ class Spans:
 
 def transmit(transmitter: Transmitter, source: Tensor, mask: Tensor, spans: Spans) -> tuple[Tensor, Tensor]:
     """``Transmitter.forward``: [B, S] ids and mask -> signal [B, S, C], encoder state [N, D]."""
-    x = _embed(transmitter.encoder.embedding, spans.pack(source), spans)
+    x = transmitter.encoder.embedding.at(spans.pack(source), spans.positions)
     for layer in transmitter.encoder.layers:
         x = _self_attention(layer.attention, layer.after_attention, x, spans, causal=False)
         x = residual(layer.after_feed_forward, x, layer.feed_forward(x))
@@ -69,7 +69,7 @@ def receive(receiver: Receiver, received: Tensor, sent: Spans, target_in: Tensor
     layers = receiver.decoder.layers
     memory = receiver.channel_decoder(sent.pack(received))
     of_memory = _products([of for layer in layers for of in (layer.cross_attention.key, layer.cross_attention.value)], memory)
-    x = _embed(receiver.decoder.embedding, said.pack(target_in), said)
+    x = receiver.decoder.embedding.at(said.pack(target_in), said.positions)
     for number, layer in enumerate(layers):
         x = _self_attention(layer.attention, layer.after_attention, x, said, causal=True)
         cross = layer.cross_attention
@@ -79,10 +79,6 @@ def receive(receiver: Receiver, received: Tensor, sent: Spans, target_in: Tensor
     return x
 
 
-def _embed(embedding: Embedding, ids: Tensor, spans: Spans) -> Tensor:
-    return embedding.dropout(embedding.table(ids) * embedding.scale + embedding.positions[spans.positions])
-
-
 def _self_attention(attention: Attention, after: Residual, x: Tensor, spans: Spans, causal: bool) -> Tensor:
     queries, keys, values = _products((attention.query, attention.key, attention.value), x)
     return residual(after, x, attention.output(attend(queries, keys, values, attention.heads, spans, spans, causal)))
@@ -90,7 +86,7 @@ def _self_attention(attention: Attention, after: Residual, x: Tensor, spans: Spa
 
 def _products(layers: Sequence[nn.Linear], x: Tensor) -> tuple[Tensor, ...]:
     """What each of ``layers`` makes of x [N, D], by one product."""
-    return F.linear(x, torch.cat([of.weight for of in layers]), torch.cat([of.bias for of in layers])).chunk(len(layers), -1)
+    return F.linear(x, *joined(*layers)).chunk(len(layers), -1)
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, asking: Spans, asked: Spans, causal: bool) -> Tensor:
