@@ -85,28 +85,6 @@ struct Space {
     }
 };
 
-// LANES of the 2 * LANES numbers of a and b, by place.
-#ifdef __clang__
-#define CHOSEN(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define CHOSEN(a, b, ...) __builtin_shuffle(a, b, Ints{__VA_ARGS__})
-#endif
-
-// The 16 by 16 block at ``rows``, ``stride`` apart, turned, to ``to``, ``to_stride`` apart.
-inline void turn(const float* rows, int64_t stride, float* to, int64_t to_stride) {
-    Floats x[LANES], y[LANES];
-    for (int64_t i = 0; i < LANES; i++) x[i] = load(rows + i * stride);
-    // Row and column are the eight bits of a place. Each round rotates them by one, so four exchange the two.
-    for (int round = 0; round < 4; round++) {
-        for (int64_t i = 0; i < LANES / 2; i++) {
-            y[2 * i] = CHOSEN(x[i], x[i + LANES / 2], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-            y[2 * i + 1] = CHOSEN(x[i], x[i + LANES / 2], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-        }
-        std::copy(y, y + LANES, x);
-    }
-    for (int64_t i = 0; i < LANES; i++) store(to + i * to_stride, x[i]);
-}
-
 // One head of one sentence: T queries, S keys. Rows are ``wide`` floats, d of them and zeros up to a multiple of LANES; what is turned
 // is [wide, padded], S and zeros up to a multiple of LANES.
 template <typename T>
