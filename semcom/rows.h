@@ -8,7 +8,7 @@
 
 #include "vectors.h"
 
-constexpr int64_t BLOCK = 64;  // pieces
+constexpr int64_t BLOCK = 128;  // pieces
 
 // rows is a multiple of LANES; rows from ``real`` on are padding, of weights 0 and temperature 1.
 struct Chunk {

@@ -65,7 +65,8 @@ def projected(state: Tensor, weight: Tensor, bias: Tensor, teacher: tuple[Tensor
     """Sums over N rows of the loss, cross-entropy and kd, [3], and the gradients of the loss by state and weight, where ``wanted``, and by bias.
 
     Of float32, state: [N, D], weight: [V, D], bias: [V]; teacher: the same, [N, K], [V, K], [V]; factors: [3, N], T and the weights of CE
-    and KD; targets: [N], int64; most: rows of a chunk. Raises ValueError for tensors of other shapes or kinds, IndexError for a target that is none of the V.
+    and KD; targets: [N], int64; most: rows of a chunk. Raises ValueError for tensors of other shapes or kinds, IndexError for a target that
+    is none of the V.
     """
     (n, width), pieces, exact = state.shape, len(weight), torch.float32
     theirs, their_weight, their_bias = teacher or (None, None, None)

@@ -130,6 +130,25 @@ def test_the_most_probable_piece_is_that_of_all_logits(monkeypatch, precision):
             assert torch.equal(chosen, logits.argmax(-1)), (pieces, scale)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("shift, compared", [(0.0, 1), (-2.0, 2), (-20.0, 2), (20.0, 1)])
+def test_screening_by_integers_gives_way_where_all_logits_may_be_negative(monkeypatch, precision, shift, compared):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": precision == "bf16"})
+    screened, screen = [], MostProbable._screen
+    monkeypatch.setattr(MostProbable, "_screen", lambda self, *given: screened.append(given[1]) or screen(self, *given))
+    generator = torch.Generator().manual_seed(0)
+    projection = torch.nn.Linear(16, 500)
+    with torch.no_grad():
+        projection.weight.normal_(std=0.25, generator=generator)
+        projection.bias.fill_(shift)
+        states = torch.randn(70, 16, generator=generator)
+        logits = projection(states)
+        # Of a row, all blocks may be negative, or some; of the rows, all or some.
+        assert ((logits.amax(1) < 0).sum() > 0) == (compared == 2)
+        assert torch.equal(MostProbable(projection)(states), logits.argmax(-1))
+    assert len(screened) == compared
+
+
 def test_pieces_that_tie_and_states_that_are_no_numbers(monkeypatch):
     monkeypatch.setattr(decoding, "EXACT_BLOCKS", 3)
     projection = torch.nn.Linear(8, 1000)
