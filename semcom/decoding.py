@@ -22,7 +22,6 @@ LIKELIEST_ROWS = 128  # rows whose logits exist at a time in beam search
 BLOCK = 32  # pieces whose largest logit alone is kept of a screening
 TILE = 32  # bfloat16 factors that a matrix unit takes at a time; products of other widths are slower than of the next multiple
 STRIPE = 4096  # pieces screened at a time, so that their logits stay in cache
-INTEGERS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}  # of as many bits
 EXACT_BLOCKS = 4096  # blocks computed exactly at a time: a bound on memory where all logits are nearly alike
 
 
@@ -255,6 +254,10 @@ class MostProbable:
         rounded = self.table[:, :width].float()
         self.largest = rounded.norm(dim=1).max()
         self.largest_error = (rounded - self.weight[pieces]).norm(dim=1).max()
+        # The bits of positive bfloat16, read as integers, have their order; a negative NaN would be below them. Where a row's largest logit
+        # turns out not to be positive, numbers are compared from there on.
+        ordered = self.dtype == torch.bfloat16 and bool(torch.isfinite(self.largest) and torch.isfinite(self.bias).all())
+        self.compared_as = torch.int16 if ordered else self.dtype
 
     def __call__(self, states: Tensor) -> Tensor:
         rows, width = states.shape
@@ -263,12 +266,13 @@ class MostProbable:
         screened = torch.empty(len(self.blocks), rows, dtype=self.dtype)
         # |wx - w'x'| <= |w - w'||x| + |w'||x - x'| for the rounded w' and x'; and the logits themselves were rounded.
         error = self.largest_error * states.norm(dim=1) + self.largest * (states - coarse[:, :width]).norm(dim=1)
-        for compared_as in (INTEGERS[self.dtype], self.dtype):
-            self._screen(coarse, compared_as, screened)
+        while True:
+            self._screen(coarse, screened)
             top = screened.amax(0)
             gap = 2 * error + 2 * torch.finfo(self.dtype).eps * top.float().abs() + 1e-5 * self.largest * states.norm(dim=1)
-            if (top > gap).all():
+            if self.compared_as == self.dtype or (top > gap).all():
                 break
+            self.compared_as = self.dtype
         block, row = (screened >= (top - gap).to(self.dtype)).nonzero().unbind(1)
         pieces = self.blocks[block]
         exact = torch.cat([torch.bmm(F.embedding(some, self.weight), states[its, :, None]).squeeze(2) + self.bias[some]
@@ -278,9 +282,9 @@ class MostProbable:
         # A row that is not a number has no block above its threshold, and ends.
         return torch.full((rows,), EOS).scatter_reduce_(0, row, first, "amin", include_self=False)
 
-    def _screen(self, coarse: Tensor, compared_as: torch.dtype, largest: Tensor) -> None:
-        """Largest logit of each block and row, [blocks, N]. Compared as integers, several times faster, it may be another where all are below 0."""
+    def _screen(self, coarse: Tensor, largest: Tensor) -> None:
+        """Largest logit of each block and row, [blocks, N]; compared as integers, which is several times faster, those of which one is positive."""
         logits = torch.empty(min(STRIPE, len(self.table)), len(coarse), dtype=self.dtype)
         for stripe, found in zip(self.table.split(STRIPE), largest.split(STRIPE // BLOCK)):
             torch.mm(stripe, coarse.t(), out=logits[: len(stripe)])
-            torch.amax(logits[: len(stripe)].view(compared_as).view(-1, BLOCK, len(coarse)), 1, out=found.view(compared_as))
+            torch.amax(logits[: len(stripe)].view(self.compared_as).view(-1, BLOCK, len(coarse)), 1, out=found.view(self.compared_as))

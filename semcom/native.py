@@ -38,7 +38,7 @@ def structure(pointers: str, integers: str, floats: str = "") -> type[ctypes.Str
 
 
 def call(function: str, dtype: torch.dtype, kind: type[ctypes.Structure], **members: Tensor | float | None) -> int:
-    """What a function of the library returns, run on the ``members`` of its ``struct``, and the number of threads."""
+    """Run a function of the library on the ``members`` of its ``struct``, and the number of threads; what it returns, if that is a number."""
     values = {name: value.data_ptr() if isinstance(value, Tensor) else value for name, value in members.items()}
     run = library()[function + SUFFIXES[dtype]]
     run.restype = ctypes.c_int64

@@ -52,12 +52,12 @@ struct Tiled {
                  states_turned = cut.factor(c.to_weight ? width_tiles : 0, tiles_of(most, DEPTH));
     float *const logits = cut.of<float>(all_logits), *const teacher = cut.of<float>(taught ? all_logits : 0);
 
-    // Of a thread: the gradient of a block's logits, laid out as they are, and as left and right factor; what its blocks add to the gradient
-    // of states, [D, n].
+    // Of a thread that has blocks: the gradient of a block's logits, laid out as they are, and as left and right factor; what the block adds to
+    // the gradient of weights, [BLOCK, D]; what all its blocks add to that of states, [D, n].
     struct Own {
         float* to_logits;
         Factor left, right;
-        float* to_states;
+        float *to_weights, *to_states;
         bool begun = false;
     };
     std::vector<Own> own = owned();
@@ -66,10 +66,11 @@ struct Tiled {
     int64_t start = 0, real = 0, n = 0, row_steps = 0;
 
     std::vector<Own> owned() {
-        std::vector<Own> all(c.threads);
+        std::vector<Own> all(std::min(c.threads, tiles_of(c.pieces, BLOCK)));
+        const int64_t weights = c.to_weight ? BLOCK : 0, rows = c.to_state ? most : 0;
         for (Own& o : all)
-            o = {cut.of<float>(BLOCK * most), cut.factor(BLOCK / SIDE, states_turned.steps), cut.factor(most / SIDE, BLOCK / DEPTH),
-                 cut.of<float>(c.width * most)};
+            o = {cut.of<float>(BLOCK * most), cut.factor(weights / SIDE, states_turned.steps), cut.factor(rows / SIDE, BLOCK / DEPTH),
+                 cut.of<float>(weights * c.width), cut.of<float>(c.width * rows)};
         return all;
     }
 
@@ -97,7 +98,7 @@ struct Tiled {
     }
 
     void prepare(int64_t i) {
-        own[i].begun = false;
+        if (i < (int64_t)own.size()) own[i].begun = false;
         const float *state = c.state + start * c.width, *theirs = c.teacher_state + start * c.teacher_width;
         for (int64_t tile = i; tile < n / SIDE; tile += c.threads) {
             pack_rows<false>(state, real, c.width, tile, states);
@@ -124,7 +125,10 @@ struct Tiled {
                 for (int64_t s = 0; s < row_steps; s++)
                     pack<true, Order::OUTER>(o.to_logits + 2 * s * IN_BLOCK.across + tile * IN_BLOCK.down, LANES, there - tile * SIDE, n - s * DEPTH,
                                              o.left.at(tile, s).parts, IN_BLOCK.across);
-            product(o.left, down, states_turned, width_tiles, row_steps, c.to_weight + from * c.width, Grid{c.width}, start > 0);
+            float* const to_weight = c.to_weight + from * c.width;
+            product(o.left, down, states_turned, width_tiles, row_steps, start ? o.to_weights : to_weight, Grid{c.width}, false);
+            // Added to what earlier chunks gave as a whole: a sum over all rows, one by one, would lose more with every row.
+            for (int64_t k = 0; start && k < down * SIDE * c.width; k += LANES) store(to_weight + k, load(to_weight + k) + load(o.to_weights + k));
         }
         if (c.to_state) {
             for (int64_t tile = 0; tile < across; tile++)

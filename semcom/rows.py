@@ -13,6 +13,10 @@ from semcom import native
 
 LANES = 16
 """Rows of a chunk come in multiples of this."""
+SUMMED = 512
+"""Rows, at most, over which ``projected`` sums a gradient number by number, before such sums are summed."""
+WIDEST = 128
+"""D up to which ``projected`` is used: tiles of wider states do not stay in a core's first cache, and torch's products are faster."""
 _CHUNK = native.structure("logits teacher bias teacher_bias temperature ce_weight kd_weight targets to_bias sums", "pieces rows real threads")
 _PROJECTED = native.structure("state weight bias teacher_state teacher_weight teacher_bias temperature ce_weight kd_weight targets to_state "
                               "to_weight to_bias sums space", "pieces rows width teacher_width chunk threads")
@@ -56,8 +60,8 @@ def add(to: Tensor, summand: Tensor) -> None:
 
 
 def projects(width: int) -> bool:
-    """Whether ``projected`` can be used: the processor has matrix units, and states of this width are whole tiles."""
-    return width % LANES == 0 and native.matrix_units()
+    """Whether ``projected`` is to be used: the processor has matrix units, and states of this width are whole tiles, not too wide."""
+    return width % LANES == 0 and width <= WIDEST and native.matrix_units()
 
 
 def projected(state: Tensor, weight: Tensor, bias: Tensor, teacher: tuple[Tensor, Tensor, Tensor] | None, targets: Tensor, factors: Tensor,
@@ -76,7 +80,7 @@ def projected(state: Tensor, weight: Tensor, bias: Tensor, teacher: tuple[Tensor
               "teacher's bias": (their_bias, (pieces,))}
     native.check({name: (*given, exact) for name, given in shapes.items()} | {"targets": (targets, (n,), torch.int64)})
     if not projects(width):
-        raise ValueError(f"states of width {width}: must be a multiple of {LANES}, and matrix units be there")
+        raise ValueError(f"states of width {width}: must be a multiple of {LANES} up to {WIDEST}, and matrix units be there")
     if n and not 0 <= int(targets.min()) <= int(targets.max()) < pieces:
         raise IndexError(f"targets must be in 0 to {pieces - 1}")
     beyond = (0, -n % LANES)
@@ -87,7 +91,7 @@ def projected(state: Tensor, weight: Tensor, bias: Tensor, teacher: tuple[Tensor
     given = {"state": state, "weight": weight, "bias": bias, "teacher_state": theirs, "teacher_weight": their_weight, "teacher_bias": their_bias,
              "temperature": heat, "ce_weight": weights[0], "kd_weight": weights[1], "targets": F.pad(targets, beyond), "to_state": to_state,
              "to_weight": to_weight, "to_bias": to_bias, "sums": sums, "pieces": pieces, "rows": n, "width": width, "teacher_width": teacher_width,
-             "chunk": chunk(most, exact)}
+             "chunk": chunk(min(most, SUMMED), exact)}
     space = torch.empty(native.call("projected_space", exact, _PROJECTED, **given) + 64, dtype=torch.uint8)
     native.call("projected", exact, _PROJECTED, space=space[-space.data_ptr() % 64 :], **given)
     if n == 0 and to_weight is not None:

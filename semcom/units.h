@@ -1,8 +1,8 @@
-// Products of matrices of floats, as exact as products of floats, by matrix units that multiply bfloat16 (AMX).
+// Products of matrices of floats by matrix units that multiply bfloat16 (AMX), each product of two floats as exact as a float is.
 //
 // A float is the sum of three bfloat16. Of the nine products of two floats' parts, the six largest hold all that a float's rounding lets
-// be seen (Henry, Tang and Heinecke 2019, arXiv 1904.06376, section 3); sums are floats. What is infinite makes every sum that it enters
-// one that is no number; parts under 1e-38 are lost.
+// be seen (Henry, Tang and Heinecke 2019, arXiv 1904.06376, section 3); sums are floats, so the fewer numbers they run over, the better.
+// What is infinite, or above 3.38e38, makes every sum that it enters one that is no number; parts under 1e-38 are lost.
 //
 // A factor has an outer index, which the product keeps, and an inner one, over which it sums. It is kept as tiles of 16 outer by 32
 // inner numbers, [outer / 16][inner / 32][PARTS], in the order that its side of the product asks for.
@@ -11,7 +11,7 @@
 
 #include "vectors.h"
 
-#if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__)
+#if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__AVX512BF16__) && defined(__linux__)
 #define MATRIX_UNITS
 
 #include <sys/syscall.h>

@@ -1,4 +1,4 @@
-// Vectors of 16 floats and what is done with them, for rows.cpp and layers.cpp.
+// Vectors of 16 floats and what is done with them, which all the C++ here shares.
 
 #pragma once
 

@@ -130,23 +130,36 @@ def test_the_most_probable_piece_is_that_of_all_logits(monkeypatch, precision):
             assert torch.equal(chosen, logits.argmax(-1)), (pieces, scale)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("shift, compared", [(0.0, 1), (-2.0, 2), (-20.0, 2), (20.0, 1)])
-def test_screening_by_integers_gives_way_where_all_logits_may_be_negative(monkeypatch, precision, shift, compared):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": precision == "bf16"})
+@pytest.mark.parametrize("row, shift, compared", [
+    ("all", 0.0, [torch.int16] * 3), ("all", 20.0, [torch.int16] * 3), ("all", -20.0, [torch.int16] + [torch.bfloat16] * 3),
+    ("one", -0.01, [torch.int16] + [torch.bfloat16] * 3), ("one", 0.01, [torch.int16] + [torch.bfloat16] * 3)])
+def test_screening_by_integers_gives_way_where_a_row_may_have_no_positive_logit(monkeypatch, row, shift, compared):
+    """The bias puts all rows' largest logits, or the least of them, at ``shift``: 0.01 is within rounding of 0. For three batches."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     screened, screen = [], MostProbable._screen
-    monkeypatch.setattr(MostProbable, "_screen", lambda self, *given: screened.append(given[1]) or screen(self, *given))
+    monkeypatch.setattr(MostProbable, "_screen", lambda self, *given: screened.append(self.compared_as) or screen(self, *given))
     generator = torch.Generator().manual_seed(0)
     projection = torch.nn.Linear(16, 500)
     with torch.no_grad():
         projection.weight.normal_(std=0.25, generator=generator)
-        projection.bias.fill_(shift)
+        projection.bias.zero_()
         states = torch.randn(70, 16, generator=generator)
+        projection.bias.fill_(shift - float(projection(states).amax(1).min()) if row == "one" else shift)
         logits = projection(states)
-        # Of a row, all blocks may be negative, or some; of the rows, all or some.
-        assert ((logits.amax(1) < 0).sum() > 0) == (compared == 2)
-        assert torch.equal(MostProbable(projection)(states), logits.argmax(-1))
-    assert len(screened) == compared
+        most_probable = MostProbable(projection)
+        for _ in "123":
+            assert torch.equal(most_probable(states), logits.argmax(-1))
+    assert screened == compared
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_bias_that_is_no_number_ends_every_row(monkeypatch, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": precision == "bf16"})
+    for sign in (1.0, -1.0):
+        projection = torch.nn.Linear(16, 500)
+        with torch.no_grad():
+            projection.bias[7] = torch.tensor(torch.nan).copysign(torch.tensor(sign))
+            assert MostProbable(projection)(torch.randn(70, 16)).tolist() == [EOS] * 70
 
 
 def test_pieces_that_tie_and_states_that_are_no_numbers(monkeypatch):
