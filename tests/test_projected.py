@@ -117,6 +117,20 @@ def test_gradients_of_weights_stay_exact_over_many_rows():
     assert relative(mine[1], right[1]) < 3e-7
 
 
+def test_memory_holds_the_logits_of_a_chunk_and_of_no_idle_thread(monkeypatch):
+    asked, call = [], native.call
+    monkeypatch.setattr(native, "call", lambda *given, **members: asked.append((given[0], call(*given, **members))) or asked[-1][1])
+
+    def space(n, pieces, threads=2):
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+        student = side(n, 16, pieces, 0)
+        fused.cross_entropy(student, torch.arange(n) % pieces, compiled=True)
+        return {name: found for name, found in asked if name == "projected_space"}["projected_space"]
+
+    assert space(600, 1000) == space(4000, 1000) < 4000 * 1000 * 4
+    assert space(600, 100, threads=40) == space(600, 100, threads=1)
+
+
 def test_small_and_large_numbers():
     """Parts keep a float's range: states of 1e-12 beside weights of 1e12."""
     student = side(40, 32, 100, 0)
