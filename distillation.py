@@ -2,7 +2,7 @@
 
 import sys
 
-from semcom import cli
+from semcom.commands import cli
 
 
 def main(argv: list[str] | None = None) -> int:

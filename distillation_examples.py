@@ -2,11 +2,11 @@
 
 import sys
 
-from semcom import cli, experiments
+from semcom.commands import cli, examples
 
 
 def main(argv: list[str] | None = None) -> int:
-    return cli.run(experiments.examples, argv)
+    return cli.run(examples.examples, argv)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness import trained_parser  # noqa: E402
-from semcom import cli  # noqa: E402
+from semcom.commands import cli  # noqa: E402
 
 LAYERS, WEIGHTS, SNR = (2, 1), (0.0, 0.5), "12"
 

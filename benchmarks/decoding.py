@@ -21,11 +21,12 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 from benchmarks import harness, textbook  # noqa: E402
-from semcom import decoding, runtime  # noqa: E402
-from semcom.batching import Batch, Encoded, collate  # noqa: E402
-from semcom.layers import LAYER_NORM_EPS, sinusoidal_positions  # noqa: E402
-from semcom.transceiver import Transceiver, build  # noqa: E402
-from semcom.vocab import BOS  # noqa: E402
+from semcom.base.device import keep_freed_memory
+from semcom.data.batching import Batch, Encoded, collate  # noqa: E402
+from semcom.data.vocabulary import BOS  # noqa: E402
+from semcom.models import decoding  # noqa: E402
+from semcom.models.layers import LAYER_NORM_EPS, sinusoidal_positions  # noqa: E402
+from semcom.models.transceiver import Transceiver, build  # noqa: E402
 
 SCRIPT = "decoding.py"
 TIE = 1e-4
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     shape = harness.QUICK if given.quick else harness.Shape()
     if given.quick:
         given.sentences, given.batch = min(given.sentences, 16), min(given.batch, 8)
-    runtime.keep_freed_memory()
+    keep_freed_memory()
     report = harness.Report(SCRIPT, argv)
     encoded = harness.sentences(shape, given.sentences)
     model = harness.never_ending(build(shape.architecture(shape.teacher_layers), 0))

@@ -18,7 +18,9 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 from benchmarks import harness, textbook  # noqa: E402
-from semcom import fused, precision, runtime  # noqa: E402
+from semcom.base import precision
+from semcom.base.device import keep_freed_memory
+from semcom.distillation import fused_linear_loss  # noqa: E402
 
 SCRIPT = "distillation_step.py"
 DEFAULTS = "textbook, glibc's allocator as it comes"
@@ -37,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         print(json.dumps(harness.alternate({"textbook": harness.step_of("textbook", shape, harness.batch_of(shape))}, given.rounds)))
         return
     compiled = not given.quick if given.compile is None else given.compile
-    runtime.keep_freed_memory()
+    keep_freed_memory()
     torch.manual_seed(0)
     report = harness.Report(SCRIPT, argv)
     batch = harness.batch_of(shape)
@@ -81,7 +83,7 @@ def losses_alone(shape: harness.Shape, rows: int, compiled: bool) -> dict:
     def ours(kind: str, compile_it: bool) -> None:
         forget()
         with precision.products(kind, harness.CPU):
-            sums = fused.distillation(fused.Projected(state, student), fused.Projected(teacher_state, teacher), targets, temperature,
+            sums = fused_linear_loss.distillation(fused_linear_loss.Projected(state, student), fused_linear_loss.Projected(teacher_state, teacher), targets, temperature,
                                       (1 - weight, weight), compiled=compile_it)
             (sums.loss / rows).backward()
 

@@ -16,8 +16,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness import trained_parser  # noqa: E402
-from semcom import cli, evidence, report  # noqa: E402
-from semcom.evidence import Arm  # noqa: E402
+from semcom.commands import ablation, cli
+from semcom.commands.ablation import Arm  # noqa: E402
+from semcom.report import tables  # noqa: E402
 
 SCREEN_SEED, FINAL_SEEDS = 1, (11, 12, 13, 14, 15)
 SCREEN = (
@@ -94,38 +95,38 @@ def main(argv: list[str] | None = None) -> None:
             fair = [replace(arms[1], base=None), Arm(f"labels, {steps} steps", arms[0].flags + f" --steps {steps}", "kd")]
             compare(given, f"{what}, equal time: labels alone for {steps} steps", fair, given.seeds, folder, size, given.steps, "equal_time")
     if given.figure:
-        report.plot_intervals({title: gains for title, gains in panels.items() if gains}, given.figure, mark=0)
+        tables.plot_intervals({title: gains for title, gains in panels.items() if gains}, given.figure, mark=0)
 
 
 def all_finished(arms: list[Arm], seeds: list[int], root: Path) -> bool:
-    return all(evidence.finished(arm, seed, root) for arm in arms for seed in seeds)
+    return all(ablation.finished(arm, seed, root) for arm in arms for seed in seeds)
 
 
 def steps_in_equal_time(arms: list[Arm], seeds: list[int], root: Path, steps: int) -> int:
     """Steps that labels alone can take in the time of kd: by the fastest run of each, the one that a shared machine held up least."""
-    labels, kd = (min(evidence.measured(arm, seed, root)["seconds"] for seed in seeds) for arm in arms[:2])
+    labels, kd = (min(ablation.measured(arm, seed, root)["seconds"] for seed in seeds) for arm in arms[:2])
     return round(steps * max(1.0, kd / labels))
 
 
 def compare(given: argparse.Namespace, title: str, arms: list[Arm], seeds: list[int], root: Path, size: int, steps: str,
-            stem: str = "arms") -> list[evidence.Gain]:
+            stem: str = "arms") -> list[ablation.Gain]:
     """Run what is missing of a comparison, and show what is whole of it; returns what its arms gain at 6 dB."""
     # Nine tenths of a corpus are its training split.
-    common = ["--teacher-checkpoint", given.teacher, "--corpus", given.corpus, "--corpus-size", str(round(size / 0.9)), *evidence.RECEIVER,
+    common = ["--teacher-checkpoint", given.teacher, "--corpus", given.corpus, "--corpus-size", str(round(size / 0.9)), *ablation.RECEIVER,
               "--quiet", "--steps", str(steps), "--batch-size", given.batch_size]
     analysis = ["--corpus", given.corpus, "--corpus-size", "all", "--sentences", given.sentences, "--quiet"]
     if not given.report:
-        evidence.run(arms, seeds, root, common, analysis, cli.say, share=tuple(given.share))
+        ablation.run(arms, seeds, root, common, analysis, cli.say, share=tuple(given.share))
     whole = [arm for arm in arms if all_finished([arm], seeds, root)]
     shown = [arm for arm in whole if arm.base in (None, *(other.name for other in whole))]
     if missing := [arm.name for arm in arms if arm not in shown]:
         cli.say(f"\n{title}: not finished yet: {', '.join(missing)}")
     if not shown:
         return []
-    rows = evidence.collect(shown, seeds, root)
-    cli.say(f"\n{title}; {len(seeds)} seeds\n{evidence.table(rows)}")
-    evidence.keep(rows, root, title, stem)
-    return evidence.gains(rows)
+    rows = ablation.collect(shown, seeds, root)
+    cli.say(f"\n{title}; {len(seeds)} seeds\n{ablation.table(rows)}")
+    ablation.keep(rows, root, title, stem)
+    return ablation.gains(rows)
 
 
 if __name__ == "__main__":

@@ -25,16 +25,16 @@ import torch
 from torch import Tensor
 
 from benchmarks import textbook
-from semcom import decoding
-from semcom.batching import Batch, Encoded, collate
-from semcom.channel import Channel, Draw, apply
+from semcom.channel.channels import Channel, Draw, apply
 from semcom.config import DistillationConfig, TrainingConfig
-from semcom.corpus import make_sentence
-from semcom.layers import seed_dropout
-from semcom.objective import DistillationObjective, TransceiverObjective
-from semcom.trainer import Loop
-from semcom.transceiver import Architecture, EndSize, Transceiver, build
-from semcom.vocab import BOS, EOS, PAD
+from semcom.data.batching import Batch, Encoded, collate
+from semcom.data.corpus import make_sentence
+from semcom.data.vocabulary import BOS, EOS, PAD
+from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
+from semcom.distillation.trainer import Loop
+from semcom.models import decoding
+from semcom.models.layers import seed_dropout
+from semcom.models.transceiver import Architecture, EndSize, Transceiver, build
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")

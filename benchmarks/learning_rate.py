@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from semcom import cli  # noqa: E402
+from semcom.commands import cli  # noqa: E402
 
 
 def main() -> None:

@@ -19,8 +19,9 @@ import torch  # noqa: E402
 import torch._dynamo  # noqa: E402  # torch.optim imports it with its first optimiser; it is to count as an import
 
 from benchmarks import harness  # noqa: E402
-from semcom import decoding, runtime  # noqa: E402
-from semcom.transceiver import build  # noqa: E402
+from semcom.base.device import keep_freed_memory
+from semcom.models import decoding  # noqa: E402
+from semcom.models.transceiver import build  # noqa: E402
 
 SCRIPT = "memory.py"
 OURS = ("fp32", "bf16", "fp32, compiled", "bf16, compiled")
@@ -63,7 +64,7 @@ def measure(side: str, shape: harness.Shape, steps: int) -> dict:
     imported = harness.status_bytes("VmRSS")
     torch.manual_seed(0)
     if side != "textbook":
-        runtime.keep_freed_memory()
+        keep_freed_memory()
     batch = harness.batch_of(shape)
     run = decode_of(shape, batch) if side == "greedy" else harness.step_of(side, shape, batch)
     seconds = []

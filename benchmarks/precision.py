@@ -13,13 +13,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch  # noqa: E402
 
 from benchmarks import harness  # noqa: E402
-from semcom import batching, corpus, recipes, runtime, vocab  # noqa: E402
-from semcom.channel import Channel  # noqa: E402
+from semcom.base.device import keep_freed_memory, resolve_device
+from semcom.channel.channels import Channel  # noqa: E402
+from semcom.commands import inputs
 from semcom.config import TrainingConfig  # noqa: E402
-from semcom.layers import seed_dropout  # noqa: E402
-from semcom.objective import TransceiverObjective  # noqa: E402
-from semcom.trainer import Loop  # noqa: E402
-from semcom.transceiver import Architecture, EndSize, build  # noqa: E402
+from semcom.data import batching, corpus
+from semcom.data.vocabulary import read_vocabulary  # noqa: E402
+from semcom.distillation.objectives import TransceiverObjective  # noqa: E402
+from semcom.distillation.trainer import Loop  # noqa: E402
+from semcom.models.layers import seed_dropout  # noqa: E402
+from semcom.models.transceiver import Architecture, EndSize, build  # noqa: E402
 
 SCRIPT = "precision.py"
 HEAD_WIDTH = 16
@@ -35,10 +38,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(argv)
     steps, shapes, widths = (1, 1, (16, 32)) if given.quick else (given.steps, given.shapes, given.widths)
-    device = runtime.resolve_device(given.device)
-    runtime.keep_freed_memory()
+    device = resolve_device(given.device)
+    keep_freed_memory()
     report = harness.Report(SCRIPT, argv)
-    vocabulary = vocab.read(Path(recipes.shipped("vocab/parliament.model")).read_bytes())
+    vocabulary = read_vocabulary(Path(inputs.shipped("vocab/parliament.model")).read_bytes())
     encoded = batching.encode(corpus.built_in(given.batch_size * 60).split("train"), vocabulary)
     batches = [batching.collate(b) for b in batching.shuffled(encoded, given.batch_size, 0, 1)][:shapes]
     rows = []

@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch  # noqa: E402
 
 from benchmarks import harness  # noqa: E402
-from semcom import runtime  # noqa: E402
-from semcom.batching import Batch  # noqa: E402
-from semcom.transceiver import Architecture  # noqa: E402
+from semcom.base.device import keep_freed_memory  # noqa: E402
+from semcom.data.batching import Batch  # noqa: E402
+from semcom.models.transceiver import Architecture  # noqa: E402
 
 SCRIPT = "roofline.py"
 FLOAT = 4  # bytes
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args(argv)
     shape = harness.QUICK if given.quick else harness.Shape()
-    runtime.keep_freed_memory()
+    keep_freed_memory()
     report = harness.Report(SCRIPT, argv)
     batch = harness.batch_of(shape)
     ceilings = {precision: ceiling_of(precision, 256 if given.quick else 2048, given.rounds) for precision in ("fp32", "bf16")}

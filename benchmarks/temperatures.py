@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness import trained_parser  # noqa: E402
-from semcom import cli  # noqa: E402
+from semcom.commands import cli  # noqa: E402
 
 TEMPERATURES, SEEDS, STARTS = ("1", "2", "4", "8", "16"), ("1", "2", "3"), ("teacher", "random")
 

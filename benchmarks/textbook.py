@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semcom.layers import sinusoidal_positions
-from semcom.transceiver import Architecture, EndSize
-from semcom.vocab import BOS, PAD
+from semcom.data.vocabulary import BOS, PAD
+from semcom.models.layers import sinusoidal_positions
+from semcom.models.transceiver import Architecture, EndSize
 
 
 class Embedding(nn.Module):

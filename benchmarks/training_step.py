@@ -19,11 +19,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch  # noqa: E402
 
 from benchmarks import harness, textbook  # noqa: E402
-from semcom import batching, corpus, precision, recipes, runtime, vocab  # noqa: E402
-from semcom.channel import Channel  # noqa: E402
-from semcom.fused import cannot_compile  # noqa: E402
-from semcom.objective import TransceiverObjective  # noqa: E402
-from semcom.transceiver import build  # noqa: E402
+from semcom.base import precision
+from semcom.base.device import keep_freed_memory
+from semcom.channel.channels import Channel  # noqa: E402
+from semcom.commands import inputs
+from semcom.data import batching, corpus
+from semcom.data.vocabulary import read_vocabulary, train_vocabulary  # noqa: E402
+from semcom.distillation.fused_linear_loss import cannot_compile  # noqa: E402
+from semcom.distillation.objectives import TransceiverObjective  # noqa: E402
+from semcom.models.transceiver import build  # noqa: E402
 
 SCRIPT = "training_step.py"
 WARM = 2
@@ -39,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     given = parser.parse_args(argv)
     if given.quick:
         given.batches, given.vocab_size = min(given.batches, 3), min(given.vocab_size, 400)
-    runtime.keep_freed_memory()
+    keep_freed_memory()
     torch.manual_seed(0)
     report = harness.Report(SCRIPT, argv)
     encoded, shape = read(given)
@@ -71,9 +75,9 @@ def read(given) -> tuple[list[batching.Encoded], harness.Shape]:
     else:
         chosen = corpus.built_in(max(wanted, 600))
     if given.corpus and not given.vocab:
-        vocabulary = vocab.train((s.text for s in chosen.sentences), given.vocab_size)
+        vocabulary = train_vocabulary((s.text for s in chosen.sentences), given.vocab_size)
     else:
-        vocabulary = vocab.read(Path(given.vocab or recipes.shipped("vocab/parliament.model")).read_bytes())
+        vocabulary = read_vocabulary(Path(given.vocab or inputs.shipped("vocab/parliament.model")).read_bytes())
     return batching.encode(chosen.sentences[:wanted], vocabulary, leave_out_long=True), replace(shape, vocab_size=len(vocabulary))
 
 

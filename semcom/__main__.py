@@ -1,6 +1,6 @@
 import sys
 
-from semcom import cli
+from semcom.commands import cli
 
 if __name__ == "__main__":
     sys.exit(cli.run(cli.package, None))

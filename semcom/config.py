@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from semcom.errors import SemcomError, escape
-from semcom.options import Rule, Validated, differs, flag_of, number, setting, whole
+from semcom.base.errors import SemcomError, escape
+from semcom.base.flags import Rule, Validated, differs, flag_of, number, setting, whole
 
 DEFAULT_TEACHER = "checkpoints/teacher.pt"
 DEFAULT_VOCABULARY = "vocab/parliament.model"

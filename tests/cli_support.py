@@ -9,7 +9,7 @@ import pytest
 import distillation
 import distillation_examples
 import semantic_analysis
-from semcom import cli
+from semcom.commands import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY_TRAINING = ["--corpus-size", "400", "--batch-size", "32", "--quiet", "--device", "cpu"]

@@ -5,7 +5,9 @@ import platform
 import cli_support
 import pytest
 
-from semcom import corpus, native, vocab
+from semcom.data import corpus
+from semcom.data.vocabulary import train_vocabulary
+from semcom.models.kernels import native
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +17,7 @@ def sentences():
 
 @pytest.fixture(scope="session")
 def vocabulary(sentences):
-    return vocab.train((s.text for s in sentences), 400)
+    return train_vocabulary((s.text for s in sentences), 400)
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from toy import CPU, Numbers, encoded, through, transceiver
 
-from semcom import metrics
-from semcom.analysis import Decoded, Entrant, Meeting, decode, evaluate, floor, scores
-from semcom.batching import collate
-from semcom.channel import Channel
-from semcom.corpus import Sentence
-from semcom.decoding import greedy
-from semcom.vocab import EOS
+from semcom.channel.channels import Channel
+from semcom.data.batching import collate
+from semcom.data.corpus import Sentence
+from semcom.data.vocabulary import EOS
+from semcom.evaluation import text_metrics
+from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode, floor_score, score, score_all
+from semcom.models.decoding import greedy
 
 SNRS = (0.0, 12.0)
 SENTENCES = encoded(30, 3, 9)
@@ -68,28 +68,28 @@ def test_batch_size_and_other_snrs_change_nothing(models, other):
 def test_scores_by_hand():
     sentences = encoded(3, 3, 3)
     decoded = perfect(sentences)
-    assert scores(decoded, sentences) == {"bleu": pytest.approx(metrics.bleu(decoded.texts, decoded.texts)), "token_accuracy": 1.0, "exact": 1.0,
+    assert score(decoded, sentences) == {"bleu": pytest.approx(text_metrics.bleu(decoded.texts, decoded.texts)), "token_accuracy": 1.0, "exact": 1.0,
                                           "cross_entropy": 0.0, "sentences": 3}
     decoded.pieces[0] = [EOS + 1, *decoded.pieces[0][1:]]
     decoded.pieces[1] = []
     decoded.cross_entropy = [1.0, 2.0, 5.0]
-    row = scores(decoded, sentences)
+    row = score(decoded, sentences)
     assert row["token_accuracy"] == pytest.approx((3 + 0 + 4) / 12) and row["exact"] == pytest.approx(1 / 3)
     assert row["cross_entropy"] == pytest.approx(8 / 12)
-    part = scores(decoded, sentences, [0, 1])
+    part = score(decoded, sentences, [0, 1])
     assert part["exact"] == 0 and part["sentences"] == 2 and part["cross_entropy"] == pytest.approx(3 / 8)
 
 
 def test_scores_take_hypotheses_and_references_the_right_way_round():
     sentences = [type(e)(Sentence(i, "one two three four five six seven"), e.source) for i, e in enumerate(encoded(2, 3, 3))]
     decoded = Decoded(["one two three four", "one two three four five"], [[5], [6]], [0.0, 0.0])
-    assert scores(decoded, sentences)["bleu"] == pytest.approx(metrics.bleu(decoded.texts, [e.sentence.text for e in sentences]))
+    assert score(decoded, sentences)["bleu"] == pytest.approx(text_metrics.bleu(decoded.texts, [e.sentence.text for e in sentences]))
 
 
 def test_rows_of_topics_and_of_seen_ones(models):
     topical = [type(e)(Sentence(e.sentence.id, e.sentence.text, ("trade", "energy", "health")[i % 3]), e.source)
                for i, e in enumerate(SENTENCES)]
-    rows, decodings = evaluate([Entrant("a", models[0], frozenset({"trade"})), Entrant("b", models[1])], topical, Numbers(), meeting())
+    rows, decodings = score_all([Entrant("a", models[0], frozenset({"trade"})), Entrant("b", models[1])], topical, Numbers(), meeting())
     found = {(r["model"], r["snr"], r["topic"]): r for r in rows}
     assert {t for m, s, t in found if m == "a"} == {"", "trade", "energy", "health", "(seen)", "(not seen)"}
     assert {t for m, s, t in found if m == "b"} == {t for m, s, t in found if m == "a"}  # one partition for all
@@ -104,7 +104,7 @@ def test_rows_of_topics_and_of_seen_ones(models):
 
 
 def test_floor_is_the_score_of_another_sentence_of_the_same_length():
-    row = floor(encoded(400, 3, 5))
+    row = floor_score(encoded(400, 3, 5))
     # Of 20 kinds of piece one in 20 agrees by chance, and eos always does.
     tokens = [len(e.source) - 1 for e in encoded(400, 3, 5)]
     chance = (sum(tokens) - 400) / 20
@@ -114,8 +114,8 @@ def test_floor_is_the_score_of_another_sentence_of_the_same_length():
 
 def test_hybrids_fail_the_same_way_on_the_same_fades(models):
     """Draws belong to sentences: the losses of two runs of one model agree sentence by sentence, whatever runs beside it."""
-    alone = evaluate([Entrant("a", models[0])], SENTENCES, Numbers(), meeting())[1]["a"]
-    beside = evaluate([Entrant("b", models[1]), Entrant("a", models[0])], SENTENCES[::-1], Numbers(), meeting(5))[1]["a"]
+    alone = score_all([Entrant("a", models[0])], SENTENCES, Numbers(), meeting())[1]["a"]
+    beside = score_all([Entrant("b", models[1]), Entrant("a", models[0])], SENTENCES[::-1], Numbers(), meeting(5))[1]["a"]
     for first, second in zip(alone, beside):
         assert first.pieces == second.pieces[::-1]
         assert first.cross_entropy == pytest.approx(second.cross_entropy[::-1], rel=1e-4)

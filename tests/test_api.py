@@ -16,9 +16,9 @@ from torch import nn
 
 import semcom
 from semcom import DistillationConfig, Distiller, compare_models, plot_training_curves, set_seed
-from semcom.criterion import UNLABELLED
-from semcom.errors import SemcomError
-from semcom.trainer import NonFiniteLoss, learning_rate
+from semcom.base.errors import SemcomError
+from semcom.distillation.kd_loss import UNLABELLED
+from semcom.distillation.trainer import NonFiniteLoss, learning_rate
 
 ROOT = Path(semcom.__file__).parent.parent
 V = 5

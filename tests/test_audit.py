@@ -10,28 +10,18 @@ from cli_support import package, refused
 from public_deepsc import WORDS, Public, random_state, scale_power, vocabulary
 from toy import CPU, Numbers, collated
 
-from semcom import analysis, audit, batching, deepsc, metrics, public_link
-from semcom.analysis import Decoded, Entrant, Meeting
-from semcom.audit import (
-    BLEU_4,
-    CORPUS,
-    FADES,
-    FORCED,
-    HABITS,
-    LIMIT,
-    MASKED,
-    PER_COMPLEX,
-    POWER,
-    PUBLIC,
-    RIGHT_WAY_ROUND,
-    UNIT_FADES,
-    Link,
-)
-from semcom.batching import Encoded
-from semcom.channel import Channel, apply, fading, sample
-from semcom.corpus import Sentence, make_sentence
-from semcom.decoding import greedy, length_limit
-from semcom.vocab import BOS, EOS, PieceVocabulary, WordVocabulary
+from semcom.channel import deepsc_link
+from semcom.channel.channels import Channel, apply, fading, sample
+from semcom.commands import audit
+from semcom.commands.audit import BLEU_4, CORPUS, FADES, FORCED, HABITS, LIMIT, MASKED, PER_COMPLEX, POWER, PUBLIC, RIGHT_WAY_ROUND, UNIT_FADES, Link
+from semcom.data import batching
+from semcom.data.batching import Encoded
+from semcom.data.corpus import Sentence, make_sentence
+from semcom.data.vocabulary import BOS, EOS, PieceVocabulary, WordVocabulary
+from semcom.evaluation import text_metrics
+from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode, score
+from semcom.models import deepsc_weights
+from semcom.models.decoding import greedy, length_limit
 
 V, C, HEADS, SEED = 4 + len(WORDS), 8, 2, 7
 WORDS_OF_PUBLIC = WordVocabulary(vocabulary().encode())
@@ -115,7 +105,7 @@ def sentences(number, shortest=3, longest=9, seed=0):
 
 
 def imported(state):
-    return deepsc.from_state(state, HEADS, 0.1, "their.pth").model
+    return deepsc_weights.from_state(state, HEADS, 0.1, "their.pth").model
 
 
 def at(kind, *snrs, k=1.0):
@@ -143,7 +133,7 @@ def test_the_public_rows_are_the_public_script(kind, loud):
 def test_a_native_receiver_hears_the_public_link_at_its_own_strength():
     meeting, encoded = at("awgn", 3.0), sentences(20)
     batch = batching.collate(encoded)
-    signal = public_link.scale_power(10 * torch.randn(20, batch.source.shape[1], C, generator=torch.Generator().manual_seed(0)))
+    signal = deepsc_link.scale_power(10 * torch.randn(20, batch.source.shape[1], C, generator=torch.Generator().manual_seed(0)))
     (arrived,) = audit.arrivals(signal, audit.public_draw(batch, C, SEED), at("awgn", 100.0))
     assert arrived.square().mean() == pytest.approx(0.5, abs=1e-3), "per real dimension, what a receiver of this tool is trained on"
     theirs, native = imported(public_state()), imported(public_state())
@@ -211,10 +201,10 @@ def test_scores_of_given_decodings():
     assert found[PUBLIC] == [pytest.approx(100 * sum(nltk_bleu_1(h, s) for h, s in zip(heard, sent)) / 3)]
     assert found[RIGHT_WAY_ROUND] == [pytest.approx(100 * sum(nltk_bleu_1(s, h) for h, s in zip(heard, sent)) / 3)]
     assert found[CORPUS] == [pytest.approx(100 * 11 / 12 * math.exp(1 - 15 / 12))]
-    assert found[BLEU_4] == [metrics.bleu([" ".join(h) for h in heard], [" ".join(s) for s in sent])]
+    assert found[BLEU_4] == [text_metrics.bleu([" ".join(h) for h in heard], [" ".join(s) for s in sent])]
     for row, length in ((MASKED, 29), (LIMIT, length_limit(7))):
         texts = [" ".join(map(str, long[:length])), *(" ".join(s) for s in sent[1:])]
-        assert found[row] == [metrics.bleu(texts, [" ".join(s) for s in sent])], HABITS[row]
+        assert found[row] == [text_metrics.bleu(texts, [" ".join(s) for s in sent])], HABITS[row]
     assert found[POWER] == [pytest.approx(100)]
     assert found[MASKED] != found[LIMIT] and list(found) == list(range(POWER + 1))
 
@@ -290,11 +280,11 @@ def test_the_batch_shares_a_fade_and_its_pads_have_noise():
 def test_public_fades_are_those_of_the_public_code_in_law(k):
     scatter = torch.randn(5000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.5**0.5
     turned = torch.view_as_real(torch.view_as_complex(scatter) * complex(1, 1) / math.sqrt(2))
-    theirs = public_link.fades("rician", turned, k).square().sum(1)
+    theirs = deepsc_link.fades("rician", turned, k).square().sum(1)
     ours = audit.public_fades(Channel("rician", k), scatter).square().sum(1)
     torch.testing.assert_close(ours, theirs)
     assert ours.mean() == pytest.approx(2, rel=0.1)
-    assert torch.equal(audit.public_fades(Channel("rayleigh"), scatter), public_link.fades("rayleigh", scatter))
+    assert torch.equal(audit.public_fades(Channel("rayleigh"), scatter), deepsc_link.fades("rayleigh", scatter))
 
 
 @pytest.mark.parametrize(("kind", "row"), [("rayleigh", FADES), ("rician", FADES), ("rician", UNIT_FADES)])
@@ -304,7 +294,7 @@ def test_decibels_stand_for_the_public_link(kind, row):
     draw = batch.draw(C, seed=SEED, number=0)
     signal = torch.randn(draw.noise.shape, generator=torch.Generator().manual_seed(0)) * batch.source_mask[..., None]
     h = fading(channel, draw.scatter) * (math.sqrt(2) if (kind, row) == ("rician", FADES) else 1)
-    theirs = public_link.receive(kind, math.sqrt(2) * signal, h, draw.noise, snr) / math.sqrt(2)
+    theirs = deepsc_link.receive(kind, math.sqrt(2) * signal, h, draw.noise, snr) / math.sqrt(2)
     torch.testing.assert_close(apply(channel, signal, draw, snr + audit.excess_db(kind)[row]), theirs, atol=1e-5, rtol=1e-4)
 
 
@@ -326,8 +316,8 @@ def test_three_decibels_and_nothing_else_stand_before_the_last_row():
 
 def test_the_last_row_is_what_this_tool_measures():
     encoded, model, meeting = sentences(40), imported(public_state()), at("rayleigh", -3.0, 9.0)
-    decoded = analysis.decode(Entrant("model", model), encoded, WORDS_OF_PUBLIC, meeting)
-    wanted = [analysis.scores(d, encoded)["bleu"] for d in decoded]
+    decoded = decode(Entrant("model", model), encoded, WORDS_OF_PUBLIC, meeting)
+    wanted = [score(d, encoded)["bleu"] for d in decoded]
     assert audit.scores(model, encoded, WORDS_OF_PUBLIC, meeting)[PER_COMPLEX] == wanted and wanted[0] != wanted[1]
     assert isinstance(decoded[0], Decoded)
 

@@ -7,9 +7,9 @@ import torch
 from native_support import NO_COMPILER, compiled_only
 
 from benchmarks import decoding, distillation_step, harness, memory, roofline, scaling, textbook, training_step
-from semcom.channel import Channel
-from semcom.objective import TransceiverObjective
-from semcom.vocab import PAD
+from semcom.channel.channels import Channel
+from semcom.data.vocabulary import PAD
+from semcom.distillation.objectives import TransceiverObjective
 
 SHAPE = harness.QUICK
 

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from semcom.channel import Channel, Draw, apply, fading, sample
+from semcom.channel.channels import Channel, Draw, apply, fading, sample
 
 SENTENCES = 20_000
 KINDS = [Channel("awgn")] + [Channel(kind, k, equalizer) for kind, k in (("rayleigh", 1), ("rician", 3)) for equalizer in ("zf", "mmse")]

@@ -10,11 +10,12 @@ import pytest
 import torch
 from toy import bits, collated, same_bits, size, through, transceiver
 
-from semcom import checkpoint, vocab
-from semcom.channel import Channel
-from semcom.checkpoint import Checkpoint, load, save
-from semcom.errors import SemcomError
-from semcom.transceiver import PARTS
+from semcom.base.errors import SemcomError
+from semcom.channel.channels import Channel
+from semcom.data.vocabulary import read_vocabulary, train_vocabulary
+from semcom.models import checkpoint
+from semcom.models.checkpoint import Checkpoint, load, save
+from semcom.models.transceiver import PARTS
 
 ORIGIN = {part: f"trained, {part}" for part in PARTS}
 METRICS, CONFIG = {"loss": 1.5, "epoch": 3}, {"corpus": "the built-in corpus", "topics": ["trade"], "lr": 1e-3, "steps": None}
@@ -302,7 +303,7 @@ def test_escapes_in_metadata_are_spelled_out(tampered):
 
 
 def test_another_vocabulary(tampered, sentences):
-    other = vocab.train([s.text for s in sentences[::-1]][:300], 400)
+    other = train_vocabulary([s.text for s in sentences[::-1]][:300], 400)
     text = refused(tampered(lambda p: p["vocabulary"].update(model=torch.frombuffer(bytearray(other.serialized), dtype=torch.uint8))),
                    "its vocabulary .* is not the one")
     assert other.fingerprint in text
@@ -313,8 +314,8 @@ def test_a_broken_vocabulary(tampered):
 
 
 def test_two_vocabularies_do_not_meet(model, vocabulary, sentences):
-    other = vocab.train([s.text for s in sentences[::-1]][:300], 400)
+    other = train_vocabulary([s.text for s in sentences[::-1]][:300], 400)
     mine, theirs = (Checkpoint(model, v, ORIGIN, path=p) for v, p in ((vocabulary, "mine.pt"), (other, "theirs.pt")))
-    checkpoint.check_same_vocabulary(mine, Checkpoint(model, vocab.read(vocabulary.serialized), ORIGIN))
+    checkpoint.check_same_vocabulary(mine, Checkpoint(model, read_vocabulary(vocabulary.serialized), ORIGIN))
     with pytest.raises(SemcomError, match=f"mine.pt has .*{vocabulary.fingerprint}.*theirs.pt has .*{other.fingerprint}"):
         checkpoint.check_same_vocabulary(mine, theirs)

@@ -6,7 +6,7 @@ import math
 import pytest
 from cli_support import TINY_TRAINING, analyse, distil, examples, refused, script
 
-from semcom import experiments
+from semcom.commands import examples as examples_module
 
 KEYS = {"model", "temperature", "distill_weight", "distill_part", "kl_divergence", "representation_distance", "agreement_rate",
         "semantic_difference_score", "by_snr"}
@@ -59,7 +59,7 @@ def test_wrong_input(here, capsys, flags, words):
 
 def test_examples_list_and_dry_run(here, capsys):
     assert examples("list") == 0
-    assert [line[0] for line in capsys.readouterr().out.splitlines()] == [str(number) for number in experiments.EXPERIMENTS]
+    assert [line[0] for line in capsys.readouterr().out.splitlines()] == [str(number) for number in examples_module.EXPERIMENTS]
     assert examples("6", "--dry-run", "--epochs", 2) == 0
     out = capsys.readouterr().out
     lines = [line for line in out.splitlines() if line.startswith("$ python distillation.py")]
@@ -89,7 +89,7 @@ def test_all_dry_runs(here, capsys):
 
 
 def test_example_six_runs_and_reports(teacher, here, capsys, monkeypatch):
-    monkeypatch.setattr(experiments, "ANALYSED", "12")
+    monkeypatch.setattr(examples_module, "ANALYSED", "12")
     assert examples("6", "--epochs", 1, "--teacher-checkpoint", teacher, *TINY_TRAINING) == 0
     out = capsys.readouterr().out
     assert (here / "checkpoints/temp_exp/T2.0/best_student_model.pt").is_file()

@@ -8,8 +8,9 @@ import torch
 from cli_support import TINY_TRAINING, distil, refused, script, train_tiny_teacher
 from native_support import compiled_only
 
-from semcom import checkpoint, native
-from semcom.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
+from semcom.models import checkpoint
+from semcom.models.kernels import native
+from semcom.models.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 
 KEYS = ["temperature", "distill_weight", "distill_part", "d_model", "dff", "num_heads", "student_layers", "teacher_layers", "channel",
         "best_loss", "best_epoch", "teacher_params", "student_params", "compression_ratio", "create_hybrid", "hybrid_output",
@@ -282,8 +283,8 @@ def test_unwise_settings_get_a_line_and_go_on(teacher, here, capsys, flags, line
 
 
 def test_compile_without_a_compiler_warns_and_goes_on(teacher, here, capsys, monkeypatch):
-    from semcom import fused
-    monkeypatch.setattr(fused, "cannot_compile", lambda device: "no C++ compiler was found")
+    from semcom.distillation import fused_linear_loss
+    monkeypatch.setattr(fused_linear_loss, "cannot_compile", lambda device: "no C++ compiler was found")
     assert distil(*tiny(teacher, "--steps", 2, "--compile")) == 0
     assert "warning: --compile: no C++ compiler was found; going on without" in capsys.readouterr().out
     assert json.loads((here / "checkpoints/distillation/distillation_config.json").read_text())["compile"] is False
@@ -304,21 +305,21 @@ def test_a_compiled_run_is_the_plain_one_but_for_rounding(teacher, here, capsys,
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_student(teacher, here, capsys, monkeypatch):
-    from semcom import fused
-    plain, calls = fused.distillation, []
+    from semcom.distillation import fused_linear_loss
+    plain, calls = fused_linear_loss.distillation, []
 
     def breaks(*args, **choice):
         calls.append(1)
         sums = plain(*args, **choice)
         return sums._replace(loss=sums.loss * (float("nan") if len(calls) > 25 else 1))
 
-    monkeypatch.setattr(fused, "distillation", breaks)
+    monkeypatch.setattr(fused_linear_loss, "distillation", breaks)
     refused(capsys, distil(*tiny(teacher, "--epochs", 20)), "the loss is nan in epoch", "step", "--lr")
     assert checkpoint.load(here / "checkpoints/distillation/best_student_model.pt")
 
 
 def test_interrupt_keeps_the_best_student(teacher, here, capsys, monkeypatch):
-    from semcom import trainer
+    from semcom.distillation import trainer
     plain, calls = trainer.Loop.step, []
 
     def interrupted(*args, **choice):
@@ -335,7 +336,7 @@ def test_interrupt_keeps_the_best_student(teacher, here, capsys, monkeypatch):
 
 
 def test_out_of_memory_names_the_batch_size(teacher, here, capsys, monkeypatch):
-    from semcom import trainer
+    from semcom.distillation import trainer
 
     def full(*args, **choice):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
@@ -345,8 +346,8 @@ def test_out_of_memory_names_the_batch_size(teacher, here, capsys, monkeypatch):
 
 
 def test_a_second_run_is_kept_out_of_the_folder(teacher, here, capsys):
-    from semcom import files
-    with files.lock(here / "checkpoints/distillation"):
+    from semcom.base import output_files
+    with output_files.lock(here / "checkpoints/distillation"):
         refused(capsys, distil(*tiny(teacher)), "another run")
 
 

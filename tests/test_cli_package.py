@@ -10,8 +10,9 @@ import pytest
 import torch
 from cli_support import TINY_TRAINING, distil, package, refused, script
 
-from semcom import checkpoint, corpus
-from semcom.transceiver import PARTS
+from semcom.data import corpus
+from semcom.models import checkpoint
+from semcom.models.transceiver import PARTS
 
 
 def test_vocab_train_evaluate_transmit_on_own_text(here, capsys, monkeypatch):

@@ -10,7 +10,11 @@ import pytest
 from cli_support import TINY_TRAINING, analyse, distil, package, refused, train_tiny_teacher
 from toy import word_json, word_vocabulary
 
-from semcom import analysis, checkpoint, corpus, vocab
+from semcom.data import corpus
+from semcom.data.vocabulary import BOS, EOS, WordVocabulary
+from semcom.evaluation import scores as scores_module
+from semcom.evaluation.scores import through_channel
+from semcom.models import checkpoint
 
 KNOWN = 150
 
@@ -26,7 +30,7 @@ def folder(tmp_path_factory):
     (folder / "vocab.json").write_text(json.dumps(word_json(["", *(word for word, _ in counts.most_common(KNOWN))])))
     train_tiny_teacher(folder, "--vocab", folder / "vocab.json")
     ids = words.encode([line for line in lines if 4 <= len(line.split()) <= 30])[:400]
-    (folder / "test_data.pkl").write_bytes(pickle.dumps([[vocab.BOS, *row, vocab.EOS] for row in ids]))
+    (folder / "test_data.pkl").write_bytes(pickle.dumps([[BOS, *row, EOS] for row in ids]))
     (folder / "test_data.txt").write_text("\n".join(words.decode(ids)))
     return folder
 
@@ -40,7 +44,7 @@ def rows(path):
 
 def test_a_teacher_learns_words(folder, capsys):
     loaded = checkpoint.load(folder / "tiny_teacher.pt")
-    assert isinstance(loaded.vocabulary, vocab.WordVocabulary) and len(loaded.vocabulary) == KNOWN + 5
+    assert isinstance(loaded.vocabulary, WordVocabulary) and len(loaded.vocabulary) == KNOWN + 5
     assert loaded.model.architecture.vocab_size == KNOWN + 5 == loaded.config["vocab_size"]
     assert loaded.config["vocabulary_fingerprint"] == loaded.vocabulary.fingerprint
     assert loaded.config["corpus_fingerprint"] == corpus.built_in(400, vocabulary=loaded.vocabulary).fingerprint
@@ -133,8 +137,8 @@ def test_a_broken_vocabulary_is_refused(folder, here, capsys):
 
 
 def test_transmit_shows_the_words_sent_and_meets_the_draw_of_their_normal_form(folder, here, capsys, monkeypatch):
-    met, received = [], analysis.received
-    monkeypatch.setattr(analysis, "received", lambda model, batch, meeting: (met.append(batch.sentences[0].id), received(model, batch, meeting))[1])
+    met, received = [], through_channel
+    monkeypatch.setattr(scores_module, "through_channel", lambda model, batch, meeting: (met.append(batch.sentences[0].id), received(model, batch, meeting))[1])
     for text in ("This is a XYLOPHONE, today.", "this is a xylophone today."):
         assert package("transmit", text, "--checkpoints", folder / "tiny_teacher.pt", "--snr", 6, "--device", "cpu") == 0
         out = capsys.readouterr().out

@@ -4,16 +4,17 @@ import math
 
 import pytest
 
-from semcom import config, options
+from semcom import config
+from semcom.base.errors import SemcomError
+from semcom.base.flags import add_flags, as_record, from_flags
 from semcom.config import KD_LOSSES, DistillationConfig, TransferConfig
-from semcom.errors import SemcomError
 
 
 def parsed(settings, line):
     """From a command line, as the scripts have it."""
     parser = argparse.ArgumentParser(exit_on_error=False)
-    options.add_flags(parser, settings)
-    return options.from_flags(settings, parser.parse_args(line.split()))
+    add_flags(parser, settings)
+    return from_flags(settings, parser.parse_args(line.split()))
 
 
 def refused(settings, line, opening, cure):
@@ -34,7 +35,7 @@ def refused(settings, line, opening, cure):
 ])
 def test_the_temperature_follows_the_loss_unless_it_is_given(line, temperature):
     assert parsed(DistillationConfig, line).temperature == temperature
-    assert options.as_record(parsed(DistillationConfig, line))["temperature"] == temperature
+    assert as_record(parsed(DistillationConfig, line))["temperature"] == temperature
 
 
 def test_every_loss_has_a_temperature():

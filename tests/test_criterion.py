@@ -5,10 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from semcom import losses
+from semcom.base.errors import SemcomError
 from semcom.config import KD_LOSSES, DistillationConfig
-from semcom.criterion import UNLABELLED, DistillationLoss, row_loss, scheduled, temperature, weights
-from semcom.errors import SemcomError
+from semcom.distillation import losses
+from semcom.distillation.kd_loss import UNLABELLED, DistillationLoss, row_loss, scheduled, temperature, weights
 
 V = 7
 

@@ -5,14 +5,14 @@ import pytest
 import torch
 from toy import C, V, encoded, size, through, transceiver
 
-from semcom import decoding
-from semcom.analysis import Meeting
-from semcom.analysis import received as at_snrs
-from semcom.batching import collate
-from semcom.channel import Channel
-from semcom.decoding import MostProbable, beam, greedy, length_limit
-from semcom.layers import MAX_POSITIONS
-from semcom.vocab import BOS, EOS
+from semcom.channel.channels import Channel
+from semcom.data.batching import collate
+from semcom.data.vocabulary import BOS, EOS
+from semcom.evaluation.scores import Meeting
+from semcom.evaluation.scores import through_channel as at_snrs
+from semcom.models import decoding
+from semcom.models.decoding import MostProbable, beam, greedy, length_limit
+from semcom.models.layers import MAX_POSITIONS
 
 
 @torch.no_grad()

@@ -10,15 +10,15 @@ import torch
 from cli_support import distil, package
 from public_deepsc import WORDS, Public, batch, positions, random_state, scale_power, vocabulary
 
-from semcom import checkpoint, deepsc, transceiver
-from semcom.errors import SemcomError
+from semcom.base.errors import SemcomError
+from semcom.models import checkpoint, deepsc_weights, transceiver
 
 V = 4 + len(WORDS)
 SIZES = [{}, {"encoder_layers": 1, "decoder_layers": 3}, {"d": 8, "d_receiver": 16}, {"c": 16, "hidden": 256, "wide": 512, "length": 5000}]
 
 
 def imported(state, heads=4):
-    return deepsc.from_state(state, heads, 0.1, "their.pth")
+    return deepsc_weights.from_state(state, heads, 0.1, "their.pth")
 
 
 def refused(state, pattern, heads=4):
@@ -354,7 +354,7 @@ def test_amplitude_goes_with_the_channel_decoder():
 def shaken(state):
     """The state with position tables whose last bits another machine computed."""
     generator = torch.Generator().manual_seed(5)
-    return state | {name: state[name] + 1e-6 * torch.randn(state[name].shape, generator=generator) for name in deepsc.POSITION_TABLES}
+    return state | {name: state[name] + 1e-6 * torch.randn(state[name].shape, generator=generator) for name in deepsc_weights.POSITION_TABLES}
 
 
 def test_position_tables_of_another_machine_are_kept(here, theirs):

@@ -8,20 +8,21 @@ import pytest
 import torch
 from toy import CPU, Numbers, encoded, sharp, size, transceiver
 
-from semcom import config, divergence, intervals, matrix, metrics, price, resampling, roster, trends, words
-from semcom.analysis import Meeting
-from semcom.batching import Encoded, collate
-from semcom.channel import Channel
-from semcom.checkpoint import Checkpoint
-from semcom.corpus import Sentence, make_sentence
-from semcom.decoding import greedy
-from semcom.divergence import Study, plain
-from semcom.heard import COLUMNS, PLACE, End, Heard, Measured, Pair, Signals, measures
-from semcom.intervals import Interval
-from semcom.options import as_record
-from semcom.price import OTHER_NOT_REACHED
-from semcom.roster import Roster, Run, Square
-from semcom.transceiver import splice
+from semcom import config
+from semcom.base.flags import as_record
+from semcom.channel.channels import Channel
+from semcom.data.batching import Encoded, collate
+from semcom.data.corpus import Sentence, make_sentence
+from semcom.evaluation import bootstrap, intervals, lost_words, pair_matrix, setting_trends, snr_gap, text_metrics
+from semcom.evaluation.intervals import Interval
+from semcom.evaluation.measures import COLUMNS, PLACE, End, Heard, Measured, Pair, Signals, measures
+from semcom.evaluation.pairs import CODE, KNOWLEDGE, Roster, Run, Square, pair_up
+from semcom.evaluation.scores import Meeting
+from semcom.evaluation.snr_gap import OTHER_NOT_REACHED
+from semcom.evaluation.study import EFFECTS, FOLLOWED, TRIALS, Study, grouped, plain_values
+from semcom.models.checkpoint import Checkpoint
+from semcom.models.decoding import greedy
+from semcom.models.transceiver import splice
 
 SNRS = (12.0, 0.0, 6.0)
 DEFAULTS = as_record(config.DistillationConfig(), config.TransferConfig(), config.StudentConfig(), config.CorpusConfig(), config.ChannelConfig(),
@@ -83,7 +84,7 @@ def made_up(who: Roster, encoded, texts=None, *, step=0.5):
 
 @pytest.fixture(scope="module")
 def study():
-    return made_up(roster.build(TEACHER, [FULL, ENCODER, DECODER]), encoded(40, 4, 12), step=0.06)
+    return made_up(pair_up(TEACHER, [FULL, ENCODER, DECODER]), encoded(40, 4, 12), step=0.06)
 
 
 def at(study, pair, k, replicate=0):
@@ -106,7 +107,7 @@ def test_a_row_a_pair_and_snr_with_the_measures_of_its_sums(study):
                 assert row[name].value == pytest.approx(float(value)), name
     pair, name = study.compared[0], "kl_divergence"
     of_all = np.array([at(study, pair, 2, replicate)[name] for replicate in range(151)])
-    found, wanted = study.row(pair)[name], resampling.interval(of_all)
+    found, wanted = study.row(pair)[name], bootstrap.interval(of_all)
     assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high)) and found.low < found.value < found.high
     assert study.row(pair) is study.row(pair, 6.0)
 
@@ -115,7 +116,7 @@ def test_noise_is_what_divergences_stand_beside(study):
     pair, noise = study.compared[1], study.roster.noise
     for name in ("kl_divergence", "js_divergence"):
         of_all = np.array([at(study, pair, 0, replicate)[name] / at(study, noise, 0, replicate)[name] for replicate in range(151)])
-        found, wanted = study.row(pair, 12.0)[f"{name}_over_noise"], resampling.interval(of_all)
+        found, wanted = study.row(pair, 12.0)[f"{name}_over_noise"], bootstrap.interval(of_all)
         assert (found.value, found.low, found.high) == pytest.approx((wanted.value, wanted.low, wanted.high))
         assert study.row(study.roster.reference)[f"{name}_over_noise"] == Interval(0.0, 0.0, 0.0)
         assert f"{name}_over_noise" not in study.row(noise)
@@ -125,7 +126,7 @@ def test_the_gap_of_cross_entropy_is_paired(study):
     reference = study.roster.reference
     for pair in study.compared:
         of_all = np.array([at(study, pair, 1, r)["cross_entropy"] - at(study, reference, 1, r)["cross_entropy"] for r in range(151)])
-        found, wanted = study.row(pair, 0.0)["cross_entropy_gap"], resampling.interval(of_all)
+        found, wanted = study.row(pair, 0.0)["cross_entropy_gap"], bootstrap.interval(of_all)
         assert (found.value, found.low, found.high) == pytest.approx((wanted.value, wanted.low, wanted.high))
     assert study.row(reference)["cross_entropy_gap"] == Interval(0.0, 0.0, 0.0)
 
@@ -137,8 +138,8 @@ def test_p_is_adjusted_over_the_whole_table(study):
         for pair in study.compared:
             for k in range(3):
                 ours, theirs = (study.measured.heard[p.key].sums[k][:, None] for p in (pair, study.roster.reference))
-                raw.append(float(resampling.swap_tests(ours, theirs, lambda sums, name=name: {name: measures(sums)[name]},
-                                                       divergence.TRIALS, study.seed)[name][0]))
+                raw.append(float(bootstrap.swap_tests(ours, theirs, lambda sums, name=name: {name: measures(sums)[name]},
+                                                       TRIALS, study.seed)[name][0]))
         expected = intervals.holm(raw)
         assert [study.row(pair, snr)[f"{name}_p"] for pair in study.compared for snr in SNRS] == pytest.approx(expected)
         factors = np.divide(expected, raw)
@@ -156,17 +157,17 @@ def test_compared_are_all_but_teacher_and_noise(study):
 
 def test_effects_are_differences_of_the_corners_and_add_up(study):
     squares = study.roster.squares
-    assert [square.kind for square in squares] == [roster.CODE, roster.KNOWLEDGE]
+    assert [square.kind for square in squares] == [CODE, KNOWLEDGE]
     for square in squares:
         rows = {(row["measure"], row["snr"]): row for row in study.effects(square)}
-        assert set(rows) == {(name, snr) for name in divergence.EFFECTS for snr in SNRS}
+        assert set(rows) == {(name, snr) for name in EFFECTS for snr in SNRS}
         corners = study.roster.corners(square)
         for (name, snr), row in rows.items():
             m = {corner: np.array([at(study, pair, SNRS.index(snr), r)[name] for r in range(151)]) for corner, pair in corners.items()}
             wanted = {"transmitter": m["ST"] - m["TT"], "receiver": m["TS"] - m["TT"], "total": m["SS"] - m["TT"],
                       "interaction": m["SS"] - m["ST"] - m["TS"] + m["TT"]}
             for part, values in wanted.items():
-                interval = resampling.interval(values)
+                interval = bootstrap.interval(values)
                 assert (row[part].value, row[part].low, row[part].high) == pytest.approx((interval.value, interval.low, interval.high)), part
             assert row["transmitter"].value + row["receiver"].value + row["interaction"].value == pytest.approx(row["total"].value, abs=1e-12)
             assert (row["square"], row["kind"], row["channel"]) == (square.label, square.kind, "awgn")
@@ -186,7 +187,7 @@ def test_prices_are_of_curves_in_the_order_of_snrs(study):
     for pair in study.compared:
         theirs, ours = (np.array([[at(study, p, SNRS.index(snr), r)["bleu"] for snr in sorted(SNRS)] for r in range(151)])
                         for p in (study.roster.reference, pair))
-        assert found[study.roster.label(pair)] == price.price(np.array(sorted(SNRS)), theirs, ours)
+        assert found[study.roster.label(pair)] == snr_gap.price(np.array(sorted(SNRS)), theirs, ours)
 
 
 def test_rows_of_representations(study):
@@ -212,45 +213,45 @@ def spoken(said=SAID):
 
 @pytest.fixture
 def of_words():
-    who = roster.build(TEACHER, [FULL])
+    who = pair_up(TEACHER, [FULL])
     return made_up(who, spoken(), {"full → full": HEARD, "teacher → full": [text for _, text in SAID]})
 
 
 def test_words_lost_are_those_counted_one_by_one(of_words):
-    bands = words.frequency_bands(words.count(["the the the council has", "the council has adopted gas"]), edges=(2, 4))
+    bands = lost_words.frequency_bands(lost_words.count(["the the the council has", "the council has adopted gas"]), edges=(2, 4))
     rows = of_words.words_lost(bands)
     found = {(r["by"], r["class"]): r for r in rows if r["pair"] == "full → full"}
     tallies: dict[tuple[str, str], list[int]] = {}
     for (topic, text), understood in zip(SAID, HEARD):
-        apart = words.words(text)
-        for word, kind, lost in zip(apart, words.kinds(apart), words.lost(text, understood)):
-            for key in (("all", "words"), ("kind", kind), ("frequency", bands(word.lower())), ("length", words.length_band(len(apart))),
+        apart = lost_words.words(text)
+        for word, kind, lost in zip(apart, lost_words.kinds(apart), lost_words.lost(text, understood)):
+            for key in (("all", "words"), ("kind", kind), ("frequency", bands(word.lower())), ("length", lost_words.length_band(len(apart))),
                         ("topic", topic), ("topics of this pair", "seen" if topic == "trade" else "not seen")):
                 tally = tallies.setdefault(key, [0, 0])
                 tally[0] += lost
                 tally[1] += 1
     assert {key: [round(row["lost"].value * row["words"]), row["words"]] for key, row in found.items() if key != ("all", "added")} == tallies
     assert found["kind", "negation"]["lost"].value == 1.0 and found["topic", "energy"]["words"] == 6
-    added, heard = found["all", "added"], sum(len(words.words(text)) for text in HEARD)
+    added, heard = found["all", "added"], sum(len(lost_words.words(text)) for text in HEARD)
     assert (added["words"], added["lost"].value) == (heard, 1 / heard), "the second Turkey"
     assert all(row["snr"] == 6.0 and row["channel"] == "awgn" for row in rows)
 
 
 def test_words_lost_have_the_interval_of_their_ratio(of_words):
-    [row] = [r for r in of_words.words_lost(words.frequency_bands({})) if (r["pair"], r["by"], r["class"]) == ("full → full", "all", "words")]
-    lost = np.array([sum(words.lost(text, understood)) for (_, text), understood in zip(SAID, HEARD)])
-    sent = np.array([len(words.words(text)) for _, text in SAID])
-    assert row["lost"] == resampling.interval((of_words.weights @ lost) / (of_words.weights @ sent))
+    [row] = [r for r in of_words.words_lost(lost_words.frequency_bands({})) if (r["pair"], r["by"], r["class"]) == ("full → full", "all", "words")]
+    lost = np.array([sum(lost_words.lost(text, understood)) for (_, text), understood in zip(SAID, HEARD)])
+    sent = np.array([len(lost_words.words(text)) for _, text in SAID])
+    assert row["lost"] == bootstrap.interval((of_words.weights @ lost) / (of_words.weights @ sent))
 
 
 def test_words_lost_of_whom_and_in_what(of_words):
-    rows = of_words.words_lost(words.frequency_bands({}))
+    rows = of_words.words_lost(lost_words.frequency_bands({}))
     assert {row["pair"] for row in rows} == {of_words.roster.label(pair) for pair in of_words.roster.pairs if pair.draw == 0}
     assert all(row["lost"].value == 0 for row in rows if row["pair"] != "full → full")
     by_pair = {row["pair"]: {r["class"]: r["words"] for r in rows if r["pair"] == row["pair"] and r["by"] == "topics of this pair"} for row in rows}
     assert by_pair["teacher → teacher"]["seen"] == 17 + 1 and by_pair["full → full"]["seen"] == 12, "trade and energy, and trade alone"
-    plain_text = made_up(roster.build(TEACHER, [FULL]), spoken([(None, text) for _, text in SAID]))
-    assert {row["by"] for row in plain_text.words_lost(words.frequency_bands({}))} == {"all", "kind", "frequency", "length"}
+    plain_text = made_up(pair_up(TEACHER, [FULL]), spoken([(None, text) for _, text in SAID]))
+    assert {row["by"] for row in plain_text.words_lost(lost_words.frequency_bands({}))} == {"all", "kind", "frequency", "length"}
     assert all(row["words"] for row in rows), "classes without words have no row"
 
 
@@ -275,10 +276,10 @@ def test_what_each_understood(of_words):
 
 def test_a_teacher_alone_with_itself():
     """A student of the teacher's own weights leaves nothing to compare."""
-    alone = made_up(roster.build(TEACHER, [run("copy", weights=0)]), spoken())
+    alone = made_up(pair_up(TEACHER, [run("copy", weights=0)]), spoken())
     assert not alone.compared and alone.most_diverging(3) == [] and alone.prices() == {} and len(alone.matrix_rows) == 2 * 3
-    assert alone.words_lost(words.frequency_bands({})) and alone.followed(alone.roster.runs[0])["cross_entropy_gap"] == 0
-    json.dumps(plain(alone.results()), allow_nan=False)
+    assert alone.words_lost(lost_words.frequency_bands({})) and alone.followed(alone.roster.runs[0])["cross_entropy_gap"] == 0
+    json.dumps(plain_values(alone.results()), allow_nan=False)
 
 
 # Runs over seeds and settings
@@ -290,7 +291,7 @@ def swept():
     runs = [run(f"T{t:g} s{seed}", "decoder", seed=seed, temperature=t) for t in (1.0, 2.0, 4.0, 8.0) for seed in (1, 2, 3)]
     runs += [run(f"w s{seed}", "decoder", seed=seed, distill_weight=0.3) for seed in (1, 2)]
     runs += [run("rkl", "decoder", kd_loss="rkl"), Run("hybrid", runs[0].checkpoint, runs[0].made), Run("unknown", FULL.checkpoint, {})]
-    return made_up(roster.build(TEACHER, runs, "matched"), encoded(20, 4, 12))
+    return made_up(pair_up(TEACHER, runs, "matched"), encoded(20, 4, 12))
 
 
 def test_a_run_is_followed_by_its_own_pair_at_the_reference_snr(swept):
@@ -310,7 +311,7 @@ def test_over_seeds(swept):
     by_label = {run.label: swept.followed(run) for run in swept.runs}
     for row in rows:
         assert row["seeds"] == len(row["runs"])
-        for name in divergence.FOLLOWED:
+        for name in FOLLOWED:
             expected = intervals.estimate([by_label[label][name] for label in row["runs"]])
             assert row[name].value == pytest.approx(expected.mean) and row[name].high - row[name].value == pytest.approx(expected.half_width)
             assert row[name].value - row[name].low == pytest.approx(expected.half_width)
@@ -325,8 +326,8 @@ def test_trends_are_over_runs_that_differ_in_one_setting(swept):
     assert set(weight.runs) == {"T4 s1", "T4 s2", "T4 s3", "w s1", "w s2"}
     by_label = {run.label: swept.followed(run) for run in swept.runs}
     assert temperature.points == {(float(t), s): by_label[f"T{t} s{s}"] for t in (1, 2, 4, 8) for s in (1, 2, 3)}
-    for name in divergence.FOLLOWED:
-        expected = trends.trend(trends.Point(value, seed, by_label[f"T{value:g} s{seed}"][name]) for value, seed in temperature.points)
+    for name in FOLLOWED:
+        expected = setting_trends.trend(setting_trends.Point(value, seed, by_label[f"T{value:g} s{seed}"][name]) for value, seed in temperature.points)
         assert temperature.trends[name] == expected
         assert weight.trends[name].why == "few_values"
     # Made up so that each further receiver is worse: later temperatures, and among them later seeds.
@@ -339,23 +340,23 @@ def test_differing_settings(swept):
 
 def test_grouping_is_by_settings_and_not_by_seed():
     runs = [run("a"), run("b", seed=2), run("c", temperature=1.0), run("d", seed=3)]
-    assert [[r.label for r in group] for group in divergence.grouped(runs)] == [["a", "b", "d"], ["c"]]
+    assert [[r.label for r in group] for group in grouped(runs)] == [["a", "b", "d"], ["c"]]
 
 
 # As JSON
 
 
 def test_plain_rows_have_no_infinity_and_no_nan():
-    assert plain(Interval(1.5, -math.inf, math.inf)) == {"value": 1.5, "low": None, "high": None}
+    assert plain_values(Interval(1.5, -math.inf, math.inf)) == {"value": 1.5, "low": None, "high": None}
     given = {"a": (math.nan, np.float64(2), [math.inf]), 3: {"b": Interval(math.inf, 0.0, math.inf)}, "c": None, "d": "x", "e": 4, "f": True}
-    found = plain(given)
+    found = plain_values(given)
     assert found == {"a": [None, 2.0, [None]], "3": {"b": {"value": None, "low": 0.0, "high": None}}, "c": None, "d": "x", "e": 4, "f": True}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 def test_all_results_are_json(study, swept):
     """Also of ends of another width, and of a channel without noise to stand beside."""
-    odd = made_up(roster.build(TEACHER, [FULL]), encoded(12, 4, 9))
+    odd = made_up(pair_up(TEACHER, [FULL]), encoded(12, 4, 9))
     own = odd.roster.own["full"]
     odd.measured.heard[own.key].sums[:, :, PLACE["distance"]] = np.nan
     for name in ("kl", "js"):
@@ -363,13 +364,13 @@ def test_all_results_are_json(study, swept):
     assert odd.row(own)["representation_distance"] is None and odd.row(own)["kl_divergence_over_noise"].value == math.inf
     assert odd.row(odd.roster.reference)["kl_divergence_over_noise"] is None
     for one in (study, swept, odd):
-        found = json.loads(json.dumps(plain(one.results()), allow_nan=False))
+        found = json.loads(json.dumps(plain_values(one.results()), allow_nan=False))
         assert set(found) == {"matrix", "effects", "price", "representations", "over_seeds", "differing_settings", "trends"}
         assert len(found["matrix"]) == 3 * len(one.roster.pairs) and len(found["price"]) == len(one.compared)
         first = found["matrix"][0]
         assert set(first["bleu"]) == {"value", "low", "high"} and first["pair"] == "teacher → teacher"
     assert found["effects"][0]["transmitter"]["value"] == pytest.approx(odd.effects(odd.roster.squares[0])[0]["transmitter"].value)
-    swept_trends = plain(swept.results())["trends"]
+    swept_trends = plain_values(swept.results())["trends"]
     assert {len(sweep["points"]) for sweep in swept_trends} == {12, 5} and swept_trends[0]["points"][0]["seed"] == 1
 
 
@@ -394,12 +395,12 @@ def ordered():
     transmitters, receivers = ([pair[side] for pair in ends] for side in (0, 1))
     reference = Pair(*ends[0])
     noise = replace(reference, draw=1)
-    squares = [Square(*pair, roster.CODE) for pair in ends[1:]]
+    squares = [Square(*pair, CODE) for pair in ends[1:]]
     crossed = [Pair(transmitters[1], receivers[0]), Pair(transmitters[0], receivers[1])]
     own = {pair[0].label: Pair(*pair) for pair in ends[1:]}
     who = Roster(reference, noise, [], own, transmitters, receivers, [reference, noise, *own.values(), *crossed], squares)
     meeting = Meeting(Channel("awgn"), GRID, 0, CPU, 40, quiet=True)
-    measured = matrix.measure(who.pairs, reference, sentences, Numbers(), meeting, cka_snr=12.0, cache=None, say=print)
+    measured = pair_matrix.measure(who.pairs, reference, sentences, Numbers(), meeting, cka_snr=12.0, cache=None, say=print)
     return Study(who, measured, "awgn", 12.0, 300, 1, Numbers().decode)
 
 
@@ -442,4 +443,4 @@ def test_more_noise_on_the_weights_costs_more(ordered):
 
 def test_bleu_of_the_study_is_sacrebleus(ordered):
     for pair in ordered.roster.pairs:
-        assert ordered.row(pair)["bleu"].value == pytest.approx(metrics.bleu(ordered.texts(pair), [s.text for s in ordered.sentences]))
+        assert ordered.row(pair)["bleu"].value == pytest.approx(text_metrics.bleu(ordered.texts(pair), [s.text for s in ordered.sentences]))

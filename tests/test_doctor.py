@@ -13,9 +13,13 @@ import toy
 from cli_support import package
 from scipy import stats
 
-from semcom import batching, channel, checkpoint, doctor, public_link, sionna_link, sounding, transceiver
-from semcom.channel import Channel, Draw
-from semcom.sounding import Check, Sent
+from semcom.channel import channels, deepsc_link
+from semcom.channel.channels import Channel, Draw
+from semcom.commands import doctor
+from semcom.data import batching
+from semcom.evaluation import link_checks, sionna_check
+from semcom.evaluation.link_checks import Check, Sent
+from semcom.models import checkpoint, transceiver
 
 QUICK = ["--sentences", 60, "--draws", 2000, "--corpus-size", 3000, "--snr", 0, 12, "--device", "cpu"]
 OURS = 2 + 3 * 2 + 4 + 3  # transmitter, realised SNRs, fading, offsets
@@ -23,7 +27,7 @@ OURS = 2 + 3 * 2 + 4 + 3  # transmitter, realised SNRs, fading, offsets
 
 @pytest.fixture(autouse=True)
 def no_sionna(monkeypatch):
-    monkeypatch.setattr(sionna_link, "available", lambda: "no Sionna in this test")
+    monkeypatch.setattr(sionna_check, "available", lambda: "no Sionna in this test")
 
 
 def sent_of(signal, lengths, raw=None):
@@ -38,7 +42,7 @@ def unit_signal(sentences=40, tokens=20, width=8):
     return sent_of(transceiver.normalize_power(signal, torch.ones(sentences, tokens)), [tokens] * sentences)
 
 
-def wrong(monkeypatch, change, module=channel, name="apply"):
+def wrong(monkeypatch, change, module=channels, name="apply"):
     """Replace a function by one that ``change`` makes of it."""
     monkeypatch.setattr(module, name, change(getattr(module, name)))
 
@@ -64,8 +68,8 @@ def test_a_right_link_is_found_right(teacher, here, capsys):
 
 def test_the_same_seed_measures_the_same_and_another_seed_does_not():
     def measured(seed):
-        checks = [*sounding.realised_snr([unit_signal()], (0.0, 12.0), 1.0, seed).values(), sounding.fading(1000, 1.0, seed)["rayleigh"].power,
-                  *sounding.public_offsets([unit_signal()], 1000, 1.0, 12.0, seed).values()]
+        checks = [*link_checks.realised_snr([unit_signal()], (0.0, 12.0), 1.0, seed).values(), link_checks.fading(1000, 1.0, seed)["rayleigh"].power,
+                  *link_checks.public_offsets([unit_signal()], 1000, 1.0, 12.0, seed).values()]
         return [check.measured for check in checks]
     assert measured(1) == measured(1) and not set(measured(1)) & set(measured(2))
 
@@ -83,7 +87,7 @@ def test_noise_three_db_too_strong_is_found(teacher, here, capsys, monkeypatch):
 
 
 def test_a_channel_without_noise_is_found_and_written(teacher, here, capsys, monkeypatch):
-    monkeypatch.setattr(channel, "apply", lambda link, signal, draw, snr: signal)
+    monkeypatch.setattr(channels, "apply", lambda link, signal, draw, snr: signal)
     assert package("doctor", teacher, *QUICK, "--output", "d.json") == 1
     checks = {c["name"]: c for c in json.loads((here / "d.json").read_text())["checks"]}
     assert checks["awgn, 0 dB"]["measured"] is None and checks["awgn, 0 dB"]["verdict"] == "OFF"
@@ -142,11 +146,11 @@ def test_power_before_scaling_by_hand():
     """Sentences of mean square 4 and 1/4; with its padding (power 0) the batch has (2·4 + 1/4)/4."""
     raw = torch.tensor([[[2.0, -2.0], [2.0, 2.0]], [[0.5, 0.5], [0.0, 0.0]]])
     signal = raw / torch.tensor([2.0, 0.5])[:, None, None] * 0.5**0.5
-    measured = sounding.transmitted([dataclasses.replace(sent_of(signal, [2, 2], raw), batch=sent_of(signal, [2, 2]).batch)])
+    measured = link_checks.transmitted([dataclasses.replace(sent_of(signal, [2, 2], raw), batch=sent_of(signal, [2, 2]).batch)])
     assert measured.power[0] == pytest.approx(0.75), "the second sentence sends one of its two symbols"
     batch = sent_of(signal, [2, 2]).batch
     short = dataclasses.replace(batch, lengths=[2, 1], source_mask=torch.tensor([[True, True], [True, False]]))
-    measured = sounding.transmitted([Sent(short, raw, signal)])
+    measured = link_checks.transmitted([Sent(short, raw, signal)])
     assert measured.power == pytest.approx((1, 1, 1)) and measured.padding == (1, 0.0)
     assert measured.raw_square == pytest.approx((4 + 4 + 0.25) / 3)
     assert measured.active_sentences == 0.5 and (measured.active_batches, measured.batches) == (1, 1)
@@ -159,7 +163,7 @@ def test_power_before_scaling_by_hand():
 
 def test_a_quiet_transmitter_is_left_alone_by_the_public_rule():
     raw = torch.full((2, 3, 4), 0.25)
-    measured = sounding.transmitted([sent_of(torch.full((2, 3, 4), 0.5**0.5), [3, 3], raw)])
+    measured = link_checks.transmitted([sent_of(torch.full((2, 3, 4), 0.5**0.5), [3, 3], raw)])
     assert measured.active_batches == 0 and measured.active_sentences == 0
     assert measured.public_power == pytest.approx(2 * 0.25**2)
 
@@ -167,17 +171,17 @@ def test_a_quiet_transmitter_is_left_alone_by_the_public_rule():
 def test_sound_in_the_padding_and_power_off_by_little_are_found():
     signal = torch.full((2, 3, 4), 0.5**0.5)
     batch = dataclasses.replace(sent_of(signal, [3, 3]).batch, lengths=[3, 2], source_mask=torch.tensor([[True] * 3, [True, True, False]]))
-    power, padding = sounding.transmitted([Sent(batch, signal, signal)]).checks
+    power, padding = link_checks.transmitted([Sent(batch, signal, signal)]).checks
     assert (power.p, padding.p, padding.measured) == (1, 0, pytest.approx(0.5**0.5))
-    assert sounding.transmitted([sent_of(signal * 1.001, [3, 3])]).checks[0].p == 0
-    assert sounding.transmitted([sent_of(signal * math.nan, [3, 3])]).checks[0].p == 0
+    assert link_checks.transmitted([sent_of(signal * 1.001, [3, 3])]).checks[0].p == 0
+    assert link_checks.transmitted([sent_of(signal * math.nan, [3, 3])]).checks[0].p == 0
 
 
 def test_the_noise_that_was_drawn_is_the_noise_that_is_measured():
     """Before equalisation the noise is the draw's own, so the SNR follows from the draw without the channel."""
     s = unit_signal()
-    checks = sounding.realised_snr([s], (3.0, 9.0), 2.0, seed=5)
-    for number, ((kind, snr), check) in enumerate(checks.items(), sounding.FIRST_SNR_DRAW):
+    checks = link_checks.realised_snr([s], (3.0, 9.0), 2.0, seed=5)
+    for number, ((kind, snr), check) in enumerate(checks.items(), link_checks.FIRST_SNR_DRAW):
         noise = s.batch.draw(8, seed=5, number=number).noise.double()
         assert check.measured == pytest.approx(-10 * math.log10(float(noise.square().mean()) * 10 ** (-snr / 10)), abs=1e-4), kind
         assert check.theory == snr
@@ -191,29 +195,29 @@ def test_padded_positions_count_for_nothing():
     batch = dataclasses.replace(s.batch, lengths=lengths, source_mask=mask)
     padded = Sent(batch, s.raw, transceiver.normalize_power(s.raw, mask))
     assert padded.symbols == sum(lengths) * 4
-    for check in sounding.realised_snr([padded], (0.0,), 1.0, seed=0).values():
+    for check in link_checks.realised_snr([padded], (0.0,), 1.0, seed=0).values():
         assert check.measured == pytest.approx(0, abs=4 * check.half_width)
 
 
 @pytest.mark.parametrize("error_db", [0.5, -0.5])
 def test_half_a_decibel_is_found_of_forty_sentences(monkeypatch, error_db):
     s = unit_signal()
-    assert sounding.snr_tolerance(s.symbols, 1e-5) == pytest.approx(0.35, abs=0.03)
+    assert link_checks.snr_tolerance(s.symbols, 1e-5) == pytest.approx(0.35, abs=0.03)
     wrong(monkeypatch, lambda apply: lambda link, signal, draw, snr: apply(link, signal, draw, snr + error_db))
-    checks = list(sounding.realised_snr([s], (6.0,), 1.0, seed=0).values())
-    assert len(sounding.failing(checks)) == 3
+    checks = list(link_checks.realised_snr([s], (6.0,), 1.0, seed=0).values())
+    assert len(link_checks.failing(checks)) == 3
 
 
 def test_gains_are_those_that_the_channel_has():
-    draw = channel.sample(range(500), [1] * 500, 2, seed=3, number=sounding.GAIN_DRAW)
+    draw = channels.sample(range(500), [1] * 500, 2, seed=3, number=link_checks.GAIN_DRAW)
     for link in (Channel("rayleigh"), Channel("rician", 4.0)):
-        expected = channel.fading(link, draw.scatter.double()).square().sum(1).numpy()
-        np.testing.assert_allclose(sounding.gains(link, 500, seed=3), expected, rtol=1e-9)
+        expected = channels.fading(link, draw.scatter.double()).square().sum(1).numpy()
+        np.testing.assert_allclose(link_checks.gains(link, 500, seed=3), expected, rtol=1e-9)
 
 
 def test_a_rician_channel_of_power_two_is_found(monkeypatch):
     wrong(monkeypatch, lambda fading: lambda link, scatter: fading(link, scatter) * (2**0.5 if link.kind == "rician" else 1), name="fading")
-    found = sounding.fading(2000, 1.0, seed=0)
+    found = link_checks.fading(2000, 1.0, seed=0)
     assert found["rician"].power.p < 1e-9 and found["rician"].distance.p < 1e-9
     assert found["rayleigh"].power.p > 1e-4 and found["rayleigh"].distance.p > 1e-4
 
@@ -223,13 +227,13 @@ def test_a_fade_shared_by_batches_is_found(monkeypatch):
         return Draw(draw.level, draw.scatter[:: 100].repeat_interleave(100, 0), draw.noise)
 
     wrong(monkeypatch, lambda apply: lambda link, signal, draw, snr: apply(link, signal, shared(draw), snr))
-    assert sounding.fading(2000, 1.0, seed=0)["rayleigh"].distance.p < 1e-4
+    assert link_checks.fading(2000, 1.0, seed=0)["rayleigh"].distance.p < 1e-4
 
 
 @pytest.mark.parametrize("k", [0.0, 1.0, 30.0])
 def test_distribution_of_the_gain_against_its_moments_and_rice(k):
     """The integral of 1 - F is the mean, 1; and scipy's Rice distribution of |h| is another way to the same."""
-    cdf = sounding.gain_distribution(k)
+    cdf = link_checks.gain_distribution(k)
     x = np.linspace(0, 40, 400_001)
     assert np.trapezoid(1 - cdf(x), x) == pytest.approx(1, abs=1e-6)
     scale = (1 / (2 * (k + 1))) ** 0.5
@@ -246,36 +250,36 @@ def right(checks):
 def test_right_links_have_uniform_p_values_and_intervals_that_cover():
     rng = np.random.default_rng(0)
     noise = [rng.normal(size=(2, 300)) / 2**0.5 for _ in range(300)]
-    snr = [sounding.snr_check("", 300 * 4.0, float((n**2).sum()), 300, 10 * math.log10(4)) for n in noise]
+    snr = [link_checks.snr_check("", 300 * 4.0, float((n**2).sum()), 300, 10 * math.log10(4)) for n in noise]
     assert right(snr) and not right([dataclasses.replace(c, p=c.p / 4) for c in snr])
     assert not right([dataclasses.replace(c, half_width=c.half_width / 2) for c in snr])
     for k in (0.0, 3.0):
         h = [(k / (k + 1)) ** 0.5 + (rng.normal(size=1000) + 1j * rng.normal(size=1000)) / (2 * (k + 1)) ** 0.5 for _ in range(150)]
-        gains = [sounding.gain_checks("", np.abs(one) ** 2, k) for one in h]
+        gains = [link_checks.gain_checks("", np.abs(one) ** 2, k) for one in h]
         assert right([g.power for g in gains]) and right([g.distance for g in gains])
     s = unit_signal(5, 4, 4)
-    offsets = [sounding.public_offsets([s], 200, 1.0, 12.0, seed) for seed in range(100)]
+    offsets = [link_checks.public_offsets([s], 200, 1.0, 12.0, seed) for seed in range(100)]
     for kind in ("awgn", "rayleigh", "rician"):
         assert right([o[kind] for o in offsets])
 
 
 def test_a_check_fails_by_the_number_of_checks_beside_it():
     lonely = Check("", 0, 0, 4e-4)
-    assert sounding.failing([lonely]) == [lonely]
-    assert sounding.failing([lonely] + [Check("", 0, 0, 1.0)]) == []
-    assert len(sounding.failing([Check("", 0, 0, math.nan)])) == 1
+    assert link_checks.failing([lonely]) == [lonely]
+    assert link_checks.failing([lonely] + [Check("", 0, 0, 1.0)]) == []
+    assert len(link_checks.failing([Check("", 0, 0, math.nan)])) == 1
 
 
 def test_offsets_against_the_draw_and_whatever_the_amplitude():
     s = unit_signal(5, 4, 4)
-    found = sounding.public_offsets([s], 500, 1.0, 12.0, seed=2)
-    draw = channel.sample(range(500), [1] * 500, 4, seed=2, number=sounding.PUBLIC_DRAW)
+    found = link_checks.public_offsets([s], 500, 1.0, 12.0, seed=2)
+    draw = channels.sample(range(500), [1] * 500, 4, seed=2, number=link_checks.PUBLIC_DRAW)
     noise = 2 * float(draw.noise.double().square().mean()) / (2 * 10**1.2)
     assert found["awgn"].measured == pytest.approx(10 * math.log10(2 / noise) - 12, abs=1e-9)
     fade = float(draw.scatter.double().square().sum(1).mean())
     assert found["rayleigh"].measured == pytest.approx(10 * math.log10(2 * fade / noise) - 12, abs=1e-6)
     for loudness in (0.01, 50.0):
-        other = sounding.public_offsets([Sent(s.batch, s.raw * loudness, s.signal)], 500, 1.0, 12.0, seed=2)
+        other = link_checks.public_offsets([Sent(s.batch, s.raw * loudness, s.signal)], 500, 1.0, 12.0, seed=2)
         assert [c.measured for c in other.values()] == pytest.approx([c.measured for c in found.values()], abs=1e-5)
 
 
@@ -285,14 +289,14 @@ def test_offsets_against_the_draw_and_whatever_the_amplitude():
     ("fades", lambda fades: lambda kind, scatter, k: fades(kind, scatter, k) / (2**0.5 if kind == "rician" else 1), {"rician"}),
 ])
 def test_a_wrong_restatement_is_found(monkeypatch, name, change, off):
-    wrong(monkeypatch, change, public_link, name)
-    found = sounding.public_offsets([unit_signal()], 2000, 1.0, 12.0, seed=0)
+    wrong(monkeypatch, change, deepsc_link, name)
+    found = link_checks.public_offsets([unit_signal()], 2000, 1.0, 12.0, seed=0)
     assert {kind for kind, c in found.items() if c.p < 1e-6} == off
     assert all(abs(c.difference) == pytest.approx(3.01, abs=0.5) for kind, c in found.items() if kind in off)
 
 
 def test_a_dead_transmitter_is_off_everywhere_and_still_printed(teacher, here, capsys, monkeypatch):
-    monkeypatch.setattr(sounding, "send", lambda *_: [sent_of(torch.zeros(2, 3, 4), [3, 3])])
+    monkeypatch.setattr(link_checks, "send", lambda *_: [sent_of(torch.zeros(2, 3, 4), [3, 3])])
     assert package("doctor", teacher, *QUICK, "--output", "d.json") == 1
     off = {c["name"] for c in json.loads((here / "d.json").read_text())["checks"] if c["verdict"] == "OFF"}
     assert {"power of 2 sentences (12 symbols)", "awgn, 0 dB", "rician, 12 dB", "public awgn offset", "public rician offset"} <= off
@@ -337,13 +341,13 @@ def stub(tmp_path, monkeypatch):
         for name in [n for n in sys.modules if n.split(".")[0] == "sionna"]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.syspath_prepend(tmp_path / "stub")
-        monkeypatch.setattr(sionna_link, "available", AVAILABLE)
+        monkeypatch.setattr(sionna_check, "available", AVAILABLE)
     yield install
     for name in [n for n in sys.modules if n.split(".")[0] == "sionna"]:
         del sys.modules[name]
 
 
-AVAILABLE = sionna_link.available
+AVAILABLE = sionna_check.available
 
 
 def test_sionna_stands_beside_ours(teacher, here, capsys, stub):
@@ -367,27 +371,27 @@ def test_sionna_leaves_the_global_generator_to_the_user(stub):
     stub()
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    assert sionna_link.available() is None and sionna_link.measure([unit_signal()], (0.0,), 1000, seed=0)
+    assert sionna_check.available() is None and sionna_check.measure([unit_signal()], (0.0,), 1000, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_sionna_of_tensorflow_or_broken_is_told_and_passed_over(tmp_path, stub):
     stub(version="1.2.0")
-    assert "Sionna 1.2.0 is not made of PyTorch" in sionna_link.available() and ".[phy]" in sionna_link.available()
+    assert "Sionna 1.2.0 is not made of PyTorch" in sionna_check.available() and ".[phy]" in sionna_check.available()
     stub()
     (tmp_path / "stub" / "sionna" / "phy" / "channel.py").write_text("import h5py_that_is_not_there")
-    assert "h5py_that_is_not_there" in sionna_link.available()
+    assert "h5py_that_is_not_there" in sionna_check.available()
 
 
 def test_without_sionna_a_line_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(sionna_link, "find_spec", lambda name: None)
+    monkeypatch.setattr(sionna_check, "find_spec", lambda name: None)
     assert "pip install .[phy]" in AVAILABLE()
 
 
 @pytest.mark.skipif(AVAILABLE() is not None, reason=AVAILABLE() or "")
 def test_the_real_sionna_agrees():
-    found = sionna_link.measure([unit_signal()], (0.0, 12.0), 5000, seed=0)
-    assert len(found) == 6 and not sounding.failing(list(found.values()))
+    found = sionna_check.measure([unit_signal()], (0.0, 12.0), 5000, seed=0)
+    assert len(found) == 6 and not link_checks.failing(list(found.values()))
 
 
 # ---- what is printed
@@ -395,7 +399,7 @@ def test_the_real_sionna_agrees():
 
 def test_a_transmitter_below_one_is_said_to_be_left_alone(teacher, here, capsys, monkeypatch):
     s = unit_signal()
-    monkeypatch.setattr(sounding, "send", lambda *_: [Sent(s.batch, s.signal * 0.5, s.signal)])
+    monkeypatch.setattr(link_checks, "send", lambda *_: [Sent(s.batch, s.signal * 0.5, s.signal)])
     assert package("doctor", teacher, *QUICK) == 0
     told = capsys.readouterr().out
     assert "in the public code this transmitter would not be scaled: its real tokens would have 0.25 per complex symbol, -6.02 dB\n" in told
@@ -408,4 +412,4 @@ def test_findings_are_returned(teacher, here):
                           config.ChannelConfig(rician_k=0.0), config.RunConfig(device="cpu"), None, False, lambda line: None)
     assert list(found.snr) == [("awgn", 6.0), ("rayleigh", 6.0), ("rician", 6.0)], "an SNR named twice is measured once"
     np.testing.assert_allclose(found.fading["rician"].values, found.fading["rayleigh"].values)
-    assert not sounding.failing(found.checks)
+    assert not link_checks.failing(found.checks)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from semcom import cli, experiments
+from semcom.commands import cli, examples
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = (ROOT / "DISTILLATION_GUIDE.md").read_text()
@@ -23,7 +23,7 @@ def test_the_guide_names_every_flag_of_distillation():
 
 def test_the_guide_names_every_flag_that_other_commands_have_of_their_own():
     verbs = next(a for a in cli.package_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices.values()
-    others = set.union(*map(flags, [*verbs, cli.analysis_parser(), experiments.parser()]))
+    others = set.union(*map(flags, [*verbs, cli.analysis_parser(), examples.parser()]))
     assert not {flag for flag in others if f"{flag}" not in GUIDE}
 
 
@@ -39,7 +39,7 @@ def test_every_command_in_the_documents_parses(document):
     blocks = re.findall(r"```bash\n(.*?)```", (ROOT / document).read_text(), re.S)
     commands = [re.sub(r"\s+#.*", "", part).strip() for block in blocks for line in block.splitlines() for part in line.split(" && ")]
     parsers = {"python distillation.py": cli.distillation_parser(), "python semantic_analysis.py": cli.analysis_parser(),
-               "python -m semcom": cli.package_parser(), "python distillation_examples.py": experiments.parser()}
+               "python -m semcom": cli.package_parser(), "python distillation_examples.py": examples.parser()}
     parsed = 0
     for command in commands:
         for start, parser in parsers.items():

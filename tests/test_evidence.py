@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import evidence as benchmark
-from semcom import cli, evidence, intervals
-from semcom.errors import SemcomError
-from semcom.evidence import Arm
+from semcom.base.errors import SemcomError
+from semcom.commands import ablation, cli
+from semcom.commands.ablation import Arm
+from semcom.evaluation import intervals
 
 ARMS = [Arm("labels", "--distill-weight 0", None), Arm("kd, T=2", "--temperature 2"), Arm("other", "--kd-loss jsd")]
 GAIN = {"labels": 0.0, "kd, T=2": 2.0, "other": -1.0}
@@ -38,7 +39,7 @@ def stand_in(monkeypatch, tmp_path):
 
 
 def run(root, seeds, **choice):
-    evidence.run(ARMS, seeds, root, ["--steps", "300"], ["--seed", "3"], lambda line: None, **choice)
+    ablation.run(ARMS, seeds, root, ["--steps", "300"], ["--seed", "3"], lambda line: None, **choice)
 
 
 def test_every_arm_runs_with_every_seed_once(stand_in):
@@ -53,7 +54,7 @@ def test_runs_of_other_flags_in_the_folder_are_refused(stand_in):
     root, ran = stand_in
     run(root, [1])
     with pytest.raises(SemcomError, match="holds runs of other flags .*settings.json.*name another folder"):
-        evidence.run(ARMS, [1], root, ["--steps", "400"], ["--seed", "3"], lambda line: None)
+        ablation.run(ARMS, [1], root, ["--steps", "400"], ["--seed", "3"], lambda line: None)
     assert len(ran) == 3
 
 
@@ -62,8 +63,8 @@ def test_a_run_of_an_arm_with_other_flags_is_refused(stand_in):
     run(root, [1])
     changed = Arm("other", "--kd-loss rkl --temperature 2")
     with pytest.raises(SemcomError, match="was run with kd_loss jsd, arm 'other' has rkl; remove it"):
-        evidence.run([changed], [1], root, ["--steps", "300"], ["--seed", "3"], lambda line: None)
-    assert evidence.finished(ARMS[2], 1, root) and not evidence.finished(ARMS[2], 2, root)
+        ablation.run([changed], [1], root, ["--steps", "300"], ["--seed", "3"], lambda line: None)
+    assert ablation.finished(ARMS[2], 1, root) and not ablation.finished(ARMS[2], 2, root)
 
 
 def test_the_experiment_runs_reports_and_keeps(stand_in, monkeypatch, capsys):
@@ -72,16 +73,16 @@ def test_the_experiment_runs_reports_and_keeps(stand_in, monkeypatch, capsys):
     monkeypatch.setitem(GAIN, "skl", 1.0)
     for name in ("kd", "lskd"):
         monkeypatch.setitem(GAIN, name, 0.5)
-    assert evidence.experiment(["--corpus-size", "400"], 2, dry_run=True) == [] and not ran
+    assert ablation.experiment(["--corpus-size", "400"], 2, dry_run=True) == [] and not ran
     dry = capsys.readouterr().out
     assert dry.count("$ python distillation.py") == dry.count("$ python semantic_analysis.py") == 8 and "--steps 300" in dry
-    rows = evidence.experiment(["--epochs", "1"], 2, dry_run=False)
+    rows = ablation.experiment(["--epochs", "1"], 2, dry_run=False)
     assert [row["arm"] for row in rows] == ["labels", "kd", "skl", "lskd"] and rows[2]["bleu 6 less base"].mean == pytest.approx(1.0)
     out = capsys.readouterr().out
     assert "1.00 ± 0.00" in out and "--steps" not in out
-    root = folder / evidence.FOLDER
+    root = folder / ablation.FOLDER
     assert {"arms.csv", "arms.json", "arms.png", "settings.json"} <= {path.name for path in root.iterdir()}
-    evidence.experiment(["--epochs", "2"], 2, dry_run=False)
+    ablation.experiment(["--epochs", "2"], 2, dry_run=False)
     assert "kept the earlier checkpoints/examples/evidence as checkpoints/examples/evidence.1" in capsys.readouterr().out
 
 
@@ -103,25 +104,25 @@ def test_rows_hold_means_and_paired_gains(monkeypatch, stand_in):
 
     monkeypatch.setattr(cli, "analyse", analyse)
     run(root, seeds)
-    labels, kd, other = evidence.collect(ARMS, seeds, root)
+    labels, kd, other = ablation.collect(ARMS, seeds, root)
     assert labels["bleu 6"].mean == pytest.approx(80 + 0.01 * 14 / 3) and "bleu 6 less base" not in labels
     assert kd["bleu 6 less base"].mean == pytest.approx(2.0) and other["bleu 6 less base"].mean == pytest.approx(-1.0)
     assert kd["bleu 6 less base"].half_width == pytest.approx(0, abs=1e-9), "the noise of a seed is common to the pair"
     assert kd["bleu 6"].half_width == pytest.approx(intervals.estimate([80.01, 80.04, 80.09]).half_width)
     assert kd["bleu 6 p"] == pytest.approx(0, abs=1e-6) and kd["validation p"] == 1
-    printed = evidence.table([labels, kd, other])
+    printed = ablation.table([labels, kd, other])
     assert "kd, T=2" in printed and "2.00 ± 0.00" in printed and "BLEU 0 dB" in printed
-    flat = evidence.flat([kd])[0]
+    flat = ablation.flat([kd])[0]
     assert flat["bleu 6 less base"] == pytest.approx(2.0) and flat["bleu 6 half width"] == kd["bleu 6"].half_width
     json.dumps(flat)
 
 
 def test_commands_are_what_a_person_would_type(tmp_path):
-    distillation, analysis = evidence.commands(ARMS[1], 7, tmp_path, ["--steps", "300"], ["--sentences", "50"])
+    distillation, analysis = ablation.commands(ARMS[1], 7, tmp_path, ["--steps", "300"], ["--sentences", "50"])
     assert distillation[:2] == ["python", "distillation.py"] and analysis[:2] == ["python", "semantic_analysis.py"]
     given = cli.distillation_parser().parse_args(distillation[2:])
     assert (given.seed, given.temperature, given.steps) == (7, 2.0, 300)
-    assert cli.analysis_parser().parse_args(analysis[2:]).snr == list(evidence.SNRS)
+    assert cli.analysis_parser().parse_args(analysis[2:]).snr == list(ablation.SNRS)
 
 
 def test_equal_time_by_the_runs_seconds_or_by_given_steps(stand_in, monkeypatch, capsys):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from semcom import figures
-from semcom.intervals import Interval
+from semcom.evaluation.intervals import Interval
+from semcom.report import figures
 
 
 def drawn(draw):

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from semcom.errors import SemcomError, escape
-from semcom.files import check_outputs, lock, make_room, write_atomically, write_json
+from semcom.base.errors import SemcomError, escape
+from semcom.base.output_files import check_outputs, lock, make_room, write_atomically, write_json
 
 
 @pytest.fixture

@@ -9,14 +9,15 @@ from native_support import compiled_only
 from torch import nn
 from toy import CPU, C, encoded, size, transceiver
 
-from semcom import fused, losses, precision, trainer
-from semcom import native as compiler
-from semcom import rows as native
-from semcom.channel import Channel
+from semcom.base import precision
+from semcom.channel.channels import Channel
 from semcom.config import KD_LOSSES, DistillationConfig, TrainingConfig
-from semcom.criterion import row_loss
-from semcom.fused import Mean, Projected
-from semcom.objective import DistillationObjective, TransceiverObjective
+from semcom.distillation import fused_linear_loss, losses, trainer
+from semcom.distillation.fused_linear_loss import Mean, Projected
+from semcom.distillation.kd_loss import row_loss
+from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
+from semcom.models.kernels import native as compiler
+from semcom.models.kernels import row_losses as native
 
 N, D, V = 37, 6, 50
 LOSSES = native.losses
@@ -25,9 +26,9 @@ LOSSES = native.losses
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Chunks of 10 rows in blocks of 4: several of each, the last ones not full."""
-    monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": 10 * 4 * V, "cuda": 10 * 4 * V})
-    monkeypatch.setattr(fused, "ACROSS_BYTES", {"cpu": 16 * 4 * V, "cuda": 0})
-    monkeypatch.setattr(fused, "BLOCK_BYTES", {"cpu": 4 * 4 * V, "cuda": 4 * 4 * V})
+    monkeypatch.setattr(fused_linear_loss, "CHUNK_BYTES", {"cpu": 10 * 4 * V, "cuda": 10 * 4 * V})
+    monkeypatch.setattr(fused_linear_loss, "ACROSS_BYTES", {"cpu": 16 * 4 * V, "cuda": 0})
+    monkeypatch.setattr(fused_linear_loss, "BLOCK_BYTES", {"cpu": 4 * 4 * V, "cuda": 4 * 4 * V})
 
 
 def rows(dtype=torch.float64, *, scale=1.0, seed=0, rows=N, width=D, pieces=V):
@@ -62,7 +63,7 @@ def relative(found, expected):
 def test_distillation_equals_the_plain_losses(temperature, weights, small_chunks):
     student, teacher, targets = rows()
     expected = plain(student, teacher, targets, temperature)
-    found = fused.distillation(student, teacher, targets, temperature, weights)
+    found = fused_linear_loss.distillation(student, teacher, targets, temperature, weights)
     loss = sum(w * x for w, x in zip(weights, expected))
     assert [x.item() for x in found] == pytest.approx([x.item() for x in (loss, *expected)], rel=1e-12)
     ours, theirs = (gradients(student, value / N) for value in (found.loss, loss))
@@ -72,7 +73,7 @@ def test_distillation_equals_the_plain_losses(temperature, weights, small_chunks
 
 def test_cross_entropy_equals_the_plain_loss(small_chunks):
     student, _, targets = rows()
-    expected, found = plain(student, None, targets, 1.0)[0], fused.cross_entropy(student, targets)
+    expected, found = plain(student, None, targets, 1.0)[0], fused_linear_loss.cross_entropy(student, targets)
     assert found.item() == pytest.approx(expected.item(), rel=1e-12)
     for mine, right in zip(gradients(student, found * 3), gradients(student, expected * 3)):
         assert relative(mine, right) < 1e-10
@@ -81,7 +82,7 @@ def test_cross_entropy_equals_the_plain_loss(small_chunks):
 def test_float32_gradients(small_chunks):
     student, teacher, targets = rows(torch.float32)
     ce, kd = plain(student, teacher, targets, 4.0)
-    values = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss, 0.3 * ce + 0.7 * kd
+    values = fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss, 0.3 * ce + 0.7 * kd
     ours, theirs = (gradients(student, value) for value in values)
     for mine, right in zip(ours, theirs):
         assert mine.dtype == torch.float32 and relative(mine, right) < 1e-5
@@ -101,21 +102,21 @@ def test_gradcheck(divergence, temperature, weights):
     leaves = student.state, student.projection.weight, student.projection.bias
 
     def loss(state, weight, bias):
-        return fused.distillation(Projected(state, _Affine(weight, bias)), teacher, targets, temperature, weights, row_loss=divergence).loss
+        return fused_linear_loss.distillation(Projected(state, _Affine(weight, bias)), teacher, targets, temperature, weights, row_loss=divergence).loss
 
     assert torch.autograd.gradcheck(loss, leaves)
 
 
 def test_a_graph_kept_for_a_second_backward_gives_the_same_again():
     student, teacher, targets = rows()
-    loss = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss / N
+    loss = fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss / N
     first, second = (torch.autograd.grad(loss, student.state, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(first, second)
 
 
 def test_the_loss_alone_is_differentiable():
     student, teacher, targets = rows()
-    loss, ce, kd = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
+    loss, ce, kd = fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
     assert loss.requires_grad and not ce.requires_grad and not kd.requires_grad
 
 
@@ -130,7 +131,7 @@ def test_every_divergence_over_chunks_equals_the_plain_one(settings, temperature
     logits, divergence = student.projection(student.state), row_loss(settings)
     ce, kd = losses.cross_entropy(logits, targets), divergence(logits, teacher.projection(teacher.state), targets, temperature)
     expected = (weights[0] * ce + weights[1] * kd).sum()
-    found = fused.distillation(student, teacher, targets, temperature, weights, row_loss=divergence)
+    found = fused_linear_loss.distillation(student, teacher, targets, temperature, weights, row_loss=divergence)
     assert [x.item() for x in found] == pytest.approx([expected.item(), ce.sum().item(), kd.sum().item()], rel=1e-10)
     for mine, right in zip(gradients(student, found.loss), gradients(student, expected)):
         assert relative(mine, right) < 1e-10
@@ -140,7 +141,7 @@ def test_every_divergence_over_chunks_equals_the_plain_one(settings, temperature
 def test_kd_by_hand_with_temperatures_and_weights_by_row(temperature, small_chunks):
     student, teacher, targets = rows()
     weights = torch.linspace(0, 1, N, dtype=torch.float64), torch.linspace(1, 0.2, N, dtype=torch.float64)
-    by_hand, by_autograd = (fused.distillation(student, teacher, targets, temperature, weights, row_loss=choice)
+    by_hand, by_autograd = (fused_linear_loss.distillation(student, teacher, targets, temperature, weights, row_loss=choice)
                             for choice in (None, row_loss(DistillationConfig())))
     assert [x.item() for x in by_hand] == pytest.approx([x.item() for x in by_autograd], rel=1e-11)
     for mine, right in zip(gradients(student, by_hand.loss), gradients(student, by_autograd.loss)):
@@ -158,7 +159,7 @@ def test_several_teachers(of_probabilities, divergence, small_chunks):
         mean = temperature * sum(share * (z / temperature).softmax(-1) for share, z in zip(shares, logits)).log()
     ours = student.projection(student.state)
     expected = (divergence or row_loss(DistillationConfig()))(ours, mean, targets, temperature).sum()
-    found = fused.distillation(student, Mean((first, other), shares, of_probabilities), targets, temperature, (0.0, 1.0), row_loss=divergence)
+    found = fused_linear_loss.distillation(student, Mean((first, other), shares, of_probabilities), targets, temperature, (0.0, 1.0), row_loss=divergence)
     assert found.kd.item() == pytest.approx(expected.item(), rel=1e-10)
     for mine, right in zip(gradients(student, found.loss), gradients(student, expected)):
         assert relative(mine, right) < 1e-9
@@ -168,16 +169,16 @@ def test_classes_are_those_of_the_mean(small_chunks):
     _, first, _ = rows()
     other = rows(width=9, seed=5)[1]
     logits = [m.projection(m.state) for m in (first, other)]
-    assert torch.equal(fused.classes(Mean((first,), (1.0,))), logits[0].argmax(-1))
-    assert torch.equal(fused.classes(Mean((first, other), (0.5, 0.5))), (logits[0] + logits[1]).argmax(-1))
+    assert torch.equal(fused_linear_loss.classes(Mean((first,), (1.0,))), logits[0].argmax(-1))
+    assert torch.equal(fused_linear_loss.classes(Mean((first, other), (0.5, 0.5))), (logits[0] + logits[1]).argmax(-1))
     probable = sum(z.softmax(-1) for z in logits).argmax(-1)
-    assert torch.equal(fused.classes(Mean((first, other), (0.5, 0.5), of_probabilities=True)), probable)
+    assert torch.equal(fused_linear_loss.classes(Mean((first, other), (0.5, 0.5), of_probabilities=True)), probable)
 
 
 def test_nothing_reaches_the_teacher_nor_what_is_frozen():
     student, teacher, targets = rows()
     student.projection.requires_grad_(False)
-    fused.distillation(student, teacher, targets, 2.0, (0.5, 0.5)).loss.backward()
+    fused_linear_loss.distillation(student, teacher, targets, 2.0, (0.5, 0.5)).loss.backward()
     assert student.state.grad is not None
     assert all(x.grad is None for x in (teacher.state, *teacher.projection.parameters(), *student.projection.parameters()))
 
@@ -188,30 +189,30 @@ def test_finite_at_extreme_logits_and_for_constant_rows():
     with torch.no_grad():
         flat.projection.bias.zero_()
     for other in (teacher, flat):
-        sums = fused.distillation(student, other, targets, 4.0, (0.3, 0.7))
+        sums = fused_linear_loss.distillation(student, other, targets, 4.0, (0.3, 0.7))
         assert all(torch.isfinite(x) for x in sums)
         assert all(torch.isfinite(g).all() for g in gradients(student, sums.loss))
 
 
 def test_a_student_that_is_the_teacher_diverges_by_nothing():
     student, _, targets = rows()
-    assert abs(float(fused.distillation(student, student, targets, 4.0, (0.3, 0.7)).kd)) < 1e-10
+    assert abs(float(fused_linear_loss.distillation(student, student, targets, 4.0, (0.3, 0.7)).kd)) < 1e-10
 
 
 def test_chunks_hold_fewer_rows_as_the_vocabulary_grows():
     for pieces in (100, 4000, 22_234, 44_468):
-        rows = fused.rows_within(fused.CHUNK_BYTES, pieces, CPU)
-        assert rows * pieces * 4 <= fused.CHUNK_BYTES["cpu"] < (rows + 1) * pieces * 4
-    assert fused.rows_within(fused.CHUNK_BYTES, 44_468, CPU) == pytest.approx(fused.rows_within(fused.CHUNK_BYTES, 22_234, CPU) / 2, abs=1)
-    assert fused.rows_within({"cpu": 1, "cuda": 1}, 10, CPU) == 1
+        rows = fused_linear_loss.rows_within(fused_linear_loss.CHUNK_BYTES, pieces, CPU)
+        assert rows * pieces * 4 <= fused_linear_loss.CHUNK_BYTES["cpu"] < (rows + 1) * pieces * 4
+    assert fused_linear_loss.rows_within(fused_linear_loss.CHUNK_BYTES, 44_468, CPU) == pytest.approx(fused_linear_loss.rows_within(fused_linear_loss.CHUNK_BYTES, 22_234, CPU) / 2, abs=1)
+    assert fused_linear_loss.rows_within({"cpu": 1, "cuda": 1}, 10, CPU) == 1
 
 
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=compiled_only)])
 def test_whole_logits_never_exist(compiled, monkeypatch):
     """No tensor of the step is as large as one model's logits."""
     student, teacher, targets = rows(torch.float32, rows=400, pieces=3000)
-    monkeypatch.setattr(fused, "CHUNK_BYTES", {"cpu": 40 * 4 * 3000, "cuda": 40 * 4 * 3000})
-    monkeypatch.setattr(fused, "ACROSS_BYTES", {"cpu": 40 * 4 * 3000, "cuda": 0})
+    monkeypatch.setattr(fused_linear_loss, "CHUNK_BYTES", {"cpu": 40 * 4 * 3000, "cuda": 40 * 4 * 3000})
+    monkeypatch.setattr(fused_linear_loss, "ACROSS_BYTES", {"cpu": 40 * 4 * 3000, "cuda": 0})
     largest = 0
 
     class Watch(torch.utils._python_dispatch.TorchDispatchMode):
@@ -222,14 +223,14 @@ def test_whole_logits_never_exist(compiled, monkeypatch):
             return made
 
     with Watch():
-        fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=compiled).loss.backward()
+        fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=compiled).loss.backward()
     assert largest <= 40 * 3000
 
 
 def test_bf16_products_round_and_no_more():
     student, teacher, targets = rows(torch.float32, width=32)
     with precision.products("bf16", CPU):
-        loss, ce, kd = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
+        loss, ce, kd = fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
     right_ce, right_kd = plain(student, teacher, targets, 4.0)
     assert relative(ce, right_ce) > 1e-6, "nothing was rounded"
     assert [ce.item(), kd.item()] == [pytest.approx(right_ce.item(), rel=1e-2), pytest.approx(right_kd.item(), rel=3e-2)]
@@ -245,7 +246,7 @@ def test_the_compiled_losses_equal_the_plain_ones(machine, monkeypatch):
 
 
 def equals_the_plain_ones(distils, threads, scale, number, monkeypatch):
-    monkeypatch.setattr(fused, "ACROSS_BYTES", {"cpu": 16 * 4 * 333, "cuda": 0})
+    monkeypatch.setattr(fused_linear_loss, "ACROSS_BYTES", {"cpu": 16 * 4 * 333, "cuda": 0})
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     calls = []
     monkeypatch.setattr(native, "losses", lambda *given, work=LOSSES: calls.append(given) or work(*given))
@@ -256,10 +257,10 @@ def equals_the_plain_ones(distils, threads, scale, number, monkeypatch):
         logits = exact[0].projection(exact[0].state)
         ce, kd = losses.cross_entropy(logits, targets), losses.kd(logits, exact[1].projection(exact[1].state), temperature.double())
         expected = (weights[0] * ce + weights[1] * kd).sum(), ce.sum(), kd.sum()
-        found = fused.distillation(student, teacher, targets, temperature, weights, compiled=True)
+        found = fused_linear_loss.distillation(student, teacher, targets, temperature, weights, compiled=True)
     else:
         expected = plain(exact[0], None, targets, 1.0)
-        found = [fused.cross_entropy(student, targets, compiled=True)]
+        found = [fused_linear_loss.cross_entropy(student, targets, compiled=True)]
     assert [x.item() for x in found] == pytest.approx([x.item() for x in expected], rel=2e-6)
     for mine, right in zip(gradients(student, found[0]), gradients(exact[0], expected[0])):
         assert relative(mine, right) < 1e-5
@@ -277,7 +278,7 @@ def test_the_compiled_losses_at_any_temperature(precision_of, tolerance, machine
         exact = [Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double()) for side in (student, teacher)]
         expected = plain(*exact, targets, temperature)
         with precision.products(precision_of, CPU):
-            found = fused.distillation(student, teacher, targets, temperature, (0.3, 0.7), compiled=True)
+            found = fused_linear_loss.distillation(student, teacher, targets, temperature, (0.3, 0.7), compiled=True)
         assert [float(found.ce), float(found.kd)] == pytest.approx([x.item() for x in expected], rel=tolerance)
         for mine, right in zip(gradients(student, found.loss), gradients(exact[0], 0.3 * expected[0] + 0.7 * expected[1])):
             assert relative(mine, right) < 2 * tolerance
@@ -291,7 +292,7 @@ def test_a_weight_that_is_stored_turned(machine):
     turned.weight = nn.Parameter(student.projection.weight.detach().t().contiguous().t())
     turned.bias = student.projection.bias
     with precision.products("bf16", CPU):
-        found, plain_one = (fused.distillation(Projected(student.state, p), teacher, targets, 4.0, (0.3, 0.7), compiled=True)
+        found, plain_one = (fused_linear_loss.distillation(Projected(student.state, p), teacher, targets, 4.0, (0.3, 0.7), compiled=True)
                             for p in (turned, student.projection))
         assert found.loss.item() == pytest.approx(plain_one.loss.item(), rel=1e-6)
         assert relative(*(torch.autograd.grad(sums.loss, p.weight)[0] for sums, p in ((found, turned), (plain_one, student.projection)))) < 1e-3
@@ -326,7 +327,7 @@ def test_the_compiled_losses_of_several_teachers_and_divergences_are_the_plain_o
     student, first, targets = rows(torch.float32)
     teachers = Mean((first, rows(torch.float32, width=9, seed=5)[1]), (0.25, 0.75), of_probabilities)
     for divergence in (None, row_loss(DistillationConfig(kd_loss="rkl"))):
-        values = [fused.distillation(student, teachers, targets, 3.0, (0.3, 0.7), row_loss=divergence, compiled=compiled)
+        values = [fused_linear_loss.distillation(student, teachers, targets, 3.0, (0.3, 0.7), row_loss=divergence, compiled=compiled)
                   for compiled in (True, False)]
         assert [x.item() for x in values[0]] == pytest.approx([x.item() for x in values[1]], rel=1e-6)
         for mine, right in zip(*(gradients(student, sums.loss) for sums in values)):
@@ -338,7 +339,7 @@ def test_the_compiled_losses_round_to_bfloat16_as_the_plain_ones_do(machine):
     student, teacher, targets = rows(torch.float32, width=64, pieces=500)
     exact = plain(student, teacher, targets, 4.0)
     with precision.products("bf16", CPU):
-        found, eager = (fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=compiled) for compiled in (True, False))
+        found, eager = (fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=compiled) for compiled in (True, False))
     for value, right in zip((found.ce, found.kd), exact):
         assert float(value) == pytest.approx(float(right), rel=1e-2)
     right = gradients(student, 0.3 * exact[0] + 0.7 * exact[1])
@@ -350,7 +351,7 @@ def test_the_compiled_losses_round_to_bfloat16_as_the_plain_ones_do(machine):
 def test_the_compiled_gradient_of_the_bias_is_not_rounded_to_bfloat16():
     student, teacher, targets = rows(torch.float32)
     with precision.products("bf16", CPU):
-        loss = fused.cross_entropy(student, targets, compiled=True)
+        loss = fused_linear_loss.cross_entropy(student, targets, compiled=True)
         logits = (student.state.bfloat16() @ student.projection.weight.bfloat16().t()).detach().double() + student.projection.bias.detach().double()
     right = (logits.softmax(-1) - torch.nn.functional.one_hot(targets, V)).sum(0)
     assert relative(torch.autograd.grad(loss, student.projection.bias)[0], right) < 1e-6
@@ -364,18 +365,18 @@ def test_the_compiled_losses_do_not_hide_what_is_not_finite(whose, poison):
     side = student if whose == "student" else teacher
     with torch.no_grad():
         side.projection.bias[(int(targets[0]) + 1) % V] = poison
-    sums = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=True)
+    sums = fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=True)
     assert not torch.isfinite(sums.loss) and not torch.isfinite(sums.kd)
 
 
 @compiled_only
 def test_compiled_losses_of_no_row_and_of_a_piece_that_there_is_not():
     student, teacher, targets = rows(torch.float32)
-    none = fused.distillation(Projected(student.state[:0], student.projection), Projected(teacher.state[:0], teacher.projection),
+    none = fused_linear_loss.distillation(Projected(student.state[:0], student.projection), Projected(teacher.state[:0], teacher.projection),
                               targets[:0], 4.0, (0.3, 0.7), compiled=True)
     assert [float(x) for x in none] == [0, 0, 0]
     with pytest.raises(IndexError, match="0 to 49"):
-        fused.cross_entropy(student, targets + V, compiled=True)
+        fused_linear_loss.cross_entropy(student, targets + V, compiled=True)
 
 
 @compiled_only
@@ -387,7 +388,7 @@ def test_the_compiled_exponential():
         pair.weight.copy_(torch.tensor([[0.0], [-1.0]]))
         pair.bias.zero_()
     state = below[:, None].requires_grad_()
-    (gradient,) = torch.autograd.grad(fused.cross_entropy(Projected(state, pair), torch.zeros(4001, dtype=torch.long), compiled=True), state)
+    (gradient,) = torch.autograd.grad(fused_linear_loss.cross_entropy(Projected(state, pair), torch.zeros(4001, dtype=torch.long), compiled=True), state)
     right = -torch.sigmoid(-below.double())
     assert (gradient[:, 0] / right - 1).abs().max() < 5e-6
 
@@ -413,9 +414,9 @@ def test_pieces_that_cannot_be(whose, low, masked):
             terms = plain(mine, theirs if distils else None, targets, 2.0)
             loss = 0.3 * terms[0] + 0.7 * terms[1] if distils else terms[0]
         elif distils:
-            loss = fused.distillation(mine, theirs, targets, 2.0, (0.3, 0.7), compiled=True).loss
+            loss = fused_linear_loss.distillation(mine, theirs, targets, 2.0, (0.3, 0.7), compiled=True).loss
         else:
-            loss = fused.cross_entropy(mine, targets, compiled=True)
+            loss = fused_linear_loss.cross_entropy(mine, targets, compiled=True)
         values.append((loss.item(), gradients(mine, loss)))
     (found, ours), (expected, right) = values
     assert found == pytest.approx(expected, rel=1e-5)
@@ -426,13 +427,13 @@ def test_pieces_that_cannot_be(whose, low, masked):
 def test_the_compiled_losses_of_models_of_other_kinds_are_the_plain_ones():
     """What is written in C++ takes a tensor for what it was told."""
     student, teacher, targets = rows(torch.float32)
-    expected = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss.item()
+    expected = fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss.item()
     for kinds in ((torch.float32, torch.float64), (torch.float32, torch.float16), (torch.bfloat16, torch.float32), (torch.bfloat16, torch.bfloat16)):
         sides = [Projected(side.state.detach().to(kind), copy.deepcopy(side.projection).to(kind)) for side, kind in zip((student, teacher), kinds)]
-        assert fused.distillation(*sides, targets, 4.0, (0.3, 0.7), compiled=True).loss.item() == pytest.approx(expected, rel=2e-2)
+        assert fused_linear_loss.distillation(*sides, targets, 4.0, (0.3, 0.7), compiled=True).loss.item() == pytest.approx(expected, rel=2e-2)
     strided = nn.Linear(D, V)
     strided.weight, strided.bias = (nn.Parameter(torch.stack([x.detach()] * 2, -1)[..., 0]) for x in student.projection.parameters())
-    found = fused.distillation(Projected(student.state, strided), teacher, targets, 4.0, (0.3, 0.7), compiled=True)
+    found = fused_linear_loss.distillation(Projected(student.state, strided), teacher, targets, 4.0, (0.3, 0.7), compiled=True)
     assert found.loss.item() == pytest.approx(expected)
 
 
@@ -444,14 +445,14 @@ def test_the_compiled_losses_of_models_of_other_kinds_are_the_plain_ones():
     (lambda s, t, y: (Projected(s.state, _Affine(s.projection.weight, s.projection.bias[:9])), t, y), "bias: ")])
 def test_the_compiled_losses_refuse_tensors_that_do_not_fit(given, message):
     with pytest.raises(ValueError, match=message):
-        fused.distillation(*given(*rows(torch.float32)), 4.0, (0.3, 0.7), compiled=True)
+        fused_linear_loss.distillation(*given(*rows(torch.float32)), 4.0, (0.3, 0.7), compiled=True)
 
 
 @pytest.mark.parametrize("named", ["", "nowhere/c++ -O1", "a 'quotation that does not end"])
 def test_no_compiler_is_found_out(named, no_library, monkeypatch):
     monkeypatch.setenv("CXX", named)
     monkeypatch.setenv("PATH", "")
-    assert fused.cannot_compile(CPU) == "no C++ compiler was found"
+    assert fused_linear_loss.cannot_compile(CPU) == "no C++ compiler was found"
 
 
 @pytest.mark.parametrize("does, reason", [
@@ -468,7 +469,7 @@ def test_a_compiler_that_does_not_compile_is_found_out(does, reason, no_library,
     broken.write_text(does)
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", f"{broken} -m64")
-    assert fused.cannot_compile(CPU).startswith(reason.format(broken))
+    assert fused_linear_loss.cannot_compile(CPU).startswith(reason.format(broken))
 
 
 def curve(kind):
@@ -484,10 +485,10 @@ def curve(kind):
 @pytest.mark.parametrize("kind", ["teacher", "student"])
 def test_the_curve_of_200_steps_is_the_plain_one(kind, monkeypatch):
     ours = curve(kind)
-    monkeypatch.setattr(fused, "cross_entropy", lambda student, targets, **_: plain(student, None, targets, 1.0)[0])
+    monkeypatch.setattr(fused_linear_loss, "cross_entropy", lambda student, targets, **_: plain(student, None, targets, 1.0)[0])
     def by_whole_logits(student, teacher, targets, temperature, weights, **_):
         ce, kd = plain(student, *teacher.members, targets, temperature)
-        return fused.Sums(weights[0] * ce + weights[1] * kd, ce.detach(), kd.detach())
+        return fused_linear_loss.Sums(weights[0] * ce + weights[1] * kd, ce.detach(), kd.detach())
 
-    monkeypatch.setattr(fused, "distillation", by_whole_logits)
+    monkeypatch.setattr(fused_linear_loss, "distillation", by_whole_logits)
     assert ours == pytest.approx(curve(kind), rel=5e-4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from semcom import intervals
+from semcom.evaluation import intervals
 
 VALUES, OTHERS = [3.1, 2.4, 4.0, 3.3, 2.9], [2.0, 2.6, 3.1, 2.8, 2.2]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from semcom import losses
+from semcom.distillation import losses
 
 
 def logits(seed, *shape, scale=3.0, dtype=torch.float64):

@@ -13,17 +13,18 @@ import torch
 import torch.nn.functional as F
 from toy import CPU, C, Numbers, encoded, sharp, size, through, transceiver
 
-from semcom import files, matrix, metrics
-from semcom import kept as parts
-from semcom.analysis import Meeting
-from semcom.batching import collate
-from semcom.channel import Channel
-from semcom.checkpoint import fingerprint_of
-from semcom.decoding import Search, greedy
-from semcom.errors import SemcomError
-from semcom.heard import COLUMNS, PLACE, End, Pair, measures
-from semcom.matrix import measure
-from semcom.vocab import BOS, EOS
+from semcom.base import output_files
+from semcom.base.errors import SemcomError
+from semcom.channel.channels import Channel
+from semcom.data.batching import collate
+from semcom.data.vocabulary import BOS, EOS
+from semcom.evaluation import pair_matrix, text_metrics
+from semcom.evaluation.cache import part_key, read_parts
+from semcom.evaluation.measures import COLUMNS, PLACE, End, Pair, measures
+from semcom.evaluation.pair_matrix import measure
+from semcom.evaluation.scores import Meeting
+from semcom.models.checkpoint import fingerprint_of
+from semcom.models.decoding import Search, greedy
 
 SNRS = (0.0, 12.0)
 SENTENCES = encoded(14, 3, 9)
@@ -127,7 +128,7 @@ def alone(pair, number, snr, reference=TT):
         "distance": (ours - theirs).square().mean(-1).sum().item() if ours.shape == theirs.shape else math.nan,
         "own_tokens": len(its) + 1, "own_kl": (rows["own"][1][0] * (rows["own"][1][0] / rows["own"][1][1]).log()).sum().item()}
     for to, against in (("sent", sentence.sentence.text), ("reference", texts[1])):
-        values |= {f"{to}_{name}": value for name, value in zip(metrics.BLEU_COLUMNS, metrics.bleu_statistics([texts[0]], [against])[0])}
+        values |= {f"{to}_{name}": value for name, value in zip(text_metrics.BLEU_COLUMNS, text_metrics.bleu_statistics([texts[0]], [against])[0])}
     return values, own
 
 
@@ -260,7 +261,7 @@ def test_independent_signals_are_two_apart():
     found = found_of([Pair(ends[0], T.receiver), Pair(ends[1], T.receiver)], Pair(ends[0], T.receiver), sentences, meeting(50, (12.0,)))
     # 200 sentences of 18 tokens and 4 symbols, each |a - b|^2 of mean and deviation 2.
     assert found.sent["2"].distance.mean() == pytest.approx(2, abs=3 * 2 / math.sqrt(200 * 18 * 4))
-    assert matrix.SHOWN_SYMBOLS / 2 < len(found.sent["2"].symbols) <= matrix.SHOWN_SYMBOLS and abs(found.sent["2"].cka) < 0.1
+    assert pair_matrix.SHOWN_SYMBOLS / 2 < len(found.sent["2"].symbols) <= pair_matrix.SHOWN_SYMBOLS and abs(found.sent["2"].cka) < 0.1
 
 
 def test_likeness_of_states(found):
@@ -275,8 +276,8 @@ def test_likeness_of_states(found):
                     rows.append(pair.receiver.module(received, batch.source_mask, batch.target_in)[0])
         return torch.cat(rows).numpy()
     for pair in PAIRS:
-        assert found.heard[pair.key].cka == pytest.approx(metrics.cka(states(TT, "decoder"), states(pair, "decoder")), rel=1e-3)
-        assert found.sent[pair.transmitter.fingerprint].cka == pytest.approx(metrics.cka(states(TT, "encoder"), states(pair, "encoder")), rel=1e-3)
+        assert found.heard[pair.key].cka == pytest.approx(text_metrics.cka(states(TT, "decoder"), states(pair, "decoder")), rel=1e-3)
+        assert found.sent[pair.transmitter.fingerprint].cka == pytest.approx(text_metrics.cka(states(TT, "encoder"), states(pair, "encoder")), rel=1e-3)
     low = found_of([TT, SS], cka_snr=0.0)
     assert low.heard[SS.key].cka != pytest.approx(found.heard[SS.key].cka, rel=1e-3)
 
@@ -285,7 +286,7 @@ def test_likeness_of_states(found):
 
 
 def test_each_transmitter_encodes_each_sentence_once(calls, monkeypatch):
-    monkeypatch.setattr(matrix, "CHUNK", 5)
+    monkeypatch.setattr(pair_matrix, "CHUNK", 5)
     found_of([TT, NOISE, ST, TS, SS], given=meeting(snrs=(0.0, 6.0, 12.0, 18.0)))
     assert {fingerprint: calls[fingerprint] for fingerprint in (T.transmitter.fingerprint, S.transmitter.fingerprint)} == {
         T.transmitter.fingerprint: 14, S.transmitter.fingerprint: 14}
@@ -298,7 +299,7 @@ def test_batch_size_changes_nothing(found, batch_size):
 
 
 def test_chunks_change_no_sums(found, monkeypatch):
-    monkeypatch.setattr(matrix, "CHUNK", 6)
+    monkeypatch.setattr(pair_matrix, "CHUNK", 6)
     cut = found_of()
     first = found_of(sentences=SENTENCES[:6])
     for pair in PAIRS:
@@ -377,7 +378,7 @@ def test_topics_that_both_ends_have_seen():
 
 @pytest.fixture
 def chunked(monkeypatch):
-    monkeypatch.setattr(matrix, "CHUNK", 3)
+    monkeypatch.setattr(pair_matrix, "CHUNK", 3)
 
 
 FEW = [TT, NOISE, SS]
@@ -418,7 +419,7 @@ def test_without_a_reference_it_is_kept_too(tmp_path, calls):
 
 
 def test_an_interrupted_run_goes_on(tmp_path, calls, chunked, monkeypatch):
-    expected, measure_chunk, begun = little(), matrix._measure_chunk, []
+    expected, measure_chunk, begun = little(), pair_matrix._measure_chunk, []
 
     def interrupted(*given, **named):
         begun.append(1)
@@ -426,7 +427,7 @@ def test_an_interrupted_run_goes_on(tmp_path, calls, chunked, monkeypatch):
             raise KeyboardInterrupt
         return measure_chunk(*given, **named)
 
-    monkeypatch.setattr(matrix, "_measure_chunk", interrupted)
+    monkeypatch.setattr(pair_matrix, "_measure_chunk", interrupted)
     with pytest.raises(KeyboardInterrupt):
         little(kept_in=tmp_path)
     assert len(kept(tmp_path)) == 3
@@ -518,7 +519,7 @@ def test_a_flipped_bit_never_changes_what_is_read(tmp_path, calls):
         spoiled = bytearray(whole)
         spoiled[place] ^= 1 << int(place) % 8
         path.write_bytes(spoiled)
-        read, said = parts.read(tmp_path, *keyed(SENTENCES[:4], meeting(snrs=(12.0,)))), []
+        read, said = read_parts(tmp_path, *keyed(SENTENCES[:4], meeting(snrs=(12.0,)))), []
         noticed += not read
         if read:
             [(heard, sent)] = read.values()
@@ -528,7 +529,7 @@ def test_a_flipped_bit_never_changes_what_is_read(tmp_path, calls):
 
 
 def keyed(sentences, given):
-    return {SS.key: parts.key_of(SS, TT, sentences, Numbers(), given, 12.0)}, sentences, given, lambda line: None
+    return {SS.key: part_key(SS, TT, sentences, Numbers(), given, 12.0)}, sentences, given, lambda line: None
 
 
 class Others(Numbers):
@@ -593,7 +594,7 @@ def test_a_cache_that_cannot_be_written_does_not_stop_the_measurement(tmp_path, 
 
     def full(*_):
         raise SemcomError("disk: full")
-    monkeypatch.setattr(files, "write_atomically", full)
+    monkeypatch.setattr(output_files, "write_atomically", full)
     same(expected, little(kept_in=tmp_path / "new", said=said))
     assert len(said) == 2 and "disk: full" in said[1]
 

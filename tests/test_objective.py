@@ -4,14 +4,14 @@ import torch
 import torch.nn.functional as F
 from toy import CPU, C, V, bits, collated, encoded, same_bits, size, transceiver
 
-from semcom import losses
-from semcom.batching import collate
-from semcom.channel import Channel, apply
+from semcom.channel.channels import Channel, apply
 from semcom.config import KD_LOSSES, DistillationConfig, TrainingConfig, TransferConfig
-from semcom.layers import seed_dropout
-from semcom.objective import DistillationObjective, Frozen, TransceiverObjective
-from semcom.trainer import fit
-from semcom.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS, splice
+from semcom.data.batching import collate
+from semcom.distillation import losses
+from semcom.distillation.objectives import DistillationObjective, Frozen, TransceiverObjective
+from semcom.distillation.trainer import fit
+from semcom.models.layers import seed_dropout
+from semcom.models.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS, splice
 
 TRAINED = {"full": PARTS, "encoder": TRANSMITTER_PARTS, "decoder": RECEIVER_PARTS}
 AWGN, RANGE = Channel("awgn"), (-6.0, 18.0)

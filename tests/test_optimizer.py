@@ -7,7 +7,7 @@ import pytest
 import torch
 from cli_support import ROOT, TINY_TRAINING
 
-from semcom.optimizer import AdamW
+from semcom.distillation.optimizer import AdamW
 
 LRS = [1e-3, 7e-4, 0.0, 2e-3, 5e-4]
 

@@ -14,9 +14,9 @@ import time
 
 import pytest
 
-from semcom import pages
-from semcom.document import Column, Document, Figure, Section, Table, Text
-from semcom.intervals import Interval
+from semcom.evaluation.intervals import Interval
+from semcom.report import render
+from semcom.report.document import Column, Document, Figure, Section, Table, Text
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome here")
@@ -131,7 +131,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["en", "zh"])
 def page(request, tmp_path_factory):
-    return pages.write(document(request.param), tmp_path_factory.mktemp(request.param))[0]
+    return render.write(document(request.param), tmp_path_factory.mktemp(request.param))[0]
 
 
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"

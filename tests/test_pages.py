@@ -13,10 +13,11 @@ from dataclasses import replace
 import numpy
 import pytest
 
-from semcom import files, pages
-from semcom.document import Column, Document, Figure, Section, Table, Text
-from semcom.errors import SemcomError, escape
-from semcom.intervals import Interval
+from semcom.base import output_files
+from semcom.base.errors import SemcomError, escape
+from semcom.evaluation.intervals import Interval
+from semcom.report import render
+from semcom.report.document import Column, Document, Figure, Section, Table, Text
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=http://x onerror=alert(1)>', "\\input{/etc/passwd}", "\x1b[31m", '=HYPERLINK("http://x")', "a|b",
            "[a](http://x)", "$x$", "\u202eabc", "**b** _i_ `c` ~d~", "* item", "# head", "1. one", "line\nbreak", "^^5c&amp;%#~", "{{ 7*7 }}", "+1",
@@ -54,7 +55,7 @@ def hostile(language="en"):
 
 @pytest.fixture(scope="module")
 def images():
-    return pages.pictures(PLAIN)
+    return render.pictures(PLAIN)
 
 
 def fake_images(document):
@@ -98,7 +99,7 @@ def table_of(csv_text):
 # HTML
 
 def test_html_says_what_the_document_says(images):
-    page = Reader(pages.html(PLAIN, images))
+    page = Reader(render.html(PLAIN, images))
     assert page.cells == ["pair", "gap", "runs", "why",
                           "teacher", "−1.23", "[−1.50, 0.00]", "5", "it knows less than it was asked to know",
                           "student", "2.00", "[−∞, ∞]", "–", "–", "hybrid", "0.00", "", "12", "–",
@@ -110,21 +111,21 @@ def test_html_says_what_the_document_says(images):
 
 
 def test_html_sets_numbers_right_and_text_left(images):
-    kinds = [attributes["class"] for attributes in Reader(pages.html(PLAIN, images)).all("td")[:5]]
+    kinds = [attributes["class"] for attributes in Reader(render.html(PLAIN, images)).all("td")[:5]]
     assert kinds == ["text", "number", "bounds", "number", "long"]
-    page = pages.html(PLAIN, images)
+    page = render.html(PLAIN, images)
     assert re.search(r"\.number[^{]*{[^}]*text-align: right", page) and "tabular-nums" in page
     assert re.search(r"\nth, td {[^}]*text-align: left", page)
 
 
 def test_html_counts_tables_and_figures_apart():
     again = with_block(TABLE, FIGURE, replace(TABLE, name="b"), replace(FIGURE, name="c"))
-    text = "".join(Reader(pages.html(again, fake_images(again))).text)
+    text = "".join(Reader(render.html(again, fake_images(again))).text)
     assert [text.count(label) for label in ("Table 1.", "Table 2.", "Table 3.", "Figure 1.", "Figure 2.", "Figure 3.")] == [1, 1, 0, 1, 1, 0]
 
 
 def test_html_anchors_lead_to_what_is_there(images):
-    page = Reader(pages.html(PLAIN, images))
+    page = Reader(render.html(PLAIN, images))
     identities = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(identities) == len(set(identities)) and {"first", "table-gaps", "figure-curve"} <= set(identities)
     anchors = [attributes["href"] for attributes in page.all("a") if attributes["href"].startswith("#")]
@@ -134,13 +135,13 @@ def test_html_anchors_lead_to_what_is_there(images):
 
 @pytest.mark.parametrize("document", [PLAIN, hostile(), hostile("zh")], ids=["plain", "hostile", "hostile Chinese"])
 def test_html_needs_nothing_and_runs_nothing(document):
-    page = Reader(pages.html(document, fake_images(document)))
+    page = Reader(render.html(document, fake_images(document)))
     assert {"html", "img", "table", "a"} <= {tag for tag, _ in page.tags}
     assert not {"script", "svg", "iframe", "object", "link", "base", "form"} & {tag for tag, _ in page.tags}
     for _, attributes in page.tags:
         assert not [name for name in attributes if name.startswith("on")]
         assert all(attributes[name].startswith(("data:", "#")) for name in ("src", "href") if name in attributes)
-    assert "url(" not in pages.html(document, fake_images(document)) and "@import" not in pages.html(document, fake_images(document))
+    assert "url(" not in render.html(document, fake_images(document)) and "@import" not in render.html(document, fake_images(document))
     assert len(page.all("img")) == len(document.figures())
     assert all(int(image["width"]) > 0 and int(image["height"]) > 0 and image["alt"] for image in page.all("img"))
     policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
@@ -150,42 +151,42 @@ def test_html_needs_nothing_and_runs_nothing(document):
 
 
 def test_html_shows_hostile_strings_as_text_in_every_place():
-    page = Reader(pages.html(hostile(), fake_images(hostile())))
+    page = Reader(render.html(hostile(), fake_images(hostile())))
     text = "".join(page.text)
     for bad in HOSTILE:
         # summary, contents, heading, paragraph, caption, note, figure's caption, two column heads, two cells, provenance twice
         assert text.count(escape(bad)) >= 13, bad
         assert escape(bad) in [image["alt"] for image in page.all("img")]
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e]", pages.html(hostile(), fake_images(hostile())))
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e]", render.html(hostile(), fake_images(hostile())))
 
 
 def test_html_carries_its_pictures_and_data(images):
-    page = Reader(pages.html(PLAIN, images))
+    page = Reader(render.html(PLAIN, images))
     image, = page.all("img")
     assert (image["width"], image["height"], image["alt"]) == ("672", "384", "One line that falls.")
     assert image["src"].startswith("data:image/svg+xml;base64,")
     downloads = {a["download"]: base64.b64decode(a["href"].partition("base64,")[2]) for a in page.all("a") if "download" in a}
     assert list(downloads) == ["gaps.csv", "curve.csv", "curve.svg"]
     assert downloads["curve.svg"] == images["curve.svg"] == base64.b64decode(image["src"].partition(",")[2])
-    assert downloads["gaps.csv"].decode("utf-8-sig") == pages.csv_of(TABLE) and downloads["gaps.csv"].startswith(b"\xef\xbb\xbf")
+    assert downloads["gaps.csv"].decode("utf-8-sig") == render.csv_of(TABLE) and downloads["gaps.csv"].startswith(b"\xef\xbb\xbf")
 
 
 def test_html_takes_the_png_where_the_svg_is_large():
-    page = Reader(pages.html(PLAIN, {"curve.svg": b" " * (pages.INLINE_SVG + 1), "curve.png": b"small"}))
+    page = Reader(render.html(PLAIN, {"curve.svg": b" " * (render.INLINE_SVG + 1), "curve.png": b"small"}))
     assert page.all("img")[0]["src"] == "data:image/png;base64," + base64.b64encode(b"small").decode()
 
 
 def test_html_speaks_the_documents_language():
-    text = "".join(Reader(pages.html(replace(PLAIN, language="zh"), fake_images(PLAIN))).text)
+    text = "".join(Reader(render.html(replace(PLAIN, language="zh"), fake_images(PLAIN))).text)
     assert all(word in text for word in ("摘要", "目录", "表 1：", "图 1：", "下载数据（CSV）", "下载图像（SVG）", "本报告的生成方式"))
     assert not any(word in text for word in ("Summary", "Contents", "Download", "Figure"))
-    assert pages.WORDS["en"].keys() == pages.WORDS["zh"].keys()
+    assert render.WORDS["en"].keys() == render.WORDS["zh"].keys()
 
 
 # Markdown
 
 def test_markdown_word_for_word():
-    assert pages.markdown(PLAIN) == r"""# Report
+    assert render.markdown(PLAIN) == r"""# Report
 
 **Summary**
 
@@ -230,7 +231,7 @@ def unmarked(text):
 @pytest.mark.parametrize("bad", HOSTILE)
 def test_markdown_shows_hostile_strings_as_text(bad):
     document = replace(hostile(), title=bad, summary=[bad], provenance=[(bad, bad)], sections=[hostile().sections[HOSTILE.index(bad)]])
-    lines = [line for line in pages.markdown(document).splitlines() if line]
+    lines = [line for line in render.markdown(document).splitlines() if line]
     title, _, summary, section, words, caption, head, _, row, _, note, picture, picture_caption, _, _, _, last = lines
     texts = [title.removeprefix("# "), summary, section.removeprefix("## "), words,
              caption.removeprefix("**Table 1.** "), note.removeprefix("Note: "),
@@ -242,7 +243,7 @@ def test_markdown_shows_hostile_strings_as_text(bad):
 
 
 def test_markdown_has_no_html_and_every_row_its_cells():
-    text = pages.markdown(hostile())
+    text = render.markdown(hostile())
     assert "<" not in text
     for line in text.splitlines():
         assert not line.startswith("|") or line.count("|") in (3, 4)
@@ -251,7 +252,7 @@ def test_markdown_has_no_html_and_every_row_its_cells():
 # LaTeX
 
 def test_latex_word_for_word():
-    assert pages.latex(PLAIN) == r"""% Report
+    assert render.latex(PLAIN) == r"""% Report
 % \usepackage{array,booktabs}; XeLaTeX or LuaLaTeX for other than Latin letters
 
 \begin{table}
@@ -273,7 +274,7 @@ def test_latex_word_for_word():
 
 
 def test_latex_in_chinese_asks_for_ctex():
-    assert r"\usepackage{array,booktabs,ctex}" in pages.latex(replace(PLAIN, language="zh"))
+    assert r"\usepackage{array,booktabs,ctex}" in render.latex(replace(PLAIN, language="zh"))
 
 
 COMMANDS = {"begin", "end", "centering", "caption", "label", "toprule", "midrule", "bottomrule", "par", "smallskip", "linewidth", "footnotesize",
@@ -282,7 +283,7 @@ COMMANDS = {"begin", "end", "centering", "caption", "label", "toprule", "midrule
 
 
 def test_latex_of_hostile_strings_is_balanced_and_calls_nothing_foreign():
-    text = re.sub(r"(?m)^%.*\n|^  \\label{tab:table_\d+}\n", "", pages.latex(hostile()))
+    text = re.sub(r"(?m)^%.*\n|^  \\label{tab:table_\d+}\n", "", render.latex(hostile()))
     tokens = re.findall(r"\\([A-Za-z]+|.)|([{}$&%#_^~<>\"|])|[^\\]", text, re.S)
     assert {command for command, _ in tokens if command} <= COMMANDS
     depth, maths = 0, 0
@@ -304,20 +305,20 @@ def test_latex_of_hostile_strings_is_balanced_and_calls_nothing_foreign():
 
 
 def test_latex_keeps_two_hyphens_two():
-    assert "{-}{-}snr" in pages.latex(with_block(replace(TABLE, caption="--snr")))
+    assert "{-}{-}snr" in render.latex(with_block(replace(TABLE, caption="--snr")))
 
 
 # CSV
 
 def test_csv_reads_back_to_the_same_numbers():
-    header, *rows = table_of(pages.csv_of(TABLE))
+    header, *rows = table_of(render.csv_of(TABLE))
     assert header == ["pair", "gap", "gap low", "gap high", "runs", "why"]
     assert [[float(cell) if cell else None for cell in row[1:5]] for row in rows] == [
         [-1.234, -1.5, 0.001, 5], [2, -math.inf, math.inf, None], [-0.001, None, None, 12]]
 
 
 def test_csv_of_a_figure_is_its_data():
-    assert table_of(pages.csv_of(FIGURE)) == [["snr", "gap", "gap low", "gap high", "note"],
+    assert table_of(render.csv_of(FIGURE)) == [["snr", "gap", "gap low", "gap high", "note"],
                                               ["0", "1.5", "", "", ""], ["10", "-0.5", "-1", "0.25", "'=1+1"]]
 
 
@@ -325,19 +326,19 @@ def test_csv_of_a_figure_is_its_data():
 def test_csv_holds_hostile_strings_as_text(index, bad):
     quoted = "'" + bad if bad[0] in "=+-@" else escape(bad)
     table, figure = hostile().tables()[index], hostile().figures()[index]
-    assert table_of(pages.csv_of(table))[:2] == [[quoted, quoted, f"{quoted} low", f"{quoted} high", "long"],
+    assert table_of(render.csv_of(table))[:2] == [[quoted, quoted, f"{quoted} low", f"{quoted} high", "long"],
                                                  [quoted, "1", "0", "2", "'" + bad * 20 if quoted[0] == "'" else escape(bad * 20)]]
-    assert table_of(pages.csv_of(figure)) == [[quoted, "x"], [quoted, "1"]]
+    assert table_of(render.csv_of(figure)) == [[quoted, "x"], [quoted, "1"]]
 
 
 def test_csv_with_two_columns_of_one_title_keeps_both():
-    assert pages.csv_of(Table("t", "", [Column("x"), Column("x")], [[1, 2]])) == "x,x\n1,2\n"
+    assert render.csv_of(Table("t", "", [Column("x"), Column("x")], [[1, 2]])) == "x,x\n1,2\n"
 
 
 # Console
 
 def test_console_word_for_word():
-    assert pages.aligned(TABLE) == """pair                     gap  runs  why
+    assert render.aligned(TABLE) == """pair                     gap  runs  why
 -------  -------------------  ----  ---------------------------------------
 teacher  −1.23 [−1.50, 0.00]     5  it knows less than it was asked to know
 student         2.00 [−∞, ∞]     –  –
@@ -345,7 +346,7 @@ hybrid                  0.00    12  –"""
 
 
 def test_console_shows_hostile_strings_as_text():
-    text = "\n".join(map(pages.aligned, hostile().tables()))
+    text = "\n".join(map(render.aligned, hostile().tables()))
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]", text)
     assert all(escape(bad) in text for bad in HOSTILE)
 
@@ -364,49 +365,49 @@ def test_pictures_have_the_size_that_the_page_gives_them(images):
 def test_a_users_settings_of_matplotlib_change_nothing_and_are_kept(images):
     import matplotlib
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "savefig.dpi": 30}):
-        assert pages.pictures(PLAIN) == images
+        assert render.pictures(PLAIN) == images
         assert matplotlib.rcParams["font.size"] == 30
 
 
 def test_each_figure_is_drawn_once(tmp_path):
     drawn = []
-    pages.write(with_block(replace(FIGURE, draw=lambda canvas: drawn.append(canvas.get_size_inches().tolist()))), tmp_path)
+    render.write(with_block(replace(FIGURE, draw=lambda canvas: drawn.append(canvas.get_size_inches().tolist()))), tmp_path)
     assert drawn == [[7.0, 4.0]]
 
 
 def test_write_leaves_every_file_the_page_last(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(pages, "write_atomically", lambda path, content: (written.append(path), files.write_atomically(path, content)))
-    paths = pages.write(PLAIN, tmp_path / "new" / "report")
+    monkeypatch.setattr(render, "write_atomically", lambda path, content: (written.append(path), output_files.write_atomically(path, content)))
+    paths = render.write(PLAIN, tmp_path / "new" / "report")
     names = [path.relative_to(tmp_path / "new" / "report").as_posix() for path in paths]
     assert names == ["report.html", "report.md", "tables.tex", "tables/gaps.csv", "figures/curve.csv", "figures/curve.png", "figures/curve.svg"]
     assert sorted(paths) == sorted(path for path in (tmp_path / "new").rglob("*") if path.is_file()) == sorted(written)
     assert written[-1] == paths[0]
     content = {name: path.read_bytes() for name, path in zip(names, paths)}
     images = {"curve.png": content["figures/curve.png"], "curve.svg": content["figures/curve.svg"]}
-    assert content["report.html"].decode() == pages.html(PLAIN, images)
-    assert content["report.md"].decode() == pages.markdown(PLAIN) and content["tables.tex"].decode() == pages.latex(PLAIN)
-    assert content["tables/gaps.csv"].decode() == pages.csv_of(TABLE) and content["figures/curve.csv"].decode() == pages.csv_of(FIGURE)
+    assert content["report.html"].decode() == render.html(PLAIN, images)
+    assert content["report.md"].decode() == render.markdown(PLAIN) and content["tables.tex"].decode() == render.latex(PLAIN)
+    assert content["tables/gaps.csv"].decode() == render.csv_of(TABLE) and content["figures/curve.csv"].decode() == render.csv_of(FIGURE)
 
 
 def test_the_same_document_gives_the_same_bytes(tmp_path):
-    first, second = pages.write(PLAIN, tmp_path / "a"), pages.write(PLAIN, tmp_path / "b")
+    first, second = render.write(PLAIN, tmp_path / "a"), render.write(PLAIN, tmp_path / "b")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def test_a_report_half_written_has_no_page(tmp_path):
-    pages.write(PLAIN, tmp_path)
+    render.write(PLAIN, tmp_path)
     (tmp_path / "figures" / "curve.svg").unlink()
     (tmp_path / "figures" / "curve.svg").mkdir()
     with pytest.raises(SemcomError, match="curve.svg"):
-        pages.write(PLAIN, tmp_path)
+        render.write(PLAIN, tmp_path)
     assert not (tmp_path / "report.html").exists()
 
 
 def test_a_document_that_cannot_be_shown_harms_no_earlier_report(tmp_path):
-    page, *_ = pages.write(PLAIN, tmp_path)
+    page, *_ = render.write(PLAIN, tmp_path)
     with pytest.raises(ValueError, match="curve"):
-        pages.write(with_block(replace(FIGURE, data=[{"x": math.nan}])), tmp_path)
+        render.write(with_block(replace(FIGURE, data=[{"x": math.nan}])), tmp_path)
     assert page.exists()
 
 
@@ -425,7 +426,7 @@ def test_a_document_that_cannot_be_shown_harms_no_earlier_report(tmp_path):
     (replace(PLAIN, sections=[Section("a", "S", []), Section("a", "S", [])]), "section 'a'"),
     (replace(PLAIN, language="fr"), "language 'fr': allowed are en, zh"),
 ])
-@pytest.mark.parametrize("render", [pages.markdown, pages.latex, lambda document: pages.html(document, fake_images(document))],
+@pytest.mark.parametrize("render", [render.markdown, render.latex, lambda document: render.html(document, fake_images(document))],
                          ids=["markdown", "latex", "html"])
 def test_what_cannot_be_shown_is_refused(render, document, message):
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -434,13 +435,13 @@ def test_what_cannot_be_shown_is_refused(render, document, message):
 
 def test_numpys_numbers_are_numbers():
     table = Table("t", "", [Column("x", 1), Column("n")], [[numpy.float32(-1.25), numpy.int64(3)]])
-    assert "| −1.2 | 3 |" in pages.markdown(with_block(table)) and "$-1.2$ & $3$" in pages.latex(with_block(table))
+    assert "| −1.2 | 3 |" in render.markdown(with_block(table)) and "$-1.2$ & $3$" in render.latex(with_block(table))
 
 
 def test_an_empty_table_still_has_its_head():
     document = with_block(replace(TABLE, rows=[]))
-    assert Reader(pages.html(document, {})).cells[:4] == ["pair", "gap", "runs", "why"]
-    assert "| pair | gap | runs | why |" in pages.markdown(document)
-    assert "pair & gap & runs & why" in pages.latex(document)
-    assert "pair  gap  runs  why" in pages.aligned(document.tables()[0])
-    assert pages.csv_of(document.tables()[0]) == "pair,gap,runs,why\n"
+    assert Reader(render.html(document, {})).cells[:4] == ["pair", "gap", "runs", "why"]
+    assert "| pair | gap | runs | why |" in render.markdown(document)
+    assert "pair & gap & runs & why" in render.latex(document)
+    assert "pair  gap  runs  why" in render.aligned(document.tables()[0])
+    assert render.csv_of(document.tables()[0]) == "pair,gap,runs,why\n"

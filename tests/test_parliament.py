@@ -8,8 +8,8 @@ from itertools import islice
 
 import pytest
 
-from semcom.parliament import TOPICS, sentences
-from semcom.parliament.english import PLURAL, SINGULAR, article, conjugate, finite, plural
+from semcom.data.parliament import TOPICS, sentences
+from semcom.data.parliament.english import PLURAL, SINGULAR, article, conjugate, finite, plural
 
 FIRST_THOUSAND = "a33d38f0fd85a564317e2aa7287d1cb8afe47a38936c30a7ec7a3bfeff128519"
 

@@ -10,8 +10,8 @@ import struct
 
 import pytest
 
-from semcom import pickled
-from semcom.errors import SemcomError
+from semcom.base.errors import SemcomError
+from semcom.data import pickled_ids
 
 PROTOCOLS = range(6)
 EXPECTED = "expected a pickled list of lists of whole numbers"
@@ -22,7 +22,7 @@ def read(tmp_path):
     def read(data: bytes) -> list[list[int]]:
         path = tmp_path / "ids.pkl"
         path.write_bytes(data)
-        return pickled.read_id_lists(path)
+        return pickled_ids.read_id_lists(path)
     return read
 
 
@@ -159,7 +159,7 @@ def test_lies_are_refused(read, data, message):
 
 
 def test_many_lists_are_refused_before_they_fill_the_memory(read, monkeypatch):
-    monkeypatch.setattr(pickled, "MOST_LISTS", 100)
+    monkeypatch.setattr(pickled_ids, "MOST_LISTS", 100)
     assert len(read(b"](" + b"]" * 99 + b"e.")) == 99
     assert "more than 100 lists" in refused(read, b"](" + b"]" * 100 + b"e.")
 
@@ -199,4 +199,4 @@ def test_damaged_pickles_give_lists_or_a_refusal(read, protocol):
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(SemcomError, match=r"missing\.pkl: cannot be read \(No such file"):
-        pickled.read_id_lists(tmp_path / "missing.pkl")
+        pickled_ids.read_id_lists(tmp_path / "missing.pkl")

@@ -4,10 +4,11 @@ import torch
 import torch.nn.functional as F
 from toy import CPU, C, collated, encoded, size, transceiver
 
-from semcom import precision, trainer
-from semcom.channel import Channel
+from semcom.base import precision
+from semcom.channel.channels import Channel
 from semcom.config import DistillationConfig, TrainingConfig
-from semcom.objective import DistillationObjective, TransceiverObjective
+from semcom.distillation import trainer
+from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 
 CUDA = torch.device("cuda")
 

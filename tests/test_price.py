@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from sklearn.isotonic import isotonic_regression
 
-from semcom.intervals import Interval
-from semcom.price import Price, crossing, monotone, price
+from semcom.evaluation.intervals import Interval
+from semcom.evaluation.snr_gap import Price, crossing, monotone, price
 
 SNRS = np.arange(-6.0, 19.0, 3.0)
 INF = math.inf

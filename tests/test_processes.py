@@ -13,15 +13,19 @@ import torch
 from cli_support import ROOT, distil, package, train_tiny_teacher
 from toy import CPU, C, Numbers, encoded, size, transceiver
 
-from semcom import checkpoint, config, matrix, processes, recipes
-from semcom.analysis import Entrant, Meeting, evaluate
-from semcom.batching import by_length, shuffled
-from semcom.channel import Channel
-from semcom.errors import SemcomError
-from semcom.heard import End, Pair
-from semcom.objective import TransceiverObjective
-from semcom.processes import Processes
-from semcom.trainer import validate
+from semcom import config
+from semcom.base import distributed
+from semcom.base.distributed import Processes
+from semcom.base.errors import SemcomError
+from semcom.channel.channels import Channel
+from semcom.commands import inputs
+from semcom.data.batching import by_length, shuffled
+from semcom.distillation.objectives import TransceiverObjective
+from semcom.distillation.trainer import validate
+from semcom.evaluation import pair_matrix
+from semcom.evaluation.measures import End, Pair
+from semcom.evaluation.scores import Entrant, Meeting, score_all
+from semcom.models import checkpoint
 
 STEPS, TOKENS = 20, 64
 DISTILLATION = ["--batch-tokens", TOKENS, "--steps", STEPS, "--precision", "fp32", "--corpus-size", 400, "--device", "cpu", "--feature-weight", 0.5,
@@ -55,7 +59,7 @@ def made(tmp_path_factory):
 
 def test_a_process_of_the_distillation_had_no_sentence_now_and_then(made):
     """So that the tests below say something about that case too."""
-    data = recipes.encode_splits(recipes.load_corpus(config.CorpusConfig(corpus_size=400), lambda line: None),
+    data = inputs.encode_splits(inputs.load_corpus(config.CorpusConfig(corpus_size=400), lambda line: None),
                                  checkpoint.load(made[0] / "tiny_teacher.pt").vocabulary)
     sizes = [len(batch) for batch in shuffled(data.train, 128, 42, 1, TOKENS)[:STEPS]]
     assert min(sizes) == 1 and max(sizes) > 2
@@ -160,10 +164,10 @@ def test_divergence_and_scores_are_those_of_one_process(count):
 
     def measure(together):
         meeting = Meeting(Channel("rayleigh"), (0.0, 12.0), 3, CPU, 7, True, together)
-        measured = matrix.measure(pairs, pairs[0], sentences, Numbers(), meeting, cka_snr=12.0, cache=None, say=print)
-        return measured, evaluate([other], sentences, Numbers(), meeting)[0]
+        measured = pair_matrix.measure(pairs, pairs[0], sentences, Numbers(), meeting, cka_snr=12.0, cache=None, say=print)
+        return measured, score_all([other], sentences, Numbers(), meeting)[0]
 
-    alone, scores = measure(processes.ALONE)
+    alone, scores = measure(distributed.ALONE)
     for measured, their_scores in by_threads(count, measure):
         assert their_scores == scores
         for pair in pairs:
@@ -182,10 +186,10 @@ def test_validation_is_that_of_one_process():
 def test_a_process_started_by_hand_is_alone(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert (processes.count(), processes.rank(), processes.local_rank(), processes.local_count()) == (1, 0, 0, 1)
+    assert (distributed.count(), distributed.rank(), distributed.local_rank(), distributed.local_count()) == (1, 0, 0, 1)
     monkeypatch.setenv("WORLD_SIZE", "4")  # as batch systems leave it behind, without a rank
-    assert processes.count() == 1 and processes.join(CPU) is processes.ALONE
-    assert processes.ALONE.from_main(lambda x: x + 1, 2) == 3 and processes.ALONE.gather("a") == ["a"] and processes.ALONE.share([1, 2]) == [1, 2]
+    assert distributed.count() == 1 and distributed.join(CPU) is distributed.ALONE
+    assert distributed.ALONE.from_main(lambda x: x + 1, 2) == 3 and distributed.ALONE.gather("a") == ["a"] and distributed.ALONE.share([1, 2]) == [1, 2]
 
 
 def test_without_accelerate_one_line_says_so(monkeypatch):
@@ -193,13 +197,13 @@ def test_without_accelerate_one_line_says_so(monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(SemcomError, match="pip install accelerate"):
-        processes.join(CPU)
+        distributed.join(CPU)
 
 
 def test_only_the_main_process_prints(monkeypatch, capsys):
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(processes, "let_another_tell", lambda code: None)
+    monkeypatch.setattr(distributed, "let_another_tell", lambda code: None)
     assert package("evaluate", "nowhere.pt", "--sentences", 0) == 2
     assert package("splice", "--transmitter", "a", "--receiver", "b", "--output", "c") == 0, "no work for several processes"
     captured = capsys.readouterr()

@@ -8,21 +8,23 @@ from native_support import NO_COMPILER
 from torch import nn
 from toy import CPU
 
-from semcom import fused, losses, native, precision, rows
+from semcom.base import precision
 from semcom.config import DistillationConfig
-from semcom.criterion import row_loss
-from semcom.fused import Mean, Projected
+from semcom.distillation import fused_linear_loss, losses
+from semcom.distillation.fused_linear_loss import Mean, Projected
+from semcom.distillation.kd_loss import row_loss
+from semcom.models.kernels import native, row_losses
 
 HAS_UNITS = bool(getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16"))  # as torch found out
 pytestmark = pytest.mark.skipif(NO_COMPILER is not None or not HAS_UNITS, reason=NO_COMPILER or "no matrix units (AMX)")
-WORK = rows.projected
+WORK = row_losses.projected
 
 
 @pytest.fixture
 def calls(monkeypatch):
     """Of the function that is tested: what it was given."""
     made = []
-    monkeypatch.setattr(rows, "projected", lambda *given: made.append(given) or WORK(*given))
+    monkeypatch.setattr(row_losses, "projected", lambda *given: made.append(given) or WORK(*given))
     return made
 
 
@@ -70,17 +72,17 @@ SHAPES = [  # rows, pieces, width, the teacher's width: whole tiles and blocks, 
 def test_values_and_gradients(shape, threads, calls, monkeypatch):
     n, pieces, width, teacher_width = shape
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(fused, "ACROSS_BYTES", {"cpu": 48 * 4 * pieces, "cuda": 0})
+    monkeypatch.setattr(fused_linear_loss, "ACROSS_BYTES", {"cpu": 48 * 4 * pieces, "cuda": 0})
     student, teacher = side(n, width, pieces, 0, 3.0), side(n, teacher_width, pieces, 1, 3.0)
     targets = torch.randint(pieces, (n,), generator=torch.Generator().manual_seed(2))
     by_row = torch.linspace(0.5, 8, n), (torch.linspace(0.1, 1, n), torch.linspace(1, 0.2, n))
     for temperature, weights in ((4.0, (0.3, 0.7)), by_row):
-        found = fused.distillation(student, teacher, targets, temperature, weights, compiled=True)
+        found = fused_linear_loss.distillation(student, teacher, targets, temperature, weights, compiled=True)
         mine = torch.autograd.grad(found.loss, leaves(student))
         expected, right = plain(student, teacher, targets, temperature, weights)
         assert [x.item() for x in found] == pytest.approx([x.item() for x in expected], rel=3e-6)
         assert all(relative(a, b) < 3e-6 for a, b in zip(mine, right))
-    found = fused.cross_entropy(student, targets, compiled=True)
+    found = fused_linear_loss.cross_entropy(student, targets, compiled=True)
     (expected, _), right = plain(student, None, targets, 1.0, None)
     assert found.item() == pytest.approx(expected.item(), rel=3e-6)
     assert all(relative(a, b) < 3e-6 for a, b in zip(torch.autograd.grad(found, leaves(student)), right))
@@ -96,8 +98,8 @@ def test_products_are_as_exact_as_those_of_floats(monkeypatch):
     for units in (True, False):
         with monkeypatch.context() as patched:
             if not units:
-                patched.setattr(rows, "projects", lambda width: False)
-            loss = fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=True).loss
+                patched.setattr(row_losses, "projects", lambda width: False)
+            loss = fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=True).loss
             errors[units] = [relative(a, b) for a, b in zip(torch.autograd.grad(loss, leaves(student)), right)]
     assert all(mine < 1.5 * theirs for mine, theirs in zip(errors[True], errors[False])), errors
 
@@ -113,7 +115,7 @@ def test_gradients_of_weights_stay_exact_over_many_rows():
         student.state.add_(3)
     targets = torch.randint(48, (30_000,), generator=torch.Generator().manual_seed(2))
     _, right = plain(student, None, targets, 1.0, None)
-    mine = torch.autograd.grad(fused.cross_entropy(student, targets, compiled=True), leaves(student))
+    mine = torch.autograd.grad(fused_linear_loss.cross_entropy(student, targets, compiled=True), leaves(student))
     assert relative(mine[1], right[1]) < 3e-7
 
 
@@ -124,7 +126,7 @@ def test_memory_holds_the_logits_of_a_chunk_and_of_no_idle_thread(monkeypatch):
     def space(n, pieces, threads=2):
         monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
         student = side(n, 16, pieces, 0)
-        fused.cross_entropy(student, torch.arange(n) % pieces, compiled=True)
+        fused_linear_loss.cross_entropy(student, torch.arange(n) % pieces, compiled=True)
         return {name: found for name, found in asked if name == "projected_space"}["projected_space"]
 
     assert space(600, 1000) == space(4000, 1000) < 4000 * 1000 * 4
@@ -135,11 +137,11 @@ def test_small_and_large_numbers():
     """Parts keep a float's range: states of 1e-12 beside weights of 1e12."""
     student = side(40, 32, 100, 0)
     targets = torch.arange(40)
-    expected = torch.autograd.grad(fused.cross_entropy(student, targets, compiled=True), leaves(student))
+    expected = torch.autograd.grad(fused_linear_loss.cross_entropy(student, targets, compiled=True), leaves(student))
     scaled = Projected((student.state.detach() * 2.0**-40).requires_grad_(), copy.deepcopy(student.projection))
     with torch.no_grad():
         scaled.projection.weight.mul_(2.0**40)
-    found = torch.autograd.grad(fused.cross_entropy(scaled, targets, compiled=True), leaves(scaled))
+    found = torch.autograd.grad(fused_linear_loss.cross_entropy(scaled, targets, compiled=True), leaves(scaled))
     for mine, right, scale in zip(found, expected, (2.0**-40, 2.0**40, 1.0)):
         assert relative(mine * scale, right.double()) < 1e-6
 
@@ -148,11 +150,11 @@ def test_small_and_large_numbers():
 def test_what_is_not_wanted_is_not_made(wanted, calls):
     student = side(40, 32, 100, 0)
     targets = torch.arange(40)
-    expected = torch.autograd.grad(fused.cross_entropy(student, targets), leaves(student))
+    expected = torch.autograd.grad(fused_linear_loss.cross_entropy(student, targets), leaves(student))
     state, (weight, bias) = student.state.detach().requires_grad_(wanted[0]), (p.detach() for p in student.projection.parameters())
     projection = nn.Linear(32, 100)
     projection.weight, projection.bias = nn.Parameter(weight, wanted[1]), nn.Parameter(bias, wanted[2])
-    loss = fused.cross_entropy(Projected(state, projection), targets, compiled=True)
+    loss = fused_linear_loss.cross_entropy(Projected(state, projection), targets, compiled=True)
     given = [x for x in (state, projection.weight, projection.bias) if x.requires_grad]
     found = iter(torch.autograd.grad(loss, given) if given else ())
     assert all(torch.allclose(next(found), right, atol=1e-6) for right, want in zip(expected, wanted) if want)
@@ -161,7 +163,7 @@ def test_what_is_not_wanted_is_not_made(wanted, calls):
 
 def test_a_graph_kept_for_a_second_backward_gives_the_same_again():
     student, targets = side(40, 32, 100, 0), torch.arange(40)
-    loss = fused.cross_entropy(student, targets, compiled=True)
+    loss = fused_linear_loss.cross_entropy(student, targets, compiled=True)
     first, again = (torch.autograd.grad(2 * loss, leaves(student)[1:], retain_graph=True) for _ in "12")
     assert all(map(torch.equal, first, again))
 
@@ -170,7 +172,7 @@ def test_several_teachers(calls):
     student, first, second = side(40, 32, 100, 0), side(40, 16, 100, 1), side(40, 9, 100, 2)
     targets = torch.arange(40)
     teachers = Mean((first, second), (0.25, 0.75))
-    values = [fused.distillation(student, teachers, targets, 3.0, (0.3, 0.7), compiled=compiled) for compiled in (True, False)]
+    values = [fused_linear_loss.distillation(student, teachers, targets, 3.0, (0.3, 0.7), compiled=compiled) for compiled in (True, False)]
     assert [x.item() for x in values[0]] == pytest.approx([x.item() for x in values[1]], rel=1e-6)
     for mine, right in zip(*(torch.autograd.grad(sums.loss, leaves(student)) for sums in values)):
         assert relative(mine, right.double()) < 1e-5
@@ -179,14 +181,14 @@ def test_several_teachers(calls):
 
 def test_other_losses_dtypes_and_widths_go_their_own_ways(calls):
     student, teacher, targets = side(40, 32, 100, 0), side(40, 32, 100, 1), torch.arange(40)
-    fused.distillation(student, teacher, targets, 3.0, (0.3, 0.7), row_loss=row_loss(DistillationConfig(kd_loss="rkl")), compiled=True)
-    fused.distillation(student, Mean((teacher, teacher), (0.5, 0.5), of_probabilities=True), targets, 3.0, (0.3, 0.7), compiled=True)
-    fused.distillation(student, teacher, targets, 3.0, (0.3, 0.7))
-    fused.distillation(*map(in_double, (student, teacher)), targets, 3.0, (0.3, 0.7), compiled=True)
+    fused_linear_loss.distillation(student, teacher, targets, 3.0, (0.3, 0.7), row_loss=row_loss(DistillationConfig(kd_loss="rkl")), compiled=True)
+    fused_linear_loss.distillation(student, Mean((teacher, teacher), (0.5, 0.5), of_probabilities=True), targets, 3.0, (0.3, 0.7), compiled=True)
+    fused_linear_loss.distillation(student, teacher, targets, 3.0, (0.3, 0.7))
+    fused_linear_loss.distillation(*map(in_double, (student, teacher)), targets, 3.0, (0.3, 0.7), compiled=True)
     for width in (24, 144):
-        fused.cross_entropy(side(40, width, 100, 0), targets, compiled=True)
+        fused_linear_loss.cross_entropy(side(40, width, 100, 0), targets, compiled=True)
     with precision.products("bf16", CPU):
-        fused.cross_entropy(student, targets, compiled=True)
+        fused_linear_loss.cross_entropy(student, targets, compiled=True)
     assert not calls
 
 
@@ -197,18 +199,18 @@ def test_what_is_not_finite_is_not_hidden(poison):
         of = teacher if where == "teacher" else student
         with torch.no_grad():
             {"state": of.state, "weight": of.projection.weight, "bias": of.projection.bias, "teacher": of.state}[where].view(-1)[33] = poison
-        assert not torch.isfinite(fused.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=True).loss), where
+        assert not torch.isfinite(fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=True).loss), where
 
 
 def test_no_row_and_a_piece_that_there_is_not():
     student, teacher, targets = side(40, 32, 100, 0), side(40, 32, 100, 1), torch.arange(40)
     nothing = [Projected(given.state[:0], given.projection) for given in (student, teacher)]
-    none = fused.distillation(*nothing, targets[:0], 4.0, (0.3, 0.7), compiled=True)
+    none = fused_linear_loss.distillation(*nothing, targets[:0], 4.0, (0.3, 0.7), compiled=True)
     assert [x.item() for x in none] == [0, 0, 0]
     assert not torch.autograd.grad(none.loss, student.projection.weight)[0].any()
     for wrong in (targets + 61, targets - 1):
         with pytest.raises(IndexError, match="0 to 99"):
-            fused.cross_entropy(student, wrong, compiled=True)
+            fused_linear_loss.cross_entropy(student, wrong, compiled=True)
 
 
 def test_tensors_that_do_not_fit_are_refused():
@@ -232,6 +234,6 @@ def test_where_there_are_no_units_the_products_are_torch_s(calls, monkeypatch):
     made = native.library()
     monkeypatch.setattr(native, "library", Without)
     student, targets = side(40, 32, 100, 0), torch.arange(40)
-    expected = fused.cross_entropy(student, targets).item()
-    assert fused.cross_entropy(student, targets, compiled=True).item() == pytest.approx(expected, rel=1e-6)
+    expected = fused_linear_loss.cross_entropy(student, targets).item()
+    assert fused_linear_loss.cross_entropy(student, targets, compiled=True).item() == pytest.approx(expected, rel=1e-6)
     assert not calls

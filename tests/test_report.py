@@ -12,8 +12,11 @@ import pytest
 import torch
 from cli_support import TINY_TRAINING, analyse, distil, package, refused
 
-from semcom import chapter, checkpoint, matrix, pages, survey, wording
-from semcom.chapter import Chapter
+from semcom.evaluation import pair_matrix
+from semcom.evaluation.study import Study
+from semcom.models import checkpoint
+from semcom.report import catalogue, render, sections
+from semcom.report.sections import Chapter
 
 QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet", "--replicates", 100]
 
@@ -41,7 +44,7 @@ def reported(runs, tmp_path_factory):
 def no_drawing(monkeypatch):
     """Pictures take most of a small report's time; ``reported`` has real ones, and other files test them."""
     blank = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
-    monkeypatch.setattr(pages, "pictures", lambda document: {
+    monkeypatch.setattr(render, "pictures", lambda document: {
         f"{figure.name}.{kind}": blank for figure in document.figures() for kind in ("png", "svg")})
 
 
@@ -91,7 +94,7 @@ def test_every_form_of_the_report_is_there_and_says_the_same(reported):
     for name in ("matrix_by_snr", "effects_by_snr", "words_lost_by_kind", "constellations", "training", "temperature_effect"):
         assert (report / f"figures/{name}.png").stat().st_size > 1000 and (report / f"figures/{name}.svg").is_file(), name
     js = next(row for row in results["studies"][0]["matrix"] if row["pair"] == "teacher → decoder" and row["snr"] == 12)["js_divergence"]["value"]
-    assert f"{js:.4f}" in page and f"{js:.4f}" in markdown and chapter.TABLES["token_accuracy"][0] in page
+    assert f"{js:.4f}" in page and f"{js:.4f}" in markdown and sections.TABLES["token_accuracy"][0] in page
     assert "pip install" in page and "similarity" in page  # how to get what is not installed, or the measure itself
 
 
@@ -102,25 +105,25 @@ def test_chinese_is_the_same_report(reported, runs, here):
     assert mine["studies"] == results["studies"]
     page = (here / "checkpoints/report/report.html").read_text(encoding="utf-8")
     assert '<html lang="zh' in page and "发送端" in page and "差异来自哪一端" in page
-    english = [text for text in wording.CHINESE if len(text) > 30 and "{" not in text]
+    english = [text for text in catalogue.CHINESE if len(text) > 30 and "{" not in text]
     assert len(english) > 15 and not [text for text in english if text in page]
 
 
 def test_all_that_is_said_has_its_chinese():
     said = set()
     for module in ("chapter", "dossier"):
-        tree = ast.parse(Path(chapter.__file__).with_name(f"{module}.py").read_text(encoding="utf-8"))
+        tree = ast.parse(Path(sections.__file__).with_name(f"{module}.py").read_text(encoding="utf-8"))
         said |= {node.args[0].value for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in ("w", "self.say")
                  and isinstance(node.args[0], ast.Constant)}
-    for named in (chapter.KINDS, chapter.GROUPS, chapter.CLASSES, chapter.UNDECIDED, chapter.VERDICTS):
+    for named in (sections.KINDS, sections.GROUPS, sections.CLASSES, sections.UNDECIDED, sections.VERDICTS):
         said |= set(named.values())
-    said |= {title for title, _ in chapter.TABLES.values()}
-    assert len(said) > 90 and said - {chapter.BLEU} <= set(wording.CHINESE)
+    said |= {title for title, _ in sections.TABLES.values()}
+    assert len(said) > 90 and said - {sections.BLEU} <= set(catalogue.CHINESE)
 
     def fields(text):
         return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
 
-    for english, chinese in wording.CHINESE.items():
+    for english, chinese in catalogue.CHINESE.items():
         assert fields(english) == fields(chinese), english
 
 
@@ -129,7 +132,7 @@ def test_an_interrupted_report_goes_on(reported, runs, here, monkeypatch, capsys
     folder, results = reported
     (here / "checkpoints").mkdir()
     (here / "checkpoints/cache").symlink_to(folder / "checkpoints/cache")
-    monkeypatch.setattr(matrix, "_measure_chunk", None)
+    monkeypatch.setattr(pair_matrix, "_measure_chunk", None)
     assert analyse("--runs", runs, *QUICK, "--snr", 0, 12, "--channel", "rayleigh") == 0
     assert json.loads((here / "semantic_analysis_results.json").read_text())["studies"] == results["studies"]
 
@@ -215,7 +218,7 @@ def test_a_trend_over_seeds_is_followed_and_told(monkeypatch, runs, here, capsys
             run = shutil.copytree(runs / "decoder", here / f"runs/T{t}_{seed}")
             made = json.loads((run / "distillation_config.json").read_text())
             (run / "distillation_config.json").write_text(json.dumps(made | {"seed": seed, "temperature": float(t)}))
-    monkeypatch.setattr(survey.Study, "followed", lambda self, run: {
+    monkeypatch.setattr(Study, "followed", lambda self, run: {
         "kl_divergence": 1 / run.made["temperature"] + run.seed / 1000, "cross_entropy_gap": run.made["temperature"] + run.seed / 1000, "bleu": 50.0})
     capsys.readouterr()
     assert analyse("--runs", "runs", *QUICK, "--snr", 12) == 0
@@ -227,8 +230,8 @@ def test_a_trend_over_seeds_is_followed_and_told(monkeypatch, runs, here, capsys
 
 
 def test_one_study_needs_no_numbers():
-    chapter = Chapter(None, wording.Say("en"), [])
-    assert chapter.name("matrix") == "matrix" and Chapter(None, wording.Say("en"), [], 2, several=True).name("matrix") == "matrix_2"
+    chapter = Chapter(None, catalogue.Say("en"), [])
+    assert chapter.name("matrix") == "matrix" and Chapter(None, catalogue.Say("en"), [], 2, several=True).name("matrix") == "matrix_2"
 
 
 def test_pairs_say_what_their_divergence_is_of(teacher, here, capsys):

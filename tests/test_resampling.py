@@ -5,8 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from semcom.intervals import Interval
-from semcom.resampling import interval, resamples, swap_tests
+from semcom.evaluation.bootstrap import interval, resamples, swap_tests
+from semcom.evaluation.intervals import Interval
 
 NAN, INF = math.nan, math.inf
 

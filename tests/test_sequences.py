@@ -12,20 +12,21 @@ import torch.nn.functional as F
 from test_processes import Thread
 from toy import CPU, C, Numbers, V, encoded, size, transceiver
 
-from semcom import files, sequences
-from semcom.analysis import Entrant, Meeting, decode, scores
-from semcom.batching import Encoded, collate
-from semcom.channel import Channel, apply, sample
-from semcom.checkpoint import Checkpoint
+from semcom.base import output_files
+from semcom.base.distributed import ALONE
+from semcom.channel.channels import Channel, apply, sample
 from semcom.config import DistillationConfig, TrainingConfig, TransferConfig
-from semcom.decoding import Search, beam, greedy, length_limit
-from semcom.layers import MAX_POSITIONS
-from semcom.objective import DistillationObjective, TransceiverObjective
-from semcom.processes import ALONE
-from semcom.sequences import teacher_sentences
-from semcom.trainer import fit
-from semcom.transceiver import Architecture, Transceiver
-from semcom.vocab import BOS, EOS
+from semcom.data.batching import Encoded, collate
+from semcom.data.vocabulary import BOS, EOS
+from semcom.distillation import sequence_level
+from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
+from semcom.distillation.sequence_level import teacher_sentences
+from semcom.distillation.trainer import fit
+from semcom.evaluation.scores import Entrant, Meeting, decode, score
+from semcom.models.checkpoint import Checkpoint
+from semcom.models.decoding import Search, beam, greedy, length_limit
+from semcom.models.layers import MAX_POSITIONS
+from semcom.models.transceiver import Architecture, Transceiver
 
 RAYLEIGH, RANGE, GREEDY = Channel("rayleigh"), (-6.0, 18.0), Search()
 SENTENCES = encoded(30, 1, 12)
@@ -74,7 +75,7 @@ def alone(e, search, *, by=TEACHER, channel=RAYLEIGH, snr_range=RANGE, seed=3):
 
 @pytest.mark.parametrize("search", [GREEDY, Search(3, 0.5)], ids=str)
 def test_targets_are_the_decodings_of_each_sentence_alone(tmp_path, monkeypatch, search):
-    monkeypatch.setattr(sequences, "SENT_TOGETHER", 7)
+    monkeypatch.setattr(sequence_level, "SENT_TOGETHER", 7)
     found, lines = decoded(tmp_path, search=search)
     assert targets(found) == [alone(e, search) for e in SENTENCES]
     assert [(e.sentence, e.source) for e in found] == [(e.sentence, e.source) for e in SENTENCES]
@@ -181,7 +182,7 @@ def test_whatever_it_depends_on_makes_another_file(tmp_path, monkeypatch, change
     decoded(tmp_path)
     before = {path: path.read_bytes() for path in kept(tmp_path)}
     if not change:
-        monkeypatch.setattr(sequences, "FORMAT", sequences.FORMAT + 1)
+        monkeypatch.setattr(sequence_level, "FORMAT", sequence_level.FORMAT + 1)
     found, (line,) = decoded(tmp_path, **change)
     assert "kept in" in line and len(kept(tmp_path)) == 2
     assert all(path.read_bytes() == content for path, content in before.items())
@@ -273,14 +274,14 @@ class Counted(Search):
 @pytest.mark.parametrize("count", [2, 6])
 def test_several_processes_share_the_decoding_and_get_the_same(tmp_path, monkeypatch, count):
     """Of 6 processes, one has no batch."""
-    monkeypatch.setattr(sequences, "SENT_TOGETHER", 6)
+    monkeypatch.setattr(sequence_level, "SENT_TOGETHER", 6)
     monkeypatch.setattr(Counted, "counts", {})
     expected, _ = decoded(tmp_path / "one")
     shared, barrier = [None] * count, threading.Barrier(count)
     touched = []
-    read, write = Path.read_bytes, files.write_json
+    read, write = Path.read_bytes, output_files.write_json
     monkeypatch.setattr(Path, "read_bytes", lambda path: touched.append("read") or read(path))
-    monkeypatch.setattr(files, "write_json", lambda *given: touched.append("written") or write(*given))
+    monkeypatch.setattr(output_files, "write_json", lambda *given: touched.append("written") or write(*given))
 
     def act(rank):
         return decoded(tmp_path / "many", search=Counted(), together=Together(rank, shared, barrier))
@@ -348,7 +349,7 @@ def test_analysis_means_over_the_targets_and_scores_what_was_sent():
     for snr, found, without in zip(snrs, decode(Entrant("a", model), MIXED, Numbers(), meeting), plain):
         expected = [summed_cross_entropy(model, e, RAYLEIGH, snr, sample([e.sentence.id], [len(e.source)], C, seed=3, number=0)) for e in MIXED]
         assert found.cross_entropy == pytest.approx(expected, rel=1e-4) and found.pieces == without.pieces
-        row, plain_row = scores(found, MIXED), scores(without, MIXED)
+        row, plain_row = score(found, MIXED), score(without, MIXED)
         assert row["cross_entropy"] == pytest.approx(sum(expected) / collate(MIXED).target_tokens, rel=1e-4)
         assert {**row, "cross_entropy": 0} == {**plain_row, "cross_entropy": 0}
 

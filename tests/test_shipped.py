@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from semcom import analysis, batching, checkpoint, corpus, vocab
-from semcom.channel import Channel
+from semcom.channel.channels import Channel
+from semcom.data import batching, corpus
+from semcom.data.vocabulary import read_vocabulary
+from semcom.evaluation.scores import Entrant, Meeting, decode, score
+from semcom.models import checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 TEACHER = ROOT / "checkpoints/teacher.pt"
@@ -22,7 +25,7 @@ def test_sizes_and_vocabulary(shipped):
     architecture = shipped.model.architecture
     assert architecture.transmitter == architecture.receiver and architecture.channel_dim == 16
     assert (architecture.transmitter.layers, architecture.transmitter.d_model) == (4, 128)
-    assert shipped.vocabulary.fingerprint == vocab.read((ROOT / "vocab/parliament.model").read_bytes()).fingerprint
+    assert shipped.vocabulary.fingerprint == read_vocabulary((ROOT / "vocab/parliament.model").read_bytes()).fingerprint
     assert shipped.seen_topics() == frozenset(corpus.parliament.TOPICS)
 
 
@@ -33,8 +36,8 @@ def test_it_was_trained_on_the_corpus_that_is_generated_today(shipped):
 def test_it_understands_at_12_db_and_not_at_minus_10(shipped):
     """60 sentences; checkpoints/README.md has 500 of them: BLEU 95.5 and 0.6 there."""
     test = sorted(corpus.built_in(6000).split("test"), key=lambda s: s.id)[:60]
-    meeting = analysis.Meeting(Channel(), (-10.0, 12.0), 42, torch.device("cpu"), 60, True)
+    meeting = Meeting(Channel(), (-10.0, 12.0), 42, torch.device("cpu"), 60, True)
     encoded = batching.encode(test, shipped.vocabulary)
-    low, high = (analysis.scores(d, encoded) for d in analysis.decode(analysis.Entrant("t", shipped.model), encoded, shipped.vocabulary, meeting))
+    low, high = (score(d, encoded) for d in decode(Entrant("t", shipped.model), encoded, shipped.vocabulary, meeting))
     assert high["bleu"] > 85 and high["exact"] > 0.5
     assert low["bleu"] < 15

@@ -6,12 +6,13 @@ import torch
 from torch import nn
 from toy import C, V, architecture, bits, encoded, same_bits, silent, size, through, transceiver
 
-from semcom import layers, losses
-from semcom.batching import collate
-from semcom.channel import Channel, apply
-from semcom.decoding import greedy
-from semcom.errors import SemcomError
-from semcom.transceiver import (
+from semcom.base.errors import SemcomError
+from semcom.channel.channels import Channel, apply
+from semcom.data.batching import collate
+from semcom.distillation import losses
+from semcom.models import layers
+from semcom.models.decoding import greedy
+from semcom.models.transceiver import (
     PARTS,
     RECEIVER_PARTS,
     TRANSMITTER_PARTS,

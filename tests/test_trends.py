@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from semcom.trends import Point, Trend, differing, judge, numeric, sweeps, trend
+from semcom.evaluation.setting_trends import Point, Trend, differing, judge, numeric, sweeps, trend
 
 VALUES = (0.5, 1.0, 2.0, 4.0, 8.0)
 RISING = (0.1, 0.2, 0.4, 0.5, 0.9)

@@ -10,9 +10,10 @@ import pytest
 import sentencepiece
 from toy import word_vocabulary
 
-from semcom import corpus, parliament, vocab
-from semcom.corpus import clean, make_sentence
-from semcom.errors import SemcomError
+from semcom.base.errors import SemcomError
+from semcom.data import corpus, parliament
+from semcom.data.corpus import clean, make_sentence
+from semcom.data.vocabulary import BOS, EOS, PAD, UNK, PieceVocabulary, train_vocabulary
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SIX = "one two three four five six"
@@ -45,11 +46,11 @@ def write(tmp_path):
 
 
 def test_special_ids_and_size(vocabulary):
-    assert (vocab.PAD, vocab.BOS, vocab.EOS, vocab.UNK) == (0, 1, 2, 3)
+    assert (PAD, BOS, EOS, UNK) == (0, 1, 2, 3)
     assert len(vocabulary) == 400
     pieces = vocabulary.encode(["We support the report of the committee."])[0]
-    assert pieces and min(pieces) > vocab.UNK and max(pieces) < 400
-    assert vocabulary.decode([[vocab.PAD, vocab.BOS, *pieces, vocab.EOS, vocab.PAD]]) == vocabulary.decode([pieces])
+    assert pieces and min(pieces) > UNK and max(pieces) < 400
+    assert vocabulary.decode([[PAD, BOS, *pieces, EOS, PAD]]) == vocabulary.decode([pieces])
 
 
 def test_round_trip(vocabulary, sentences):
@@ -61,44 +62,44 @@ def test_round_trip(vocabulary, sentences):
 @pytest.mark.parametrize("text", ["Żółć and 漢字 and 🙂", "naïve façade", "привет мир"])
 def test_unseen_characters_survive_as_bytes(vocabulary, text):
     pieces = vocabulary.encode([text])[0]
-    assert vocab.UNK not in pieces and vocabulary.decode([pieces]) == [text]
+    assert UNK not in pieces and vocabulary.decode([pieces]) == [text]
 
 
 def test_too_small_a_corpus_names_the_largest_size(sentences):
     some = [s.text for s in sentences[:100]]
     with pytest.raises(SemcomError, match=r"--size 100000: .*largest size it allows is (\d+)") as refused:
-        vocab.train(some, 100_000)
+        train_vocabulary(some, 100_000)
     largest = int(str(refused.value).split()[-1])
-    assert len(vocab.train(some, largest)) == largest
+    assert len(train_vocabulary(some, largest)) == largest
     with pytest.raises(SemcomError):
-        vocab.train(some, largest + 1)
+        train_vocabulary(some, largest + 1)
 
 
 def test_too_small_a_size_names_a_sufficient_one(sentences):
     some = [s.text for s in sentences[:100]]
     with pytest.raises(SemcomError, match="use at least --size") as refused:
-        vocab.train(some, 20)
+        train_vocabulary(some, 20)
     smallest = int(str(refused.value).split()[-1])
-    assert len(vocab.train(some, smallest)) == smallest
+    assert len(train_vocabulary(some, smallest)) == smallest
 
 
 def test_nothing_to_train_on_is_refused():
     with pytest.raises(SemcomError, match="--size 400"):
-        vocab.train([], 400)
+        train_vocabulary([], 400)
 
 
 def test_fingerprint_is_of_the_model(vocabulary, sentences):
     assert vocabulary.fingerprint == hashlib.sha256(vocabulary.serialized).hexdigest()[:16]
-    assert vocab.PieceVocabulary(vocabulary.serialized).fingerprint == vocabulary.fingerprint
-    assert vocab.train((s.text for s in sentences), 400).fingerprint == vocabulary.fingerprint
-    assert vocab.train((s.text for s in sentences), 401).fingerprint != vocabulary.fingerprint
+    assert PieceVocabulary(vocabulary.serialized).fingerprint == vocabulary.fingerprint
+    assert train_vocabulary((s.text for s in sentences), 400).fingerprint == vocabulary.fingerprint
+    assert train_vocabulary((s.text for s in sentences), 401).fingerprint != vocabulary.fingerprint
     assert vocabulary.fingerprint in str(vocabulary) and "400" in str(vocabulary)
 
 
 @pytest.mark.parametrize("broken", [b"", b"not a model", b"\x00" * 100])
 def test_not_a_model_is_refused(broken):
     with pytest.raises(SemcomError, match="theirs.*semcom vocab"):
-        vocab.PieceVocabulary(broken, "theirs")
+        PieceVocabulary(broken, "theirs")
 
 
 def test_other_special_ids_are_refused():
@@ -106,7 +107,7 @@ def test_other_special_ids_are_refused():
     sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(numbered(50)), model_writer=model, vocab_size=30,
                                              hard_vocab_limit=False, minloglevel=2)
     with pytest.raises(SemcomError, match=r"\(0, 1, 2, 3\)"):
-        vocab.PieceVocabulary(model.getvalue())
+        PieceVocabulary(model.getvalue())
 
 
 # Cleaning and ids
@@ -248,7 +249,7 @@ def test_max_sentences_stops_the_reading(write):
 
 WORDS = word_vocabulary(["", *SIX.split(), "seven", "!"])
 EMPTY, ONE, TWO, THREE, FOUR, FIVE, SIX_ID, SEVEN, MARK = range(4, 13)
-START, END, PAD, UNK = vocab.BOS, vocab.EOS, vocab.PAD, vocab.UNK
+START, END, PAD, UNK = BOS, EOS, PAD, UNK
 
 
 @pytest.fixture
@@ -387,6 +388,6 @@ def test_real_files_are_cleaned():
 @pytest.mark.skipif(not DATA.is_dir(), reason="no shared data")
 def test_vocabulary_of_real_text_round_trips():
     plain = texts(DATA / "europarl-sample.en", size=800)
-    trained = vocab.train(plain, 1000)
+    trained = train_vocabulary(plain, 1000)
     back = trained.decode(trained.encode(plain))
     assert sum(a == b for a, b in zip(plain, back)) / len(plain) > 0.98  # NFKC folds a few typographic characters

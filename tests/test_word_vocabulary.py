@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from toy import transceiver, word_json, word_vocabulary
 
-from semcom import checkpoint, corpus, parliament, vocab
-from semcom.errors import SemcomError
-from semcom.vocab import BOS, EOS, PAD, UNK
+from semcom.base.errors import SemcomError
+from semcom.data import corpus, parliament
+from semcom.data import vocabulary as vocabulary_module
+from semcom.data.vocabulary import BOS, EOS, PAD, UNK, PieceVocabulary, WordVocabulary, read_vocabulary
+from semcom.models import checkpoint
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WORDS = ["", "the", "session", "is", "over", "!", "!well", "a", "i"]
@@ -38,7 +40,7 @@ def soup(rng: random.Random) -> str:
     return "".join(rng.choice(bits) + rng.choice(("", " ", " ")) for _ in range(rng.randrange(12)))
 
 
-def of_lines(lines, most=5000) -> vocab.WordVocabulary:
+def of_lines(lines, most=5000) -> WordVocabulary:
     """The public vocabulary of some lines: the most frequent words."""
     return word_vocabulary(word for word, _ in Counter(word for line in lines for word in public_words(line)).most_common(most))
 
@@ -160,17 +162,17 @@ def test_one_vocabulary_has_one_fingerprint_whatever_its_file_looks_like():
     shuffled = {"more": [1, 2], "token_to_idx": dict(reversed(content["token_to_idx"].items()))}
     plain = json.dumps(content).encode()
     files = [plain, json.dumps(shuffled, indent=4, ensure_ascii=False).encode(), b"\xef\xbb\xbf" + plain, b" \n" + plain]
-    found = [vocab.read(file) for file in files]
+    found = [read_vocabulary(file) for file in files]
     assert {v.fingerprint for v in found} == {found[0].fingerprint} and len(found[0]) == len(content["token_to_idx"])
     assert json.loads(found[1].serialized) == content, "public code reads what is kept"
-    assert vocab.read(found[0].serialized).serialized == found[0].serialized
-    assert vocab.read(json.dumps(word_json([*WORDS, "e"])).encode()).fingerprint != found[0].fingerprint
+    assert read_vocabulary(found[0].serialized).serialized == found[0].serialized
+    assert read_vocabulary(json.dumps(word_json([*WORDS, "e"])).encode()).fingerprint != found[0].fingerprint
     assert str(found[0]) == f"{len(found[0])} words, {found[0].fingerprint}"
 
 
 def test_the_bytes_tell_the_form(vocabulary):
-    assert isinstance(vocab.read(vocabulary.serialized), vocab.PieceVocabulary)
-    assert isinstance(vocab.read(json.dumps(word_json(WORDS)).encode()), vocab.WordVocabulary)
+    assert isinstance(read_vocabulary(vocabulary.serialized), PieceVocabulary)
+    assert isinstance(read_vocabulary(json.dumps(word_json(WORDS)).encode()), WordVocabulary)
     assert vocabulary.normalize("The  Session.") == "The  Session."
 
 
@@ -197,14 +199,14 @@ def changed(**change) -> bytes:
 ])
 def test_a_file_of_another_form_is_refused(file, message):
     with pytest.raises(SemcomError) as refused:
-        vocab.WordVocabulary(file, "--vocab-file v.json")
+        WordVocabulary(file, "--vocab-file v.json")
     text = str(refused.value)
     assert text.startswith("--vocab-file v.json: ") and message.replace(r"\\", "\\") in text and '{"token_to_idx": {"<PAD>": 0' in text
     assert "\n" not in text and "\x1b" not in text and len(text) < 500
 
 
 def test_too_many_words_are_refused(monkeypatch):
-    monkeypatch.setattr(vocab, "MOST_WORDS", 13)
+    monkeypatch.setattr(vocabulary_module, "MOST_WORDS", 13)
     assert len(word_vocabulary(WORDS)) == 13
     with pytest.raises(SemcomError, match="has 14 words, allowed are 13 at most"):
         word_vocabulary([*WORDS, "more"])
@@ -215,7 +217,7 @@ def test_a_checkpoint_carries_it(tmp_path):
     model = transceiver(vocab_size=len(vocabulary))
     checkpoint.save(checkpoint.Checkpoint(model, vocabulary, {}), tmp_path / "words.pt")
     loaded = checkpoint.load(tmp_path / "words.pt").vocabulary
-    assert isinstance(loaded, vocab.WordVocabulary) and loaded.serialized == vocabulary.serialized
+    assert isinstance(loaded, WordVocabulary) and loaded.serialized == vocabulary.serialized
     assert loaded.encode(["The session is over."]) == vocabulary.encode(["The session is over."])
     between_processes = pickle.loads(pickle.dumps(vocabulary))
     assert between_processes.fingerprint == vocabulary.fingerprint and between_processes.decode([[5, 6, 4]]) == ["the session."]
@@ -224,5 +226,5 @@ def test_a_checkpoint_carries_it(tmp_path):
 def test_a_word_without_end_is_refused():
     """A pickle that repeats it would unfold to any size."""
     with pytest.raises(SemcomError, match="the word .* has 2,000 characters, allowed are 200"):
-        vocab.WordVocabulary(json.dumps(word_json(["", "a" * 2000])).encode(), "theirs")
-    assert len(vocab.WordVocabulary(json.dumps(word_json(["", "a" * 200])).encode(), "theirs")) == 6
+        WordVocabulary(json.dumps(word_json(["", "a" * 2000])).encode(), "theirs")
+    assert len(WordVocabulary(json.dumps(word_json(["", "a" * 200])).encode(), "theirs")) == 6

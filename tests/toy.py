@@ -4,11 +4,11 @@ import random
 
 import torch
 
-from semcom.batching import Encoded, collate
-from semcom.channel import Draw, apply
-from semcom.corpus import Sentence
-from semcom.transceiver import Architecture, EndSize, Transceiver, build
-from semcom.vocab import BOS, EOS, WordVocabulary
+from semcom.channel.channels import Draw, apply
+from semcom.data.batching import Encoded, collate
+from semcom.data.corpus import Sentence
+from semcom.data.vocabulary import BOS, EOS, WordVocabulary
+from semcom.models.transceiver import Architecture, EndSize, Transceiver, build
 
 V, C = 24, 8
 CPU = torch.device("cpu")

@@ -1,0 +1,158 @@
+"""Sentences to batches. The only place that shifts targets and makes masks.
+
+Letters: B sentences, S source tokens, T target tokens. Source = bos + pieces + eos; the receiver reads target_in and
+is to say target_out, so T = S - 1 unless it is to say something other than what was sent.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semcom.base.errors import SemcomError, escape
+from semcom.channel.channels import Draw, sample
+from semcom.data.corpus import Sentence
+from semcom.data.vocabulary import BOS, EOS, PAD, Vocabulary
+from semcom.models.layers import MAX_POSITIONS
+
+POOL_BATCHES = 50  # sentences of this many batches are sorted by length together: little padding, still a random order
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A sentence and its source ids (bos + pieces + eos).
+
+    target: the pieces that the receiver is to say, fewer than MAX_POSITIONS; None: the source's own.
+    """
+
+    sentence: Sentence
+    source: list[int]
+    target: list[int] | None = None
+
+    @property
+    def said(self) -> list[int]:
+        """What the receiver is to say, as bos + pieces + eos."""
+        return self.source if self.target is None else [BOS, *self.target, EOS]
+
+    @property
+    def target_tokens(self) -> int:
+        """Pieces that the receiver is to say, and eos."""
+        return len(self.source) - 1 if self.target is None else len(self.target) + 1
+
+    @property
+    def length(self) -> int:
+        """Tokens of source or target, whichever is longer. Sorted by it, both are padded little; by one of them, the other much."""
+        return max(len(self.source), self.target_tokens + 1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B sentences padded together.
+
+    sentences: B of them. lengths, target_lengths: B counts of source and of target tokens. source, source_mask: [B, S];
+    target_in, target_out, target_mask: [B, T]. Masks are True at real tokens.
+    """
+
+    sentences: list[Sentence]
+    lengths: list[int]
+    target_lengths: list[int]
+    source: Tensor
+    source_mask: Tensor
+    target_in: Tensor
+    target_out: Tensor
+    target_mask: Tensor
+
+    def __len__(self) -> int:
+        return len(self.sentences)
+
+    @property
+    def target_tokens(self) -> int:
+        """Real target tokens: pieces and eos."""
+        return sum(self.target_lengths)
+
+    def draw(self, width: int, *, seed: int, number: int) -> Draw:
+        """What these sentences meet in the channel; ``width`` is C."""
+        ids = [sentence.id for sentence in self.sentences]
+        drawn = sample(ids, self.lengths, width, seed=seed, number=number)
+        padding = self.source.shape[1] - drawn.noise.shape[1]
+        noise = torch.nn.functional.pad(drawn.noise, (0, 0, 0, padding)) if padding else drawn.noise
+        return Draw(drawn.level, drawn.scatter, noise).to(self.source.device)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        tensors = (self.source, self.source_mask, self.target_in, self.target_out, self.target_mask)
+        return Batch(self.sentences, self.lengths, self.target_lengths, *(tensor.to(device) for tensor in tensors))
+
+
+def encode(sentences: Sequence[Sentence], vocabulary: Vocabulary, *, leave_out_long: bool = False) -> list[Encoded]:
+    """Each sentence with its source ids.
+
+    One of more tokens than positions exist is left out, or raises SemcomError.
+    """
+    encoded = []
+    for sentence, pieces in zip(sentences, vocabulary.encode([s.text for s in sentences])):
+        if len(pieces) + 2 > MAX_POSITIONS:
+            if leave_out_long:
+                continue
+            raise SemcomError(f"the sentence has {len(pieces)} pieces, at most {MAX_POSITIONS - 2} are allowed; "
+                              f"send it in parts: {escape(sentence.text[:60])}…")
+        encoded.append(Encoded(sentence, [BOS, *pieces, EOS]))
+    return encoded
+
+
+def collate(encoded: Sequence[Encoded], pad_to: int = 0) -> Batch:
+    """Pad sentences together, to ``pad_to`` source tokens at least, and targets as if they were the sources."""
+    source, source_mask = _padded([e.source for e in encoded], pad_to)
+    said, real = _padded([e.said for e in encoded], pad_to)
+    target_mask = real[:, 1:]
+    return Batch([e.sentence for e in encoded], [len(e.source) for e in encoded], [e.target_tokens for e in encoded],
+                 source, source_mask, said[:, :-1].masked_fill(~target_mask, PAD), said[:, 1:], target_mask)
+
+
+def _padded(rows: Sequence[list[int]], pad_to: int) -> tuple[Tensor, Tensor]:
+    """Rows of ids padded to the longest or to ``pad_to``, and which of them are real; both [B, ..]."""
+    lengths = torch.tensor([len(row) for row in rows])
+    width = max(pad_to, *map(len, rows))
+    # By way of numpy: torch takes several times as long to read lists.
+    ids = torch.from_numpy(np.array([row + [PAD] * (width - len(row)) for row in rows], dtype=np.int64))
+    return ids, torch.arange(width)[None] < lengths[:, None]
+
+
+def by_length(encoded: Sequence[Encoded], batch_size: int, batch_tokens: int | None = None) -> list[Batch]:
+    """All sentences, longest first (what does not fit into memory fails at once), in batches as ``shuffled`` forms them."""
+    ordered = sorted(encoded, key=lambda e: (-e.length, e.sentence.id))
+    return [collate(batch) for batch in _cut(ordered, batch_size, batch_tokens)]
+
+
+def shuffled(encoded: Sequence[Encoded], batch_size: int, seed: int, epoch: int, batch_tokens: int | None = None) -> list[list[Encoded]]:
+    """One epoch in random order, reproducible from (seed, epoch), each batch of sentences of similar length.
+
+    A batch is ``batch_size`` sentences; with ``batch_tokens``, as many as have that many target tokens, padding included.
+    """
+    rng = random.Random(f"{seed} {epoch}")
+    order = list(encoded)
+    rng.shuffle(order)
+    if batch_tokens:
+        mean = sum(e.target_tokens for e in order) / max(1, len(order))
+        batch_size = max(1, round(batch_tokens / max(1.0, mean)))
+    batches = []
+    for start in range(0, len(order), pool := POOL_BATCHES * batch_size):
+        batches += _cut(sorted(order[start : start + pool], key=lambda e: e.length), batch_size, batch_tokens)
+    rng.shuffle(batches)
+    return batches
+
+
+def _cut(ordered: Sequence[Encoded], batch_size: int, batch_tokens: int | None) -> Iterator[list[Encoded]]:
+    """Neighbours in ``ordered`` as batches; a sentence longer than ``batch_tokens`` is a batch of its own."""
+    batch: list[Encoded] = []
+    longest = 0
+    for e in ordered:
+        longest = max(longest, e.target_tokens)
+        if batch and (longest * (len(batch) + 1) > batch_tokens if batch_tokens else len(batch) == batch_size):
+            yield batch
+            batch, longest = [], e.target_tokens
+        batch.append(e)
+    if batch:
+        yield batch

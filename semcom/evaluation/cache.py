@@ -1,0 +1,80 @@
+"""Finished parts of a measurement, kept on disk: a file is named after all that it depends on and holds it too."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from semcom import __version__
+from semcom.base import output_files
+from semcom.base.errors import SemcomError, escape
+from semcom.data.batching import Encoded
+from semcom.data.vocabulary import Vocabulary
+from semcom.evaluation.measures import COLUMNS, Heard, Pair, Signals
+from semcom.evaluation.scores import Meeting
+
+FORMAT = 1
+
+
+def part_key(pair: Pair, reference: Pair | None, chunk: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting,
+         cka_snr: float | None) -> dict[str, object]:
+    """All that a pair's part depends on, as JSON gives it back."""
+    ids = b"".join(e.sentence.id.to_bytes(8, "little") for e in chunk)
+    return {"format": FORMAT, "columns": list(COLUMNS), "pair": list(pair.key), "reference": list(reference.key) if reference else None,
+            "vocabulary": vocabulary.fingerprint, "sentences": hashlib.sha256(ids).hexdigest(), "channel": asdict(meeting.channel),
+            "snrs": [float(snr) for snr in meeting.snrs], "seed": meeting.seed, "search": asdict(meeting.search), "states_at": cka_snr,
+            "device": meeting.device.type, "versions": [__version__, torch.__version__]}
+
+
+def _path(cache: str | Path, key: dict[str, object]) -> Path:
+    return Path(cache) / f"measured_{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.npz"
+
+
+def keep_parts(cache: str | Path, keys: Mapping[tuple, dict], made: Mapping[tuple, tuple[Heard, Signals]], say: Callable[[str], None]) -> bool:
+    """Write the parts; whether that went well."""
+    for pair, (heard, sent) in made.items():
+        buffer = io.BytesIO()
+        flat = [pieces for by_snr in heard.pieces for pieces in by_snr]
+        np.savez_compressed(buffer, key=np.array(json.dumps(keys[pair])), sums=heard.sums, lengths=np.array([len(p) for p in flat]),
+                            pieces=np.array([piece for p in flat for piece in p], dtype=np.int32), distance=sent.distance, symbols=sent.symbols,
+                            cka=np.array([np.nan if value is None else value for value in (heard.cka, sent.cka)]))
+        try:
+            output_files.write_atomically(_path(cache, keys[pair]), buffer.getvalue())
+        except SemcomError as error:
+            say(f"warning: {error}; the measurement goes on, an interrupted one will begin anew")
+            return False
+    return True
+
+
+def read_parts(cache: str | Path, keys: Mapping[tuple, dict], chunk: Sequence[Encoded], meeting: Meeting,
+              say: Callable[[str], None]) -> dict[tuple, tuple[Heard, Signals]]:
+    """Parts that are there whole; one that is damaged or foreign is left aside, which a line says."""
+    found = {}
+    for pair, key in keys.items():
+        path = _path(cache, key)
+        try:
+            # Opened here: of a broken archive numpy would leave the file open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                found[pair] = _checked(stored, key, len(meeting.snrs), len(chunk))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except Exception as error:
+            say(f"warning: {escape(path)}: not to be trusted ({type(error).__name__}); measured again")
+    return found
+
+
+def _checked(stored: Mapping[str, np.ndarray], key: dict, snrs: int, sentences: int) -> tuple[Heard, Signals]:
+    if json.loads(str(stored["key"])) != key:
+        raise ValueError("made from something else")
+    sums, lengths = stored["sums"], stored["lengths"]
+    if sums.shape != (snrs, sentences, len(COLUMNS)) or lengths.shape != (snrs * sentences,) or stored["distance"].shape != (sentences,):
+        raise ValueError("of another shape")
+    flat = [part.tolist() for part in np.split(stored["pieces"], np.cumsum(lengths)[:-1])]
+    cka = [None if np.isnan(value) else float(value) for value in stored["cka"]]
+    pieces = [flat[k * sentences : (k + 1) * sentences] for k in range(snrs)]
+    return Heard(sums, pieces, cka[0]), Signals(stored["distance"], stored["symbols"], cka[1])
