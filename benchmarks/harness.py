@@ -26,11 +26,11 @@ from torch import Tensor
 
 from benchmarks import textbook
 from semcom.channel.channels import Channel, Draw, apply
-from semcom.config import DistillationConfig, TrainingConfig
 from semcom.data.batching import Batch, Encoded, collate
 from semcom.data.corpus import make_sentence
 from semcom.data.vocabulary import BOS, EOS, PAD
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
+from semcom.distillation.settings import DistillationConfig, TrainingConfig
 from semcom.distillation.trainer import Loop
 from semcom.models import decoding
 from semcom.models.layers import seed_dropout

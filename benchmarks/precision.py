@@ -15,11 +15,11 @@ import torch  # noqa: E402
 from benchmarks import harness  # noqa: E402
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.channel.channels import Channel  # noqa: E402
-from semcom.commands import inputs
-from semcom.config import TrainingConfig  # noqa: E402
+from semcom.commands.inputs import shipped
 from semcom.data import batching, corpus
 from semcom.data.vocabulary import read_vocabulary  # noqa: E402
 from semcom.distillation.objectives import TransceiverObjective  # noqa: E402
+from semcom.distillation.settings import TrainingConfig  # noqa: E402
 from semcom.distillation.trainer import Loop  # noqa: E402
 from semcom.models.layers import seed_dropout  # noqa: E402
 from semcom.models.transceiver import Architecture, EndSize, build  # noqa: E402
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     device = resolve_device(given.device)
     keep_freed_memory()
     report = harness.Report(SCRIPT, argv)
-    vocabulary = read_vocabulary(Path(inputs.shipped("vocab/parliament.model")).read_bytes())
+    vocabulary = read_vocabulary(Path(shipped("vocab/parliament.model")).read_bytes())
     encoded = batching.encode(corpus.built_in(given.batch_size * 60).split("train"), vocabulary)
     batches = [batching.collate(b) for b in batching.shuffled(encoded, given.batch_size, 0, 1)][:shapes]
     rows = []

@@ -22,7 +22,7 @@ from benchmarks import harness, textbook  # noqa: E402
 from semcom.base import precision
 from semcom.base.device import keep_freed_memory
 from semcom.channel.channels import Channel  # noqa: E402
-from semcom.commands import inputs
+from semcom.commands.inputs import shipped
 from semcom.data import batching, corpus
 from semcom.data.vocabulary import read_vocabulary, train_vocabulary  # noqa: E402
 from semcom.distillation.fused_linear_loss import cannot_compile  # noqa: E402
@@ -77,7 +77,7 @@ def read(given) -> tuple[list[batching.Encoded], harness.Shape]:
     if given.corpus and not given.vocab:
         vocabulary = train_vocabulary((s.text for s in chosen.sentences), given.vocab_size)
     else:
-        vocabulary = read_vocabulary(Path(given.vocab or inputs.shipped("vocab/parliament.model")).read_bytes())
+        vocabulary = read_vocabulary(Path(given.vocab or shipped("vocab/parliament.model")).read_bytes())
     return batching.encode(chosen.sentences[:wanted], vocabulary, leave_out_long=True), replace(shape, vocab_size=len(vocabulary))
 
 

@@ -7,8 +7,8 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-_HOMES = {"DistillationConfig": "config", "DistillationLoss": "distillation.kd_loss", "Distiller": "distillation.distiller",
-          "compare_models": "distillation.distiller", "plot_temperature_effect": "report.tables", "plot_training_curves": "report.tables",
+_HOMES = {"DistillationConfig": "distillation.settings", "DistillationLoss": "distillation.kd_loss", "Distiller": "distillation.distiller",
+          "compare_models": "commands.compare", "plot_temperature_effect": "report.tables", "plot_training_curves": "report.tables",
           "set_seed": "distillation.distiller"}
 __all__ = [*_HOMES]
 

@@ -13,12 +13,39 @@ from toy import CPU, Numbers, collated
 from semcom.channel import deepsc_link
 from semcom.channel.channels import Channel, apply, fading, sample
 from semcom.commands import audit
-from semcom.commands.audit import BLEU_4, CORPUS, FADES, FORCED, HABITS, LIMIT, MASKED, PER_COMPLEX, POWER, PUBLIC, RIGHT_WAY_ROUND, UNIT_FADES, Link
+from semcom.commands.audit import long_rows
 from semcom.data import batching
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Sentence, make_sentence
 from semcom.data.vocabulary import BOS, EOS, PieceVocabulary, WordVocabulary
 from semcom.evaluation import text_metrics
+from semcom.evaluation.deepsc_scoring import (
+    BLEU_4,
+    CORPUS,
+    FADES,
+    FORCED,
+    HABITS,
+    LIMIT,
+    MASKED,
+    PER_COMPLEX,
+    POWER,
+    PUBLIC,
+    RIGHT_WAY_ROUND,
+    UNIT_FADES,
+    Link,
+    arrivals,
+    changes,
+    excess_db,
+    link_scores,
+    mean_unigram_bleu,
+    over_public_link,
+    power_line,
+    public_draw,
+    public_fades,
+    public_words,
+    scores,
+    unigram_bleu,
+)
 from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode, score
 from semcom.models import deepsc_weights
 from semcom.models.decoding import greedy, length_limit
@@ -117,8 +144,8 @@ def at(kind, *snrs, k=1.0):
 def test_the_public_rows_are_the_public_script(kind, loud):
     state, encoded = public_state(loud), sentences(70)
     meeting = at(kind, -3.0, 12.0, k=2.0)
-    link = audit.over_public_link(imported(state), encoded, meeting)
-    scores = audit.link_scores(link, encoded, WORDS_OF_PUBLIC)
+    link = over_public_link(imported(state), encoded, meeting)
+    scores = link_scores(link, encoded, WORDS_OF_PUBLIC)
     assert len(link.roots) == 2 and all((root > 1) == (loud == 8.0) for root in link.roots)
     for i, snr in enumerate(meeting.snrs):
         said, forced = public_script(state, encoded, kind, snr, k=2.0)
@@ -134,14 +161,14 @@ def test_a_native_receiver_hears_the_public_link_at_its_own_strength():
     meeting, encoded = at("awgn", 3.0), sentences(20)
     batch = batching.collate(encoded)
     signal = deepsc_link.scale_power(10 * torch.randn(20, batch.source.shape[1], C, generator=torch.Generator().manual_seed(0)))
-    (arrived,) = audit.arrivals(signal, audit.public_draw(batch, C, SEED), at("awgn", 100.0))
+    (arrived,) = arrivals(signal, public_draw(batch, C, SEED), at("awgn", 100.0))
     assert arrived.square().mean() == pytest.approx(0.5, abs=1e-3), "per real dimension, what a receiver of this tool is trained on"
     theirs, native = imported(public_state()), imported(public_state())
     assert native.receiver.channel_decoder.amplitude == pytest.approx(math.sqrt(2))
     native.receiver.channel_decoder.amplitude = 1.0
-    assert audit.over_public_link(native, encoded, meeting).public != audit.over_public_link(theirs, encoded, meeting).public
+    assert over_public_link(native, encoded, meeting).public != over_public_link(theirs, encoded, meeting).public
     native.receiver.channel_decoder.linear1.weight.data *= math.sqrt(2)
-    assert audit.over_public_link(native, encoded, meeting) == audit.over_public_link(theirs, encoded, meeting)
+    assert over_public_link(native, encoded, meeting) == over_public_link(theirs, encoded, meeting)
 
 
 # --- BLEU-1
@@ -152,7 +179,7 @@ def test_unigram_bleu_is_nltks_of_one_sentence():
     seen = set()
     for _ in range(2000):
         hypothesis, reference = ([rng.choice("abcd") for _ in range(rng.randint(0, 6))] for _ in range(2))
-        assert audit.unigram_bleu([hypothesis], [reference]) == pytest.approx(nltk_bleu_1(reference, hypothesis), abs=1e-12)
+        assert unigram_bleu([hypothesis], [reference]) == pytest.approx(nltk_bleu_1(reference, hypothesis), abs=1e-12)
         seen.add((len(hypothesis) < len(reference)) + 2 * (not hypothesis))
     assert seen == {0, 1, 2, 3}
 
@@ -160,10 +187,10 @@ def test_unigram_bleu_is_nltks_of_one_sentence():
 def test_unigram_bleu_by_hand():
     hypotheses, references = [["the", "the", "cat"], ["a"]], [["the", "cat", "sat"], ["a", "dog", "b", "c"]]
     first, second = 2 / 3, math.exp(1 - 4)
-    assert audit.unigram_bleu(hypotheses[:1], references[:1]) == pytest.approx(first)
-    assert audit.mean_unigram_bleu(hypotheses, references) == pytest.approx((first + second) / 2)
-    assert audit.unigram_bleu(hypotheses, references) == pytest.approx(3 / 4 * math.exp(1 - 7 / 4))
-    assert audit.unigram_bleu([[]], [[]]) == 0 and audit.unigram_bleu([["a"]], [[]]) == 0
+    assert unigram_bleu(hypotheses[:1], references[:1]) == pytest.approx(first)
+    assert mean_unigram_bleu(hypotheses, references) == pytest.approx((first + second) / 2)
+    assert unigram_bleu(hypotheses, references) == pytest.approx(3 / 4 * math.exp(1 - 7 / 4))
+    assert unigram_bleu([[]], [[]]) == 0 and unigram_bleu([["a"]], [[]]) == 0
 
 
 def test_corpus_bleu_1_is_sacrebleus_of_that_order():
@@ -172,15 +199,15 @@ def test_corpus_bleu_1_is_sacrebleus_of_that_order():
     pairs = [[[rng.choice("abcde") for _ in range(rng.randint(1, 9))] for _ in range(2)] for _ in range(30)]
     hypotheses, references = zip(*pairs)
     wanted = BLEU(max_ngram_order=1, tokenize="none").corpus_score([" ".join(h) for h in hypotheses], [[" ".join(r) for r in references]]).score
-    assert 100 * audit.unigram_bleu(hypotheses, references) == pytest.approx(wanted, abs=1e-9)
+    assert 100 * unigram_bleu(hypotheses, references) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_words_that_the_public_score_sees(vocabulary):
     text = "we vote. session . UNK of UNK."
-    assert audit.public_words(text, WORDS_OF_PUBLIC) == ["we", "vote", "session", "of"]
-    assert audit.public_words(". .", WORDS_OF_PUBLIC) == []
+    assert public_words(text, WORDS_OF_PUBLIC) == ["we", "vote", "session", "of"]
+    assert public_words(". .", WORDS_OF_PUBLIC) == []
     assert isinstance(vocabulary, PieceVocabulary)
-    assert audit.public_words("We vote, <UNK> today. UNK", vocabulary) == ["We", "vote,", "today.", "UNK"]
+    assert public_words("We vote, <UNK> today. UNK", vocabulary) == ["We", "vote,", "today.", "UNK"]
 
 
 # --- each row changes what it says
@@ -195,7 +222,7 @@ def test_scores_of_given_decodings():
     long = [5, 6, 7, 8, 9, *range(30, 60)]
     public = [[5, 6, 7, 8, 9, 9], [5, 6], [10, 11, 12, 13]]
     link = Link([[[5], [6], [10]]], [public], [[long, [5, 6, 7, 8], [10, 11, 12, 13, 14, 15]]], [[e.source[1:-1] for e in encoded]], [2.0])
-    found = audit.link_scores(link, encoded, Numbers())
+    found = link_scores(link, encoded, Numbers())
     sent, heard = ([list(map(str, e.source[1:-1])) for e in encoded], [list(map(str, h)) for h in public])
     assert found[FORCED] == [pytest.approx(100 * (1 / 5 + 1 / 4 + 1 / 6) / 3)], "gold as hypothesis: its precision, and no brevity penalty"
     assert found[PUBLIC] == [pytest.approx(100 * sum(nltk_bleu_1(h, s) for h, s in zip(heard, sent)) / 3)]
@@ -211,10 +238,10 @@ def test_scores_of_given_decodings():
 
 def test_the_mask_matters_to_padded_sentences_alone():
     model, meeting = imported(public_state()), at("awgn", 6.0)
-    even = audit.over_public_link(model, sentences(30, 6, 6), meeting)
+    even = over_public_link(model, sentences(30, 6, 6), meeting)
     assert [pieces[:29] for pieces in even.masked[0]] == even.public[0]
     encoded = sentences(30, 3, 12)
-    uneven = audit.over_public_link(model, encoded, meeting)
+    uneven = over_public_link(model, encoded, meeting)
     longest = max(len(e.source) for e in encoded)
     for e, masked, public in zip(encoded, uneven.masked[0], uneven.public[0]):
         assert masked[:29] == public or len(e.source) < longest
@@ -229,7 +256,7 @@ def never_ending():
 
 def test_length_limits():
     encoded = sentences(3, 3, 3) + sentences(3, 20, 20, seed=1)
-    link = audit.over_public_link(never_ending(), encoded, at("awgn", 6.0))
+    link = over_public_link(never_ending(), encoded, at("awgn", 6.0))
     assert [len(pieces) for pieces in link.public[0]] == [29] * 6
     assert [len(pieces) for pieces in link.masked[0]] == [29] * 3 + [43] * 3
     assert [len(pieces) for pieces in link.scaled[0]] == [17] * 3 + [43] * 3
@@ -248,26 +275,26 @@ def test_one_sentence_has_its_own_power_and_fade_already():
     for kind in ("rayleigh", "rician"):
         for sentence in sentences(4):
             meeting, model = at(kind, 3.0, k=3.0), imported(public_state())
-            link = audit.over_public_link(model, [sentence], meeting)
+            link = over_public_link(model, [sentence], meeting)
             assert link.scaled[0][0] == link.masked[0][0][: length_limit(len(sentence.source))]
-            found = audit.scores(model, [sentence], WORDS_OF_PUBLIC, meeting)
+            found = scores(model, [sentence], WORDS_OF_PUBLIC, meeting)
             assert found[FADES] == found[POWER]
 
 
 def test_power_of_a_quiet_transmitter():
     encoded = sentences(8)
-    quiet, loud = (audit.over_public_link(imported(public_state(strength)), encoded, at("awgn", 3.0)) for strength in (0.3, 8.0))
+    quiet, loud = (over_public_link(imported(public_state(strength)), encoded, at("awgn", 3.0)) for strength in (0.3, 8.0))
     # The same weights but for a factor: scaled per sentence the same words arrive, by the public rule weaker ones.
     assert quiet.scaled == loud.scaled and quiet.public != loud.public
     assert quiet.roots == [pytest.approx(loud.roots[0] * 0.3 / 8, rel=1e-4)]
-    assert "scaled down 1 of 1 batches" in audit.power_line(loud.roots) and "weaker" not in audit.power_line(loud.roots)
-    assert "scaled down 1 of 2 batches (root mean square 0.5 to 2" in audit.power_line([2.0, 0.5])
-    assert "up to 6.0 dB weaker" in audit.power_line([2.0, 0.5])
+    assert "scaled down 1 of 1 batches" in power_line(loud.roots) and "weaker" not in power_line(loud.roots)
+    assert "scaled down 1 of 2 batches (root mean square 0.5 to 2" in power_line([2.0, 0.5])
+    assert "up to 6.0 dB weaker" in power_line([2.0, 0.5])
 
 
 def test_the_batch_shares_a_fade_and_its_pads_have_noise():
     batch = collated(5, 3, 9)
-    own, draw = batch.draw(C, seed=SEED, number=0), audit.public_draw(batch, C, SEED)
+    own, draw = batch.draw(C, seed=SEED, number=0), public_draw(batch, C, SEED)
     assert torch.equal(draw.scatter, own.scatter[:1].expand(5, 2))
     assert torch.equal(draw.noise[batch.source_mask], own.noise[batch.source_mask])
     pads = draw.noise[~batch.source_mask]
@@ -281,10 +308,10 @@ def test_public_fades_are_those_of_the_public_code_in_law(k):
     scatter = torch.randn(5000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.5**0.5
     turned = torch.view_as_real(torch.view_as_complex(scatter) * complex(1, 1) / math.sqrt(2))
     theirs = deepsc_link.fades("rician", turned, k).square().sum(1)
-    ours = audit.public_fades(Channel("rician", k), scatter).square().sum(1)
+    ours = public_fades(Channel("rician", k), scatter).square().sum(1)
     torch.testing.assert_close(ours, theirs)
     assert ours.mean() == pytest.approx(2, rel=0.1)
-    assert torch.equal(audit.public_fades(Channel("rayleigh"), scatter), deepsc_link.fades("rayleigh", scatter))
+    assert torch.equal(public_fades(Channel("rayleigh"), scatter), deepsc_link.fades("rayleigh", scatter))
 
 
 @pytest.mark.parametrize(("kind", "row"), [("rayleigh", FADES), ("rician", FADES), ("rician", UNIT_FADES)])
@@ -295,22 +322,22 @@ def test_decibels_stand_for_the_public_link(kind, row):
     signal = torch.randn(draw.noise.shape, generator=torch.Generator().manual_seed(0)) * batch.source_mask[..., None]
     h = fading(channel, draw.scatter) * (math.sqrt(2) if (kind, row) == ("rician", FADES) else 1)
     theirs = deepsc_link.receive(kind, math.sqrt(2) * signal, h, draw.noise, snr) / math.sqrt(2)
-    torch.testing.assert_close(apply(channel, signal, draw, snr + audit.excess_db(kind)[row]), theirs, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(apply(channel, signal, draw, snr + excess_db(kind)[row]), theirs, atol=1e-5, rtol=1e-4)
 
 
 def test_rows_of_each_channel_and_their_order():
     encoded, model = sentences(3), imported(public_state())
     for kind, absent in (("awgn", {FADES, UNIT_FADES}), ("rayleigh", {UNIT_FADES}), ("rician", set())):
-        found = audit.scores(model, encoded, WORDS_OF_PUBLIC, at(kind, 0.0, 12.0))
+        found = scores(model, encoded, WORDS_OF_PUBLIC, at(kind, 0.0, 12.0))
         assert list(found) == [row for row in HABITS if row not in absent] and all(len(by_snr) == 2 for by_snr in found.values())
 
 
 def test_three_decibels_and_nothing_else_stand_before_the_last_row():
     encoded, model = sentences(40), imported(public_state())
-    low = audit.scores(model, encoded, WORDS_OF_PUBLIC, at("rician", 2.0))
-    high = audit.scores(model, encoded, WORDS_OF_PUBLIC, at("rician", 2.0 + 10 * math.log10(2)))
+    low = scores(model, encoded, WORDS_OF_PUBLIC, at("rician", 2.0))
+    high = scores(model, encoded, WORDS_OF_PUBLIC, at("rician", 2.0 + 10 * math.log10(2)))
     assert high[PER_COMPLEX] == low[UNIT_FADES] and high[UNIT_FADES] == low[FADES] != low[UNIT_FADES]
-    awgn = [audit.scores(model, encoded, WORDS_OF_PUBLIC, at("awgn", snr)) for snr in (2.0, 2.0 + 10 * math.log10(2))]
+    awgn = [scores(model, encoded, WORDS_OF_PUBLIC, at("awgn", snr)) for snr in (2.0, 2.0 + 10 * math.log10(2))]
     assert awgn[1][PER_COMPLEX] == awgn[0][POWER] != awgn[1][POWER]
 
 
@@ -318,14 +345,14 @@ def test_the_last_row_is_what_this_tool_measures():
     encoded, model, meeting = sentences(40), imported(public_state()), at("rayleigh", -3.0, 9.0)
     decoded = decode(Entrant("model", model), encoded, WORDS_OF_PUBLIC, meeting)
     wanted = [score(d, encoded)["bleu"] for d in decoded]
-    assert audit.scores(model, encoded, WORDS_OF_PUBLIC, meeting)[PER_COMPLEX] == wanted and wanted[0] != wanted[1]
+    assert scores(model, encoded, WORDS_OF_PUBLIC, meeting)[PER_COMPLEX] == wanted and wanted[0] != wanted[1]
     assert isinstance(decoded[0], Decoded)
 
 
 def test_changes_are_against_the_row_above():
     found = {FORCED: [9.0, 9.0], PUBLIC: [1.0, 2.0], CORPUS: [4.0, 1.0], PER_COMPLEX: [2.0, 1.5]}
-    assert audit.changes(found) == {CORPUS: [3.0, -1.0], PER_COMPLEX: [-2.0, 0.5]}
-    rows = audit.long_rows(found, [0, 12])
+    assert changes(found) == {CORPUS: [3.0, -1.0], PER_COMPLEX: [-2.0, 0.5]}
+    rows = long_rows(found, [0, 12])
     assert len(rows) == 8 and rows[-1] == {"row": PER_COMPLEX, "habit": HABITS[PER_COMPLEX], "snr": 12.0, "score": 1.5, "change": 0.5}
     assert [row["change"] for row in rows[:4]] == [None] * 4
 

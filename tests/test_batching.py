@@ -10,8 +10,8 @@ from semcom.base.errors import SemcomError
 from semcom.channel.channels import sample
 from semcom.data.batching import Encoded, by_length, collate, encode, shuffled
 from semcom.data.corpus import Sentence, make_sentence
+from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS, PAD
-from semcom.models.layers import MAX_POSITIONS
 
 
 def test_source_is_bos_pieces_eos(vocabulary, sentences):

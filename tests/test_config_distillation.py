@@ -4,10 +4,9 @@ import math
 
 import pytest
 
-from semcom import config
 from semcom.base.errors import SemcomError
 from semcom.base.flags import add_flags, as_record, from_flags
-from semcom.config import KD_LOSSES, DistillationConfig, TransferConfig
+from semcom.distillation.settings import KD_LOSSES, TEMPERATURES, DistillationConfig, TransferConfig
 
 
 def parsed(settings, line):
@@ -39,7 +38,7 @@ def test_the_temperature_follows_the_loss_unless_it_is_given(line, temperature):
 
 
 def test_every_loss_has_a_temperature():
-    assert set(config.TEMPERATURES) == set(KD_LOSSES)
+    assert set(TEMPERATURES) == set(KD_LOSSES)
 
 
 def test_defaults_from_flags_are_those_of_python():

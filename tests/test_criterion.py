@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from semcom.base.errors import SemcomError
-from semcom.config import KD_LOSSES, DistillationConfig
 from semcom.distillation import losses
 from semcom.distillation.kd_loss import UNLABELLED, DistillationLoss, row_loss, scheduled, temperature, weights
+from semcom.distillation.settings import KD_LOSSES, DistillationConfig
 
 V = 7
 

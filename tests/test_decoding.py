@@ -7,12 +7,12 @@ from toy import C, V, encoded, size, through, transceiver
 
 from semcom.channel.channels import Channel
 from semcom.data.batching import collate
+from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS
 from semcom.evaluation.scores import Meeting
 from semcom.evaluation.scores import through_channel as at_snrs
 from semcom.models import decoding
 from semcom.models.decoding import MostProbable, beam, greedy, length_limit
-from semcom.models.layers import MAX_POSITIONS
 
 
 @torch.no_grad()

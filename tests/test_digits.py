@@ -10,9 +10,9 @@ from cli_support import examples, refused
 
 from semcom.commands import digits
 from semcom.commands.digits import CLASSES, KD, LABELS_ALONE, Batches, ConvNet, Digits, Plan, Seed
-from semcom.config import DistillationConfig
 from semcom.distillation import losses
 from semcom.distillation.kd_loss import UNLABELLED
+from semcom.distillation.settings import DistillationConfig
 
 TINY = Plan(teacher_widths=(6, 6, 6), student_widths=(3, 3, 3), teacher_steps=2, steps=2, hidden_steps=2, teacher_batch=8, labelled_batch=4,
             unlabelled_batch=6, methods={LABELS_ALONE: digits.METHODS[LABELS_ALONE], "kd": KD, "sdd": digits.over(KD, 1, 2)})

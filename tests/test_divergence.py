@@ -8,11 +8,13 @@ import pytest
 import torch
 from toy import CPU, Numbers, encoded, sharp, size, transceiver
 
-from semcom import config
 from semcom.base.flags import as_record
 from semcom.channel.channels import Channel
+from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.batching import Encoded, collate
 from semcom.data.corpus import Sentence, make_sentence
+from semcom.data.settings import CorpusConfig
+from semcom.distillation.settings import DistillationConfig, StudentConfig, TrainingConfig, TransferConfig
 from semcom.evaluation import bootstrap, intervals, lost_words, pair_matrix, setting_trends, snr_gap, text_metrics
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measures import COLUMNS, PLACE, End, Heard, Measured, Pair, Signals, measures
@@ -22,17 +24,18 @@ from semcom.evaluation.snr_gap import OTHER_NOT_REACHED
 from semcom.evaluation.study import EFFECTS, FOLLOWED, TRIALS, Study, grouped, plain_values
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import greedy
+from semcom.models.settings import PARTS
 from semcom.models.transceiver import splice
 
 SNRS = (12.0, 0.0, 6.0)
-DEFAULTS = as_record(config.DistillationConfig(), config.TransferConfig(), config.StudentConfig(), config.CorpusConfig(), config.ChannelConfig(),
-                     config.TrainingSNRConfig(), config.TrainingConfig())
+DEFAULTS = as_record(DistillationConfig(), TransferConfig(), StudentConfig(), CorpusConfig(), ChannelConfig(),
+                     TrainingSNRConfig(), TrainingConfig())
 TEACHER = Checkpoint(transceiver(size(1), size(1), seed=0), Numbers(), {}, {}, {"topics_seen": ["trade", "energy"]})
 
 
 def run(label, part="full", *, seed=1, weights=None, **settings):
     """A student whose trained ends are fresh ones of their own."""
-    parts = {"full": config.PARTS, "encoder": config.PARTS[:2], "decoder": config.PARTS[2:]}[part]
+    parts = {"full": PARTS, "encoder": PARTS[:2], "decoder": PARTS[2:]}[part]
     number = 1 + sum(map(ord, label)) if weights is None else weights
     model = splice(TEACHER.model, transceiver(size(1), size(1), seed=number), parts)
     topics = {"topics_by_end": {"transmitter": ["trade", "health"], "receiver": ["trade"]}}

@@ -407,9 +407,12 @@ def test_a_transmitter_below_one_is_said_to_be_left_alone(teacher, here, capsys,
 
 
 def test_findings_are_returned(teacher, here):
-    from semcom import config
-    found = doctor.doctor(str(teacher), config.EvaluationConfig(snr=(6.0, 6.0), sentences=30), config.DoctorConfig(1000), config.CorpusConfig(),
-                          config.ChannelConfig(rician_k=0.0), config.RunConfig(device="cpu"), None, False, lambda line: None)
+    from semcom.base.settings import RunConfig
+    from semcom.channel.settings import ChannelConfig
+    from semcom.data.settings import CorpusConfig
+    from semcom.evaluation.settings import DoctorConfig, EvaluationConfig
+    found = doctor.doctor(str(teacher), EvaluationConfig(snr=(6.0, 6.0), sentences=30), DoctorConfig(1000), CorpusConfig(),
+                          ChannelConfig(rician_k=0.0), RunConfig(device="cpu"), None, False, lambda line: None)
     assert list(found.snr) == [("awgn", 6.0), ("rayleigh", 6.0), ("rician", 6.0)], "an SNR named twice is measured once"
     np.testing.assert_allclose(found.fading["rician"].values, found.fading["rayleigh"].values)
     assert not link_checks.failing(found.checks)

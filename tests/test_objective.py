@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from toy import CPU, C, V, bits, collated, encoded, same_bits, size, transceiver
 
 from semcom.channel.channels import Channel, apply
-from semcom.config import KD_LOSSES, DistillationConfig, TrainingConfig, TransferConfig
 from semcom.data.batching import collate
 from semcom.distillation import losses
 from semcom.distillation.objectives import DistillationObjective, Frozen, TransceiverObjective
+from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TrainingConfig, TransferConfig
 from semcom.distillation.trainer import fit
 from semcom.models.layers import seed_dropout
 from semcom.models.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS, splice

@@ -11,10 +11,10 @@ from toy import CPU, C, encoded, size, through, transceiver
 
 from semcom.base import precision
 from semcom.channel.channels import Channel
-from semcom.config import DistillationConfig, TrainingConfig, TransferConfig
 from semcom.data.batching import collate
 from semcom.distillation import fused_linear_loss, trainer
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
+from semcom.distillation.settings import DistillationConfig, TrainingConfig, TransferConfig
 from semcom.models.kernels import native, packed_forward
 from semcom.models.kernels.packed_forward import Spans
 from semcom.models.layers import Residual, seed_dropout

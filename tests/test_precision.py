@@ -6,9 +6,9 @@ from toy import CPU, C, collated, encoded, size, transceiver
 
 from semcom.base import precision
 from semcom.channel.channels import Channel
-from semcom.config import DistillationConfig, TrainingConfig
 from semcom.distillation import trainer
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
+from semcom.distillation.settings import DistillationConfig, TrainingConfig
 
 CUDA = torch.device("cuda")
 

@@ -13,13 +13,13 @@ import torch
 from cli_support import ROOT, distil, package, train_tiny_teacher
 from toy import CPU, C, Numbers, encoded, size, transceiver
 
-from semcom import config
 from semcom.base import distributed
 from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import Channel
-from semcom.commands import inputs
+from semcom.commands.inputs import encode_splits, load_corpus
 from semcom.data.batching import by_length, shuffled
+from semcom.data.settings import CorpusConfig
 from semcom.distillation.objectives import TransceiverObjective
 from semcom.distillation.trainer import validate
 from semcom.evaluation import pair_matrix
@@ -59,7 +59,7 @@ def made(tmp_path_factory):
 
 def test_a_process_of_the_distillation_had_no_sentence_now_and_then(made):
     """So that the tests below say something about that case too."""
-    data = inputs.encode_splits(inputs.load_corpus(config.CorpusConfig(corpus_size=400), lambda line: None),
+    data = encode_splits(load_corpus(CorpusConfig(corpus_size=400), lambda line: None),
                                  checkpoint.load(made[0] / "tiny_teacher.pt").vocabulary)
     sizes = [len(batch) for batch in shuffled(data.train, 128, 42, 1, TOKENS)[:STEPS]]
     assert min(sizes) == 1 and max(sizes) > 2

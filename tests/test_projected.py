@@ -9,10 +9,10 @@ from torch import nn
 from toy import CPU
 
 from semcom.base import precision
-from semcom.config import DistillationConfig
 from semcom.distillation import fused_linear_loss, losses
 from semcom.distillation.fused_linear_loss import Mean, Projected
 from semcom.distillation.kd_loss import row_loss
+from semcom.distillation.settings import DistillationConfig
 from semcom.models.kernels import native, row_losses
 
 HAS_UNITS = bool(getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16"))  # as torch found out

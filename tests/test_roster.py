@@ -4,16 +4,19 @@ import copy
 import pytest
 from toy import Numbers, size, transceiver
 
-from semcom import config
 from semcom.base.flags import as_record
+from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
+from semcom.data.settings import CorpusConfig
+from semcom.distillation.settings import DistillationConfig, StudentConfig, TrainingConfig, TransferConfig
 from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, MATRIX_LIMIT, SETTINGS, UNKNOWN, Run, pair_up
 from semcom.models.checkpoint import Checkpoint
+from semcom.models.settings import PARTS
 from semcom.models.transceiver import splice
 
-DEFAULTS = as_record(config.DistillationConfig(), config.TransferConfig(), config.StudentConfig(), config.CorpusConfig(), config.ChannelConfig(),
-                     config.TrainingSNRConfig(), config.TrainingConfig())
-TRANSMITTER, RECEIVER = config.PARTS[:2], config.PARTS[2:]
-TRAINED = {"full": config.PARTS, "encoder": TRANSMITTER, "decoder": RECEIVER}
+DEFAULTS = as_record(DistillationConfig(), TransferConfig(), StudentConfig(), CorpusConfig(), ChannelConfig(),
+                     TrainingSNRConfig(), TrainingConfig())
+TRANSMITTER, RECEIVER = PARTS[:2], PARTS[2:]
+TRAINED = {"full": PARTS, "encoder": TRANSMITTER, "decoder": RECEIVER}
 
 
 def model_of(seed):

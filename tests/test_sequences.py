@@ -15,17 +15,17 @@ from toy import CPU, C, Numbers, V, encoded, size, transceiver
 from semcom.base import output_files
 from semcom.base.distributed import ALONE
 from semcom.channel.channels import Channel, apply, sample
-from semcom.config import DistillationConfig, TrainingConfig, TransferConfig
 from semcom.data.batching import Encoded, collate
+from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS
 from semcom.distillation import sequence_level
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.sequence_level import teacher_sentences
+from semcom.distillation.settings import DistillationConfig, TrainingConfig, TransferConfig
 from semcom.distillation.trainer import fit
 from semcom.evaluation.scores import Entrant, Meeting, decode, score
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search, beam, greedy, length_limit
-from semcom.models.layers import MAX_POSITIONS
 from semcom.models.transceiver import Architecture, Transceiver
 
 RAYLEIGH, RANGE, GREEDY = Channel("rayleigh"), (-6.0, 18.0), Search()

@@ -7,11 +7,11 @@ from toy import CPU, C, Numbers, bits, encoded, same_bits, size, transceiver
 
 from semcom.base.errors import InterruptedRun, SemcomError
 from semcom.channel.channels import Channel
-from semcom.commands import inputs
-from semcom.config import TrainingConfig
+from semcom.commands.inputs import check_begun, check_whole
 from semcom.data.batching import by_length, shuffled
 from semcom.distillation.objectives import TransceiverObjective
 from semcom.distillation.optimizer import AdamW
+from semcom.distillation.settings import TrainingConfig
 from semcom.distillation.trainer import Result, fit, learning_rate, validate
 from semcom.evaluation.scores import Entrant, Meeting, decode, score
 
@@ -141,14 +141,14 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(value):
     assert "epoch 2" in result.failed and "step 9" in result.failed
     assert len(result.history) == 1 and math.isfinite(result.best_loss)
     with pytest.raises(SemcomError, match="step 9.*is what is left.*smaller --lr"):
-        inputs.check_whole(result, "this is what is left")
+        check_whole(result, "this is what is left")
 
 
 def test_weights_that_explode_in_the_last_step_are_noticed():
     result = train(objective_of(transceiver()), steps=1, lr=1e30)
     assert result.failed and not result.history and result.best_epoch == 0
     with pytest.raises(SemcomError, match="validation"):
-        inputs.check_begun(result, "teacher.pt")
+        check_begun(result, "teacher.pt")
 
 
 def test_no_weight_changes_by_a_step_that_is_not_finite():
@@ -163,7 +163,7 @@ def test_an_interrupt_keeps_what_is_finished():
     assert result.stopped == "interrupted in epoch 2, step 9 of 18" and not result.failed
     assert len(result.history) == 1 and result.best_epoch == 1
     with pytest.raises(InterruptedRun, match="step 9 of 18"):
-        inputs.check_whole(result, "nothing")
+        check_whole(result, "nothing")
     assert not train(Spoiled(99, interrupt), epochs=1).stopped
 
 

@@ -10,8 +10,8 @@ from semcom.base.errors import SemcomError
 from semcom.channel.channels import Channel, apply
 from semcom.data.batching import collate
 from semcom.distillation import losses
-from semcom.models import layers
 from semcom.models.decoding import greedy
+from semcom.models.layers import Attention, Dropout, Embedding, EncoderLayer, seed_dropout, sinusoidal_positions
 from semcom.models.transceiver import (
     PARTS,
     RECEIVER_PARTS,
@@ -135,7 +135,7 @@ def test_attention_against_loops_in_float64(monkeypatch):
     # On a CPU attention widens to float32 at least; here it must not narrow from float64.
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)
     torch.manual_seed(0)
-    module = layers.Attention(12, 3).double()
+    module = Attention(12, 3).double()
     x, memory = torch.randn(2, 4, 12).double(), torch.randn(2, 5, 12).double()
     mask = torch.rand(2, 4, 5) < 0.6
     mask[..., 0] = True
@@ -145,7 +145,7 @@ def test_attention_against_loops_in_float64(monkeypatch):
 
 def test_encoder_layer_is_post_norm():
     torch.manual_seed(0)
-    layer = layers.EncoderLayer(8, 2, 16, 0.0).eval()
+    layer = EncoderLayer(8, 2, 16, 0.0).eval()
     x, mask = torch.randn(2, 3, 8), torch.ones(2, 1, 1, 3, dtype=torch.bool)
 
     def norm(y):
@@ -165,7 +165,7 @@ def test_channel_decoder_by_its_formula():
 
 @pytest.mark.parametrize("width", [16, 128])
 def test_positions_by_formula(width):
-    table = layers.sinusoidal_positions(50, width)
+    table = sinusoidal_positions(50, width)
     for position in (0, 1, 7, 49):
         for i in range(0, width, 2):
             angle = position / 10000 ** (i / width)
@@ -174,9 +174,9 @@ def test_positions_by_formula(width):
 
 
 def test_embedding_is_scaled_and_starts_where_told():
-    embedding = layers.Embedding(V, 16, 0.0).eval()
+    embedding = Embedding(V, 16, 0.0).eval()
     ids = torch.tensor([[5, 6, 7]])
-    expected = embedding.table.weight[ids] * 4 + layers.sinusoidal_positions(20, 16)[10:13]
+    expected = embedding.table.weight[ids] * 4 + sinusoidal_positions(20, 16)[10:13]
     torch.testing.assert_close(embedding(ids, start=10), expected)
 
 
@@ -214,8 +214,8 @@ def test_default_sizes_are_those_of_deepsc():
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_dropout_drops_at_its_rate_and_keeps_the_mean(rate):
-    dropout = layers.Dropout(rate).train()
-    layers.seed_dropout(dropout, 0)
+    dropout = Dropout(rate).train()
+    seed_dropout(dropout, 0)
     kept = dropout(torch.ones(1000, 301))
     count = kept.numel()
     error = (rate * (1 - rate) / count) ** 0.5
@@ -229,7 +229,7 @@ def test_dropout_repeats_by_seed_and_moves_on_between_calls():
     model, batch = transceiver(dropout=0.2).train(), collate(encoded(4))
 
     def states(seed):
-        layers.seed_dropout(model, seed)
+        seed_dropout(model, seed)
         return [model.transmitter(batch.source, batch.source_mask)[1] for _ in range(2)]
 
     first, again, other = states(1), states(1), states(2)
@@ -238,8 +238,8 @@ def test_dropout_repeats_by_seed_and_moves_on_between_calls():
 
 
 def test_dropout_is_off_in_eval_and_its_gradient_follows_the_mask():
-    dropout = layers.Dropout(0.5)
-    layers.seed_dropout(dropout, 0)
+    dropout = Dropout(0.5)
+    seed_dropout(dropout, 0)
     x = torch.ones(1000, requires_grad=True)
     y = dropout.train()(x)
     y.sum().backward()

@@ -7,27 +7,32 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from semcom import config
 from semcom.base import distributed, output_files
 from semcom.base.device import environment, resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import as_record
+from semcom.base.settings import RunConfig
+from semcom.channel.settings import ChannelConfig
 from semcom.commands.inputs import LOSS_SETTINGS, Say, load_corpus, load_teacher, make_channel, shipped
-from semcom.commands.measurements import RECEIVER_KNOWS, corpus_of_runs, described, foreign_splits, labels, test_split
+from semcom.commands.measuring import RECEIVER_KNOWS, corpus_of_runs, described, foreign_splits, labels, test_split
 from semcom.commands.runs import Found, by_teacher, history, load_group, runs_under
 from semcom.data import batching, corpus
+from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import EOS, WordVocabulary
 from semcom.evaluation import bootstrap, lost_words, pair_matrix
 from semcom.evaluation import sentence_similarity as embeddings
 from semcom.evaluation.measures import measures
 from semcom.evaluation.pairs import Run, pair_up
 from semcom.evaluation.scores import Meeting, least_sure
+from semcom.evaluation.settings import EvaluationConfig
 from semcom.evaluation.study import Study, plain_values
 from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
+from semcom.models.settings import DEFAULT_TEACHER
 from semcom.report import compose, figures, render, tables
+from semcom.report.settings import ReportConfig
 
 RESULTS = "semantic_analysis_results.json"
 REPORT = "checkpoints/report"
@@ -47,11 +52,11 @@ class Survey:
     output: None for the default path. keep_earlier: set aside what is at a named path too.
     """
 
-    settings: config.EvaluationConfig
-    report: config.ReportConfig
-    corpus: config.CorpusConfig
-    channels: Sequence[config.ChannelConfig]
-    run: config.RunConfig
+    settings: EvaluationConfig
+    report: ReportConfig
+    corpus: CorpusConfig
+    channels: Sequence[ChannelConfig]
+    run: RunConfig
     output: str | None
     overwrite: bool
     keep_earlier: bool = False
@@ -77,10 +82,10 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, survey: S
     device = resolve_device(survey.run.device)
     together = distributed.join(device)
 
-    def prepare() -> tuple[dict[str | None, list[Found]], config.CorpusConfig, corpus.Corpus, list[corpus.Sentence]]:
+    def prepare() -> tuple[dict[str | None, list[Found]], CorpusConfig, corpus.Corpus, list[corpus.Sentence]]:
         given = [Found(label, path, checkpoint.load(path).config) for label, path in zip(labels(paths), paths)] if paths else runs_under(root, say)
         groups = by_teacher(given, teacher_path)
-        inputs = [*(f.path for f in given), *(shipped(path or config.DEFAULT_TEACHER) for path in groups), *survey.corpus.corpus]
+        inputs = [*(f.path for f in given), *(shipped(path or DEFAULT_TEACHER) for path in groups), *survey.corpus.corpus]
         outputs = survey.outputs()
         output_files.check_outputs({flag: path for flag, (path, _) in outputs.items()}, inputs)
         for flag, (path, named) in outputs.items():

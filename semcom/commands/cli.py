@@ -10,10 +10,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from semcom import config
 from semcom.base import distributed
 from semcom.base.errors import ChecksFailed, InterruptedRun, SemcomError, escape
 from semcom.base.flags import add_flags, flag_of, from_flags
+from semcom.base.settings import OutputConfig, RunConfig
+from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
+from semcom.commands.settings import DistillationFiles
+from semcom.data.settings import DEFAULT_VOCABULARY, CorpusConfig, VocabularyConfig
+from semcom.distillation.settings import DistillationConfig, StudentConfig, TrainingConfig, TransferConfig
+from semcom.evaluation.settings import DoctorConfig, EvaluationConfig
+from semcom.models.settings import DEFAULT_TEACHER, ExportConfig, ImportConfig, ModelConfig
+from semcom.report.settings import ReportConfig
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -101,7 +108,7 @@ def _out_of_memory(error: Exception) -> bool:
         sign in str(error) for sign in ("can't allocate memory", "out of memory", "not enough memory"))
 
 
-def _prepare(run_settings: config.RunConfig) -> Callable[[str], None]:
+def _prepare(run_settings: RunConfig) -> Callable[[str], None]:
     from semcom.base.device import keep_freed_memory
     keep_freed_memory()
     return say
@@ -111,16 +118,16 @@ def distillation_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="distillation.py", description=(
         "Distil a shallower student from a teacher transceiver, through a noisy channel; optionally splice a hybrid.\n"
         "  python distillation.py --distill-part decoder --create-hybrid"))
-    add_flags(parser, config.DistillationFiles)
-    add_flags(parser, config.OutputConfig)
-    add_flags(parser, config.DistillationConfig, title="Distillation")
-    add_flags(parser, config.TransferConfig)
-    add_flags(parser, config.StudentConfig)
-    add_flags(parser, config.CorpusConfig)
-    add_flags(parser, config.ChannelConfig)
-    add_flags(parser, config.TrainingSNRConfig, title="Training SNR")
-    add_flags(parser, config.TrainingConfig)
-    add_flags(parser, config.RunConfig)
+    add_flags(parser, DistillationFiles)
+    add_flags(parser, OutputConfig)
+    add_flags(parser, DistillationConfig, title="Distillation")
+    add_flags(parser, TransferConfig)
+    add_flags(parser, StudentConfig)
+    add_flags(parser, CorpusConfig)
+    add_flags(parser, ChannelConfig)
+    add_flags(parser, TrainingSNRConfig, title="Training SNR")
+    add_flags(parser, TrainingConfig)
+    add_flags(parser, RunConfig)
     for flag in REPLACED:
         parser.add_argument(flag, action=_Replaced, nargs="?", help=argparse.SUPPRESS)
     return parser
@@ -130,8 +137,8 @@ def distil(argv: Sequence[str], *, keep_earlier: bool = False) -> Any:
     """``python distillation.py``; ``keep_earlier`` sets aside what is at a named path too."""
     flags = distillation_parser().parse_args(argv)
     parsed = [from_flags(c, flags) for c in (
-        config.DistillationFiles, config.CorpusConfig, config.ChannelConfig, config.TrainingSNRConfig, config.StudentConfig,
-        config.DistillationConfig, config.TransferConfig, config.TrainingConfig, config.RunConfig)]
+        DistillationFiles, CorpusConfig, ChannelConfig, TrainingSNRConfig, StudentConfig,
+        DistillationConfig, TransferConfig, TrainingConfig, RunConfig)]
     from semcom.commands import distil as verb
     return verb.distil(verb.DistilSettings(*parsed, overwrite=flags.overwrite, keep_earlier=keep_earlier), _prepare(parsed[-1]))
 
@@ -145,22 +152,22 @@ def analysis_parser() -> argparse.ArgumentParser:
     files.add_argument("--runs", default="checkpoints", metavar="FOLDER", help="look for finished runs here (default checkpoints)")
     files.add_argument("--teacher-checkpoint", metavar="FILE", help="compare with this (default the teacher each run names)")
     files.add_argument("--output", metavar="FILE", help="results as JSON (default semantic_analysis_results.json)")
-    add_flags(parser, config.OutputConfig)
-    add_flags(parser, config.ReportConfig)
-    add_flags(parser, config.EvaluationConfig, snr=tuple(range(-6, 19, 3)))
-    add_flags(parser, config.CorpusConfig, corpus_size=60_000)
-    add_flags(parser, config.ChannelConfig, several=("channel",))
-    add_flags(parser, config.RunConfig)
+    add_flags(parser, OutputConfig)
+    add_flags(parser, ReportConfig)
+    add_flags(parser, EvaluationConfig, snr=tuple(range(-6, 19, 3)))
+    add_flags(parser, CorpusConfig, corpus_size=60_000)
+    add_flags(parser, ChannelConfig, several=("channel",))
+    add_flags(parser, RunConfig)
     return parser
 
 
 def analyse(argv: Sequence[str], *, keep_earlier: bool = False) -> Any:
     """``python semantic_analysis.py``; ``keep_earlier`` sets aside what is at a named path too."""
     flags = analysis_parser().parse_args(argv)
-    channels = [from_flags(config.ChannelConfig, argparse.Namespace(**{**vars(flags), "channel": channel}))
+    channels = [from_flags(ChannelConfig, argparse.Namespace(**{**vars(flags), "channel": channel}))
                 for channel in dict.fromkeys([flags.channel] if isinstance(flags.channel, str) else flags.channel)]
     settings, report, corpus, run_settings = (from_flags(c, flags) for c in (
-        config.EvaluationConfig, config.ReportConfig, config.CorpusConfig, config.RunConfig))
+        EvaluationConfig, ReportConfig, CorpusConfig, RunConfig))
     from semcom.commands import analyse
     return analyse.analyse(flags.checkpoints, flags.runs, flags.teacher_checkpoint, analyse.Survey(
         settings, report, corpus, channels, run_settings, flags.output, flags.overwrite, keep_earlier), _prepare(run_settings))
@@ -183,60 +190,60 @@ def shared_flags(distillation: Sequence[str]) -> list[str]:
 
 
 def _vocab(flags: argparse.Namespace) -> None:
-    settings, corpus = from_flags(config.VocabularyConfig, flags), from_flags(config.CorpusConfig, flags)
-    from semcom.commands import inputs
-    inputs.make_vocabulary(settings, corpus, flags.output, flags.overwrite, say)
+    settings, corpus = from_flags(VocabularyConfig, flags), from_flags(CorpusConfig, flags)
+    from semcom.commands.vocabulary import make_vocabulary
+    make_vocabulary(settings, corpus, flags.output, flags.overwrite, say)
 
 
 def _train(flags: argparse.Namespace) -> None:
-    parsed = [from_flags(c, flags) for c in (config.CorpusConfig, config.ModelConfig, config.ChannelConfig,
-                                                    config.TrainingSNRConfig, config.TrainingConfig, config.RunConfig)]
-    from semcom.commands import inputs
-    inputs.train_teacher(inputs.TeacherSettings(*parsed, flags.vocab, flags.output, flags.overwrite, flags.start_from), _prepare(parsed[-1]))
+    parsed = [from_flags(c, flags) for c in (CorpusConfig, ModelConfig, ChannelConfig,
+                                                    TrainingSNRConfig, TrainingConfig, RunConfig)]
+    from semcom.commands.train import TeacherSettings, train_teacher
+    train_teacher(TeacherSettings(*parsed, flags.vocab, flags.output, flags.overwrite, flags.start_from), _prepare(parsed[-1]))
 
 
 def _splice(flags: argparse.Namespace) -> None:
-    from semcom.commands import inputs
-    inputs.splice(flags.transmitter, flags.receiver, flags.output, flags.overwrite, say)
+    from semcom.commands.splice import splice
+    splice(flags.transmitter, flags.receiver, flags.output, flags.overwrite, say)
 
 
 def _import(flags: argparse.Namespace) -> None:
-    settings = from_flags(config.ImportConfig, flags)
+    settings = from_flags(ImportConfig, flags)
     from semcom.commands import deepsc_models
     deepsc_models.import_deepsc(flags.checkpoint, flags.vocab_file, flags.output, settings, flags.overwrite, say)
 
 
 def _export(flags: argparse.Namespace) -> None:
-    settings = from_flags(config.ExportConfig, flags)
+    settings = from_flags(ExportConfig, flags)
     from semcom.commands import deepsc_models
     deepsc_models.export_deepsc(flags.checkpoint, flags.output, flags.vocab_output, settings, flags.overwrite, say)
 
 
 def _evaluate(flags: argparse.Namespace) -> None:
     settings, corpus, channel, run_settings = (from_flags(c, flags) for c in (
-        config.EvaluationConfig, config.CorpusConfig, config.ChannelConfig, config.RunConfig))
-    from semcom.commands import measurements
-    measurements.evaluate(flags.checkpoints, settings, corpus, channel, run_settings, flags.output, flags.overwrite,
+        EvaluationConfig, CorpusConfig, ChannelConfig, RunConfig))
+    from semcom.commands.evaluate import evaluate
+    evaluate(flags.checkpoints, settings, corpus, channel, run_settings, flags.output, flags.overwrite,
                           _prepare(run_settings))
 
 
 def _audit(flags: argparse.Namespace) -> None:
     settings, corpus, channel, run_settings = (from_flags(c, flags) for c in (
-        config.EvaluationConfig, config.CorpusConfig, config.ChannelConfig, config.RunConfig))
-    from semcom.commands import audit
-    audit.audit(flags.checkpoint, settings, corpus, channel, run_settings, flags.output, flags.overwrite, _prepare(run_settings))
+        EvaluationConfig, CorpusConfig, ChannelConfig, RunConfig))
+    from semcom.commands.audit import audit
+    audit(flags.checkpoint, settings, corpus, channel, run_settings, flags.output, flags.overwrite, _prepare(run_settings))
 
 
 def _doctor(flags: argparse.Namespace) -> None:
     parsed = [from_flags(c, flags) for c in (
-        config.EvaluationConfig, config.DoctorConfig, config.CorpusConfig, config.ChannelConfig, config.RunConfig)]
+        EvaluationConfig, DoctorConfig, CorpusConfig, ChannelConfig, RunConfig)]
     from semcom.commands import doctor
     doctor.doctor(flags.checkpoint, *parsed, flags.output, flags.overwrite, _prepare(parsed[-1]))
 
 
 def _transmit(flags: argparse.Namespace) -> None:
     settings, channel, run_settings = (from_flags(c, flags) for c in (
-        config.EvaluationConfig, config.ChannelConfig, config.RunConfig))
+        EvaluationConfig, ChannelConfig, RunConfig))
     if flags.sentence is None and flags.checkpoints and not Path(flags.checkpoints[-1]).exists():
         raise SemcomError(f"--checkpoints {escape(flags.checkpoints[-1])}: no such file; if that is the sentence, give it first: "
                           "python -m semcom transmit \"a sentence\" --checkpoints FILE")
@@ -246,8 +253,8 @@ def _transmit(flags: argparse.Namespace) -> None:
         raise SemcomError(f"transmit: standard input is not UTF-8 ({error.reason}); convert it: iconv -f LATIN1 -t UTF-8") from None
     if not any(text.strip() for text in texts):
         raise SemcomError('transmit: the sentence is empty; for example: python -m semcom transmit "We support this report."')
-    from semcom.commands import measurements
-    measurements.transmit(texts, flags.checkpoints, settings, channel, run_settings, _prepare(run_settings))
+    from semcom.commands.transmit import transmit
+    transmit(texts, flags.checkpoints, settings, channel, run_settings, _prepare(run_settings))
 
 
 def package_parser() -> argparse.ArgumentParser:
@@ -261,36 +268,36 @@ def package_parser() -> argparse.ArgumentParser:
 
     p = verb("vocab", "train a sentencepiece vocabulary (unigram, byte fallback)", _vocab)
     p.add_argument("--output", required=True, metavar="FILE", help="the model's file")
-    for c in (config.VocabularyConfig, config.OutputConfig):
-        add_flags(p, c, title="Vocabulary" if c is config.VocabularyConfig else None)
-    add_flags(p, config.CorpusConfig, corpus_size=None)
+    for c in (VocabularyConfig, OutputConfig):
+        add_flags(p, c, title="Vocabulary" if c is VocabularyConfig else None)
+    add_flags(p, CorpusConfig, corpus_size=None)
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     p = verb("train", "train a teacher, from nothing or on from a checkpoint", _train)
     p.add_argument("--output", required=True, metavar="FILE", help="the checkpoint; its record goes beside it as .json")
     p.add_argument("--vocab", metavar="FILE", help=(
-        f"sentencepiece model, or vocab.json of public DeepSC code (default {config.DEFAULT_VOCABULARY}, of the built-in corpus)"))
+        f"sentencepiece model, or vocab.json of public DeepSC code (default {DEFAULT_VOCABULARY}, of the built-in corpus)"))
     p.add_argument("--start-from", metavar="FILE", help="train on from this checkpoint, with its sizes and vocabulary, instead of from nothing")
-    for c in (config.OutputConfig, config.ModelConfig):
+    for c in (OutputConfig, ModelConfig):
         add_flags(p, c)
-    add_flags(p, config.CorpusConfig, corpus_size=60_000)
-    add_flags(p, config.ChannelConfig)
-    add_flags(p, config.TrainingSNRConfig, title="Training SNR")
-    for c in (config.TrainingConfig, config.RunConfig):
+    add_flags(p, CorpusConfig, corpus_size=60_000)
+    add_flags(p, ChannelConfig)
+    add_flags(p, TrainingSNRConfig, title="Training SNR")
+    for c in (TrainingConfig, RunConfig):
         add_flags(p, c)
 
     p = verb("splice", "join the transmitter of one checkpoint and the receiver of another", _splice)
     p.add_argument("--transmitter", required=True, metavar="FILE", help="its transmitter is taken")
     p.add_argument("--receiver", required=True, metavar="FILE", help="its receiver is taken")
     p.add_argument("--output", required=True, metavar="FILE", help="the checkpoint made")
-    add_flags(p, config.OutputConfig)
+    add_flags(p, OutputConfig)
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     p = verb("import", "turn a model of public DeepSC code into a checkpoint", _import)
     p.add_argument("checkpoint", metavar="CHECKPOINT.pth", help="its state dict, as torch.save(model.state_dict(), …) wrote it")
     p.add_argument("--vocab-file", required=True, metavar="FILE", help="its vocab.json")
     p.add_argument("--output", required=True, metavar="FILE", help="the checkpoint made")
-    for c in (config.ImportConfig, config.OutputConfig):
+    for c in (ImportConfig, OutputConfig):
         add_flags(p, c)
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
@@ -298,43 +305,43 @@ def package_parser() -> argparse.ArgumentParser:
     p.add_argument("checkpoint", metavar="CHECKPOINT", help="a teacher, student or hybrid")
     p.add_argument("--output", required=True, metavar="FILE", help="the state dict made, .pth there")
     p.add_argument("--vocab-output", metavar="FILE", help="write its word vocabulary too, as vocab.json")
-    for c in (config.ExportConfig, config.OutputConfig):
+    for c in (ExportConfig, OutputConfig):
         add_flags(p, c)
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     p = verb("evaluate", "BLEU, token accuracy and exact sentences, checkpoints side by side under the same draws", _evaluate)
     p.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="checkpoints of one vocabulary")
     p.add_argument("--output", metavar="FILE", help="all rows as CSV; a picture beside it as .png")
-    for c in (config.OutputConfig, config.EvaluationConfig):
+    for c in (OutputConfig, EvaluationConfig):
         add_flags(p, c)
-    add_flags(p, config.CorpusConfig, corpus_size=60_000)
-    for c in (config.ChannelConfig, config.RunConfig):
+    add_flags(p, CorpusConfig, corpus_size=60_000)
+    for c in (ChannelConfig, RunConfig):
         add_flags(p, c)
 
     p = verb("audit", "score a model as the public DeepSC script does and rightly, one habit changed at a time", _audit)
     p.add_argument("checkpoint", metavar="CHECKPOINT", help="any transceiver, imported or trained here")
     p.add_argument("--output", metavar="FILE", help="all rows as CSV; a picture beside it as .png")
-    add_flags(p, config.OutputConfig)
-    add_flags(p, config.EvaluationConfig, only=("snr", "split", "sentences", "eval_batch_size"), snr=(0.0, 6.0, 12.0, 18.0))
-    add_flags(p, config.CorpusConfig, corpus_size=60_000)
-    for c in (config.ChannelConfig, config.RunConfig):
+    add_flags(p, OutputConfig)
+    add_flags(p, EvaluationConfig, only=("snr", "split", "sentences", "eval_batch_size"), snr=(0.0, 6.0, 12.0, 18.0))
+    add_flags(p, CorpusConfig, corpus_size=60_000)
+    for c in (ChannelConfig, RunConfig):
         add_flags(p, c)
 
     p = verb("doctor", "measure power, SNR and fading against theory, and the offset in dB of the public DeepSC code", _doctor)
-    p.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help=f"its transmitter sends (default {config.DEFAULT_TEACHER})")
+    p.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help=f"its transmitter sends (default {DEFAULT_TEACHER})")
     p.add_argument("--output", metavar="FILE", help="every figure as JSON; a picture beside it as .png")
-    add_flags(p, config.OutputConfig)
-    add_flags(p, config.EvaluationConfig, only=("snr", "split", "sentences"), snr=(0.0, 6.0, 12.0, 18.0), sentences=200)
-    add_flags(p, config.DoctorConfig)
-    add_flags(p, config.ChannelConfig, only=("rician_k",))
-    add_flags(p, config.CorpusConfig, corpus_size=60_000)
-    add_flags(p, config.RunConfig)
+    add_flags(p, OutputConfig)
+    add_flags(p, EvaluationConfig, only=("snr", "split", "sentences"), snr=(0.0, 6.0, 12.0, 18.0), sentences=200)
+    add_flags(p, DoctorConfig)
+    add_flags(p, ChannelConfig, only=("rician_k",))
+    add_flags(p, CorpusConfig, corpus_size=60_000)
+    add_flags(p, RunConfig)
 
     p = verb("transmit", "send a sentence and print what each receiver understood", _transmit)
     p.add_argument("sentence", nargs="?", help="the sentence; without it, lines of standard input")
-    p.add_argument("--checkpoints", nargs="+", default=(), metavar="CHECKPOINT", help=f"transceivers (default {config.DEFAULT_TEACHER})")
-    add_flags(p, config.EvaluationConfig, title="SNR and search", only=("snr", "beam_width", "length_penalty"))
-    for c in (config.ChannelConfig, config.RunConfig):
+    p.add_argument("--checkpoints", nargs="+", default=(), metavar="CHECKPOINT", help=f"transceivers (default {DEFAULT_TEACHER})")
+    add_flags(p, EvaluationConfig, title="SNR and search", only=("snr", "beam_width", "length_penalty"))
+    for c in (ChannelConfig, RunConfig):
         add_flags(p, c)
     return parser
 

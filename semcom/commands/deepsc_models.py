@@ -3,19 +3,19 @@
 import shlex
 from pathlib import Path
 
-from semcom import config
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.commands.inputs import Say
 from semcom.data.vocabulary import WordVocabulary
 from semcom.models import checkpoint, deepsc_weights
 from semcom.models.checkpoint import Checkpoint
+from semcom.models.settings import ExportConfig, ImportConfig
 from semcom.models.transceiver import PARTS
 
 IMPORTED = "imported from"
 
 
-def import_deepsc(path: str, vocabulary_file: str, output: str, settings: config.ImportConfig, overwrite: bool, say: Say) -> Checkpoint:
+def import_deepsc(path: str, vocabulary_file: str, output: str, settings: ImportConfig, overwrite: bool, say: Say) -> Checkpoint:
     """A state dict of public DeepSC code and its vocabulary as a checkpoint; float32 weights keep their bits."""
     output_files.check_outputs({"--output": output}, [path, vocabulary_file])
     output_files.check_room("--output", output, named=True, overwrite=overwrite, folder=False)
@@ -60,7 +60,7 @@ def _read_vocabulary(path: str) -> WordVocabulary:
     return WordVocabulary(content, f"--vocab-file {path}")
 
 
-def export_deepsc(path: str, output: str, vocabulary_output: str | None, settings: config.ExportConfig, overwrite: bool,
+def export_deepsc(path: str, output: str, vocabulary_output: str | None, settings: ExportConfig, overwrite: bool,
                   say: Say) -> Path:
     """A checkpoint as a state dict that public DeepSC code loads, and its vocabulary as that code's JSON."""
     source = checkpoint.load(path)

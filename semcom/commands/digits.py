@@ -22,9 +22,9 @@ from semcom.base import output_files
 from semcom.base.device import environment
 from semcom.base.errors import InterruptedRun, escape
 from semcom.base.flags import as_record
-from semcom.config import DistillationConfig
 from semcom.distillation.distiller import Distiller
 from semcom.distillation.kd_loss import UNLABELLED
+from semcom.distillation.settings import DistillationConfig
 from semcom.evaluation.intervals import Estimate, estimate, paired
 from semcom.report import tables
 from semcom.report.tables import Row

@@ -7,19 +7,39 @@ from pathlib import Path
 
 import torch
 
-from semcom import config
 from semcom.base import distributed, output_files
 from semcom.base.device import environment, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import as_record
-from semcom.commands import inputs, measurements
+from semcom.base.settings import RunConfig
+from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
+from semcom.commands.inputs import (
+    Data,
+    Say,
+    check_begun,
+    check_whole,
+    encode_splits,
+    imported,
+    load_corpus,
+    load_teacher,
+    make_channel,
+    record_of,
+    resolve_training,
+)
+from semcom.commands.measurements import bleu_signature
+from semcom.commands.measuring import RECEIVER_KNOWS, foreign_splits, summary_scores
+from semcom.commands.settings import DistillationFiles
+from semcom.commands.splice import write_splice
+from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import EOS
 from semcom.distillation import kd_loss, objectives, sequence_level, trainer
+from semcom.distillation.settings import DistillationConfig, StudentConfig, TrainingConfig, TransferConfig
 from semcom.evaluation.scores import least_sure
 from semcom.models import checkpoint, transceiver
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
+from semcom.models.settings import check_heads
 from semcom.models.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS, Architecture, EndSize, Transceiver
 from semcom.report import tables
 
@@ -29,15 +49,15 @@ SUMMARY_SNRS = (0.0, 6.0, 12.0)
 
 @dataclass(frozen=True)
 class DistilSettings:
-    files: config.DistillationFiles
-    corpus: config.CorpusConfig
-    channel: config.ChannelConfig
-    snr: config.TrainingSNRConfig
-    student: config.StudentConfig
-    distillation: config.DistillationConfig
-    transfer: config.TransferConfig
-    training: config.TrainingConfig
-    run: config.RunConfig
+    files: DistillationFiles
+    corpus: CorpusConfig
+    channel: ChannelConfig
+    snr: TrainingSNRConfig
+    student: StudentConfig
+    distillation: DistillationConfig
+    transfer: TransferConfig
+    training: TrainingConfig
+    run: RunConfig
     overwrite: bool = False
     keep_earlier: bool = False
     """Set aside what is at a named path too, as for a default one."""
@@ -100,7 +120,7 @@ class Outcome:
     scores: list[dict[str, object]]
 
 
-def distil(settings: DistilSettings, say: inputs.Say) -> Outcome:
+def distil(settings: DistilSettings, say: Say) -> Outcome:
     """Distil a student from a teacher, write the files of design.md section 5, splice a hybrid if asked to."""
     started = time.monotonic()
     device = resolve_device(settings.run.device)
@@ -111,14 +131,14 @@ def distil(settings: DistilSettings, say: inputs.Say) -> Outcome:
 
 
 def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack,
-             say: inputs.Say) -> tuple[DistilSettings, list[Checkpoint], Transceiver, inputs.Data]:
+             say: Say) -> tuple[DistilSettings, list[Checkpoint], Transceiver, Data]:
     """Outputs checked and cleared, inputs read, the student before training; the folder's lock goes to ``held``."""
-    teachers = [inputs.load_teacher(path) for path in settings.files.teacher_checkpoint or (None,)]
+    teachers = [load_teacher(path) for path in settings.files.teacher_checkpoint or (None,)]
     teacher = teachers[0]
     for other in teachers[1:]:
         checkpoint.check_same_vocabulary(teacher, other)
         _check_same_signal(teacher, other)
-    settings = replace(settings, training=inputs.resolve_training(settings.training, device, teacher.model.architecture.receiver.d_model, say))
+    settings = replace(settings, training=resolve_training(settings.training, device, teacher.model.architecture.receiver.d_model, say))
     if settings.training.compile and not settings.distillation.is_plain and device.type != "cpu":
         say("warning: --compile: on GPUs it compiles --kd-loss kd of raw logits alone; going on without")
         settings = replace(settings, training=replace(settings.training, compile=False))
@@ -132,10 +152,10 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack,
     output_files.check_outputs(outputs | {f"--output-path ({name})": folder / name for name in _student_files(settings.training.epochs)}, read_from)
     for place in _places(settings):
         output_files.check_room(**place)
-    data = inputs.encode_splits(inputs.load_corpus(settings.corpus, say, teacher.vocabulary), teacher.vocabulary)
+    data = encode_splits(load_corpus(settings.corpus, say, teacher.vocabulary), teacher.vocabulary)
     for line in _advice(settings, teacher.model.architecture):
         say(f"warning: {line}")
-    for line in measurements.foreign_splits([(t.name, t.config) for t in teachers], settings.corpus):
+    for line in foreign_splits([(t.name, t.config) for t in teachers], settings.corpus):
         say(line)
     held.enter_context(output_files.lock(folder))
     _make_room(settings, say)
@@ -164,7 +184,7 @@ def _places(settings: DistilSettings) -> list[dict]:
     return [{**place, "overwrite": settings.overwrite} for place in places]
 
 
-def _make_room(settings: DistilSettings, say: inputs.Say) -> None:
+def _make_room(settings: DistilSettings, say: Say) -> None:
     for line in filter(None, [output_files.make_room(**place) for place in _places(settings)]):
         say(line)
     if settings.overwrite:
@@ -174,10 +194,10 @@ def _make_room(settings: DistilSettings, say: inputs.Say) -> None:
                 left.unlink()
 
 
-def _student_size(settings: config.StudentConfig, teacher: EndSize) -> EndSize:
+def _student_size(settings: StudentConfig, teacher: EndSize) -> EndSize:
     size = replace(teacher, layers=settings.student_layers, d_model=settings.student_d_model or teacher.d_model,
                    num_heads=settings.student_heads or teacher.num_heads, dff=settings.student_dff or teacher.dff)
-    config.check_heads("--student-d-model", size.d_model, "--student-heads", size.num_heads)
+    check_heads("--student-d-model", size.d_model, "--student-heads", size.num_heads)
     return size
 
 
@@ -252,8 +272,8 @@ def _advice(settings: DistilSettings, teacher: Architecture) -> list[str]:
 class _Distillation:
     """One run, its outputs clear and its folder locked."""
 
-    def __init__(self, settings: DistilSettings, teachers: list[Checkpoint], student: Transceiver, data: inputs.Data,
-                 device: torch.device, together: Processes, started: float, say: inputs.Say):
+    def __init__(self, settings: DistilSettings, teachers: list[Checkpoint], student: Transceiver, data: Data,
+                 device: torch.device, together: Processes, started: float, say: Say):
         self.settings, self.teachers, self.student, self.data = settings, teachers, student, data
         self.teacher = teacher = teachers[0]
         self.device, self.together, self.started, self.say = device, together, started, say
@@ -278,7 +298,7 @@ class _Distillation:
                 "output_path": str(self.folder),
                 "create_hybrid": s.files.create_hybrid, "hybrid_output": str(s.hybrid_output) if s.hybrid_output else None,
                 "hybrid_parts": list(s.hybrid_parts), "teacher_fingerprint": self.teacher.fingerprint,
-                "topics_by_end": self._topics_by_end(), **inputs.imported(self.teacher), **self.data.record, **environment(self.device)}
+                "topics_by_end": self._topics_by_end(), **imported(self.teacher), **self.data.record, **environment(self.device)}
 
     def _trained_parameters(self, model: Transceiver) -> int:
         ends = _trained_ends(self.settings.distillation.distill_part)
@@ -292,7 +312,7 @@ class _Distillation:
     def run(self) -> Outcome:
         s, part = self.settings, self.settings.distillation.distill_part
         self.say(f"teacher: {self.teacher.name}, {self.record['teacher_params']:,} parameters; student ({part}): "
-                 f"{self.record['student_params']:,}; {inputs.make_channel(s.channel)}, {s.snr.snr_range[0]:g} to {s.snr.snr_range[1]:g} dB; "
+                 f"{self.record['student_params']:,}; {make_channel(s.channel)}, {s.snr.snr_range[0]:g} to {s.snr.snr_range[1]:g} dB; "
                  f"{'; '.join([s.distillation.describe(), *s.transfer.describe(part)])}; {self.device}, {s.training.precision}")
         if part != "full":
             same = set(s.hybrid_parts) == set(_trained_parts(part))
@@ -302,10 +322,10 @@ class _Distillation:
         train = self.data.train
         if width := s.transfer.sequence_level:
             train, self.record["teacher_sentences"] = sequence_level.teacher_sentences(
-                self.teacher, train, inputs.make_channel(s.channel), s.snr.snr_range, Search(width), seed=s.run.seed,
+                self.teacher, train, make_channel(s.channel), s.snr.snr_range, Search(width), seed=s.run.seed,
                 device=self.device, quiet=s.run.quiet, say=self.say, together=self.together)
         self.objective = objectives.DistillationObjective(
-            [t.model for t in self.teachers], self.student, inputs.make_channel(s.channel), s.snr.snr_range, s.distillation, s.transfer,
+            [t.model for t in self.teachers], self.student, make_channel(s.channel), s.snr.snr_range, s.distillation, s.transfer,
             seed=s.run.seed, compiled=s.training.compile)
         result = trainer.fit(self.objective, train, self.data.validation, s.training,
                              width=self.student.architecture.channel_dim, device=self.device, seed=s.run.seed, quiet=s.run.quiet,
@@ -315,16 +335,16 @@ class _Distillation:
 
     def _keep(self, result: trainer.Result) -> tuple[Path | None, dict[str, object]]:
         """Write what the training left; returns the hybrid's path and the record."""
-        inputs.check_begun(result, self.folder)
+        check_begun(result, self.folder)
         if not result.failed and not result.stopped:
             self._save("final_student_model.pt", {"validation_cross_entropy": self.history[-1]["validation"], "epoch": len(self.history)})
-        self.record |= inputs.record_of(result, self.started)
+        self.record |= record_of(result, self.started)
         self._write_record()
         tables.plot_training_curves(self.history, self.folder / "training_curves.png")
         if self.settings.distillation.distils:
             self._plot_temperature()
         hybrid = self._splice_hybrid() if self.settings.hybrid_output else None
-        inputs.check_whole(result, f"{escape(self.folder)} holds the best student until then")
+        check_whole(result, f"{escape(self.folder)} holds the best student until then")
         return hybrid, self.record
 
     def _plot_temperature(self) -> None:
@@ -352,20 +372,20 @@ class _Distillation:
 
     def _splice_hybrid(self) -> Path:
         best = checkpoint.load(self.folder / "best_student_model.pt")
-        return inputs.write_splice(self.teacher, best, self.settings.hybrid_parts, self.settings.hybrid_output)
+        return write_splice(self.teacher, best, self.settings.hybrid_parts, self.settings.hybrid_output)
 
     def _summary(self, hybrid: Path | None) -> list[dict[str, object]]:
         best = self.folder / "best_student_model.pt"
         made = [("student", best)] + ([("hybrid", hybrid)] if hybrid else [])
         loaded = [("teacher", self.teacher)] + self.together.from_main(lambda: [(name, checkpoint.load(path)) for name, path in made])
-        rows = measurements.summary_scores(loaded, self.settings.corpus, inputs.make_channel(self.settings.channel), self.settings.run,
+        rows = summary_scores(loaded, self.settings.corpus, make_channel(self.settings.channel), self.settings.run,
                                            self.device, SUMMARY_SNRS, SUMMARY_SENTENCES, self.record["topics_seen"], self.together)
-        self.record |= {"test_scores": rows, "bleu_signature": measurements.bleu_signature(),
+        self.record |= {"test_scores": rows, "bleu_signature": bleu_signature(),
                         "wall_seconds": round(time.monotonic() - self.started, 1)}
         if self.together.is_main:
             self._write_record()
-        lines = [f"\nBLEU on {rows[0]['sentences']} test sentences, {rows[0]['channel']}, by SNR in dB; {measurements.RECEIVER_KNOWS}\n"
-                 f"{measurements.bleu_signature()}",
+        lines = [f"\nBLEU on {rows[0]['sentences']} test sentences, {rows[0]['channel']}, by SNR in dB; {RECEIVER_KNOWS}\n"
+                 f"{bleu_signature()}",
                  tables.pivot([row for row in rows if not row["topic"]], "model", "snr", "bleu"), ""]
         if apart := [row for row in rows if row["topic"] and row["snr"] == SUMMARY_SNRS[-1]]:
             lines += [f"BLEU at {SUMMARY_SNRS[-1]:g} dB, topics that the student has seen and not seen apart",

@@ -8,18 +8,22 @@ from importlib import metadata
 import numpy as np
 import torch
 
-from semcom import config
 from semcom.base import output_files
 from semcom.base.device import environment, resolve_device
 from semcom.base.errors import ChecksFailed, SemcomError, escape
 from semcom.base.flags import as_record
+from semcom.base.settings import RunConfig
+from semcom.channel.settings import ChannelConfig
 from semcom.commands.inputs import Say, load_corpus, load_teacher, shipped
-from semcom.commands.measurements import described, test_split
+from semcom.commands.measuring import described, test_split
 from semcom.data import batching
+from semcom.data.settings import CorpusConfig
 from semcom.evaluation import link_checks, sionna_check
 from semcom.evaluation.link_checks import Check, Gains, Transmitted, decibels
+from semcom.evaluation.settings import DoctorConfig, EvaluationConfig
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
+from semcom.models.settings import DEFAULT_TEACHER
 from semcom.report import tables
 
 MEASURED_AT = 12.0  # dB; the offset is the same at any
@@ -54,8 +58,8 @@ class Findings:
         return "OFF" if any(not c.p >= link_checks.threshold(self.checks) for c in checks) else "ok"
 
 
-def doctor(path: str | None, settings: config.EvaluationConfig, fades: config.DoctorConfig, corpus_settings: config.CorpusConfig,
-           channel_settings: config.ChannelConfig, run: config.RunConfig, output: str | None, overwrite: bool, say: Say) -> Findings:
+def doctor(path: str | None, settings: EvaluationConfig, fades: DoctorConfig, corpus_settings: CorpusConfig,
+           channel_settings: ChannelConfig, run: RunConfig, output: str | None, overwrite: bool, say: Say) -> Findings:
     """Measure, print, and with ``output`` write JSON and a picture. Raises ChecksFailed, once all is written, where a check is off.
 
     settings: SNRs and sentences. Every channel is measured; of ``channel_settings`` only K counts.
@@ -66,7 +70,7 @@ def doctor(path: str | None, settings: config.EvaluationConfig, fades: config.Do
     picture = output_files.companion("--output", output, ".png") if output else None
     if output:
         outputs = {"--output": output, "--output (its picture)": picture}
-        output_files.check_outputs(outputs, [path or shipped(config.DEFAULT_TEACHER), *corpus_settings.corpus])
+        output_files.check_outputs(outputs, [path or shipped(DEFAULT_TEACHER), *corpus_settings.corpus])
         for flag, place in outputs.items():
             output_files.check_room(flag, place, named=True, overwrite=overwrite, folder=False)
     device = resolve_device(run.device)

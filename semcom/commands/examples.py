@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError
 from semcom.base.flags import add_flags
+from semcom.base.settings import OutputConfig, RunConfig
 from semcom.commands import ablation, cli
-from semcom.config import OutputConfig, RunConfig
 from semcom.report import tables
 
 CLOSING = ("Three single runs cannot decide what temperature does: one seed each, and the differences are of the size that "

@@ -15,8 +15,8 @@ from torch import Tensor
 from semcom.base.errors import SemcomError, escape
 from semcom.channel.channels import Draw, sample
 from semcom.data.corpus import Sentence
+from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS, PAD, Vocabulary
-from semcom.models.layers import MAX_POSITIONS
 
 POOL_BATCHES = 50  # sentences of this many batches are sorted by length together: little padding, still a random order
 

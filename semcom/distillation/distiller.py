@@ -6,8 +6,6 @@ mapping (its keyword arguments) or anything else (its one argument).
 
 import math
 import random
-import statistics
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from operator import length_hint
@@ -16,27 +14,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from semcom.base.device import resolve_device
 from semcom.base.errors import SemcomError
-from semcom.config import DistillationConfig, TrainingConfig
-from semcom.data.batching import Batch
 from semcom.distillation.kd_loss import UNLABELLED, DistillationLoss
 from semcom.distillation.objectives import Frozen
 from semcom.distillation.optimizer import AdamW
+from semcom.distillation.settings import DistillationConfig, TrainingConfig
 from semcom.distillation.trainer import NonFiniteLoss, learning_rate
-from semcom.models import checkpoint
-from semcom.models.transceiver import Transceiver
-from semcom.report import tables
 
 Model = Callable[..., Any]
 """A module, or a method of one: inputs -> logits [..., V], (logits, grid of logits [B, H, W, V]), or an object with ``logits``."""
-
 Row = dict[str, Any]
-WARM_UP = 2
 
 
 def set_seed(seed: int) -> None:
@@ -69,9 +59,9 @@ class Distiller:
             raise SemcomError(f"distill_weight {settings.distill_weight:g}: there is no teacher to distil; give one, or distill_weight=0")
         self.device = resolve_device(str(device))
         self.student, self.teacher, self.stopped = student, teacher, ""
-        theirs = _owner(teacher)
+        theirs = owner_of(teacher)
         self.frozen = Frozen(theirs).to(self.device) if theirs else None
-        self.module = _owner(student)
+        self.module = owner_of(student)
         # What the two share is the teacher's, and frozen by now.
         self.trained = [p for p in self.module.to(self.device).parameters() if p.requires_grad] if self.module else []
         if not self.trained:
@@ -154,7 +144,7 @@ class Distiller:
     def evaluate(self, batches: Iterable) -> dict[str, float]:
         """The student's mean cross-entropy "ce" in nats and share of hits "accuracy" over the labelled rows, in eval mode."""
         total = hits = rows = 0.0
-        with _Evaluating(self.module):
+        with Evaluating(self.module):
             for batch in batches:
                 inputs, targets, mask = self._on_device(batch)
                 kept = targets != UNLABELLED if mask is None else mask & (targets != UNLABELLED)
@@ -171,75 +161,7 @@ class Distiller:
         return _moved(inputs, self.device), targets.to(self.device), mask[0].to(self.device) if mask else None
 
 
-class Link(nn.Module):
-    """A transceiver as one classifier: a ``Batch`` through an ideal channel to logits [B, T, V] of each next piece, given those before it."""
-
-    def __init__(self, transceiver: Transceiver):
-        super().__init__()
-        self.transceiver = transceiver
-
-    def forward(self, batch: Batch) -> Tensor:
-        signal, _ = self.transceiver.transmitter(batch.source, batch.source_mask)
-        receiver = self.transceiver.receiver
-        return receiver.project(receiver(signal, batch.source_mask, batch.target_in))
-
-
-def compare_models(models: Mapping[str, Model], inputs: Any, *, repeats: int = 20, quiet: bool = False) -> list[Row]:
-    """What models cost: parameters, bytes of the saved weights, FLOPs and milliseconds of one forward a sample. A row for each.
-
-    inputs: of B samples, on the models' device. A ``Transceiver`` gets (``Batch``,) as ``Link`` does. FLOPs are those of products and
-    convolutions, a multiply-add counting two. latency_ms is the median of ``repeats`` passes in eval mode, the models in turn, divided
-    by B. A "_ratio" is over the first model's figure. Prints a table unless ``quiet``.
-    """
-    runs = {name: Link(model) if isinstance(model, Transceiver) else model for name, model in models.items()}
-    owners = {name: _owner(run) for name, run in runs.items()}
-    if unowned := [name for name, owner in owners.items() if owner is None]:
-        raise SemcomError(f"compare_models {unowned[0]!r}: must be a module, or a method of one; else its parameters are not known")
-    samples = len(inputs[0] if isinstance(inputs, (tuple, list)) else next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs)
-    seconds = _seconds(runs, owners, inputs, repeats)
-    rows = []
-    for name, run in runs.items():
-        weights = models[name] if isinstance(models[name], Transceiver) else owners[name]
-        found = {"parameters": sum(p.numel() for p in weights.parameters()), "bytes": checkpoint.weights_size(weights),
-                 "flops": _flops(run, owners[name], inputs) / samples, "latency_ms": 1000 * seconds[name] / samples}
-        first = rows[0] if rows else found
-        row = {"model": name}
-        for measure, figure in found.items():
-            row |= {measure: figure, f"{measure}_ratio": figure / first[measure] if first[measure] else None}
-        rows.append(row)
-    if not quiet:
-        print(tables.table([list(row.values()) for row in rows], [name.replace("latency_ms", "ms").rpartition("_")[2] for name in rows[0]]))
-    return rows
-
-
-def _flops(run: Model, owner: nn.Module, inputs: Any) -> int:
-    # The counter does not know the CPU's fused attention, nor linear maps in inference mode.
-    with torch.no_grad(), _Evaluating(owner), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        _called(run, inputs)
-    return counter.get_total_flops()
-
-
-def _seconds(runs: Mapping[str, Model], owners: Mapping[str, nn.Module], inputs: Any, repeats: int) -> dict[str, float]:
-    """Median seconds of a forward of each, in turn, so that a machine that slows down slows all."""
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(WARM_UP + repeats):
-        for name, run in runs.items():
-            with torch.no_grad(), _Evaluating(owners[name]):
-                _wait()
-                started = time.perf_counter()
-                _called(run, inputs)
-                _wait()
-            if number >= WARM_UP:
-                taken[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in taken.items()}
-
-
-def _wait() -> None:
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()
-
-
-class _Evaluating:
+class Evaluating:
     """A module in eval mode for a while; afterwards each part is in the mode it was in."""
 
     def __init__(self, module: nn.Module):
@@ -254,13 +176,13 @@ class _Evaluating:
             part.training = training
 
 
-def _owner(model: Model | None) -> nn.Module | None:
+def owner_of(model: Model | None) -> nn.Module | None:
     """The module that is called, or whose method is."""
     owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
     return owner if isinstance(owner, nn.Module) else None
 
 
-def _called(model: Model, inputs: Any) -> Any:
+def called(model: Model, inputs: Any) -> Any:
     if isinstance(inputs, (tuple, list)):
         return model(*inputs)
     return model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
@@ -268,7 +190,7 @@ def _called(model: Model, inputs: Any) -> Any:
 
 def _outputs(model: Model, inputs: Any) -> tuple[Tensor, Tensor | None]:
     """Logits and, where the model gives one, their grid."""
-    given = _called(model, inputs)
+    given = called(model, inputs)
     return given if isinstance(given, tuple) else (getattr(given, "logits", given), None)
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from semcom.config import DistillationConfig
 from semcom.distillation import losses
 from semcom.distillation.losses import Temperature
+from semcom.distillation.settings import DistillationConfig
 
 RowLoss = Callable[[Tensor, Tensor, Tensor, Temperature], Tensor]
 """Student and teacher logits [..., V], targets [...] and T -> [...]."""

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from semcom.base import precision
 from semcom.channel.channels import Channel, Draw, apply
-from semcom.config import DistillationConfig, TransferConfig
 from semcom.data.batching import Batch
 from semcom.distillation import fused_linear_loss, kd_loss, losses
 from semcom.distillation.fused_linear_loss import Mean, Projected
+from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.models.kernels import native, packed_forward
 from semcom.models.transceiver import Architecture, Transceiver
 

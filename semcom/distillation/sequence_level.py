@@ -18,10 +18,10 @@ from semcom.base.distributed import ALONE, Processes
 from semcom.base.errors import SemcomError, escape
 from semcom.channel.channels import Channel, apply
 from semcom.data.batching import Encoded, collate
+from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import EOS
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search, length_limit
-from semcom.models.layers import MAX_POSITIONS
 from semcom.models.transceiver import Transceiver
 
 FORMAT = 1

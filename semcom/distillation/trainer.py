@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from semcom.base import precision
 from semcom.base.distributed import ALONE, Processes
-from semcom.config import TrainingConfig
 from semcom.data.batching import Batch, Encoded, by_length, collate, shuffled
 from semcom.distillation.objectives import Terms
 from semcom.distillation.optimizer import AdamW
+from semcom.distillation.settings import TrainingConfig
 from semcom.models.layers import seed_dropout
 
 VALIDATION_SEED = 0  # the same draws for every run, so that best losses compare across seeds, temperatures and losses

@@ -4,7 +4,9 @@ corners tell a transmitter's share in a divergence from a receiver's."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-from semcom.config import ChannelConfig, CorpusConfig, DistillationConfig, StudentConfig, TrainingConfig, TrainingSNRConfig, TransferConfig
+from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
+from semcom.data.settings import CorpusConfig
+from semcom.distillation.settings import DistillationConfig, StudentConfig, TrainingConfig, TransferConfig
 from semcom.evaluation.measures import End, Pair
 from semcom.models.checkpoint import Checkpoint, fingerprint_of
 

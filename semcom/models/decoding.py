@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS
-from semcom.models.layers import MAX_POSITIONS, joined
+from semcom.models.layers import joined
 from semcom.models.transceiver import Receiver
 
 ROWS_TOGETHER = 512  # rows decoded at a time, of similar length: more would need memory and gain no speed

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from semcom.base.errors import SemcomError, escape
-from semcom.models.layers import MAX_POSITIONS, sinusoidal_positions
+from semcom.data.settings import MAX_POSITIONS
+from semcom.models.layers import sinusoidal_positions
 from semcom.models.transceiver import LIMITS, Architecture, EndSize, Transceiver
 
 AMPLITUDE = math.sqrt(2)

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MAX_POSITIONS = 1024
+from semcom.data.settings import MAX_POSITIONS
+
 LAYER_NORM_EPS = 1e-6
 
 

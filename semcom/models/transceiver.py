@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semcom.base.errors import SemcomError
-from semcom.config import PARTS
 from semcom.models.layers import LAYER_NORM_EPS, DecoderLayer, Embedding, EncoderLayer, widened
+from semcom.models.settings import PARTS
 
 TRANSMITTER_PARTS = PARTS[:2]
 RECEIVER_PARTS = PARTS[2:]

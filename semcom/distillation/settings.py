@@ -1,97 +1,10 @@
-"""Settings: one frozen dataclass per concern. A setting's default, help, choices and validation stand here once;
-argparse flags are made from them. Standard library only, so that ``--help`` needs no torch.
-"""
+"""Settings: The training loop, the student, and what is distilled how."""
 
-import argparse
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from semcom.base.errors import SemcomError, escape
+from semcom.base.errors import SemcomError
 from semcom.base.flags import Rule, Validated, differs, flag_of, number, setting, whole
-
-DEFAULT_TEACHER = "checkpoints/teacher.pt"
-DEFAULT_VOCABULARY = "vocab/parliament.model"
-PARTS = ("encoder", "channel_encoder", "channel_decoder", "decoder")
-
-
-def _snr_values(values: Iterable[float]) -> bool:
-    return all(math.isfinite(v) and -100 <= v <= 100 for v in values)
-
-
-SNR = Rule("numbers in dB from -100 to 100", _snr_values, "-6 0 6 12 18")
-SNR_RANGE = Rule("two numbers in dB from -100 to 100, LOW not above HIGH", lambda r: _snr_values(r) and r[0] <= r[1], "-6 18")
-
-
-def _corpus_size(text: str) -> int | None:
-    if text.lower() != "all" and not text.lstrip("-").isdecimal():
-        raise argparse.ArgumentTypeError(f"{escape(text)!r}: must be a whole number of 1 or more, or 'all'")
-    return None if text.lower() == "all" else int(text)
-
-
-@dataclass(frozen=True)
-class CorpusConfig(Validated):
-    """Which sentences an end learns from: a knob of its knowledge."""
-
-    corpus: tuple[str, ...] = setting((), "text files (plain or .gz, one sentence a line), pickled ids of public "
-                                      "DeepSC code (.pkl), folders of them; without it the built-in parliamentary corpus", nargs="+", metavar="PATH")
-    corpus_size: int | None = setting(24_000, "how many sentences, or 'all'; of text files a sample by hash",
-                                      Rule("a whole number of 1 or more, or 'all'", lambda x: x >= 1, "24000"), absent="all",
-                                      type=_corpus_size, metavar="N")
-    topics: tuple[str, ...] = setting((), "built-in corpus: these topics only", nargs="+", metavar="TOPIC")
-    exclude_topics: tuple[str, ...] = setting((), "built-in corpus: all but these topics", nargs="+", metavar="TOPIC")
-    min_length: int = setting(4, "text files: shortest sentence, in words", whole(1, example="4"), metavar="WORDS")
-    max_length: int = setting(30, "text files: longest sentence, in words", whole(1, 500, example="30"), metavar="WORDS")
-    max_sentences: int = setting(2_000_000, "text files: stop reading after this many", whole(1, example="2000000"), metavar="N")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.min_length > self.max_length:
-            raise SemcomError(f"--min-length {self.min_length}: is above --max-length {self.max_length}; exchange them")
-        for name in ("min_length", "max_length", "max_sentences"):
-            if not self.corpus and differs(self, name):
-                raise SemcomError(f"{flag_of(name)} {getattr(self, name)}: chooses among text files; leave it out or give --corpus")
-        if self.corpus and (self.topics or self.exclude_topics):
-            raise SemcomError("--topics and --exclude-topics choose within the built-in corpus; leave them out or leave --corpus out")
-
-
-@dataclass(frozen=True)
-class ChannelConfig(Validated):
-    """The physical channel."""
-
-    channel: str = setting("awgn", "channel model", type=str.lower, choices=("ideal", "awgn", "rayleigh", "rician"))
-    rician_k: float = setting(1.0, "Rician: line-of-sight over scattered power, linear", number(0, example="1"), metavar="K")
-    equalizer: str = setting("zf", "Rayleigh and Rician: zero forcing or MMSE", type=str.lower, choices=("zf", "mmse"))
-
-
-@dataclass(frozen=True)
-class TrainingSNRConfig(Validated):
-    snr_range: tuple[float, float] = setting((-6.0, 18.0), "SNR in dB per complex symbol, uniform in dB, one a sentence",
-                                             SNR_RANGE, type=float, nargs=2, metavar=("LOW", "HIGH"))
-
-
-@dataclass(frozen=True)
-class ModelConfig(Validated):
-    """Size of a transceiver trained from nothing."""
-
-    layers: int = setting(4, "layers of each end", whole(1, 64, example="4"), metavar="N")
-    model_width: int = setting(128, "model width D", whole(1, 8192, example="128"), metavar="D")
-    heads: int = setting(8, "attention heads", whole(1, 256, example="8"), metavar="H")
-    feed_forward: int = setting(512, "feed-forward width", whole(1, 65_536, example="512"), metavar="F")
-    channel_dim: int = setting(16, "real channel dimensions a token, C (C/2 complex symbols)",
-                               Rule("an even number from 2 to 4096", lambda c: 2 <= c <= 4096 and c % 2 == 0, "16"), metavar="C")
-    dropout: float = setting(0.1, "dropout rate", Rule("a number of 0 or more and below 1", lambda p: 0 <= p < 1, "0.1"), metavar="P")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_heads("--model-width", self.model_width, "--heads", self.heads)
-
-
-def check_heads(width_flag: str, width: int, heads_flag: str, heads: int) -> None:
-    """Raise SemcomError unless the width divides by the heads."""
-    if width % heads:
-        fitting = max(h for h in range(1, heads) if width % h == 0)
-        raise SemcomError(f"{heads_flag} {heads}: {width_flag} {width} does not divide by it; for example {heads_flag} {fitting}")
 
 
 @dataclass(frozen=True)
@@ -135,8 +48,6 @@ class StudentConfig(Validated):
     student_dff: int | None = setting(None, "feed-forward width of the student; default the teacher's", whole(1, 65_536, example="256"),
                                       type=int, metavar="F")
     student_init: str = setting("teacher", "start from evenly spaced teacher layers, or from random weights", choices=("teacher", "random"))
-
-
 KD_LOSSES = ("kd", "rkl", "jsd", "skl", "dkd")
 SCHEDULES = ("constant", "linear", "cosine", "snr")
 TEMPERATURES = {"kd": 4.0, "rkl": 1.0, "jsd": 1.0, "skl": 1.0, "dkd": 4.0}
@@ -278,109 +189,3 @@ class TransferConfig(Validated):
                 raise SemcomError(f"{flag_of(name + '_weight')} {weight:g}: compares {compared}, and --distill-part {part} trains the other end; "
                                   "leave it out")
         return {name: weight for name, weight in weights.items() if weight > 0}
-
-
-@dataclass(frozen=True)
-class RunConfig(Validated):
-    """Seed, device and how much is said."""
-
-    seed: int = setting(42, "seed of weights, order, dropout and channel draws", whole(0, 2**31 - 1, example="42"), metavar="N")
-    device: str = setting("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one", metavar="DEVICE")
-    quiet: bool = setting(False, "no progress, results only", action="store_true")
-    debug: bool = setting(False, "show the traceback of an error", action="store_true")
-
-
-@dataclass(frozen=True)
-class ImportConfig(Validated):
-    """What the weights of a public model do not tell."""
-
-    heads: int = setting(8, "attention heads it was built with (8 in public scripts)", whole(1, 256, example="8"), metavar="H")
-    dropout: float = setting(0.1, "dropout, for training on", Rule("a number of 0 or more and below 1", lambda p: 0 <= p < 1, "0.1"), metavar="P")
-
-
-@dataclass(frozen=True)
-class ExportConfig(Validated):
-    """What the public code's constructor is called with."""
-
-    format: str = setting("deepsc", "whose names the weights get", choices=("deepsc",))
-    positions: int | None = setting(None, "rows of the position tables, max_len of the public constructor", whole(1, 1_000_000, example="22234"),
-                                    absent="as imported, else the vocabulary's size, as the public scripts have it", type=int, metavar="N")
-
-
-@dataclass(frozen=True)
-class VocabularyConfig(Validated):
-    size: int = setting(4000, "pieces of the vocabulary", whole(1, 1_000_000, example="4000"), metavar="N")
-
-
-@dataclass(frozen=True)
-class OutputConfig(Validated):
-    """What is written where. Default paths set an earlier run aside; a named path is refused without --overwrite."""
-
-    overwrite: bool = setting(False, "replace outputs that exist", action="store_true")
-
-
-@dataclass(frozen=True)
-class DistillationFiles(Validated):
-    """Checkpoints read and written."""
-
-    teacher_checkpoint: tuple[str, ...] = setting((), f"the teacher (default {DEFAULT_TEACHER}, the shipped one); of several the first "
-                                                  "lends the end that is not trained", nargs="+", metavar="FILE")
-    student_checkpoint: str | None = setting(None, "start the student from this checkpoint", metavar="FILE")
-    output_path: str | None = setting(None, "folder of the run (default checkpoints/distillation, with _encoder or _decoder)", metavar="FOLDER")
-    create_hybrid: bool = setting(False, "splice parts of the best student into the teacher", action="store_true")
-    hybrid_output: str | None = setting(None, "the hybrid's file (default checkpoints/hybrid_model.pt)", metavar="FILE")
-    hybrid_parts: tuple[str, ...] = setting((), "parts to take from the student (default: the receiver; the transmitter in encoder mode)",
-                                            nargs="+", choices=PARTS, metavar="PART")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.create_hybrid and (self.hybrid_output or self.hybrid_parts):
-            flag = f"--hybrid-output {escape(self.hybrid_output)}" if self.hybrid_output else f"--hybrid-parts {' '.join(self.hybrid_parts)}"
-            raise SemcomError(f"{flag}: no hybrid would be written without --create-hybrid; add it")
-
-
-@dataclass(frozen=True)
-class EvaluationConfig(Validated):
-    """The sentences and SNRs of a measurement."""
-
-    snr: tuple[float, ...] = setting((-6.0, 0.0, 6.0, 12.0, 18.0), "SNRs in dB per complex symbol", SNR, type=float, nargs="+", metavar="DB")
-    sentences: int = setting(1000, "test sentences, at most", whole(1, example="1000"), metavar="N")
-    split: str = setting("test", "sentences measured: test, the 5 % by hash that no run here learns from; all, for a file that no model has "
-                         "learned from, such as test_data.pkl of public DeepSC code", type=str.lower, choices=("test", "all"))
-    examples: int = setting(0, "show what was understood of this many sentences", whole(0, example="20"), metavar="N")
-    eval_batch_size: int = setting(64, "sentences decoded together, at each SNR", whole(1, example="64"), metavar="B")
-    beam_width: int = setting(1, "hypotheses that beam search follows; 1 is greedy decoding", whole(1, 1000, example="4"), metavar="N")
-    length_penalty: float = setting(1.0, "beam search: divide log-probabilities by ((5 + length) / 6)^A; 0 favours short sentences",
-                                    number(0, 10, example="1"), metavar="A")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.beam_width == 1 and differs(self, "length_penalty"):
-            raise SemcomError(f"--length-penalty {self.length_penalty:g}: greedy decoding has none; leave it out or add --beam-width 4")
-
-
-@dataclass(frozen=True)
-class DoctorConfig(Validated):
-    """Draws of the fading."""
-
-    draws: int = setting(20_000, "fades drawn", whole(1000, 1_000_000, example="20000"), metavar="N")
-
-
-@dataclass(frozen=True)
-class ReportConfig(Validated):
-    """The divergence report."""
-
-    reference_snr: float = setting(12.0, "SNR of the headline figures, in dB", number(-100, 100, example="12"), metavar="DB")
-    matrix: str = setting("auto", "which transmitters meet which receivers: all; matched, student ends with the teacher's and with those they "
-                          "belong to; auto, all up to 12 pairs", choices=("auto", "all", "matched"))
-    replicates: int = setting(2000, "bootstrap samples behind each interval", whole(100, 100_000, example="2000"), metavar="N")
-    lang: str = setting("en", "language of the report: English or Chinese", choices=("en", "zh"))
-    report_dir: str | None = setting(None, "folder of the report (default checkpoints/report)", metavar="FOLDER")
-    no_report: bool = setting(False, "the divergences as JSON alone: no intervals, no report", action="store_true")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.no_report:
-            for name in ("matrix", "replicates", "lang", "report_dir"):
-                if differs(self, name):
-                    raise SemcomError(f"{flag_of(name)}: there is no report with --no-report; leave one of the two out")

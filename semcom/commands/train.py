@@ -1,0 +1,134 @@
+"""The verb ``train``: a teacher, from nothing or on from a checkpoint."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from semcom.base import distributed, output_files
+from semcom.base.device import environment, resolve_device
+from semcom.base.errors import SemcomError, escape
+from semcom.base.flags import as_record, flag_of
+from semcom.base.settings import RunConfig
+from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
+from semcom.commands.inputs import (
+    Data,
+    Say,
+    check_begun,
+    check_whole,
+    encode_splits,
+    imported,
+    load_corpus,
+    make_channel,
+    record_of,
+    resolve_training,
+    shipped,
+)
+from semcom.data.settings import DEFAULT_VOCABULARY, CorpusConfig
+from semcom.data.vocabulary import Vocabulary, read_vocabulary
+from semcom.distillation import objectives, trainer
+from semcom.distillation.settings import TrainingConfig
+from semcom.models import checkpoint, transceiver
+from semcom.models.checkpoint import Checkpoint
+from semcom.models.settings import ModelConfig
+from semcom.models.transceiver import PARTS, Architecture, EndSize
+
+SIZES = ("layers", "model_width", "heads", "feed_forward", "channel_dim")
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    corpus: CorpusConfig
+    model: ModelConfig
+    channel: ChannelConfig
+    snr: TrainingSNRConfig
+    training: TrainingConfig
+    run: RunConfig
+    vocabulary: str | None
+    output: str
+    overwrite: bool
+    start_from: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.start_from:
+            return
+        unlike = [name for name in SIZES if getattr(self.model, name) != getattr(ModelConfig(), name)]
+        for flag in [flag_of(name) for name in unlike] + ["--vocab"] * bool(self.vocabulary):
+            raise SemcomError(f"{flag}: sizes and vocabulary are those of --start-from {escape(self.start_from)}; leave it out")
+
+
+def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
+    """Train a transceiver from nothing, or on from a checkpoint, and write the one of lowest validation cross-entropy."""
+    started = time.monotonic()
+    device = resolve_device(settings.run.device)
+    together = distributed.join(device)
+    training, vocabulary, data, model, topics = together.from_main(_prepare_teacher, settings, device, say)
+    say(f"teacher: {model.parameter_count():,} parameters, {vocabulary}; {make_channel(settings.channel)}, "
+        f"{settings.snr.snr_range[0]:g} to {settings.snr.snr_range[1]:g} dB, {device}, {training.precision}")
+    record = {**as_record(settings.corpus, settings.model, settings.channel, settings.snr, training, settings.run),
+              **data.record, "topics_seen": topics, "start_from": settings.start_from, **environment(device)}
+    if settings.start_from:
+        # The flags of sizes were left out; what they would have meant is not what was trained.
+        record |= {**dict.fromkeys(SIZES), "architecture": model.architecture.to_dict()}
+    begun = f"{settings.start_from}, " if settings.start_from else ""
+    origin = dict.fromkeys(PARTS, f"{begun}trained on {data.record['corpus_name']}, seed {settings.run.seed}")
+
+    def on_epoch(epoch: trainer.Epoch, is_best: bool) -> None:
+        if is_best:
+            metrics = {"validation_cross_entropy": epoch.validation, "epoch": epoch.epoch, "steps": epoch.steps}
+            checkpoint.save(Checkpoint(model, vocabulary, origin, metrics, record), settings.output)
+
+    result = trainer.fit(
+        objectives.TransceiverObjective(model, make_channel(settings.channel), settings.snr.snr_range, compiled=training.compile),
+        data.train, data.validation, training,
+        width=model.architecture.channel_dim, device=device, seed=settings.run.seed, quiet=settings.run.quiet, on_epoch=on_epoch, processes=together)
+
+    def finish() -> Checkpoint:
+        check_begun(result, settings.output)
+        output_files.write_json(_record_beside(settings.output),
+                         {**record, **record_of(result, started), "history": [e.row() for e in result.history]})
+        say(f"made {escape(settings.output)}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "
+            f"{result.best_epoch}, {result.steps:,} steps, padding {result.padding:.1%}, {time.monotonic() - started:,.0f} s\n"
+            f"next: python -m semcom evaluate {escape(settings.output)}")
+        check_whole(result, f"{escape(settings.output)} is the best until then")
+        return checkpoint.load(settings.output)
+
+    return together.from_main(finish)
+
+
+def _record_beside(output: str) -> Path:
+    return output_files.companion("--output", output, ".json")
+
+
+def _prepare_teacher(settings: TeacherSettings, device: torch.device, say: Say) -> tuple[
+        TrainingConfig, Vocabulary, Data, transceiver.Transceiver, list[str] | None]:
+    """Outputs checked, inputs read, the transceiver before training, and the topics it will have seen."""
+    inputs = [settings.start_from or shipped(settings.vocabulary or DEFAULT_VOCABULARY), *settings.corpus.corpus]
+    outputs = {"--output": settings.output, "--output (its record)": _record_beside(settings.output)}
+    output_files.check_outputs(outputs, inputs)
+    for flag, path in outputs.items():
+        output_files.check_room(flag, path, named=True, overwrite=settings.overwrite, folder=False)
+    before = checkpoint.load(settings.start_from, "--start-from") if settings.start_from else None
+    vocabulary = before.vocabulary if before else _load_vocabulary(inputs[0])
+    data = encode_splits(load_corpus(settings.corpus, say, vocabulary), vocabulary)
+    m, topics = settings.model, data.record["topics_seen"]
+    if before:
+        data = replace(data, record=data.record | imported(before))
+        model = transceiver.Transceiver(replace(before.model.architecture, dropout=m.dropout))
+        model.load_state_dict(before.model.state_dict())
+        earlier = before.seen_topics()
+        topics = sorted({*topics, *earlier}) if topics and earlier else None
+    else:
+        size = EndSize(m.layers, m.model_width, m.heads, m.feed_forward)
+        model = transceiver.build(Architecture(len(vocabulary), size, size, m.channel_dim, m.dropout), settings.run.seed)
+    training = resolve_training(settings.training, device, model.architecture.receiver.d_model, say)
+    return training, vocabulary, data, model, topics
+
+
+def _load_vocabulary(path: str) -> Vocabulary:
+    try:
+        return read_vocabulary(Path(path).read_bytes(), f"--vocab {path}")
+    except OSError as error:
+        raise SemcomError(f"--vocab {escape(path)}: cannot be read ({error.strerror}); "
+                          "make one with: python -m semcom vocab --size 4000 --output FILE") from None
