@@ -1,10 +1,12 @@
-"""A distillation step, both ends trained: the textbook's against ours in float32 and bfloat16, compiled and not, in turn on the same sentences.
+"""A distillation step, both ends trained: the textbook's against ours in float32 and bfloat16, compiled and
+not, in turn on the same sentences.
 
     python benchmarks/distillation_step.py --json step.json
 
-First it checks that with the same weights, sentences and noise, and without dropout, the textbook's loss is ours. The
-second table times projection and loss alone, forward and backward, over the batch's real target tokens. The textbook is
-given our allocator settings (``runtime.keep_freed_memory``); one row has it as it runs without them, in a process of its own.
+First it checks that with the same weights, sentences and noise, and without dropout, the textbook's loss is
+ours. The second table times projection and loss alone, forward and backward, over the batch's real target
+tokens. The textbook is given our allocator settings (``runtime.keep_freed_memory``); one row has it as it
+runs without them, in a process of its own.
 """
 
 import argparse
@@ -29,14 +31,24 @@ DEFAULTS = "textbook, glibc's allocator as it comes"
 def main(argv: list[str] | None = None) -> None:
     parser = harness.parser_of(SCRIPT, __doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None,
-                        help="time our compiled steps too (default: unless --quick)")
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="time our compiled steps too (default: unless --quick)",
+    )
     parser.add_argument("--textbook-alone", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
     shape = harness.QUICK if given.quick else harness.Shape()
     if given.textbook_alone:
         torch.manual_seed(0)
-        print(json.dumps(harness.alternate({"textbook": harness.step_of("textbook", shape, harness.batch_of(shape))}, given.rounds)))
+        print(
+            json.dumps(
+                harness.alternate(
+                    {"textbook": harness.step_of("textbook", shape, harness.batch_of(shape))}, given.rounds
+                )
+            )
+        )
         return
     compiled = not given.quick if given.compile is None else given.compile
     keep_freed_memory()
@@ -49,17 +61,30 @@ def main(argv: list[str] | None = None) -> None:
     names = ["textbook", "fp32", "bf16", *["fp32, compiled", "bf16, compiled"] * compiled]
     medians = harness.alternate({name: harness.step_of(name, shape, batch) for name in names}, given.rounds)
     base = medians["textbook"]
-    as_it_comes = harness.apart(SCRIPT, "--textbook-alone", "--rounds", str(given.rounds), *["--quick"] * given.quick)["textbook"]
+    as_it_comes = harness.apart(
+        SCRIPT, "--textbook-alone", "--rounds", str(given.rounds), *["--quick"] * given.quick
+    )["textbook"]
     medians = {"textbook": base, DEFAULTS: as_it_comes, **medians}
-    report.table("Distillation step, both ends", ("step", "median s", "target tokens/s", "times as fast"),
-                 [(harness.label(name), f"{s:.3f}", f"{batch.target_tokens / s:,.0f}", f"{base / s:.2f}") for name, s in medians.items()])
-    report.record("distillation_step_fp32", base, min(medians[name] for name in names if name.startswith("fp32")), "s")
+    report.table(
+        "Distillation step, both ends",
+        ("step", "median s", "target tokens/s", "times as fast"),
+        [
+            (harness.label(name), f"{s:.3f}", f"{batch.target_tokens / s:,.0f}", f"{base / s:.2f}")
+            for name, s in medians.items()
+        ],
+    )
+    report.record(
+        "distillation_step_fp32", base, min(medians[name] for name in names if name.startswith("fp32")), "s"
+    )
     report.record("distillation_step_best", base, best := min(medians[name] for name in names[1:]), "s")
     report.record("distillation_step_best_default_allocator", as_it_comes, best, "s", DEFAULTS)
 
     medians = harness.alternate(losses_alone(shape, batch.target_tokens, compiled), given.rounds)
-    report.table(f"Projection and loss alone, forward and backward, {batch.target_tokens:,} rows", ("loss", "median s", "times as fast"),
-                 [(harness.label(name), f"{s:.3f}", f"{medians['textbook'] / s:.2f}") for name, s in medians.items()])
+    report.table(
+        f"Projection and loss alone, forward and backward, {batch.target_tokens:,} rows",
+        ("loss", "median s", "times as fast"),
+        [(harness.label(name), f"{s:.3f}", f"{medians['textbook'] / s:.2f}") for name, s in medians.items()],
+    )
     report.write(given.json)
 
 
@@ -78,13 +103,21 @@ def losses_alone(shape: harness.Shape, rows: int, compiled: bool) -> dict:
         forget()
         with torch.no_grad():
             teacher_logits = teacher(teacher_state)
-        textbook.distillation_loss(student(state)[None], teacher_logits[None], targets[None], temperature, weight).backward()
+        textbook.distillation_loss(
+            student(state)[None], teacher_logits[None], targets[None], temperature, weight
+        ).backward()
 
     def ours(kind: str, compile_it: bool) -> None:
         forget()
         with precision.products(kind, harness.CPU):
-            sums = fused_linear_loss.distillation(fused_linear_loss.Projected(state, student), fused_linear_loss.Projected(teacher_state, teacher), targets, temperature,
-                                      (1 - weight, weight), compiled=compile_it)
+            sums = fused_linear_loss.distillation(
+                fused_linear_loss.Projected(state, student),
+                fused_linear_loss.Projected(teacher_state, teacher),
+                targets,
+                temperature,
+                (1 - weight, weight),
+                compiled=compile_it,
+            )
             (sums.loss / rows).backward()
 
     sides = {"textbook": theirs, "fp32": lambda: ours("fp32", False), "bf16": lambda: ours("bf16", False)}

@@ -1,11 +1,14 @@
-"""What distillation gains on real text: a screen of all arms, then the final comparison over fresh seeds; the tables and the figure of the guide.
+"""What distillation gains on real text: a screen of all arms, then the final comparison over fresh seeds; the
+tables and the figure of the guide.
 
     python benchmarks/evidence.py screen --teacher captions_teacher.pt --corpus captions.en --folder evidence
     python benchmarks/evidence.py final  --teacher captions_teacher.pt --corpus captions.en --folder evidence
-    python benchmarks/evidence.py equal-time --teacher captions_teacher.pt --corpus captions.en --folder evidence
+    python benchmarks/evidence.py equal-time --teacher captions_teacher.pt --corpus captions.en --folder
+    evidence
 
-Runs that are finished are not run again, so an interrupted comparison goes on where it stopped. Two processes share the work:
-start both with OMP_NUM_THREADS=1, one with ``--share 0 2``, one with ``--share 1 2``; ``--report`` then prints the tables alone.
+Runs that are finished are not run again, so an interrupted comparison goes on where it stopped. Two processes
+share the work: start both with OMP_NUM_THREADS=1, one with ``--share 0 2``, one with ``--share 1 2``;
+``--report`` then prints the tables alone.
 """
 
 import argparse
@@ -59,7 +62,10 @@ STARTS = {"teacher layers": "", "random weights": " --student-init random"}
 def finals(start: str, chosen: list[str]) -> list[Arm]:
     """Labels alone, kd and the chosen arms of the screen, from one start."""
     screened = {arm.name: arm for arm in SCREEN}
-    return [Arm(name, screened[name].flags + STARTS[start], screened[name].base) for name in ("labels", "kd", *chosen)]
+    return [
+        Arm(name, screened[name].flags + STARTS[start], screened[name].base)
+        for name in ("labels", "kd", *chosen)
+    ]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -67,15 +73,35 @@ def main(argv: list[str] | None = None) -> None:
     parser.set_defaults(sentences="500")
     parser.add_argument("phase", choices=("screen", "final", "equal-time"))
     parser.add_argument("--batch-size", default="64")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[2_000, 20_000], help="final: training sentences")
-    parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS), help="final: where the students start from")
-    parser.add_argument("--chosen", nargs="*", default=["kd, T=2", "skl"], help="final: the best two arms of the screen")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[2_000, 20_000], help="final: training sentences"
+    )
+    parser.add_argument(
+        "--starts",
+        nargs="+",
+        choices=STARTS,
+        default=list(STARTS),
+        help="final: where the students start from",
+    )
+    parser.add_argument(
+        "--chosen", nargs="*", default=["kd, T=2", "skl"], help="final: the best two arms of the screen"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=FINAL_SEEDS)
-    parser.add_argument("--equal-steps", type=int, metavar="N",
-                        help="equal-time: steps of labels alone (default: as the seconds of the fastest runs have it)")
+    parser.add_argument(
+        "--equal-steps",
+        type=int,
+        metavar="N",
+        help="equal-time: steps of labels alone (default: as the seconds of the fastest runs have it)",
+    )
     parser.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"))
-    parser.add_argument("--report", action="store_true", help="print the tables of what is there, run nothing")
-    parser.add_argument("--figure", metavar="FILE", help="final: what each arm gains at 6 dB, a panel a comparison, as PNG or SVG")
+    parser.add_argument(
+        "--report", action="store_true", help="print the tables of what is there, run nothing"
+    )
+    parser.add_argument(
+        "--figure",
+        metavar="FILE",
+        help="final: what each arm gains at 6 dB, a panel a comparison, as PNG or SVG",
+    )
     given = parser.parse_args(argv)
     root = Path(given.folder) / given.phase.replace("equal-time", "final")
     if given.phase == "screen":
@@ -87,15 +113,33 @@ def main(argv: list[str] | None = None) -> None:
             folder, what = root / f"{size}_{start.split()[0]}", f"{size:,} training sentences, from {start}"
             arms = finals(start, given.chosen)
             if given.phase == "final":
-                panels[what] = compare(given, f"{what}, {given.steps} steps", arms, given.seeds, folder, size, given.steps)
+                panels[what] = compare(
+                    given, f"{what}, {given.steps} steps", arms, given.seeds, folder, size, given.steps
+                )
                 continue
             if not all_finished(arms[:2], given.seeds, folder):
-                raise SystemExit(f"{folder}: equal time takes its seconds from labels and kd of the final phase; finish that first")
+                raise SystemExit(
+                    f"{folder}: equal time takes its seconds from labels and kd of the final phase; finish that first"
+                )
             steps = given.equal_steps or steps_in_equal_time(arms, given.seeds, folder, int(given.steps))
-            fair = [replace(arms[1], base=None), Arm(f"labels, {steps} steps", arms[0].flags + f" --steps {steps}", "kd")]
-            compare(given, f"{what}, equal time: labels alone for {steps} steps", fair, given.seeds, folder, size, given.steps, "equal_time")
+            fair = [
+                replace(arms[1], base=None),
+                Arm(f"labels, {steps} steps", arms[0].flags + f" --steps {steps}", "kd"),
+            ]
+            compare(
+                given,
+                f"{what}, equal time: labels alone for {steps} steps",
+                fair,
+                given.seeds,
+                folder,
+                size,
+                given.steps,
+                "equal_time",
+            )
     if given.figure:
-        tables.plot_intervals({title: gains for title, gains in panels.items() if gains}, given.figure, mark=0)
+        tables.plot_intervals(
+            {title: gains for title, gains in panels.items() if gains}, given.figure, mark=0
+        )
 
 
 def all_finished(arms: list[Arm], seeds: list[int], root: Path) -> bool:
@@ -103,17 +147,39 @@ def all_finished(arms: list[Arm], seeds: list[int], root: Path) -> bool:
 
 
 def steps_in_equal_time(arms: list[Arm], seeds: list[int], root: Path, steps: int) -> int:
-    """Steps that labels alone can take in the time of kd: by the fastest run of each, the one that a shared machine held up least."""
+    """Steps that labels alone can take in the time of kd: by the fastest run of each, the one that a shared
+    machine held up least."""
     labels, kd = (min(ablation.measured(arm, seed, root)["seconds"] for seed in seeds) for arm in arms[:2])
     return round(steps * max(1.0, kd / labels))
 
 
-def compare(given: argparse.Namespace, title: str, arms: list[Arm], seeds: list[int], root: Path, size: int, steps: str,
-            stem: str = "arms") -> list[ablation.Gain]:
-    """Run what is missing of a comparison, and show what is whole of it; returns what its arms gain at 6 dB."""
+def compare(
+    given: argparse.Namespace,
+    title: str,
+    arms: list[Arm],
+    seeds: list[int],
+    root: Path,
+    size: int,
+    steps: str,
+    stem: str = "arms",
+) -> list[ablation.Gain]:
+    """Run what is missing of a comparison, and show what is whole of it; returns what its arms gain at 6
+    dB."""
     # Nine tenths of a corpus are its training split.
-    common = ["--teacher-checkpoint", given.teacher, "--corpus", given.corpus, "--corpus-size", str(round(size / 0.9)), *ablation.RECEIVER,
-              "--quiet", "--steps", str(steps), "--batch-size", given.batch_size]
+    common = [
+        "--teacher-checkpoint",
+        given.teacher,
+        "--corpus",
+        given.corpus,
+        "--corpus-size",
+        str(round(size / 0.9)),
+        *ablation.RECEIVER,
+        "--quiet",
+        "--steps",
+        str(steps),
+        "--batch-size",
+        given.batch_size,
+    ]
     analysis = ["--corpus", given.corpus, "--corpus-size", "all", "--sentences", given.sentences, "--quiet"]
     if not given.report:
         ablation.run(arms, seeds, root, common, analysis, cli.say, share=tuple(given.share))

@@ -1,8 +1,9 @@
-"""What the benchmarks share: the shape, the sentences, alternating timings, processes of their own for memory, tables and records.
+"""What the benchmarks share: the shape, the sentences, alternating timings, processes of their own for
+memory, tables and records.
 
-Every benchmark prints Markdown tables that name the command and the commit, and with ``--json FILE`` writes records:
-measure, ratio, the two raw figures ``baseline`` and ``ours``, their unit, and what the baseline is. ``ratio`` says how many times
-as fast ours is; for ``peak_memory`` it is our share of the baseline's memory.
+Every benchmark prints Markdown tables that name the command and the commit, and with ``--json FILE`` writes
+records: measure, ratio, the two raw figures ``baseline`` and ``ours``, their unit, and what the baseline is.
+``ratio`` says how many times as fast ours is; for ``peak_memory`` it is our share of the baseline's memory.
 """
 
 import argparse
@@ -47,7 +48,8 @@ SPINNING = 0.25  # seconds after which threads that wait for work have gone to s
 
 @dataclass(frozen=True)
 class Shape:
-    """What is measured. Sentences have ``shortest`` to ``longest`` source tokens and are padded to ``longest`` by the textbook."""
+    """What is measured. Sentences have ``shortest`` to ``longest`` source tokens and are padded to
+    ``longest`` by the textbook."""
 
     vocab_size: int = 22_234
     teacher_layers: int = 4
@@ -65,16 +67,19 @@ class Shape:
         return Architecture(self.vocab_size, end, end, self.channel_dim, dropout)
 
     def __str__(self) -> str:
-        return (f"V={self.vocab_size:,}, layers: teacher {self.teacher_layers}+{self.teacher_layers}, student "
-                f"{self.student_layers}+{self.student_layers}, D={self.d_model}, {self.heads} heads, feed-forward {self.dff}, "
-                f"C={self.channel_dim}, batch {self.batch_size}, {self.shortest}-{self.longest} source tokens")
+        return (
+            f"V={self.vocab_size:,}, layers: teacher {self.teacher_layers}+{self.teacher_layers}, student "
+            f"{self.student_layers}+{self.student_layers}, D={self.d_model}, {self.heads} heads, feed-forward {self.dff}, "
+            f"C={self.channel_dim}, batch {self.batch_size}, {self.shortest}-{self.longest} source tokens"
+        )
 
 
 QUICK = Shape(300, 2, 1, 16, 2, 32, 8, 8, 4, 10)
 
 
 def sentences(shape: Shape, number: int, seed: int = 0) -> list[Encoded]:
-    """Sentences of a mean length of 0.56 of the way from the shortest to the longest (21 of 7 to 32), pieces by Zipf's law."""
+    """Sentences of a mean length of 0.56 of the way from the shortest to the longest (21 of 7 to 32), pieces
+    by Zipf's law."""
     rng = random.Random(seed)
     pieces = range(4, shape.vocab_size)
     zipf = list(accumulate(1 / (rank + 2.7) for rank in range(len(pieces))))
@@ -98,13 +103,21 @@ def padded_source(batch: Batch, length: int) -> Tensor:
 
 def pair(shape: Shape, dropout: float = 0.1) -> tuple[Transceiver, Transceiver]:
     """A teacher and a student with fresh weights."""
-    return build(shape.architecture(shape.teacher_layers, dropout), 0), build(shape.architecture(shape.student_layers, dropout), 1)
+    return build(shape.architecture(shape.teacher_layers, dropout), 0), build(
+        shape.architecture(shape.student_layers, dropout), 1
+    )
 
 
 def objective_of(teacher: Transceiver, student: Transceiver, **choice) -> DistillationObjective:
     """A student of both ends. choice: ``compiled``."""
-    objective = DistillationObjective([teacher], student, Channel("awgn"), SNR_RANGE,
-                                      DistillationConfig(temperature=TEMPERATURE, distill_weight=DISTILL_WEIGHT), **choice)
+    objective = DistillationObjective(
+        [teacher],
+        student,
+        Channel("awgn"),
+        SNR_RANGE,
+        DistillationConfig(temperature=TEMPERATURE, distill_weight=DISTILL_WEIGHT),
+        **choice,
+    )
     return objective.train()
 
 
@@ -115,19 +128,32 @@ def loss_of(objective: torch.nn.Module, batch: Batch, channel_dim: int) -> Tenso
 
 
 def check_loss(shape: Shape, batch: Batch, *, distil: bool = True, compiled: bool = False) -> None:
-    """Stop unless the textbook's loss is ours, with the same weights, sentences and draw and without dropout; ``compiled``: ours compiled too."""
+    """Stop unless the textbook's loss is ours, with the same weights, sentences and draw and without dropout;
+    ``compiled``: ours compiled too."""
     teacher, student = pair(shape, dropout=0.0)
-    plain = textbook.Distillation(textbook.like(student), textbook.like(teacher) if distil else None, temperature=TEMPERATURE, weight=DISTILL_WEIGHT)
+    plain = textbook.Distillation(
+        textbook.like(student),
+        textbook.like(teacher) if distil else None,
+        temperature=TEMPERATURE,
+        weight=DISTILL_WEIGHT,
+    )
     theirs = textbook_loss(plain, shape, batch).item()
     for compile_it in (False, True)[: 1 + compiled]:
-        objective = (objective_of(teacher, student, compiled=compile_it) if distil else
-                     TransceiverObjective(student, Channel("awgn"), SNR_RANGE, compiled=compile_it))
+        objective = (
+            objective_of(teacher, student, compiled=compile_it)
+            if distil
+            else TransceiverObjective(student, Channel("awgn"), SNR_RANGE, compiled=compile_it)
+        )
         ours = loss_of(objective, batch, shape.channel_dim).item()
         difference = abs(theirs - ours) / abs(theirs)
-        print(f"same weights, sentences and noise, no dropout: textbook's loss {theirs:.6f}, ours{', compiled' * compile_it} {ours:.6f}, "
-              f"relative difference {difference:.1e}\n")
+        print(
+            f"same weights, sentences and noise, no dropout: textbook's loss {theirs:.6f}, ours{', compiled' * compile_it} {ours:.6f}, "
+            f"relative difference {difference:.1e}\n"
+        )
         if not difference <= TOLERANCE:
-            raise SystemExit(f"the two do not compute the same loss: relative difference {difference:.1e} is above {TOLERANCE:.0e}")
+            raise SystemExit(
+                f"the two do not compute the same loss: relative difference {difference:.1e} is above {TOLERANCE:.0e}"
+            )
 
 
 def textbook_loss(plain: textbook.Distillation, shape: Shape, batch: Batch) -> Tensor:
@@ -145,11 +171,17 @@ def loop_of(objective: torch.nn.Module, channel_dim: int, precision: str = "fp32
 
 
 def step_of(side: str, shape: Shape, batch: Batch) -> Callable[[], object]:
-    """A distillation step from fresh weights. side: textbook, or ours: fp32 or bf16, alone or followed by ", compiled"."""
+    """A distillation step from fresh weights. side: textbook, or ours: fp32 or bf16, alone or followed by ",
+    compiled"."""
     teacher, student = pair(shape)
     if side == "textbook":
-        plain = textbook.Distillation(textbook.like(student), textbook.like(teacher),
-                                      temperature=TEMPERATURE, weight=DISTILL_WEIGHT, snr_range=SNR_RANGE)
+        plain = textbook.Distillation(
+            textbook.like(student),
+            textbook.like(teacher),
+            temperature=TEMPERATURE,
+            weight=DISTILL_WEIGHT,
+            snr_range=SNR_RANGE,
+        )
         source = padded_source(batch, shape.longest)
         return lambda: plain.step(source, shape.channel_dim)
     precision, _, compiled = side.partition(", ")
@@ -158,7 +190,8 @@ def step_of(side: str, shape: Shape, batch: Batch) -> Callable[[], object]:
 
 
 def received_of(model: torch.nn.Module, batch: Batch, together: int = 64) -> Tensor:
-    """What a receiver hears of a batch at ``DECODING_SNR``: [B, S, C]. As in our evaluation, sentences of like length are sent together."""
+    """What a receiver hears of a batch at ``DECODING_SNR``: [B, S, C]. As in our evaluation, sentences of
+    like length are sent together."""
     drawn = batch.draw(model.architecture.channel_dim, seed=0, number=0)
     received = torch.zeros_like(drawn.noise)
     with torch.inference_mode():
@@ -183,14 +216,16 @@ def forced(steps: int) -> Iterator[None]:
 
 
 def never_ending(model: Transceiver) -> Transceiver:
-    """``model``, in eval mode, with biases under which neither eos nor padding is ever the most probable piece."""
+    """``model``, in eval mode, with biases under which neither eos nor padding is ever the most probable
+    piece."""
     with torch.no_grad():
         model.receiver.decoder.projection.bias[[PAD, EOS]] = -1e9
     return model.eval()
 
 
 def alternate(sides: dict[str, Callable[[], object]], rounds: int, warm: int = 1) -> dict[str, float]:
-    """Median seconds of each side, all sides in turn ``rounds`` times, after ``warm`` rounds that do not count."""
+    """Median seconds of each side, all sides in turn ``rounds`` times, after ``warm`` rounds that do not
+    count."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(warm):
         for side in sides.values():
@@ -207,11 +242,20 @@ def alternate(sides: dict[str, Callable[[], object]], rounds: int, warm: int = 1
 
 @contextmanager
 def watching() -> Iterator[None]:
-    """Say what share of the cores other processes took meanwhile, and the machine's host: over a few percent, time again."""
+    """Say what share of the cores other processes took meanwhile, and the machine's host: over a few percent,
+    time again."""
+
     def others() -> float:
-        ticks = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9] if Path("/proc/stat").exists() else []
-        busy = sum(int(t) for place, t in enumerate(ticks) if place not in (3, 4)) / os.sysconf("SC_CLK_TCK")  # not idle, not waiting for a disk
+        ticks = (
+            Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+            if Path("/proc/stat").exists()
+            else []
+        )
+        busy = sum(int(t) for place, t in enumerate(ticks) if place not in (3, 4)) / os.sysconf(
+            "SC_CLK_TCK"
+        )  # not idle, not waiting for a disk
         return busy - time.process_time()
+
     started, before = time.perf_counter(), others()
     yield
     share = (others() - before) / (time.perf_counter() - started) / (os.cpu_count() or 1)
@@ -228,7 +272,9 @@ def status_bytes(field: str) -> int:
 
 def apart(script: str, *arguments: str) -> dict:
     """What a benchmark prints as JSON on its last line in a process of its own."""
-    done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / script), *arguments], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / script), *arguments], capture_output=True, text=True
+    )
     if done.returncode:
         raise SystemExit(f"{script} {shlex.join(arguments)} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -247,9 +293,17 @@ def trained_parser(doc: str | None, *, folder: str, steps: str) -> argparse.Argu
 
 def parser_of(script: str, doc: str | None) -> argparse.ArgumentParser:
     """A parser with what every benchmark takes."""
-    parser = argparse.ArgumentParser(prog=f"python benchmarks/{script}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=f"python benchmarks/{script}",
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--json", metavar="FILE", help="write the records there")
-    parser.add_argument("--quick", action="store_true", help="a toy shape, to see that the script runs; its figures mean nothing")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a toy shape, to see that the script runs; its figures mean nothing",
+    )
     return parser
 
 
@@ -257,10 +311,14 @@ class Report:
     """Prints tables and collects records, all under one command and commit."""
 
     def __init__(self, script: str, argv: Sequence[str] | None):
-        self.command = f"python benchmarks/{script} {shlex.join(sys.argv[1:] if argv is None else argv)}".strip()
+        self.command = (
+            f"python benchmarks/{script} {shlex.join(sys.argv[1:] if argv is None else argv)}".strip()
+        )
         self.commit = commit()
         self.records: list[dict] = []
-        print(f"`{self.command}` at {self.commit}, torch {torch.__version__}, {torch.get_num_threads()} threads, {processor()}\n")
+        print(
+            f"`{self.command}` at {self.commit}, torch {torch.__version__}, {torch.get_num_threads()} threads, {processor()}\n"
+        )
 
     def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A Markdown table."""
@@ -269,11 +327,23 @@ class Report:
             print("| " + " | ".join(map(str, row)) + " |")
         print(flush=True)
 
-    def record(self, measure: str, baseline: float, ours: float, unit: str, against: str = "textbook") -> float:
+    def record(
+        self, measure: str, baseline: float, ours: float, unit: str, against: str = "textbook"
+    ) -> float:
         """Add a record; the ratio of speeds, or of bytes ours over the baseline's. Returns the ratio."""
         ratio = baseline / ours if unit == "s" else ours / baseline
-        self.records.append({"measure": measure, "ratio": ratio, "baseline": baseline, "ours": ours, "unit": unit, "against": against,
-                             "command": self.command, "commit": self.commit})
+        self.records.append(
+            {
+                "measure": measure,
+                "ratio": ratio,
+                "baseline": baseline,
+                "ours": ours,
+                "unit": unit,
+                "against": against,
+                "command": self.command,
+                "commit": self.commit,
+            }
+        )
         return ratio
 
     def write(self, path: str | None) -> None:
@@ -283,16 +353,25 @@ class Report:
 
 def commit() -> str:
     """The commit this tree is at, and whether it differs."""
+
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    return (git("rev-parse", "--short", "HEAD") or "no commit") + (" with changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+    return (git("rev-parse", "--short", "HEAD") or "no commit") + (
+        " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+    )
 
 
 def processor() -> str:
     """The processor's name, and whether it multiplies bfloat16 matrices in a unit of its own."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return name + (" with AMX" if any("amx_bf16" in line for line in lines if line.startswith("flags")) else "")
+    name = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
+    return name + (
+        " with AMX" if any("amx_bf16" in line for line in lines if line.startswith("flags")) else ""
+    )
 
 
 def label(side: str) -> str:

@@ -1,4 +1,5 @@
-"""Which peak learning rate suits a student? The same short distillation at several rates; prints a Markdown table.
+"""Which peak learning rate suits a student? The same short distillation at several rates; prints a Markdown
+table.
 
     python benchmarks/learning_rate.py --epochs 1
 
@@ -15,7 +16,9 @@ from semcom.commands import cli  # noqa: E402
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--teacher", default="checkpoints/teacher.pt")
     parser.add_argument("--parts", nargs="+", default=["full", "encoder", "decoder"])
     parser.add_argument("--rates", nargs="+", default=["0.0003", "0.001", "0.003"])
@@ -25,8 +28,22 @@ def main() -> None:
     losses = {}
     for part in given.parts:
         for rate in given.rates:
-            outcome = cli.distil(["--teacher-checkpoint", given.teacher, "--distill-part", part, "--lr", rate, "--epochs", given.epochs,
-                                  "--output-path", f"{given.folder}/{part}_{rate}", "--overwrite", "--quiet"])
+            outcome = cli.distil(
+                [
+                    "--teacher-checkpoint",
+                    given.teacher,
+                    "--distill-part",
+                    part,
+                    "--lr",
+                    rate,
+                    "--epochs",
+                    given.epochs,
+                    "--output-path",
+                    f"{given.folder}/{part}_{rate}",
+                    "--overwrite",
+                    "--quiet",
+                ]
+            )
             losses[part, rate] = outcome.record["best_loss"]
     print("\n| mode | " + " | ".join(given.rates) + " |\n" + "| --- " * (len(given.rates) + 1) + "|")
     for part in given.parts:

@@ -1,10 +1,11 @@
-"""Peak memory of a distillation step, both ends trained, each side in a process of its own: the peak minus what stood after imports.
+"""Peak memory of a distillation step, both ends trained, each side in a process of its own: the peak minus
+what stood after imports.
 
     python benchmarks/memory.py --json memory.json
 
-First it checks that the textbook's loss is ours. The peak holds weights, gradients, optimiser state and
-all that a step needs. Ours runs under the allocator settings that the program runs under, the textbook's under the default ones,
-with which it needs less than with ours.
+First it checks that the textbook's loss is ours. The peak holds weights, gradients, optimiser state and all
+that a step needs. Ours runs under the allocator settings that the program runs under, the textbook's under
+the default ones, with which it needs less than with ours.
 """
 
 import json
@@ -32,8 +33,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = harness.parser_of(SCRIPT, __doc__)
     parser.add_argument("--sides", nargs="+", choices=OURS, default=OURS, help="steps of ours (default: all)")
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--side", choices=("textbook", *OURS, "greedy"), help="measure this side in this process and print its figures as JSON")
-    parser.add_argument("--shape", type=json.loads, metavar="JSON", help="fields of the shape that differ from the default")
+    parser.add_argument(
+        "--side",
+        choices=("textbook", *OURS, "greedy"),
+        help="measure this side in this process and print its figures as JSON",
+    )
+    parser.add_argument(
+        "--shape", type=json.loads, metavar="JSON", help="fields of the shape that differ from the default"
+    )
     given = parser.parse_args(argv)
     shape = harness.Shape(**given.shape) if given.shape else harness.QUICK if given.quick else harness.Shape()
     if given.side:
@@ -44,10 +51,22 @@ def main(argv: list[str] | None = None) -> None:
     harness.check_loss(shape, harness.batch_of(shape))
     peaks = {side: measure_apart(side, shape, given.steps) for side in ("textbook", *given.sides)}
     base = peaks["textbook"]["peak"]
-    report.table("Peak memory of a distillation step, MB", ("step", "peak", "of it weights and their states", "share of the textbook's"),
-                 [(harness.label(name), f"{p['peak'] / MEGABYTE:,.0f}", f"{p['weights'] / MEGABYTE:,.0f}",
-                   f"{p['peak'] / base:.3f} (1/{base / p['peak']:.1f})") for name, p in peaks.items()])
-    report.record("peak_memory", base, max(p["peak"] for name, p in peaks.items() if name != "textbook"), "bytes")
+    report.table(
+        "Peak memory of a distillation step, MB",
+        ("step", "peak", "of it weights and their states", "share of the textbook's"),
+        [
+            (
+                harness.label(name),
+                f"{p['peak'] / MEGABYTE:,.0f}",
+                f"{p['weights'] / MEGABYTE:,.0f}",
+                f"{p['peak'] / base:.3f} (1/{base / p['peak']:.1f})",
+            )
+            for name, p in peaks.items()
+        ],
+    )
+    report.record(
+        "peak_memory", base, max(p["peak"] for name, p in peaks.items() if name != "textbook"), "bytes"
+    )
     report.write(given.json)
 
 
@@ -57,7 +76,8 @@ def measure_apart(side: str, shape: harness.Shape, steps: int) -> dict:
 
 
 def measure(side: str, shape: harness.Shape, steps: int) -> dict:
-    """peak: bytes above what stood after imports. weights: bytes of the weights, and of the trained ones' gradients and moments.
+    """peak: bytes above what stood after imports. weights: bytes of the weights, and of the trained ones'
+    gradients and moments.
 
     seconds: the fastest step. ``greedy`` decodes a batch, as in ``decoding.py``.
     """
@@ -72,7 +92,11 @@ def measure(side: str, shape: harness.Shape, steps: int) -> dict:
         started = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - started)
-    return {"peak": harness.status_bytes("VmHWM") - imported, "weights": weights_of(side, shape), "seconds": min(seconds)}
+    return {
+        "peak": harness.status_bytes("VmHWM") - imported,
+        "weights": weights_of(side, shape),
+        "seconds": min(seconds),
+    }
 
 
 def weights_of(side: str, shape: harness.Shape) -> int:

@@ -1,6 +1,7 @@
-"""Where does bfloat16 pay? Training steps in float32 and bfloat16, alternating, on the same batches, by model width.
+"""Where does bfloat16 pay? Training steps in float32 and bfloat16, alternating, on the same batches, by model
+width.
 
-    python benchmarks/precision.py --json precision.json
+python benchmarks/precision.py --json precision.json
 """
 
 import statistics
@@ -31,8 +32,13 @@ HEAD_WIDTH = 16
 def main(argv: list[str] | None = None) -> None:
     parser = harness.parser_of(SCRIPT, __doc__)
     parser.add_argument("--steps", type=int, default=12, help="timed steps of each (default 12)")
-    parser.add_argument("--shapes", type=int, default=3, help="batches that take turns, each met once before it counts: the first "
-                        "product of a shape generates code (default 3)")
+    parser.add_argument(
+        "--shapes",
+        type=int,
+        default=3,
+        help="batches that take turns, each met once before it counts: the first "
+        "product of a shape generates code (default 3)",
+    )
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--widths", type=int, nargs="+", default=(32, 64, 128, 256), metavar="D")
     parser.add_argument("--device", default="auto")
@@ -54,16 +60,31 @@ def main(argv: list[str] | None = None) -> None:
                 loop.step(batches[step % shapes], 1, 1e-3, step)
                 seconds[kind].append(time.perf_counter() - started)
         fp32, bf16 = (statistics.median(values[shapes:]) for values in seconds.values())
-        rows.append((width, f"{fp32:.3f}", f"{bf16:.3f}", f"{fp32 / bf16:.2f}", *(f"{loop.loss():.4f}" for loop in loops.values())))
+        rows.append(
+            (
+                width,
+                f"{fp32:.3f}",
+                f"{bf16:.3f}",
+                f"{fp32 / bf16:.2f}",
+                *(f"{loop.loss():.4f}" for loop in loops.values()),
+            )
+        )
         report.record(f"bf16_step_at_width_{width}", fp32, bf16, "s")
-    report.table(f"Training step of {given.batch_size} sentences, 4+4 layers, {device}",
-                 ("D", "fp32, s", "bf16, s", "times as fast", "mean loss fp32", "mean loss bf16"), rows)
+    report.table(
+        f"Training step of {given.batch_size} sentences, 4+4 layers, {device}",
+        ("D", "fp32, s", "bf16, s", "times as fast", "mean loss fp32", "mean loss bf16"),
+        rows,
+    )
     report.write(given.json)
 
 
 def _loop(kind: str, width: int, pieces: int, device: torch.device) -> Loop:
     size = EndSize(4, width, width // HEAD_WIDTH, 4 * width)
-    objective = TransceiverObjective(build(Architecture(pieces, size, size), 0), Channel(), (-6.0, 18.0)).to(device).train()
+    objective = (
+        TransceiverObjective(build(Architecture(pieces, size, size), 0), Channel(), (-6.0, 18.0))
+        .to(device)
+        .train()
+    )
     seed_dropout(objective, 0)
     return Loop(objective, TrainingConfig(precision=kind), 16, device, 0)
 

@@ -1,8 +1,8 @@
 """Students of a teacher trained on real text: three modes, two depths, their hybrids; the table of the guide.
 
-    python -m semcom vocab --corpus captions.en --size 4000 --output captions.model
-    python -m semcom train --corpus captions.en --corpus-size all --vocab captions.model --output captions_teacher.pt …
-    python benchmarks/real_text.py --teacher captions_teacher.pt --corpus captions.en --folder real_text
+    python -m semcom vocab --corpus captions.en --size 4000 --output captions.model python -m semcom train
+    --corpus captions.en --corpus-size all --vocab captions.model --output captions_teacher.pt … python
+    benchmarks/real_text.py --teacher captions_teacher.pt --corpus captions.en --folder real_text
 
 prints a Markdown table of BLEU on the test split and, below it, what was understood of twenty sentences.
 """
@@ -29,13 +29,53 @@ def main() -> None:
     for part in PARTS:
         for layers in LAYERS:
             run, hybrid = folder / f"{part}{layers}", folder / f"{part}{layers}_hybrid.pt"
-            cli.distil(["--teacher-checkpoint", given.teacher, "--corpus", given.corpus, "--corpus-size", given.corpus_size,
-                        "--distill-part", part, "--student-layers", str(layers), "--steps", given.steps, "--precision", given.precision,
-                        "--output-path", str(run), "--create-hybrid", "--hybrid-output", str(hybrid), "--quiet"])
+            cli.distil(
+                [
+                    "--teacher-checkpoint",
+                    given.teacher,
+                    "--corpus",
+                    given.corpus,
+                    "--corpus-size",
+                    given.corpus_size,
+                    "--distill-part",
+                    part,
+                    "--student-layers",
+                    str(layers),
+                    "--steps",
+                    given.steps,
+                    "--precision",
+                    given.precision,
+                    "--output-path",
+                    str(run),
+                    "--create-hybrid",
+                    "--hybrid-output",
+                    str(hybrid),
+                    "--quiet",
+                ]
+            )
             made += [str(run / "best_student_model.pt"), str(hybrid)]
     table = folder / "scores.csv"
-    cli.package(["evaluate", given.teacher, *made, "--corpus", given.corpus, "--corpus-size", "all", "--snr", *SNRS,
-                 "--sentences", given.sentences, "--output", str(table), "--overwrite", "--examples", "20", "--quiet"])
+    cli.package(
+        [
+            "evaluate",
+            given.teacher,
+            *made,
+            "--corpus",
+            given.corpus,
+            "--corpus-size",
+            "all",
+            "--snr",
+            *SNRS,
+            "--sentences",
+            given.sentences,
+            "--output",
+            str(table),
+            "--overwrite",
+            "--examples",
+            "20",
+            "--quiet",
+        ]
+    )
     print("\n" + markdown(list(csv.DictReader(table.open()))))
 
 
@@ -43,8 +83,13 @@ def markdown(rows: list[dict[str, str]]) -> str:
     """BLEU by model and SNR."""
     bleu = {(row["model"], row["snr"]): float(row["bleu"]) for row in rows if row["snr"]}
     models, snrs = (list(dict.fromkeys(key[i] for key in bleu)) for i in (0, 1))
-    lines = ["| model | " + " | ".join(f"{float(snr):g} dB" for snr in snrs) + " |", "| --- " * (len(snrs) + 1) + "|"]
-    lines += [f"| {model} | " + " | ".join(f"{bleu[model, snr]:.1f}" for snr in snrs) + " |" for model in models]
+    lines = [
+        "| model | " + " | ".join(f"{float(snr):g} dB" for snr in snrs) + " |",
+        "| --- " * (len(snrs) + 1) + "|",
+    ]
+    lines += [
+        f"| {model} | " + " | ".join(f"{bleu[model, snr]:.1f}" for snr in snrs) + " |" for model in models
+    ]
     return "\n".join(lines)
 
 

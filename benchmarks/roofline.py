@@ -1,11 +1,13 @@
-"""What the machine can do, what a distillation step must do, and the share of the machine that our step reaches.
+"""What the machine can do, what a distillation step must do, and the share of the machine that our step
+reaches.
 
     python benchmarks/roofline.py --json roofline.json
 
-Ceilings are the best of several runs: square matrix products, products in the shape of the vocabulary projection, streaming
-memory, exponentials in cache. A step is counted without anything that could be left out: real tokens only, no logits in
-memory, nothing computed twice, no elementwise work outside softmax over the vocabulary. Each part takes at least the longest
-of its times for products, for memory and for exponentials; the step at least the sum over its parts.
+Ceilings are the best of several runs: square matrix products, products in the shape of the vocabulary
+projection, streaming memory, exponentials in cache. A step is counted without anything that could be left
+out: real tokens only, no logits in memory, nothing computed twice, no elementwise work outside softmax over
+the vocabulary. Each part takes at least the longest of its times for products, for memory and for
+exponentials; the step at least the sum over its parts.
 """
 
 import sys
@@ -26,7 +28,9 @@ from semcom.models.transceiver import Architecture  # noqa: E402
 SCRIPT = "roofline.py"
 FLOAT = 4  # bytes
 EXPONENTIALS = 3  # a logit: the student's softmax, and both models' softened ones
-ADAM_FLOATS = 8  # a weight: weight, gradient and two moments read, weight and moments written, gradient zeroed
+ADAM_FLOATS = (
+    8  # a weight: weight, gradient and two moments read, weight and moments written, gradient zeroed
+)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -37,25 +41,44 @@ def main(argv: list[str] | None = None) -> None:
     keep_freed_memory()
     report = harness.Report(SCRIPT, argv)
     batch = harness.batch_of(shape)
-    ceilings = {precision: ceiling_of(precision, 256 if given.quick else 2048, given.rounds) for precision in ("fp32", "bf16")}
+    ceilings = {
+        precision: ceiling_of(precision, 256 if given.quick else 2048, given.rounds)
+        for precision in ("fp32", "bf16")
+    }
     rows = [("square products, GFLOP/s", *(f"{c.flops / 1e9:,.0f}" for c in ceilings.values()))]
-    rows += [(f"[{n}, {k}] by [{k}, {m}], GFLOP/s", *(f"{product_rate(n, k, m, p, given.rounds) / 1e9:,.0f}" for p in ceilings))
-             for n, k, m in shapes_of_products(shape, batch)]
-    rows += [("streaming memory, GB/s", *(f"{c.bytes / 1e9:,.1f}" for c in ceilings.values())),
-             ("exponentials in cache, 10^9/s", *(f"{c.exponentials / 1e9:,.2f}" for c in ceilings.values()))]
+    rows += [
+        (
+            f"[{n}, {k}] by [{k}, {m}], GFLOP/s",
+            *(f"{product_rate(n, k, m, p, given.rounds) / 1e9:,.0f}" for p in ceilings),
+        )
+        for n, k, m in shapes_of_products(shape, batch)
+    ]
+    rows += [
+        ("streaming memory, GB/s", *(f"{c.bytes / 1e9:,.1f}" for c in ceilings.values())),
+        ("exponentials in cache, 10^9/s", *(f"{c.exponentials / 1e9:,.2f}" for c in ceilings.values())),
+    ]
     report.table("Ceilings of this machine", ("what", *ceilings), rows)
 
     parts = count(shape, batch)
-    rows = [(name, *work.columns(), *(f"{work.least(c):.4f}" for c in ceilings.values())) for name, work in parts.items()]
+    rows = [
+        (name, *work.columns(), *(f"{work.least(c):.4f}" for c in ceilings.values()))
+        for name, work in parts.items()
+    ]
     least = {p: sum(work.least(c) for work in parts.values()) for p, c in ceilings.items()}
     total = sum(parts.values(), Work())
     rows.append(("step", *total.columns(), *(f"{s:.4f}" for s in least.values())))
-    report.table(f"What a step must do ({shape}; {batch.target_tokens:,} target tokens)",
-                 ("part", "GFLOP", "MB", "10^6 exponentials", *(f"least s, {p}" for p in ceilings)), rows)
+    report.table(
+        f"What a step must do ({shape}; {batch.target_tokens:,} target tokens)",
+        ("part", "GFLOP", "MB", "10^6 exponentials", *(f"least s, {p}" for p in ceilings)),
+        rows,
+    )
 
     seconds = harness.alternate({p: harness.step_of(p, shape, batch) for p in ceilings}, given.rounds)
-    report.table("Share reached", ("our step", "s", "GFLOP/s", "share of the machine"),
-                 [(p, f"{s:.3f}", f"{total.flops / s / 1e9:,.0f}", f"{least[p] / s:.0%}") for p, s in seconds.items()])
+    report.table(
+        "Share reached",
+        ("our step", "s", "GFLOP/s", "share of the machine"),
+        [(p, f"{s:.3f}", f"{total.flops / s / 1e9:,.0f}", f"{least[p] / s:.0%}") for p, s in seconds.items()],
+    )
     for p, s in seconds.items():
         report.record(f"share_of_machine_{p}", least[p], s, "s", "least time of this machine")
     report.write(given.json)
@@ -79,14 +102,18 @@ class Work:
     exponentials: float = 0
 
     def __add__(self, other: "Work") -> "Work":
-        return Work(self.flops + other.flops, self.bytes + other.bytes, self.exponentials + other.exponentials)
+        return Work(
+            self.flops + other.flops, self.bytes + other.bytes, self.exponentials + other.exponentials
+        )
 
     def __mul__(self, times: float) -> "Work":
         return Work(self.flops * times, self.bytes * times, self.exponentials * times)
 
     def least(self, ceiling: Ceiling) -> float:
         """Seconds, were all of it overlapped."""
-        return max(self.flops / ceiling.flops, self.bytes / ceiling.bytes, self.exponentials / ceiling.exponentials)
+        return max(
+            self.flops / ceiling.flops, self.bytes / ceiling.bytes, self.exponentials / ceiling.exponentials
+        )
 
     def columns(self) -> tuple[str, str, str]:
         return f"{self.flops / 1e9:,.2f}", f"{self.bytes / 1e6:,.0f}", f"{self.exponentials / 1e6:,.0f}"
@@ -118,12 +145,16 @@ def ceiling_of(precision: str, side: int, rounds: int) -> Ceiling:
         for _ in range(64):
             torch.exp(cached, out=result)
 
-    return Ceiling(product_rate(side, side, side, precision, rounds), 2 * FLOAT * large.numel() / best_seconds(lambda: target.copy_(large), rounds),
-                   64 * cached.numel() / best_seconds(exponentials, rounds))
+    return Ceiling(
+        product_rate(side, side, side, precision, rounds),
+        2 * FLOAT * large.numel() / best_seconds(lambda: target.copy_(large), rounds),
+        64 * cached.numel() / best_seconds(exponentials, rounds),
+    )
 
 
 def shapes_of_products(shape: harness.Shape, batch: Batch) -> list[tuple[int, int, int]]:
-    """Rows, inner and columns: logits as a whole and by chunks, their way back to states, a feed-forward layer."""
+    """Rows, inner and columns: logits as a whole and by chunks, their way back to states, a feed-forward
+    layer."""
     n, d, v = batch.target_tokens, shape.d_model, shape.vocab_size
     return [(n, d, v), (min(128, n), d, v), (min(128, n), v, d), (n, d, shape.dff)]
 
@@ -134,7 +165,8 @@ def linear(rows: float, inner: int, outer: int) -> Work:
 
 
 def attention(queries: float, keys: float, pairs: float, width: int, memory_width: int) -> Work:
-    """Projections of ``queries`` and ``keys`` rows, and scores and mixing of ``pairs`` pairs of a query and a key."""
+    """Projections of ``queries`` and ``keys`` rows, and scores and mixing of ``pairs`` pairs of a query and a
+    key."""
     projected = linear(queries, width, width) * 2 + linear(keys, memory_width, width) * 2
     return projected + Work(4 * pairs * width, FLOAT * (2 * queries + 2 * keys) * width)
 
@@ -150,7 +182,11 @@ def layers(shape: harness.Shape, batch: Batch, count: int) -> Work:
         return linear(rows, d, shape.dff) + linear(rows, shape.dff, d)
 
     encoder = attention(sources, sources, square, d, d) + feed_forward(sources)
-    decoder = attention(targets, targets, below, d, d) + attention(targets, sources, across, d, d) + feed_forward(targets)
+    decoder = (
+        attention(targets, targets, below, d, d)
+        + attention(targets, sources, across, d, d)
+        + feed_forward(targets)
+    )
     narrow, wide = Architecture.channel_encoder_hidden, Architecture.channel_decoder_hidden
     channel = linear(sources, d, narrow) + linear(sources, narrow, shape.channel_dim)
     channel += linear(sources, shape.channel_dim, d) + linear(sources, d, wide) + linear(sources, wide, d)
@@ -162,10 +198,13 @@ def count(shape: harness.Shape, batch: Batch) -> dict[str, Work]:
     rows, d, v = batch.target_tokens, shape.d_model, shape.vocab_size
     project = Work(2 * rows * d * v, FLOAT * (rows * d + v * d))
     student = sum(p.numel() for p in harness.pair(shape)[1].parameters())
-    return {"teacher's layers": layers(shape, batch, shape.teacher_layers),
-            "student's layers, forward and backward": layers(shape, batch, shape.student_layers) * 3,
-            "projections and loss, forward and backward": project * 4 + Work(exponentials=EXPONENTIALS * rows * v),
-            "optimiser": Work(bytes=FLOAT * ADAM_FLOATS * student)}
+    return {
+        "teacher's layers": layers(shape, batch, shape.teacher_layers),
+        "student's layers, forward and backward": layers(shape, batch, shape.student_layers) * 3,
+        "projections and loss, forward and backward": project * 4
+        + Work(exponentials=EXPONENTIALS * rows * v),
+        "optimiser": Work(bytes=FLOAT * ADAM_FLOATS * student),
+    }
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""How long a person waits: for ``--help``, for the answer to a wrong flag, and until the first step of a distillation is done.
+"""How long a person waits: for ``--help``, for the answer to a wrong flag, and until the first step of a
+distillation is done.
 
-    python benchmarks/start.py
+python benchmarks/start.py
 """
 
 import subprocess
@@ -44,9 +45,16 @@ def main(argv: list[str] | None = None) -> None:
     harness.parser_of(SCRIPT, __doc__).parse_args(argv)
     report = harness.Report(SCRIPT, argv)
     script = str(harness.ROOT / "distillation.py")
-    commands = {"--help": [script, "--help"], "a wrong flag": [script, "--temperature", "0"],
-                "first step done": ["-c", FIRST_STEP.format(root=str(harness.ROOT))]}
-    report.table(f"Seconds after the start, fastest of {ROUNDS}", ("what", "s"), [(what, f"{seconds(c):.2f}") for what, c in commands.items()])
+    commands = {
+        "--help": [script, "--help"],
+        "a wrong flag": [script, "--temperature", "0"],
+        "first step done": ["-c", FIRST_STEP.format(root=str(harness.ROOT))],
+    }
+    report.table(
+        f"Seconds after the start, fastest of {ROUNDS}",
+        ("what", "s"),
+        [(what, f"{seconds(c):.2f}") for what, c in commands.items()],
+    )
 
 
 if __name__ == "__main__":

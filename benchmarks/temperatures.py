@@ -1,9 +1,11 @@
-"""Does a higher temperature mean a smaller divergence? Receivers at five temperatures, three seeds, from both starts; the reports of the guide.
+"""Does a higher temperature mean a smaller divergence? Receivers at five temperatures, three seeds, from both
+starts; the reports of the guide.
 
     python benchmarks/temperatures.py --teacher captions_teacher.pt --corpus captions.en --folder temperatures
 
-Runs that are finished are not run again. Two processes share the work: start both with OMP_NUM_THREADS=1, one with ``--share 0 2``, one
-with ``--share 1 2``; ``--report`` then writes the report of each start into its folder.
+Runs that are finished are not run again. Two processes share the work: start both with OMP_NUM_THREADS=1, one
+with ``--share 0 2``, one with ``--share 1 2``; ``--report`` then writes the report of each start into its
+folder.
 """
 
 import sys
@@ -29,16 +31,54 @@ def main(argv: list[str] | None = None) -> None:
     if given.report:
         for start in STARTS:
             folder = Path(given.folder) / start
-            cli.analyse(["--runs", str(folder), "--corpus", given.corpus, "--sentences", given.sentences, "--quiet", "--overwrite",
-                         "--output", str(folder / "divergence.json"), "--report-dir", str(folder / "report")])
+            cli.analyse(
+                [
+                    "--runs",
+                    str(folder),
+                    "--corpus",
+                    given.corpus,
+                    "--sentences",
+                    given.sentences,
+                    "--quiet",
+                    "--overwrite",
+                    "--output",
+                    str(folder / "divergence.json"),
+                    "--report-dir",
+                    str(folder / "report"),
+                ]
+            )
         return
     for start, seed, t in runs[given.share[0] :: given.share[1]]:
         folder = Path(given.folder) / start / f"T{t}_seed{seed}"
         if not (folder / "final_student_model.pt").exists():
-            cli.distil(["--teacher-checkpoint", given.teacher, "--corpus", given.corpus, "--corpus-size", given.corpus_size,
-                        "--distill-part", "decoder",
-                        "--student-layers", "2", "--student-init", start, "--temperature", t, "--seed", seed, "--steps", given.steps,
-                        "--batch-size", given.batch_size, "--quiet", "--overwrite", "--output-path", str(folder)])
+            cli.distil(
+                [
+                    "--teacher-checkpoint",
+                    given.teacher,
+                    "--corpus",
+                    given.corpus,
+                    "--corpus-size",
+                    given.corpus_size,
+                    "--distill-part",
+                    "decoder",
+                    "--student-layers",
+                    "2",
+                    "--student-init",
+                    start,
+                    "--temperature",
+                    t,
+                    "--seed",
+                    seed,
+                    "--steps",
+                    given.steps,
+                    "--batch-size",
+                    given.batch_size,
+                    "--quiet",
+                    "--overwrite",
+                    "--output-path",
+                    str(folder),
+                ]
+            )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""The baseline of the benchmarks: a distillation step and a greedy decoder as textbooks and public DeepSC code write them.
+"""The baseline of the benchmarks: a distillation step and a greedy decoder as textbooks and public DeepSC
+code write them.
 
-Explicit attention with an additive mask, every sentence padded to one length, full logits of both models, ``F.kl_div``
-over them, ``torch.optim.Adam``, and a decoder that runs anew over the whole prefix for every token. Modules bear the
-names that semcom's bear, so a state dict of one loads into the other.
+Explicit attention with an additive mask, every sentence padded to one length, full logits of both models,
+``F.kl_div`` over them, ``torch.optim.Adam``, and a decoder that runs anew over the whole prefix for every
+token. Modules bear the names that semcom's bear, so a state dict of one loads into the other.
 
-Letters: B sentences, S source tokens, T target tokens, V pieces, D model width, H heads, C real channel dimensions a token.
+Letters: B sentences, S source tokens, T target tokens, V pieces, D model width, H heads, C real channel
+dimensions a token.
 """
 
 import math
@@ -42,8 +44,13 @@ class Attention(nn.Module):
         return x.view(x.shape[0], x.shape[1], self.heads, -1).transpose(1, 2)
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """x: [B, T, D]; memory: [B, S, D]; mask: broadcasts to [B, H, T, S], 0 where attended, -1e9 elsewhere. Returns [B, T, D]."""
-        queries, keys, values = self.split(self.query(x)), self.split(self.key(memory)), self.split(self.value(memory))
+        """x: [B, T, D]; memory: [B, S, D]; mask: broadcasts to [B, H, T, S], 0 where attended, -1e9
+        elsewhere. Returns [B, T, D]."""
+        queries, keys, values = (
+            self.split(self.query(x)),
+            self.split(self.key(memory)),
+            self.split(self.value(memory)),
+        )
         scores = torch.matmul(queries, keys.transpose(-2, -1)) / math.sqrt(queries.shape[-1])
         mixed = torch.matmul(F.softmax(scores + mask, dim=-1), values)
         return self.output(mixed.transpose(1, 2).contiguous().view(x.shape))
@@ -176,7 +183,8 @@ class Transceiver(nn.Module):
         self.receiver = Receiver(architecture)
 
     def forward(self, source: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
-        """[B, S] ids, [B, S, C] noise of unit variance, [B] dB -> logits [B, S-1, V] through an AWGN channel."""
+        """[B, S] ids, [B, S, C] noise of unit variance, [B] dB -> logits [B, S-1, V] through an AWGN
+        channel."""
         received = awgn(self.transmitter(source), noise, snr_db)
         return self.receiver(received, source, source[:, :-1])
 
@@ -208,18 +216,33 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return mean_over_real(values.view(targets.shape), targets)
 
 
-def distillation_loss(logits: Tensor, teacher_logits: Tensor, targets: Tensor, temperature: float, weight: float) -> Tensor:
-    """(1 - weight) * CE + weight * T^2 KL(teacher/T || student/T), each a mean over real tokens. Logits: [B, T, V]; targets: [B, T]."""
-    divergence = F.kl_div(F.log_softmax(logits / temperature, dim=-1), F.softmax(teacher_logits / temperature, dim=-1), reduction="none")
+def distillation_loss(
+    logits: Tensor, teacher_logits: Tensor, targets: Tensor, temperature: float, weight: float
+) -> Tensor:
+    """(1 - weight) * CE + weight * T^2 KL(teacher/T || student/T), each a mean over real tokens. Logits: [B,
+    T, V]; targets: [B, T]."""
+    divergence = F.kl_div(
+        F.log_softmax(logits / temperature, dim=-1),
+        F.softmax(teacher_logits / temperature, dim=-1),
+        reduction="none",
+    )
     soft = temperature**2 * mean_over_real(divergence.sum(-1), targets)
     return (1 - weight) * cross_entropy(logits, targets) + weight * soft
 
 
 class Distillation:
-    """A training step of a student, both ends, from a teacher; of a transceiver alone where ``teacher`` is None."""
+    """A training step of a student, both ends, from a teacher; of a transceiver alone where ``teacher`` is
+    None."""
 
-    def __init__(self, student: Transceiver, teacher: Transceiver | None, *, temperature: float = 4.0, weight: float = 0.7,
-                 snr_range: tuple[float, float] = (-6.0, 18.0)):
+    def __init__(
+        self,
+        student: Transceiver,
+        teacher: Transceiver | None,
+        *,
+        temperature: float = 4.0,
+        weight: float = 0.7,
+        snr_range: tuple[float, float] = (-6.0, 18.0),
+    ):
         self.student, self.teacher = student.train(), teacher and teacher.eval()
         self.temperature, self.weight, self.snr_range = temperature, weight, snr_range
         self.optimizer = torch.optim.Adam(student.parameters(), lr=1e-3, betas=(0.9, 0.98))
@@ -246,11 +269,13 @@ class Distillation:
 
 
 @torch.no_grad()
-def greedy(receiver: Receiver, received: Tensor, source: Tensor, steps: int, *, project_last_only: bool = False) -> Tensor:
+def greedy(
+    receiver: Receiver, received: Tensor, source: Tensor, steps: int, *, project_last_only: bool = False
+) -> Tensor:
     """[B, steps]: the most probable next piece, the whole decoder again over the whole prefix for each.
 
-    received: [B, S, C]; source: [B, S] ids, for their padding. Public code projects every position of the prefix to the
-    vocabulary and uses the last; with ``project_last_only`` the last alone is projected.
+    received: [B, S, C]; source: [B, S] ids, for their padding. Public code projects every position of the
+    prefix to the vocabulary and uses the last; with ``project_last_only`` the last alone is projected.
     """
     memory = receiver.channel_decoder(received)
     tokens = torch.full((len(received), 1), BOS)

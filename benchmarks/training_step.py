@@ -1,9 +1,10 @@
-"""Teacher training on the same sentences: the textbook's step over random-order batches in float32, against our trainer's batches in
-the precision that ``auto`` chooses, without and with --compile.
+"""Teacher training on the same sentences: the textbook's step over random-order batches in float32, against
+our trainer's batches in the precision that ``auto`` chooses, without and with --compile.
 
     python benchmarks/training_step.py --corpus captions.en --json training.json
 
-Both sides pad a batch to its longest sentence; ours holds sentences of similar length together. Steps alternate, times add up.
+Both sides pad a batch to its longest sentence; ours holds sentences of similar length together. Steps
+alternate, times add up.
 """
 
 import random
@@ -36,9 +37,24 @@ VOCABULARY_SENTENCES = 20_000
 
 def main(argv: list[str] | None = None) -> None:
     parser = harness.parser_of(SCRIPT, __doc__)
-    parser.add_argument("--corpus", nargs="+", metavar="PATH", help="text files, one sentence a line (default: the built-in corpus)")
-    parser.add_argument("--vocab", metavar="FILE", help="the vocabulary (default: one trained on --corpus; the shipped one for the built-in corpus)")
-    parser.add_argument("--vocab-size", type=int, default=4000, metavar="V", help="pieces of the vocabulary that is trained on --corpus")
+    parser.add_argument(
+        "--corpus",
+        nargs="+",
+        metavar="PATH",
+        help="text files, one sentence a line (default: the built-in corpus)",
+    )
+    parser.add_argument(
+        "--vocab",
+        metavar="FILE",
+        help="the vocabulary (default: one trained on --corpus; the shipped one for the built-in corpus)",
+    )
+    parser.add_argument(
+        "--vocab-size",
+        type=int,
+        default=4000,
+        metavar="V",
+        help="pieces of the vocabulary that is trained on --corpus",
+    )
     parser.add_argument("--batches", type=int, default=100)
     given = parser.parse_args(argv)
     if given.quick:
@@ -48,20 +64,39 @@ def main(argv: list[str] | None = None) -> None:
     report = harness.Report(SCRIPT, argv)
     encoded, shape = read(given)
     chosen = precision.resolve("auto", harness.CPU, shape.d_model)
-    print(f"{len(encoded):,} sentences, V={shape.vocab_size:,}, {shape.teacher_layers}+{shape.teacher_layers} layers, "
-          f"batches of {shape.batch_size}; auto chooses {chosen}\n")
+    print(
+        f"{len(encoded):,} sentences, V={shape.vocab_size:,}, {shape.teacher_layers}+{shape.teacher_layers} layers, "
+        f"batches of {shape.batch_size}; auto chooses {chosen}\n"
+    )
 
     if missing := cannot_compile(harness.CPU):
         print(f"no compiled step: {missing}\n")
-    harness.check_loss(shape, batching.collate(encoded[: shape.batch_size]), distil=False, compiled=not missing)
+    harness.check_loss(
+        shape, batching.collate(encoded[: shape.batch_size]), distil=False, compiled=not missing
+    )
     steps = sides(shape, chosen, compiled=not missing)
-    batches = {name: (by_length if name.startswith("ours") else random_order)(encoded, shape.batch_size) for name in steps}
+    batches = {
+        name: (by_length if name.startswith("ours") else random_order)(encoded, shape.batch_size)
+        for name in steps
+    }
     seconds = race(steps, batches)
     rows = {name: figures(made, seconds[name]) for name, made in batches.items()}
     speeds = [tokens / seconds for tokens, _, seconds in rows.values()]
-    report.table("Teacher training", ("step", "batches", "padding", "seconds", "target tokens/s", "times as fast"),
-                 [(name, len(batches[name]), f"{padding:.1%}", f"{s:.2f}", f"{tokens / s:,.0f}", f"{tokens / s / speeds[0]:.2f}")
-                  for name, (tokens, padding, s) in rows.items()])
+    report.table(
+        "Teacher training",
+        ("step", "batches", "padding", "seconds", "target tokens/s", "times as fast"),
+        [
+            (
+                name,
+                len(batches[name]),
+                f"{padding:.1%}",
+                f"{s:.2f}",
+                f"{tokens / s:,.0f}",
+                f"{tokens / s / speeds[0]:.2f}",
+            )
+            for name, (tokens, padding, s) in rows.items()
+        ],
+    )
     report.record("training_step", speeds[0], max(speeds[1:]), "target tokens/s")
     report.write(given.json)
 
@@ -71,14 +106,22 @@ def read(given) -> tuple[list[batching.Encoded], harness.Shape]:
     shape = harness.QUICK if given.quick else harness.Shape()
     wanted = given.batches * shape.batch_size
     if given.corpus:
-        chosen = corpus.read(given.corpus, max(wanted, VOCABULARY_SENTENCES), min_length=4, max_length=30, max_sentences=2_000_000)
+        chosen = corpus.read(
+            given.corpus,
+            max(wanted, VOCABULARY_SENTENCES),
+            min_length=4,
+            max_length=30,
+            max_sentences=2_000_000,
+        )
     else:
         chosen = corpus.built_in(max(wanted, 600))
     if given.corpus and not given.vocab:
         vocabulary = train_vocabulary((s.text for s in chosen.sentences), given.vocab_size)
     else:
         vocabulary = read_vocabulary(Path(given.vocab or shipped("vocab/parliament.model")).read_bytes())
-    return batching.encode(chosen.sentences[:wanted], vocabulary, leave_out_long=True), replace(shape, vocab_size=len(vocabulary))
+    return batching.encode(chosen.sentences[:wanted], vocabulary, leave_out_long=True), replace(
+        shape, vocab_size=len(vocabulary)
+    )
 
 
 def random_order(encoded: list[batching.Encoded], batch_size: int) -> list[batching.Batch]:
@@ -96,13 +139,19 @@ def sides(shape: harness.Shape, kind: str, compiled: bool) -> dict[str, Callable
     plain = textbook.Distillation(textbook.like(model), None)
     made = {"textbook, random order, fp32": lambda batch: plain.step(batch.source, shape.channel_dim)}
     for compile_it in (False, True)[: 1 + compiled]:
-        objective = TransceiverObjective(deepcopy(model), Channel("awgn"), harness.SNR_RANGE, compiled=compile_it).train()
+        objective = TransceiverObjective(
+            deepcopy(model), Channel("awgn"), harness.SNR_RANGE, compiled=compile_it
+        ).train()
         loop = harness.loop_of(objective, shape.channel_dim, precision=kind)
-        made[f"ours, by length, {kind}" + ", compiled" * compile_it] = lambda batch, loop=loop: loop.step(batch, 1, 1e-3, 1)
+        made[f"ours, by length, {kind}" + ", compiled" * compile_it] = lambda batch, loop=loop: loop.step(
+            batch, 1, 1e-3, 1
+        )
     return made
 
 
-def race(steps: dict[str, Callable[[batching.Batch], None]], batches: dict[str, list[batching.Batch]]) -> dict[str, float]:
+def race(
+    steps: dict[str, Callable[[batching.Batch], None]], batches: dict[str, list[batching.Batch]]
+) -> dict[str, float]:
     """Seconds of each side over all its batches, the sides in turn."""
     for name, step in steps.items():
         for batch in batches[name][:WARM]:

@@ -7,9 +7,15 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-_HOMES = {"DistillationConfig": "distillation.settings", "DistillationLoss": "distillation.kd_loss", "Distiller": "distillation.distiller",
-          "compare_models": "commands.compare", "plot_temperature_effect": "report.tables", "plot_training_curves": "report.tables",
-          "set_seed": "distillation.distiller"}
+_HOMES = {
+    "DistillationConfig": "distillation.settings",
+    "DistillationLoss": "distillation.kd_loss",
+    "Distiller": "distillation.distiller",
+    "compare_models": "commands.compare",
+    "plot_temperature_effect": "report.tables",
+    "plot_training_curves": "report.tables",
+    "set_seed": "distillation.distiller",
+}
 __all__ = [*_HOMES]
 
 

@@ -1,4 +1,5 @@
-"""A tiny teacher and the commands that the CLI tests share. Everything runs in process, through ``main(argv)``."""
+"""A tiny teacher and the commands that the CLI tests share. Everything runs in process, through
+``main(argv)``."""
 
 import subprocess
 import sys
@@ -33,14 +34,37 @@ def examples(*argv: object) -> int:
 
 def script(name: str, *argv: object, **options) -> subprocess.CompletedProcess:
     """One of the scripts as a person starts it."""
-    return subprocess.run([sys.executable, str(ROOT / name), *map(str, argv)], capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(
+        [sys.executable, str(ROOT / name), *map(str, argv)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **options,
+    )
 
 
 def train_tiny_teacher(folder: Path, *flags: object) -> Path:
     """3 layers, D=16, a few steps: enough to load, distil and measure."""
     path = folder / "tiny_teacher.pt"
-    code = package("train", "--output", path, "--layers", 3, "--model-width", 16, "--heads", 2, "--feed-forward", 32,
-                   "--steps", 12, "--lr", 0.003, *TINY_TRAINING, *flags)
+    code = package(
+        "train",
+        "--output",
+        path,
+        "--layers",
+        3,
+        "--model-width",
+        16,
+        "--heads",
+        2,
+        "--feed-forward",
+        32,
+        "--steps",
+        12,
+        "--lr",
+        0.003,
+        *TINY_TRAINING,
+        *flags,
+    )
     assert code == 0
     return path
 

@@ -1,4 +1,5 @@
-"""Fixtures shared by the tests: a small real vocabulary, the sentences it was trained on, a tiny teacher, an empty folder."""
+"""Fixtures shared by the tests: a small real vocabulary, the sentences it was trained on, a tiny teacher, an
+empty folder."""
 
 import platform
 
@@ -49,11 +50,16 @@ def libraries():
 
 @pytest.fixture(params=["-march=native", "-march=x86-64"], ids=["this machine", "any x86-64"])
 def machine(request, libraries, monkeypatch):
-    """Code compiled for this machine, and for one without the instructions that have forms of their own in vectors.h."""
+    """Code compiled for this machine, and for one without the instructions that have forms of their own in
+    vectors.h."""
     if request.param != "-march=native" and platform.machine() != "x86_64":
         pytest.skip("no x86-64")
     if request.param not in libraries:
         with monkeypatch.context() as patched:
-            patched.setattr(native, "FLAGS", [request.param if flag.startswith("-march") else flag for flag in native.FLAGS])
+            patched.setattr(
+                native,
+                "FLAGS",
+                [request.param if flag.startswith("-march") else flag for flag in native.FLAGS],
+            )
             libraries[request.param] = native.library.__wrapped__()
     monkeypatch.setattr(native, "library", lambda: libraries[request.param])

@@ -1,4 +1,5 @@
 """What the tests of compiled code share. Importing it compiles, which takes seconds."""
+
 import pytest
 
 from semcom.models.kernels import native

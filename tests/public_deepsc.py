@@ -1,7 +1,9 @@
-"""The forward pass of public DeepSC code, written anew from its formulas over a plain state dict; and random ones to run it on.
+"""The forward pass of public DeepSC code, written anew from its formulas over a plain state dict; and random
+ones to run it on.
 
 Nothing of the package is used here: this is the second derivation that import and export are held against.
 """
+
 import json
 import math
 
@@ -18,7 +20,19 @@ def positions(length, width):
     return table
 
 
-def random_state(v=30, d=16, dff=24, c=8, hidden=20, wide=28, encoder_layers=2, decoder_layers=2, length=40, d_receiver=None, seed=0):
+def random_state(
+    v=30,
+    d=16,
+    dff=24,
+    c=8,
+    hidden=20,
+    wide=28,
+    encoder_layers=2,
+    decoder_layers=2,
+    length=40,
+    d_receiver=None,
+    seed=0,
+):
     """Weights under the public names, uniform within fan_in^-0.5; norms away from 1 and 0."""
     generator = torch.Generator().manual_seed(seed)
     e = d_receiver or d
@@ -36,8 +50,10 @@ def random_state(v=30, d=16, dff=24, c=8, hidden=20, wide=28, encoder_layers=2, 
         state[f"{name}.weight"] += 1
         uniform(f"{name}.bias", width, bound=0.3)
 
-    for end, layers, width, attentions, norms, stack in (("encoder", encoder_layers, d, ["mha"], 2, "enc_layers"),
-                                                         ("decoder", decoder_layers, e, ["self_mha", "src_mha"], 3, "dec_layers")):
+    for end, layers, width, attentions, norms, stack in (
+        ("encoder", encoder_layers, d, ["mha"], 2, "enc_layers"),
+        ("decoder", decoder_layers, e, ["self_mha", "src_mha"], 3, "dec_layers"),
+    ):
         uniform(f"{end}.embedding.weight", v, width, bound=1.0)
         state[f"{end}.pos_encoding.pe"] = positions(length, width)[None]
         for n in range(layers):
@@ -70,10 +86,17 @@ class Public:
 
     def norm(self, name, x):
         centred = x - x.mean(-1, keepdim=True)
-        return centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt() * self.w[f"{name}.weight"] + self.w[f"{name}.bias"]
+        return (
+            centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt() * self.w[f"{name}.weight"]
+            + self.w[f"{name}.bias"]
+        )
 
     def attend(self, name, queries, memory, mask):
-        q, k, v = self.linear(f"{name}.wq", queries), self.linear(f"{name}.wk", memory), self.linear(f"{name}.wv", memory)
+        q, k, v = (
+            self.linear(f"{name}.wq", queries),
+            self.linear(f"{name}.wk", memory),
+            self.linear(f"{name}.wv", memory),
+        )
         width = q.shape[-1] // self.heads
         mixed = []
         for head in range(self.heads):
@@ -107,8 +130,11 @@ class Public:
     def logits(self, received, target_in, source=None):
         """[B, S, C] and [B, T] -> [B, T, V]; with ``source`` its padding is masked, as in training."""
         u = self.linear("channel_decoder.linear1", received)
-        memory = self.norm("channel_decoder.layernorm",
-                           u + self.linear("channel_decoder.linear3", self.linear("channel_decoder.linear2", u.relu()).relu()))
+        memory = self.norm(
+            "channel_decoder.layernorm",
+            u
+            + self.linear("channel_decoder.linear3", self.linear("channel_decoder.linear2", u.relu()).relu()),
+        )
         ahead = torch.ones(target_in.shape[1], target_in.shape[1]).triu(1)[None].to(received.dtype)
         ahead = torch.maximum(ahead, (target_in == 0)[:, None, :].to(received.dtype))
         unsent = None if source is None else (source == 0)[:, None, :].to(received.dtype)
@@ -132,14 +158,44 @@ def batch(v=30, lengths=(9, 5, 7), seed=1):
     generator = torch.Generator().manual_seed(seed)
     source = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
     for row, length in enumerate(lengths):
-        source[row, :length] = torch.tensor([1, *torch.randint(4, v, (length - 2,), generator=generator).tolist(), 2])
+        source[row, :length] = torch.tensor(
+            [1, *torch.randint(4, v, (length - 2,), generator=generator).tolist(), 2]
+        )
     return source, source[:, :-1]
 
 
-WORDS = ("", "!", "session", "resumption", "of", "the", "we", "vote", "on", "report", "is", "closed", "mr", "president", "madam", "this", "that",
-         "thank", "you", "very", "much", "debate", "open", "tomorrow", "will", "take")
+WORDS = (
+    "",
+    "!",
+    "session",
+    "resumption",
+    "of",
+    "the",
+    "we",
+    "vote",
+    "on",
+    "report",
+    "is",
+    "closed",
+    "mr",
+    "president",
+    "madam",
+    "this",
+    "that",
+    "thank",
+    "you",
+    "very",
+    "much",
+    "debate",
+    "open",
+    "tomorrow",
+    "will",
+    "take",
+)
 
 
 def vocabulary(words=WORDS):
     """The JSON of ``words`` behind the four specials."""
-    return json.dumps({"token_to_idx": {word: i for i, word in enumerate(["<PAD>", "<START>", "<END>", "<UNK>", *words])}})
+    return json.dumps(
+        {"token_to_idx": {word: i for i, word in enumerate(["<PAD>", "<START>", "<END>", "<UNK>", *words])}}
+    )

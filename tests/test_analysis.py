@@ -1,4 +1,6 @@
-"""Decodings and scores: several models, the same sentences and draws, rows that a loop over single sentences repeats."""
+"""Decodings and scores: several models, the same sentences and draws, rows that a loop over single sentences
+repeats."""
+
 import math
 
 import pytest
@@ -46,7 +48,9 @@ def test_decoding_is_that_of_each_sentence_alone(models):
             batch = collate([sentence])
             with torch.no_grad():
                 received = through(model, batch, RAYLEIGH, snr)
-                logits = model.receiver.project(model.receiver(received, batch.source_mask, batch.target_in))[0]
+                logits = model.receiver.project(model.receiver(received, batch.source_mask, batch.target_in))[
+                    0
+                ]
             assert decoded.pieces[place] == greedy(model.receiver, received, batch.source_mask)[0]
             expected = F.cross_entropy(logits, batch.target_out[0], reduction="sum").item()
             assert decoded.cross_entropy[place] == pytest.approx(expected, rel=1e-4)
@@ -54,7 +58,9 @@ def test_decoding_is_that_of_each_sentence_alone(models):
         assert len(set(map(len, decoded.pieces))) > 2
 
 
-@pytest.mark.parametrize("other", [meeting(1), meeting(30), meeting(8, SNRS[::-1]), meeting(8, (-6.0, *SNRS))])
+@pytest.mark.parametrize(
+    "other", [meeting(1), meeting(30), meeting(8, SNRS[::-1]), meeting(8, (-6.0, *SNRS))]
+)
 def test_batch_size_and_other_snrs_change_nothing(models, other):
     entrant = Entrant("a", models[0])
     expected = dict(zip(SNRS, decode(entrant, SENTENCES, Numbers(), meeting())))
@@ -62,14 +68,21 @@ def test_batch_size_and_other_snrs_change_nothing(models, other):
     for snr in SNRS:
         assert found[snr].pieces == expected[snr].pieces
         assert found[snr].cross_entropy == pytest.approx(expected[snr].cross_entropy, rel=1e-4)
-    assert decode(entrant, SENTENCES, Numbers(), meeting(seed=1))[0].cross_entropy != expected[0.0].cross_entropy
+    assert (
+        decode(entrant, SENTENCES, Numbers(), meeting(seed=1))[0].cross_entropy != expected[0.0].cross_entropy
+    )
 
 
 def test_scores_by_hand():
     sentences = encoded(3, 3, 3)
     decoded = perfect(sentences)
-    assert score(decoded, sentences) == {"bleu": pytest.approx(text_metrics.bleu(decoded.texts, decoded.texts)), "token_accuracy": 1.0, "exact": 1.0,
-                                          "cross_entropy": 0.0, "sentences": 3}
+    assert score(decoded, sentences) == {
+        "bleu": pytest.approx(text_metrics.bleu(decoded.texts, decoded.texts)),
+        "token_accuracy": 1.0,
+        "exact": 1.0,
+        "cross_entropy": 0.0,
+        "sentences": 3,
+    }
     decoded.pieces[0] = [EOS + 1, *decoded.pieces[0][1:]]
     decoded.pieces[1] = []
     decoded.cross_entropy = [1.0, 2.0, 5.0]
@@ -81,18 +94,32 @@ def test_scores_by_hand():
 
 
 def test_scores_take_hypotheses_and_references_the_right_way_round():
-    sentences = [type(e)(Sentence(i, "one two three four five six seven"), e.source) for i, e in enumerate(encoded(2, 3, 3))]
+    sentences = [
+        type(e)(Sentence(i, "one two three four five six seven"), e.source)
+        for i, e in enumerate(encoded(2, 3, 3))
+    ]
     decoded = Decoded(["one two three four", "one two three four five"], [[5], [6]], [0.0, 0.0])
-    assert score(decoded, sentences)["bleu"] == pytest.approx(text_metrics.bleu(decoded.texts, [e.sentence.text for e in sentences]))
+    assert score(decoded, sentences)["bleu"] == pytest.approx(
+        text_metrics.bleu(decoded.texts, [e.sentence.text for e in sentences])
+    )
 
 
 def test_rows_of_topics_and_of_seen_ones(models):
-    topical = [type(e)(Sentence(e.sentence.id, e.sentence.text, ("trade", "energy", "health")[i % 3]), e.source)
-               for i, e in enumerate(SENTENCES)]
-    rows, decodings = score_all([Entrant("a", models[0], frozenset({"trade"})), Entrant("b", models[1])], topical, Numbers(), meeting())
+    topical = [
+        type(e)(Sentence(e.sentence.id, e.sentence.text, ("trade", "energy", "health")[i % 3]), e.source)
+        for i, e in enumerate(SENTENCES)
+    ]
+    rows, decodings = score_all(
+        [Entrant("a", models[0], frozenset({"trade"})), Entrant("b", models[1])],
+        topical,
+        Numbers(),
+        meeting(),
+    )
     found = {(r["model"], r["snr"], r["topic"]): r for r in rows}
     assert {t for m, s, t in found if m == "a"} == {"", "trade", "energy", "health", "(seen)", "(not seen)"}
-    assert {t for m, s, t in found if m == "b"} == {t for m, s, t in found if m == "a"}  # one partition for all
+    assert {t for m, s, t in found if m == "b"} == {
+        t for m, s, t in found if m == "a"
+    }  # one partition for all
     assert len(found) == len(rows) == 2 * (6 + 6) and set(decodings) == {"a", "b"}
     assert all(r["channel"] == "rayleigh zf" for r in rows)
     for snr in SNRS:
@@ -108,14 +135,19 @@ def test_floor_is_the_score_of_another_sentence_of_the_same_length():
     # Of 20 kinds of piece one in 20 agrees by chance, and eos always does.
     tokens = [len(e.source) - 1 for e in encoded(400, 3, 5)]
     chance = (sum(tokens) - 400) / 20
-    assert row["token_accuracy"] == pytest.approx((400 + chance) / sum(tokens), abs=5 * math.sqrt(2 * chance) / sum(tokens))
+    assert row["token_accuracy"] == pytest.approx(
+        (400 + chance) / sum(tokens), abs=5 * math.sqrt(2 * chance) / sum(tokens)
+    )
     assert row["exact"] < 0.02 and row["cross_entropy"] is None and row["sentences"] == 400
 
 
 def test_hybrids_fail_the_same_way_on_the_same_fades(models):
-    """Draws belong to sentences: the losses of two runs of one model agree sentence by sentence, whatever runs beside it."""
+    """Draws belong to sentences: the losses of two runs of one model agree sentence by sentence, whatever
+    runs beside it."""
     alone = score_all([Entrant("a", models[0])], SENTENCES, Numbers(), meeting())[1]["a"]
-    beside = score_all([Entrant("b", models[1]), Entrant("a", models[0])], SENTENCES[::-1], Numbers(), meeting(5))[1]["a"]
+    beside = score_all(
+        [Entrant("b", models[1]), Entrant("a", models[0])], SENTENCES[::-1], Numbers(), meeting(5)
+    )[1]["a"]
     for first, second in zip(alone, beside):
         assert first.pieces == second.pieces[::-1]
         assert first.cross_entropy == pytest.approx(second.cross_entropy[::-1], rel=1e-4)

@@ -1,4 +1,5 @@
 """Distillation from Python: the names of the package, ``Distiller``, ``compare_models`` and the notebook."""
+
 import copy
 import json
 import math
@@ -33,7 +34,10 @@ def net(seed, width=8, norm=False):
 
 def batches(number=3, size=16, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return [(torch.randn(size, 4, generator=generator), torch.randint(V, (size,), generator=generator)) for _ in range(number)]
+    return [
+        (torch.randn(size, 4, generator=generator), torch.randint(V, (size,), generator=generator))
+        for _ in range(number)
+    ]
 
 
 def fitted(student, teacher, settings=None, data=None, epochs=2, **choice):
@@ -57,10 +61,19 @@ class Grid(nn.Module):
 
 
 def test_the_package_has_its_names_without_importing_torch():
-    names = ("DistillationConfig", "DistillationLoss", "Distiller", "set_seed", "plot_training_curves", "compare_models")
-    code = (f"import sys, semcom; assert set({names}) <= set(dir(semcom)) & set(semcom.__all__); "
-            "light = not {'torch', 'numpy', 'matplotlib'} & set(sys.modules); from semcom import *; "
-            "print(light, callable(Distiller), 'torch' in sys.modules)")
+    names = (
+        "DistillationConfig",
+        "DistillationLoss",
+        "Distiller",
+        "set_seed",
+        "plot_training_curves",
+        "compare_models",
+    )
+    code = (
+        f"import sys, semcom; assert set({names}) <= set(dir(semcom)) & set(semcom.__all__); "
+        "light = not {'torch', 'numpy', 'matplotlib'} & set(sys.modules); from semcom import *; "
+        "print(light, callable(Distiller), 'torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == ["True"] * 3
     for name in names:
@@ -73,6 +86,7 @@ def test_set_seed_repeats_all_generators():
     import random
 
     import numpy as np
+
     drawn = []
     for seed in (7, 7, 8):
         set_seed(seed)
@@ -84,7 +98,10 @@ def test_training_is_the_formula_step_by_step():
     """(1 - a) CE + a T^2 KL by torch's own functions, clipped, AdamW with warm-up and decay written out."""
     teacher, student = net(0), net(1)
     by_hand, data, epochs, total = copy.deepcopy(student), batches(4), 2, 8
-    data[1] = (30 * data[1][0], data[1][1])  # one step whose gradient is far larger: Adam alone would be blind to a scale of all
+    data[1] = (
+        30 * data[1][0],
+        data[1][1],
+    )  # one step whose gradient is far larger: Adam alone would be blind to a scale of all
     settings = DistillationConfig(temperature=3.0, distill_weight=0.6)
     history = fitted(student, teacher, settings, data, epochs, lr=0.05, warmup_steps=2, clip=1.0).history
     optimizer = torch.optim.AdamW(by_hand.parameters(), lr=0.05, betas=(0.9, 0.98), weight_decay=0.01)
@@ -92,7 +109,9 @@ def test_training_is_the_formula_step_by_step():
     for step, (x, y) in enumerate(data * epochs, start=1):
         soft = F.kl_div((by_hand(x) / 3).log_softmax(-1), (teacher(x) / 3).softmax(-1), reduction="batchmean")
         loss = 0.4 * F.cross_entropy(by_hand(x), y) + 0.6 * 9 * soft
-        optimizer.param_groups[0]["lr"] = 0.05 * (total - step + 1) / total  # a warm-up of a fifth of the run is one step here
+        optimizer.param_groups[0]["lr"] = (
+            0.05 * (total - step + 1) / total
+        )  # a warm-up of a fifth of the run is one step here
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(by_hand.parameters(), 1.0)
@@ -100,7 +119,9 @@ def test_training_is_the_formula_step_by_step():
         losses.append(loss.item())
     for ours, theirs in zip(student.parameters(), by_hand.parameters()):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
-    assert [row["loss"] for row in history] == pytest.approx([sum(losses[:4]) / 4, sum(losses[4:]) / 4], rel=1e-4)
+    assert [row["loss"] for row in history] == pytest.approx(
+        [sum(losses[:4]) / 4, sum(losses[4:]) / 4], rel=1e-4
+    )
     assert all(row["loss"] == pytest.approx(0.4 * row["train_ce"] + 0.6 * row["train_kd"]) for row in history)
     assert [row["lr"] for row in history] == [learning_rate(4, 8, 0.05, 2), learning_rate(8, 8, 0.05, 2)]
 
@@ -121,11 +142,15 @@ def test_a_student_learns_from_unlabelled_inputs_what_its_teacher_knows():
 def test_the_teacher_neither_learns_nor_leaves_eval_mode():
     teacher, seen = net(0, norm=True), []
     kept = toy.bits(teacher)
-    teacher.register_forward_hook(lambda module, *_: seen.append((module.training, module[1].training, torch.is_grad_enabled())))
+    teacher.register_forward_hook(
+        lambda module, *_: seen.append((module.training, module[1].training, torch.is_grad_enabled()))
+    )
     distiller = Distiller(net(1), teacher)
     distiller.fit(batches(), 3, on_epoch=lambda *_: teacher.train(), quiet=True)
     assert len(seen) == 9 and set(seen) == {(False, False, False)}
-    assert toy.same_bits(toy.bits(teacher), kept) and all(p.grad is None and not p.requires_grad for p in teacher.parameters())
+    assert toy.same_bits(toy.bits(teacher), kept) and all(
+        p.grad is None and not p.requires_grad for p in teacher.parameters()
+    )
 
 
 def test_what_a_student_shares_with_its_teacher_stays_the_teachers():
@@ -149,7 +174,9 @@ def test_masked_rows_change_nothing_whatever_they_hold():
     for ours, theirs in zip(student.parameters(), other.parameters()):
         torch.testing.assert_close(ours, theirs)
     data = masked + [(x, torch.full_like(y, UNLABELLED)) for x, y in plain]
-    wanted = F.cross_entropy(torch.cat([student(x) for x, _ in plain]), torch.cat([y for _, y in plain])).item()
+    wanted = F.cross_entropy(
+        torch.cat([student(x) for x, _ in plain]), torch.cat([y for _, y in plain])
+    ).item()
     assert Distiller(student, teacher).evaluate(data)["ce"] == pytest.approx(wanted, rel=1e-5)
 
 
@@ -169,21 +196,35 @@ def test_inputs_and_outputs_of_other_kinds():
 
     teacher, start = net(0), net(1)
     trained = []
-    for wrap, shape in ((lambda n: n, lambda x: x), (Named, lambda x: (x[:, :2], x[:, 2:])), (Named, lambda x: [x[:, :2], x[:, 2:]]),
-                        (Named, lambda x: {"right": x[:, 2:], "left": x[:, :2]})):
+    for wrap, shape in (
+        (lambda n: n, lambda x: x),
+        (Named, lambda x: (x[:, :2], x[:, 2:])),
+        (Named, lambda x: [x[:, :2], x[:, 2:]]),
+        (Named, lambda x: {"right": x[:, 2:], "left": x[:, :2]}),
+    ):
         student = copy.deepcopy(start)
-        fitted(wrap(student), lambda *inputs, wrap=wrap, **named: wrap(teacher)(*inputs, **named), data=[(shape(x), y) for x, y in batches()])
+        fitted(
+            wrap(student),
+            lambda *inputs, wrap=wrap, **named: wrap(teacher)(*inputs, **named),
+            data=[(shape(x), y) for x, y in batches()],
+        )
         trained.append(toy.bits(student))
-    assert all(toy.same_bits(trained[0], bits) for bits in trained[1:]) and not toy.same_bits(trained[0], toy.bits(start))
+    assert all(toy.same_bits(trained[0], bits) for bits in trained[1:]) and not toy.same_bits(
+        trained[0], toy.bits(start)
+    )
 
 
 def test_scales_take_the_grid_of_a_method():
     images = [(torch.randn(6, 1, 8, 8), torch.randint(V, (6,))) for _ in range(2)]
     student, teacher = Grid(0), Grid(1)
     start = toy.bits(student)
-    history = fitted(student.with_grid, teacher.with_grid, DistillationConfig(scales=(1, 2, 4)), images).history
+    history = fitted(
+        student.with_grid, teacher.with_grid, DistillationConfig(scales=(1, 2, 4)), images
+    ).history
     assert history[0]["train_scales"] > 0 and 0 < history[0]["complementary"] < 1
-    assert history[0]["loss"] == pytest.approx(0.3 * history[0]["train_ce"] + 0.7 * (history[0]["train_kd"] + history[0]["train_scales"]))
+    assert history[0]["loss"] == pytest.approx(
+        0.3 * history[0]["train_ce"] + 0.7 * (history[0]["train_kd"] + history[0]["train_scales"])
+    )
     assert not toy.same_bits(toy.bits(student), start)
     with pytest.raises(ValueError, match="student_grid"):
         fitted(net(0), net(1), DistillationConfig(scales=(1, 2)))
@@ -201,13 +242,21 @@ def test_validation_and_the_rows_of_the_history(here):
     held_out, rows = batches(2, seed=9), []
     student = net(1, norm=True)
     distiller = Distiller(student, net(0), lr=0.05)
-    history = distiller.fit(batches(), 5, validation=held_out, on_epoch=lambda row, is_best: rows.append((row, is_best)), quiet=True)
+    history = distiller.fit(
+        batches(),
+        5,
+        validation=held_out,
+        on_epoch=lambda row, is_best: rows.append((row, is_best)),
+        quiet=True,
+    )
     x, y = (torch.cat(parts) for parts in zip(*held_out))
     assert not student.training
     assert history[-1]["validation"] == pytest.approx(F.cross_entropy(student(x), y).item(), rel=1e-5)
     assert history[-1]["accuracy"] == pytest.approx((student(x).argmax(-1) == y).double().mean().item())
     found = [row["validation"] for row in history]
-    assert [row for row, _ in rows] == history and [best for _, best in rows] == [v < min(found[:i], default=math.inf) for i, v in enumerate(found)]
+    assert [row for row, _ in rows] == history and [best for _, best in rows] == [
+        v < min(found[:i], default=math.inf) for i, v in enumerate(found)
+    ]
     assert {"epoch", "loss", "train_ce", "train_kd", "validation", "lr"} <= history[0].keys()
     for name, given in (("with.png", history), ("without.png", fitted(net(1), net(0)).history)):
         plot_training_curves(given, name, unit="image")
@@ -232,7 +281,10 @@ def test_an_interrupt_keeps_what_was_learnt():
     start = toy.bits(student)
     distiller = Distiller(student, net(0))
     history = distiller.fit(batches(), 9, on_epoch=stop, quiet=True)
-    assert [row["epoch"] for row in history] == [1, 2] and distiller.stopped == "interrupted in epoch 2, step 6 of 27"
+    assert [row["epoch"] for row in history] == [
+        1,
+        2,
+    ] and distiller.stopped == "interrupted in epoch 2, step 6 of 27"
     assert not toy.same_bits(toy.bits(student), start) and not student.training
     distiller.fit(batches(), 1, quiet=True)
     assert distiller.stopped == ""
@@ -248,19 +300,30 @@ def test_a_loss_that_is_not_finite_stops_before_it_harms_the_student():
     assert all(p.isfinite().all() for p in student.parameters())
 
 
-@pytest.mark.parametrize(("make", "words"), [
-    (lambda: Distiller(net(0), None), "no teacher"),
-    (lambda: Distiller(lambda x: x, net(0)), "must be a module"),
-    (lambda: Distiller(nn.ReLU(), net(0)), "with parameters"),
-    (lambda: Distiller(net(0), net(1), lr=-1), "--lr -1"),
-    (lambda: Distiller(net(0), net(1), device="tpu"), "must be auto, cpu, cuda"),
-    (lambda: Distiller(net(0), net(1), DistillationConfig(temperature_schedule="snr", final_temperature=1.0)), "no channel"),
-    (lambda: fitted(net(0), net(1), data=iter(batches())), "only once"),
-    (lambda: fitted(net(0), net(1), data=[]), "no step"),
-    (lambda: fitted(net(0), net(1), epochs=0), "epochs 0"),
-    (lambda: Distiller(net(0), net(1)).evaluate([(torch.zeros(2, 4), torch.full((2,), UNLABELLED))]), "no row has a label"),
-    (lambda: compare_models({"mine": lambda x: x}, (torch.zeros(1, 4),)), "'mine'"),
-])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Distiller(net(0), None), "no teacher"),
+        (lambda: Distiller(lambda x: x, net(0)), "must be a module"),
+        (lambda: Distiller(nn.ReLU(), net(0)), "with parameters"),
+        (lambda: Distiller(net(0), net(1), lr=-1), "--lr -1"),
+        (lambda: Distiller(net(0), net(1), device="tpu"), "must be auto, cpu, cuda"),
+        (
+            lambda: Distiller(
+                net(0), net(1), DistillationConfig(temperature_schedule="snr", final_temperature=1.0)
+            ),
+            "no channel",
+        ),
+        (lambda: fitted(net(0), net(1), data=iter(batches())), "only once"),
+        (lambda: fitted(net(0), net(1), data=[]), "no step"),
+        (lambda: fitted(net(0), net(1), epochs=0), "epochs 0"),
+        (
+            lambda: Distiller(net(0), net(1)).evaluate([(torch.zeros(2, 4), torch.full((2,), UNLABELLED))]),
+            "no row has a label",
+        ),
+        (lambda: compare_models({"mine": lambda x: x}, (torch.zeros(1, 4),)), "'mine'"),
+    ],
+)
 def test_wrong_use(make, words):
     with pytest.raises(SemcomError, match=words):
         make()
@@ -284,10 +347,16 @@ def test_costs_of_models_by_formula_and_on_disk(here, capsys):
         torch.save(model.state_dict(), here / "weights.pt")
         assert row["parameters"] == 4 * width + width + width * V + V
         assert row["flops"] == 2 * (4 * width + width * V)
-        assert row["bytes"] == pytest.approx((here / "weights.pt").stat().st_size, abs=200), "but for the name inside"
+        assert row["bytes"] == pytest.approx((here / "weights.pt").stat().st_size, abs=200), (
+            "but for the name inside"
+        )
         assert row["latency_ms"] > 0
     assert wide.training and [row["flops_ratio"] for row in rows] == [1, 0.25]
-    assert all(row[f"{name}_ratio"] == row[name] / rows[0][name] for row in rows for name in ("parameters", "bytes", "latency_ms"))
+    assert all(
+        row[f"{name}_ratio"] == row[name] / rows[0][name]
+        for row in rows
+        for name in ("parameters", "bytes", "latency_ms")
+    )
     assert "wide" in (out := capsys.readouterr().out) and out.count("ratio") == 4
     compare_models({"narrow": narrow}, (torch.randn(10, 4),), repeats=1, quiet=True)
     assert capsys.readouterr().out == ""
@@ -299,14 +368,20 @@ def test_latency_is_that_of_one_sample():
             time.sleep(0.02)
             return super().forward(x)
 
-    row, = compare_models({"slow": Slow(4, V)}, (torch.zeros(4, 4),), repeats=3, quiet=True)
+    (row,) = compare_models({"slow": Slow(4, V)}, (torch.zeros(4, 4),), repeats=3, quiet=True)
     assert 5 <= row["latency_ms"] < 8
 
 
 def test_a_transceiver_is_sent_a_batch():
-    """FLOPs by the formula of the architecture: products of every layer, attention among all pairs, the projection."""
+    """FLOPs by the formula of the architecture: products of every layer, attention among all pairs, the
+    projection."""
     batch, model = toy.collated(3, 5, 5), toy.transceiver()
-    rows = compare_models({"teacher": model, "student": toy.transceiver(toy.size(1), toy.size(1))}, (batch,), repeats=1, quiet=True)
+    rows = compare_models(
+        {"teacher": model, "student": toy.transceiver(toy.size(1), toy.size(1))},
+        (batch,),
+        repeats=1,
+        quiet=True,
+    )
     s, t, d, f, c, v = 7, 6, 16, 32, toy.C, toy.V
     encoder = 4 * d * d * s + 2 * s * s * d + 2 * s * d * f
     decoder = 4 * d * d * t + 2 * t * t * d + 2 * d * d * (t + s) + 2 * t * s * d + 2 * t * d * f
@@ -320,14 +395,32 @@ def test_the_notebook_runs_from_start_to_end(here, monkeypatch, capsys):
     cells = json.loads((ROOT / "notebooks/distillation.ipynb").read_text(encoding="utf-8"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
-    guide = re.findall(r"```python\n(.*?)```", (ROOT / "DISTILLATION_GUIDE.md").read_text(encoding="utf-8"), re.S)
+    guide = re.findall(
+        r"```python\n(.*?)```", (ROOT / "DISTILLATION_GUIDE.md").read_text(encoding="utf-8"), re.S
+    )
     lines = {line.rstrip("\n") for cell in code for line in cell["source"]}
-    shown = [line for block in guide if "Distiller(" in block for line in block.splitlines() if line and "import" not in line]
+    shown = [
+        line
+        for block in guide
+        if "Distiller(" in block
+        for line in block.splitlines()
+        if line and "import" not in line
+    ]
     assert len(shown) > 5 and not set(shown) - lines, "what the guide shows is what runs"
     space = {}
     for cell in code:
         exec("".join(cell["source"]), space)
-    accuracies = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines() if " accuracy 0." in line and not line.startswith("epoch")]
-    assert space["history"][-1]["accuracy"] > 0.85 and len(accuracies) == 3 and max(accuracies[1:]) > accuracies[0]
-    assert [row["model"] for row in space["rows"]] == ["teacher.pt", "2-layer student"] and space["rows"][1]["parameters_ratio"] < 0.8
+    accuracies = [
+        float(line.split()[-1])
+        for line in capsys.readouterr().out.splitlines()
+        if " accuracy 0." in line and not line.startswith("epoch")
+    ]
+    assert (
+        space["history"][-1]["accuracy"] > 0.85
+        and len(accuracies) == 3
+        and max(accuracies[1:]) > accuracies[0]
+    )
+    assert [row["model"] for row in space["rows"]] == ["teacher.pt", "2-layer student"] and space["rows"][1][
+        "parameters_ratio"
+    ] < 0.8
     assert (here / "curves.png").is_file()

@@ -1,4 +1,6 @@
-"""The audit: its public rows against a second derivation of the public script, and each row against what it says it changes."""
+"""The audit: its public rows against a second derivation of the public script, and each row against what it
+says it changes."""
+
 import csv
 import math
 import pickle
@@ -76,18 +78,28 @@ def complex_of(pairs):
 
 
 def public_script(state, encoded, kind, snr, k=1.0):
-    """Tokens decoded greedily without source mask, and argmax on gold prefixes, of each sentence: the whole decoder run again for each token."""
+    """Tokens decoded greedily without source mask, and argmax on gold prefixes, of each sentence: the whole
+    decoder run again for each token."""
     public, said, forced = Public(state, HEADS), [], []
     for start in range(0, len(encoded), 64):
         part = encoded[start : start + 64]
         size = max(len(e.source) for e in part)
         source = torch.tensor([e.source + [0] * (size - len(e.source)) for e in part])
         ids, lengths = [e.sentence.id for e in part], [len(e.source) for e in part]
-        own, pads = sample(ids, lengths, C, seed=SEED, number=0), sample(ids, [size] * len(part), C, seed=SEED, number=1)
-        noise = torch.where((source != 0)[..., None], own.noise, pads.noise).double() / math.sqrt(2 * 10 ** (snr / 10))
+        own, pads = (
+            sample(ids, lengths, C, seed=SEED, number=0),
+            sample(ids, [size] * len(part), C, seed=SEED, number=1),
+        )
+        noise = torch.where((source != 0)[..., None], own.noise, pads.noise).double() / math.sqrt(
+            2 * 10 ** (snr / 10)
+        )
         signal = scale_power(public.symbols(source))
         scatter = complex(*own.scatter[0].tolist())
-        h = {"awgn": 1.0, "rayleigh": scatter, "rician": math.sqrt(2) * (math.sqrt(k / (k + 1)) + scatter / math.sqrt(k + 1))}[kind]
+        h = {
+            "awgn": 1.0,
+            "rayleigh": scatter,
+            "rician": math.sqrt(2) * (math.sqrt(k / (k + 1)) + scatter / math.sqrt(k + 1)),
+        }[kind]
         received = torch.view_as_real((h * complex_of(signal) + complex_of(noise)) / h).flatten(-2)
         tokens = torch.ones(len(part), 1, dtype=torch.long)
         for _ in range(29):
@@ -113,7 +125,9 @@ def public_state(loud=8.0):
     state = random_state(V, c=C, encoder_layers=1, decoder_layers=1, seed=8)
     for name, weights in state.items():
         if name.endswith(".bias"):
-            weights *= 2 if name == "channel_decoder.linear1.bias" else 0  # without it the strength of a signal would not matter
+            weights *= (
+                2 if name == "channel_decoder.linear1.bias" else 0
+            )  # without it the strength of a signal would not matter
         elif weights.dim() == 2 and "embedding" not in name:
             weights *= 3 if "src_mha" in name else 2
     state["channel_encoder.2.weight"] *= loud
@@ -127,7 +141,9 @@ def sentences(number, shortest=3, longest=9, seed=0):
     made = []
     for _ in range(number):
         pieces = [rng.randrange(3, V) for _ in range(rng.randint(shortest, longest))]
-        made.append(Encoded(Sentence(rng.getrandbits(64), WORDS_OF_PUBLIC.decode([pieces])[0]), [BOS, *pieces, EOS]))
+        made.append(
+            Encoded(Sentence(rng.getrandbits(64), WORDS_OF_PUBLIC.decode([pieces])[0]), [BOS, *pieces, EOS])
+        )
     return made
 
 
@@ -151,22 +167,33 @@ def test_the_public_rows_are_the_public_script(kind, loud):
         said, forced = public_script(state, encoded, kind, snr, k=2.0)
         assert link.public[i] == said and link.forced[i] == forced
         for row, heard in ((PUBLIC, said), (FORCED, forced)):
-            wanted = [nltk_bleu_1(reference=words_of(h), hypothesis=words_of(e.source)) for h, e in zip(heard, encoded)]
+            wanted = [
+                nltk_bleu_1(reference=words_of(h), hypothesis=words_of(e.source))
+                for h, e in zip(heard, encoded)
+            ]
             assert scores[row][i] == pytest.approx(100 * sum(wanted) / 70, abs=1e-9)
-        assert len(set(map(tuple, said))) > 10 and said != forced and len({len(h) for h in said}) > 1, "a toy that says something"
+        assert len(set(map(tuple, said))) > 10 and said != forced and len({len(h) for h in said}) > 1, (
+            "a toy that says something"
+        )
     assert link.public[0] != link.public[1]
 
 
 def test_a_native_receiver_hears_the_public_link_at_its_own_strength():
     meeting, encoded = at("awgn", 3.0), sentences(20)
     batch = batching.collate(encoded)
-    signal = deepsc_link.scale_power(10 * torch.randn(20, batch.source.shape[1], C, generator=torch.Generator().manual_seed(0)))
+    signal = deepsc_link.scale_power(
+        10 * torch.randn(20, batch.source.shape[1], C, generator=torch.Generator().manual_seed(0))
+    )
     (arrived,) = arrivals(signal, public_draw(batch, C, SEED), at("awgn", 100.0))
-    assert arrived.square().mean() == pytest.approx(0.5, abs=1e-3), "per real dimension, what a receiver of this tool is trained on"
+    assert arrived.square().mean() == pytest.approx(0.5, abs=1e-3), (
+        "per real dimension, what a receiver of this tool is trained on"
+    )
     theirs, native = imported(public_state()), imported(public_state())
     assert native.receiver.channel_decoder.amplitude == pytest.approx(math.sqrt(2))
     native.receiver.channel_decoder.amplitude = 1.0
-    assert over_public_link(native, encoded, meeting).public != over_public_link(theirs, encoded, meeting).public
+    assert (
+        over_public_link(native, encoded, meeting).public != over_public_link(theirs, encoded, meeting).public
+    )
     native.receiver.channel_decoder.linear1.weight.data *= math.sqrt(2)
     assert over_public_link(native, encoded, meeting) == over_public_link(theirs, encoded, meeting)
 
@@ -179,7 +206,9 @@ def test_unigram_bleu_is_nltks_of_one_sentence():
     seen = set()
     for _ in range(2000):
         hypothesis, reference = ([rng.choice("abcd") for _ in range(rng.randint(0, 6))] for _ in range(2))
-        assert unigram_bleu([hypothesis], [reference]) == pytest.approx(nltk_bleu_1(reference, hypothesis), abs=1e-12)
+        assert unigram_bleu([hypothesis], [reference]) == pytest.approx(
+            nltk_bleu_1(reference, hypothesis), abs=1e-12
+        )
         seen.add((len(hypothesis) < len(reference)) + 2 * (not hypothesis))
     assert seen == {0, 1, 2, 3}
 
@@ -195,10 +224,15 @@ def test_unigram_bleu_by_hand():
 
 def test_corpus_bleu_1_is_sacrebleus_of_that_order():
     from sacrebleu.metrics import BLEU
+
     rng = random.Random(1)
     pairs = [[[rng.choice("abcde") for _ in range(rng.randint(1, 9))] for _ in range(2)] for _ in range(30)]
     hypotheses, references = zip(*pairs)
-    wanted = BLEU(max_ngram_order=1, tokenize="none").corpus_score([" ".join(h) for h in hypotheses], [[" ".join(r) for r in references]]).score
+    wanted = (
+        BLEU(max_ngram_order=1, tokenize="none")
+        .corpus_score([" ".join(h) for h in hypotheses], [[" ".join(r) for r in references]])
+        .score
+    )
     assert 100 * unigram_bleu(hypotheses, references) == pytest.approx(wanted, abs=1e-9)
 
 
@@ -214,19 +248,32 @@ def test_words_that_the_public_score_sees(vocabulary):
 
 
 def numbered(*sources):
-    return [Encoded(Sentence(i, " ".join(map(str, pieces))), [BOS, *pieces, EOS]) for i, pieces in enumerate(sources)]
+    return [
+        Encoded(Sentence(i, " ".join(map(str, pieces))), [BOS, *pieces, EOS])
+        for i, pieces in enumerate(sources)
+    ]
 
 
 def test_scores_of_given_decodings():
     encoded = numbered([5, 6, 7, 8, 9], [5, 6, 7, 8], [10, 11, 12, 13, 14, 15])
     long = [5, 6, 7, 8, 9, *range(30, 60)]
     public = [[5, 6, 7, 8, 9, 9], [5, 6], [10, 11, 12, 13]]
-    link = Link([[[5], [6], [10]]], [public], [[long, [5, 6, 7, 8], [10, 11, 12, 13, 14, 15]]], [[e.source[1:-1] for e in encoded]], [2.0])
+    link = Link(
+        [[[5], [6], [10]]],
+        [public],
+        [[long, [5, 6, 7, 8], [10, 11, 12, 13, 14, 15]]],
+        [[e.source[1:-1] for e in encoded]],
+        [2.0],
+    )
     found = link_scores(link, encoded, Numbers())
     sent, heard = ([list(map(str, e.source[1:-1])) for e in encoded], [list(map(str, h)) for h in public])
-    assert found[FORCED] == [pytest.approx(100 * (1 / 5 + 1 / 4 + 1 / 6) / 3)], "gold as hypothesis: its precision, and no brevity penalty"
+    assert found[FORCED] == [pytest.approx(100 * (1 / 5 + 1 / 4 + 1 / 6) / 3)], (
+        "gold as hypothesis: its precision, and no brevity penalty"
+    )
     assert found[PUBLIC] == [pytest.approx(100 * sum(nltk_bleu_1(h, s) for h, s in zip(heard, sent)) / 3)]
-    assert found[RIGHT_WAY_ROUND] == [pytest.approx(100 * sum(nltk_bleu_1(s, h) for h, s in zip(heard, sent)) / 3)]
+    assert found[RIGHT_WAY_ROUND] == [
+        pytest.approx(100 * sum(nltk_bleu_1(s, h) for h, s in zip(heard, sent)) / 3)
+    ]
     assert found[CORPUS] == [pytest.approx(100 * 11 / 12 * math.exp(1 - 15 / 12))]
     assert found[BLEU_4] == [text_metrics.bleu([" ".join(h) for h in heard], [" ".join(s) for s in sent])]
     for row, length in ((MASKED, 29), (LIMIT, length_limit(7))):
@@ -266,12 +313,17 @@ def test_greedy_with_limits_says_the_beginning_of_what_it_says():
     model, batch = never_ending(), collated(6, 3, 9)
     received = torch.randn(6, batch.source.shape[1], C, generator=torch.Generator().manual_seed(0))
     whole = greedy(model.receiver, received, batch.source_mask, [30] * 6)
-    assert greedy(model.receiver, received, batch.source_mask, [1, 30, 7, 2, 5, 3]) == [w[:n] for w, n in zip(whole, [1, 30, 7, 2, 5, 3])]
-    assert greedy(model.receiver, received, batch.source_mask) == [w[: length_limit(n)] for w, n in zip(whole, batch.lengths)]
+    assert greedy(model.receiver, received, batch.source_mask, [1, 30, 7, 2, 5, 3]) == [
+        w[:n] for w, n in zip(whole, [1, 30, 7, 2, 5, 3])
+    ]
+    assert greedy(model.receiver, received, batch.source_mask) == [
+        w[: length_limit(n)] for w, n in zip(whole, batch.lengths)
+    ]
 
 
 def test_one_sentence_has_its_own_power_and_fade_already():
-    # Alone in its batch nothing of the batch can change it: only the limit stands between these rows, and nothing between the last ones.
+    # Alone in its batch nothing of the batch can change it: only the limit stands between these rows, and
+    # nothing between the last ones.
     for kind in ("rayleigh", "rician"):
         for sentence in sentences(4):
             meeting, model = at(kind, 3.0, k=3.0), imported(public_state())
@@ -283,8 +335,12 @@ def test_one_sentence_has_its_own_power_and_fade_already():
 
 def test_power_of_a_quiet_transmitter():
     encoded = sentences(8)
-    quiet, loud = (over_public_link(imported(public_state(strength)), encoded, at("awgn", 3.0)) for strength in (0.3, 8.0))
-    # The same weights but for a factor: scaled per sentence the same words arrive, by the public rule weaker ones.
+    quiet, loud = (
+        over_public_link(imported(public_state(strength)), encoded, at("awgn", 3.0))
+        for strength in (0.3, 8.0)
+    )
+    # The same weights but for a factor: scaled per sentence the same words arrive, by the public rule weaker
+    # ones.
     assert quiet.scaled == loud.scaled and quiet.public != loud.public
     assert quiet.roots == [pytest.approx(loud.roots[0] * 0.3 / 8, rel=1e-4)]
     assert "scaled down 1 of 1 batches" in power_line(loud.roots) and "weaker" not in power_line(loud.roots)
@@ -316,20 +372,28 @@ def test_public_fades_are_those_of_the_public_code_in_law(k):
 
 @pytest.mark.parametrize(("kind", "row"), [("rayleigh", FADES), ("rician", FADES), ("rician", UNIT_FADES)])
 def test_decibels_stand_for_the_public_link(kind, row):
-    """Rows that our own link makes at another SNR are what the public link makes of our signal, to rounding."""
+    """Rows that our own link makes at another SNR are what the public link makes of our signal, to
+    rounding."""
     batch, channel, snr = collated(5), Channel(kind, 2.0), 4.0
     draw = batch.draw(C, seed=SEED, number=0)
-    signal = torch.randn(draw.noise.shape, generator=torch.Generator().manual_seed(0)) * batch.source_mask[..., None]
+    signal = (
+        torch.randn(draw.noise.shape, generator=torch.Generator().manual_seed(0))
+        * batch.source_mask[..., None]
+    )
     h = fading(channel, draw.scatter) * (math.sqrt(2) if (kind, row) == ("rician", FADES) else 1)
     theirs = deepsc_link.receive(kind, math.sqrt(2) * signal, h, draw.noise, snr) / math.sqrt(2)
-    torch.testing.assert_close(apply(channel, signal, draw, snr + excess_db(kind)[row]), theirs, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        apply(channel, signal, draw, snr + excess_db(kind)[row]), theirs, atol=1e-5, rtol=1e-4
+    )
 
 
 def test_rows_of_each_channel_and_their_order():
     encoded, model = sentences(3), imported(public_state())
     for kind, absent in (("awgn", {FADES, UNIT_FADES}), ("rayleigh", {UNIT_FADES}), ("rician", set())):
         found = scores(model, encoded, WORDS_OF_PUBLIC, at(kind, 0.0, 12.0))
-        assert list(found) == [row for row in HABITS if row not in absent] and all(len(by_snr) == 2 for by_snr in found.values())
+        assert list(found) == [row for row in HABITS if row not in absent] and all(
+            len(by_snr) == 2 for by_snr in found.values()
+        )
 
 
 def test_three_decibels_and_nothing_else_stand_before_the_last_row():
@@ -337,7 +401,9 @@ def test_three_decibels_and_nothing_else_stand_before_the_last_row():
     low = scores(model, encoded, WORDS_OF_PUBLIC, at("rician", 2.0))
     high = scores(model, encoded, WORDS_OF_PUBLIC, at("rician", 2.0 + 10 * math.log10(2)))
     assert high[PER_COMPLEX] == low[UNIT_FADES] and high[UNIT_FADES] == low[FADES] != low[UNIT_FADES]
-    awgn = [scores(model, encoded, WORDS_OF_PUBLIC, at("awgn", snr)) for snr in (2.0, 2.0 + 10 * math.log10(2))]
+    awgn = [
+        scores(model, encoded, WORDS_OF_PUBLIC, at("awgn", snr)) for snr in (2.0, 2.0 + 10 * math.log10(2))
+    ]
     assert awgn[1][PER_COMPLEX] == awgn[0][POWER] != awgn[1][POWER]
 
 
@@ -353,7 +419,13 @@ def test_changes_are_against_the_row_above():
     found = {FORCED: [9.0, 9.0], PUBLIC: [1.0, 2.0], CORPUS: [4.0, 1.0], PER_COMPLEX: [2.0, 1.5]}
     assert changes(found) == {CORPUS: [3.0, -1.0], PER_COMPLEX: [-2.0, 0.5]}
     rows = long_rows(found, [0, 12])
-    assert len(rows) == 8 and rows[-1] == {"row": PER_COMPLEX, "habit": HABITS[PER_COMPLEX], "snr": 12.0, "score": 1.5, "change": 0.5}
+    assert len(rows) == 8 and rows[-1] == {
+        "row": PER_COMPLEX,
+        "habit": HABITS[PER_COMPLEX],
+        "snr": 12.0,
+        "score": 1.5,
+        "change": 0.5,
+    }
     assert [row["change"] for row in rows[:4]] == [None] * 4
 
 
@@ -370,18 +442,41 @@ def test_audit_beside_evaluate(teacher, here, capsys, kind):
     assert package("evaluate", teacher, *flags, "--output", "e.csv") == 0
     rows = list(csv.DictReader((here / "a.csv").open()))
     absent = {FADES, UNIT_FADES} if kind == "awgn" else set()
-    assert [(int(row["row"]), float(row["snr"])) for row in rows] == [(r, snr) for r in HABITS if r not in absent for snr in (0, 12)]
-    wanted = [row["bleu"] for row in csv.DictReader((here / "e.csv").open()) if row["topic"] == "" and row["model"] != "(floor)"]
+    assert [(int(row["row"]), float(row["snr"])) for row in rows] == [
+        (r, snr) for r in HABITS if r not in absent for snr in (0, 12)
+    ]
+    wanted = [
+        row["bleu"]
+        for row in csv.DictReader((here / "e.csv").open())
+        if row["topic"] == "" and row["model"] != "(floor)"
+    ]
     assert [row["score"] for row in rows[-2:]] == wanted
-    assert all(row["seed"] == "5" and row["channel"].startswith(kind) and row["sentences"] == "12" for row in rows)
-    assert all(row["checkpoint"] == teacher.name and len(row["fingerprint"]) == 16 and row["torch"] and row["semcom"] for row in rows)
+    assert all(
+        row["seed"] == "5" and row["channel"].startswith(kind) and row["sentences"] == "12" for row in rows
+    )
+    assert all(
+        row["checkpoint"] == teacher.name and len(row["fingerprint"]) == 16 and row["torch"] and row["semcom"]
+        for row in rows
+    )
     scores = {(row["row"], row["snr"]): float(row["score"]) for row in rows}
-    assert float(rows[-1]["change"]) == pytest.approx(scores[rows[-1]["row"], "12.0"] - scores[rows[-3]["row"], "12.0"])
+    assert float(rows[-1]["change"]) == pytest.approx(
+        scores[rows[-1]["row"], "12.0"] - scores[rows[-3]["row"], "12.0"]
+    )
     assert (here / "a.png").read_bytes().startswith(b"\x89PNG")
-    for word in ("12 test sentences", "0 to 100", "in another order", "moves the score most at 12 dB", "the public script would print",
-                 "measured rightly it is", "public power rule", *(HABITS[r] for r in HABITS if r not in absent)):
+    for word in (
+        "12 test sentences",
+        "0 to 100",
+        "in another order",
+        "moves the score most at 12 dB",
+        "the public script would print",
+        "measured rightly it is",
+        "public power rule",
+        *(HABITS[r] for r in HABITS if r not in absent),
+    ):
         assert word in out, word
-    assert ("not on this channel" in out) == bool(absent) and ("rest on 1 of them" in out) == (kind == "rician")
+    assert ("not on this channel" in out) == bool(absent) and ("rest on 1 of them" in out) == (
+        kind == "rician"
+    )
     assert f"{scores['1', '12.0'] / 100:.4f} at 12 dB" in out and f"{float(wanted[1]):.2f} (BLEU-4)" in out
 
 
@@ -391,16 +486,39 @@ def test_an_imported_model_on_its_own_pickle(here, capsys):
     (here / "vocab.json").write_text(vocabulary())
     ids = [[BOS, *(rng.randrange(6, V) for _ in range(rng.randint(4, 9))), 4, EOS] for _ in range(70)]
     (here / "test_data.pkl").write_bytes(pickle.dumps(ids))
-    assert package("import", "their.pth", "--vocab-file", "vocab.json", "--heads", HEADS, "--output", "teacher.pt") == 0
-    flags = ["teacher.pt", "--corpus", "test_data.pkl", "--split", "all", "--snr", 12, "--seed", SEED, "--channel", "rayleigh", "--quiet",
-             "--device", "cpu"]
+    assert (
+        package(
+            "import", "their.pth", "--vocab-file", "vocab.json", "--heads", HEADS, "--output", "teacher.pt"
+        )
+        == 0
+    )
+    flags = [
+        "teacher.pt",
+        "--corpus",
+        "test_data.pkl",
+        "--split",
+        "all",
+        "--snr",
+        12,
+        "--seed",
+        SEED,
+        "--channel",
+        "rayleigh",
+        "--quiet",
+        "--device",
+        "cpu",
+    ]
     assert package("audit", *flags, "--output", "a.csv") == 0
     rows = {int(row["row"]): row for row in csv.DictReader((here / "a.csv").open())}
     encoded = [Encoded(make_sentence(WORDS_OF_PUBLIC.decode([row[1:-1]])[0]), row) for row in ids]
     said, _ = public_script(state, encoded, "rayleigh", 12.0)
     wanted = [nltk_bleu_1(reference=words_of(h), hypothesis=words_of(row)) for h, row in zip(said, ids)]
     assert float(rows[PUBLIC]["score"]) == pytest.approx(100 * sum(wanted) / 70, abs=1e-9) and 0 < sum(wanted)
-    assert rows[PUBLIC]["split"] == "all" and rows[PUBLIC]["sentences"] == "70" and "whole corpus (--split all)" in capsys.readouterr().out
+    assert (
+        rows[PUBLIC]["split"] == "all"
+        and rows[PUBLIC]["sentences"] == "70"
+        and "whole corpus (--split all)" in capsys.readouterr().out
+    )
     assert package("evaluate", *flags, "--output", "e.csv") == 0
     assert rows[PER_COMPLEX]["score"] == next(csv.DictReader((here / "e.csv").open()))["bleu"]
     capsys.readouterr()
@@ -410,11 +528,36 @@ def test_an_imported_model_on_its_own_pickle(here, capsys):
 
 def test_sentences_are_taken_in_reading_order(teacher, here, monkeypatch):
     seen = []
-    monkeypatch.setattr(audit, "over_public_link", lambda model, encoded, meeting: seen.append([e.sentence.text for e in encoded]) or Link(
-        *([[e.source[1:-1] for e in encoded] for _ in meeting.snrs] for _ in range(4)), [1.5]))
-    lines = [f"the {word} report number {n} was adopted by the {word} house." for n in range(300) for word in ("long", "short")]
+    monkeypatch.setattr(
+        audit,
+        "over_public_link",
+        lambda model, encoded, meeting: (
+            seen.append([e.sentence.text for e in encoded])
+            or Link(*([[e.source[1:-1] for e in encoded] for _ in meeting.snrs] for _ in range(4)), [1.5])
+        ),
+    )
+    lines = [
+        f"the {word} report number {n} was adopted by the {word} house."
+        for n in range(300)
+        for word in ("long", "short")
+    ]
     (here / "own.en").write_text("\n".join(lines))
-    assert package("audit", teacher, "--corpus", "own.en", "--sentences", 10, "--snr", 12, "--quiet", "--device", "cpu") == 0
+    assert (
+        package(
+            "audit",
+            teacher,
+            "--corpus",
+            "own.en",
+            "--sentences",
+            10,
+            "--snr",
+            12,
+            "--quiet",
+            "--device",
+            "cpu",
+        )
+        == 0
+    )
     (order,) = seen
     chosen = sorted((s for s in map(make_sentence, lines) if s.split == "test"), key=lambda s: s.id)[:10]
     assert order == [line for line in lines if line in {s.text for s in chosen}] != [s.text for s in chosen]
@@ -424,7 +567,10 @@ WRONG = [
     (["audit"], ["CHECKPOINT"]),
     (["audit", "absent.pt"], ["absent.pt", "no such file"]),
     (["audit", "TEACHER", "--channel", "ideal"], ["--channel ideal", "awgn, rayleigh, rician"]),
-    (["audit", "TEACHER", "--channel", "rayleigh", "--equalizer", "mmse"], ["--equalizer mmse", "leave it out"]),
+    (
+        ["audit", "TEACHER", "--channel", "rayleigh", "--equalizer", "mmse"],
+        ["--equalizer mmse", "leave it out"],
+    ),
     (["audit", "TEACHER", "--snr", "nan"], ["--snr nan"]),
     (["audit", "TEACHER", "--sentences", "0"], ["--sentences 0"]),
     (["audit", "TEACHER", "--beam-width", "4"], ["--beam-width"]),

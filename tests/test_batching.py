@@ -1,4 +1,5 @@
 """Batches: the shift of targets, masks, order, padding."""
+
 import random
 from dataclasses import fields, replace
 
@@ -15,7 +16,9 @@ from semcom.data.vocabulary import BOS, EOS, PAD
 
 
 def test_source_is_bos_pieces_eos(vocabulary, sentences):
-    for e, pieces in zip(encode(sentences[:20], vocabulary), vocabulary.encode([s.text for s in sentences[:20]])):
+    for e, pieces in zip(
+        encode(sentences[:20], vocabulary), vocabulary.encode([s.text for s in sentences[:20]])
+    ):
         assert e.source == [BOS, *pieces, EOS]
     assert [e.sentence for e in encode(sentences[:20], vocabulary)] == sentences[:20]
 
@@ -33,7 +36,11 @@ def test_shift_and_masks(pad_to):
     sentences = encoded(9, 1, 6)
     batch = collate(sentences, pad_to)
     width = max(pad_to, max(len(e.source) for e in sentences))
-    assert len(batch) == 9 and batch.source.shape == (9, width) and batch.target_in.shape == batch.target_out.shape == (9, width - 1)
+    assert (
+        len(batch) == 9
+        and batch.source.shape == (9, width)
+        and batch.target_in.shape == batch.target_out.shape == (9, width - 1)
+    )
     for row, e in enumerate(sentences):
         pieces, n = e.source[1:-1], len(e.source)
         blank = [PAD] * (width - n)
@@ -43,21 +50,49 @@ def test_shift_and_masks(pad_to):
         assert batch.source_mask[row].tolist() == [True] * n + [False] * (width - n)
         assert batch.target_mask[row].tolist() == [True] * (n - 1) + [False] * (width - n)
     assert batch.target_tokens == batch.target_mask.sum() == sum(len(e.source) - 1 for e in sentences)
-    assert batch.sentences == [e.sentence for e in sentences] and batch.lengths == [len(e.source) for e in sentences]
+    assert batch.sentences == [e.sentence for e in sentences] and batch.lengths == [
+        len(e.source) for e in sentences
+    ]
 
 
 def test_targets_of_other_lengths_by_hand():
     """One longer than what was sent, one shorter, one empty, one left to the source."""
     given = [([7], [4, 5, 6]), ([8, 9, 10], [11]), ([12, 13], []), ([14], None)]
-    batch = collate([Encoded(Sentence(number, ""), [BOS, *sent, EOS], target) for number, (sent, target) in enumerate(given)], 6)
+    batch = collate(
+        [
+            Encoded(Sentence(number, ""), [BOS, *sent, EOS], target)
+            for number, (sent, target) in enumerate(given)
+        ],
+        6,
+    )
     assert batch.lengths == [3, 5, 4, 3] and batch.target_lengths == [4, 2, 1, 2] and batch.target_tokens == 9
-    assert batch.source.tolist() == [[BOS, 7, EOS, PAD, PAD, PAD], [BOS, 8, 9, 10, EOS, PAD], [BOS, 12, 13, EOS, PAD, PAD],
-                                     [BOS, 14, EOS, PAD, PAD, PAD]]
-    assert batch.source_mask.sum(1).tolist() == batch.lengths and batch.source_mask[1].tolist() == [True] * 5 + [False]
-    assert batch.target_in.tolist() == [[BOS, 4, 5, 6, PAD], [BOS, 11, PAD, PAD, PAD], [BOS, PAD, PAD, PAD, PAD], [BOS, 14, PAD, PAD, PAD]]
-    assert batch.target_out.tolist() == [[4, 5, 6, EOS, PAD], [11, EOS, PAD, PAD, PAD], [EOS, PAD, PAD, PAD, PAD], [14, EOS, PAD, PAD, PAD]]
-    assert batch.target_mask.tolist() == [[position < n for position in range(5)] for n in batch.target_lengths]
-    assert batch.draw(C, seed=0, number=0).noise.abs().sum(2).bool().tolist() == batch.source_mask.tolist(), "the channel carries what was sent"
+    assert batch.source.tolist() == [
+        [BOS, 7, EOS, PAD, PAD, PAD],
+        [BOS, 8, 9, 10, EOS, PAD],
+        [BOS, 12, 13, EOS, PAD, PAD],
+        [BOS, 14, EOS, PAD, PAD, PAD],
+    ]
+    assert batch.source_mask.sum(1).tolist() == batch.lengths and batch.source_mask[1].tolist() == [
+        True
+    ] * 5 + [False]
+    assert batch.target_in.tolist() == [
+        [BOS, 4, 5, 6, PAD],
+        [BOS, 11, PAD, PAD, PAD],
+        [BOS, PAD, PAD, PAD, PAD],
+        [BOS, 14, PAD, PAD, PAD],
+    ]
+    assert batch.target_out.tolist() == [
+        [4, 5, 6, EOS, PAD],
+        [11, EOS, PAD, PAD, PAD],
+        [EOS, PAD, PAD, PAD, PAD],
+        [14, EOS, PAD, PAD, PAD],
+    ]
+    assert batch.target_mask.tolist() == [
+        [position < n for position in range(5)] for n in batch.target_lengths
+    ]
+    assert batch.draw(C, seed=0, number=0).noise.abs().sum(2).bool().tolist() == batch.source_mask.tolist(), (
+        "the channel carries what was sent"
+    )
     assert batch.to("cpu").target_lengths == batch.target_lengths
 
 
@@ -69,7 +104,10 @@ def test_targets_are_padded_to_the_longest_of_their_own():
 
 def test_what_was_sent_as_target_is_no_target():
     sentences = encoded(9, 1, 9)
-    with_targets, without = (collate([replace(e, target=target(e)) for e in sentences], 13) for target in (lambda e: e.source[1:-1], lambda e: None))
+    with_targets, without = (
+        collate([replace(e, target=target(e)) for e in sentences], 13)
+        for target in (lambda e: e.source[1:-1], lambda e: None)
+    )
     for field in fields(without):
         ours, theirs = getattr(with_targets, field.name), getattr(without, field.name)
         assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else ours == theirs, field.name
@@ -88,7 +126,10 @@ def test_draw_is_the_sentences_own_whatever_the_padding():
     assert wide.noise.shape == (6, 20, C)
     for row, e in enumerate(sentences):
         alone = sample([e.sentence.id], [len(e.source)], C, seed=3, number=4)
-        assert torch.equal(wide.noise[row, : len(e.source)], alone.noise[0]) and not wide.noise[row, len(e.source):].any()
+        assert (
+            torch.equal(wide.noise[row, : len(e.source)], alone.noise[0])
+            and not wide.noise[row, len(e.source) :].any()
+        )
         assert torch.equal(wide.scatter[row], alone.scatter[0]) and wide.level[row] == alone.level[0]
 
 
@@ -107,7 +148,9 @@ def test_order_repeats_by_seed_and_epoch_alone():
     sentences = encoded(300)
     first = flat(shuffled(sentences, 8, seed=1, epoch=2))
     assert first == flat(shuffled(sentences, 8, seed=1, epoch=2))
-    assert first != flat(shuffled(sentences, 8, seed=1, epoch=3)) and first != flat(shuffled(sentences, 8, seed=2, epoch=2))
+    assert first != flat(shuffled(sentences, 8, seed=1, epoch=3)) and first != flat(
+        shuffled(sentences, 8, seed=2, epoch=2)
+    )
     lengths = [len(e.source) for batch in shuffled(encoded(3000, 3, 30), 8, 0, 1) for e in batch]
     assert lengths != sorted(lengths) and lengths != sorted(lengths, reverse=True)
 
@@ -120,7 +163,7 @@ def test_batches_hold_little_padding():
         return 1 - sum(len(e.source) for batch in batches for e in batch) / cells
 
     assert padding(shuffled(sentences, 32, 0, 1)) < 0.05
-    assert padding([sentences[i:i + 32] for i in range(0, 5000, 32)]) > 0.3
+    assert padding([sentences[i : i + 32] for i in range(0, 5000, 32)]) > 0.3
 
 
 def padded(batches):
@@ -134,7 +177,11 @@ def test_a_token_budget_holds_and_takes_each_sentence_once(budget):
     batches = shuffled(sentences, 128, 1, 1, budget)
     assert sorted(flat(batches)) == sorted(e.sentence.id for e in sentences)
     assert all(len(batch) == 1 or tokens <= budget for batch, tokens in zip(batches, padded(batches)))
-    assert flat(batches) == flat(shuffled(sentences, 128, 1, 1, budget)) != flat(shuffled(sentences, 128, 1, 2, budget))
+    assert (
+        flat(batches)
+        == flat(shuffled(sentences, 128, 1, 1, budget))
+        != flat(shuffled(sentences, 128, 1, 2, budget))
+    )
     held = by_length(sentences, 128, budget)
     assert sorted(s.id for batch in held for s in batch.sentences) == sorted(flat(batches))
     assert all(len(batch) == 1 or batch.target_mask.numel() <= budget for batch in held)
@@ -144,7 +191,11 @@ def test_a_token_budget_is_used_up_with_little_padding():
     sentences = encoded(20_000, 3, 40)
     real = sum(len(e.source) - 1 for e in sentences)
     batches = shuffled(sentences, 128, 0, 1, 2000)
-    assert 1 - real / sum(padded(batches)) < 0.03 < 1 - real / sum(padded([sentences[i : i + 90] for i in range(0, 20_000, 90)]))
+    assert (
+        1 - real / sum(padded(batches))
+        < 0.03
+        < 1 - real / sum(padded([sentences[i : i + 90] for i in range(0, 20_000, 90)]))
+    )
     assert sum(padded(batches)) > 0.93 * 2000 * len(batches)
 
 
@@ -159,13 +210,19 @@ def test_by_length_takes_all_longest_first_whatever_the_order():
 def answered(number, longest=40):
     """Sentences of 3 pieces and more with targets of other lengths, some empty, for two in three."""
     rng = random.Random(1)
-    return [replace(e, target=[4] * rng.randrange(longest) if rng.random() < 2 / 3 else None) for e in encoded(number, 3, longest)]
+    return [
+        replace(e, target=[4] * rng.randrange(longest) if rng.random() < 2 / 3 else None)
+        for e in encoded(number, 3, longest)
+    ]
 
 
 @pytest.mark.parametrize("budget", [1, 60, 4000])
 def test_a_token_budget_counts_targets(budget):
     sentences = answered(1003)
-    for batches in ([collate(b) for b in shuffled(sentences, 128, 1, 1, budget)], by_length(sentences, 128, budget)):
+    for batches in (
+        [collate(b) for b in shuffled(sentences, 128, 1, 1, budget)],
+        by_length(sentences, 128, budget),
+    ):
         assert sorted(s.id for b in batches for s in b.sentences) == sorted(e.sentence.id for e in sentences)
         assert all(len(b) == 1 or b.target_mask.numel() <= budget for b in batches)
         if budget == 4000:
@@ -173,9 +230,13 @@ def test_a_token_budget_counts_targets(budget):
 
 
 def test_neither_sources_nor_targets_are_padded_much():
-    """A teacher's decoding is mostly as long as what was sent: sorted by one alone, the odd ones would stretch whole batches."""
+    """A teacher's decoding is mostly as long as what was sent: sorted by one alone, the odd ones would
+    stretch whole batches."""
     rng = random.Random(2)
-    sentences = [replace(e, target=[4] * round(len(e.source) * rng.uniform(0.3, 1.4)) if rng.random() < 0.3 else None) for e in encoded(5000, 3, 40)]
+    sentences = [
+        replace(e, target=[4] * round(len(e.source) * rng.uniform(0.3, 1.4)) if rng.random() < 0.3 else None)
+        for e in encoded(5000, 3, 40)
+    ]
 
     def padding(batches, mask):
         masks = [getattr(collate(b), mask) for b in batches]
@@ -183,6 +244,8 @@ def test_neither_sources_nor_targets_are_padded_much():
 
     ours, by_source = shuffled(sentences, 64, 0, 1), sorted(sentences, key=lambda e: len(e.source))
     by_source = [by_source[start : start + 64] for start in range(0, 5000, 64)]
-    assert padding(ours, "source_mask") < 0.1 and padding(ours, "target_mask") < 0.15 < 0.25 < padding(by_source, "target_mask")
+    assert padding(ours, "source_mask") < 0.1 and padding(ours, "target_mask") < 0.15 < 0.25 < padding(
+        by_source, "target_mask"
+    )
     longest = [max(b.source_mask.shape[1], b.target_mask.shape[1] + 1) for b in by_length(sentences, 64)]
     assert longest == sorted(longest, reverse=True), "what does not fit into memory fails at once"

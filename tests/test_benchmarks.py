@@ -1,4 +1,5 @@
-"""The baseline of the benchmarks computes what semcom computes, and each script runs and writes its records."""
+"""The baseline of the benchmarks computes what semcom computes, and each script runs and writes its
+records."""
 
 import json
 
@@ -6,7 +7,16 @@ import pytest
 import torch
 from native_support import NO_COMPILER, compiled_only
 
-from benchmarks import decoding, distillation_step, harness, memory, roofline, scaling, textbook, training_step
+from benchmarks import (
+    decoding,
+    distillation_step,
+    harness,
+    memory,
+    roofline,
+    scaling,
+    textbook,
+    training_step,
+)
 from semcom.channel.channels import Channel
 from semcom.data.vocabulary import PAD
 from semcom.distillation.objectives import TransceiverObjective
@@ -33,16 +43,28 @@ def check(records, *measures):
         assert record["command"].startswith("python benchmarks/") and "--quick" in record["command"]
 
 
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=compiled_only)], ids=["eager", "compiled"])
+@pytest.mark.parametrize(
+    "compiled", [False, pytest.param(True, marks=compiled_only)], ids=["eager", "compiled"]
+)
 @pytest.mark.parametrize("distil", [True, False])
 def test_loss_and_gradients_are_ours(distil, compiled):
     teacher, student = harness.pair(SHAPE, dropout=0.0)
-    plain = textbook.Distillation(textbook.like(student), textbook.like(teacher) if distil else None,
-                                  temperature=harness.TEMPERATURE, weight=harness.DISTILL_WEIGHT)
-    objective = (harness.objective_of(teacher, student, compiled=compiled) if distil else
-                 TransceiverObjective(student, Channel("awgn"), harness.SNR_RANGE, compiled=compiled))
+    plain = textbook.Distillation(
+        textbook.like(student),
+        textbook.like(teacher) if distil else None,
+        temperature=harness.TEMPERATURE,
+        weight=harness.DISTILL_WEIGHT,
+    )
+    objective = (
+        harness.objective_of(teacher, student, compiled=compiled)
+        if distil
+        else TransceiverObjective(student, Channel("awgn"), harness.SNR_RANGE, compiled=compiled)
+    )
     batch = harness.batch_of(SHAPE)
-    theirs, ours = harness.textbook_loss(plain, SHAPE, batch), harness.loss_of(objective, batch, SHAPE.channel_dim)
+    theirs, ours = (
+        harness.textbook_loss(plain, SHAPE, batch),
+        harness.loss_of(objective, batch, SHAPE.channel_dim),
+    )
     torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=0)
     theirs.backward()
     ours.backward()
@@ -63,7 +85,10 @@ def test_padding_changes_nothing_of_the_textbooks_loss():
     plain = textbook.Distillation(textbook.like(student), None)
     batch = harness.batch_of(SHAPE)
     draw = batch.draw(SHAPE.channel_dim, seed=0, number=1)
-    wide = torch.nn.functional.pad(batch.source, (0, 5), value=PAD), torch.nn.functional.pad(draw.noise, (0, 0, 0, 5))
+    wide = (
+        torch.nn.functional.pad(batch.source, (0, 5), value=PAD),
+        torch.nn.functional.pad(draw.noise, (0, 0, 0, 5)),
+    )
     snr = draw.snr_between(*harness.SNR_RANGE)
     torch.testing.assert_close(plain.loss(*wide, snr), plain.loss(batch.source, draw.noise, snr))
 
@@ -83,8 +108,12 @@ def test_uncached_decoding_is_ours(last_only):
 
 
 def test_distillation_step(tmp_path):
-    check(run(distillation_step, "--rounds", "1", file=tmp_path / "records.json"), "distillation_step_fp32", "distillation_step_best",
-          "distillation_step_best_default_allocator")
+    check(
+        run(distillation_step, "--rounds", "1", file=tmp_path / "records.json"),
+        "distillation_step_fp32",
+        "distillation_step_best",
+        "distillation_step_best_default_allocator",
+    )
 
 
 def test_training_step(tmp_path, capsys):
@@ -95,7 +124,19 @@ def test_training_step(tmp_path, capsys):
 def test_training_step_on_a_corpus(tmp_path, sentences):
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(s.text for s in sentences))
-    check(run(training_step, "--batches", "1", "--corpus", str(corpus), "--vocab-size", "350", file=tmp_path / "records.json"), "training_step")
+    check(
+        run(
+            training_step,
+            "--batches",
+            "1",
+            "--corpus",
+            str(corpus),
+            "--vocab-size",
+            "350",
+            file=tmp_path / "records.json",
+        ),
+        "training_step",
+    )
 
 
 def test_decoding(tmp_path, monkeypatch, capsys):
@@ -106,7 +147,11 @@ def test_decoding(tmp_path, monkeypatch, capsys):
 
 def test_decoding_against_ctranslate2(tmp_path):
     pytest.importorskip("ctranslate2", reason="the extra 'bench' is not installed")
-    check(run(decoding, "--rounds", "1", file=tmp_path / "records.json"), "greedy_decoding", "greedy_vs_ctranslate2")
+    check(
+        run(decoding, "--rounds", "1", file=tmp_path / "records.json"),
+        "greedy_decoding",
+        "greedy_vs_ctranslate2",
+    )
 
 
 def test_memory(tmp_path):
@@ -134,7 +179,11 @@ def test_decoding_can_be_measured_for_memory():
 
 
 def test_roofline(tmp_path):
-    check(run(roofline, "--rounds", "1", file=tmp_path / "records.json"), "share_of_machine_fp32", "share_of_machine_bf16")
+    check(
+        run(roofline, "--rounds", "1", file=tmp_path / "records.json"),
+        "share_of_machine_fp32",
+        "share_of_machine_bf16",
+    )
 
 
 def test_a_linear_layer_is_counted_by_hand():

@@ -1,4 +1,5 @@
 """The channel: the draws by their statistics, the map by its formula."""
+
 import math
 
 import pytest
@@ -7,7 +8,11 @@ import torch
 from semcom.channel.channels import Channel, Draw, apply, fading, sample
 
 SENTENCES = 20_000
-KINDS = [Channel("awgn")] + [Channel(kind, k, equalizer) for kind, k in (("rayleigh", 1), ("rician", 3)) for equalizer in ("zf", "mmse")]
+KINDS = [Channel("awgn")] + [
+    Channel(kind, k, equalizer)
+    for kind, k in (("rayleigh", 1), ("rician", 3))
+    for equalizer in ("zf", "mmse")
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,8 @@ def near(measured, expected, deviation, count):
 
 
 def kolmogorov(values, distribution):
-    """sqrt(n) times the Kolmogorov-Smirnov distance; above 2.0 in 1 of 1,500 samples of the right distribution."""
+    """sqrt(n) times the Kolmogorov-Smirnov distance; above 2.0 in 1 of 1,500 samples of the right
+    distribution."""
     values = values.double().sort().values
     n = len(values)
     expected = distribution(values)
@@ -77,7 +83,9 @@ def test_rician_splits_a_power_of_one_by_k(many, k):
 
 
 def test_rician_without_line_of_sight_is_rayleigh(many):
-    assert torch.equal(fading(Channel("rician", 0.0), many.scatter), fading(Channel("rayleigh"), many.scatter))
+    assert torch.equal(
+        fading(Channel("rician", 0.0), many.scatter), fading(Channel("rayleigh"), many.scatter)
+    )
 
 
 def test_level_is_uniform_and_independent_of_noise_and_fade(many):
@@ -109,7 +117,8 @@ def few():
 
 @pytest.mark.parametrize("kind", ["rayleigh", "rician"])
 def test_zero_forcing_is_awgn_at_the_faded_snr(few, kind):
-    """Known block fading under zf turns the noise's phase and scales it by 1/|h|: AWGN at SNR + 10 log10 |h|^2."""
+    """Known block fading under zf turns the noise's phase and scales it by 1/|h|: AWGN at SNR + 10 log10
+    |h|^2."""
     channel, snr = Channel(kind, 1.5), 4.0
     signal = signal_of(few).double()
     gain = fading(channel, few.scatter.double()).square().sum(-1)
@@ -127,7 +136,10 @@ def test_equalisers_against_complex_arithmetic(few, kind):
     s = complex_of(few.scatter.double()).reshape(-1, 1, 1)
     h = s if kind == "rayleigh" else math.sqrt(2 / 3) + math.sqrt(1 / 3) * s
     y = h * complex_of(signal) + (n0 / 2).sqrt() * complex_of(few.noise.double())
-    for equalizer, expected in (("zf", y * h.conj() / h.abs() ** 2), ("mmse", y * h.conj() / (h.abs() ** 2 + n0))):
+    for equalizer, expected in (
+        ("zf", y * h.conj() / h.abs() ** 2),
+        ("mmse", y * h.conj() / (h.abs() ** 2 + n0)),
+    ):
         found = complex_of(apply(Channel(kind, 2.0, equalizer), signal, few, snr))
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
     assert channel.equalizer == "zf"
@@ -143,7 +155,9 @@ def test_mmse_rescales_zero_forcing_by_one_number_a_sentence(few):
 
 def test_one_gain_a_sentence(few):
     """The equalised noise over the drawn noise is 1/h: constant in a sentence, another in the next."""
-    ratio = complex_of(apply(Channel("rayleigh"), torch.zeros(few.noise.shape).double(), few, 0.0)) / complex_of(few.noise.double())
+    ratio = complex_of(
+        apply(Channel("rayleigh"), torch.zeros(few.noise.shape).double(), few, 0.0)
+    ) / complex_of(few.noise.double())
     of_sentence = [ratio[row, : int(few.noise[row].any(-1).sum())] for row in range(7)]
     for values in of_sentence:
         torch.testing.assert_close(values, values[:1, :1].expand_as(values))
@@ -159,8 +173,10 @@ def test_snr_may_differ_by_sentence(few):
     signal, snr = signal_of(few), torch.linspace(-6, 18, 7)
     together = apply(Channel("rayleigh"), signal, few, snr)
     for row in range(7):
-        alone = Draw(few.level[row:row + 1], few.scatter[row:row + 1], few.noise[row:row + 1])
-        torch.testing.assert_close(together[row:row + 1], apply(Channel("rayleigh"), signal[row:row + 1], alone, float(snr[row])))
+        alone = Draw(few.level[row : row + 1], few.scatter[row : row + 1], few.noise[row : row + 1])
+        torch.testing.assert_close(
+            together[row : row + 1], apply(Channel("rayleigh"), signal[row : row + 1], alone, float(snr[row]))
+        )
 
 
 def test_a_sentence_meets_the_same_draw_in_any_batch():
@@ -187,7 +203,9 @@ def test_global_generator_is_neither_read_nor_moved():
 @pytest.mark.parametrize("change", [{"seed": 6}, {"number": 10}, {"ids": [12]}])
 def test_draws_differ_by_seed_id_and_number(change):
     usual = {"ids": [11], "seed": 5, "number": 9}
-    first, second = (sample(c["ids"], [8], 6, seed=c["seed"], number=c["number"]) for c in (usual, {**usual, **change}))
+    first, second = (
+        sample(c["ids"], [8], 6, seed=c["seed"], number=c["number"]) for c in (usual, {**usual, **change})
+    )
     assert first.level != second.level
     assert not (first.scatter == second.scatter).any() and not (first.noise == second.noise).any()
 

@@ -1,4 +1,5 @@
 """Checkpoints: to the bit and back, and what a stranger may send instead of one."""
+
 import errno
 import io
 import os
@@ -18,7 +19,10 @@ from semcom.models.checkpoint import Checkpoint, load, save
 from semcom.models.transceiver import PARTS
 
 ORIGIN = {part: f"trained, {part}" for part in PARTS}
-METRICS, CONFIG = {"loss": 1.5, "epoch": 3}, {"corpus": "the built-in corpus", "topics": ["trade"], "lr": 1e-3, "steps": None}
+METRICS, CONFIG = (
+    {"loss": 1.5, "epoch": 3},
+    {"corpus": "the built-in corpus", "topics": ["trade"], "lr": 1e-3, "steps": None},
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +40,13 @@ def saved(tmp_path, model, vocabulary):
 @pytest.fixture
 def tampered(saved):
     """The saved checkpoint with ``change`` made to what it holds."""
+
     def tampered(change):
         payload = torch.load(saved, weights_only=True)
         change(payload)
         torch.save(payload, saved)
         return saved
+
     return tampered
 
 
@@ -74,7 +80,10 @@ def test_round_trip_to_the_bit(saved, model, vocabulary, monkeypatch, tmp_path):
     assert (loaded.origin, loaded.metrics, loaded.config) == (ORIGIN, METRICS, CONFIG)
     batch = collated(6)
     with torch.no_grad():
-        states = [m.receiver(through(m, batch, Channel("rayleigh"), 3.0), batch.source_mask, batch.target_in) for m in (model, loaded.model)]
+        states = [
+            m.receiver(through(m, batch, Channel("rayleigh"), 3.0), batch.source_mask, batch.target_in)
+            for m in (model, loaded.model)
+        ]
     assert torch.equal(*states)
 
 
@@ -87,12 +96,20 @@ def test_same_model_same_file(saved, model, vocabulary):
 def test_holds_plain_things_only(saved, vocabulary):
     payload = torch.load(saved, weights_only=True)
     assert set(payload) == {"format", "architecture", "weights", "vocabulary", "origin", "metrics", "config"}
-    assert payload["vocabulary"]["model"].dtype == torch.uint8 and payload["vocabulary"]["fingerprint"] == vocabulary.fingerprint
+    assert (
+        payload["vocabulary"]["model"].dtype == torch.uint8
+        and payload["vocabulary"]["fingerprint"] == vocabulary.fingerprint
+    )
 
     def plain(value):
         if isinstance(value, dict):
             return all(isinstance(k, str) and plain(v) for k, v in value.items())
-        return all(map(plain, value)) if isinstance(value, list) else value is None or isinstance(value, (str, int, float, torch.Tensor))
+        return (
+            all(map(plain, value))
+            if isinstance(value, list)
+            else value is None or isinstance(value, (str, int, float, torch.Tensor))
+        )
+
     assert plain(payload)
 
 
@@ -107,7 +124,9 @@ def test_a_full_disk_leaves_the_previous_checkpoint(saved, model, vocabulary, mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, function, full)
-    with pytest.raises(SemcomError, match="teacher.pt: cannot be written.*No space left.*unharmed; free some space"):
+    with pytest.raises(
+        SemcomError, match="teacher.pt: cannot be written.*No space left.*unharmed; free some space"
+    ):
         save(Checkpoint(transceiver(seed=9, vocab_size=400), vocabulary, ORIGIN), saved)
     assert saved.read_bytes() == before and os.listdir(saved.parent) == [saved.name]
 
@@ -129,7 +148,10 @@ def test_permissions_and_links(saved, model, vocabulary):
 
 
 def test_missing_names_the_remedy(tmp_path):
-    with pytest.raises(SemcomError, match=r"--teacher-checkpoint .*none.pt: no such file; make one with: python -m semcom train"):
+    with pytest.raises(
+        SemcomError,
+        match=r"--teacher-checkpoint .*none.pt: no such file; make one with: python -m semcom train",
+    ):
         load(tmp_path / "none.pt", "--teacher-checkpoint")
     refused(tmp_path, "is a folder")
 
@@ -142,7 +164,10 @@ def test_truncated(saved, cut):
 
 
 def test_one_flipped_bit_of_the_weights(saved, model):
-    content, weights = bytearray(saved.read_bytes()), model.receiver.decoder.projection.weight.detach().numpy().tobytes()
+    content, weights = (
+        bytearray(saved.read_bytes()),
+        model.receiver.decoder.projection.weight.detach().numpy().tobytes(),
+    )
     content[content.index(weights) + 100] ^= 1
     saved.write_bytes(content)
     refused(saved, "damaged")
@@ -177,7 +202,10 @@ def test_a_zip_of_something_else(tmp_path):
 
 
 def test_newer_format(tampered):
-    refused(tampered(lambda p: p.update(format=checkpoint.FORMAT + 1)), rf"format {checkpoint.FORMAT + 1} is newer.*update the program")
+    refused(
+        tampered(lambda p: p.update(format=checkpoint.FORMAT + 1)),
+        rf"format {checkpoint.FORMAT + 1} is newer.*update the program",
+    )
 
 
 # Malice
@@ -211,8 +239,12 @@ def test_code_is_not_run(saved, tmp_path, kind, protocol, wrapping):
         name = next(n for n in contents if n.endswith("data.pkl"))
         repack(saved, {**contents, name: pickle.dumps(kind(side_effect), protocol)})
     else:
-        torch.save(payload, saved, pickle_protocol=protocol, _use_new_zipfile_serialization=wrapping == "saved")
-    text = refused(saved, "refused, it names code" if wrapping in ("saved", "record") else "not a semcom checkpoint")
+        torch.save(
+            payload, saved, pickle_protocol=protocol, _use_new_zipfile_serialization=wrapping == "saved"
+        )
+    text = refused(
+        saved, "refused, it names code" if wrapping in ("saved", "record") else "not a semcom checkpoint"
+    )
     assert not side_effect.exists() and (wrapping in ("bare", "legacy") or "alone" in text)
 
 
@@ -226,13 +258,20 @@ def test_a_second_pickle_is_refused(saved):
 @pytest.mark.parametrize("value", [0, -1, 10**9, 2**70, True, 2.5, "8", None])
 def test_impossible_sizes(tampered, end, value):
     name = "channel_dim" if end is None else "layers"
-    path = tampered(lambda p: (p["architecture"] if end is None else p["architecture"][end]).update({name: value}))
+    path = tampered(
+        lambda p: (p["architecture"] if end is None else p["architecture"][end]).update({name: value})
+    )
     assert name in refused(path, "claims .* allowed are 1 to")
 
 
-@pytest.mark.parametrize("sizes", [{"d_model": 8192, "num_heads": 1}, {"dff": 65_536, "layers": 64}, {"d_model": 15}])
+@pytest.mark.parametrize(
+    "sizes", [{"d_model": 8192, "num_heads": 1}, {"dff": 65_536, "layers": 64}, {"d_model": 15}]
+)
 def test_sizes_that_the_weights_do_not_have(tampered, sizes):
-    refused(tampered(lambda p: p["architecture"]["receiver"].update(sizes)), "weights and architecture disagree at receiver")
+    refused(
+        tampered(lambda p: p["architecture"]["receiver"].update(sizes)),
+        "weights and architecture disagree at receiver",
+    )
 
 
 @pytest.mark.parametrize("change", [{"num_heads": 7}, {"num_heads": 200}])
@@ -245,11 +284,29 @@ def test_impossible_dropout(tampered, dropout):
     refused(tampered(lambda p: p["architecture"].update(dropout=dropout)), "not a semcom checkpoint")
 
 
-@pytest.mark.parametrize("change", [
-    lambda p: p["weights"].popitem(), lambda p: p["weights"].update(more=torch.zeros(2)), lambda p: p.pop("vocabulary"),
-    lambda p: p.update(weights=[1]), lambda p: p["architecture"].pop("receiver"), lambda p: p["architecture"].update(more=1),
-    lambda p: p.update(origin=None), lambda p: p["weights"].update({next(iter(p["weights"])): "text"}),
-], ids=["weight missing", "weight added", "no vocabulary", "weights a list", "no receiver", "unknown size", "no origin", "weight a text"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: p["weights"].popitem(),
+        lambda p: p["weights"].update(more=torch.zeros(2)),
+        lambda p: p.pop("vocabulary"),
+        lambda p: p.update(weights=[1]),
+        lambda p: p["architecture"].pop("receiver"),
+        lambda p: p["architecture"].update(more=1),
+        lambda p: p.update(origin=None),
+        lambda p: p["weights"].update({next(iter(p["weights"])): "text"}),
+    ],
+    ids=[
+        "weight missing",
+        "weight added",
+        "no vocabulary",
+        "weights a list",
+        "no receiver",
+        "unknown size",
+        "no origin",
+        "weight a text",
+    ],
+)
 def test_other_contents(tampered, change):
     refused(tampered(change), "not a semcom checkpoint")
 
@@ -258,6 +315,7 @@ def test_expanded_tensors(tampered):
     def expand(payload):
         name = "receiver.decoder.projection.weight"
         payload["weights"][name] = torch.zeros(1, 1).expand(payload["weights"][name].shape)
+
     refused(tampered(expand), "not a semcom checkpoint")
 
 
@@ -265,6 +323,7 @@ def test_tensors_that_share_one_memory_claim_too_much(tampered):
     def share(payload):
         memory = torch.zeros(max(t.numel() for t in payload["weights"].values()))
         payload["weights"] = {n: memory[: t.numel()].view(t.shape) for n, t in payload["weights"].items()}
+
     refused(tampered(share), "claim more memory than the file holds")
 
 
@@ -304,18 +363,31 @@ def test_escapes_in_metadata_are_spelled_out(tampered):
 
 def test_another_vocabulary(tampered, sentences):
     other = train_vocabulary([s.text for s in sentences[::-1]][:300], 400)
-    text = refused(tampered(lambda p: p["vocabulary"].update(model=torch.frombuffer(bytearray(other.serialized), dtype=torch.uint8))),
-                   "its vocabulary .* is not the one")
+    text = refused(
+        tampered(
+            lambda p: p["vocabulary"].update(
+                model=torch.frombuffer(bytearray(other.serialized), dtype=torch.uint8)
+            )
+        ),
+        "its vocabulary .* is not the one",
+    )
     assert other.fingerprint in text
 
 
 def test_a_broken_vocabulary(tampered):
-    refused(tampered(lambda p: p["vocabulary"].update(model=torch.zeros(50, dtype=torch.uint8))), "its vocabulary: not a sentencepiece model")
+    refused(
+        tampered(lambda p: p["vocabulary"].update(model=torch.zeros(50, dtype=torch.uint8))),
+        "its vocabulary: not a sentencepiece model",
+    )
 
 
 def test_two_vocabularies_do_not_meet(model, vocabulary, sentences):
     other = train_vocabulary([s.text for s in sentences[::-1]][:300], 400)
-    mine, theirs = (Checkpoint(model, v, ORIGIN, path=p) for v, p in ((vocabulary, "mine.pt"), (other, "theirs.pt")))
+    mine, theirs = (
+        Checkpoint(model, v, ORIGIN, path=p) for v, p in ((vocabulary, "mine.pt"), (other, "theirs.pt"))
+    )
     checkpoint.check_same_vocabulary(mine, Checkpoint(model, read_vocabulary(vocabulary.serialized), ORIGIN))
-    with pytest.raises(SemcomError, match=f"mine.pt has .*{vocabulary.fingerprint}.*theirs.pt has .*{other.fingerprint}"):
+    with pytest.raises(
+        SemcomError, match=f"mine.pt has .*{vocabulary.fingerprint}.*theirs.pt has .*{other.fingerprint}"
+    ):
         checkpoint.check_same_vocabulary(mine, theirs)

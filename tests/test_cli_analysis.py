@@ -8,8 +8,17 @@ from cli_support import TINY_TRAINING, analyse, distil, examples, refused, scrip
 
 from semcom.commands import examples as examples_module
 
-KEYS = {"model", "temperature", "distill_weight", "distill_part", "kl_divergence", "representation_distance", "agreement_rate",
-        "semantic_difference_score", "by_snr"}
+KEYS = {
+    "model",
+    "temperature",
+    "distill_weight",
+    "distill_part",
+    "kl_divergence",
+    "representation_distance",
+    "agreement_rate",
+    "semantic_difference_score",
+    "by_snr",
+}
 QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet", "--no-report"]
 
 
@@ -23,9 +32,16 @@ def test_all_runs_are_found_and_measured(teacher, here, capsys):
     assert set(records) == {"distillation", "distillation hybrid", "distillation_decoder"}
     decoder = records["distillation_decoder"]
     assert decoder.keys() >= KEYS and decoder["temperature"] == 2 and decoder["distill_part"] == "decoder"
-    assert set(decoder["by_snr"]) == {"0", "12"} and decoder["kl_divergence"] == decoder["by_snr"]["12"]["kl_divergence"] > 0
-    assert decoder["semantic_difference_score"] == pytest.approx(decoder["kl_divergence"] * (1 - decoder["agreement_rate"]))
-    assert {"bleu", "reference_bleu", "kl_reference_prefix", "js_divergence", "cross_entropy_gap"} <= decoder["by_snr"]["0"].keys()
+    assert (
+        set(decoder["by_snr"]) == {"0", "12"}
+        and decoder["kl_divergence"] == decoder["by_snr"]["12"]["kl_divergence"] > 0
+    )
+    assert decoder["semantic_difference_score"] == pytest.approx(
+        decoder["kl_divergence"] * (1 - decoder["agreement_rate"])
+    )
+    assert {"bleu", "reference_bleu", "kl_reference_prefix", "js_divergence", "cross_entropy_gap"} <= decoder[
+        "by_snr"
+    ]["0"].keys()
     assert results["decoding"] == "greedy decoding"
     assert results["reference_snr"] == 12 and results["seed"] == 42 and "nrefs:1" in results["bleu_signature"]
     assert "at 12 dB; 12 test sentences" in capsys.readouterr().out
@@ -34,7 +50,11 @@ def test_all_runs_are_found_and_measured(teacher, here, capsys):
 def test_a_model_does_not_diverge_from_itself(teacher, here, capsys):
     assert analyse(teacher, "--teacher-checkpoint", teacher, *QUICK, "--snr", 6, "--reference-snr", 6) == 0
     record = json.loads((here / "semantic_analysis_results.json").read_text())["records"][0]
-    assert record["kl_divergence"] == 0 and record["agreement_rate"] == 1 and record["representation_distance"] == 0
+    assert (
+        record["kl_divergence"] == 0
+        and record["agreement_rate"] == 1
+        and record["representation_distance"] == 0
+    )
     assert math.isclose(record["by_snr"]["6"]["cross_entropy_gap"], 0)
     assert record["by_snr"]["6"]["bleu"] == record["by_snr"]["6"]["reference_bleu"]
 
@@ -42,31 +62,53 @@ def test_a_model_does_not_diverge_from_itself(teacher, here, capsys):
 def test_results_are_kept_and_repeat(teacher, here, capsys):
     for _ in range(2):
         assert analyse(teacher, "--teacher-checkpoint", teacher, *QUICK, "--snr", 6) == 0
-    first, second = (json.loads((here / f"semantic_analysis_results{n}.json").read_text()) for n in (".1", ""))
+    first, second = (
+        json.loads((here / f"semantic_analysis_results{n}.json").read_text()) for n in (".1", "")
+    )
     assert first["records"] == second["records"]
-    refused(capsys, analyse(teacher, *QUICK, "--output", "semantic_analysis_results.json"), "--output", "--overwrite")
+    refused(
+        capsys,
+        analyse(teacher, *QUICK, "--output", "semantic_analysis_results.json"),
+        "--output",
+        "--overwrite",
+    )
 
 
 def test_without_a_run_one_line_says_what_makes_one(here, capsys):
     refused(capsys, analyse(), "no finished run", "python distillation.py")
 
 
-@pytest.mark.parametrize(("flags", "words"), [(["--reference-snr", "nan"], ["nan"]), (["--snr", "600"], ["--snr 600"]),
-                                              (["absent.pt"], ["absent.pt"]), (["--device", "tpu"], ["--device tpu"])])
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--reference-snr", "nan"], ["nan"]),
+        (["--snr", "600"], ["--snr 600"]),
+        (["absent.pt"], ["absent.pt"]),
+        (["--device", "tpu"], ["--device tpu"]),
+    ],
+)
 def test_wrong_input(here, capsys, flags, words):
     refused(capsys, analyse(*flags), *words)
 
 
 def test_examples_list_and_dry_run(here, capsys):
     assert examples("list") == 0
-    assert [line[0] for line in capsys.readouterr().out.splitlines()] == [str(number) for number in examples_module.EXPERIMENTS]
+    assert [line[0] for line in capsys.readouterr().out.splitlines()] == [
+        str(number) for number in examples_module.EXPERIMENTS
+    ]
     assert examples("6", "--dry-run", "--epochs", 2) == 0
     out = capsys.readouterr().out
     lines = [line for line in out.splitlines() if line.startswith("$ python distillation.py")]
-    assert [f"checkpoints/temp_exp/T{t}" in line and "--epochs 2" in line for t, line in zip(("2.0", "4.0", "8.0"), lines)] == [True] * 3
+    assert [
+        f"checkpoints/temp_exp/T{t}" in line and "--epochs 2" in line
+        for t, line in zip(("2.0", "4.0", "8.0"), lines)
+    ] == [True] * 3
     assert "$ python semantic_analysis.py --runs checkpoints/temp_exp" in out and "cannot decide" in out
     strip = [line.split() for line in lines]
-    assert all({a for a, b in zip(strip[0], other) if a != b} <= {"2", "checkpoints/temp_exp/T2.0"} for other in strip[1:])
+    assert all(
+        {a for a, b in zip(strip[0], other) if a != b} <= {"2", "checkpoints/temp_exp/T2.0"}
+        for other in strip[1:]
+    )
     assert not list(here.iterdir())
 
 
@@ -75,8 +117,14 @@ def test_the_experiment_over_seeds_shows_its_commands_and_refuses_what_it_sets(h
     out = capsys.readouterr().out
     lines = [line for line in out.splitlines() if line.startswith("$ ")]
     assert len(lines) == 16 and not list(here.iterdir())
-    assert all("--channel rayleigh" in line for line in lines) and sum("--steps 7" in line for line in lines) == 8
-    assert sum("--seed 2" in line for line in lines) == 4 and sum("--distill-weight 0" in line for line in lines) == 2
+    assert (
+        all("--channel rayleigh" in line for line in lines)
+        and sum("--steps 7" in line for line in lines) == 8
+    )
+    assert (
+        sum("--seed 2" in line for line in lines) == 4
+        and sum("--distill-weight 0" in line for line in lines) == 2
+    )
     refused(capsys, examples(8, "--kd-loss", "rkl"), "--kd-loss: experiment 8 sets it")
     refused(capsys, examples(8, "--seeds", 0), "--seeds 0", "1 or more")
     refused(capsys, examples(6, "--seeds", 3), "--seeds 3: experiment 6 runs one seed, 8 and 9 run several")
@@ -93,8 +141,12 @@ def test_example_six_runs_and_reports(teacher, here, capsys, monkeypatch):
     assert examples("6", "--epochs", 1, "--teacher-checkpoint", teacher, *TINY_TRAINING) == 0
     out = capsys.readouterr().out
     assert (here / "checkpoints/temp_exp/T2.0/best_student_model.pt").is_file()
-    records = json.loads((here / "checkpoints/temp_exp/semantic_analysis_results.json").read_text())["records"]
-    assert [r["temperature"] for r in records] == [2, 4, 8] and len({r["distill_weight"] for r in records}) == 1
+    records = json.loads((here / "checkpoints/temp_exp/semantic_analysis_results.json").read_text())[
+        "records"
+    ]
+    assert [r["temperature"] for r in records] == [2, 4, 8] and len(
+        {r["distill_weight"] for r in records}
+    ) == 1
     assert "validation CE" in out and "cannot decide" in out
     assert (here / "checkpoints/temp_exp/report/report.html").is_file() and "undecided with these runs" in out
 
@@ -114,7 +166,9 @@ def test_scripts_as_a_person_starts_them(here):
 
 
 def test_runs_on_own_text_are_measured_on_it(teacher, here, capsys):
-    (here / "own.en").write_text("\n".join(f"the committee has adopted report number {n} on the budget." for n in range(300)))
+    (here / "own.en").write_text(
+        "\n".join(f"the committee has adopted report number {n} on the budget." for n in range(300))
+    )
     assert distil("--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1, "--corpus", "own.en") == 0
     capsys.readouterr()
     assert analyse("--sentences", 5, "--snr", 12, "--quiet") == 0
@@ -122,7 +176,21 @@ def test_runs_on_own_text_are_measured_on_it(teacher, here, capsys):
 
 
 def test_the_analysis_of_an_example_has_the_settings_of_its_runs(here, capsys):
-    assert examples("6", "--dry-run", "--seed=7", "--channel", "rayleigh", "--corpus", "a.en", "b.en", "--max-length", "20") == 0
+    assert (
+        examples(
+            "6",
+            "--dry-run",
+            "--seed=7",
+            "--channel",
+            "rayleigh",
+            "--corpus",
+            "a.en",
+            "b.en",
+            "--max-length",
+            "20",
+        )
+        == 0
+    )
     analysis = capsys.readouterr().out.split("$ python semantic_analysis.py")[1].splitlines()[0]
     for words in ("--seed 7", "--channel rayleigh", "--corpus a.en b.en", "--max-length 20"):
         assert words in analysis
@@ -132,7 +200,9 @@ def test_a_later_runs_hybrid_is_not_taken_for_an_earlier_ones(teacher, here, cap
     tiny = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1, "--create-hybrid"]
     assert distil(*tiny) == 0 and distil(*tiny, "--distill-part", "decoder") == 0
     assert analyse(*QUICK, "--snr", 12) == 0
-    records = {r["model"]: r for r in json.loads((here / "semantic_analysis_results.json").read_text())["records"]}
+    records = {
+        r["model"]: r for r in json.loads((here / "semantic_analysis_results.json").read_text())["records"]
+    }
     assert records["distillation hybrid"]["checkpoint"].endswith("hybrid_model.1.pt")
     assert "distillation_decoder hybrid" not in records
 
@@ -146,11 +216,21 @@ def test_a_hybrid_is_compared_with_its_own_teacher_and_a_changed_one_is_refused(
     assert record["teacher"] == "mine.pt" and record["temperature"] == 4 and record["distill_part"] == "full"
     mine.write_bytes((here / "checkpoints/distillation/best_student_model.pt").read_bytes())
     capsys.readouterr()
-    refused(capsys, analyse("checkpoints/hybrid_model.pt", *QUICK), "its teacher had the weights", "--teacher-checkpoint")
+    refused(
+        capsys,
+        analyse("checkpoints/hybrid_model.pt", *QUICK),
+        "its teacher had the weights",
+        "--teacher-checkpoint",
+    )
 
 
 def test_outputs_of_the_analysis_harm_no_input(teacher, here, capsys):
     victim = here / "victim.pt"
     victim.write_bytes(teacher.read_bytes())
-    refused(capsys, analyse(teacher, "--teacher-checkpoint", victim, "--output", victim, "--overwrite"), "--output", "is an input")
+    refused(
+        capsys,
+        analyse(teacher, "--teacher-checkpoint", victim, "--output", victim, "--overwrite"),
+        "--output",
+        "is an input",
+    )
     assert victim.read_bytes() == teacher.read_bytes()

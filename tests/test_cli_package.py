@@ -16,17 +16,49 @@ from semcom.models.transceiver import PARTS
 
 
 def test_vocab_train_evaluate_transmit_on_own_text(here, capsys, monkeypatch):
-    sentences = [f"the {a} {b} was adopted by {n} votes in the plenary." for a in ("long", "short", "new") for b in ("report", "motion")
-                 for n in range(100)]
+    sentences = [
+        f"the {a} {b} was adopted by {n} votes in the plenary."
+        for a in ("long", "short", "new")
+        for b in ("report", "motion")
+        for n in range(100)
+    ]
     (here / "own.en").write_text("\n".join(sentences))
     assert package("vocab", "--corpus", "own.en", "--size", 300, "--output", "own.model") == 0
     tiny = ["--layers", 1, "--model-width", 16, "--heads", 2, "--feed-forward", 32, "--epochs", 1, "--quiet"]
     assert package("train", "--corpus", "own.en", "--vocab", "own.model", "--output", "own.pt", *tiny) == 0
     record = json.loads((here / "own.json").read_text())
-    assert record["vocab_size"] == 300 and record["steps_done"] and record["seed"] == 42 and len(record["history"]) == 1
-    assert package("evaluate", "own.pt", "--corpus", "own.en", "--snr", 0, 12, "--output", "own.csv", "--quiet", "--examples", 2) == 0
+    assert (
+        record["vocab_size"] == 300
+        and record["steps_done"]
+        and record["seed"] == 42
+        and len(record["history"]) == 1
+    )
+    assert (
+        package(
+            "evaluate",
+            "own.pt",
+            "--corpus",
+            "own.en",
+            "--snr",
+            0,
+            12,
+            "--output",
+            "own.csv",
+            "--quiet",
+            "--examples",
+            2,
+        )
+        == 0
+    )
     out = capsys.readouterr().out
-    for word in ("BLEU (nrefs:1|", "token accuracy", "exact sentences", "floor", "what was understood at 12 dB", "knows how many symbols"):
+    for word in (
+        "BLEU (nrefs:1|",
+        "token accuracy",
+        "exact sentences",
+        "floor",
+        "what was understood at 12 dB",
+        "knows how many symbols",
+    ):
         assert word in out
     assert (here / "own.png").is_file()
     rows = list(csv.DictReader((here / "own.csv").open()))
@@ -48,7 +80,23 @@ def test_train_by_minutes_equals_its_steps(here, capsys):
 def test_evaluate_meets_the_same_draws_side_by_side(teacher, here, capsys):
     copy = here / "copy.pt"
     copy.write_bytes(teacher.read_bytes())
-    assert package("evaluate", teacher, copy, "--corpus-size", 1000, "--sentences", 20, "--snr", 6, "--output", "both.csv", "--quiet") == 0
+    assert (
+        package(
+            "evaluate",
+            teacher,
+            copy,
+            "--corpus-size",
+            1000,
+            "--sentences",
+            20,
+            "--snr",
+            6,
+            "--output",
+            "both.csv",
+            "--quiet",
+        )
+        == 0
+    )
     rows = [row for row in csv.DictReader(open("both.csv")) if row["topic"] == "" and row["snr"]]
     assert len(rows) == 2 and rows[0]["model"] != rows[1]["model"]
     assert [row | {"model": ""} for row in rows][0] == [row | {"model": ""} for row in rows][1]
@@ -61,20 +109,35 @@ def test_training_goes_on_from_a_checkpoint(teacher, here, capsys):
     assert package(*again, "--output", "on.pt") == 0
     before, after = checkpoint.load(teacher), checkpoint.load("on.pt")
     assert after.model.architecture == dataclasses.replace(before.model.architecture, dropout=0.0)
-    assert after.vocabulary.fingerprint == before.vocabulary.fingerprint and str(teacher) in after.origin["decoder"]
+    assert (
+        after.vocabulary.fingerprint == before.vocabulary.fingerprint
+        and str(teacher) in after.origin["decoder"]
+    )
     assert before.config["topics_seen"] == after.config["topics_seen"]
     assert after.config["architecture"]["receiver"]["d_model"] == 16 and after.config["model_width"] is None
-    moved = [(a - b).detach().abs().max().item() for a, b in zip(before.model.parameters(), after.model.parameters())]
+    moved = [
+        (a - b).detach().abs().max().item()
+        for a, b in zip(before.model.parameters(), after.model.parameters())
+    ]
     assert 0 < max(moved) < 1e-3, "three steps of 1e-4 from the teacher's weights"
-    refused(capsys, package(*again, "--output", "wide.pt", "--model-width", 64), "--model-width", "--start-from")
+    refused(
+        capsys, package(*again, "--output", "wide.pt", "--model-width", 64), "--model-width", "--start-from"
+    )
     refused(capsys, package(*again, "--output", teacher, "--overwrite"), "--output")
 
 
 def test_splice_joins_a_transmitter_and_a_receiver(teacher, here, capsys):
     tiny = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1]
-    assert distil(*tiny, "--distill-part", "encoder") == 0 and distil(*tiny, "--distill-part", "decoder", "--student-layers", 1) == 0
-    encoder_run, decoder_run = (f"checkpoints/distillation_{part}/best_student_model.pt" for part in ("encoder", "decoder"))
-    assert package("splice", "--transmitter", encoder_run, "--receiver", decoder_run, "--output", "pair.pt") == 0
+    assert (
+        distil(*tiny, "--distill-part", "encoder") == 0
+        and distil(*tiny, "--distill-part", "decoder", "--student-layers", 1) == 0
+    )
+    encoder_run, decoder_run = (
+        f"checkpoints/distillation_{part}/best_student_model.pt" for part in ("encoder", "decoder")
+    )
+    assert (
+        package("splice", "--transmitter", encoder_run, "--receiver", decoder_run, "--output", "pair.pt") == 0
+    )
     pair, sender, listener = (checkpoint.load(p) for p in ("pair.pt", encoder_run, decoder_run))
     for part in PARTS:
         source = sender if part in PARTS[:2] else listener
@@ -83,34 +146,95 @@ def test_splice_joins_a_transmitter_and_a_receiver(teacher, here, capsys):
         assert source.path in pair.origin[part]
     assert package("evaluate", "pair.pt", "--corpus-size", 1000, "--sentences", 5, "--snr", 6, "--quiet") == 0
     capsys.readouterr()
-    refused(capsys, package("splice", "--transmitter", "pair.pt", "--receiver", teacher, "--output", "pair.pt", "--overwrite"), "is an input")
-    refused(capsys, package("splice", "--transmitter", encoder_run, "--receiver", teacher, "--output", "pair.pt"), "--overwrite")
+    refused(
+        capsys,
+        package(
+            "splice", "--transmitter", "pair.pt", "--receiver", teacher, "--output", "pair.pt", "--overwrite"
+        ),
+        "is an input",
+    )
+    refused(
+        capsys,
+        package("splice", "--transmitter", encoder_run, "--receiver", teacher, "--output", "pair.pt"),
+        "--overwrite",
+    )
 
 
 def test_vocabularies_that_differ_are_both_named(teacher, here, capsys):
     (here / "own.en").write_text("\n".join(f"the report number {n} was adopted today." for n in range(300)))
     assert package("vocab", "--corpus", "own.en", "--size", 289, "--output", "own.model") == 0
-    assert package("train", "--corpus", "own.en", "--vocab", "own.model", "--output", "other.pt", "--layers", 1, "--model-width", 16,
-                   "--heads", 2, "--feed-forward", 32, "--steps", 1, "--quiet") == 0
+    assert (
+        package(
+            "train",
+            "--corpus",
+            "own.en",
+            "--vocab",
+            "own.model",
+            "--output",
+            "other.pt",
+            "--layers",
+            1,
+            "--model-width",
+            16,
+            "--heads",
+            2,
+            "--feed-forward",
+            32,
+            "--steps",
+            1,
+            "--quiet",
+        )
+        == 0
+    )
     capsys.readouterr()
-    error = refused(capsys, package("splice", "--transmitter", teacher, "--receiver", "other.pt", "--output", "x.pt"), "vocabularies differ")
+    error = refused(
+        capsys,
+        package("splice", "--transmitter", teacher, "--receiver", "other.pt", "--output", "x.pt"),
+        "vocabularies differ",
+    )
     assert "4000 pieces" in error and "289 pieces" in error
     refused(capsys, package("evaluate", teacher, "other.pt"), "vocabularies differ")
 
 
 def test_transmit_prints_what_each_checkpoint_understood(teacher, here, capsys):
-    assert package("transmit", "We support the \x1b[31mreport\u202e.", "--checkpoints", teacher, "--snr", 0, 12) == 0
+    assert (
+        package("transmit", "We support the \x1b[31mreport\u202e.", "--checkpoints", teacher, "--snr", 0, 12)
+        == 0
+    )
     out = capsys.readouterr().out
     assert "0 dB" in out and "12 dB" in out and "\x1b" not in out and "\u202e" not in out
 
 
 def test_beam_search_is_taken_and_told(teacher, here, capsys):
-    assert package("evaluate", teacher, "--corpus-size", 1000, "--sentences", 8, "--snr", 6, "--beam-width", 4, "--length-penalty", 0.6,
-                   "--output", "beam.csv", "--quiet") == 0
+    assert (
+        package(
+            "evaluate",
+            teacher,
+            "--corpus-size",
+            1000,
+            "--sentences",
+            8,
+            "--snr",
+            6,
+            "--beam-width",
+            4,
+            "--length-penalty",
+            0.6,
+            "--output",
+            "beam.csv",
+            "--quiet",
+        )
+        == 0
+    )
     told = "beam search of width 4, length penalty 0.6"
     assert told in capsys.readouterr().out
     assert {row["decoding"] for row in csv.DictReader(open("beam.csv"))} == {told}
-    assert package("transmit", "We support this report.", "--checkpoints", teacher, "--beam-width", 3, "--snr", 6) == 0
+    assert (
+        package(
+            "transmit", "We support this report.", "--checkpoints", teacher, "--beam-width", 3, "--snr", 6
+        )
+        == 0
+    )
     assert "beam search of width 3, length penalty 1" in capsys.readouterr().out
     assert package("transmit", "We support this report.", "--checkpoints", teacher, "--snr", 6) == 0
     assert "greedy decoding" in capsys.readouterr().out
@@ -134,6 +258,7 @@ def changed(key, value):
         payload = torch.load(path, weights_only=True)
         payload[key] = value if key == "format" else {**payload[key], **value}
         torch.save(payload, path)
+
     return write
 
 
@@ -176,14 +301,20 @@ WRONG = [
     (["evaluate", "TEACHER", "--output", "."], ["--output", "is a folder"]),
     (["evaluate", "TEACHER", "--examples", "-1"], ["--examples -1"]),
     (["evaluate", "TEACHER", "--beam-width", "0"], ["--beam-width 0", "--beam-width 4"]),
-    (["evaluate", "TEACHER", "--beam-width", "4", "--length-penalty", "nan"], ["--length-penalty nan", "--length-penalty 1"]),
+    (
+        ["evaluate", "TEACHER", "--beam-width", "4", "--length-penalty", "nan"],
+        ["--length-penalty nan", "--length-penalty 1"],
+    ),
     (["evaluate", "TEACHER", "--beam-width", "4", "--length-penalty", "-1"], ["--length-penalty -1"]),
     (["transmit", "word", "--length-penalty", "0.5"], ["--length-penalty 0.5", "--beam-width"]),
     (["transmit", "--checkpoints", "TEACHER", "We support this report."], ["give it first"]),
     (["transmit", ""], ["sentence is empty"]),
     (["transmit", "  \t "], ["sentence is empty"]),
     (["transmit", "word " * 2000, "--checkpoints", "TEACHER"], ["pieces", "at most"]),
-    (["train", "--output", "x.pt", "--vocab", "absent.model"], ["--vocab absent.model", "python -m semcom vocab"]),
+    (
+        ["train", "--output", "x.pt", "--vocab", "absent.model"],
+        ["--vocab absent.model", "python -m semcom vocab"],
+    ),
     (["train", "--output", "x.pt", "--vocab", "TEACHER"], ["not a sentencepiece model"]),
     (["train", "--output", "x.pt", "--model-width", "10", "--heads", "4"], ["--heads 4", "--heads 2"]),
     (["train", "--output", "x.pt", "--channel-dim", "3"], ["--channel-dim 3", "even"]),
@@ -204,6 +335,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(teacher, here, capsys, flags
 
 def test_module_runs_as_a_person_starts_it(here):
     from cli_support import ROOT
+
     done = script("semcom/__main__.py", "evaluate", "absent.pt", env={"PYTHONPATH": str(ROOT), "PATH": ""})
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
@@ -216,8 +348,11 @@ def test_train_refuses_to_replace_its_record_too(here, capsys):
 
 def test_a_console_of_few_characters_and_strange_input(teacher, here):
     from cli_support import ROOT
+
     env = {"PYTHONPATH": str(ROOT), "PATH": "", "PYTHONIOENCODING": "ascii:strict", "OMP_NUM_THREADS": "1"}
-    done = script("semcom/__main__.py", "transmit", "caf\u00e9 society", "--checkpoints", teacher, "--snr", 6, env=env)
+    done = script(
+        "semcom/__main__.py", "transmit", "caf\u00e9 society", "--checkpoints", teacher, "--snr", 6, env=env
+    )
     assert done.returncode == 0 and "caf\\xe9" in done.stdout
 
 
@@ -226,4 +361,6 @@ def test_strings_in_a_checkpoint_are_data(teacher, here, capsys):
         payload = torch.load(teacher, weights_only=True)
         payload["config"] |= {"topics_seen": value, "topics_by_end": value}
         torch.save(payload, "odd.pt")
-        assert package("evaluate", "odd.pt", "--corpus-size", 1000, "--sentences", 3, "--snr", 6, "--quiet") == 0
+        assert (
+            package("evaluate", "odd.pt", "--corpus-size", 1000, "--sentences", 3, "--snr", 6, "--quiet") == 0
+        )

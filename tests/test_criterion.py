@@ -1,4 +1,6 @@
-"""The distillation loss as its settings describe it, against torch's own losses and loops, under masks, schedules and scales."""
+"""The distillation loss as its settings describe it, against torch's own losses and loops, under masks,
+schedules and scales."""
+
 import math
 
 import pytest
@@ -7,7 +9,14 @@ import torch.nn.functional as F
 
 from semcom.base.errors import SemcomError
 from semcom.distillation import losses
-from semcom.distillation.kd_loss import UNLABELLED, DistillationLoss, row_loss, scheduled, temperature, weights
+from semcom.distillation.kd_loss import (
+    UNLABELLED,
+    DistillationLoss,
+    row_loss,
+    scheduled,
+    temperature,
+    weights,
+)
 from semcom.distillation.settings import KD_LOSSES, DistillationConfig
 
 V = 7
@@ -26,7 +35,10 @@ DIVERGENCES = {  # by settings that differ from the defaults, of student, teache
     "rkl": ({}, lambda s, t, y, T: losses.rkl(s, t, T)),
     "jsd": ({"jsd_beta": 0.3}, lambda s, t, y, T: losses.jsd(s, t, T, 0.3)),
     "skl": ({"skew": 0.25}, lambda s, t, y, T: losses.skl(s, t, T, 0.25)),
-    "dkd": ({"dkd_alpha": 2.0, "dkd_beta": 3.0, "dkd_warmup": 0.0}, lambda s, t, y, T: losses.dkd(s, t, y, T, 2.0, 3.0)),
+    "dkd": (
+        {"dkd_alpha": 2.0, "dkd_beta": 3.0, "dkd_warmup": 0.0},
+        lambda s, t, y, T: losses.dkd(s, t, y, T, 2.0, 3.0),
+    ),
 }
 EVERY = pytest.mark.parametrize("standardize", [False, True])
 
@@ -36,7 +48,9 @@ def settings_of(name, standardize=False, **others):
 
 
 def close(found, expected, tolerance=1e-12):
-    torch.testing.assert_close(found, torch.as_tensor(expected, dtype=found.dtype), rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(
+        found, torch.as_tensor(expected, dtype=found.dtype), rtol=tolerance, atol=tolerance
+    )
 
 
 def test_every_divergence_of_the_command_line_is_tried_here():
@@ -49,7 +63,11 @@ def test_row_loss_is_the_divergence_that_the_settings_name(name, standardize):
     found = row_loss(settings_of(name, standardize))(STUDENT, TEACHER, TARGETS, 3.0)
     pair = [losses.standardize(x) if standardize else x for x in (STUDENT, TEACHER)]
     close(found, DIVERGENCES[name][1](*pair, TARGETS, 3.0))
-    others = [row_loss(settings_of(other, standardize))(STUDENT, TEACHER, TARGETS, 3.0) for other in KD_LOSSES if other != name]
+    others = [
+        row_loss(settings_of(other, standardize))(STUDENT, TEACHER, TARGETS, 3.0)
+        for other in KD_LOSSES
+        if other != name
+    ]
     others.append(row_loss(settings_of(name, not standardize))(STUDENT, TEACHER, TARGETS, 3.0))
     assert not any(torch.allclose(found, other) for other in others)
 
@@ -57,14 +75,24 @@ def test_row_loss_is_the_divergence_that_the_settings_name(name, standardize):
 # Schedules
 
 
-@pytest.mark.parametrize("progress, linear, cosine", [(0, 8.0, 8.0), (0.25, 6.5, 8 - 6 * (1 - 0.5**0.5) / 2), (0.5, 5.0, 5.0),
-                                                      (0.75, 3.5, 8 - 6 * (1 + 0.5**0.5) / 2), (1, 2.0, 2.0)])
+@pytest.mark.parametrize(
+    "progress, linear, cosine",
+    [
+        (0, 8.0, 8.0),
+        (0.25, 6.5, 8 - 6 * (1 - 0.5**0.5) / 2),
+        (0.5, 5.0, 5.0),
+        (0.75, 3.5, 8 - 6 * (1 + 0.5**0.5) / 2),
+        (1, 2.0, 2.0),
+    ],
+)
 def test_schedules_at_their_quarters(progress, linear, cosine):
     assert scheduled(8.0, 2.0, "constant", progress) == 8.0
     assert scheduled(8.0, None, "linear", progress) == 8.0
     assert scheduled(8.0, 2.0, "linear", progress) == pytest.approx(linear)
     assert scheduled(8.0, 2.0, "cosine", progress) == pytest.approx(cosine)
-    assert scheduled(8.0, 2.0, "snr", 0.3, torch.tensor([progress], dtype=torch.float64)).tolist() == pytest.approx([linear])
+    assert scheduled(
+        8.0, 2.0, "snr", 0.3, torch.tensor([progress], dtype=torch.float64)
+    ).tolist() == pytest.approx([linear])
 
 
 @pytest.mark.parametrize("start, end", [(8.0, 2.0), (0.1, 0.9)])
@@ -88,15 +116,27 @@ def test_a_schedule_by_snr_takes_each_rows_level_and_cannot_do_without():
 
 
 def test_temperature_and_weights_follow_their_own_schedules():
-    settings = DistillationConfig(temperature=8.0, final_temperature=2.0, temperature_schedule="linear", distill_weight=0.9, final_weight=0.1,
-                                  weight_schedule="cosine")
+    settings = DistillationConfig(
+        temperature=8.0,
+        final_temperature=2.0,
+        temperature_schedule="linear",
+        distill_weight=0.9,
+        final_weight=0.1,
+        weight_schedule="cosine",
+    )
     assert temperature(settings, 0.25) == pytest.approx(6.5)
     assert weights(settings, 0.0) == pytest.approx((0.1, 0.9))
     assert weights(settings, 0.25) == pytest.approx((1 - 0.5 - 0.4 * 0.5**0.5, 0.5 + 0.4 * 0.5**0.5))
     assert weights(settings, 1.0) == pytest.approx((0.9, 0.1))
     level = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
-    by_snr = DistillationConfig(temperature=1.0, final_temperature=4.0, temperature_schedule="snr", distill_weight=0.2, final_weight=0.8,
-                                weight_schedule="snr")
+    by_snr = DistillationConfig(
+        temperature=1.0,
+        final_temperature=4.0,
+        temperature_schedule="snr",
+        distill_weight=0.2,
+        final_weight=0.8,
+        weight_schedule="snr",
+    )
     close(temperature(by_snr, 0.9, level), [1.0, 2.5, 4.0])
     ce, kd = weights(by_snr, 0.9, level)
     close(kd, [0.2, 0.5, 0.8])
@@ -109,7 +149,9 @@ def test_without_schedules_nothing_moves():
         assert weights(DistillationConfig(), progress) == pytest.approx((0.3, 0.7))
 
 
-@pytest.mark.parametrize("progress, share", [(0.0, 0.0), (0.05, 0.25), (0.1, 0.5), (0.2, 1.0), (0.6, 1.0), (1.0, 1.0)])
+@pytest.mark.parametrize(
+    "progress, share", [(0.0, 0.0), (0.05, 0.25), (0.1, 0.5), (0.2, 1.0), (0.6, 1.0), (1.0, 1.0)]
+)
 def test_dkd_warms_up_and_cross_entropy_does_not_wait(progress, share):
     settings = DistillationConfig(kd_loss="dkd", dkd_warmup=0.2, distill_weight=0.6)
     assert weights(settings, progress) == pytest.approx((0.4, 0.6 * share))
@@ -118,10 +160,19 @@ def test_dkd_warms_up_and_cross_entropy_does_not_wait(progress, share):
 
 
 def test_dkd_warms_up_beneath_a_schedule():
-    settings = DistillationConfig(kd_loss="dkd", dkd_warmup=0.5, distill_weight=1.0, final_weight=0.0, weight_schedule="linear")
+    settings = DistillationConfig(
+        kd_loss="dkd", dkd_warmup=0.5, distill_weight=1.0, final_weight=0.0, weight_schedule="linear"
+    )
     assert weights(settings, 0.25) == pytest.approx((0.25, 0.75 * 0.5))
-    close(weights(DistillationConfig(kd_loss="dkd", dkd_warmup=0.5, final_weight=0.1, weight_schedule="snr"), 0.25, torch.tensor([0.0, 1.0]))[1],
-          [0.35, 0.05], 1e-6)
+    close(
+        weights(
+            DistillationConfig(kd_loss="dkd", dkd_warmup=0.5, final_weight=0.1, weight_schedule="snr"),
+            0.25,
+            torch.tensor([0.0, 1.0]),
+        )[1],
+        [0.35, 0.05],
+        1e-6,
+    )
 
 
 # The loss
@@ -130,7 +181,11 @@ def test_dkd_warms_up_beneath_a_schedule():
 def test_the_default_loss_against_torch():
     found = DistillationLoss()(STUDENT, TEACHER, TARGETS)
     ce = F.cross_entropy(STUDENT.flatten(0, 1), TARGETS.flatten())
-    kd = 16 * F.kl_div((STUDENT / 4).log_softmax(-1).flatten(0, 1), (TEACHER / 4).softmax(-1).flatten(0, 1), reduction="batchmean")
+    kd = 16 * F.kl_div(
+        (STUDENT / 4).log_softmax(-1).flatten(0, 1),
+        (TEACHER / 4).softmax(-1).flatten(0, 1),
+        reduction="batchmean",
+    )
     assert found.keys() == {"loss", "ce", "kd"}
     close(found["ce"], ce)
     close(found["kd"], kd)
@@ -138,7 +193,8 @@ def test_the_default_loss_against_torch():
 
 
 def test_a_fixed_number():
-    """A student that knows nothing, a teacher of 1/2, 1/4, 1/4 at T=4: CE = log 3, KD = 16 (log 3 - 3/2 log 2) = 0.94226."""
+    """A student that knows nothing, a teacher of 1/2, 1/4, 1/4 at T=4: CE = log 3, KD = 16 (log 3 - 3/2 log
+    2) = 0.94226."""
     teacher = 4 * torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64).log()
     found = DistillationLoss()(torch.zeros(1, 3, dtype=torch.float64), teacher, torch.tensor([2]))
     assert found["ce"].item() == pytest.approx(1.0986123)
@@ -153,7 +209,9 @@ def test_no_gradient_reaches_the_teacher_and_teacher_is_student_gives_zero(name,
     student, teacher = STUDENT.clone().requires_grad_(), TEACHER.clone().requires_grad_()
     criterion(student, teacher, TARGETS)["loss"].backward()
     assert teacher.grad is None and (student.grad.abs().amax(-1) > 0).all()
-    assert criterion(TEACHER, TEACHER, TARGETS)["kd"].abs() < 1e-14 < criterion(STUDENT, TEACHER, TARGETS)["kd"]
+    assert (
+        criterion(TEACHER, TEACHER, TARGETS)["kd"].abs() < 1e-14 < criterion(STUDENT, TEACHER, TARGETS)["kd"]
+    )
 
 
 @EVERY
@@ -162,7 +220,10 @@ def test_gradcheck_under_a_mask_with_unlabelled_rows(name, standardize):
     criterion = DistillationLoss(settings_of(name, standardize))
     targets = TARGETS[:2, :3].clone()
     targets[0, 1] = UNLABELLED
-    assert torch.autograd.gradcheck(lambda s: criterion(s, TEACHER[:2, :3], targets, MASK[:2, :3])["loss"], STUDENT[:2, :3].clone().requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda s: criterion(s, TEACHER[:2, :3], targets, MASK[:2, :3])["loss"],
+        STUDENT[:2, :3].clone().requires_grad_(),
+    )
 
 
 def padded(rows, width, filling):
@@ -191,7 +252,9 @@ def test_what_stands_in_masked_places_is_never_looked_at(name, standardize, fill
 def test_a_mask_of_all_changes_nothing_and_a_mask_of_none_gives_zero():
     criterion = DistillationLoss()
     everything = torch.ones_like(MASK)
-    close(criterion(STUDENT, TEACHER, TARGETS, everything)["loss"], criterion(STUDENT, TEACHER, TARGETS)["loss"])
+    close(
+        criterion(STUDENT, TEACHER, TARGETS, everything)["loss"], criterion(STUDENT, TEACHER, TARGETS)["loss"]
+    )
     student = STUDENT.clone().requires_grad_()
     nothing = criterion(student, TEACHER, TARGETS, ~everything)
     nothing["loss"].backward()
@@ -233,11 +296,25 @@ def test_without_any_label_distillation_stands_alone():
 
 
 def test_progress_drives_temperature_weight_and_warm_up():
-    criterion = DistillationLoss(DistillationConfig(
-        kd_loss="dkd", dkd_warmup=0.5, temperature=8.0, final_temperature=2.0, temperature_schedule="linear",
-        distill_weight=0.8, final_weight=0.4, weight_schedule="cosine"))
+    criterion = DistillationLoss(
+        DistillationConfig(
+            kd_loss="dkd",
+            dkd_warmup=0.5,
+            temperature=8.0,
+            final_temperature=2.0,
+            temperature_schedule="linear",
+            distill_weight=0.8,
+            final_weight=0.4,
+            weight_schedule="cosine",
+        )
+    )
     ce = F.cross_entropy(STUDENT.flatten(0, 1), TARGETS.flatten())
-    for progress, T, a, warm in ((0.0, 8.0, 0.8, 0.0), (0.25, 6.5, 0.6 + 0.2 * 0.5**0.5, 0.5), (0.5, 5.0, 0.6, 1.0), (1.0, 2.0, 0.4, 1.0)):
+    for progress, T, a, warm in (
+        (0.0, 8.0, 0.8, 0.0),
+        (0.25, 6.5, 0.6 + 0.2 * 0.5**0.5, 0.5),
+        (0.5, 5.0, 0.6, 1.0),
+        (1.0, 2.0, 0.4, 1.0),
+    ):
         criterion.progress = progress
         found = criterion(STUDENT, TEACHER, TARGETS)
         kd = losses.dkd(STUDENT, TEACHER, TARGETS, T, 1.0, 8.0).mean()
@@ -253,14 +330,18 @@ def test_the_weight_at_its_ends(weight, part):
 
 def test_a_schedule_by_snr_has_no_meaning_here():
     with pytest.raises(ValueError, match="level of each row"):
-        DistillationLoss(DistillationConfig(temperature_schedule="snr", final_temperature=1.0))(STUDENT, TEACHER, TARGETS)
+        DistillationLoss(DistillationConfig(temperature_schedule="snr", final_temperature=1.0))(
+            STUDENT, TEACHER, TARGETS
+        )
 
 
 @EVERY
 @pytest.mark.parametrize("name", KD_LOSSES)
 def test_finite_at_huge_and_constant_logits_in_float32(name, standardize):
     student = torch.cat((logits(5, 3, V, scale=1e4), torch.zeros(2, V))).float().requires_grad_()
-    teacher = torch.cat((logits(6, 2, V, scale=1e4), torch.full((2, V), 1e4), logits(7, 1, V, scale=1e4))).float()
+    teacher = torch.cat(
+        (logits(6, 2, V, scale=1e4), torch.full((2, V), 1e4), logits(7, 1, V, scale=1e4))
+    ).float()
     found = DistillationLoss(settings_of(name, standardize))(student, teacher, torch.arange(5))
     found["loss"].backward()
     assert all(value.isfinite() for value in found.values()) and student.grad.isfinite().all()
@@ -295,7 +376,10 @@ def scales_by_loop(settings):
                     s, t = (grid[top:bottom, left:right].flatten(0, 1).mean(0) for grid in (ours, theirs))
                     apart.append(float(t.argmax() != whole))
                     pair = [losses.standardize(x) if settings.standardize_logits else x for x in (s, t)]
-                    values.append((settings.complementary_weight if apart[-1] else 1) * divergence(*pair, target, settings.temperature))
+                    values.append(
+                        (settings.complementary_weight if apart[-1] else 1)
+                        * divergence(*pair, target, settings.temperature)
+                    )
     return sum(values) / len(values), sum(apart) / len(apart)
 
 
@@ -326,8 +410,12 @@ def test_the_whole_image_alone_is_the_base_loss_whatever_the_complementary_weigh
 def test_one_cell_a_place_with_weight_one_is_the_base_loss_of_places(name):
     ours, theirs = STUDENT_GRID[:, :, :HEIGHT], TEACHER_GRID[:, :, :HEIGHT]
     images = (*IMAGES[:2], torch.tensor([0, 1, 5, 2]))
-    found = on_grids(DistillationLoss(settings_of(name, scales=(HEIGHT,), complementary_weight=1.0)), ours, theirs, images)
-    places = row_loss(settings_of(name))(ours, theirs, images[2][:, None, None].expand(4, HEIGHT, HEIGHT), settings_of(name).temperature)
+    found = on_grids(
+        DistillationLoss(settings_of(name, scales=(HEIGHT,), complementary_weight=1.0)), ours, theirs, images
+    )
+    places = row_loss(settings_of(name))(
+        ours, theirs, images[2][:, None, None].expand(4, HEIGHT, HEIGHT), settings_of(name).temperature
+    )
     close(found["scales"], places.mean())
 
 
@@ -336,7 +424,9 @@ def test_scales_are_affine_in_the_complementary_weight_which_carries_no_gradient
     values, grads = {}, {}
     for weight in (0.0, 1.0, 4.0):
         ours, theirs = STUDENT_GRID.clone().requires_grad_(), TEACHER_GRID.clone().requires_grad_()
-        found = on_grids(DistillationLoss(settings_of(name, scales=(1, 2), complementary_weight=weight)), ours, theirs)
+        found = on_grids(
+            DistillationLoss(settings_of(name, scales=(1, 2), complementary_weight=weight)), ours, theirs
+        )
         found["scales"].backward()
         assert theirs.grad is None and not found["complementary"].requires_grad
         values[weight], grads[weight] = found["scales"].detach(), ours.grad
@@ -346,7 +436,9 @@ def test_scales_are_affine_in_the_complementary_weight_which_carries_no_gradient
 
 
 def test_scales_follow_the_weight_of_distillation():
-    criterion = DistillationLoss(DistillationConfig(kd_loss="dkd", dkd_warmup=0.4, scales=(1, 2), scale_weight=0.5))
+    criterion = DistillationLoss(
+        DistillationConfig(kd_loss="dkd", dkd_warmup=0.4, scales=(1, 2), scale_weight=0.5)
+    )
     for progress, warm in ((0.0, 0.0), (0.1, 0.25), (1.0, 1.0)):
         criterion.progress = progress
         found = on_grids(criterion)

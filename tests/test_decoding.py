@@ -1,4 +1,6 @@
-"""Greedy decoding and beam search against the plain way: the whole decoder again for every token, one sentence at a time."""
+"""Greedy decoding and beam search against the plain way: the whole decoder again for every token, one
+sentence at a time."""
+
 from dataclasses import replace
 
 import pytest
@@ -61,7 +63,11 @@ def test_limit():
 
 def test_eos_at_once_is_an_empty_sentence():
     model, batch = listener(1e9), collate(encoded(3))
-    assert greedy(model.receiver, through(model, batch, Channel("awgn"), 0.0), batch.source_mask) == [[], [], []]
+    assert greedy(model.receiver, through(model, batch, Channel("awgn"), 0.0), batch.source_mask) == [
+        [],
+        [],
+        [],
+    ]
 
 
 def test_the_longest_sentence_decodes_within_the_positions():
@@ -99,7 +105,11 @@ def plain_beam(receiver, received, width, penalty):
             gains = next_log_probabilities(receiver, received, pieces)
             grown += [(total + float(gain), [*pieces, piece]) for piece, gain in enumerate(gains)]
         grown.sort(key=lambda h: -h[0])
-        ended += [(score(total, length, penalty), pieces) for total, pieces in grown[:width] if pieces[-1] == EOS or length == limit]
+        ended += [
+            (score(total, length, penalty), pieces)
+            for total, pieces in grown[:width]
+            if pieces[-1] == EOS or length == limit
+        ]
         live = [h for h in grown if h[1][-1] != EOS][:width]
         if len(ended) >= width or ended and max(ended)[0] >= score(live[0][0], limit, penalty):
             break
@@ -110,7 +120,9 @@ def plain_beam(receiver, received, width, penalty):
 def score_of(receiver, received, pieces, penalty):
     """The score of a sentence that was decoded, eos counted unless the limit cut it short."""
     tokens = pieces if len(pieces) == length_limit(len(received)) else [*pieces, EOS]
-    total = sum(float(next_log_probabilities(receiver, received, tokens[:i])[token]) for i, token in enumerate(tokens))
+    total = sum(
+        float(next_log_probabilities(receiver, received, tokens[:i])[token]) for i, token in enumerate(tokens)
+    )
     return score(total, len(tokens), penalty)
 
 
@@ -118,7 +130,13 @@ def score_of(receiver, received, pieces, penalty):
 def test_the_most_probable_piece_is_that_of_all_logits(monkeypatch, precision):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": precision == "bf16"})
     generator = torch.Generator().manual_seed(0)
-    for pieces, width, scale in ((5, 8, 1.0), (32, 8, 1.0), (9001, 64, 1.0), (9001, 64, 1e-3), (9001, 64, 30.0)):
+    for pieces, width, scale in (
+        (5, 8, 1.0),
+        (32, 8, 1.0),
+        (9001, 64, 1.0),
+        (9001, 64, 1e-3),
+        (9001, 64, 30.0),
+    ):
         projection = torch.nn.Linear(width, pieces)
         with torch.no_grad():
             projection.weight.normal_(std=scale, generator=generator)
@@ -130,14 +148,28 @@ def test_the_most_probable_piece_is_that_of_all_logits(monkeypatch, precision):
             assert torch.equal(chosen, logits.argmax(-1)), (pieces, scale)
 
 
-@pytest.mark.parametrize("row, shift, compared", [
-    ("all", 0.0, [torch.int16] * 3), ("all", 20.0, [torch.int16] * 3), ("all", -20.0, [torch.int16] + [torch.bfloat16] * 3),
-    ("one", -0.01, [torch.int16] + [torch.bfloat16] * 3), ("one", 0.01, [torch.int16] + [torch.bfloat16] * 3)])
-def test_screening_by_integers_gives_way_where_a_row_may_have_no_positive_logit(monkeypatch, row, shift, compared):
-    """The bias puts all rows' largest logits, or the least of them, at ``shift``: 0.01 is within rounding of 0. For three batches."""
+@pytest.mark.parametrize(
+    "row, shift, compared",
+    [
+        ("all", 0.0, [torch.int16] * 3),
+        ("all", 20.0, [torch.int16] * 3),
+        ("all", -20.0, [torch.int16] + [torch.bfloat16] * 3),
+        ("one", -0.01, [torch.int16] + [torch.bfloat16] * 3),
+        ("one", 0.01, [torch.int16] + [torch.bfloat16] * 3),
+    ],
+)
+def test_screening_by_integers_gives_way_where_a_row_may_have_no_positive_logit(
+    monkeypatch, row, shift, compared
+):
+    """The bias puts all rows' largest logits, or the least of them, at ``shift``: 0.01 is within rounding of
+    0. For three batches."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     screened, screen = [], MostProbable._screen
-    monkeypatch.setattr(MostProbable, "_screen", lambda self, *given: screened.append(self.compared_as) or screen(self, *given))
+    monkeypatch.setattr(
+        MostProbable,
+        "_screen",
+        lambda self, *given: screened.append(self.compared_as) or screen(self, *given),
+    )
     generator = torch.Generator().manual_seed(0)
     projection = torch.nn.Linear(16, 500)
     with torch.no_grad():
@@ -180,7 +212,9 @@ def test_batch_mates_order_and_groups_change_nothing(monkeypatch, decode):
     assert len(set(map(len, together))) > 3
     order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(1))
     assert decode(model.receiver, received[order], mask[order]) == [together[i] for i in order]
-    alone = [decode(model.receiver, y[None, :n], m[None, :n])[0] for y, m, n in zip(received, mask, batch.lengths)]
+    alone = [
+        decode(model.receiver, y[None, :n], m[None, :n])[0] for y, m, n in zip(received, mask, batch.lengths)
+    ]
     assert alone == together
     monkeypatch.setattr(decoding, "ROWS_TOGETHER", 7)
     assert decode(model.receiver, received, mask) == together
@@ -202,7 +236,9 @@ def test_several_snrs_in_one_batch_are_those_one_at_a_time(decode):
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_beam_of_width_1_is_greedy(eos_bias, penalty):
     model, batch = listener(eos_bias), collate(encoded(24, 1, 14))
-    assert beam(model.receiver, *meet(model, batch), 1, penalty) == greedy(model.receiver, *meet(model, batch))
+    assert beam(model.receiver, *meet(model, batch), 1, penalty) == greedy(
+        model.receiver, *meet(model, batch)
+    )
 
 
 @pytest.mark.parametrize("eos_bias", [-1e9, 3.0, 5.0])
@@ -232,22 +268,31 @@ def every_sentence(receiver, received, pieces, total):
 def test_a_wide_beam_finds_the_best_of_all_sentences(monkeypatch, penalty):
     monkeypatch.setattr(decoding, "length_limit", lambda length: 4)
     monkeypatch.setitem(globals(), "length_limit", lambda length: 4)
-    model, batch = transceiver(size(1, 16, 2, 16), size(1, 16, 2, 16), vocab_size=6), collate(encoded(4, vocab_size=6))
+    model, batch = (
+        transceiver(size(1, 16, 2, 16), size(1, 16, 2, 16), vocab_size=6),
+        collate(encoded(4, vocab_size=6)),
+    )
     received, mask = meet(model, batch)
     found = beam(model.receiver, received, mask, 1000, penalty)
     for pieces, y, n in zip(found, received, batch.lengths):
-        best = max(score(total, length, penalty) for total, length in every_sentence(model.receiver, y[:n], [], 0.0))
+        best = max(
+            score(total, length, penalty) for total, length in every_sentence(model.receiver, y[:n], [], 0.0)
+        )
         assert score_of(model.receiver, y[:n], pieces, penalty) == pytest.approx(best, abs=1e-4)
 
 
 def test_a_higher_length_penalty_prefers_longer_sentences():
     model, batch = listener(6.0), collate(encoded(24, 1, 14))
-    lengths = [sum(map(len, beam(model.receiver, *meet(model, batch), 4, penalty))) for penalty in (0.0, 1.0, 3.0)]
+    lengths = [
+        sum(map(len, beam(model.receiver, *meet(model, batch), 4, penalty))) for penalty in (0.0, 1.0, 3.0)
+    ]
     assert lengths[0] < lengths[1] < lengths[2]
 
 
 def test_a_beam_ends_at_the_limit_or_at_once():
     model, batch = listener(-1e9), collate(encoded(12, 1, 14))
-    assert [len(d) for d in beam(model.receiver, *meet(model, batch), 3, 1.0)] == [length_limit(n) for n in batch.lengths]
+    assert [len(d) for d in beam(model.receiver, *meet(model, batch), 3, 1.0)] == [
+        length_limit(n) for n in batch.lengths
+    ]
     model = listener(1e9)
     assert beam(model.receiver, *meet(model, batch), 3, 1.0) == [[]] * 12

@@ -1,4 +1,5 @@
 """The image setting: handwritten digits, few labels, a class never seen."""
+
 import csv
 import dataclasses
 import json
@@ -14,8 +15,17 @@ from semcom.distillation import losses
 from semcom.distillation.kd_loss import UNLABELLED
 from semcom.distillation.settings import DistillationConfig
 
-TINY = Plan(teacher_widths=(6, 6, 6), student_widths=(3, 3, 3), teacher_steps=2, steps=2, hidden_steps=2, teacher_batch=8, labelled_batch=4,
-            unlabelled_batch=6, methods={LABELS_ALONE: digits.METHODS[LABELS_ALONE], "kd": KD, "sdd": digits.over(KD, 1, 2)})
+TINY = Plan(
+    teacher_widths=(6, 6, 6),
+    student_widths=(3, 3, 3),
+    teacher_steps=2,
+    steps=2,
+    hidden_steps=2,
+    teacher_batch=8,
+    labelled_batch=4,
+    unlabelled_batch=6,
+    methods={LABELS_ALONE: digits.METHODS[LABELS_ALONE], "kd": KD, "sdd": digits.over(KD, 1, 2)},
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +42,11 @@ def rows_seen(monkeypatch):
 
 
 def test_views_are_shifts_by_a_pixel(data):
-    assert data.images.shape == (1797, 1, 8, 8) and data.views.shape == (9 * 1797, 1, 8, 8) and data.images.max() == 1
+    assert (
+        data.images.shape == (1797, 1, 8, 8)
+        and data.views.shape == (9 * 1797, 1, 8, 8)
+        and data.images.max() == 1
+    )
     for number in (0, 1796):
         for view, (down, right) in enumerate(digits.SHIFTS):
             expected = torch.zeros(8, 8)
@@ -47,8 +61,14 @@ def test_splits_part_the_images_and_share_the_test(data):
     plan, splits = Plan(), [digits.split(data.classes, Plan(), seed) for seed in range(3)]
     for s in splits:
         parts = torch.cat((s.test, s.validation, s.transfer))
-        assert sorted(parts.tolist()) == list(range(1797)) and (len(s.test), len(s.validation)) == (plan.test, plan.validation)
-        assert torch.isin(s.labelled, s.transfer).all() and torch.bincount(data.classes[s.labelled]).tolist() == [10] * CLASSES
+        assert sorted(parts.tolist()) == list(range(1797)) and (len(s.test), len(s.validation)) == (
+            plan.test,
+            plan.validation,
+        )
+        assert (
+            torch.isin(s.labelled, s.transfer).all()
+            and torch.bincount(data.classes[s.labelled]).tolist() == [10] * CLASSES
+        )
         assert torch.equal(s.test, splits[0].test)
     assert not torch.equal(splits[0].validation.sort().values, splits[1].validation.sort().values)
 
@@ -58,14 +78,25 @@ def test_batches_hold_labels_of_the_few_and_repeat(data):
     unlabelled = s.transfer[~torch.isin(s.transfer, s.labelled)]
     batches = Batches(data.classes, s.labelled, unlabelled, (20, 50), 16, seed=0)
     once, again = list(batches), list(batches)
-    assert len(batches) == len(once) == 16 and all(torch.equal(a, b) and torch.equal(x, y) for (a, x), (b, y) in zip(once, again))
+    assert len(batches) == len(once) == 16 and all(
+        torch.equal(a, b) and torch.equal(x, y) for (a, x), (b, y) in zip(once, again)
+    )
     images = torch.stack([rows // 9 for rows, _ in once])
     targets = torch.stack([y for _, y in once])
-    assert torch.equal(targets[:, :20], data.classes[images[:, :20]]) and (targets[:, 20:] == UNLABELLED).all()
+    assert (
+        torch.equal(targets[:, :20], data.classes[images[:, :20]]) and (targets[:, 20:] == UNLABELLED).all()
+    )
     assert torch.isin(images[:, :20], s.labelled).all() and torch.isin(images[:, 20:], unlabelled).all()
-    assert torch.bincount(images[:5, :20].flatten(), minlength=1797)[s.labelled].unique().tolist() == [1], "each once before any twice"
-    assert images[:, 20:].unique().numel() == len(unlabelled) and torch.cat([rows for rows, _ in once]).remainder(9).unique().numel() == 9
-    assert not torch.equal(next(iter(Batches(data.classes, s.labelled, unlabelled, (20, 50), 16, seed=1)))[0], once[0][0])
+    assert torch.bincount(images[:5, :20].flatten(), minlength=1797)[s.labelled].unique().tolist() == [1], (
+        "each once before any twice"
+    )
+    assert (
+        images[:, 20:].unique().numel() == len(unlabelled)
+        and torch.cat([rows for rows, _ in once]).remainder(9).unique().numel() == 9
+    )
+    assert not torch.equal(
+        next(iter(Batches(data.classes, s.labelled, unlabelled, (20, 50), 16, seed=1)))[0], once[0][0]
+    )
 
 
 def test_the_student_is_a_twentieth_and_pooling_commutes_with_the_classifier(data):
@@ -79,7 +110,9 @@ def test_the_student_is_a_twentieth_and_pooling_commutes_with_the_classifier(dat
         assert logits.shape == (5, CLASSES) and grid.shape == (5, 4, 4, CLASSES)
         torch.testing.assert_close(logits, network(images))
         features = network.features(images).movedim(1, -1)
-        torch.testing.assert_close(losses.pool_grid(grid, 2), network.classifier(losses.pool_grid(features, 2)))
+        torch.testing.assert_close(
+            losses.pool_grid(grid, 2), network.classifier(losses.pool_grid(features, 2))
+        )
     assert toy.same_bits(toy.bits(digits.build((3, 3, 3), 4)), toy.bits(digits.build((3, 3, 3), 4)))
 
 
@@ -98,7 +131,9 @@ def test_methods_of_a_seed_start_alike_and_meet_the_same_batches(data, monkeypat
             of.student(settings)
         (start, batches), *others = met
         for bits, theirs in others:
-            assert toy.same_bits(start, bits) and all(torch.equal(a, b) for one, two in zip(batches, theirs) for a, b in zip(one, two))
+            assert toy.same_bits(start, bits) and all(
+                torch.equal(a, b) for one, two in zip(batches, theirs) for a, b in zip(one, two)
+            )
         starts.append(start)
     assert not toy.same_bits(*starts)
 
@@ -117,7 +152,9 @@ def test_a_blind_student_meets_no_image_of_its_class_and_no_label(data, rows_see
 
 
 def _recorded(step, targets):
-    return lambda self, optimizer, batch, *rest: targets.append(batch[1]) or step(self, optimizer, batch, *rest)
+    return lambda self, optimizer, batch, *rest: (
+        targets.append(batch[1]) or step(self, optimizer, batch, *rest)
+    )
 
 
 def test_only_the_transfer_images_are_trained_on_and_few_with_labels(data, rows_seen):
@@ -126,7 +163,10 @@ def test_only_the_transfer_images_are_trained_on_and_few_with_labels(data, rows_
     of.plan = dataclasses.replace(TINY, steps=30)
     of.student(KD)
     students = torch.stack(rows_seen) // 9
-    assert torch.isin(torch.cat(teachers), of.split.transfer).all() and torch.isin(students, of.split.transfer).all()
+    assert (
+        torch.isin(torch.cat(teachers), of.split.transfer).all()
+        and torch.isin(students, of.split.transfer).all()
+    )
     labelled = torch.isin(students, of.split.labelled)
     assert labelled[:, : TINY.labelled_batch].all() and not labelled[:, TINY.labelled_batch :].any()
     of.blind_student(3)
@@ -145,7 +185,9 @@ def test_answers_are_the_teachers(data):
 def test_the_bias_is_the_best_of_a_fine_grid():
     generator = torch.Generator().manual_seed(0)
     classes = torch.randint(CLASSES, (200,), generator=generator)
-    logits = torch.randn(200, CLASSES, generator=generator) + 3 * torch.nn.functional.one_hot(classes, CLASSES)
+    logits = torch.randn(200, CLASSES, generator=generator) + 3 * torch.nn.functional.one_hot(
+        classes, CLASSES
+    )
     logits[:, 3] -= 2.5
 
     def accuracy(bias):
@@ -154,7 +196,10 @@ def test_the_bias_is_the_best_of_a_fine_grid():
         return (shifted.argmax(-1) == classes).double().mean().item()
 
     bias = digits.best_bias(logits, classes, 3)
-    assert accuracy(bias) == max(accuracy(b / 100) for b in range(-1000, 1000)) > accuracy(0) and 1.5 < bias < 3.5
+    assert (
+        accuracy(bias) == max(accuracy(b / 100) for b in range(-1000, 1000)) > accuracy(0)
+        and 1.5 < bias < 3.5
+    )
     torch.testing.assert_close(digits.biased(logits, 3, bias)[:, 3], logits[:, 3] + bias)
     assert torch.equal(digits.biased(logits, 3, bias)[:, 4:], logits[:, 4:])
 
@@ -164,7 +209,7 @@ def test_a_bias_is_chosen_on_validation_and_counted_on_test(data, monkeypatch):
     choose = digits.best_bias
     monkeypatch.setattr(digits, "best_bias", lambda *given: chosen.append(given) or choose(*given))
     rows = [row for row in digits.measure(of, lambda: None) if row["experiment"] == digits.UNSEEN_CLASS]
-    (logits, classes, hidden), = chosen
+    ((logits, classes, hidden),) = chosen
     assert torch.equal(classes, data.classes[of.split.validation]) and hidden == 3
     assert [row["model"] for row in rows] == ["teacher", "student", "student with the bias"]
     expected = of.logits(of.teacher, of.split.test).argmax(-1) == data.classes[of.split.test]
@@ -176,30 +221,69 @@ def test_a_bias_is_chosen_on_validation_and_counted_on_test(data, monkeypatch):
 
 def test_summaries_are_means_and_paired_differences():
     def few(name, *values):
-        return [{"experiment": digits.FEW, "seed": seed, "model": name, "accuracy": value, "parameters": 7} for seed, value in enumerate(values)]
+        return [
+            {"experiment": digits.FEW, "seed": seed, "model": name, "accuracy": value, "parameters": 7}
+            for seed, value in enumerate(values)
+        ]
 
-    lines = {line["method"]: line for line in digits.few_labels(few("teacher", 98.0, 99.0) + few(LABELS_ALONE, 80.0, 90.0) + few("kd", 85.0, 97.0))}
+    lines = {
+        line["method"]: line
+        for line in digits.few_labels(
+            few("teacher", 98.0, 99.0) + few(LABELS_ALONE, 80.0, 90.0) + few("kd", 85.0, 97.0)
+        )
+    }
     gain = lines["kd"]["over labels"]
-    assert gain.mean == 6 and gain.half_width == pytest.approx(12.706 * 1, rel=1e-4), "t with one degree of freedom, standard error 1"
-    assert lines["teacher"]["over kd"] is None and lines["kd"]["over kd"] is None and lines[LABELS_ALONE]["over kd"].mean == -6
+    assert gain.mean == 6 and gain.half_width == pytest.approx(12.706 * 1, rel=1e-4), (
+        "t with one degree of freedom, standard error 1"
+    )
+    assert (
+        lines["teacher"]["over kd"] is None
+        and lines["kd"]["over kd"] is None
+        and lines[LABELS_ALONE]["over kd"].mean == -6
+    )
 
-    rows = [{"experiment": digits.UNSEEN_CLASS, "seed": seed, "model": name, "hidden": 3, "bias": bias, "recall": recall, "others": others}
-            for seed in (0, 1) for name, bias, recall, others in
-            (("teacher", 0.0, 99.0, 99.0), ("student", 0.0, 10.0, 97.0 + seed), ("student with the bias", 2.0 + seed, 95.0, 96.0))]
+    rows = [
+        {
+            "experiment": digits.UNSEEN_CLASS,
+            "seed": seed,
+            "model": name,
+            "hidden": 3,
+            "bias": bias,
+            "recall": recall,
+            "others": others,
+        }
+        for seed in (0, 1)
+        for name, bias, recall, others in (
+            ("teacher", 0.0, 99.0, 99.0),
+            ("student", 0.0, 10.0, 97.0 + seed),
+            ("student with the bias", 2.0 + seed, 95.0, 96.0),
+        )
+    ]
     *_, line = digits.unseen_class(rows)
-    assert line["recall"].mean == 95 and line["others"].mean == 96 and line["cost"].mean == 1.5 and line["bias"].mean == 2.5
+    assert (
+        line["recall"].mean == 95
+        and line["others"].mean == 96
+        and line["cost"].mean == 1.5
+        and line["bias"].mean == 2.5
+    )
 
 
 def test_a_run_leaves_its_table_and_files(here, capsys):
     given = {"named": False, "overwrite": False, "quiet": True, "say": print, "plan": TINY}
     summary = digits.run("checkpoints/examples/digits", 2, **given)
     out = capsys.readouterr()
-    assert out.err == "" and all(word in out.out for word in ("labels alone", "sdd", "student with the bias", "over kd", "2 seeds"))
+    assert out.err == "" and all(
+        word in out.out for word in ("labels alone", "sdd", "student with the bias", "over kd", "2 seeds")
+    )
     record = json.loads((here / "checkpoints/examples/digits/digits.json").read_text())
     kd = next(line for line in record["few labels"] if line["method"] == "kd")
     line = next(line for line in summary["few labels"] if line["method"] == "kd")
     assert kd["accuracy"]["mean"] == line["accuracy"].mean and f"{line['accuracy']:.2f}" in out.out
-    assert record["settings"]["methods"]["sdd"]["scales"] == [1, 2] and record["seeds"] == 2 and "scikit-learn" in record
+    assert (
+        record["settings"]["methods"]["sdd"]["scales"] == [1, 2]
+        and record["seeds"] == 2
+        and "scikit-learn" in record
+    )
     with open(here / "checkpoints/examples/digits/digits.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     accuracies = [float(row["accuracy"]) for row in rows if row["model"] == "kd"]
@@ -208,8 +292,12 @@ def test_a_run_leaves_its_table_and_files(here, capsys):
 
     digits.run("checkpoints/examples/digits", 2, **given)
     assert "kept the earlier" in capsys.readouterr().out
-    assert json.loads((here / "checkpoints/examples/digits.1/digits.json").read_text())["rows"] == record["rows"]
-    assert json.loads((here / "checkpoints/examples/digits/digits.json").read_text())["rows"] == record["rows"], "the same seeds, the same numbers"
+    assert (
+        json.loads((here / "checkpoints/examples/digits.1/digits.json").read_text())["rows"] == record["rows"]
+    )
+    assert (
+        json.loads((here / "checkpoints/examples/digits/digits.json").read_text())["rows"] == record["rows"]
+    ), "the same seeds, the same numbers"
 
 
 def test_one_seed_has_no_interval(here, capsys):
@@ -221,8 +309,13 @@ def test_one_seed_has_no_interval(here, capsys):
 def test_the_command_and_its_flags(here, capsys, monkeypatch):
     monkeypatch.setattr(digits, "Plan", lambda: TINY)
     assert examples(9, "--seeds", 2, "--dry-run", "--quiet") == 0
-    assert "$ python distillation_examples.py 9 --seeds 2 --quiet" in capsys.readouterr().out and not list(here.iterdir())
-    assert examples(9, "--seeds", 1, "--quiet", "--output-path", "mine") == 0 and (here / "mine/digits.json").is_file()
+    assert "$ python distillation_examples.py 9 --seeds 2 --quiet" in capsys.readouterr().out and not list(
+        here.iterdir()
+    )
+    assert (
+        examples(9, "--seeds", 1, "--quiet", "--output-path", "mine") == 0
+        and (here / "mine/digits.json").is_file()
+    )
     capsys.readouterr()
     refused(capsys, examples(9, "--seeds", 1, "--output-path", "mine"), "--output-path mine", "--overwrite")
     assert examples(9, "--seeds", 1, "--quiet", "--output-path", "mine", "--overwrite") == 0
@@ -240,18 +333,31 @@ def test_an_interrupt_ends_it_and_writes_nothing(here, capsys, monkeypatch):
 
     monkeypatch.setattr(ConvNet, "with_grid", stop)
     assert examples(9, "--seeds", 1, "--quiet") == 130
-    assert "nothing was written" in capsys.readouterr().err and not list((here / "checkpoints/examples").glob("digits/*"))
+    assert "nothing was written" in capsys.readouterr().err and not list(
+        (here / "checkpoints/examples").glob("digits/*")
+    )
 
 
 def test_digits_are_learnt_from_soft_targets(data):
-    """A gain of distillation far above its noise, and a class recognised that was never seen: small and quick."""
-    plan = Plan(teacher_widths=(16, 32, 64), student_widths=(8, 16, 16), teacher_steps=150, steps=120, hidden_steps=300)
+    """A gain of distillation far above its noise, and a class recognised that was never seen: small and
+    quick."""
+    plan = Plan(
+        teacher_widths=(16, 32, 64),
+        student_widths=(8, 16, 16),
+        teacher_steps=150,
+        steps=120,
+        hidden_steps=300,
+    )
     of = Seed(data, plan, 7)
-    alone, taught = (of.accuracy(of.student(settings), of.split.test) for settings in (digits.METHODS[LABELS_ALONE], KD))
+    alone, taught = (
+        of.accuracy(of.student(settings), of.split.test) for settings in (digits.METHODS[LABELS_ALONE], KD)
+    )
     assert taught > 0.9 and taught > alone + 0.03
     blind = of.blind_student(3)
     three = of.split.test[data.classes[of.split.test] == 3]
     bias = digits.best_bias(of.logits(blind, of.split.validation), data.classes[of.split.validation], 3)
     recognised = digits.biased(of.logits(blind, three), 3, bias).argmax(-1) == 3
     assert recognised.double().mean() > 0.6
-    assert isinstance(plan.unseen, DistillationConfig) and plan.unseen.distill_weight == 1, "from the teacher alone"
+    assert isinstance(plan.unseen, DistillationConfig) and plan.unseen.distill_weight == 1, (
+        "from the teacher alone"
+    )

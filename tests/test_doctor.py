@@ -32,7 +32,10 @@ def no_sionna(monkeypatch):
 
 def sent_of(signal, lengths, raw=None):
     """What a transmitter sent: ``signal`` [B, S, C] of sentences of these lengths."""
-    encoded = [batching.Encoded(e.sentence, [1, *[5] * (length - 2), 2]) for e, length in zip(toy.encoded(len(lengths)), lengths)]
+    encoded = [
+        batching.Encoded(e.sentence, [1, *[5] * (length - 2), 2])
+        for e, length in zip(toy.encoded(len(lengths)), lengths)
+    ]
     batch = batching.collate(encoded)
     return Sent(batch, signal if raw is None else raw, signal)
 
@@ -68,9 +71,13 @@ def test_a_right_link_is_found_right(teacher, here, capsys):
 
 def test_the_same_seed_measures_the_same_and_another_seed_does_not():
     def measured(seed):
-        checks = [*link_checks.realised_snr([unit_signal()], (0.0, 12.0), 1.0, seed).values(), link_checks.fading(1000, 1.0, seed)["rayleigh"].power,
-                  *link_checks.public_offsets([unit_signal()], 1000, 1.0, 12.0, seed).values()]
+        checks = [
+            *link_checks.realised_snr([unit_signal()], (0.0, 12.0), 1.0, seed).values(),
+            link_checks.fading(1000, 1.0, seed)["rayleigh"].power,
+            *link_checks.public_offsets([unit_signal()], 1000, 1.0, 12.0, seed).values(),
+        ]
         return [check.measured for check in checks]
+
     assert measured(1) == measured(1) and not set(measured(1)) & set(measured(2))
 
 
@@ -80,7 +87,9 @@ def test_noise_three_db_too_strong_is_found(teacher, here, capsys, monkeypatch):
     told, error = capsys.readouterr()
     record = json.loads((here / "d.json").read_text())
     off = {c["name"]: c["difference"] for c in record["checks"] if c["verdict"] == "OFF"}
-    assert sorted(off) == sorted(f"{kind}, {snr} dB" for kind in ("awgn", "rayleigh", "rician") for snr in (0, 12))
+    assert sorted(off) == sorted(
+        f"{kind}, {snr} dB" for kind in ("awgn", "rayleigh", "rician") for snr in (0, 12)
+    )
     assert all(difference == pytest.approx(-3.0103, abs=0.3) for difference in off.values())
     assert error.count("\n") == 1 and f"6 of {OURS} checks fail: awgn, 0 dB; " in error
     assert told.count("OFF\n") == 6 and "checks hold" not in told
@@ -95,7 +104,9 @@ def test_a_channel_without_noise_is_found_and_written(teacher, here, capsys, mon
 
 
 def test_a_transmitter_that_scales_the_batch_is_found(teacher, here, capsys, monkeypatch):
-    monkeypatch.setattr(transceiver, "normalize_power", lambda x, mask: x * torch.rsqrt(2 * x.square().mean()))
+    monkeypatch.setattr(
+        transceiver, "normalize_power", lambda x, mask: x * torch.rsqrt(2 * x.square().mean())
+    )
     assert package("doctor", teacher, *QUICK) == 1
     assert "power of 60 sentences" in (error := capsys.readouterr().err) and "padded positions" in error
 
@@ -106,24 +117,30 @@ def test_an_imported_transceiver_tells_its_amplitude(teacher, here, capsys):
     louder.load_state_dict(loaded.model.state_dict())
     checkpoint.save(dataclasses.replace(loaded, model=louder), "louder.pt")
     assert package("doctor", "louder.pt", *QUICK) == 0
-    assert "the receiver expects sqrt(2) times our amplitude, power 2 per complex symbol" in capsys.readouterr().out
+    assert (
+        "the receiver expects sqrt(2) times our amplitude, power 2 per complex symbol"
+        in capsys.readouterr().out
+    )
 
 
-@pytest.mark.parametrize("flags, words", [
-    (["missing.pt"], ("missing.pt", "no such file")),
-    (["--draws", 10], ("--draws 10", "1000")),
-    (["--draws", "many"], ("--draws", "many")),
-    (["--snr", 200], ("--snr 200", "-100 to 100")),
-    (["--sentences", 0], ("--sentences 0",)),
-    (["--rician-k", -1], ("--rician-k -1",)),
-    (["--rician-k", 5000], ("--rician-k 5000", "1000", "--rician-k 10")),
-    (["--corpus", "missing.txt"], ("--corpus", "missing.txt")),
-    (["--device", "abacus"], ("--device abacus",)),
-    (["--output", "taken.json"], ("--output taken.json", "--overwrite")),
-    (["--output", "pictured.json"], ("pictured.png", "--overwrite")),
-    (["--output", "plain.png"], ("plain.png", "same path")),
-    (["--output", "."], ("--output .", "folder")),
-])
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["missing.pt"], ("missing.pt", "no such file")),
+        (["--draws", 10], ("--draws 10", "1000")),
+        (["--draws", "many"], ("--draws", "many")),
+        (["--snr", 200], ("--snr 200", "-100 to 100")),
+        (["--sentences", 0], ("--sentences 0",)),
+        (["--rician-k", -1], ("--rician-k -1",)),
+        (["--rician-k", 5000], ("--rician-k 5000", "1000", "--rician-k 10")),
+        (["--corpus", "missing.txt"], ("--corpus", "missing.txt")),
+        (["--device", "abacus"], ("--device abacus",)),
+        (["--output", "taken.json"], ("--output taken.json", "--overwrite")),
+        (["--output", "pictured.json"], ("pictured.png", "--overwrite")),
+        (["--output", "plain.png"], ("plain.png", "same path")),
+        (["--output", "."], ("--output .", "folder")),
+    ],
+)
 def test_wrong_input_is_one_line(teacher, here, capsys, flags, words):
     for name in ("taken.json", "pictured.png"):
         (here / name).write_text("mine")
@@ -146,10 +163,14 @@ def test_power_before_scaling_by_hand():
     """Sentences of mean square 4 and 1/4; with its padding (power 0) the batch has (2·4 + 1/4)/4."""
     raw = torch.tensor([[[2.0, -2.0], [2.0, 2.0]], [[0.5, 0.5], [0.0, 0.0]]])
     signal = raw / torch.tensor([2.0, 0.5])[:, None, None] * 0.5**0.5
-    measured = link_checks.transmitted([dataclasses.replace(sent_of(signal, [2, 2], raw), batch=sent_of(signal, [2, 2]).batch)])
+    measured = link_checks.transmitted(
+        [dataclasses.replace(sent_of(signal, [2, 2], raw), batch=sent_of(signal, [2, 2]).batch)]
+    )
     assert measured.power[0] == pytest.approx(0.75), "the second sentence sends one of its two symbols"
     batch = sent_of(signal, [2, 2]).batch
-    short = dataclasses.replace(batch, lengths=[2, 1], source_mask=torch.tensor([[True, True], [True, False]]))
+    short = dataclasses.replace(
+        batch, lengths=[2, 1], source_mask=torch.tensor([[True, True], [True, False]])
+    )
     measured = link_checks.transmitted([Sent(short, raw, signal)])
     assert measured.power == pytest.approx((1, 1, 1)) and measured.padding == (1, 0.0)
     assert measured.raw_square == pytest.approx((4 + 4 + 0.25) / 3)
@@ -170,7 +191,11 @@ def test_a_quiet_transmitter_is_left_alone_by_the_public_rule():
 
 def test_sound_in_the_padding_and_power_off_by_little_are_found():
     signal = torch.full((2, 3, 4), 0.5**0.5)
-    batch = dataclasses.replace(sent_of(signal, [3, 3]).batch, lengths=[3, 2], source_mask=torch.tensor([[True] * 3, [True, True, False]]))
+    batch = dataclasses.replace(
+        sent_of(signal, [3, 3]).batch,
+        lengths=[3, 2],
+        source_mask=torch.tensor([[True] * 3, [True, True, False]]),
+    )
     power, padding = link_checks.transmitted([Sent(batch, signal, signal)]).checks
     assert (power.p, padding.p, padding.measured) == (1, 0, pytest.approx(0.5**0.5))
     assert link_checks.transmitted([sent_of(signal * 1.001, [3, 3])]).checks[0].p == 0
@@ -178,12 +203,15 @@ def test_sound_in_the_padding_and_power_off_by_little_are_found():
 
 
 def test_the_noise_that_was_drawn_is_the_noise_that_is_measured():
-    """Before equalisation the noise is the draw's own, so the SNR follows from the draw without the channel."""
+    """Before equalisation the noise is the draw's own, so the SNR follows from the draw without the
+    channel."""
     s = unit_signal()
     checks = link_checks.realised_snr([s], (3.0, 9.0), 2.0, seed=5)
     for number, ((kind, snr), check) in enumerate(checks.items(), link_checks.FIRST_SNR_DRAW):
         noise = s.batch.draw(8, seed=5, number=number).noise.double()
-        assert check.measured == pytest.approx(-10 * math.log10(float(noise.square().mean()) * 10 ** (-snr / 10)), abs=1e-4), kind
+        assert check.measured == pytest.approx(
+            -10 * math.log10(float(noise.square().mean()) * 10 ** (-snr / 10)), abs=1e-4
+        ), kind
         assert check.theory == snr
     assert list(checks) == [(kind, snr) for kind in ("awgn", "rayleigh", "rician") for snr in (3.0, 9.0)]
 
@@ -203,7 +231,9 @@ def test_padded_positions_count_for_nothing():
 def test_half_a_decibel_is_found_of_forty_sentences(monkeypatch, error_db):
     s = unit_signal()
     assert link_checks.snr_tolerance(s.symbols, 1e-5) == pytest.approx(0.35, abs=0.03)
-    wrong(monkeypatch, lambda apply: lambda link, signal, draw, snr: apply(link, signal, draw, snr + error_db))
+    wrong(
+        monkeypatch, lambda apply: lambda link, signal, draw, snr: apply(link, signal, draw, snr + error_db)
+    )
     checks = list(link_checks.realised_snr([s], (6.0,), 1.0, seed=0).values())
     assert len(link_checks.failing(checks)) == 3
 
@@ -216,7 +246,11 @@ def test_gains_are_those_that_the_channel_has():
 
 
 def test_a_rician_channel_of_power_two_is_found(monkeypatch):
-    wrong(monkeypatch, lambda fading: lambda link, scatter: fading(link, scatter) * (2**0.5 if link.kind == "rician" else 1), name="fading")
+    wrong(
+        monkeypatch,
+        lambda fading: lambda link, scatter: fading(link, scatter) * (2**0.5 if link.kind == "rician" else 1),
+        name="fading",
+    )
     found = link_checks.fading(2000, 1.0, seed=0)
     assert found["rician"].power.p < 1e-9 and found["rician"].distance.p < 1e-9
     assert found["rayleigh"].power.p > 1e-4 and found["rayleigh"].distance.p > 1e-4
@@ -224,7 +258,7 @@ def test_a_rician_channel_of_power_two_is_found(monkeypatch):
 
 def test_a_fade_shared_by_batches_is_found(monkeypatch):
     def shared(draw):
-        return Draw(draw.level, draw.scatter[:: 100].repeat_interleave(100, 0), draw.noise)
+        return Draw(draw.level, draw.scatter[::100].repeat_interleave(100, 0), draw.noise)
 
     wrong(monkeypatch, lambda apply: lambda link, signal, draw, snr: apply(link, signal, shared(draw), snr))
     assert link_checks.fading(2000, 1.0, seed=0)["rayleigh"].distance.p < 1e-4
@@ -232,19 +266,26 @@ def test_a_fade_shared_by_batches_is_found(monkeypatch):
 
 @pytest.mark.parametrize("k", [0.0, 1.0, 30.0])
 def test_distribution_of_the_gain_against_its_moments_and_rice(k):
-    """The integral of 1 - F is the mean, 1; and scipy's Rice distribution of |h| is another way to the same."""
+    """The integral of 1 - F is the mean, 1; and scipy's Rice distribution of |h| is another way to the
+    same."""
     cdf = link_checks.gain_distribution(k)
     x = np.linspace(0, 40, 400_001)
     assert np.trapezoid(1 - cdf(x), x) == pytest.approx(1, abs=1e-6)
     scale = (1 / (2 * (k + 1))) ** 0.5
     rice = stats.rice((2 * k) ** 0.5, scale=scale)
-    np.testing.assert_allclose(cdf(np.array([0.1, 0.5, 1, 2])), rice.cdf(np.array([0.1, 0.5, 1, 2]) ** 0.5), rtol=1e-6)
+    np.testing.assert_allclose(
+        cdf(np.array([0.1, 0.5, 1, 2])), rice.cdf(np.array([0.1, 0.5, 1, 2]) ** 0.5), rtol=1e-6
+    )
 
 
 def right(checks):
-    """Whether p-values and intervals are as those of right links: 1 in 10,000 such samples would fail either."""
+    """Whether p-values and intervals are as those of right links: 1 in 10,000 such samples would fail
+    either."""
     covered = np.mean([c.half_width is None or abs(c.difference) <= c.half_width for c in checks])
-    return stats.kstest([c.p for c in checks], "uniform").pvalue > 1e-4 and covered > 0.95 - 4 * (0.05 * 0.95 / len(checks)) ** 0.5
+    return (
+        stats.kstest([c.p for c in checks], "uniform").pvalue > 1e-4
+        and covered > 0.95 - 4 * (0.05 * 0.95 / len(checks)) ** 0.5
+    )
 
 
 def test_right_links_have_uniform_p_values_and_intervals_that_cover():
@@ -254,7 +295,10 @@ def test_right_links_have_uniform_p_values_and_intervals_that_cover():
     assert right(snr) and not right([dataclasses.replace(c, p=c.p / 4) for c in snr])
     assert not right([dataclasses.replace(c, half_width=c.half_width / 2) for c in snr])
     for k in (0.0, 3.0):
-        h = [(k / (k + 1)) ** 0.5 + (rng.normal(size=1000) + 1j * rng.normal(size=1000)) / (2 * (k + 1)) ** 0.5 for _ in range(150)]
+        h = [
+            (k / (k + 1)) ** 0.5 + (rng.normal(size=1000) + 1j * rng.normal(size=1000)) / (2 * (k + 1)) ** 0.5
+            for _ in range(150)
+        ]
         gains = [link_checks.gain_checks("", np.abs(one) ** 2, k) for one in h]
         assert right([g.power for g in gains]) and right([g.distance for g in gains])
     s = unit_signal(5, 4, 4)
@@ -279,15 +323,28 @@ def test_offsets_against_the_draw_and_whatever_the_amplitude():
     fade = float(draw.scatter.double().square().sum(1).mean())
     assert found["rayleigh"].measured == pytest.approx(10 * math.log10(2 * fade / noise) - 12, abs=1e-6)
     for loudness in (0.01, 50.0):
-        other = link_checks.public_offsets([Sent(s.batch, s.raw * loudness, s.signal)], 500, 1.0, 12.0, seed=2)
-        assert [c.measured for c in other.values()] == pytest.approx([c.measured for c in found.values()], abs=1e-5)
+        other = link_checks.public_offsets(
+            [Sent(s.batch, s.raw * loudness, s.signal)], 500, 1.0, 12.0, seed=2
+        )
+        assert [c.measured for c in other.values()] == pytest.approx(
+            [c.measured for c in found.values()], abs=1e-5
+        )
 
 
-@pytest.mark.parametrize("name, change, off", [
-    ("noise_std", lambda std: lambda snr: std(snr) / 2**0.5, {"awgn", "rayleigh", "rician"}),
-    ("scale_power", lambda scale: lambda x: scale(x) / 2**0.5, {"awgn", "rayleigh", "rician"}),
-    ("fades", lambda fades: lambda kind, scatter, k: fades(kind, scatter, k) / (2**0.5 if kind == "rician" else 1), {"rician"}),
-])
+@pytest.mark.parametrize(
+    "name, change, off",
+    [
+        ("noise_std", lambda std: lambda snr: std(snr) / 2**0.5, {"awgn", "rayleigh", "rician"}),
+        ("scale_power", lambda scale: lambda x: scale(x) / 2**0.5, {"awgn", "rayleigh", "rician"}),
+        (
+            "fades",
+            lambda fades: (
+                lambda kind, scatter, k: fades(kind, scatter, k) / (2**0.5 if kind == "rician" else 1)
+            ),
+            {"rician"},
+        ),
+    ],
+)
 def test_a_wrong_restatement_is_found(monkeypatch, name, change, off):
     wrong(monkeypatch, change, deepsc_link, name)
     found = link_checks.public_offsets([unit_signal()], 2000, 1.0, 12.0, seed=0)
@@ -299,7 +356,13 @@ def test_a_dead_transmitter_is_off_everywhere_and_still_printed(teacher, here, c
     monkeypatch.setattr(link_checks, "send", lambda *_: [sent_of(torch.zeros(2, 3, 4), [3, 3])])
     assert package("doctor", teacher, *QUICK, "--output", "d.json") == 1
     off = {c["name"] for c in json.loads((here / "d.json").read_text())["checks"] if c["verdict"] == "OFF"}
-    assert {"power of 2 sentences (12 symbols)", "awgn, 0 dB", "rician, 12 dB", "public awgn offset", "public rician offset"} <= off
+    assert {
+        "power of 2 sentences (12 symbols)",
+        "awgn, 0 dB",
+        "rician, 12 dB",
+        "public awgn offset",
+        "public rician offset",
+    } <= off
 
 
 # ---- Sionna
@@ -333,6 +396,7 @@ class RayleighBlockFading:
 @pytest.fixture
 def stub(tmp_path, monkeypatch):
     """Install a package named sionna of this version, whose noise is ``noise`` times as strong as asked."""
+
     def install(version="2.1.0", noise=1.0):
         for name, text in STUB.items():
             path = tmp_path / "stub" / "sionna" / name
@@ -342,6 +406,7 @@ def stub(tmp_path, monkeypatch):
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.syspath_prepend(tmp_path / "stub")
         monkeypatch.setattr(sionna_check, "available", AVAILABLE)
+
     yield install
     for name in [n for n in sys.modules if n.split(".")[0] == "sionna"]:
         del sys.modules[name]
@@ -356,15 +421,27 @@ def test_sionna_stands_beside_ours(teacher, here, capsys, stub):
     told, record = capsys.readouterr().out, json.loads((here / "d.json").read_text())
     assert f"all {OURS + 6} checks hold" in told and "Sionna 2.1.0" in told and record["sionna"] == "2.1.0"
     names = {c["name"] for c in record["checks"] if c["name"].startswith("Sionna")}
-    assert names == {f"Sionna {name}" for name in ("awgn, 0 dB", "awgn, 12 dB", "rayleigh, 0 dB", "rayleigh, 12 dB", "rayleigh E|h|^2",
-                                                   "rayleigh distribution of |h|^2")}
+    assert names == {
+        f"Sionna {name}"
+        for name in (
+            "awgn, 0 dB",
+            "awgn, 12 dB",
+            "rayleigh, 0 dB",
+            "rayleigh, 12 dB",
+            "rayleigh E|h|^2",
+            "rayleigh distribution of |h|^2",
+        )
+    }
 
 
 def test_sionna_that_disagrees_is_off(teacher, here, capsys, stub):
     stub(noise=2.0)
     assert package("doctor", teacher, *QUICK) == 1
     error = capsys.readouterr().err
-    assert f"4 of {OURS + 6} checks fail: Sionna awgn, 0 dB; Sionna awgn, 12 dB; Sionna rayleigh, 0 dB; Sionna rayleigh, 12 dB" in error
+    assert (
+        f"4 of {OURS + 6} checks fail: Sionna awgn, 0 dB; Sionna awgn, 12 dB; Sionna rayleigh, 0 dB; Sionna rayleigh, 12 dB"
+        in error
+    )
 
 
 def test_sionna_leaves_the_global_generator_to_the_user(stub):
@@ -377,7 +454,10 @@ def test_sionna_leaves_the_global_generator_to_the_user(stub):
 
 def test_sionna_of_tensorflow_or_broken_is_told_and_passed_over(tmp_path, stub):
     stub(version="1.2.0")
-    assert "Sionna 1.2.0 is not made of PyTorch" in sionna_check.available() and ".[phy]" in sionna_check.available()
+    assert (
+        "Sionna 1.2.0 is not made of PyTorch" in sionna_check.available()
+        and ".[phy]" in sionna_check.available()
+    )
     stub()
     (tmp_path / "stub" / "sionna" / "phy" / "channel.py").write_text("import h5py_that_is_not_there")
     assert "h5py_that_is_not_there" in sionna_check.available()
@@ -402,7 +482,10 @@ def test_a_transmitter_below_one_is_said_to_be_left_alone(teacher, here, capsys,
     monkeypatch.setattr(link_checks, "send", lambda *_: [Sent(s.batch, s.signal * 0.5, s.signal)])
     assert package("doctor", teacher, *QUICK) == 0
     told = capsys.readouterr().out
-    assert "in the public code this transmitter would not be scaled: its real tokens would have 0.25 per complex symbol, -6.02 dB\n" in told
+    assert (
+        "in the public code this transmitter would not be scaled: its real tokens would have 0.25 per complex symbol, -6.02 dB\n"
+        in told
+    )
     assert "its X dB are X-6.02 dB here for awgn and rayleigh, X-3.01 dB for rician" in told
 
 
@@ -411,8 +494,20 @@ def test_findings_are_returned(teacher, here):
     from semcom.channel.settings import ChannelConfig
     from semcom.data.settings import CorpusConfig
     from semcom.evaluation.settings import DoctorConfig, EvaluationConfig
-    found = doctor.doctor(str(teacher), EvaluationConfig(snr=(6.0, 6.0), sentences=30), DoctorConfig(1000), CorpusConfig(),
-                          ChannelConfig(rician_k=0.0), RunConfig(device="cpu"), None, False, lambda line: None)
-    assert list(found.snr) == [("awgn", 6.0), ("rayleigh", 6.0), ("rician", 6.0)], "an SNR named twice is measured once"
+
+    found = doctor.doctor(
+        str(teacher),
+        EvaluationConfig(snr=(6.0, 6.0), sentences=30),
+        DoctorConfig(1000),
+        CorpusConfig(),
+        ChannelConfig(rician_k=0.0),
+        RunConfig(device="cpu"),
+        None,
+        False,
+        lambda line: None,
+    )
+    assert list(found.snr) == [("awgn", 6.0), ("rayleigh", 6.0), ("rician", 6.0)], (
+        "an SNR named twice is measured once"
+    )
     np.testing.assert_allclose(found.fading["rician"].values, found.fading["rayleigh"].values)
     assert not link_checks.failing(found.checks)

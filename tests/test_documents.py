@@ -13,7 +13,13 @@ GUIDE = (ROOT / "DISTILLATION_GUIDE.md").read_text()
 
 
 def flags(parser: argparse.ArgumentParser) -> set[str]:
-    return {s for a in parser._actions if a.help != argparse.SUPPRESS for s in a.option_strings if s.startswith("--")} - {"--help"}
+    return {
+        s
+        for a in parser._actions
+        if a.help != argparse.SUPPRESS
+        for s in a.option_strings
+        if s.startswith("--")
+    } - {"--help"}
 
 
 def test_the_guide_names_every_flag_of_distillation():
@@ -22,7 +28,9 @@ def test_the_guide_names_every_flag_of_distillation():
 
 
 def test_the_guide_names_every_flag_that_other_commands_have_of_their_own():
-    verbs = next(a for a in cli.package_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices.values()
+    verbs = next(
+        a for a in cli.package_parser()._actions if isinstance(a, argparse._SubParsersAction)
+    ).choices.values()
     others = set.union(*map(flags, [*verbs, cli.analysis_parser(), examples.parser()]))
     assert not {flag for flag in others if f"{flag}" not in GUIDE}
 
@@ -30,21 +38,33 @@ def test_the_guide_names_every_flag_that_other_commands_have_of_their_own():
 def test_the_guide_shows_the_defaults_that_the_parser_has():
     for action in cli.distillation_parser()._actions:
         if isinstance(action.default, (int, float)) and not isinstance(action.default, bool):
-            row = next(line for line in GUIDE.splitlines() if line.startswith(f"| `{action.option_strings[0]} "))
+            row = next(
+                line for line in GUIDE.splitlines() if line.startswith(f"| `{action.option_strings[0]} ")
+            )
             assert f"(default {action.default})" in row, row
 
 
 @pytest.mark.parametrize("document", ["README.md", "DISTILLATION_GUIDE.md"])
 def test_every_command_in_the_documents_parses(document):
     blocks = re.findall(r"```bash\n(.*?)```", (ROOT / document).read_text(), re.S)
-    commands = [re.sub(r"\s+#.*", "", part).strip() for block in blocks for line in block.splitlines() for part in line.split(" && ")]
-    parsers = {"python distillation.py": cli.distillation_parser(), "python semantic_analysis.py": cli.analysis_parser(),
-               "python -m semcom": cli.package_parser(), "python distillation_examples.py": examples.parser()}
+    commands = [
+        re.sub(r"\s+#.*", "", part).strip()
+        for block in blocks
+        for line in block.splitlines()
+        for part in line.split(" && ")
+    ]
+    parsers = {
+        "python distillation.py": cli.distillation_parser(),
+        "python semantic_analysis.py": cli.analysis_parser(),
+        "python -m semcom": cli.package_parser(),
+        "python distillation_examples.py": examples.parser(),
+    }
     parsed = 0
     for command in commands:
         for start, parser in parsers.items():
             if command.startswith(start):
                 import shlex
+
                 parser.parse_args(shlex.split(command.removeprefix(start)))
                 parsed += 1
     assert parsed >= 5

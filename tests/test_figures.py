@@ -20,7 +20,10 @@ def line(*values):
 
 
 def test_a_name_has_one_style_in_all_panels_and_one_legend():
-    panels = {"BLEU": {"teacher": line(1, 2), "a": line(3, 4), "b": line(5, 6)}, "KL": {"a": line(7, 8), "b": line(9, 10), "noise": line(11, 12)}}
+    panels = {
+        "BLEU": {"teacher": line(1, 2), "a": line(3, 4), "b": line(5, 6)},
+        "KL": {"a": line(7, 8), "b": line(9, 10), "noise": line(11, 12)},
+    }
     figure = drawn(figures.curves(panels, dashed="noise"))
     (legend,) = figure.legends
     names = [text.get_text() for text in legend.get_texts()]
@@ -47,13 +50,18 @@ def test_strangers_names_are_no_mathematics():
 
 @pytest.mark.parametrize(("values", "scale"), [((0.5, 2), "log"), ((0.0, 2), "linear")])
 def test_a_logarithm_needs_values_above_zero(values, scale):
-    assert drawn(figures.curves({"KL": {"a": line(*values)}}, logarithmic=["KL"])).axes[0].get_yscale() == scale
+    assert (
+        drawn(figures.curves({"KL": {"a": line(*values)}}, logarithmic=["KL"])).axes[0].get_yscale() == scale
+    )
 
 
 def test_many_curves_have_no_bands_and_differ():
     figure = drawn(figures.curves({"KL": {str(k): line(k, k + 1) for k in range(20)}}))
     (axis,) = figure.axes
-    assert not axis.collections and len({(curve.get_color(), curve.get_linestyle()) for curve in axis.lines}) == 20
+    assert (
+        not axis.collections
+        and len({(curve.get_color(), curve.get_linestyle()) for curve in axis.lines}) == 20
+    )
 
 
 def test_temperature_rows_are_softmaxes_of_the_likeliest():

@@ -1,4 +1,6 @@
-"""Files: whole or not at all, nothing finished destroyed, one run to a folder; strangers' strings on a console."""
+"""Files: whole or not at all, nothing finished destroyed, one run to a folder; strangers' strings on a
+console."""
+
 import errno
 import json
 import os
@@ -26,7 +28,9 @@ def mode(path):
 def test_writes_text_and_bytes_into_new_folders(tmp_path):
     write_atomically(tmp_path / "a/b/text", "naïve\n")
     write_atomically(str(tmp_path / "raw"), b"\x00\xff")
-    assert (tmp_path / "a/b/text").read_bytes() == "naïve\n".encode() and (tmp_path / "raw").read_bytes() == b"\x00\xff"
+    assert (tmp_path / "a/b/text").read_bytes() == "naïve\n".encode() and (
+        tmp_path / "raw"
+    ).read_bytes() == b"\x00\xff"
 
 
 def test_a_new_file_has_the_umasks_permissions_and_a_replaced_one_its_own(tmp_path, mask):
@@ -47,8 +51,12 @@ def test_a_link_is_followed_and_stays(tmp_path):
 
 
 @pytest.mark.parametrize("function", ["fsync", "replace"])
-@pytest.mark.parametrize("code, cure", [(errno.ENOSPC, "free some space"), (errno.EIO, "choose another place")])
-def test_a_failed_write_leaves_the_previous_file_and_nothing_else(tmp_path, monkeypatch, function, code, cure):
+@pytest.mark.parametrize(
+    "code, cure", [(errno.ENOSPC, "free some space"), (errno.EIO, "choose another place")]
+)
+def test_a_failed_write_leaves_the_previous_file_and_nothing_else(
+    tmp_path, monkeypatch, function, code, cure
+):
     path = tmp_path / "file"
     path.write_text("previous")
 
@@ -124,11 +132,17 @@ def test_a_default_path_is_set_aside_and_a_named_one_refused(tmp_path, folder):
         return (tmp_path / name / "best.pt" if folder else tmp_path / name).read_text()
 
     room = dict(folder=folder, overwrite=False)
-    assert make_room("--output", path, named=False, **room) is None and make_room("--output", path, named=True, **room) is None
+    assert (
+        make_room("--output", path, named=False, **room) is None
+        and make_room("--output", path, named=True, **room) is None
+    )
     occupy("first")
     with pytest.raises(SemcomError, match="--output .*exists already.*--overwrite"):
         make_room("--output", path, named=True, **room)
-    assert make_room("--output", path, named=True, folder=folder, overwrite=True) is None and read(path.name) == "first"
+    assert (
+        make_room("--output", path, named=True, folder=folder, overwrite=True) is None
+        and read(path.name) == "first"
+    )
     first, second = ("run.1", "run.2") if folder else ("run.1.pt", "run.2.pt")
     assert first in make_room("--output", path, named=False, **room)
     occupy("second")
@@ -139,7 +153,10 @@ def test_a_default_path_is_set_aside_and_a_named_one_refused(tmp_path, folder):
 def test_a_file_is_no_folder_and_a_folder_no_file(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
-    for name, folder, message in (("file", True, "a folder is wanted"), ("folder", False, "a file is wanted")):
+    for name, folder, message in (
+        ("file", True, "a folder is wanted"),
+        ("folder", False, "a file is wanted"),
+    ):
         with pytest.raises(SemcomError, match=message):
             make_room("--output", tmp_path / name, named=False, overwrite=True, folder=folder)
 
@@ -168,8 +185,19 @@ def test_the_lock_of_a_dead_run_is_taken_over(tmp_path):
         assert path.read_text() == str(os.getpid())
 
 
-@pytest.mark.parametrize("text, shown", [("plain text", "plain text"), ("naïve 漢字", "naïve 漢字"), ("\x1b[31m", r"\x1b[31m"), ("a\nb\t", r"a\nb\t"),
-                                         ("\u202eabc\u2066", r"\u202eabc\u2066"), ("\x7f\x9b\u200b", r"\x7f\x9b\u200b"), ("\udc80", r"\udc80"),
-                                         ("\u2028", r"\u2028"), (5, "5")])
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("plain text", "plain text"),
+        ("naïve 漢字", "naïve 漢字"),
+        ("\x1b[31m", r"\x1b[31m"),
+        ("a\nb\t", r"a\nb\t"),
+        ("\u202eabc\u2066", r"\u202eabc\u2066"),
+        ("\x7f\x9b\u200b", r"\x7f\x9b\u200b"),
+        ("\udc80", r"\udc80"),
+        ("\u2028", r"\u2028"),
+        (5, "5"),
+    ],
+)
 def test_escape(text, shown):
     assert escape(text) == shown

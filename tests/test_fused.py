@@ -1,4 +1,6 @@
-"""The fused projection and losses against the plain ones of ``losses``, over whole logits and torch's autograd."""
+"""The fused projection and losses against the plain ones of ``losses``, over whole logits and torch's
+autograd."""
+
 import copy
 import itertools
 from functools import partial
@@ -59,7 +61,9 @@ def relative(found, expected):
     return float((found - expected).detach().norm() / expected.detach().norm())
 
 
-@pytest.mark.parametrize("temperature, weights", [(4.0, (0.3, 0.7)), (1.0, (0.5, 0.5)), (0.5, (0.0, 1.0)), (2.5, (1.0, 0.0))])
+@pytest.mark.parametrize(
+    "temperature, weights", [(4.0, (0.3, 0.7)), (1.0, (0.5, 0.5)), (0.5, (0.0, 1.0)), (2.5, (1.0, 0.0))]
+)
 def test_distillation_equals_the_plain_losses(temperature, weights, small_chunks):
     student, teacher, targets = rows()
     expected = plain(student, teacher, targets, temperature)
@@ -82,7 +86,10 @@ def test_cross_entropy_equals_the_plain_loss(small_chunks):
 def test_float32_gradients(small_chunks):
     student, teacher, targets = rows(torch.float32)
     ce, kd = plain(student, teacher, targets, 4.0)
-    values = fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss, 0.3 * ce + 0.7 * kd
+    values = (
+        fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss,
+        0.3 * ce + 0.7 * kd,
+    )
     ours, theirs = (gradients(student, value) for value in values)
     for mine, right in zip(ours, theirs):
         assert mine.dtype == torch.float32 and relative(mine, right) < 1e-5
@@ -95,14 +102,31 @@ class _Affine:
         self.weight, self.bias = weight, bias
 
 
-@pytest.mark.parametrize("divergence", [None, row_loss(DistillationConfig(kd_loss="dkd")), row_loss(DistillationConfig(standardize_logits=True))])
-@pytest.mark.parametrize("temperature, weights", [(3.0, (0.4, 0.6)), (torch.tensor([0.5, 1.0, 4.0]), (torch.tensor([0.1, 1.0, 0.0]), 0.6))])
+@pytest.mark.parametrize(
+    "divergence",
+    [
+        None,
+        row_loss(DistillationConfig(kd_loss="dkd")),
+        row_loss(DistillationConfig(standardize_logits=True)),
+    ],
+)
+@pytest.mark.parametrize(
+    "temperature, weights",
+    [(3.0, (0.4, 0.6)), (torch.tensor([0.5, 1.0, 4.0]), (torch.tensor([0.1, 1.0, 0.0]), 0.6))],
+)
 def test_gradcheck(divergence, temperature, weights):
     student, teacher, targets = rows(rows=3, width=2, pieces=5)
     leaves = student.state, student.projection.weight, student.projection.bias
 
     def loss(state, weight, bias):
-        return fused_linear_loss.distillation(Projected(state, _Affine(weight, bias)), teacher, targets, temperature, weights, row_loss=divergence).loss
+        return fused_linear_loss.distillation(
+            Projected(state, _Affine(weight, bias)),
+            teacher,
+            targets,
+            temperature,
+            weights,
+            row_loss=divergence,
+        ).loss
 
     assert torch.autograd.gradcheck(loss, leaves)
 
@@ -120,29 +144,46 @@ def test_the_loss_alone_is_differentiable():
     assert loss.requires_grad and not ce.requires_grad and not kd.requires_grad
 
 
-EVERY_LOSS = [DistillationConfig(kd_loss=name, standardize_logits=z) for name in KD_LOSSES for z in (False, True)]
+EVERY_LOSS = [
+    DistillationConfig(kd_loss=name, standardize_logits=z) for name in KD_LOSSES for z in (False, True)
+]
 
 
-@pytest.mark.parametrize("settings", EVERY_LOSS, ids=lambda s: s.kd_loss + " standardised" * s.standardize_logits)
-@pytest.mark.parametrize("temperature", [2.0, torch.linspace(0.5, 4, N, dtype=torch.float64)], ids=["one T", "T by row"])
+@pytest.mark.parametrize(
+    "settings", EVERY_LOSS, ids=lambda s: s.kd_loss + " standardised" * s.standardize_logits
+)
+@pytest.mark.parametrize(
+    "temperature", [2.0, torch.linspace(0.5, 4, N, dtype=torch.float64)], ids=["one T", "T by row"]
+)
 def test_every_divergence_over_chunks_equals_the_plain_one(settings, temperature, small_chunks):
     student, teacher, targets = rows()
     weights = torch.linspace(0, 1, N, dtype=torch.float64), 0.7
     logits, divergence = student.projection(student.state), row_loss(settings)
-    ce, kd = losses.cross_entropy(logits, targets), divergence(logits, teacher.projection(teacher.state), targets, temperature)
+    ce, kd = (
+        losses.cross_entropy(logits, targets),
+        divergence(logits, teacher.projection(teacher.state), targets, temperature),
+    )
     expected = (weights[0] * ce + weights[1] * kd).sum()
-    found = fused_linear_loss.distillation(student, teacher, targets, temperature, weights, row_loss=divergence)
-    assert [x.item() for x in found] == pytest.approx([expected.item(), ce.sum().item(), kd.sum().item()], rel=1e-10)
+    found = fused_linear_loss.distillation(
+        student, teacher, targets, temperature, weights, row_loss=divergence
+    )
+    assert [x.item() for x in found] == pytest.approx(
+        [expected.item(), ce.sum().item(), kd.sum().item()], rel=1e-10
+    )
     for mine, right in zip(gradients(student, found.loss), gradients(student, expected)):
         assert relative(mine, right) < 1e-10
 
 
-@pytest.mark.parametrize("temperature", [2.0, torch.linspace(0.5, 4, N, dtype=torch.float64)], ids=["one T", "T by row"])
+@pytest.mark.parametrize(
+    "temperature", [2.0, torch.linspace(0.5, 4, N, dtype=torch.float64)], ids=["one T", "T by row"]
+)
 def test_kd_by_hand_with_temperatures_and_weights_by_row(temperature, small_chunks):
     student, teacher, targets = rows()
     weights = torch.linspace(0, 1, N, dtype=torch.float64), torch.linspace(1, 0.2, N, dtype=torch.float64)
-    by_hand, by_autograd = (fused_linear_loss.distillation(student, teacher, targets, temperature, weights, row_loss=choice)
-                            for choice in (None, row_loss(DistillationConfig())))
+    by_hand, by_autograd = (
+        fused_linear_loss.distillation(student, teacher, targets, temperature, weights, row_loss=choice)
+        for choice in (None, row_loss(DistillationConfig()))
+    )
     assert [x.item() for x in by_hand] == pytest.approx([x.item() for x in by_autograd], rel=1e-11)
     for mine, right in zip(gradients(student, by_hand.loss), gradients(student, by_autograd.loss)):
         assert relative(mine, right) < 1e-10
@@ -156,10 +197,19 @@ def test_several_teachers(of_probabilities, divergence, small_chunks):
     logits = [m.projection(m.state).detach() for m in (first, other)]
     mean = sum(share * z for share, z in zip(shares, logits))
     if of_probabilities:
-        mean = temperature * sum(share * (z / temperature).softmax(-1) for share, z in zip(shares, logits)).log()
+        mean = (
+            temperature * sum(share * (z / temperature).softmax(-1) for share, z in zip(shares, logits)).log()
+        )
     ours = student.projection(student.state)
     expected = (divergence or row_loss(DistillationConfig()))(ours, mean, targets, temperature).sum()
-    found = fused_linear_loss.distillation(student, Mean((first, other), shares, of_probabilities), targets, temperature, (0.0, 1.0), row_loss=divergence)
+    found = fused_linear_loss.distillation(
+        student,
+        Mean((first, other), shares, of_probabilities),
+        targets,
+        temperature,
+        (0.0, 1.0),
+        row_loss=divergence,
+    )
     assert found.kd.item() == pytest.approx(expected.item(), rel=1e-10)
     for mine, right in zip(gradients(student, found.loss), gradients(student, expected)):
         assert relative(mine, right) < 1e-9
@@ -170,9 +220,13 @@ def test_classes_are_those_of_the_mean(small_chunks):
     other = rows(width=9, seed=5)[1]
     logits = [m.projection(m.state) for m in (first, other)]
     assert torch.equal(fused_linear_loss.classes(Mean((first,), (1.0,))), logits[0].argmax(-1))
-    assert torch.equal(fused_linear_loss.classes(Mean((first, other), (0.5, 0.5))), (logits[0] + logits[1]).argmax(-1))
+    assert torch.equal(
+        fused_linear_loss.classes(Mean((first, other), (0.5, 0.5))), (logits[0] + logits[1]).argmax(-1)
+    )
     probable = sum(z.softmax(-1) for z in logits).argmax(-1)
-    assert torch.equal(fused_linear_loss.classes(Mean((first, other), (0.5, 0.5), of_probabilities=True)), probable)
+    assert torch.equal(
+        fused_linear_loss.classes(Mean((first, other), (0.5, 0.5), of_probabilities=True)), probable
+    )
 
 
 def test_nothing_reaches_the_teacher_nor_what_is_frozen():
@@ -180,7 +234,10 @@ def test_nothing_reaches_the_teacher_nor_what_is_frozen():
     student.projection.requires_grad_(False)
     fused_linear_loss.distillation(student, teacher, targets, 2.0, (0.5, 0.5)).loss.backward()
     assert student.state.grad is not None
-    assert all(x.grad is None for x in (teacher.state, *teacher.projection.parameters(), *student.projection.parameters()))
+    assert all(
+        x.grad is None
+        for x in (teacher.state, *teacher.projection.parameters(), *student.projection.parameters())
+    )
 
 
 def test_finite_at_extreme_logits_and_for_constant_rows():
@@ -203,7 +260,9 @@ def test_chunks_hold_fewer_rows_as_the_vocabulary_grows():
     for pieces in (100, 4000, 22_234, 44_468):
         rows = fused_linear_loss.rows_within(fused_linear_loss.CHUNK_BYTES, pieces, CPU)
         assert rows * pieces * 4 <= fused_linear_loss.CHUNK_BYTES["cpu"] < (rows + 1) * pieces * 4
-    assert fused_linear_loss.rows_within(fused_linear_loss.CHUNK_BYTES, 44_468, CPU) == pytest.approx(fused_linear_loss.rows_within(fused_linear_loss.CHUNK_BYTES, 22_234, CPU) / 2, abs=1)
+    assert fused_linear_loss.rows_within(fused_linear_loss.CHUNK_BYTES, 44_468, CPU) == pytest.approx(
+        fused_linear_loss.rows_within(fused_linear_loss.CHUNK_BYTES, 22_234, CPU) / 2, abs=1
+    )
     assert fused_linear_loss.rows_within({"cpu": 1, "cuda": 1}, 10, CPU) == 1
 
 
@@ -219,11 +278,22 @@ def test_whole_logits_never_exist(compiled, monkeypatch):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             nonlocal largest
             made = function(*args, **(kwargs or {}))
-            largest = max([largest, *(x.numel() for x in torch.utils._pytree.tree_leaves(made) if isinstance(x, torch.Tensor))])
+            largest = max(
+                [
+                    largest,
+                    *(
+                        x.numel()
+                        for x in torch.utils._pytree.tree_leaves(made)
+                        if isinstance(x, torch.Tensor)
+                    ),
+                ]
+            )
             return made
 
     with Watch():
-        fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=compiled).loss.backward()
+        fused_linear_loss.distillation(
+            student, teacher, targets, 4.0, (0.3, 0.7), compiled=compiled
+        ).loss.backward()
     assert largest <= 40 * 3000
 
 
@@ -233,15 +303,21 @@ def test_bf16_products_round_and_no_more():
         loss, ce, kd = fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7))
     right_ce, right_kd = plain(student, teacher, targets, 4.0)
     assert relative(ce, right_ce) > 1e-6, "nothing was rounded"
-    assert [ce.item(), kd.item()] == [pytest.approx(right_ce.item(), rel=1e-2), pytest.approx(right_kd.item(), rel=3e-2)]
+    assert [ce.item(), kd.item()] == [
+        pytest.approx(right_ce.item(), rel=1e-2),
+        pytest.approx(right_kd.item(), rel=3e-2),
+    ]
     for mine, right in zip(gradients(student, loss), gradients(student, 0.3 * right_ce + 0.7 * right_kd)):
         assert relative(mine, right) < 3e-2
 
 
 @compiled_only
 def test_the_compiled_losses_equal_the_plain_ones(machine, monkeypatch):
-    """Against float64; with temperatures and weights by row, over several chunks of pieces that are no multiple of any block."""
-    for distils, threads, (scale, number) in itertools.product((True, False), (1, 2, 5), ((1.0, N), (30.0, 48), (1.0, 1))):
+    """Against float64; with temperatures and weights by row, over several chunks of pieces that are no
+    multiple of any block."""
+    for distils, threads, (scale, number) in itertools.product(
+        (True, False), (1, 2, 5), ((1.0, N), (30.0, 48), (1.0, 1))
+    ):
         equals_the_plain_ones(distils, threads, scale, number, monkeypatch)
 
 
@@ -251,11 +327,20 @@ def equals_the_plain_ones(distils, threads, scale, number, monkeypatch):
     calls = []
     monkeypatch.setattr(native, "losses", lambda *given, work=LOSSES: calls.append(given) or work(*given))
     student, teacher, targets = rows(torch.float32, scale=scale, rows=number, pieces=333)
-    exact = [Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double()) for side in (student, teacher)]
-    temperature, weights = torch.linspace(0.5, 8, number), (torch.linspace(0, 1, number), torch.linspace(1, 0.2, number))
+    exact = [
+        Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double())
+        for side in (student, teacher)
+    ]
+    temperature, weights = (
+        torch.linspace(0.5, 8, number),
+        (torch.linspace(0, 1, number), torch.linspace(1, 0.2, number)),
+    )
     if distils:
         logits = exact[0].projection(exact[0].state)
-        ce, kd = losses.cross_entropy(logits, targets), losses.kd(logits, exact[1].projection(exact[1].state), temperature.double())
+        ce, kd = (
+            losses.cross_entropy(logits, targets),
+            losses.kd(logits, exact[1].projection(exact[1].state), temperature.double()),
+        )
         expected = (weights[0] * ce + weights[1] * kd).sum(), ce.sum(), kd.sum()
         found = fused_linear_loss.distillation(student, teacher, targets, temperature, weights, compiled=True)
     else:
@@ -270,17 +355,27 @@ def equals_the_plain_ones(distils, threads, scale, number, monkeypatch):
 @compiled_only
 @pytest.mark.parametrize("precision_of, tolerance", [("fp32", 1e-5), ("bf16", 2e-2)])
 def test_the_compiled_losses_at_any_temperature(precision_of, tolerance, machine, monkeypatch):
-    """At powers of two one exponential stands for two; logits over a range where the squares of some are below float32's."""
+    """At powers of two one exponential stands for two; logits over a range where the squares of some are
+    below float32's."""
     calls = []
     monkeypatch.setattr(native, "losses", lambda *given, work=LOSSES: calls.append(given) or work(*given))
     for number, temperature in enumerate((0.5, 1.0, 2.0, 3.0, 4.0, 8.0, 16.0), 1):
         student, teacher, targets = rows(torch.float32, scale=8.0, pieces=333)
-        exact = [Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double()) for side in (student, teacher)]
+        exact = [
+            Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double())
+            for side in (student, teacher)
+        ]
         expected = plain(*exact, targets, temperature)
         with precision.products(precision_of, CPU):
-            found = fused_linear_loss.distillation(student, teacher, targets, temperature, (0.3, 0.7), compiled=True)
-        assert [float(found.ce), float(found.kd)] == pytest.approx([x.item() for x in expected], rel=tolerance)
-        for mine, right in zip(gradients(student, found.loss), gradients(exact[0], 0.3 * expected[0] + 0.7 * expected[1])):
+            found = fused_linear_loss.distillation(
+                student, teacher, targets, temperature, (0.3, 0.7), compiled=True
+            )
+        assert [float(found.ce), float(found.kd)] == pytest.approx(
+            [x.item() for x in expected], rel=tolerance
+        )
+        for mine, right in zip(
+            gradients(student, found.loss), gradients(exact[0], 0.3 * expected[0] + 0.7 * expected[1])
+        ):
             assert relative(mine, right) < 2 * tolerance
         assert len(calls) == number, "the compiled losses did it"
 
@@ -292,10 +387,22 @@ def test_a_weight_that_is_stored_turned(machine):
     turned.weight = nn.Parameter(student.projection.weight.detach().t().contiguous().t())
     turned.bias = student.projection.bias
     with precision.products("bf16", CPU):
-        found, plain_one = (fused_linear_loss.distillation(Projected(student.state, p), teacher, targets, 4.0, (0.3, 0.7), compiled=True)
-                            for p in (turned, student.projection))
+        found, plain_one = (
+            fused_linear_loss.distillation(
+                Projected(student.state, p), teacher, targets, 4.0, (0.3, 0.7), compiled=True
+            )
+            for p in (turned, student.projection)
+        )
         assert found.loss.item() == pytest.approx(plain_one.loss.item(), rel=1e-6)
-        assert relative(*(torch.autograd.grad(sums.loss, p.weight)[0] for sums, p in ((found, turned), (plain_one, student.projection)))) < 1e-3
+        assert (
+            relative(
+                *(
+                    torch.autograd.grad(sums.loss, p.weight)[0]
+                    for sums, p in ((found, turned), (plain_one, student.projection))
+                )
+            )
+            < 1e-3
+        )
 
 
 @compiled_only
@@ -327,8 +434,12 @@ def test_the_compiled_losses_of_several_teachers_and_divergences_are_the_plain_o
     student, first, targets = rows(torch.float32)
     teachers = Mean((first, rows(torch.float32, width=9, seed=5)[1]), (0.25, 0.75), of_probabilities)
     for divergence in (None, row_loss(DistillationConfig(kd_loss="rkl"))):
-        values = [fused_linear_loss.distillation(student, teachers, targets, 3.0, (0.3, 0.7), row_loss=divergence, compiled=compiled)
-                  for compiled in (True, False)]
+        values = [
+            fused_linear_loss.distillation(
+                student, teachers, targets, 3.0, (0.3, 0.7), row_loss=divergence, compiled=compiled
+            )
+            for compiled in (True, False)
+        ]
         assert [x.item() for x in values[0]] == pytest.approx([x.item() for x in values[1]], rel=1e-6)
         for mine, right in zip(*(gradients(student, sums.loss) for sums in values)):
             assert relative(mine, right) < 1e-5
@@ -339,7 +450,10 @@ def test_the_compiled_losses_round_to_bfloat16_as_the_plain_ones_do(machine):
     student, teacher, targets = rows(torch.float32, width=64, pieces=500)
     exact = plain(student, teacher, targets, 4.0)
     with precision.products("bf16", CPU):
-        found, eager = (fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=compiled) for compiled in (True, False))
+        found, eager = (
+            fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=compiled)
+            for compiled in (True, False)
+        )
     for value, right in zip((found.ce, found.kd), exact):
         assert float(value) == pytest.approx(float(right), rel=1e-2)
     right = gradients(student, 0.3 * exact[0] + 0.7 * exact[1])
@@ -352,7 +466,9 @@ def test_the_compiled_gradient_of_the_bias_is_not_rounded_to_bfloat16():
     student, teacher, targets = rows(torch.float32)
     with precision.products("bf16", CPU):
         loss = fused_linear_loss.cross_entropy(student, targets, compiled=True)
-        logits = (student.state.bfloat16() @ student.projection.weight.bfloat16().t()).detach().double() + student.projection.bias.detach().double()
+        logits = (
+            student.state.bfloat16() @ student.projection.weight.bfloat16().t()
+        ).detach().double() + student.projection.bias.detach().double()
     right = (logits.softmax(-1) - torch.nn.functional.one_hot(targets, V)).sum(0)
     assert relative(torch.autograd.grad(loss, student.projection.bias)[0], right) < 1e-6
 
@@ -372,8 +488,14 @@ def test_the_compiled_losses_do_not_hide_what_is_not_finite(whose, poison):
 @compiled_only
 def test_compiled_losses_of_no_row_and_of_a_piece_that_there_is_not():
     student, teacher, targets = rows(torch.float32)
-    none = fused_linear_loss.distillation(Projected(student.state[:0], student.projection), Projected(teacher.state[:0], teacher.projection),
-                              targets[:0], 4.0, (0.3, 0.7), compiled=True)
+    none = fused_linear_loss.distillation(
+        Projected(student.state[:0], student.projection),
+        Projected(teacher.state[:0], teacher.projection),
+        targets[:0],
+        4.0,
+        (0.3, 0.7),
+        compiled=True,
+    )
     assert [float(x) for x in none] == [0, 0, 0]
     with pytest.raises(IndexError, match="0 to 49"):
         fused_linear_loss.cross_entropy(student, targets + V, compiled=True)
@@ -381,14 +503,20 @@ def test_compiled_losses_of_no_row_and_of_a_piece_that_there_is_not():
 
 @compiled_only
 def test_the_compiled_exponential():
-    """Of every logit that is not vanishing beside the largest, by the gradient of a softmax over two pieces."""
+    """Of every logit that is not vanishing beside the largest, by the gradient of a softmax over two
+    pieces."""
     below = torch.linspace(0, 55, 4001)
     pair = nn.Linear(1, 2)
     with torch.no_grad():
         pair.weight.copy_(torch.tensor([[0.0], [-1.0]]))
         pair.bias.zero_()
     state = below[:, None].requires_grad_()
-    (gradient,) = torch.autograd.grad(fused_linear_loss.cross_entropy(Projected(state, pair), torch.zeros(4001, dtype=torch.long), compiled=True), state)
+    (gradient,) = torch.autograd.grad(
+        fused_linear_loss.cross_entropy(
+            Projected(state, pair), torch.zeros(4001, dtype=torch.long), compiled=True
+        ),
+        state,
+    )
     right = -torch.sigmoid(-below.double())
     assert (gradient[:, 0] / right - 1).abs().max() < 5e-6
 
@@ -398,18 +526,25 @@ def test_the_compiled_exponential():
 @pytest.mark.parametrize("low", [-torch.inf, -1e30, -1e5])
 @pytest.mark.parametrize("masked", [slice(0, 64), slice(3, 5)], ids=["a whole tile", "two pieces"])
 def test_pieces_that_cannot_be(whose, low, masked):
-    """Masked by the bias of either side. A teacher's -inf is no case: 0 times infinity, in ``losses.kd`` as here."""
+    """Masked by the bias of either side. A teacher's -inf is no case: 0 times infinity, in ``losses.kd`` as
+    here."""
     if whose == "teacher" and low == -torch.inf:
         return
     student, teacher, _ = rows(torch.float32, pieces=200)
     targets = torch.full((N,), 150)
     with torch.no_grad():
         (student if whose == "student" else teacher).projection.bias[masked] = low
-    distils = low != -torch.inf  # of which the divergence is without bound where the teacher's probability is not
+    distils = (
+        low != -torch.inf
+    )  # of which the divergence is without bound where the teacher's probability is not
     values = []
     for exact in (False, True):
-        mine, theirs = (Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double()) if exact else side
-                        for side in (student, teacher))
+        mine, theirs = (
+            Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double())
+            if exact
+            else side
+            for side in (student, teacher)
+        )
         if exact:
             terms = plain(mine, theirs if distils else None, targets, 2.0)
             loss = 0.3 * terms[0] + 0.7 * terms[1] if distils else terms[0]
@@ -428,21 +563,44 @@ def test_the_compiled_losses_of_models_of_other_kinds_are_the_plain_ones():
     """What is written in C++ takes a tensor for what it was told."""
     student, teacher, targets = rows(torch.float32)
     expected = fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss.item()
-    for kinds in ((torch.float32, torch.float64), (torch.float32, torch.float16), (torch.bfloat16, torch.float32), (torch.bfloat16, torch.bfloat16)):
-        sides = [Projected(side.state.detach().to(kind), copy.deepcopy(side.projection).to(kind)) for side, kind in zip((student, teacher), kinds)]
-        assert fused_linear_loss.distillation(*sides, targets, 4.0, (0.3, 0.7), compiled=True).loss.item() == pytest.approx(expected, rel=2e-2)
+    for kinds in (
+        (torch.float32, torch.float64),
+        (torch.float32, torch.float16),
+        (torch.bfloat16, torch.float32),
+        (torch.bfloat16, torch.bfloat16),
+    ):
+        sides = [
+            Projected(side.state.detach().to(kind), copy.deepcopy(side.projection).to(kind))
+            for side, kind in zip((student, teacher), kinds)
+        ]
+        assert fused_linear_loss.distillation(
+            *sides, targets, 4.0, (0.3, 0.7), compiled=True
+        ).loss.item() == pytest.approx(expected, rel=2e-2)
     strided = nn.Linear(D, V)
-    strided.weight, strided.bias = (nn.Parameter(torch.stack([x.detach()] * 2, -1)[..., 0]) for x in student.projection.parameters())
-    found = fused_linear_loss.distillation(Projected(student.state, strided), teacher, targets, 4.0, (0.3, 0.7), compiled=True)
+    strided.weight, strided.bias = (
+        nn.Parameter(torch.stack([x.detach()] * 2, -1)[..., 0]) for x in student.projection.parameters()
+    )
+    found = fused_linear_loss.distillation(
+        Projected(student.state, strided), teacher, targets, 4.0, (0.3, 0.7), compiled=True
+    )
     assert found.loss.item() == pytest.approx(expected)
 
 
 @compiled_only
-@pytest.mark.parametrize("given, message", [
-    (lambda s, t, y: (s, t, y.int()), "targets: torch.int32"), (lambda s, t, y: (s, t, y[:15]), "37 states, 15 targets and"),
-    (lambda s, t, y: (s, t, torch.cat([y, y])), "74 targets"), (lambda s, t, y: (s, Projected(t.state[:9], t.projection), y), "9"),
-    (lambda s, t, y: (s, Projected(t.state, nn.Linear(D, V + 1)), y), "51.* pieces, the student has 50"),
-    (lambda s, t, y: (Projected(s.state, _Affine(s.projection.weight, s.projection.bias[:9])), t, y), "bias: ")])
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (lambda s, t, y: (s, t, y.int()), "targets: torch.int32"),
+        (lambda s, t, y: (s, t, y[:15]), "37 states, 15 targets and"),
+        (lambda s, t, y: (s, t, torch.cat([y, y])), "74 targets"),
+        (lambda s, t, y: (s, Projected(t.state[:9], t.projection), y), "9"),
+        (lambda s, t, y: (s, Projected(t.state, nn.Linear(D, V + 1)), y), "51.* pieces, the student has 50"),
+        (
+            lambda s, t, y: (Projected(s.state, _Affine(s.projection.weight, s.projection.bias[:9])), t, y),
+            "bias: ",
+        ),
+    ],
+)
 def test_the_compiled_losses_refuse_tensors_that_do_not_fit(given, message):
     with pytest.raises(ValueError, match=message):
         fused_linear_loss.distillation(*given(*rows(torch.float32)), 4.0, (0.3, 0.7), compiled=True)
@@ -455,14 +613,21 @@ def test_no_compiler_is_found_out(named, no_library, monkeypatch):
     assert fused_linear_loss.cannot_compile(CPU) == "no C++ compiler was found"
 
 
-@pytest.mark.parametrize("does, reason", [
-    ("#!/bin/sh\necho this machine is too old >&2\nexit 1\n", "{} -m64 failed (this machine is too old)"),
-    ("#!/bin/sh\nprintf '\\033[31mred\\377' >&2\nexit 1\n", "{} -m64 failed (\\x1b[31mred\ufffd)"),
-    ("#!/bin/sh\nsleep 5\n", "{} -m64 has not ended after 1 s"),
-    ("#!/bin/sh\nexit 0\n", "what {} -m64 made cannot be used"),
-    ("#!/nowhere/sh\n", "what {} -m64 made cannot be used"),
-    ("#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done\ncp $(ls /lib*/*/libm.so.6 | head -1) $2\n", "what {} -m64 made cannot be used")],
-    ids=["fails", "unprintable", "hangs", "makes nothing", "cannot be run", "makes another library"])
+@pytest.mark.parametrize(
+    "does, reason",
+    [
+        ("#!/bin/sh\necho this machine is too old >&2\nexit 1\n", "{} -m64 failed (this machine is too old)"),
+        ("#!/bin/sh\nprintf '\\033[31mred\\377' >&2\nexit 1\n", "{} -m64 failed (\\x1b[31mred\ufffd)"),
+        ("#!/bin/sh\nsleep 5\n", "{} -m64 has not ended after 1 s"),
+        ("#!/bin/sh\nexit 0\n", "what {} -m64 made cannot be used"),
+        ("#!/nowhere/sh\n", "what {} -m64 made cannot be used"),
+        (
+            '#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\ncp $(ls /lib*/*/libm.so.6 | head -1) $2\n',
+            "what {} -m64 made cannot be used",
+        ),
+    ],
+    ids=["fails", "unprintable", "hangs", "makes nothing", "cannot be run", "makes another library"],
+)
 def test_a_compiler_that_does_not_compile_is_found_out(does, reason, no_library, tmp_path, monkeypatch):
     monkeypatch.setattr(compiler, "PATIENCE", 1)
     broken = tmp_path / "c++"
@@ -475,17 +640,34 @@ def test_a_compiler_that_does_not_compile_is_found_out(does, reason, no_library,
 def curve(kind):
     """Losses of 200 steps, and the weights after them."""
     teacher, student = transceiver(seed=1), transceiver(size(1), size(1), seed=2)
-    objective = (TransceiverObjective(student, Channel(), (-6.0, 18.0)) if kind == "teacher" else
-                 DistillationObjective([teacher], student, Channel(), (-6.0, 18.0), DistillationConfig()))
-    result = trainer.fit(objective, encoded(400), encoded(20, seed=1), TrainingConfig(batch_size=8, steps=200, lr=5e-4, precision="fp32"),
-                         width=C, device=CPU, seed=0, quiet=True, on_epoch=lambda *_: None)
+    objective = (
+        TransceiverObjective(student, Channel(), (-6.0, 18.0))
+        if kind == "teacher"
+        else DistillationObjective([teacher], student, Channel(), (-6.0, 18.0), DistillationConfig())
+    )
+    result = trainer.fit(
+        objective,
+        encoded(400),
+        encoded(20, seed=1),
+        TrainingConfig(batch_size=8, steps=200, lr=5e-4, precision="fp32"),
+        width=C,
+        device=CPU,
+        seed=0,
+        quiet=True,
+        on_epoch=lambda *_: None,
+    )
     return [epoch.loss for epoch in result.history] + [result.best_loss]
 
 
 @pytest.mark.parametrize("kind", ["teacher", "student"])
 def test_the_curve_of_200_steps_is_the_plain_one(kind, monkeypatch):
     ours = curve(kind)
-    monkeypatch.setattr(fused_linear_loss, "cross_entropy", lambda student, targets, **_: plain(student, None, targets, 1.0)[0])
+    monkeypatch.setattr(
+        fused_linear_loss,
+        "cross_entropy",
+        lambda student, targets, **_: plain(student, None, targets, 1.0)[0],
+    )
+
     def by_whole_logits(student, teacher, targets, temperature, weights, **_):
         ce, kd = plain(student, *teacher.members, targets, temperature)
         return fused_linear_loss.Sums(weights[0] * ce + weights[1] * kd, ce.detach(), kd.detach())

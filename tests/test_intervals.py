@@ -1,4 +1,5 @@
 """Intervals, paired differences and Holm's adjustment against scipy, by hand and by simulation."""
+
 import math
 import random
 
@@ -14,7 +15,11 @@ VALUES, OTHERS = [3.1, 2.4, 4.0, 3.3, 2.9], [2.0, 2.6, 3.1, 2.8, 2.2]
 def test_estimate_against_scipy():
     found, test = intervals.estimate(VALUES), stats.ttest_1samp(VALUES, 0)
     low, high = test.confidence_interval(0.95)
-    assert found.mean == pytest.approx(np.mean(VALUES)) and found.p == pytest.approx(test.pvalue) and found.count == 5
+    assert (
+        found.mean == pytest.approx(np.mean(VALUES))
+        and found.p == pytest.approx(test.pvalue)
+        and found.count == 5
+    )
     assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high))
     assert found.above_zero and f"{found:.2f}" == f"{found.mean:.2f} ± {found.half_width:.2f}"
 
@@ -48,7 +53,11 @@ def test_the_interval_holds_the_mean_as_often_as_it_says():
 def test_holm_by_hand():
     """Sorted 0.01, 0.02, 0.03, 0.04: 4 x 0.01, 3 x 0.02, then never less than before."""
     assert intervals.holm([0.02, 0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.06, 0.04, 0.06])
-    assert intervals.holm([0.6, 0.7]) == [1.0, 1.0] and intervals.holm([]) == [] and intervals.holm([0.03]) == [0.03]
+    assert (
+        intervals.holm([0.6, 0.7]) == [1.0, 1.0]
+        and intervals.holm([]) == []
+        and intervals.holm([0.03]) == [0.03]
+    )
 
 
 def test_holm_keeps_the_error_rate_of_the_family():

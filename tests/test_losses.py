@@ -1,4 +1,5 @@
 """Losses against library functions, loops, identities, bounds and degenerate cases."""
+
 import math
 import statistics
 
@@ -30,7 +31,10 @@ def of_scores(base):
 
 
 TEMPERED = BASE | {f"z-{name}": of_scores(base) for name, base in BASE.items()}
-EVERY = TEMPERED | {"kl": lambda s, t, y, T: losses.kl_divergence(t, s), "js": lambda s, t, y, T: losses.js_divergence(t, s)}
+EVERY = TEMPERED | {
+    "kl": lambda s, t, y, T: losses.kl_divergence(t, s),
+    "js": lambda s, t, y, T: losses.js_divergence(t, s),
+}
 
 
 def close(found, expected, tolerance=1e-12):
@@ -95,22 +99,36 @@ def test_kl_is_of_the_first_from_the_second():
 @pytest.mark.parametrize("name", TEMPERED)
 def test_each_row_is_its_formula(name, T):
     found = TEMPERED[name](STUDENT, TEACHER, TARGETS, T)
-    expected = [[by_loop(name, STUDENT[i, j].tolist(), TEACHER[i, j].tolist(), int(TARGETS[i, j]), T) for j in range(7)] for i in range(5)]
+    expected = [
+        [
+            by_loop(name, STUDENT[i, j].tolist(), TEACHER[i, j].tolist(), int(TARGETS[i, j]), T)
+            for j in range(7)
+        ]
+        for i in range(5)
+    ]
     close(found, torch.tensor(expected, dtype=torch.float64), 1e-10)
 
 
-@pytest.mark.parametrize("name, expected", [
-    ("kd", 0.59178090),   # 5/4 log 2 - 1/4 log 3
-    ("rkl", 0.56402902),  # 3/4 log 3 - 3/8 log 2
-    ("jsd", 0.11634591),  # the mixture is 0.2375, 0.1625, 0.6
-    ("skl", 0.45401944),  # the mixture is 0.1625, 0.1375, 0.7
-    ("dkd", 3.47507480),  # 3/2 * 1/2 log(16/7) + 8 * 1/2 log(49/24)
-])
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("kd", 0.59178090),  # 5/4 log 2 - 1/4 log 3
+        ("rkl", 0.56402902),  # 3/4 log 3 - 3/8 log 2
+        ("jsd", 0.11634591),  # the mixture is 0.2375, 0.1625, 0.6
+        ("skl", 0.45401944),  # the mixture is 0.1625, 0.1375, 0.7
+        ("dkd", 3.47507480),  # 3/2 * 1/2 log(16/7) + 8 * 1/2 log(49/24)
+    ],
+)
 def test_fixed_numbers(name, expected):
-    """Teacher 1/2, 1/4, 1/4 and student 1/8, 1/8, 3/4, at T=2 of logits twice as large; the target is the first."""
-    teacher, student = (2 * torch.tensor(p, dtype=torch.float64).log() for p in ((0.5, 0.25, 0.25), (0.125, 0.125, 0.75)))
+    """Teacher 1/2, 1/4, 1/4 and student 1/8, 1/8, 3/4, at T=2 of logits twice as large; the target is the
+    first."""
+    teacher, student = (
+        2 * torch.tensor(p, dtype=torch.float64).log() for p in ((0.5, 0.25, 0.25), (0.125, 0.125, 0.75))
+    )
     squared = 4 if name in ("kd", "rkl", "dkd") else 1
-    assert BASE[name](student, teacher, torch.tensor(0), 2.0).item() == pytest.approx(squared * expected, abs=5e-8)
+    assert BASE[name](student, teacher, torch.tensor(0), 2.0).item() == pytest.approx(
+        squared * expected, abs=5e-8
+    )
 
 
 @pytest.mark.parametrize("T", [0.5, 4.0])
@@ -119,7 +137,10 @@ def test_divergences_against_torch_and_scipy(T):
     p, q = ((x / T).softmax(-1).numpy() for x in (TEACHER, STUDENT))
     close(losses.kd(STUDENT, TEACHER, T), T**2 * kl_by_torch(TEACHER, STUDENT, T))
     close(losses.rkl(STUDENT, TEACHER, T), T**2 * kl_by_torch(STUDENT, TEACHER, T))
-    close(losses.skl(STUDENT, TEACHER, T, 0.25), torch.from_numpy(special.rel_entr(p, 0.25 * p + 0.75 * q).sum(-1)))
+    close(
+        losses.skl(STUDENT, TEACHER, T, 0.25),
+        torch.from_numpy(special.rel_entr(p, 0.25 * p + 0.75 * q).sum(-1)),
+    )
     close(losses.jsd(STUDENT, TEACHER, T, 0.5), torch.from_numpy(distance.jensenshannon(p, q, axis=-1) ** 2))
 
 
@@ -133,7 +154,9 @@ def test_gradient_of_kd_is_t_times_the_difference_of_the_softened(T):
 def test_kd_at_a_high_temperature_is_half_the_centred_square_error_over_v():
     """The T^2 factor: Hinton et al. 2015, section 2.1, the limit that does not fade as T grows."""
     difference = (STUDENT - STUDENT.mean(-1, keepdim=True)) - (TEACHER - TEACHER.mean(-1, keepdim=True))
-    torch.testing.assert_close(losses.kd(STUDENT, TEACHER, 1e4), difference.square().mean(-1) / 2, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(
+        losses.kd(STUDENT, TEACHER, 1e4), difference.square().mean(-1) / 2, rtol=1e-3, atol=1e-6
+    )
 
 
 def test_js_by_loop_and_within_its_bounds():
@@ -162,7 +185,9 @@ def test_zero_for_equals_and_for_shifted_logits(name, T):
 @pytest.mark.parametrize("name", EVERY)
 def test_the_gradient_is_zero_at_the_teacher_and_sums_to_zero_elsewhere(name):
     student = torch.stack((TEACHER, STUDENT)).requires_grad_()
-    EVERY[name](student, torch.stack((TEACHER, TEACHER)), torch.stack((TARGETS, TARGETS)), 2.0).sum().backward()
+    EVERY[name](
+        student, torch.stack((TEACHER, TEACHER)), torch.stack((TARGETS, TARGETS)), 2.0
+    ).sum().backward()
     at_teacher, elsewhere = student.grad
     assert at_teacher.abs().max() < 1e-14
     assert elsewhere.sum(-1).abs().max() < 1e-14 and (elsewhere.abs().amax(-1) > 1e-4).all()
@@ -177,13 +202,30 @@ def test_a_step_down_the_gradient_brings_the_student_nearer(name):
 
 
 def extreme_rows(dtype):
-    """Student and teacher logits of six rows: huge apart, against a constant row, both constant, opposite, right target nearly certain, wrong one."""
+    """Student and teacher logits of six rows: huge apart, against a constant row, both constant, opposite,
+    right target nearly certain, wrong one."""
     certain = torch.zeros(9).double()
     certain[4] = 1e4
-    student = torch.stack((logits(3, 9, scale=1e4), torch.zeros(9).double(), torch.full((9,), -1e4 / 3).double(),
-                           logits(4, 9, scale=1e4), certain, -certain))
-    teacher = torch.stack((logits(5, 9, scale=1e4), logits(6, 9, scale=1e4), torch.full((9,), 0.1).double(),
-                           -logits(4, 9, scale=1e4), -certain, certain + logits(7, 9)))
+    student = torch.stack(
+        (
+            logits(3, 9, scale=1e4),
+            torch.zeros(9).double(),
+            torch.full((9,), -1e4 / 3).double(),
+            logits(4, 9, scale=1e4),
+            certain,
+            -certain,
+        )
+    )
+    teacher = torch.stack(
+        (
+            logits(5, 9, scale=1e4),
+            logits(6, 9, scale=1e4),
+            torch.full((9,), 0.1).double(),
+            -logits(4, 9, scale=1e4),
+            -certain,
+            certain + logits(7, 9),
+        )
+    )
     return student.to(dtype), teacher.to(dtype), torch.tensor([0, 1, 2, 3, 4, 4])
 
 
@@ -193,7 +235,9 @@ def extreme_rows(dtype):
 def test_finite_with_finite_gradients_at_huge_and_constant_logits(name, dtype, T):
     student, teacher, targets = extreme_rows(dtype)
     student.requires_grad_()
-    value = losses.cross_entropy(student, targets) if name == "ce" else EVERY[name](student, teacher, targets, T)
+    value = (
+        losses.cross_entropy(student, targets) if name == "ce" else EVERY[name](student, teacher, targets, T)
+    )
     value.sum().backward()
     assert value.isfinite().all() and (value > -1e-6).all() and student.grad.isfinite().all()
     assert value.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
@@ -204,7 +248,9 @@ def test_finite_with_finite_gradients_at_huge_and_constant_logits(name, dtype, T
 def test_float32_has_the_values_of_float64_at_extremes(name):
     student, teacher, targets = extreme_rows(torch.float32)
     exact = TEMPERED[name](student.double(), teacher.double(), targets, 1.0)
-    torch.testing.assert_close(TEMPERED[name](student, teacher, targets, 1.0).double(), exact, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        TEMPERED[name](student, teacher, targets, 1.0).double(), exact, rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -221,7 +267,10 @@ def test_each_row_is_on_its_own(name):
 def test_a_temperature_for_each_row(name):
     T = torch.rand(5, 7, generator=torch.Generator().manual_seed(8), dtype=torch.float64) * 6 + 0.3
     together = TEMPERED[name](STUDENT, TEACHER, TARGETS, T)
-    alone = [[TEMPERED[name](STUDENT[i, j], TEACHER[i, j], TARGETS[i, j], float(T[i, j])) for j in range(7)] for i in range(5)]
+    alone = [
+        [TEMPERED[name](STUDENT[i, j], TEACHER[i, j], TARGETS[i, j], float(T[i, j])) for j in range(7)]
+        for i in range(5)
+    ]
     close(together, torch.stack([torch.stack(row) for row in alone]))
 
 
@@ -233,7 +282,9 @@ def test_gradcheck(name):
 
 
 def test_gradcheck_of_cross_entropy():
-    assert torch.autograd.gradcheck(lambda s: losses.cross_entropy(s, TARGETS[0]), STUDENT[0].clone().requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda s: losses.cross_entropy(s, TARGETS[0]), STUDENT[0].clone().requires_grad_()
+    )
 
 
 # Jensen-Shannon and skewed
@@ -242,8 +293,12 @@ def test_gradcheck_of_cross_entropy():
 def test_generalised_jensen_shannon_vanishes_at_both_ends_with_the_slopes_of_the_two_kls():
     forward, reverse = kl_by_torch(TEACHER, STUDENT), kl_by_torch(STUDENT, TEACHER)
     small = 1e-7
-    torch.testing.assert_close(losses.jsd(STUDENT, TEACHER, 1.0, small) / small, forward, rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(losses.jsd(STUDENT, TEACHER, 1.0, 1 - small) / small, reverse, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        losses.jsd(STUDENT, TEACHER, 1.0, small) / small, forward, rtol=1e-3, atol=1e-5
+    )
+    torch.testing.assert_close(
+        losses.jsd(STUDENT, TEACHER, 1.0, 1 - small) / small, reverse, rtol=1e-3, atol=1e-5
+    )
     for beta in (0.0, 1.0):
         student = STUDENT.clone().requires_grad_()
         value = losses.jsd(student, TEACHER, 1.0, beta)
@@ -290,11 +345,19 @@ def test_dkd_with_the_teachers_doubt_as_beta_is_kd(T):
 
 @pytest.mark.parametrize("T", [0.5, 1.0, 4.0])
 def test_the_two_parts_of_dkd(T):
-    """NCKD is kd without the target's class; TCKD is kd of two classes, the target and all others together."""
-    def two(rows):
-        return torch.stack((rows.gather(-1, TARGETS[..., None]).squeeze(-1) / T, (without(rows, TARGETS) / T).logsumexp(-1)), -1)
+    """NCKD is kd without the target's class; TCKD is kd of two classes, the target and all others
+    together."""
 
-    close(losses.dkd(STUDENT, TEACHER, TARGETS, T, 0.0, 1.0), T**2 * kl_by_torch(without(TEACHER, TARGETS), without(STUDENT, TARGETS), T))
+    def two(rows):
+        return torch.stack(
+            (rows.gather(-1, TARGETS[..., None]).squeeze(-1) / T, (without(rows, TARGETS) / T).logsumexp(-1)),
+            -1,
+        )
+
+    close(
+        losses.dkd(STUDENT, TEACHER, TARGETS, T, 0.0, 1.0),
+        T**2 * kl_by_torch(without(TEACHER, TARGETS), without(STUDENT, TARGETS), T),
+    )
     close(losses.dkd(STUDENT, TEACHER, TARGETS, T, 1.0, 0.0), T**2 * kl_by_torch(two(TEACHER), two(STUDENT)))
 
 
@@ -334,7 +397,9 @@ def test_z_scores_against_loops_and_a_fixed_number():
     assert found[2, 3].tolist() == pytest.approx(scores_by_loop(STUDENT[2, 3].tolist()), rel=1e-12)
     close(found.mean(-1), torch.zeros(5, 7).double())
     close(found.square().mean(-1), torch.ones(5, 7).double())
-    assert losses.standardize(torch.tensor([1.0, 2.0, 3.0])).tolist() == pytest.approx([-math.sqrt(1.5), 0, math.sqrt(1.5)])
+    assert losses.standardize(torch.tensor([1.0, 2.0, 3.0])).tolist() == pytest.approx(
+        [-math.sqrt(1.5), 0, math.sqrt(1.5)]
+    )
     assert losses.standardize(torch.ones(3, dtype=torch.bfloat16)).dtype == torch.float32
 
 
@@ -346,7 +411,9 @@ def test_a_constant_row_stands_for_the_uniform_distribution(value, dtype):
     close(scores, scores[:, :1].expand_as(scores), 1e-6)
     teacher = logits(9, 2, 1000, dtype=dtype)
     found = losses.kd(scores, losses.standardize(teacher), 1.0)
-    torch.testing.assert_close(found, losses.kd(torch.zeros_like(constant), losses.standardize(teacher), 1.0), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        found, losses.kd(torch.zeros_like(constant), losses.standardize(teacher), 1.0), rtol=1e-5, atol=1e-6
+    )
 
 
 Z_NAMES = [name for name in TEMPERED if name.startswith("z-")]
@@ -355,7 +422,10 @@ Z_NAMES = [name for name in TEMPERED if name.startswith("z-")]
 def affine(rows, seed, sign=1):
     """a x + b with |a| between 0.1 and 8 and another b for each row."""
     generator = torch.Generator().manual_seed(seed)
-    a, b = torch.rand(*rows.shape[:-1], 1, generator=generator, dtype=torch.float64) * 7.9 + 0.1, logits(seed + 1, *rows.shape[:-1], 1, scale=20.0)
+    a, b = (
+        torch.rand(*rows.shape[:-1], 1, generator=generator, dtype=torch.float64) * 7.9 + 0.1,
+        logits(seed + 1, *rows.shape[:-1], 1, scale=20.0),
+    )
     return sign * a * rows + b
 
 
@@ -368,7 +438,9 @@ def test_standardised_losses_see_the_shape_of_the_logits_alone(name):
     loss, plain = TEMPERED[name], TEMPERED[name.removeprefix("z-")]
     expected = loss(STUDENT, TEACHER, TARGETS, 1.0)
     close(loss(affine(STUDENT, 10), affine(TEACHER, 20), TARGETS, 1.0), expected, 1e-10)
-    mostly_apart(plain(affine(STUDENT, 10), affine(TEACHER, 20), TARGETS, 1.0), plain(STUDENT, TEACHER, TARGETS, 1.0))
+    mostly_apart(
+        plain(affine(STUDENT, 10), affine(TEACHER, 20), TARGETS, 1.0), plain(STUDENT, TEACHER, TARGETS, 1.0)
+    )
     mostly_apart(loss(affine(STUDENT, 10, -1), TEACHER, TARGETS, 1.0), expected)
     mostly_apart(loss(STUDENT, affine(TEACHER, 10, -1), TARGETS, 1.0), expected)
     assert loss(affine(TEACHER, 30), TEACHER, TARGETS, 1.0).abs().max() < 1e-12
@@ -398,13 +470,21 @@ LENGTHS = torch.tensor([5, 0, 1, 17, 2, 3, 12, 4, 7, 6, 1, 16])
 
 def cuts(length, scale):
     """Places of a sentence of ``length`` rows in each of its segments."""
-    return [list(range(k * length // scale, (k + 1) * length // scale)) for k in range(scale)] if scale <= length else []
+    return (
+        [list(range(k * length // scale, (k + 1) * length // scale)) for k in range(scale)]
+        if scale <= length
+        else []
+    )
 
 
 def cuts_of_batch(lengths, scale):
     """(sentence, its row numbers in the batch) of each segment."""
     starts = [sum(lengths[:b]) for b in range(len(lengths))]
-    return [(b, [starts[b] + i for i in places]) for b, length in enumerate(lengths) for places in cuts(length, scale)]
+    return [
+        (b, [starts[b] + i for i in places])
+        for b, length in enumerate(lengths)
+        for places in cuts(length, scale)
+    ]
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4, 5, 7, 16, 17, 18])
@@ -413,7 +493,9 @@ def test_segments_against_brute_force(scale):
     expected = cuts_of_batch(LENGTHS.tolist(), scale)
     assert sentence.tolist() == [b for b, _ in expected]
     assert len(segment) == LENGTHS.sum()
-    assert [segment.eq(k).nonzero().squeeze(1).tolist() for k in range(len(expected))] == [rows for _, rows in expected]
+    assert [segment.eq(k).nonzero().squeeze(1).tolist() for k in range(len(expected))] == [
+        rows for _, rows in expected
+    ]
     short = torch.cat([torch.full((int(n),), bool(n < scale)) for n in LENGTHS])
     assert torch.equal(segment < 0, short)
 
@@ -458,13 +540,17 @@ OURS, THEIRS = projection(50, 6), projection(60, 8)
 def test_pool_against_a_loop(scale):
     segment, sentence = losses.segments(LENGTHS, scale)
     found = losses.pool(ROWS, segment, len(sentence))
-    expected = torch.stack([torch.stack([ROWS[i] for i in rows]).mean(0) for _, rows in cuts_of_batch(LENGTHS.tolist(), scale)])
+    expected = torch.stack(
+        [torch.stack([ROWS[i] for i in rows]).mean(0) for _, rows in cuts_of_batch(LENGTHS.tolist(), scale)]
+    )
     close(found, expected)
 
 
 def test_gradcheck_of_pool():
     segment, sentence = losses.segments(torch.tensor([3, 1, 2]), 2)
-    assert torch.autograd.gradcheck(lambda rows: losses.pool(rows, segment, len(sentence)), ROWS[:6, :2].clone().requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda rows: losses.pool(rows, segment, len(sentence)), ROWS[:6, :2].clone().requires_grad_()
+    )
 
 
 def test_rows_of_no_segment_are_not_looked_at():
@@ -484,7 +570,9 @@ def test_pool_then_project_is_project_then_pool_but_for_z_scores(scale):
     count = len(sentence)
     first, after = OURS(losses.pool(ROWS, segment, count)), losses.pool(OURS(ROWS), segment, count)
     close(first, after)
-    assert not torch.allclose(losses.standardize(first), losses.pool(losses.standardize(OURS(ROWS)), segment, count), atol=1e-2)
+    assert not torch.allclose(
+        losses.standardize(first), losses.pool(losses.standardize(OURS(ROWS)), segment, count), atol=1e-2
+    )
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3])
@@ -493,7 +581,9 @@ def test_pooled_grids_project_alike(scale):
     close(OURS(losses.pool_grid(grid, scale)), losses.pool_grid(OURS(grid), scale))
 
 
-@pytest.mark.parametrize("height, width, scale", [(4, 4, 1), (4, 4, 2), (4, 4, 4), (6, 9, 3), (5, 7, 2), (5, 7, 4)])
+@pytest.mark.parametrize(
+    "height, width, scale", [(4, 4, 1), (4, 4, 2), (4, 4, 4), (6, 9, 3), (5, 7, 2), (5, 7, 4)]
+)
 def test_pool_grid_against_a_loop_over_cells(height, width, scale):
     grid = logits(44, 2, height, width, 3)
     found = losses.pool_grid(grid, scale)
@@ -503,7 +593,9 @@ def test_pool_grid_against_a_loop_over_cells(height, width, scale):
             rows = slice(row * height // scale, math.ceil((row + 1) * height / scale))
             columns = slice(column * width // scale, math.ceil((column + 1) * width / scale))
             close(found[:, row * scale + column], grid[:, rows, columns].flatten(1, 2).mean(1))
-    assert torch.autograd.gradcheck(lambda g: losses.pool_grid(g, scale), grid[:1, ..., :1].clone().requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda g: losses.pool_grid(g, scale), grid[:1, ..., :1].clone().requires_grad_()
+    )
 
 
 @pytest.mark.parametrize("height, width, scale", [(3, 8, 4), (8, 3, 4), (1, 1, 2)])
@@ -527,16 +619,22 @@ def test_complementary_segments_weigh_more():
 
 
 def sdd(base, ours, theirs, lengths, scales, weight):
-    """Scale Decoupled Distillation of decoder states [N, D]: the mean over the segments of all scales, and the share of complementary ones."""
+    """Scale Decoupled Distillation of decoder states [N, D]: the mean over the segments of all scales, and
+    the share of complementary ones."""
     segment, whole_sentence = losses.segments(lengths, 1)
     whole = torch.full((len(lengths),), -1)
     whole[whole_sentence] = THEIRS(losses.pool(theirs, segment, len(whole_sentence))).argmax(-1)
     values, apart = [], []
     for scale in scales:
         segment, sentence = losses.segments(lengths, scale)
-        student, teacher = (project(losses.pool(rows, segment, len(sentence))) for project, rows in ((OURS, ours), (THEIRS, theirs)))
+        student, teacher = (
+            project(losses.pool(rows, segment, len(sentence)))
+            for project, rows in ((OURS, ours), (THEIRS, theirs))
+        )
         seen = teacher.argmax(-1)
-        values.append(losses.complementary(seen, whole[sentence], weight) * base(student, teacher.detach(), seen, 2.0))
+        values.append(
+            losses.complementary(seen, whole[sentence], weight) * base(student, teacher.detach(), seen, 2.0)
+        )
         apart.append(seen != whole[sentence])
     return torch.cat(values).mean(), torch.cat(apart).double().mean()
 
@@ -546,7 +644,7 @@ def sdd_by_loop(base, lengths, scales, weight):
     values = []
     start = 0
     for length in lengths:
-        student, teacher = OURS(ROWS[start:start + length]), THEIRS(TEACHER_ROWS[start:start + length])
+        student, teacher = OURS(ROWS[start : start + length]), THEIRS(TEACHER_ROWS[start : start + length])
         start += length
         for places in [places for scale in scales for places in cuts(length, scale)]:
             ours, theirs = student[places].mean(0), teacher[places].mean(0)
@@ -566,7 +664,10 @@ def test_segments_distilled_against_a_loop_over_sentences(name, scales):
 @pytest.mark.parametrize("weight", [0.0, 1.0, 7.0])
 def test_one_scale_of_whole_sentences_is_the_base_loss_whatever_the_weight(name, weight):
     found, share = sdd(TEMPERED[name], ROWS, TEACHER_ROWS, LENGTHS, (1,), weight)
-    means = [(OURS(ROWS[i]).mean(0), THEIRS(TEACHER_ROWS[i]).mean(0)) for _, i in cuts_of_batch(LENGTHS.tolist(), 1)]
+    means = [
+        (OURS(ROWS[i]).mean(0), THEIRS(TEACHER_ROWS[i]).mean(0))
+        for _, i in cuts_of_batch(LENGTHS.tolist(), 1)
+    ]
     close(found, torch.stack([TEMPERED[name](s, t, t.argmax(), 2.0) for s, t in means]).mean(), 1e-10)
     assert share == 0
 
@@ -574,7 +675,7 @@ def test_one_scale_of_whole_sentences_is_the_base_loss_whatever_the_weight(name,
 @pytest.mark.parametrize("name", TEMPERED)
 def test_one_segment_a_token_is_the_token_level_loss(name):
     length = 6
-    rows, theirs = ROWS[:3 * length], TEACHER_ROWS[:3 * length]
+    rows, theirs = ROWS[: 3 * length], TEACHER_ROWS[: 3 * length]
     found, share = sdd(TEMPERED[name], rows, theirs, torch.tensor([length] * 3), (length,), 1.0)
     student, teacher = OURS(rows), THEIRS(theirs)
     close(found, TEMPERED[name](student, teacher, teacher.argmax(-1), 2.0).mean(), 1e-10)
@@ -593,7 +694,10 @@ def test_segments_are_affine_in_the_complementary_weight(name):
 def test_segments_do_not_depend_on_the_order_or_number_of_sentences(name):
     expected, share = sdd(TEMPERED[name], ROWS, TEACHER_ROWS, LENGTHS, (1, 2, 4), 2.0)
     places = torch.arange(len(ROWS)).split(LENGTHS.tolist())
-    for order in (torch.randperm(len(LENGTHS), generator=torch.Generator().manual_seed(3)), torch.arange(len(LENGTHS)).repeat(3)):
+    for order in (
+        torch.randperm(len(LENGTHS), generator=torch.Generator().manual_seed(3)),
+        torch.arange(len(LENGTHS)).repeat(3),
+    ):
         chosen = torch.cat([places[b] for b in order])
         found, same = sdd(TEMPERED[name], ROWS[chosen], TEACHER_ROWS[chosen], LENGTHS[order], (1, 2, 4), 2.0)
         close(found, expected), close(same, share)
@@ -601,7 +705,8 @@ def test_segments_do_not_depend_on_the_order_or_number_of_sentences(name):
 
 @pytest.mark.parametrize("name", ["kd", "z-rkl", "dkd"])
 def test_weights_of_segments_carry_no_gradient(name):
-    """Nothing reaches the teacher's states, and the student's gradient is affine in the weight as its loss is."""
+    """Nothing reaches the teacher's states, and the student's gradient is affine in the weight as its loss
+    is."""
     grads = {}
     for weight in (0.0, 1.0, 3.0):
         rows, theirs = ROWS.clone().requires_grad_(), TEACHER_ROWS.clone().requires_grad_()
@@ -622,9 +727,14 @@ def test_feature_mse_by_formula():
 
 
 def test_feature_cosine_by_formula():
-    a, b = torch.tensor([[1.0, 0.0], [3.0, 4.0], [1.0, 1.0], [2.0, 0.0]]), torch.tensor([[0.0, 5.0], [6.0, 8.0], [-2.0, -2.0], [3.0, 4.0]])
+    a, b = (
+        torch.tensor([[1.0, 0.0], [3.0, 4.0], [1.0, 1.0], [2.0, 0.0]]),
+        torch.tensor([[0.0, 5.0], [6.0, 8.0], [-2.0, -2.0], [3.0, 4.0]]),
+    )
     assert losses.feature_cosine(a, b).tolist() == pytest.approx([1, 0, 2, 0.4], abs=1e-6)
-    expected = 1 - (STUDENT * TEACHER).sum(-1) / STUDENT.square().sum(-1).sqrt() / TEACHER.square().sum(-1).sqrt()
+    expected = (
+        1 - (STUDENT * TEACHER).sum(-1) / STUDENT.square().sum(-1).sqrt() / TEACHER.square().sum(-1).sqrt()
+    )
     close(losses.feature_cosine(STUDENT, TEACHER), expected)
     close(losses.feature_cosine(7 * STUDENT, TEACHER / 3), expected)
 

@@ -1,4 +1,6 @@
-"""Every transmitter into every receiver, against a loop over single sentences; what is encoded how often; and the cache."""
+"""Every transmitter into every receiver, against a loop over single sentences; what is encoded how often; and
+the cache."""
+
 import io
 import math
 import pickle
@@ -29,7 +31,14 @@ from semcom.models.decoding import Search, greedy
 SNRS = (0.0, 12.0)
 SENTENCES = encoded(14, 3, 9)
 RAYLEIGH, GREEDY = Channel("rayleigh"), Search()
-DIVERGENCES = ("kl_divergence", "js_divergence", "agreement_rate", "kl_reference_prefix", "representation_distance", "bleu_to_reference")
+DIVERGENCES = (
+    "kl_divergence",
+    "js_divergence",
+    "agreement_rate",
+    "kl_reference_prefix",
+    "representation_distance",
+    "bleu_to_reference",
+)
 
 
 def meeting(batch_size=8, snrs=SNRS, seed=0, channel=RAYLEIGH, search=GREEDY):
@@ -45,15 +54,23 @@ class Model:
         self.receiver = End(label, model.receiver, fingerprint_of(model.receiver))
 
 
-T, S, N = Model("teacher", sharp()), Model("student", sharp(noise=0.3)), Model("narrow", sharp(size(1, 8, 2, 8), size(1, 8, 2, 8), seed=3))
+T, S, N = (
+    Model("teacher", sharp()),
+    Model("student", sharp(noise=0.3)),
+    Model("narrow", sharp(size(1, 8, 2, 8), size(1, 8, 2, 8), seed=3)),
+)
 TT, ST, TS, SS = (Pair(a.transmitter, b.receiver) for b in (T, S) for a in (T, S))
 NOISE = Pair(T.transmitter, T.receiver, 1)
 PAIRS = [TT, NOISE, ST, TS, SS, Pair(T.transmitter, N.receiver), Pair(N.transmitter, N.receiver)]
 
 
-def found_of(pairs=PAIRS, reference=TT, sentences=SENTENCES, given=None, kept_in=None, said=None, cka_snr=12.0):
+def found_of(
+    pairs=PAIRS, reference=TT, sentences=SENTENCES, given=None, kept_in=None, said=None, cka_snr=12.0
+):
     say = [].append if said is None else said.append
-    return measure(pairs, reference, sentences, Numbers(), given or meeting(), cka_snr=cka_snr, cache=kept_in, say=say)
+    return measure(
+        pairs, reference, sentences, Numbers(), given or meeting(), cka_snr=cka_snr, cache=kept_in, say=say
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +80,15 @@ def found():
 
 @pytest.fixture
 def calls():
-    """Sentences that went through each module, by fingerprint; of receivers those decoded and teacher-forced."""
+    """Sentences that went through each module, by fingerprint; of receivers those decoded and
+    teacher-forced."""
     counted, hooks = Counter(), []
     for model in (T, S, N):
         for end, part in ((model.transmitter, "encoder"), (model.receiver, "channel_decoder")):
+
             def count(module, given, key=end.fingerprint):
                 counted[key] += len(given[0])
+
             hooks.append(getattr(end.module, part).register_forward_pre_hook(count))
     yield counted
     for hook in hooks:
@@ -82,11 +102,17 @@ def column(sums, name):
 def same(one, other, exactly=True):
     """Whether two ``Measured`` hold the same."""
     assert one.heard.keys() == other.heard.keys() and one.sent.keys() == other.sent.keys()
-    close = np.testing.assert_array_equal if exactly else lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    close = (
+        np.testing.assert_array_equal
+        if exactly
+        else lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    )
     for key, heard in one.heard.items():
         assert heard.pieces == other.heard[key].pieces
         close(heard.sums, other.heard[key].sums)
-        assert heard.cka == (other.heard[key].cka if exactly else pytest.approx(other.heard[key].cka, rel=1e-3))
+        assert heard.cka == (
+            other.heard[key].cka if exactly else pytest.approx(other.heard[key].cka, rel=1e-3)
+        )
     for key, sent in one.sent.items():
         close(sent.distance, other.sent[key].distance)
         assert sent.cka == (other.sent[key].cka if exactly else pytest.approx(other.sent[key].cka, rel=1e-3))
@@ -114,21 +140,42 @@ def alone(pair, number, snr, reference=TT):
     with torch.no_grad():
         rows = {}
         for on, prefix in (("gold", batch.target_in), ("own", torch.tensor([[BOS, *its]]))):
-            states = [p.receiver.module(received, batch.source_mask, prefix)[0] for p, received in ((reference, y), (pair, z))]
-            rows[on] = states, [p.receiver.module.project(s).double().softmax(-1) for p, s in zip((reference, pair), states)]
+            states = [
+                p.receiver.module(received, batch.source_mask, prefix)[0]
+                for p, received in ((reference, y), (pair, z))
+            ]
+            rows[on] = (
+                states,
+                [
+                    p.receiver.module.project(s).double().softmax(-1)
+                    for p, s in zip((reference, pair), states)
+                ],
+            )
     (ours, theirs), (p, q) = rows["gold"]
     m, said = (p + q) / 2, sentence.source[1:-1]
     texts = [Numbers().decode([pieces])[0] for pieces in (own, its)]
     values = {
-        "tokens": len(said) + 1, "sentences": 1, "exact": float(own == said),
+        "tokens": len(said) + 1,
+        "sentences": 1,
+        "exact": float(own == said),
         "matches": sum(own[i] == said[i] for i in range(min(len(own), len(said)))) + (len(own) == len(said)),
         "nats": -q.gather(-1, batch.target_out[0][:, None]).log().sum().item(),
-        "kl": (p * (p / q).log()).sum().item(), "js": ((p * (p / m).log()).sum() + (q * (q / m).log()).sum()).item() / 2,
+        "kl": (p * (p / q).log()).sum().item(),
+        "js": ((p * (p / m).log()).sum() + (q * (q / m).log()).sum()).item() / 2,
         "agree": (p.argmax(-1) == q.argmax(-1)).sum().item(),
-        "distance": (ours - theirs).square().mean(-1).sum().item() if ours.shape == theirs.shape else math.nan,
-        "own_tokens": len(its) + 1, "own_kl": (rows["own"][1][0] * (rows["own"][1][0] / rows["own"][1][1]).log()).sum().item()}
+        "distance": (ours - theirs).square().mean(-1).sum().item()
+        if ours.shape == theirs.shape
+        else math.nan,
+        "own_tokens": len(its) + 1,
+        "own_kl": (rows["own"][1][0] * (rows["own"][1][0] / rows["own"][1][1]).log()).sum().item(),
+    }
     for to, against in (("sent", sentence.sentence.text), ("reference", texts[1])):
-        values |= {f"{to}_{name}": value for name, value in zip(text_metrics.BLEU_COLUMNS, text_metrics.bleu_statistics([texts[0]], [against])[0])}
+        values |= {
+            f"{to}_{name}": value
+            for name, value in zip(
+                text_metrics.BLEU_COLUMNS, text_metrics.bleu_statistics([texts[0]], [against])[0]
+            )
+        }
     return values, own
 
 
@@ -148,7 +195,9 @@ def test_sums_are_those_of_each_sentence_alone(found, pair):
             values, pieces = alone(pair, i, snr)
             assert heard.pieces[k][i] == pieces
             assert set(values) == set(COLUMNS)
-            assert dict(zip(COLUMNS, heard.sums[k, i].tolist())) == pytest.approx(values, rel=1e-3, abs=1e-4, nan_ok=True), (snr, i)
+            assert dict(zip(COLUMNS, heard.sums[k, i].tolist())) == pytest.approx(
+                values, rel=1e-3, abs=1e-4, nan_ok=True
+            ), (snr, i)
 
 
 @pytest.mark.parametrize("pair", [TT, NOISE, TS, SS], ids=["TT", "noise", "TS", "SS"])
@@ -158,19 +207,35 @@ def test_measures_are_means_over_tokens_and_corpus_bleu(found, pair):
         of_all = {name: sum(row[name] for row in rows) for name in COLUMNS}
         texts, theirs = (Numbers().decode(found.heard[p.key].pieces[k]) for p in (pair, TT))
         row = {name: float(value[k]) for name, value in measures(found.heard[pair.key].sums.sum(1)).items()}
-        by_token = {"token_accuracy": "matches", "cross_entropy": "nats", "kl_divergence": "kl", "js_divergence": "js", "agreement_rate": "agree",
-                    "representation_distance": "distance"}
-        expected = {**{measure: of_all[name] / of_all["tokens"] for measure, name in by_token.items()}, "exact": of_all["exact"] / 14,
-                    "kl_reference_prefix": of_all["own_kl"] / of_all["own_tokens"],
-                    "bleu": sacrebleu.corpus_bleu(texts, [[e.sentence.text for e in SENTENCES]]).score,
-                    "bleu_to_reference": sacrebleu.corpus_bleu(texts, [theirs]).score}
-        assert row == pytest.approx(expected, rel=1e-4, abs=1e-6) and row["bleu"] > 0 and row["bleu_to_reference"] > 1
+        by_token = {
+            "token_accuracy": "matches",
+            "cross_entropy": "nats",
+            "kl_divergence": "kl",
+            "js_divergence": "js",
+            "agreement_rate": "agree",
+            "representation_distance": "distance",
+        }
+        expected = {
+            **{measure: of_all[name] / of_all["tokens"] for measure, name in by_token.items()},
+            "exact": of_all["exact"] / 14,
+            "kl_reference_prefix": of_all["own_kl"] / of_all["own_tokens"],
+            "bleu": sacrebleu.corpus_bleu(texts, [[e.sentence.text for e in SENTENCES]]).score,
+            "bleu_to_reference": sacrebleu.corpus_bleu(texts, [theirs]).score,
+        }
+        assert (
+            row == pytest.approx(expected, rel=1e-4, abs=1e-6)
+            and row["bleu"] > 0
+            and row["bleu_to_reference"] > 1
+        )
     # Any set of sentences, and many at once.
     sums = found.heard[pair.key].sums
     halves = measures(np.stack([sums[:, :7].sum(1), sums[:, 7:].sum(1)]))
     assert halves["kl_divergence"].shape == (2, 2)
-    assert halves["bleu"][1, 0] == pytest.approx(sacrebleu.corpus_bleu(Numbers().decode(found.heard[pair.key].pieces[0][7:]),
-                                                                       [[e.sentence.text for e in SENTENCES[7:]]]).score)
+    assert halves["bleu"][1, 0] == pytest.approx(
+        sacrebleu.corpus_bleu(
+            Numbers().decode(found.heard[pair.key].pieces[0][7:]), [[e.sentence.text for e in SENTENCES[7:]]]
+        ).score
+    )
 
 
 def test_a_pair_does_not_diverge_from_itself(found):
@@ -179,7 +244,10 @@ def test_a_pair_does_not_diverge_from_itself(found):
         assert (row[name] == 0).all(), name
     assert (row["agreement_rate"] == 1).all() and row["bleu_to_reference"] == pytest.approx([100, 100])
     assert row["js_divergence"] == pytest.approx([0, 0], abs=1e-6)
-    assert found.heard[TT.key].cka == pytest.approx(1) and (found.sent[T.transmitter.fingerprint].distance == 0).all()
+    assert (
+        found.heard[TT.key].cka == pytest.approx(1)
+        and (found.sent[T.transmitter.fingerprint].distance == 0).all()
+    )
 
 
 def test_equal_weights_in_another_end_do_not_diverge_either():
@@ -210,7 +278,9 @@ def test_beam_search_is_used_where_it_is_asked_for(found):
     batch = collate(SENTENCES[:1])
     received = through(T.model, batch, RAYLEIGH, 0.0)
     assert wide.heard[TT.key].pieces[0][0] == Search(3, 0.6)(T.model.receiver, received, batch.source_mask)[0]
-    assert (column(wide.heard[TT.key].sums, "own_tokens")[0] == [len(p) + 1 for p in wide.heard[TT.key].pieces[0]]).all()
+    assert (
+        column(wide.heard[TT.key].sums, "own_tokens")[0] == [len(p) + 1 for p in wide.heard[TT.key].pieces[0]]
+    ).all()
 
 
 @dataclass(frozen=True)
@@ -227,27 +297,45 @@ LADDER = [encoded(1, n, n)[0] for n in range(3, 10)]
 
 def test_perfect_decodings_and_one_that_is_not():
     """Of 42 pieces and 7 ends, two tokens go with a piece that is missing: it and the end in its place."""
-    row = {name: float(value[0]) for name, value in
-           measures(found_of([TT], sentences=LADDER, given=meeting(search=Oracle())).heard[TT.key].sums[:, :7].sum(1)).items()}
-    assert row["exact"] == 6 / 7 and row["token_accuracy"] == 47 / 49 and 90 < row["bleu"] < 100 and row["bleu_to_reference"] == pytest.approx(100)
+    row = {
+        name: float(value[0])
+        for name, value in measures(
+            found_of([TT], sentences=LADDER, given=meeting(search=Oracle())).heard[TT.key].sums[:, :7].sum(1)
+        ).items()
+    }
+    assert (
+        row["exact"] == 6 / 7
+        and row["token_accuracy"] == 47 / 49
+        and 90 < row["bleu"] < 100
+        and row["bleu_to_reference"] == pytest.approx(100)
+    )
 
 
 # Signals and states
 
 
 def test_distance_of_signals_and_constellation(found):
-    ours, theirs = ([end.module(batch.source, batch.source_mask)[0][0].detach() for batch in (collate([e]) for e in SENTENCES)]
-                    for end in (T.transmitter, S.transmitter))
+    ours, theirs = (
+        [
+            end.module(batch.source, batch.source_mask)[0][0].detach()
+            for batch in (collate([e]) for e in SENTENCES)
+        ]
+        for end in (T.transmitter, S.transmitter)
+    )
     sent = found.sent[S.transmitter.fingerprint]
     expected = [(a - b).square().sum().item() / (len(a) * C / 2) for a, b in zip(ours, theirs)]
     assert sent.distance == pytest.approx(expected, rel=1e-4) and 0.1 < min(expected)
     symbols = torch.cat([signal.reshape(-1, 2) for signal in theirs])
-    assert sent.symbols.shape == symbols.shape and (sent.symbols**2).sum(1).mean() == pytest.approx(1, rel=1e-5)
+    assert sent.symbols.shape == symbols.shape and (sent.symbols**2).sum(1).mean() == pytest.approx(
+        1, rel=1e-5
+    )
     np.testing.assert_allclose(sorted(sent.symbols.tolist()), sorted(symbols.tolist()), rtol=0, atol=1e-4)
 
 
 def test_independent_signals_are_two_apart():
-    """Each of power 1: E|a - b|^2 = 2 - 2 Re E[a b*]. The sign of a random code of 16 independent noise tokens."""
+    """Each of power 1: E|a - b|^2 = 2 - 2 Re E[a b*]. The sign of a random code of 16 independent noise
+    tokens."""
+
     class Noise(torch.nn.Module):
         def __init__(self, seed):
             super().__init__()
@@ -256,12 +344,21 @@ def test_independent_signals_are_two_apart():
         def forward(self, source, mask):
             signal = torch.randn(*source.shape, C, generator=self.generator) * mask[..., None] / 2**0.5
             return signal, signal
+
     ends = [End(str(seed), Noise(seed), str(seed)) for seed in (1, 2)]
     sentences = encoded(200, 16, 16)
-    found = found_of([Pair(ends[0], T.receiver), Pair(ends[1], T.receiver)], Pair(ends[0], T.receiver), sentences, meeting(50, (12.0,)))
+    found = found_of(
+        [Pair(ends[0], T.receiver), Pair(ends[1], T.receiver)],
+        Pair(ends[0], T.receiver),
+        sentences,
+        meeting(50, (12.0,)),
+    )
     # 200 sentences of 18 tokens and 4 symbols, each |a - b|^2 of mean and deviation 2.
     assert found.sent["2"].distance.mean() == pytest.approx(2, abs=3 * 2 / math.sqrt(200 * 18 * 4))
-    assert pair_matrix.SHOWN_SYMBOLS / 2 < len(found.sent["2"].symbols) <= pair_matrix.SHOWN_SYMBOLS and abs(found.sent["2"].cka) < 0.1
+    assert (
+        pair_matrix.SHOWN_SYMBOLS / 2 < len(found.sent["2"].symbols) <= pair_matrix.SHOWN_SYMBOLS
+        and abs(found.sent["2"].cka) < 0.1
+    )
 
 
 def test_likeness_of_states(found):
@@ -275,9 +372,14 @@ def test_likeness_of_states(found):
                     received = through(Spliced(pair), batch, RAYLEIGH, 12.0, number=pair.draw)
                     rows.append(pair.receiver.module(received, batch.source_mask, batch.target_in)[0])
         return torch.cat(rows).numpy()
+
     for pair in PAIRS:
-        assert found.heard[pair.key].cka == pytest.approx(text_metrics.cka(states(TT, "decoder"), states(pair, "decoder")), rel=1e-3)
-        assert found.sent[pair.transmitter.fingerprint].cka == pytest.approx(text_metrics.cka(states(TT, "encoder"), states(pair, "encoder")), rel=1e-3)
+        assert found.heard[pair.key].cka == pytest.approx(
+            text_metrics.cka(states(TT, "decoder"), states(pair, "decoder")), rel=1e-3
+        )
+        assert found.sent[pair.transmitter.fingerprint].cka == pytest.approx(
+            text_metrics.cka(states(TT, "encoder"), states(pair, "encoder")), rel=1e-3
+        )
     low = found_of([TT, SS], cka_snr=0.0)
     assert low.heard[SS.key].cka != pytest.approx(found.heard[SS.key].cka, rel=1e-3)
 
@@ -288,8 +390,10 @@ def test_likeness_of_states(found):
 def test_each_transmitter_encodes_each_sentence_once(calls, monkeypatch):
     monkeypatch.setattr(pair_matrix, "CHUNK", 5)
     found_of([TT, NOISE, ST, TS, SS], given=meeting(snrs=(0.0, 6.0, 12.0, 18.0)))
-    assert {fingerprint: calls[fingerprint] for fingerprint in (T.transmitter.fingerprint, S.transmitter.fingerprint)} == {
-        T.transmitter.fingerprint: 14, S.transmitter.fingerprint: 14}
+    assert {
+        fingerprint: calls[fingerprint]
+        for fingerprint in (T.transmitter.fingerprint, S.transmitter.fingerprint)
+    } == {T.transmitter.fingerprint: 14, S.transmitter.fingerprint: 14}
     assert calls[N.transmitter.fingerprint] == calls[N.receiver.fingerprint] == 0
 
 
@@ -321,20 +425,26 @@ def test_order_of_sentences_and_pairs_changes_nothing(found):
     same(found, turned, exactly=False)
 
 
-@pytest.mark.parametrize("pairs", [[SS], [TT, NOISE, TS], [NOISE, SS]], ids=["one", "with reference", "with noise"])
+@pytest.mark.parametrize(
+    "pairs", [[SS], [TT, NOISE, TS], [NOISE, SS]], ids=["one", "with reference", "with noise"]
+)
 def test_other_pairs_and_the_reference_beside_a_pair_change_nothing(found, pairs):
     """The reference need not be measured itself to be compared with."""
     few = found_of(pairs)
     assert list(few.heard) == [pair.key for pair in pairs]
     for pair in pairs:
         np.testing.assert_allclose(few.heard[pair.key].sums, found.heard[pair.key].sums, rtol=1e-3, atol=1e-4)
-        assert few.heard[pair.key].pieces == found.heard[pair.key].pieces and few.heard[pair.key].cka == pytest.approx(found.heard[pair.key].cka)
+        assert few.heard[pair.key].pieces == found.heard[pair.key].pieces and few.heard[
+            pair.key
+        ].cka == pytest.approx(found.heard[pair.key].cka)
 
 
 def test_snrs_share_their_draw_and_do_not_touch_each_other(found):
     more = found_of(given=meeting(snrs=(12.0, -6.0, 0.0)))
     for pair in PAIRS:
-        np.testing.assert_allclose(more.heard[pair.key].sums[[2, 0]], found.heard[pair.key].sums, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            more.heard[pair.key].sums[[2, 0]], found.heard[pair.key].sums, rtol=1e-3, atol=1e-4
+        )
         assert more.heard[pair.key].cka == pytest.approx(found.heard[pair.key].cka, rel=1e-3)
 
 
@@ -346,15 +456,24 @@ def test_without_a_reference_there_are_text_measures_alone(found):
     for pair in (TT, SS):
         row, expected = (measures(f.heard[pair.key].sums.sum(1)) for f in (lone, found))
         for name, value in row.items():
-            assert np.isnan(value).all() if name in DIVERGENCES else value == pytest.approx(expected[name], rel=1e-4), name
+            assert (
+                np.isnan(value).all()
+                if name in DIVERGENCES
+                else value == pytest.approx(expected[name], rel=1e-4)
+            ), name
         assert lone.heard[pair.key].cka is None and lone.sent[pair.transmitter.fingerprint].cka is None
-        assert np.isnan(lone.sent[pair.transmitter.fingerprint].distance).all() and len(lone.sent[pair.transmitter.fingerprint].symbols)
+        assert np.isnan(lone.sent[pair.transmitter.fingerprint].distance).all() and len(
+            lone.sent[pair.transmitter.fingerprint].symbols
+        )
 
 
 def test_states_of_unequal_width_have_no_distance(found):
     row = measures(found.heard[Pair(T.transmitter, N.receiver).key].sums.sum(1))
     assert np.isnan(row["representation_distance"]).all()
-    assert all(np.isfinite(value).all() for name, value in row.items() if name != "representation_distance") and (row["kl_divergence"] > 0).all()
+    assert (
+        all(np.isfinite(value).all() for name, value in row.items() if name != "representation_distance")
+        and (row["kl_divergence"] > 0).all()
+    )
 
 
 def test_the_longest_sentence_that_never_ends_is_compared_too():
@@ -369,8 +488,15 @@ def test_the_longest_sentence_that_never_ends_is_compared_too():
 
 
 def test_topics_that_both_ends_have_seen():
-    one, other = replace(T.transmitter, seen_topics=frozenset("ab")), replace(T.receiver, seen_topics=frozenset("bc"))
-    assert Pair(one, other).seen_topics == {"b"} and Pair(one, T.receiver).seen_topics is None and Pair(T.transmitter, other).seen_topics is None
+    one, other = (
+        replace(T.transmitter, seen_topics=frozenset("ab")),
+        replace(T.receiver, seen_topics=frozenset("bc")),
+    )
+    assert (
+        Pair(one, other).seen_topics == {"b"}
+        and Pair(one, T.receiver).seen_topics is None
+        and Pair(T.transmitter, other).seen_topics is None
+    )
 
 
 # The cache
@@ -481,13 +607,20 @@ def bomb(path):
 
 
 SPOILED = {
-    "empty": lambda path, other: b"", "text": lambda path, other: b"not a measurement\n" * 9, "cut": lambda path, other: path.read_bytes()[:-30],
-    "halved": lambda path, other: path.read_bytes()[: path.stat().st_size // 2], "of another pair": lambda path, other: other.read_bytes(),
-    "pickle": lambda path, other: pickle.dumps(Bomb(path.with_name("owned"))), "npy of objects": lambda path, other: npy(bomb(path)),
-    "npy": lambda path, other: npy(np.zeros(3)), "npz of objects": lambda path, other: packed(**arrays(path) | {"sums": bomb(path)}),
+    "empty": lambda path, other: b"",
+    "text": lambda path, other: b"not a measurement\n" * 9,
+    "cut": lambda path, other: path.read_bytes()[:-30],
+    "halved": lambda path, other: path.read_bytes()[: path.stat().st_size // 2],
+    "of another pair": lambda path, other: other.read_bytes(),
+    "pickle": lambda path, other: pickle.dumps(Bomb(path.with_name("owned"))),
+    "npy of objects": lambda path, other: npy(bomb(path)),
+    "npy": lambda path, other: npy(np.zeros(3)),
+    "npz of objects": lambda path, other: packed(**arrays(path) | {"sums": bomb(path)}),
     "pieces as objects": lambda path, other: packed(**arrays(path) | {"pieces": bomb(path)}),
     "key as objects": lambda path, other: packed(**arrays(path) | {"key": bomb(path)}),
-    "an array missing": lambda path, other: packed(**{name: value for name, value in arrays(path).items() if name != "cka"}),
+    "an array missing": lambda path, other: packed(
+        **{name: value for name, value in arrays(path).items() if name != "cka"}
+    ),
     "fewer sentences": lambda path, other: packed(**arrays(path) | {"sums": arrays(path)["sums"][:, :-1]}),
     "another key": lambda path, other: packed(**arrays(path) | {"key": arrays(other)["key"]}),
     "key no JSON": lambda path, other: packed(**arrays(path) | {"key": np.array("{")}),
@@ -537,11 +670,18 @@ class Others(Numbers):
 
 
 CHANGES = {
-    "seed": dict(given=meeting(seed=1)), "SNRs": dict(given=meeting(snrs=(1.0, 12.0))), "channel": dict(given=meeting(channel=Channel("awgn"))),
-    "equalizer": dict(given=meeting(channel=Channel("rayleigh", equalizer="mmse"))), "search": dict(given=meeting(search=Search(2))),
-    "length penalty": dict(given=meeting(search=Search(2, 0.5))), "one SNR less": dict(given=meeting(snrs=(12.0,))),
-    "sentences": dict(sentences=encoded(9, 3, 9, seed=1)), "one sentence less": dict(sentences=LITTLE[:-1]), "reference": dict(reference=TS),
-    "SNR of the states": dict(cka_snr=0.0), "order": dict(sentences=LITTLE[::-1]),
+    "seed": dict(given=meeting(seed=1)),
+    "SNRs": dict(given=meeting(snrs=(1.0, 12.0))),
+    "channel": dict(given=meeting(channel=Channel("awgn"))),
+    "equalizer": dict(given=meeting(channel=Channel("rayleigh", equalizer="mmse"))),
+    "search": dict(given=meeting(search=Search(2))),
+    "length penalty": dict(given=meeting(search=Search(2, 0.5))),
+    "one SNR less": dict(given=meeting(snrs=(12.0,))),
+    "sentences": dict(sentences=encoded(9, 3, 9, seed=1)),
+    "one sentence less": dict(sentences=LITTLE[:-1]),
+    "reference": dict(reference=TS),
+    "SNR of the states": dict(cka_snr=0.0),
+    "order": dict(sentences=LITTLE[::-1]),
 }
 
 
@@ -553,7 +693,12 @@ def test_what_was_measured_under_other_conditions_is_not_reused(tmp_path, calls,
     calls.clear()
     said = []
     changed = little(**CHANGES[change], kept_in=tmp_path, said=said)
-    assert calls[T.transmitter.fingerprint] == calls[S.transmitter.fingerprint] == len(CHANGES[change].get("sentences", LITTLE)) and not said
+    assert (
+        calls[T.transmitter.fingerprint]
+        == calls[S.transmitter.fingerprint]
+        == len(CHANGES[change].get("sentences", LITTLE))
+        and not said
+    )
     same(changed, little(**CHANGES[change]))
 
 
@@ -581,7 +726,9 @@ def test_another_vocabulary_is_not_taken_for_this_one(tmp_path, calls):
 def test_batch_size_and_labels_do_not_make_another_measurement(tmp_path, calls):
     little(kept_in=tmp_path)
     calls.clear()
-    renamed = [Pair(replace(p.transmitter, label="x", seen_topics=frozenset("a")), p.receiver, p.draw) for p in FEW]
+    renamed = [
+        Pair(replace(p.transmitter, label="x", seen_topics=frozenset("a")), p.receiver, p.draw) for p in FEW
+    ]
     little(renamed, kept_in=tmp_path, given=meeting(3))
     assert not calls
 
@@ -594,6 +741,7 @@ def test_a_cache_that_cannot_be_written_does_not_stop_the_measurement(tmp_path, 
 
     def full(*_):
         raise SemcomError("disk: full")
+
     monkeypatch.setattr(output_files, "write_atomically", full)
     same(expected, little(kept_in=tmp_path / "new", said=said))
     assert len(said) == 2 and "disk: full" in said[1]
@@ -618,5 +766,9 @@ def test_a_loss_of_gold_pieces_is_cross_entropy():
     batch = collate(SENTENCES)
     with torch.no_grad():
         state = T.model.receiver(through(T.model, batch, RAYLEIGH, 12.0), batch.source_mask, batch.target_in)
-        expected = F.cross_entropy(T.model.receiver.project(state[batch.target_mask]), batch.target_out[batch.target_mask]).item()
-    assert measures(found_of([TT]).heard[TT.key].sums.sum(1))["cross_entropy"][1] == pytest.approx(expected, rel=1e-4)
+        expected = F.cross_entropy(
+            T.model.receiver.project(state[batch.target_mask]), batch.target_out[batch.target_mask]
+        ).item()
+    assert measures(found_of([TT]).heard[TT.key].sums.sum(1))["cross_entropy"][1] == pytest.approx(
+        expected, rel=1e-4
+    )

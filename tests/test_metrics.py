@@ -1,4 +1,5 @@
 """Measures against sacrebleu, its command line, and definitions."""
+
 import random
 import subprocess
 import sys
@@ -9,10 +10,18 @@ import sacrebleu
 
 from semcom.evaluation import text_metrics
 
-REFERENCES = ["The council has adopted the report on fisheries.", "We agree with the commission, as you know.",
-              "It is time to act.", "I should like to thank the rapporteur for her work."]
-HYPOTHESES = ["The council has adopted a report on energy.", "We agree with the committee.",
-              "It is time to act.", "I thank the rapporteur for the work that she has done."]
+REFERENCES = [
+    "The council has adopted the report on fisheries.",
+    "We agree with the commission, as you know.",
+    "It is time to act.",
+    "I should like to thank the rapporteur for her work.",
+]
+HYPOTHESES = [
+    "The council has adopted a report on energy.",
+    "We agree with the committee.",
+    "It is time to act.",
+    "I thank the rapporteur for the work that she has done.",
+]
 
 
 def test_bleu_is_sacrebleus_with_hypotheses_first():
@@ -23,10 +32,15 @@ def test_bleu_is_sacrebleus_with_hypotheses_first():
 
 
 def test_bleu_names_its_signature():
-    assert all(part in text_metrics.bleu_signature() for part in ("tok:13a", "smooth:exp", f"version:{sacrebleu.__version__}"))
+    assert all(
+        part in text_metrics.bleu_signature()
+        for part in ("tok:13a", "smooth:exp", f"version:{sacrebleu.__version__}")
+    )
 
 
-@pytest.mark.parametrize("hypothesis, matches", [([5, 6, 7], 4), ([5, 6], 2), ([5, 6, 7, 8], 3), ([], 0), ([6, 5, 7], 2)])
+@pytest.mark.parametrize(
+    "hypothesis, matches", [([5, 6, 7], 4), ([5, 6], 2), ([5, 6, 7, 8], 3), ([], 0), ([6, 5, 7], 2)]
+)
 def test_token_matches_count_positions_and_eos(hypothesis, matches):
     assert text_metrics.token_matches(hypothesis, [5, 6, 7]) == matches
 
@@ -39,9 +53,20 @@ def test_partners_have_the_same_length_and_are_never_oneself():
     lengths = [7, 5, 7, 9, 5, 7, 5, 12, 12]
     partner = text_metrics.shuffled_partners(lengths)
     assert all(there != here for here, there in enumerate(partner))
-    assert [lengths[there] for here, there in enumerate(partner) if lengths[here] != 9] == [n for n in lengths if n != 9]
+    assert [lengths[there] for here, there in enumerate(partner) if lengths[here] != 9] == [
+        n for n in lengths if n != 9
+    ]
     # A permutation within a length, so that no sentence weighs twice.
-    assert sorted(there for here, there in enumerate(partner) if lengths[here] != 9) == [0, 1, 2, 4, 5, 6, 7, 8]
+    assert sorted(there for here, there in enumerate(partner) if lengths[here] != 9) == [
+        0,
+        1,
+        2,
+        4,
+        5,
+        6,
+        7,
+        8,
+    ]
 
 
 def test_a_lone_length_takes_the_nearest():
@@ -56,9 +81,10 @@ def test_a_lone_length_takes_the_nearest():
 
 
 def corpora():
-    """Pairs of hypotheses and references: usual text, orders without a match, hypotheses too short for an order, and none at all."""
+    """Pairs of hypotheses and references: usual text, orders without a match, hypotheses too short for an
+    order, and none at all."""
     rng = random.Random(0)
-    vocabulary = "the council , has adopted a report on energy . isn't it 2,5 % (EC) \"no\" -".split()
+    vocabulary = 'the council , has adopted a report on energy . isn\'t it 2,5 % (EC) "no" -'.split()
 
     def text(longest):
         return " ".join(rng.choices(vocabulary, k=rng.randint(0, longest)))
@@ -86,7 +112,11 @@ def test_bleu_of_sums_is_corpus_bleu():
     found = [text_metrics.bleu_of(text_metrics.bleu_statistics(h, r).sum(0)) for h, r in CORPORA]
     expected = [sacrebleu.corpus_bleu(h, [r]).score for h, r in CORPORA]
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
-    assert sum(0 < score < 100 for score in expected) > 20 and 0 in expected and max(expected) == pytest.approx(100)
+    assert (
+        sum(0 < score < 100 for score in expected) > 20
+        and 0 in expected
+        and max(expected) == pytest.approx(100)
+    )
 
 
 def test_bleu_of_many_sums_at_once_is_that_of_each():
@@ -98,7 +128,9 @@ def test_bleu_of_many_sums_at_once_is_that_of_each():
 
 def test_bleu_of_a_resample_is_that_of_its_sentences():
     statistics = text_metrics.bleu_statistics(HYPOTHESES, REFERENCES)
-    expected = sacrebleu.corpus_bleu([HYPOTHESES[i] for i in (0, 0, 3)], [[REFERENCES[i] for i in (0, 0, 3)]]).score
+    expected = sacrebleu.corpus_bleu(
+        [HYPOTHESES[i] for i in (0, 0, 3)], [[REFERENCES[i] for i in (0, 0, 3)]]
+    ).score
     assert text_metrics.bleu_of(np.array([2, 0, 0, 1]) @ statistics) == pytest.approx(expected)
 
 
@@ -106,17 +138,32 @@ def test_bleu_of_sums_is_what_the_command_line_says(tmp_path):
     hypotheses, references = tmp_path / "hypotheses", tmp_path / "references"
     hypotheses.write_text("\n".join([*HYPOTHESES, ""]) + "\n")
     references.write_text("\n".join([*REFERENCES, "So be it."]) + "\n")
-    said = subprocess.run([sys.executable, "-m", "sacrebleu", references, "-i", hypotheses, "-m", "bleu", "-b", "-w", "8"],
-                          capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-m", "sacrebleu", references, "-i", hypotheses, "-m", "bleu", "-b", "-w", "8"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     sums = text_metrics.bleu_statistics([*HYPOTHESES, ""], [*REFERENCES, "So be it."]).sum(0)
     assert text_metrics.bleu_of(sums) == pytest.approx(float(said), abs=1e-7)
 
 
 def test_statistics_by_hand():
-    """Of "a b b d." two of "a", "b" and "." match, each b only as often as it was sent; of bigrams "a b" alone."""
+    """Of "a b b d." two of "a", "b" and "." match, each b only as often as it was sent; of bigrams "a b"
+    alone."""
     found = dict(zip(text_metrics.BLEU_COLUMNS, text_metrics.bleu_statistics(["a b b d."], ["a b c."])[0]))
-    assert found == {"hypothesis_length": 5, "reference_length": 4, "matches_1": 3, "matches_2": 1, "matches_3": 0, "matches_4": 0,
-                     "ngrams_1": 5, "ngrams_2": 4, "ngrams_3": 3, "ngrams_4": 2}
+    assert found == {
+        "hypothesis_length": 5,
+        "reference_length": 4,
+        "matches_1": 3,
+        "matches_2": 1,
+        "matches_3": 0,
+        "matches_4": 0,
+        "ngrams_1": 5,
+        "ngrams_2": 4,
+        "ngrams_3": 3,
+        "ngrams_4": 2,
+    }
     assert text_metrics.bleu_statistics([], []).shape == (0, 10)
 
 
@@ -146,7 +193,9 @@ def test_cka_is_that_of_gram_matrices(representations):
     x, y = representations
     assert text_metrics.cka(x, y) == pytest.approx(gram_cka(x, y), rel=1e-10) and 0.1 < gram_cka(x, y) < 0.9
     assert text_metrics.cka(y, x) == pytest.approx(text_metrics.cka(x, y), rel=1e-10)
-    assert text_metrics.cka(x.astype(np.float32), y.astype(np.float32)) == pytest.approx(text_metrics.cka(x, y), rel=1e-5)
+    assert text_metrics.cka(x.astype(np.float32), y.astype(np.float32)) == pytest.approx(
+        text_metrics.cka(x, y), rel=1e-5
+    )
 
 
 def test_cka_does_not_see_rotation_scale_and_shift(representations):
@@ -154,7 +203,9 @@ def test_cka_does_not_see_rotation_scale_and_shift(representations):
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(9, 9)))[0]
     assert text_metrics.cka(x, 7 * y @ rotation - 11) == pytest.approx(text_metrics.cka(x, y), rel=1e-9)
     assert text_metrics.cka(y, 0.1 * y @ rotation + 5) == pytest.approx(1)
-    assert text_metrics.cka(x, y @ np.diag([9, *[1] * 8])) != pytest.approx(text_metrics.cka(x, y), rel=0.01), "a stretched axis is no rotation"
+    assert text_metrics.cka(x, y @ np.diag([9, *[1] * 8])) != pytest.approx(
+        text_metrics.cka(x, y), rel=0.01
+    ), "a stretched axis is no rotation"
 
 
 def test_cka_of_unlike_things_is_small():
@@ -167,5 +218,9 @@ def test_cka_of_unlike_things_is_small():
 def test_cka_of_a_constant_is_none(representations, value):
     """Also where the mean of equal numbers is not that number."""
     constant = np.full((40, 3), value)
-    for first, second in ((constant, representations[0]), (representations[0], constant), (constant, constant)):
+    for first, second in (
+        (constant, representations[0]),
+        (representations[0], constant),
+        (constant, constant),
+    ):
         assert text_metrics.cka(first, second) is None

@@ -1,4 +1,5 @@
 """What is trained and what is frozen; means over real tokens; one draw for teacher and student."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -25,14 +26,24 @@ def pair(part, *, dropout=0.0, seed=2):
 
 
 def distilling(part, teacher, student, *, channel=AWGN, weight=0.7, temperature=4.0, feature=0.5):
-    objective = DistillationObjective([teacher], student, channel, RANGE, DistillationConfig(part, temperature, weight), TransferConfig(feature))
+    objective = DistillationObjective(
+        [teacher],
+        student,
+        channel,
+        RANGE,
+        DistillationConfig(part, temperature, weight),
+        TransferConfig(feature),
+    )
     seed_dropout(objective, 0)
     return objective.train()
 
 
 def means(objective, batch, number=0):
     with torch.no_grad():
-        return {name: float(total.double()) / rows for name, (total, rows) in objective(batch, batch.draw(C, seed=0, number=number)).items()}
+        return {
+            name: float(total.double()) / rows
+            for name, (total, rows) in objective(batch, batch.draw(C, seed=0, number=number)).items()
+        }
 
 
 def loss(objective, batch):
@@ -53,14 +64,25 @@ def run(model, batch, number=0, snr_range=RANGE):
 def test_training_moves_what_is_trained_and_no_frozen_bit(part):
     teacher, student = pair(part, dropout=0.1)
     before = {"teacher": bits(teacher), **{name: bits(student.part(name)) for name in PARTS}}
-    fit(distilling(part, teacher, student), encoded(60), encoded(10, seed=1), TrainingConfig(batch_size=16, steps=4, lr=1e-2), width=C,
-        device=CPU, seed=0, quiet=True, on_epoch=lambda *_: None)
+    fit(
+        distilling(part, teacher, student),
+        encoded(60),
+        encoded(10, seed=1),
+        TrainingConfig(batch_size=16, steps=4, lr=1e-2),
+        width=C,
+        device=CPU,
+        seed=0,
+        quiet=True,
+        on_epoch=lambda *_: None,
+    )
     assert same_bits(before["teacher"], bits(teacher))
     for name in PARTS:
         after = bits(student.part(name))
         if name in TRAINED[part]:
             moved = [key for key in after if not torch.equal(after[key], before[name][key])]
-            assert set(after) - set(moved) <= {key for key in after if key.endswith("key.bias")}, "softmax cancels a key's bias"
+            assert set(after) - set(moved) <= {key for key in after if key.endswith("key.bias")}, (
+                "softmax cancels a key's bias"
+            )
         else:
             assert same_bits(before[name], after)
 
@@ -73,7 +95,11 @@ def test_gradient_reaches_what_is_trained_and_nothing_else(part):
     assert all(p.grad is None for p in teacher.parameters())
     for name in PARTS:
         gradients = [p.grad for p in student.part(name).parameters()]
-        assert all(g is not None for g in gradients) if name in TRAINED[part] else all(g is None for g in gradients)
+        assert (
+            all(g is not None for g in gradients)
+            if name in TRAINED[part]
+            else all(g is None for g in gradients)
+        )
     optimised = {p for p in objective.parameters() if p.requires_grad}
     assert optimised == {p for name in TRAINED[part] for p in student.part(name).parameters()}
 
@@ -81,14 +107,20 @@ def test_gradient_reaches_what_is_trained_and_nothing_else(part):
 def test_transmitter_learns_through_the_frozen_receiver():
     teacher, student = pair("encoder")
     loss(distilling("encoder", teacher, student, weight=0.0, feature=0.0), collated(8)).backward()
-    assert all(p.grad.abs().max() > 0 for name, p in student.transmitter.named_parameters() if not name.endswith("key.bias"))
+    assert all(
+        p.grad.abs().max() > 0
+        for name, p in student.transmitter.named_parameters()
+        if not name.endswith("key.bias")
+    )
 
 
 def test_frozen_cannot_leave_eval_nor_learn():
     teacher, student = pair("encoder", dropout=0.5)
     objective = distilling("encoder", teacher, student)
     for module in (teacher, student.receiver):
-        assert not any(m.training for m in module.modules()) and not any(p.requires_grad for p in module.parameters())
+        assert not any(m.training for m in module.modules()) and not any(
+            p.requires_grad for p in module.parameters()
+        )
     assert student.transmitter.training
     frozen = Frozen(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.5))).train(True)
     assert not frozen.training or not any(m.training for m in frozen.module.modules())
@@ -106,10 +138,19 @@ def test_terms_against_two_models_run_apart(part):
     batch, temperature = collated(8), 3.0
     found = means(distilling(part, teacher, student, temperature=temperature), batch)
     with torch.no_grad():
-        (signal, state, logits), (their_signal, their_state, their_logits) = (run(m, batch) for m in (student, teacher))
+        (signal, state, logits), (their_signal, their_state, their_logits) = (
+            run(m, batch) for m in (student, teacher)
+        )
     targets, sent = batch.target_out[batch.target_mask], batch.source_mask
-    expected = {"ce": F.cross_entropy(logits, targets), "kd": temperature**2 * F.kl_div(
-        (logits / temperature).log_softmax(-1), (their_logits / temperature).softmax(-1), reduction="batchmean")}
+    expected = {
+        "ce": F.cross_entropy(logits, targets),
+        "kd": temperature**2
+        * F.kl_div(
+            (logits / temperature).log_softmax(-1),
+            (their_logits / temperature).softmax(-1),
+            reduction="batchmean",
+        ),
+    }
     if part != "decoder":
         expected["signal"] = F.mse_loss(signal[sent], their_signal[sent])
     if part != "encoder":
@@ -132,15 +173,22 @@ def test_each_sentence_has_its_own_snr_within_the_range():
     model, batch = transceiver(), collated(16)
     objective = TransceiverObjective(model, AWGN, (-20.0, 40.0))
     with torch.no_grad():
-        expected = F.cross_entropy(run(model, batch, snr_range=(-20.0, 40.0))[2], batch.target_out[batch.target_mask]).item()
+        expected = F.cross_entropy(
+            run(model, batch, snr_range=(-20.0, 40.0))[2], batch.target_out[batch.target_mask]
+        ).item()
     assert means(objective, batch)["ce"] == pytest.approx(expected, rel=1e-5)
-    assert means(TransceiverObjective(model, AWGN, (0.0, 0.0)), batch)["ce"] != pytest.approx(expected, rel=1e-5)
+    assert means(TransceiverObjective(model, AWGN, (0.0, 0.0)), batch)["ce"] != pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def distilling_by(settings, transfer=None, *, teachers=None, student=None, channel=AWGN):
-    """An objective of full mode with any settings; two teachers of unequal widths, a student of another width."""
+    """An objective of full mode with any settings; two teachers of unequal widths, a student of another
+    width."""
     teachers = teachers or [transceiver(seed=1)]
-    objective = DistillationObjective(teachers, student or transceiver(size(1), size(1), seed=2), channel, RANGE, settings, transfer)
+    objective = DistillationObjective(
+        teachers, student or transceiver(size(1), size(1), seed=2), channel, RANGE, settings, transfer
+    )
     return objective.train()
 
 
@@ -150,15 +198,40 @@ def everything():
         yield pytest.param(lambda part=part: distilling(part, *pair(part)), id=part)
     narrow = lambda: transceiver(size(1, 8), size(1, 8), seed=2)  # noqa: E731
     yield pytest.param(lambda: distilling_by(DistillationConfig(scales=(1, 2, 4))), id="scales")
-    yield pytest.param(lambda: distilling_by(DistillationConfig(scales=(2, 3), kd_loss="skl", standardize_logits=True)), id="standardised scales")
-    yield pytest.param(lambda: distilling_by(DistillationConfig(), TransferConfig(cross_weight=0.5)), id="crossed")
-    yield pytest.param(lambda: distilling_by(DistillationConfig(), TransferConfig(0.5, 0.3), student=narrow()), id="mapped features")
-    yield pytest.param(lambda: distilling_by(DistillationConfig(), TransferConfig(0.5, 0.3, feature_loss="cosine")), id="cosine")
-    yield pytest.param(lambda: distilling_by(DistillationConfig(temperature_schedule="snr", final_temperature=1.0, weight_schedule="snr",
-                                                                final_weight=0.1)), id="by SNR")
-    yield pytest.param(lambda: distilling_by(DistillationConfig(), teachers=[transceiver(seed=1), narrow()]), id="two teachers")
-    yield pytest.param(lambda: distilling_by(DistillationConfig(scales=(1, 3), temperature_schedule="snr", final_temperature=1.0),
-                                             teachers=[transceiver(seed=1), narrow()]), id="scales by SNR of two teachers")
+    yield pytest.param(
+        lambda: distilling_by(DistillationConfig(scales=(2, 3), kd_loss="skl", standardize_logits=True)),
+        id="standardised scales",
+    )
+    yield pytest.param(
+        lambda: distilling_by(DistillationConfig(), TransferConfig(cross_weight=0.5)), id="crossed"
+    )
+    yield pytest.param(
+        lambda: distilling_by(DistillationConfig(), TransferConfig(0.5, 0.3), student=narrow()),
+        id="mapped features",
+    )
+    yield pytest.param(
+        lambda: distilling_by(DistillationConfig(), TransferConfig(0.5, 0.3, feature_loss="cosine")),
+        id="cosine",
+    )
+    yield pytest.param(
+        lambda: distilling_by(
+            DistillationConfig(
+                temperature_schedule="snr", final_temperature=1.0, weight_schedule="snr", final_weight=0.1
+            )
+        ),
+        id="by SNR",
+    )
+    yield pytest.param(
+        lambda: distilling_by(DistillationConfig(), teachers=[transceiver(seed=1), narrow()]),
+        id="two teachers",
+    )
+    yield pytest.param(
+        lambda: distilling_by(
+            DistillationConfig(scales=(1, 3), temperature_schedule="snr", final_temperature=1.0),
+            teachers=[transceiver(seed=1), narrow()],
+        ),
+        id="scales by SNR of two teachers",
+    )
 
 
 ROWS_OF = {"signal": "source", "encoder": "source", "scales": "segments", "complementary": "segments"}
@@ -166,6 +239,7 @@ ROWS_OF = {"signal": "source", "encoder": "source", "scales": "segments", "compl
 
 def segment_count(batch, scales):
     return sum(scale for tokens in (n - 1 for n in batch.lengths) for scale in scales if scale <= tokens)
+
 
 @pytest.mark.parametrize("make", list(everything()))
 def test_means_are_over_real_tokens(make):
@@ -180,7 +254,10 @@ def test_means_are_over_real_tokens(make):
     for other in (wide, garbled, collate(sentences[::-1]), collate(sentences + sentences)):
         assert means(objective, other) == pytest.approx(expected, rel=1e-6, abs=1e-9)
     terms = objective(wide, wide.draw(C, seed=0, number=0))
-    sizes = {"source": sum(batch.lengths), "segments": segment_count(batch, getattr(getattr(objective, "settings", None), "scales", ()))}
+    sizes = {
+        "source": sum(batch.lengths),
+        "segments": segment_count(batch, getattr(getattr(objective, "settings", None), "scales", ())),
+    }
     rows = {name: sizes.get(ROWS_OF.get(name), batch.target_tokens) for name in terms}
     assert {name: count for name, (_, count) in terms.items()} == rows
 
@@ -197,9 +274,16 @@ def test_a_batch_is_the_sum_of_its_sentences(make):
         assert rows == sum(p[name][1] for p in parts)
 
 
-@pytest.mark.parametrize("part, weight, feature, expected", [
-    ("full", 0.7, 0.5, {"distillation": 1, "signal": 0.5, "decoder": 0.5}), ("encoder", 0.7, 0.5, {"distillation": 1, "signal": 0.5}),
-    ("decoder", 0.7, 0.5, {"distillation": 1, "decoder": 0.5}), ("full", 1.0, 0.0, {"distillation": 1}), ("decoder", 0.0, 0.0, {"ce": 1})])
+@pytest.mark.parametrize(
+    "part, weight, feature, expected",
+    [
+        ("full", 0.7, 0.5, {"distillation": 1, "signal": 0.5, "decoder": 0.5}),
+        ("encoder", 0.7, 0.5, {"distillation": 1, "signal": 0.5}),
+        ("decoder", 0.7, 0.5, {"distillation": 1, "decoder": 0.5}),
+        ("full", 1.0, 0.0, {"distillation": 1}),
+        ("decoder", 0.0, 0.0, {"ce": 1}),
+    ],
+)
 def test_weights(part, weight, feature, expected):
     objective = distilling(part, *pair(part), weight=weight, feature=feature)
     assert objective.weights == pytest.approx(expected)
@@ -218,21 +302,43 @@ def test_the_named_divergence_is_what_is_measured(name):
     objective.progress = 1.0
     teacher, student = logits_of([transceiver(seed=1), transceiver(size(1), size(1), seed=2)], batch)
     targets = batch.target_out[batch.target_mask]
-    divergence = {"kd": losses.kd(student, teacher, 2.0), "rkl": losses.rkl(student, teacher, 2.0), "jsd": losses.jsd(student, teacher, 2.0, 0.5),
-                  "skl": losses.skl(student, teacher, 2.0, 0.1), "dkd": losses.dkd(student, teacher, targets, 2.0, 1.0, 8.0)}[name].mean().item()
+    divergence = (
+        {
+            "kd": losses.kd(student, teacher, 2.0),
+            "rkl": losses.rkl(student, teacher, 2.0),
+            "jsd": losses.jsd(student, teacher, 2.0, 0.5),
+            "skl": losses.skl(student, teacher, 2.0, 0.1),
+            "dkd": losses.dkd(student, teacher, targets, 2.0, 1.0, 8.0),
+        }[name]
+        .mean()
+        .item()
+    )
     found = means(objective, batch)
     assert found["kd"] == pytest.approx(divergence, rel=1e-4)
     assert found["distillation"] == pytest.approx(0.3 * found["ce"] + 0.7 * divergence, rel=1e-4)
 
 
-@pytest.mark.parametrize("schedule", [{}, {"temperature_schedule": "snr", "final_temperature": 5.0, "weight_schedule": "snr", "final_weight": 0.2}],
-                         ids=["constant", "by SNR"])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {},
+        {
+            "temperature_schedule": "snr",
+            "final_temperature": 5.0,
+            "weight_schedule": "snr",
+            "final_weight": 0.2,
+        },
+    ],
+    ids=["constant", "by SNR"],
+)
 def test_scales_against_a_loop_over_segments(schedule):
     settings = DistillationConfig(scales=(1, 2, 4), temperature=2.0, complementary_weight=3.0, **schedule)
     teacher, student = transceiver(seed=1), transceiver(size(1), size(1), seed=2)
     batch = collate(encoded(6, 1, 7))
     with torch.no_grad():
-        teacher.receiver.decoder.embedding.table.weight *= 20  # so that what is said last decides what comes next
+        teacher.receiver.decoder.embedding.table.weight *= (
+            20  # so that what is said last decides what comes next
+        )
         ours, theirs = (run(model, batch)[1] for model in (student, teacher))
     total, apart, count, start = 0.0, 0, 0, 0
     for level, tokens in zip(batch.draw(C, seed=0, number=0).level.tolist(), (n - 1 for n in batch.lengths)):
@@ -241,7 +347,10 @@ def test_scales_against_a_loop_over_segments(schedule):
         for scale in (m for m in (1, 2, 4) if m <= tokens):
             for k in range(scale):
                 part = slice(start + k * tokens // scale, start + (k + 1) * tokens // scale)
-                heard, said = (model.receiver.project(state[part].mean(0)) for model, state in ((student, ours), (teacher, theirs)))
+                heard, said = (
+                    model.receiver.project(state[part].mean(0))
+                    for model, state in ((student, ours), (teacher, theirs))
+                )
                 other = bool(said.argmax() != whole)
                 total += weight * (3.0 if other else 1.0) * losses.kd(heard, said, t).item()
                 apart, count = apart + other, count + 1
@@ -253,7 +362,15 @@ def test_scales_against_a_loop_over_segments(schedule):
 
 def test_crossed_pairs_are_the_two_splices():
     teacher, student, batch = transceiver(seed=1), transceiver(size(1), size(1), seed=2), collated(8)
-    found = means(distilling_by(DistillationConfig(distill_weight=0.0), TransferConfig(cross_weight=0.5), teachers=[teacher], student=student), batch)
+    found = means(
+        distilling_by(
+            DistillationConfig(distill_weight=0.0),
+            TransferConfig(cross_weight=0.5),
+            teachers=[teacher],
+            student=student,
+        ),
+        batch,
+    )
     targets = batch.target_out[batch.target_mask]
     for name, parts in (("cross_transmitter", TRANSMITTER_PARTS), ("cross_receiver", RECEIVER_PARTS)):
         with torch.no_grad():
@@ -263,9 +380,20 @@ def test_crossed_pairs_are_the_two_splices():
 
 @pytest.mark.parametrize("mean", ["logits", "probabilities"])
 def test_two_teachers_each_through_its_own_pair(mean):
-    teachers, student, batch = [transceiver(seed=1), transceiver(size(1, 8), size(1, 24), seed=3)], transceiver(size(1), size(1), seed=2), collated(8)
-    found = means(distilling_by(DistillationConfig(temperature=2.0), TransferConfig(teacher_mean=mean, teacher_weights=(3.0, 1.0)),
-                                teachers=teachers, student=student), batch)
+    teachers, student, batch = (
+        [transceiver(seed=1), transceiver(size(1, 8), size(1, 24), seed=3)],
+        transceiver(size(1), size(1), seed=2),
+        collated(8),
+    )
+    found = means(
+        distilling_by(
+            DistillationConfig(temperature=2.0),
+            TransferConfig(teacher_mean=mean, teacher_weights=(3.0, 1.0)),
+            teachers=teachers,
+            student=student,
+        ),
+        batch,
+    )
     first, other, ours = logits_of([*teachers, student], batch)
     expected = 0.75 * first + 0.25 * other
     if mean == "probabilities":
@@ -276,22 +404,36 @@ def test_two_teachers_each_through_its_own_pair(mean):
 def test_in_a_part_mode_the_first_teacher_lends_the_frozen_end():
     teachers = [transceiver(seed=1), transceiver(seed=3)]
     student = splice(teachers[0], transceiver(size(1), size(1), seed=2), RECEIVER_PARTS)
-    objective, batch = distilling_by(DistillationConfig("decoder", temperature=2.0), teachers=teachers, student=student), collated(8)
+    objective, batch = (
+        distilling_by(DistillationConfig("decoder", temperature=2.0), teachers=teachers, student=student),
+        collated(8),
+    )
     first, other, ours = logits_of([*teachers, student], batch)
-    assert means(objective, batch)["kd"] == pytest.approx(losses.kd(ours, (first + other) / 2, 2.0).mean().item(), rel=1e-4)
+    assert means(objective, batch)["kd"] == pytest.approx(
+        losses.kd(ours, (first + other) / 2, 2.0).mean().item(), rel=1e-4
+    )
 
 
 def test_encoder_states_signals_and_decoder_states_in_widths_of_their_own():
     teacher, student, batch = transceiver(seed=1), transceiver(size(1, 8), size(1, 24), seed=2), collated(8)
-    objective = distilling_by(DistillationConfig(), TransferConfig(0.5, 0.3), teachers=[teacher], student=student)
-    assert {name: tuple(m.weight.shape) for name, m in objective.maps.items()} == {"encoder": (16, 8), "decoder": (16, 24)}
+    objective = distilling_by(
+        DistillationConfig(), TransferConfig(0.5, 0.3), teachers=[teacher], student=student
+    )
+    assert {name: tuple(m.weight.shape) for name, m in objective.maps.items()} == {
+        "encoder": (16, 8),
+        "decoder": (16, 24),
+    }
     assert objective.weights == {"distillation": 1.0, "encoder": 0.3, "signal": 0.5, "decoder": 0.5}
     found, sent = means(objective, batch), batch.source_mask
     with torch.no_grad():
         ours, theirs = (m.transmitter(batch.source, batch.source_mask) for m in (student, teacher))
         states = [run(m, batch)[1] for m in (student, teacher)]
-        assert found["encoder"] == pytest.approx(F.mse_loss(objective.maps["encoder"](ours[1][sent]), theirs[1][sent]).item(), rel=1e-4)
-        assert found["decoder"] == pytest.approx(F.mse_loss(objective.maps["decoder"](states[0]), states[1]).item(), rel=1e-4)
+        assert found["encoder"] == pytest.approx(
+            F.mse_loss(objective.maps["encoder"](ours[1][sent]), theirs[1][sent]).item(), rel=1e-4
+        )
+        assert found["decoder"] == pytest.approx(
+            F.mse_loss(objective.maps["decoder"](states[0]), states[1]).item(), rel=1e-4
+        )
         assert found["signal"] == pytest.approx(F.mse_loss(ours[0][sent], theirs[0][sent]).item(), rel=1e-4)
     loss(objective, batch).backward()
     assert all(m.weight.grad.abs().max() > 0 for m in objective.maps.values())
@@ -299,20 +441,31 @@ def test_encoder_states_signals_and_decoder_states_in_widths_of_their_own():
 
 
 def test_schedules_follow_the_run_and_the_snr():
-    over_run = distilling_by(DistillationConfig(temperature=8.0, temperature_schedule="linear", final_temperature=2.0))
+    over_run = distilling_by(
+        DistillationConfig(temperature=8.0, temperature_schedule="linear", final_temperature=2.0)
+    )
     batch = collated(8)
     for progress, temperature in ((0.0, 8.0), (0.5, 5.0), (1.0, 2.0)):
         over_run.progress = progress
         constant = means(distilling_by(DistillationConfig(temperature=temperature)), batch)
         assert means(over_run, batch) == pytest.approx(constant, rel=1e-5)
-    by_snr = distilling_by(DistillationConfig(temperature=8.0, temperature_schedule="snr", final_temperature=2.0, weight_schedule="snr",
-                                              final_weight=0.1))
+    by_snr = distilling_by(
+        DistillationConfig(
+            temperature=8.0,
+            temperature_schedule="snr",
+            final_temperature=2.0,
+            weight_schedule="snr",
+            final_weight=0.1,
+        )
+    )
     student, teacher = logits_of([transceiver(size(1), size(1), seed=2), transceiver(seed=1)], batch)
     level = batch.draw(C, seed=0, number=0).level.repeat_interleave(batch.target_mask.sum(1))
     kd = torch.stack([losses.kd(s, t, float(8 - 6 * x)) for s, t, x in zip(student, teacher, level)])
     ce = F.cross_entropy(student, batch.target_out[batch.target_mask], reduction="none")
     weight = 0.7 - 0.6 * level
-    assert means(by_snr, batch)["distillation"] == pytest.approx(((1 - weight) * ce + weight * kd).mean().item(), rel=1e-4)
+    assert means(by_snr, batch)["distillation"] == pytest.approx(
+        ((1 - weight) * ce + weight * kd).mean().item(), rel=1e-4
+    )
 
 
 def test_validation_asks_for_cross_entropy_alone():

@@ -1,4 +1,5 @@
 """AdamW: bits against torch's own class, a formula in float64, and what the first step of a run imports."""
+
 import os
 import subprocess
 import sys
@@ -14,7 +15,10 @@ LRS = [1e-3, 7e-4, 0.0, 2e-3, 5e-4]
 
 def parameters(dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
-    return [torch.nn.Parameter(torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)) for shape in ((5, 7), (3,), (17, 2))]
+    return [
+        torch.nn.Parameter(torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype))
+        for shape in ((5, 7), (3,), (17, 2))
+    ]
 
 
 def give_gradients(params, step):
@@ -62,7 +66,10 @@ def test_gradients_are_forgotten():
     optimizer.zero_grad()
     before = [p.detach().clone() for p in params]
     optimizer.step(1e-2)
-    assert all(p.grad is None and torch.equal(p, b) for p, b in zip(params, before)) and params[0].isfinite().all()
+    assert (
+        all(p.grad is None and torch.equal(p, b) for p, b in zip(params, before))
+        and params[0].isfinite().all()
+    )
 
 
 def test_training_does_not_import_torchs_compiler(teacher, tmp_path):
@@ -75,5 +82,11 @@ cli.distil({[*TINY_TRAINING, "--steps", "1", "--teacher-checkpoint", str(teacher
 assert "torch" in sys.modules
 print("torch._dynamo" in sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", run], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, "-c", run],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.stdout.splitlines()[-1] == "False", done.stderr

@@ -1,4 +1,5 @@
 """The forward pass over real tokens alone against the padded one, torch's attention and autograd."""
+
 import copy
 import itertools
 from functools import partial
@@ -37,7 +38,11 @@ def calls(monkeypatch):
     """What runs in C++, by name."""
     made = []
     work = native.call
-    monkeypatch.setattr(native, "call", lambda function, *given, **members: made.append(function) or work(function, *given, **members))
+    monkeypatch.setattr(
+        native,
+        "call",
+        lambda function, *given, **members: made.append(function) or work(function, *given, **members),
+    )
     return made
 
 
@@ -56,15 +61,20 @@ def one_by_one(queries, keys, values, heads, asking, asked, causal):
     """torch's attention, each sentence alone."""
     mixed = []
     for (a, b), (c, d) in zip(*(itertools.pairwise(s.starts.tolist()) for s in (asking, asked))):
-        q, k, v = (x.unflatten(-1, (heads, -1)).transpose(0, 1) for x in (queries[a:b], keys[c:d], values[c:d]))
+        q, k, v = (
+            x.unflatten(-1, (heads, -1)).transpose(0, 1) for x in (queries[a:b], keys[c:d], values[c:d])
+        )
         seen = torch.ones(b - a, d - c, dtype=torch.bool).tril() if causal else None
         mixed.append(F.scaled_dot_product_attention(q, k, v, attn_mask=seen).transpose(0, 1).flatten(1))
     return torch.cat(mixed)
 
 
 def test_attention_is_torchs(machine, monkeypatch):
-    """In float64, and in its gradients; head widths around the 16 of a vector, queries and keys of unlike number, several threads."""
-    for (width, heads), causal, threads in itertools.product(((6, 2), (16, 1), (72, 3), (128, 8)), (False, True), (1, 3)):
+    """In float64, and in its gradients; head widths around the 16 of a vector, queries and keys of unlike
+    number, several threads."""
+    for (width, heads), causal, threads in itertools.product(
+        ((6, 2), (16, 1), (72, 3), (128, 8)), (False, True), (1, 3)
+    ):
         monkeypatch.setattr(torch, "get_num_threads", partial(int, threads))
         attends_as_torch(width, heads, causal)
 
@@ -85,7 +95,9 @@ def attends_as_torch(width, heads, causal):
     for found, right in zip(run(torch.float32, packed_forward.attend), run(torch.float64, one_by_one)):
         assert relative(found, right) < 1e-6
     for found, right in zip(run(torch.bfloat16, packed_forward.attend), run(torch.float64, one_by_one)):
-        assert found.dtype == torch.bfloat16 and relative(found, right) < 8e-3  # factors and results rounded to 8 bits
+        assert (
+            found.dtype == torch.bfloat16 and relative(found, right) < 8e-3
+        )  # factors and results rounded to 8 bits
 
 
 def test_attention_to_scores_far_apart_is_torchs():
@@ -102,13 +114,22 @@ def test_attention_to_scores_far_apart_is_torchs():
     for shift in (0.0, -1e4):
         keys[:, 0], queries[:, 0] = shift, 60.0
         for found, right in zip(run(torch.float32, packed_forward.attend), run(torch.float64, one_by_one)):
-            assert relative(found, right) < (1e-5 if shift == 0 else 5e-2)  # at -2e5 a float32 score has two decimals
+            assert relative(found, right) < (
+                1e-5 if shift == 0 else 5e-2
+            )  # at -2e5 a float32 score has two decimals
 
 
 def test_attention_of_no_queries():
     keys = torch.randn(5, 8, requires_grad=True)
-    mixed = packed_forward.attend(torch.randn(0, 8, requires_grad=True), keys, keys, 2, spans_of_none := Spans.of(torch.zeros(2, 3, dtype=torch.bool)),
-                          spans([2, 3]), False)
+    mixed = packed_forward.attend(
+        torch.randn(0, 8, requires_grad=True),
+        keys,
+        keys,
+        2,
+        spans_of_none := Spans.of(torch.zeros(2, 3, dtype=torch.bool)),
+        spans([2, 3]),
+        False,
+    )
     assert mixed.shape == (0, 8) and len(spans_of_none.places) == 0
     assert (torch.autograd.grad(mixed.sum(), keys)[0] == 0).all()
 
@@ -119,7 +140,9 @@ def test_numbers_below_float32s_normal_ones_stay_what_they_are():
     given = [torch.randn(700, 64, requires_grad=True) for _ in "qkv"]
     packed_forward.attend(*given, 1, two, two, False).sum().backward()
     projection = torch.nn.Linear(64, 5000)
-    fused_linear_loss.cross_entropy(fused_linear_loss.Projected(given[0], projection), torch.zeros(700, dtype=torch.long), compiled=True).backward()
+    fused_linear_loss.cross_entropy(
+        fused_linear_loss.Projected(given[0], projection), torch.zeros(700, dtype=torch.long), compiled=True
+    ).backward()
     assert (torch.full((1_000_000,), 1e-30) * 1e-10 > 0).all()
 
 
@@ -132,11 +155,17 @@ def test_attention_does_not_hide_what_is_no_number(whose):
     assert mixed[0].isnan().any() and not mixed[3:].isnan().any()
 
 
-@pytest.mark.parametrize("given, message", [
-    (lambda x, s: (x.double(), x, x, 2, s, s), "queries: torch.float64"), (lambda x, s: (x, x.bfloat16(), x, 2, s, s), "keys: torch.bfloat16"),
-    (lambda x, s: (x, x, x[:6], 2, s, s), r"values: torch.float32 \[6, 8\]"),
-    (lambda x, s: (x, x, x.t().contiguous().t(), 2, s, s), "contiguous rows"),
-    (lambda x, s: (x, x, x, 3, s, s), "3 heads for width 8"), (lambda x, s: (x, x, x, 2, s, spans([7])), "2 sentences ask 1")])
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (lambda x, s: (x.double(), x, x, 2, s, s), "queries: torch.float64"),
+        (lambda x, s: (x, x.bfloat16(), x, 2, s, s), "keys: torch.bfloat16"),
+        (lambda x, s: (x, x, x[:6], 2, s, s), r"values: torch.float32 \[6, 8\]"),
+        (lambda x, s: (x, x, x.t().contiguous().t(), 2, s, s), "contiguous rows"),
+        (lambda x, s: (x, x, x, 3, s, s), "3 heads for width 8"),
+        (lambda x, s: (x, x, x, 2, s, spans([7])), "2 sentences ask 1"),
+    ],
+)
 def test_attention_refuses_tensors_that_do_not_fit(given, message):
     with pytest.raises(ValueError, match=message):
         packed_forward.attend(*given(torch.randn(7, 8), spans([3, 4])), False)
@@ -144,7 +173,8 @@ def test_attention_refuses_tensors_that_do_not_fit(given, message):
 
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 def test_the_residual_is_that_of_the_layers(rate, machine, monkeypatch):
-    """With the same dropout, and in all four gradients; rows that are no multiple of a block, widths none of a vector."""
+    """With the same dropout, and in all four gradients; rows that are no multiple of a block, widths none of
+    a vector."""
     for (width, rows), threads in itertools.product(((5, 3), (40, 200), (128, 131)), (1, 3)):
         monkeypatch.setattr(torch, "get_num_threads", partial(int, threads))
         is_residual(width, rows, rate)
@@ -165,7 +195,9 @@ def is_residual(width, rows, rate):
         out = work(moved, *given)
         return out, *torch.autograd.grad(out, (*given, *moved.norm.parameters()), upstream.to(dtype))
 
-    for found, right in zip(run(torch.float32, packed_forward.residual), run(torch.float64, lambda module, *given: module(*given))):
+    for found, right in zip(
+        run(torch.float32, packed_forward.residual), run(torch.float64, lambda module, *given: module(*given))
+    ):
         assert relative(found, right) < 1e-6
     rounded = change.bfloat16().requires_grad_()
     out = packed_forward.residual(module.eval(), x, rounded)
@@ -185,9 +217,15 @@ def both_passes(model, given, snr=6.0):
     received = through(model, given, Channel("rayleigh"), snr).detach()
     sent, said = Spans.of(given.source_mask), Spans.of(given.target_mask)
     signal, state = model.transmitter(given.source, given.source_mask)
-    right = signal, state[given.source_mask], model.receiver(received, given.source_mask, given.target_in)[given.target_mask]
-    found = *packed_forward.transmit(model.transmitter, given.source, given.source_mask, sent), packed_forward.receive(
-        model.receiver, received, sent, given.target_in, said)
+    right = (
+        signal,
+        state[given.source_mask],
+        model.receiver(received, given.source_mask, given.target_in)[given.target_mask],
+    )
+    found = (
+        *packed_forward.transmit(model.transmitter, given.source, given.source_mask, sent),
+        packed_forward.receive(model.receiver, received, sent, given.target_in, said),
+    )
     return found, right
 
 
@@ -198,7 +236,11 @@ def test_the_ends_are_those_of_the_transceiver(width, heads, calls):
         found, right = both_passes(model, batch())
     for ours, plain in zip(found, right):
         torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5)
-    assert found[0].shape == right[0].shape and calls.count("attention") == 2 + 3 * 2 and calls.count("residual") == 2 * 2 + 3 * 3
+    assert (
+        found[0].shape == right[0].shape
+        and calls.count("attention") == 2 + 3 * 2
+        and calls.count("residual") == 2 * 2 + 3 * 3
+    )
 
 
 def test_gradients_of_all_weights_are_those_of_the_transceiver():
@@ -206,8 +248,14 @@ def test_gradients_of_all_weights_are_those_of_the_transceiver():
     found, right = both_passes(model, batch())
     generator = torch.Generator().manual_seed(0)
     weights = [torch.randn(x.shape, generator=generator) for x in right]
-    ours, plain = (torch.autograd.grad(sum((x * weight).sum() for x, weight in zip(side, weights)), list(model.parameters()), allow_unused=True)
-                   for side in (found, right))
+    ours, plain = (
+        torch.autograd.grad(
+            sum((x * weight).sum() for x, weight in zip(side, weights)),
+            list(model.parameters()),
+            allow_unused=True,
+        )
+        for side in (found, right)
+    )
     for (name, _), one, other in zip(model.named_parameters(), ours, plain):
         assert (one is None) == (other is None), name
         if one is not None:
@@ -222,24 +270,47 @@ def test_padding_is_never_read():
     signal, _ = packed_forward.transmit(model.transmitter, given.source, given.source_mask, sent)
     assert torch.equal(signal, found[0]) and (signal[~given.source_mask] == 0).all()
     poisoned = signal.masked_fill(~given.source_mask[..., None], torch.nan)
-    state, plain = (packed_forward.receive(model.receiver, x, sent, given.target_in, said) for x in (poisoned, signal))
+    state, plain = (
+        packed_forward.receive(model.receiver, x, sent, given.target_in, said) for x in (poisoned, signal)
+    )
     assert torch.equal(state, plain)
 
 
-CASES = {"teacher": None, "full": {}, "encoder": {"distill_part": "encoder"}, "decoder": {"distill_part": "decoder"}}
+CASES = {
+    "teacher": None,
+    "full": {},
+    "encoder": {"distill_part": "encoder"},
+    "decoder": {"distill_part": "decoder"},
+}
 
 
 def objective(case, compiled, transfer=None, dropout=0.0):
-    teacher, student = transceiver(seed=1, dropout=dropout), transceiver(size(1), size(1), seed=2, dropout=dropout)
+    teacher, student = (
+        transceiver(seed=1, dropout=dropout),
+        transceiver(size(1), size(1), seed=2, dropout=dropout),
+    )
     if CASES[case] is None:
         return TransceiverObjective(student, Channel("rician"), (0.0, 12.0), compiled=compiled)
-    return DistillationObjective([teacher], student, Channel("rician"), (0.0, 12.0), DistillationConfig(**CASES[case]), transfer, compiled=compiled)
+    return DistillationObjective(
+        [teacher],
+        student,
+        Channel("rician"),
+        (0.0, 12.0),
+        DistillationConfig(**CASES[case]),
+        transfer,
+        compiled=compiled,
+    )
 
 
-@pytest.mark.parametrize("case, transfer", [
-    *((case, None) for case in CASES), ("full", TransferConfig(cross_weight=0.5, feature_weight=0.3)),
-    ("full", TransferConfig(encoder_weight=1.0, signal_weight=1.0, decoder_weight=1.0))],
-    ids=lambda x: x if isinstance(x, str) else "" if x is None else "cross" if x.cross_weight else "features")
+@pytest.mark.parametrize(
+    "case, transfer",
+    [
+        *((case, None) for case in CASES),
+        ("full", TransferConfig(cross_weight=0.5, feature_weight=0.3)),
+        ("full", TransferConfig(encoder_weight=1.0, signal_weight=1.0, decoder_weight=1.0)),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "" if x is None else "cross" if x.cross_weight else "features",
+)
 def test_the_compiled_objective_has_the_terms_and_gradients_of_the_plain_one(case, transfer, calls):
     given = batch()
     draw = given.draw(C, seed=0, number=1)
@@ -255,7 +326,9 @@ def test_the_compiled_objective_has_the_terms_and_gradients_of_the_plain_one(cas
         assert ("attention" in calls) == compiled
         calls.clear()
     (ours, gradients), (plain, right) = values
-    assert ours.keys() == plain.keys() and all(ours[name] == pytest.approx(plain[name], rel=2e-5) for name in plain)
+    assert ours.keys() == plain.keys() and all(
+        ours[name] == pytest.approx(plain[name], rel=2e-5) for name in plain
+    )
     assert all((a is None) == (b is None) for a, b in zip(gradients, right))
     whole = [torch.cat([g.flatten() for g in side if g is not None]) for side in (gradients, right)]
     assert relative(*whole) < 1e-5
@@ -268,7 +341,10 @@ def test_products_in_float16_are_not_packed(calls):
     assert "attention" not in calls
 
 
-@pytest.mark.parametrize("compiled, dtype, packs", [(True, torch.float32, True), (False, torch.float32, False), (True, torch.float64, False)])
+@pytest.mark.parametrize(
+    "compiled, dtype, packs",
+    [(True, torch.float32, True), (False, torch.float32, False), (True, torch.float64, False)],
+)
 def test_what_is_packed(compiled, dtype, packs, calls):
     trained = objective("full", compiled).to(dtype).eval()
     given = batch()
@@ -279,8 +355,17 @@ def test_what_is_packed(compiled, dtype, packs, calls):
 
 def curve(compiled, dropout=0.0, precision="fp32"):
     trained = objective("full", compiled, dropout=dropout)
-    result = trainer.fit(trained, encoded(300, 1, 12), encoded(20, seed=1), TrainingConfig(batch_size=8, steps=100, lr=5e-4, precision=precision),
-                         width=C, device=CPU, seed=0, quiet=True, on_epoch=lambda *_: None)
+    result = trainer.fit(
+        trained,
+        encoded(300, 1, 12),
+        encoded(20, seed=1),
+        TrainingConfig(batch_size=8, steps=100, lr=5e-4, precision=precision),
+        width=C,
+        device=CPU,
+        seed=0,
+        quiet=True,
+        on_epoch=lambda *_: None,
+    )
     return [epoch.loss for epoch in result.history] + [result.best_loss]
 
 
@@ -301,7 +386,9 @@ def test_bfloat16_rounds_and_no_more():
         with precision.products("bf16", CPU):
             found, plain = both_passes(model, batch())
     for ours, padded, right in zip(found, plain, exact):
-        assert ours.dtype == right.dtype and 1e-5 < relative(ours, right) < 1.5 * relative(padded, right) + 2e-3
+        assert (
+            ours.dtype == right.dtype and 1e-5 < relative(ours, right) < 1.5 * relative(padded, right) + 2e-3
+        )
 
 
 def test_a_sentence_alone_and_one_of_many():

@@ -1,4 +1,5 @@
-"""The HTML report in a real browser: nothing asked for outside, nothing complained of, every picture there, fit for a phone."""
+"""The HTML report in a real browser: nothing asked for outside, nothing complained of, every picture there,
+fit for a phone."""
 
 import base64
 import contextlib
@@ -21,10 +22,21 @@ from semcom.report.document import Column, Document, Figure, Section, Table, Tex
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome here")
 
-HOSTILE = ("<script>alert(1)</script>", "<img src=http://127.0.0.1:9/x onerror=alert(1)>", '"><svg onload=alert(1)>', "\\input{/etc/passwd}",
-           '=HYPERLINK("http://x")', "[a](http://x)", "$x$", "a|b", "x" * 300)
-SENTENCE = {"en": "The receiver knows fewer topics than the transmitter, so that about one sentence in six loses its meaning.",
-            "zh": "接收端掌握的主题少于发送端，因此在深衰落条件下，大约六分之一的句子会失去原意，其余句子基本不受影响。"}
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "<img src=http://127.0.0.1:9/x onerror=alert(1)>",
+    '"><svg onload=alert(1)>',
+    "\\input{/etc/passwd}",
+    '=HYPERLINK("http://x")',
+    "[a](http://x)",
+    "$x$",
+    "a|b",
+    "x" * 300,
+)
+SENTENCE = {
+    "en": "The receiver knows fewer topics than the transmitter, so that about one sentence in six loses its meaning.",
+    "zh": "接收端掌握的主题少于发送端，因此在深衰落条件下，大约六分之一的句子会失去原意，其余句子基本不受影响。",
+}
 
 
 def document(language):
@@ -35,13 +47,27 @@ def document(language):
         canvas.subplots().scatter(range(4000), [i * i % 997 for i in range(4000)], s=3)
 
     sentence = SENTENCE[language]
-    wide = Table("wide", sentence, [Column("pair"), *(Column(f"{snr} dB", 2) for snr in range(-6, 22, 3)), Column("meaning")],
-                 [[text, *[Interval(-1.2, -math.inf, 1.4)] * 10, sentence] for text in HOSTILE], note=sentence)
-    figures = [Figure(f"figure_{i}", HOSTILE[i], HOSTILE[i], [{"x": 1}], draw, size) for i, (draw, size) in
-               enumerate([(curve, (7, 4)), (cloud, (5, 3)), (curve, (11, 4))])]
-    return Document(f"{HOSTILE[0]} {HOSTILE[-1]}", language, [sentence, *HOSTILE],
-                    [Section("first", HOSTILE[1], [Text(sentence), *map(Text, HOSTILE), wide]), Section("second", HOSTILE[2], figures)],
-                    [*zip(HOSTILE, HOSTILE[1:]), ("fingerprint", "9f" * 64)])
+    wide = Table(
+        "wide",
+        sentence,
+        [Column("pair"), *(Column(f"{snr} dB", 2) for snr in range(-6, 22, 3)), Column("meaning")],
+        [[text, *[Interval(-1.2, -math.inf, 1.4)] * 10, sentence] for text in HOSTILE],
+        note=sentence,
+    )
+    figures = [
+        Figure(f"figure_{i}", HOSTILE[i], HOSTILE[i], [{"x": 1}], draw, size)
+        for i, (draw, size) in enumerate([(curve, (7, 4)), (cloud, (5, 3)), (curve, (11, 4))])
+    ]
+    return Document(
+        f"{HOSTILE[0]} {HOSTILE[-1]}",
+        language,
+        [sentence, *HOSTILE],
+        [
+            Section("first", HOSTILE[1], [Text(sentence), *map(Text, HOSTILE), wide]),
+            Section("second", HOSTILE[2], figures),
+        ],
+        [*zip(HOSTILE, HOSTILE[1:]), ("fingerprint", "9f" * 64)],
+    )
 
 
 ENDS_ARE_3_AND_4 = """import os, sys
@@ -51,16 +77,38 @@ os.execv(sys.argv[3], sys.argv[3:])"""
 
 
 class Browser:
-    """Chromium by its debugging pipe. complaints: what it logged or threw. requests: addresses it asked for."""
+    """Chromium by its debugging pipe. complaints: what it logged or threw. requests: addresses it asked
+    for."""
 
     def __init__(self, profile):
         child_in, self.out = os.pipe()
         self.back, child_out = os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", ENDS_ARE_3_AND_4, str(child_in), str(child_out), BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu",
-             "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-             "--disable-sync", "--disable-extensions", "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(child_in, child_out), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            [
+                sys.executable,
+                "-c",
+                ENDS_ARE_3_AND_4,
+                str(child_in),
+                str(child_out),
+                BROWSER,
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--disable-extensions",
+                "--remote-debugging-pipe",
+                f"--user-data-dir={profile}",
+                "about:blank",
+            ],
+            pass_fds=(child_in, child_out),
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         os.close(child_in)
         os.close(child_out)
         self.number, self.rest, self.session, self.events = 0, b"", None, []
@@ -79,7 +127,12 @@ class Browser:
         message, self.rest = self.rest.split(b"\0", 1)
         message = json.loads(message)
         match message.get("method"):
-            case "Runtime.consoleAPICalled" | "Runtime.exceptionThrown" | "Log.entryAdded" | "Page.javascriptDialogOpening":
+            case (
+                "Runtime.consoleAPICalled"
+                | "Runtime.exceptionThrown"
+                | "Log.entryAdded"
+                | "Page.javascriptDialogOpening"
+            ):
                 self.complaints.append(message["params"])
             case "Network.requestWillBeSent":
                 self.requests.append(message["params"]["request"]["url"])
@@ -88,7 +141,9 @@ class Browser:
 
     def __call__(self, method, **parameters):
         self.number += 1
-        message = {"id": self.number, "method": method, "params": parameters} | ({"sessionId": self.session} if self.session else {})
+        message = {"id": self.number, "method": method, "params": parameters} | (
+            {"sessionId": self.session} if self.session else {}
+        )
         os.write(self.out, json.dumps(message).encode() + b"\0")
         while (answer := self.receive()).get("id") != self.number:
             pass
@@ -99,7 +154,13 @@ class Browser:
         self.complaints.clear()
         self.requests.clear()
         self.events.clear()
-        self("Emulation.setDeviceMetricsOverride", width=width, height=844, deviceScaleFactor=1, mobile=width < 600)
+        self(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=844,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
         self("Page.navigate", url=path.as_uri())
         while "Page.loadEventFired" not in self.events:
             self.receive()
@@ -140,8 +201,10 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 def test_a_bad_page_is_seen_to_be_bad(browser, tmp_path):
     """The other tests' instruments: they are not blind."""
     bad = tmp_path / "bad.html"
-    bad.write_text('<meta name="viewport" content="width=device-width, initial-scale=1"><p style="width:900px">x</p>'
-                   '<img src="http://127.0.0.1:9/x"><script>console.error("no"); setTimeout(() => nothing())</script>')
+    bad.write_text(
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><p style="width:900px">x</p>'
+        '<img src="http://127.0.0.1:9/x"><script>console.error("no"); setTimeout(() => nothing())</script>'
+    )
     browser.open(bad, 390)
     assert len(browser.complaints) >= 3, "the console's line, the exception and the picture"
     assert "http://127.0.0.1:9/x" in browser.requests
@@ -156,7 +219,9 @@ def test_the_page_stands_alone_and_fits(browser, page, width):
     assert [url for url in browser.requests if not url.startswith("data:")] == [page.as_uri()]
     assert browser.evaluate("innerWidth") == width, "a phone does not shrink a desktop's page"
     assert browser.evaluate(OVERFLOW) <= 0
-    assert browser.evaluate("[...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)"), "the wide table scrolls by itself"
+    assert browser.evaluate(
+        "[...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)"
+    ), "the wide table scrolls by itself"
     images = browser.evaluate("""Promise.all([...document.images].map(async image => {
         await image.decode(); const box = image.getBoundingClientRect();
         return [image.naturalWidth, image.naturalHeight, box.width, box.height, box.right] }))""")
@@ -177,10 +242,17 @@ def test_hostile_strings_are_text(browser, page):
 
 def test_links_lead_somewhere(browser, page):
     browser.open(page, 1200)
-    targets = browser.evaluate("[...document.querySelectorAll('nav a')].map(a => [a.hash, document.querySelector(a.hash)?.tagName])")
+    targets = browser.evaluate(
+        "[...document.querySelectorAll('nav a')].map(a => [a.hash, document.querySelector(a.hash)?.tagName])"
+    )
     assert targets == [["#first", "SECTION"], ["#second", "SECTION"], ["#how-made", "SECTION"]]
-    downloads = browser.evaluate("Promise.all([...document.querySelectorAll('a[download]')].map(a => [a.download, a.protocol]))")
-    assert downloads == [["wide.csv", "data:"], *([f"figure_{i}.{kind}", "data:"] for i in range(3) for kind in ("csv", "svg"))]
+    downloads = browser.evaluate(
+        "Promise.all([...document.querySelectorAll('a[download]')].map(a => [a.download, a.protocol]))"
+    )
+    assert downloads == [
+        ["wide.csv", "data:"],
+        *([f"figure_{i}.{kind}", "data:"] for i in range(3) for kind in ("csv", "svg")),
+    ]
 
 
 def test_dark_mode_darkens_the_paper_but_not_the_pictures(browser, page):
@@ -189,7 +261,11 @@ def test_dark_mode_darkens_the_paper_but_not_the_pictures(browser, page):
     light = browser.evaluate(look)
     browser("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
     dark = browser.evaluate(look)
-    browser("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    browser(
+        "Emulation.setEmulatedMedia",
+        media="print",
+        features=[{"name": "prefers-color-scheme", "value": "dark"}],
+    )
     printed = browser.evaluate(look)
     browser("Emulation.setEmulatedMedia", media="", features=[])
     white = "rgb(255, 255, 255)"
@@ -201,7 +277,12 @@ def test_dark_mode_darkens_the_paper_but_not_the_pictures(browser, page):
 def test_words_and_rules_are_legible(browser, page, width):
     """Sentences in tables wrap at a readable width; numbers stay on one line."""
     browser.open(page, width)
-    assert browser.evaluate("Math.min(...[...document.querySelectorAll('td.long')].map(e => e.clientWidth))") > 150
-    heights = browser.evaluate("[...document.querySelectorAll('td.number')].map(e => { const r = document.createRange(); r.selectNodeContents(e); "
-                               "return r.getBoundingClientRect().height })")
+    assert (
+        browser.evaluate("Math.min(...[...document.querySelectorAll('td.long')].map(e => e.clientWidth))")
+        > 150
+    )
+    heights = browser.evaluate(
+        "[...document.querySelectorAll('td.number')].map(e => { const r = document.createRange(); r.selectNodeContents(e); "
+        "return r.getBoundingClientRect().height })"
+    )
     assert max(heights) < 30

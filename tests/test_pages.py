@@ -1,4 +1,5 @@
-"""Each form of a report against expectations written by hand, and against strings that want to be more than text."""
+"""Each form of a report against expectations written by hand, and against strings that want to be more than
+text."""
 
 import base64
 import csv
@@ -19,23 +20,59 @@ from semcom.evaluation.intervals import Interval
 from semcom.report import render
 from semcom.report.document import Column, Document, Figure, Section, Table, Text
 
-HOSTILE = ("<script>alert(1)</script>", '"><img src=http://x onerror=alert(1)>', "\\input{/etc/passwd}", "\x1b[31m", '=HYPERLINK("http://x")', "a|b",
-           "[a](http://x)", "$x$", "\u202eabc", "**b** _i_ `c` ~d~", "* item", "# head", "1. one", "line\nbreak", "^^5c&amp;%#~", "{{ 7*7 }}", "+1",
-           "@A1", "-2")
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=http://x onerror=alert(1)>',
+    "\\input{/etc/passwd}",
+    "\x1b[31m",
+    '=HYPERLINK("http://x")',
+    "a|b",
+    "[a](http://x)",
+    "$x$",
+    "\u202eabc",
+    "**b** _i_ `c` ~d~",
+    "* item",
+    "# head",
+    "1. one",
+    "line\nbreak",
+    "^^5c&amp;%#~",
+    "{{ 7*7 }}",
+    "+1",
+    "@A1",
+    "-2",
+)
 
 
 def curve(canvas):
     canvas.subplots().plot([0, 10], [1.5, -0.5], label="a")
 
 
-TABLE = Table("gaps", "Gaps by pair.", [Column("pair"), Column("gap", 2), Column("runs"), Column("why")],
-              [["teacher", Interval(-1.234, -1.5, 0.001), 5, "it knows less than it was asked to know"],
-               ["student", Interval(2, -math.inf, math.inf), None, "–"],
-               ["hybrid", -0.001, 12, None]], note="Lower is better.")
-FIGURE = Figure("curve", "A fall.", "One line that falls.",
-                [{"snr": 0, "gap": 1.5}, {"snr": 10, "gap": Interval(-0.5, -1, 0.25), "note": "=1+1"}], curve, (7, 4))
-PLAIN = Document("Report", "en", ["It costs much.", "It can be mended."], [Section("first", "First", [Text("Before."), TABLE, FIGURE])],
-                 [("seed", "7")])
+TABLE = Table(
+    "gaps",
+    "Gaps by pair.",
+    [Column("pair"), Column("gap", 2), Column("runs"), Column("why")],
+    [
+        ["teacher", Interval(-1.234, -1.5, 0.001), 5, "it knows less than it was asked to know"],
+        ["student", Interval(2, -math.inf, math.inf), None, "–"],
+        ["hybrid", -0.001, 12, None],
+    ],
+    note="Lower is better.",
+)
+FIGURE = Figure(
+    "curve",
+    "A fall.",
+    "One line that falls.",
+    [{"snr": 0, "gap": 1.5}, {"snr": 10, "gap": Interval(-0.5, -1, 0.25), "note": "=1+1"}],
+    curve,
+    (7, 4),
+)
+PLAIN = Document(
+    "Report",
+    "en",
+    ["It costs much.", "It can be mended."],
+    [Section("first", "First", [Text("Before."), TABLE, FIGURE])],
+    [("seed", "7")],
+)
 
 
 def with_block(block, *more):
@@ -46,8 +83,13 @@ def hostile(language="en"):
     """A document with each hostile string in each place where a string can stand."""
     sections = []
     for i, bad in enumerate(HOSTILE):
-        table = Table(f"table_{i}", bad, [Column(bad), Column(bad, 1), Column("long")],
-                      [[bad, Interval(1, 0, 2), bad * 20], [bad, None, None]], note=bad)
+        table = Table(
+            f"table_{i}",
+            bad,
+            [Column(bad), Column(bad, 1), Column("long")],
+            [[bad, Interval(1, 0, 2), bad * 20], [bad, None, None]],
+            note=bad,
+        )
         figure = Figure(f"figure_{i}", bad, bad, [{bad: bad, "x": 1}], curve, (2, 1))
         sections.append(Section(f"section_{i}", bad, [Text(bad), table, figure]))
     return Document(" ".join(HOSTILE), language, HOSTILE, sections, [(bad, bad) for bad in HOSTILE])
@@ -98,15 +140,39 @@ def table_of(csv_text):
 
 # HTML
 
+
 def test_html_says_what_the_document_says(images):
     page = Reader(render.html(PLAIN, images))
-    assert page.cells == ["pair", "gap", "runs", "why",
-                          "teacher", "−1.23", "[−1.50, 0.00]", "5", "it knows less than it was asked to know",
-                          "student", "2.00", "[−∞, ∞]", "–", "–", "hybrid", "0.00", "", "12", "–",
-                          "Item", "Value", "seed", "7"]
+    assert page.cells == [
+        "pair",
+        "gap",
+        "runs",
+        "why",
+        "teacher",
+        "−1.23",
+        "[−1.50, 0.00]",
+        "5",
+        "it knows less than it was asked to know",
+        "student",
+        "2.00",
+        "[−∞, ∞]",
+        "–",
+        "–",
+        "hybrid",
+        "0.00",
+        "",
+        "12",
+        "–",
+        "Item",
+        "Value",
+        "seed",
+        "7",
+    ]
     text = " ".join("".join(page.text).split())
-    assert text.startswith("Report Report Summary It costs much. It can be mended. Contents First How this report was made "
-                           "First Before. Table 1. Gaps by pair.")
+    assert text.startswith(
+        "Report Report Summary It costs much. It can be mended. Contents First How this report was made "
+        "First Before. Table 1. Gaps by pair."
+    )
     assert "Note: Lower is better." in text and "Figure 1. A fall." in text
 
 
@@ -121,30 +187,47 @@ def test_html_sets_numbers_right_and_text_left(images):
 def test_html_counts_tables_and_figures_apart():
     again = with_block(TABLE, FIGURE, replace(TABLE, name="b"), replace(FIGURE, name="c"))
     text = "".join(Reader(render.html(again, fake_images(again))).text)
-    assert [text.count(label) for label in ("Table 1.", "Table 2.", "Table 3.", "Figure 1.", "Figure 2.", "Figure 3.")] == [1, 1, 0, 1, 1, 0]
+    assert [
+        text.count(label)
+        for label in ("Table 1.", "Table 2.", "Table 3.", "Figure 1.", "Figure 2.", "Figure 3.")
+    ] == [1, 1, 0, 1, 1, 0]
 
 
 def test_html_anchors_lead_to_what_is_there(images):
     page = Reader(render.html(PLAIN, images))
     identities = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
-    assert len(identities) == len(set(identities)) and {"first", "table-gaps", "figure-curve"} <= set(identities)
+    assert len(identities) == len(set(identities)) and {"first", "table-gaps", "figure-curve"} <= set(
+        identities
+    )
     anchors = [attributes["href"] for attributes in page.all("a") if attributes["href"].startswith("#")]
     assert anchors == ["#first", "#how-made"] and {anchor[1:] for anchor in anchors} <= set(identities)
-    assert {attributes["aria-labelledby"] for _, attributes in page.tags if "aria-labelledby" in attributes} <= set(identities)
+    assert {
+        attributes["aria-labelledby"] for _, attributes in page.tags if "aria-labelledby" in attributes
+    } <= set(identities)
 
 
-@pytest.mark.parametrize("document", [PLAIN, hostile(), hostile("zh")], ids=["plain", "hostile", "hostile Chinese"])
+@pytest.mark.parametrize(
+    "document", [PLAIN, hostile(), hostile("zh")], ids=["plain", "hostile", "hostile Chinese"]
+)
 def test_html_needs_nothing_and_runs_nothing(document):
     page = Reader(render.html(document, fake_images(document)))
     assert {"html", "img", "table", "a"} <= {tag for tag, _ in page.tags}
     assert not {"script", "svg", "iframe", "object", "link", "base", "form"} & {tag for tag, _ in page.tags}
     for _, attributes in page.tags:
         assert not [name for name in attributes if name.startswith("on")]
-        assert all(attributes[name].startswith(("data:", "#")) for name in ("src", "href") if name in attributes)
-    assert "url(" not in render.html(document, fake_images(document)) and "@import" not in render.html(document, fake_images(document))
+        assert all(
+            attributes[name].startswith(("data:", "#")) for name in ("src", "href") if name in attributes
+        )
+    assert "url(" not in render.html(document, fake_images(document)) and "@import" not in render.html(
+        document, fake_images(document)
+    )
     assert len(page.all("img")) == len(document.figures())
-    assert all(int(image["width"]) > 0 and int(image["height"]) > 0 and image["alt"] for image in page.all("img"))
-    policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    assert all(
+        int(image["width"]) > 0 and int(image["height"]) > 0 and image["alt"] for image in page.all("img")
+    )
+    policy = next(
+        meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     assert any(meta.get("name") == "viewport" for meta in page.all("meta"))
     assert page.all("html")[0]["lang"] == document.language
@@ -154,21 +237,30 @@ def test_html_shows_hostile_strings_as_text_in_every_place():
     page = Reader(render.html(hostile(), fake_images(hostile())))
     text = "".join(page.text)
     for bad in HOSTILE:
-        # summary, contents, heading, paragraph, caption, note, figure's caption, two column heads, two cells, provenance twice
+        # summary, contents, heading, paragraph, caption, note, figure's caption, two column heads, two cells,
+        # provenance twice
         assert text.count(escape(bad)) >= 13, bad
         assert escape(bad) in [image["alt"] for image in page.all("img")]
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e]", render.html(hostile(), fake_images(hostile())))
+    assert not re.search(
+        "[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e]", render.html(hostile(), fake_images(hostile()))
+    )
 
 
 def test_html_carries_its_pictures_and_data(images):
     page = Reader(render.html(PLAIN, images))
-    image, = page.all("img")
+    (image,) = page.all("img")
     assert (image["width"], image["height"], image["alt"]) == ("672", "384", "One line that falls.")
     assert image["src"].startswith("data:image/svg+xml;base64,")
-    downloads = {a["download"]: base64.b64decode(a["href"].partition("base64,")[2]) for a in page.all("a") if "download" in a}
+    downloads = {
+        a["download"]: base64.b64decode(a["href"].partition("base64,")[2])
+        for a in page.all("a")
+        if "download" in a
+    }
     assert list(downloads) == ["gaps.csv", "curve.csv", "curve.svg"]
     assert downloads["curve.svg"] == images["curve.svg"] == base64.b64decode(image["src"].partition(",")[2])
-    assert downloads["gaps.csv"].decode("utf-8-sig") == render.csv_of(TABLE) and downloads["gaps.csv"].startswith(b"\xef\xbb\xbf")
+    assert downloads["gaps.csv"].decode("utf-8-sig") == render.csv_of(TABLE) and downloads[
+        "gaps.csv"
+    ].startswith(b"\xef\xbb\xbf")
 
 
 def test_html_takes_the_png_where_the_svg_is_large():
@@ -178,15 +270,29 @@ def test_html_takes_the_png_where_the_svg_is_large():
 
 def test_html_speaks_the_documents_language():
     text = "".join(Reader(render.html(replace(PLAIN, language="zh"), fake_images(PLAIN))).text)
-    assert all(word in text for word in ("摘要", "目录", "表 1：", "图 1：", "下载数据（CSV）", "下载图像（SVG）", "本报告的生成方式"))
+    assert all(
+        word in text
+        for word in (
+            "摘要",
+            "目录",
+            "表 1：",
+            "图 1：",
+            "下载数据（CSV）",
+            "下载图像（SVG）",
+            "本报告的生成方式",
+        )
+    )
     assert not any(word in text for word in ("Summary", "Contents", "Download", "Figure"))
     assert render.WORDS["en"].keys() == render.WORDS["zh"].keys()
 
 
 # Markdown
 
+
 def test_markdown_word_for_word():
-    assert render.markdown(PLAIN) == r"""# Report
+    assert (
+        render.markdown(PLAIN)
+        == r"""# Report
 
 **Summary**
 
@@ -218,28 +324,66 @@ Note: Lower is better.
 | :--- | :--- |
 | seed | 7 |
 """
+    )
 
 
 def unmarked(text):
     """What CommonMark shows of escaped text; None where an unescaped mark would do something."""
     entities_apart = re.sub(r"&\#\d+;", "", text)
-    if re.search(r"(?<!\\)(?:\\\\)*[`*_\[\]~$|<>@#&]|://|^\s*(?:[-+=]|\d+[.)](?:\s|$))|[\x00-\x1f]", entities_apart):
+    if re.search(
+        r"(?<!\\)(?:\\\\)*[`*_\[\]~$|<>@#&]|://|^\s*(?:[-+=]|\d+[.)](?:\s|$))|[\x00-\x1f]", entities_apart
+    ):
         return None
     return html.unescape(re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text))
 
 
 @pytest.mark.parametrize("bad", HOSTILE)
 def test_markdown_shows_hostile_strings_as_text(bad):
-    document = replace(hostile(), title=bad, summary=[bad], provenance=[(bad, bad)], sections=[hostile().sections[HOSTILE.index(bad)]])
+    document = replace(
+        hostile(),
+        title=bad,
+        summary=[bad],
+        provenance=[(bad, bad)],
+        sections=[hostile().sections[HOSTILE.index(bad)]],
+    )
     lines = [line for line in render.markdown(document).splitlines() if line]
-    title, _, summary, section, words, caption, head, _, row, _, note, picture, picture_caption, _, _, _, last = lines
-    texts = [title.removeprefix("# "), summary, section.removeprefix("## "), words,
-             caption.removeprefix("**Table 1.** "), note.removeprefix("Note: "),
-             re.fullmatch(r"!\[(.*)\]\(figures/figure_\d+\.png\)", picture)[1], picture_caption.removeprefix("**Figure 1.** "),
-             *last.strip("| ").split(" | ")]
+    (
+        title,
+        _,
+        summary,
+        section,
+        words,
+        caption,
+        head,
+        _,
+        row,
+        _,
+        note,
+        picture,
+        picture_caption,
+        _,
+        _,
+        _,
+        last,
+    ) = lines
+    texts = [
+        title.removeprefix("# "),
+        summary,
+        section.removeprefix("## "),
+        words,
+        caption.removeprefix("**Table 1.** "),
+        note.removeprefix("Note: "),
+        re.fullmatch(r"!\[(.*)\]\(figures/figure_\d+\.png\)", picture)[1],
+        picture_caption.removeprefix("**Figure 1.** "),
+        *last.strip("| ").split(" | "),
+    ]
     assert [unmarked(text) for text in texts] == [escape(bad)] * 10
     assert [unmarked(text) for text in head.strip("| ").split(" | ")] == [escape(bad), escape(bad), "long"]
-    assert [unmarked(text) for text in row.strip("| ").split(" | ")] == [escape(bad), "1.0 [0.0, 2.0]", escape(bad * 20)]
+    assert [unmarked(text) for text in row.strip("| ").split(" | ")] == [
+        escape(bad),
+        "1.0 [0.0, 2.0]",
+        escape(bad * 20),
+    ]
 
 
 def test_markdown_has_no_html_and_every_row_its_cells():
@@ -251,8 +395,11 @@ def test_markdown_has_no_html_and_every_row_its_cells():
 
 # LaTeX
 
+
 def test_latex_word_for_word():
-    assert render.latex(PLAIN) == r"""% Report
+    assert (
+        render.latex(PLAIN)
+        == r"""% Report
 % \usepackage{array,booktabs}; XeLaTeX or LuaLaTeX for other than Latin letters
 
 \begin{table}
@@ -271,15 +418,38 @@ def test_latex_word_for_word():
   \par\smallskip\begin{minipage}{\linewidth}\footnotesize Lower is better.\end{minipage}
 \end{table}
 """
+    )
 
 
 def test_latex_in_chinese_asks_for_ctex():
     assert r"\usepackage{array,booktabs,ctex}" in render.latex(replace(PLAIN, language="zh"))
 
 
-COMMANDS = {"begin", "end", "centering", "caption", "label", "toprule", "midrule", "bottomrule", "par", "smallskip", "linewidth", "footnotesize",
-            "raggedright", "arraybackslash", "textbackslash", "textasciicircum", "textasciitilde", "textless", "textgreater", "textbar", "symbol",
-            "infty", *r"\{}$&%#_,"}
+COMMANDS = {
+    "begin",
+    "end",
+    "centering",
+    "caption",
+    "label",
+    "toprule",
+    "midrule",
+    "bottomrule",
+    "par",
+    "smallskip",
+    "linewidth",
+    "footnotesize",
+    "raggedright",
+    "arraybackslash",
+    "textbackslash",
+    "textasciicircum",
+    "textasciitilde",
+    "textless",
+    "textgreater",
+    "textbar",
+    "symbol",
+    "infty",
+    *r"\{}$&%#_,",
+}
 
 
 def test_latex_of_hostile_strings_is_balanced_and_calls_nothing_foreign():
@@ -299,9 +469,15 @@ def test_latex_of_hostile_strings_is_balanced_and_calls_nothing_foreign():
         else:
             assert environments.pop() == name
     assert environments == []
-    assert not re.search(r"\\\\\s*[\[*]", text), "a bracket or asterisk after a row's end would be its argument"
+    assert not re.search(r"\\\\\s*[\[*]", text), (
+        "a bracket or asterisk after a row's end would be its argument"
+    )
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]", text)
-    assert r"\textbackslash{}input\{/etc/passwd\}" in text and r"\textbackslash{}x1b{[}31m" in text and r"\$x\$" in text
+    assert (
+        r"\textbackslash{}input\{/etc/passwd\}" in text
+        and r"\textbackslash{}x1b{[}31m" in text
+        and r"\$x\$" in text
+    )
 
 
 def test_latex_keeps_two_hyphens_two():
@@ -310,24 +486,33 @@ def test_latex_keeps_two_hyphens_two():
 
 # CSV
 
+
 def test_csv_reads_back_to_the_same_numbers():
     header, *rows = table_of(render.csv_of(TABLE))
     assert header == ["pair", "gap", "gap low", "gap high", "runs", "why"]
     assert [[float(cell) if cell else None for cell in row[1:5]] for row in rows] == [
-        [-1.234, -1.5, 0.001, 5], [2, -math.inf, math.inf, None], [-0.001, None, None, 12]]
+        [-1.234, -1.5, 0.001, 5],
+        [2, -math.inf, math.inf, None],
+        [-0.001, None, None, 12],
+    ]
 
 
 def test_csv_of_a_figure_is_its_data():
-    assert table_of(render.csv_of(FIGURE)) == [["snr", "gap", "gap low", "gap high", "note"],
-                                              ["0", "1.5", "", "", ""], ["10", "-0.5", "-1", "0.25", "'=1+1"]]
+    assert table_of(render.csv_of(FIGURE)) == [
+        ["snr", "gap", "gap low", "gap high", "note"],
+        ["0", "1.5", "", "", ""],
+        ["10", "-0.5", "-1", "0.25", "'=1+1"],
+    ]
 
 
 @pytest.mark.parametrize("index, bad", [*enumerate(HOSTILE)])
 def test_csv_holds_hostile_strings_as_text(index, bad):
     quoted = "'" + bad if bad[0] in "=+-@" else escape(bad)
     table, figure = hostile().tables()[index], hostile().figures()[index]
-    assert table_of(render.csv_of(table))[:2] == [[quoted, quoted, f"{quoted} low", f"{quoted} high", "long"],
-                                                 [quoted, "1", "0", "2", "'" + bad * 20 if quoted[0] == "'" else escape(bad * 20)]]
+    assert table_of(render.csv_of(table))[:2] == [
+        [quoted, quoted, f"{quoted} low", f"{quoted} high", "long"],
+        [quoted, "1", "0", "2", "'" + bad * 20 if quoted[0] == "'" else escape(bad * 20)],
+    ]
     assert table_of(render.csv_of(figure)) == [[quoted, "x"], [quoted, "1"]]
 
 
@@ -337,12 +522,16 @@ def test_csv_with_two_columns_of_one_title_keeps_both():
 
 # Console
 
+
 def test_console_word_for_word():
-    assert render.aligned(TABLE) == """pair                     gap  runs  why
+    assert (
+        render.aligned(TABLE)
+        == """pair                     gap  runs  why
 -------  -------------------  ----  ---------------------------------------
 teacher  −1.23 [−1.50, 0.00]     5  it knows less than it was asked to know
 student         2.00 [−∞, ∞]     –  –
 hybrid                  0.00    12  –"""
+    )
 
 
 def test_console_shows_hostile_strings_as_text():
@@ -352,6 +541,7 @@ def test_console_shows_hostile_strings_as_text():
 
 
 # Pictures and files
+
 
 def test_pictures_have_the_size_that_the_page_gives_them(images):
     assert list(images) == ["curve.png", "curve.svg"]
@@ -364,6 +554,7 @@ def test_pictures_have_the_size_that_the_page_gives_them(images):
 
 def test_a_users_settings_of_matplotlib_change_nothing_and_are_kept(images):
     import matplotlib
+
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "savefig.dpi": 30}):
         assert render.pictures(PLAIN) == images
         assert matplotlib.rcParams["font.size"] == 30
@@ -371,23 +562,46 @@ def test_a_users_settings_of_matplotlib_change_nothing_and_are_kept(images):
 
 def test_each_figure_is_drawn_once(tmp_path):
     drawn = []
-    render.write(with_block(replace(FIGURE, draw=lambda canvas: drawn.append(canvas.get_size_inches().tolist()))), tmp_path)
+    render.write(
+        with_block(replace(FIGURE, draw=lambda canvas: drawn.append(canvas.get_size_inches().tolist()))),
+        tmp_path,
+    )
     assert drawn == [[7.0, 4.0]]
 
 
 def test_write_leaves_every_file_the_page_last(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(render, "write_atomically", lambda path, content: (written.append(path), output_files.write_atomically(path, content)))
+    monkeypatch.setattr(
+        render,
+        "write_atomically",
+        lambda path, content: (written.append(path), output_files.write_atomically(path, content)),
+    )
     paths = render.write(PLAIN, tmp_path / "new" / "report")
     names = [path.relative_to(tmp_path / "new" / "report").as_posix() for path in paths]
-    assert names == ["report.html", "report.md", "tables.tex", "tables/gaps.csv", "figures/curve.csv", "figures/curve.png", "figures/curve.svg"]
-    assert sorted(paths) == sorted(path for path in (tmp_path / "new").rglob("*") if path.is_file()) == sorted(written)
+    assert names == [
+        "report.html",
+        "report.md",
+        "tables.tex",
+        "tables/gaps.csv",
+        "figures/curve.csv",
+        "figures/curve.png",
+        "figures/curve.svg",
+    ]
+    assert (
+        sorted(paths)
+        == sorted(path for path in (tmp_path / "new").rglob("*") if path.is_file())
+        == sorted(written)
+    )
     assert written[-1] == paths[0]
     content = {name: path.read_bytes() for name, path in zip(names, paths)}
     images = {"curve.png": content["figures/curve.png"], "curve.svg": content["figures/curve.svg"]}
     assert content["report.html"].decode() == render.html(PLAIN, images)
-    assert content["report.md"].decode() == render.markdown(PLAIN) and content["tables.tex"].decode() == render.latex(PLAIN)
-    assert content["tables/gaps.csv"].decode() == render.csv_of(TABLE) and content["figures/curve.csv"].decode() == render.csv_of(FIGURE)
+    assert content["report.md"].decode() == render.markdown(PLAIN) and content[
+        "tables.tex"
+    ].decode() == render.latex(PLAIN)
+    assert content["tables/gaps.csv"].decode() == render.csv_of(TABLE) and content[
+        "figures/curve.csv"
+    ].decode() == render.csv_of(FIGURE)
 
 
 def test_the_same_document_gives_the_same_bytes(tmp_path):
@@ -413,21 +627,28 @@ def test_a_document_that_cannot_be_shown_harms_no_earlier_report(tmp_path):
 
 # What cannot be shown
 
-@pytest.mark.parametrize("document, message", [
-    (with_block(replace(TABLE, rows=[["a", math.nan, 1, ""]])), "table gaps: NaN"),
-    (with_block(replace(TABLE, rows=[["a", Interval(1, math.nan, 2), 1, ""]])), "table gaps: NaN"),
-    (with_block(replace(TABLE, rows=[["a", numpy.float32("nan"), 1, ""]])), "table gaps: NaN"),
-    (with_block(replace(FIGURE, data=[{"x": Interval(1, 0, math.nan)}])), "figure curve: NaN"),
-    (with_block(replace(TABLE, rows=[["a", 1]])), "table gaps: a row has not 4 cells"),
-    (with_block(replace(TABLE, name="../up")), "table '../up'"),
-    (with_block(replace(FIGURE, name="Curve\n")), "figure 'Curve"),
-    (with_block(TABLE, replace(FIGURE, name="gaps")), "figure 'gaps'"),
-    (replace(PLAIN, sections=[Section("a b", "S", [])]), "section 'a b'"),
-    (replace(PLAIN, sections=[Section("a", "S", []), Section("a", "S", [])]), "section 'a'"),
-    (replace(PLAIN, language="fr"), "language 'fr': allowed are en, zh"),
-])
-@pytest.mark.parametrize("render", [render.markdown, render.latex, lambda document: render.html(document, fake_images(document))],
-                         ids=["markdown", "latex", "html"])
+
+@pytest.mark.parametrize(
+    "document, message",
+    [
+        (with_block(replace(TABLE, rows=[["a", math.nan, 1, ""]])), "table gaps: NaN"),
+        (with_block(replace(TABLE, rows=[["a", Interval(1, math.nan, 2), 1, ""]])), "table gaps: NaN"),
+        (with_block(replace(TABLE, rows=[["a", numpy.float32("nan"), 1, ""]])), "table gaps: NaN"),
+        (with_block(replace(FIGURE, data=[{"x": Interval(1, 0, math.nan)}])), "figure curve: NaN"),
+        (with_block(replace(TABLE, rows=[["a", 1]])), "table gaps: a row has not 4 cells"),
+        (with_block(replace(TABLE, name="../up")), "table '../up'"),
+        (with_block(replace(FIGURE, name="Curve\n")), "figure 'Curve"),
+        (with_block(TABLE, replace(FIGURE, name="gaps")), "figure 'gaps'"),
+        (replace(PLAIN, sections=[Section("a b", "S", [])]), "section 'a b'"),
+        (replace(PLAIN, sections=[Section("a", "S", []), Section("a", "S", [])]), "section 'a'"),
+        (replace(PLAIN, language="fr"), "language 'fr': allowed are en, zh"),
+    ],
+)
+@pytest.mark.parametrize(
+    "render",
+    [render.markdown, render.latex, lambda document: render.html(document, fake_images(document))],
+    ids=["markdown", "latex", "html"],
+)
 def test_what_cannot_be_shown_is_refused(render, document, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         render(document)
@@ -435,7 +656,9 @@ def test_what_cannot_be_shown_is_refused(render, document, message):
 
 def test_numpys_numbers_are_numbers():
     table = Table("t", "", [Column("x", 1), Column("n")], [[numpy.float32(-1.25), numpy.int64(3)]])
-    assert "| −1.2 | 3 |" in render.markdown(with_block(table)) and "$-1.2$ & $3$" in render.latex(with_block(table))
+    assert "| −1.2 | 3 |" in render.markdown(with_block(table)) and "$-1.2$ & $3$" in render.latex(
+        with_block(table)
+    )
 
 
 def test_an_empty_table_still_has_its_head():

@@ -1,4 +1,5 @@
 """The built-in corpus: reproducible, varied, grammatical, and telling by topic."""
+
 import hashlib
 import lzma
 import math
@@ -74,7 +75,7 @@ def test_lengths(corpus):
 
 def test_form(corpus):
     for text, _ in corpus:
-        assert text.isascii() and text[0].isupper() and text[-1] in '.?'
+        assert text.isascii() and text[0].isupper() and text[-1] in ".?"
         assert "  " not in text and "$" not in text and "~" not in text and " ," not in text
 
 
@@ -82,7 +83,9 @@ def test_zipf(frequencies):
     assert 2000 <= len(frequencies) <= 9000
     ordered = [count for _, count in frequencies.most_common()]
     assert 0.35 <= sum(ordered[:100]) / sum(ordered) <= 0.70
-    points = [(math.log(rank), math.log(ordered[rank - 1])) for rank in (10, 20, 50, 100, 200, 500, 1000, 2000)]
+    points = [
+        (math.log(rank), math.log(ordered[rank - 1])) for rank in (10, 20, 50, 100, 200, 500, 1000, 2000)
+    ]
     x_mean, y_mean = (sum(axis) / len(points) for axis in zip(*points))
     slope = sum((x - x_mean) * (y - y_mean) for x, y in points) / sum((x - x_mean) ** 2 for x, _ in points)
     assert -1.3 <= slope <= -0.6
@@ -107,55 +110,98 @@ def test_topic_is_told_by_the_words(corpus):
     totals = {topic: sum(counter.values()) for topic, counter in counts.items()}
 
     def guess(text):
-        return max(TOPICS, key=lambda topic: sum(
-            math.log((counts[topic][word] + 0.1) / (totals[topic] + 400)) for word in bare_words(text)))
+        return max(
+            TOPICS,
+            key=lambda topic: sum(
+                math.log((counts[topic][word] + 0.1) / (totals[topic] + 400)) for word in bare_words(text)
+            ),
+        )
 
     assert sum(guess(text) == topic for text, topic in unseen) >= 600
 
 
-@pytest.mark.parametrize("pattern, least, most", [
-    (r"\b(not|no|never|neither|cannot)\b|n't\b", 0.10, 0.40),
-    (r"\?$", 0.08, 0.25),
-    (r"\d|\b(two|three|four|ten|twenty|million)\b", 0.08, 0.40),
-    (r"\b(19|20)\d\d\b", 0.02, 0.25),
-    (r"\b\d+ (January|February|March|April|May|June|July|August|September|October|November|December)\b", 0.005, 0.1),
-    (r"\b(because|although|if|when|whereas|since|unless)\b", 0.08, 0.40),
-    (r"\b(Mr|Mrs|Ms|Commissioner) [A-Z]", 0.05, 0.35),
-])
+@pytest.mark.parametrize(
+    "pattern, least, most",
+    [
+        (r"\b(not|no|never|neither|cannot)\b|n't\b", 0.10, 0.40),
+        (r"\?$", 0.08, 0.25),
+        (r"\d|\b(two|three|four|ten|twenty|million)\b", 0.08, 0.40),
+        (r"\b(19|20)\d\d\b", 0.02, 0.25),
+        (
+            r"\b\d+ (January|February|March|April|May|June|July|August|September|October|November|December)\b",
+            0.005,
+            0.1,
+        ),
+        (r"\b(because|although|if|when|whereas|since|unless)\b", 0.08, 0.40),
+        (r"\b(Mr|Mrs|Ms|Commissioner) [A-Z]", 0.05, 0.35),
+    ],
+)
 def test_shares(corpus, pattern, least, most):
     sample = corpus[::3]
     found = sum(1 for text, _ in sample if re.search(pattern, text))
     assert least <= found / len(sample) <= most
 
 
-@pytest.mark.parametrize("base, third, past, participle, gerund", [
-    ("take", "takes", "took", "taken", "taking"), ("ban", "bans", "banned", "banned", "banning"),
-    ("label", "labels", "labelled", "labelled", "labelling"), ("apply", "applies", "applied", "applied", "applying"),
-    ("destroy", "destroys", "destroyed", "destroyed", "destroying"), ("veto", "vetoes", "vetoed", "vetoed", "vetoing"),
-    ("die of", "dies of", "died of", "died of", "dying of"), ("free", "frees", "freed", "freed", "freeing"),
-    ("catch", "catches", "caught", "caught", "catching"), ("audit", "audits", "audited", "audited", "auditing"),
-    ("permit", "permits", "permitted", "permitted", "permitting"), ("seal", "seals", "sealed", "sealed", "sealing"),
-    ("call for", "calls for", "called for", "called for", "calling for"), ("tow", "tows", "towed", "towed", "towing"),
-])
+@pytest.mark.parametrize(
+    "base, third, past, participle, gerund",
+    [
+        ("take", "takes", "took", "taken", "taking"),
+        ("ban", "bans", "banned", "banned", "banning"),
+        ("label", "labels", "labelled", "labelled", "labelling"),
+        ("apply", "applies", "applied", "applied", "applying"),
+        ("destroy", "destroys", "destroyed", "destroyed", "destroying"),
+        ("veto", "vetoes", "vetoed", "vetoed", "vetoing"),
+        ("die of", "dies of", "died of", "died of", "dying of"),
+        ("free", "frees", "freed", "freed", "freeing"),
+        ("catch", "catches", "caught", "caught", "catching"),
+        ("audit", "audits", "audited", "audited", "auditing"),
+        ("permit", "permits", "permitted", "permitted", "permitting"),
+        ("seal", "seals", "sealed", "sealed", "sealing"),
+        ("call for", "calls for", "called for", "called for", "calling for"),
+        ("tow", "tows", "towed", "towed", "towing"),
+    ],
+)
 def test_verbs(base, third, past, participle, gerund):
     assert conjugate(base) == (base, third, past, participle, gerund)
 
 
-@pytest.mark.parametrize("one, many", [
-    ("policy", "policies"), ("day", "days"), ("box", "boxes"), ("crisis", "crises"), ("tomato", "tomatoes"),
-    ("code of practice", "codes of practice"), ("recovery plan for cod", "recovery plans for cod"), ("tax cut", "tax cuts"),
-])
+@pytest.mark.parametrize(
+    "one, many",
+    [
+        ("policy", "policies"),
+        ("day", "days"),
+        ("box", "boxes"),
+        ("crisis", "crises"),
+        ("tomato", "tomatoes"),
+        ("code of practice", "codes of practice"),
+        ("recovery plan for cod", "recovery plans for cod"),
+        ("tax cut", "tax cuts"),
+    ],
+)
 def test_plurals(one, many):
     assert plural(one) == many
 
 
 def test_articles():
-    assert [article(word) for word in ("union", "hour", "unfair", "European", "opt-out", "university")] == \
-        ["a", "an", "an", "a", "an", "a"]
+    assert [article(word) for word in ("union", "hour", "unfair", "European", "opt-out", "university")] == [
+        "a",
+        "an",
+        "an",
+        "a",
+        "an",
+        "a",
+    ]
 
 
 def test_agreement():
     be, go = conjugate("be"), conjugate("go")
-    assert finite(be, SINGULAR, "past", True) == ("was", "") and finite(be, PLURAL, "present", False) == ("are", "")
-    assert finite(go, SINGULAR, "present", False) == ("", "goes") and finite(go, PLURAL, "present", False) == ("", "go")
-    assert finite(go, SINGULAR, "present", True) == ("does", "go") and finite(go, PLURAL, "perfect", True) == ("have", "gone")
+    assert finite(be, SINGULAR, "past", True) == ("was", "") and finite(be, PLURAL, "present", False) == (
+        "are",
+        "",
+    )
+    assert finite(go, SINGULAR, "present", False) == ("", "goes") and finite(
+        go, PLURAL, "present", False
+    ) == ("", "go")
+    assert finite(go, SINGULAR, "present", True) == ("does", "go") and finite(
+        go, PLURAL, "perfect", True
+    ) == ("have", "gone")

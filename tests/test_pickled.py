@@ -1,4 +1,5 @@
-"""Pickles of ids: read as Python's own module reads them, and nothing else in a pickle is so much as looked up."""
+"""Pickles of ids: read as Python's own module reads them, and nothing else in a pickle is so much as looked
+up."""
 
 import io
 import os
@@ -23,6 +24,7 @@ def read(tmp_path):
         path = tmp_path / "ids.pkl"
         path.write_bytes(data)
         return pickled_ids.read_id_lists(path)
+
     return read
 
 
@@ -36,7 +38,13 @@ def refused(read, data: bytes) -> str:
 def sentences(rng: random.Random, number: int = 40) -> list[list[int]]:
     """Ids around every width that pickles have opcodes for, and ordinary ones."""
     edges = [0, 1, 2, 3, 255, 256, 65_535, 65_536, 2**31 - 1, 2**31]
-    return [[rng.choice(edges) if rng.random() < 0.2 else rng.randrange(22_234) for _ in range(rng.choice((0, 1, 2, 20, 30)))] for _ in range(number)]
+    return [
+        [
+            rng.choice(edges) if rng.random() < 0.2 else rng.randrange(22_234)
+            for _ in range(rng.choice((0, 1, 2, 20, 30)))
+        ]
+        for _ in range(number)
+    ]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -61,9 +69,16 @@ def test_empty_long_and_shared_lists(read, protocol):
     assert found[0] is found[2], "held once, as in the file"
 
 
-@pytest.mark.parametrize("data", [b"(lp0\n(lp1\nI4\naL5L\naag1\na.", b"((I4\nL5L\nl(I4\nI5\nll.",
-                                  b"](]q\x00(K\x04M\x05\x00eh\x00e.", b"](]r\x07\x00\x00\x00(J\x04\x00\x00\x00\x8a\x01\x05ej\x07\x00\x00\x00e.",
-                                  b"\x80\x04](]\x94(\x8b\x02\x00\x00\x00\x04\x00K\x05eh\x00e."])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"(lp0\n(lp1\nI4\naL5L\naag1\na.",
+        b"((I4\nL5L\nl(I4\nI5\nll.",
+        b"](]q\x00(K\x04M\x05\x00eh\x00e.",
+        b"](]r\x07\x00\x00\x00(J\x04\x00\x00\x00\x8a\x01\x05ej\x07\x00\x00\x00e.",
+        b"\x80\x04](]\x94(\x8b\x02\x00\x00\x00\x04\x00K\x05eh\x00e.",
+    ],
+)
 def test_opcodes_that_python_does_not_write_today(read, data):
     assert read(data) == pickle.loads(data) == [[4, 5], [4, 5]]
 
@@ -86,33 +101,71 @@ class Runs:
 def test_code_is_refused_and_does_not_run(read, tmp_path, protocol, place):
     marker = tmp_path / "ran"
     hostile = Runs(marker)
-    data = pickle.dumps({"alone": hostile, "in a sentence": [[4, hostile]], "after good ones": [[4, 5]] * 50 + [hostile]}[place], protocol)
+    data = pickle.dumps(
+        {"alone": hostile, "in a sentence": [[4, hostile]], "after good ones": [[4, 5]] * 50 + [hostile]}[
+            place
+        ],
+        protocol,
+    )
     message = refused(read, data)
-    assert not marker.exists() and ("posix system" in message if protocol < 4 else "SHORT_BINUNICODE" in message)
+    assert not marker.exists() and (
+        "posix system" in message if protocol < 4 else "SHORT_BINUNICODE" in message
+    )
     pickle.loads(data)
     assert marker.exists(), "what was refused would have run"
 
 
-@pytest.mark.parametrize("data, name", [
-    (b"cos\nsystem\n(S'true'\ntR.", "GLOBAL os system"), (b"(S'true'\nios\nsystem\n.", "STRING"), (b"(ios\nsystem\n.", "INST os system"),
-    (b"\x80\x04\x93.", "STACK_GLOBAL"), (b"](K\x04R.", "REDUCE"), (b"]b.", "BUILD"), (b"\x80\x02]\x81.", "NEWOBJ"), (b"(o.", "OBJ"),
-    (b"\x80\x02\x82\x01.", "EXT1"), (b"\x80\x02\x83\x01\x00.", "EXT2"), (b"\x80\x02\x84\x01\x00\x00\x00.", "EXT4"), (b"Pname\n.", "PERSID"),
-    (b"]Q.", "BINPERSID"), (b"\x80\x05\x97.", "NEXT_BUFFER"), (b"]0.", "POP"), (b"]2.", "DUP"), (b"(1.", "POP_MARK"),
-    (b"c\x1b[31m\n\xe2\x80\xae\n.", r"GLOBAL \x1b[31m"),
-])
+@pytest.mark.parametrize(
+    "data, name",
+    [
+        (b"cos\nsystem\n(S'true'\ntR.", "GLOBAL os system"),
+        (b"(S'true'\nios\nsystem\n.", "STRING"),
+        (b"(ios\nsystem\n.", "INST os system"),
+        (b"\x80\x04\x93.", "STACK_GLOBAL"),
+        (b"](K\x04R.", "REDUCE"),
+        (b"]b.", "BUILD"),
+        (b"\x80\x02]\x81.", "NEWOBJ"),
+        (b"(o.", "OBJ"),
+        (b"\x80\x02\x82\x01.", "EXT1"),
+        (b"\x80\x02\x83\x01\x00.", "EXT2"),
+        (b"\x80\x02\x84\x01\x00\x00\x00.", "EXT4"),
+        (b"Pname\n.", "PERSID"),
+        (b"]Q.", "BINPERSID"),
+        (b"\x80\x05\x97.", "NEXT_BUFFER"),
+        (b"]0.", "POP"),
+        (b"]2.", "DUP"),
+        (b"(1.", "POP_MARK"),
+        (b"c\x1b[31m\n\xe2\x80\xae\n.", r"GLOBAL \x1b[31m"),
+    ],
+)
 def test_other_opcodes_are_named(read, data, name):
     assert f"found {name}" in refused(read, data)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("written, kinds", [
-    ([["word"]], ("str",)), ([(4, 5)], ("tuple", "MARK")), ({"a": [4]}, ("dict",)), ([[4.0]], ("float",)), ([[None]], ("None",)),
-    ([[True]], ("True", "bool")), ([[4, False]], ("False", "bool")), ([[b"ab"]], ("bytes", "_codecs")), ([{4}], ("set", "GLOBAL")),
-    (7, ("number 7 alone",)), ([4, 5], ("place 1 of the outer list holds the number 4",)), ([[4], 5], ("place 2 ",)),
-    ([[4], [5, [6]]], ("deeper than two",)), ([[[4]]], ("deeper than two",)), ([[4], [5, -1]], ("sentence 2 holds -1",)),
-    ([[2**31 + 1]], ("sentence 1 holds 2147483649",)),
-    ([[2**70]], ("bytes", "sentence 1 holds 1180591620717411303424")), ([[2**3000]], ("376 bytes", "digits")),
-])
+@pytest.mark.parametrize(
+    "written, kinds",
+    [
+        ([["word"]], ("str",)),
+        ([(4, 5)], ("tuple", "MARK")),
+        ({"a": [4]}, ("dict",)),
+        ([[4.0]], ("float",)),
+        ([[None]], ("None",)),
+        ([[True]], ("True", "bool")),
+        ([[4, False]], ("False", "bool")),
+        ([[b"ab"]], ("bytes", "_codecs")),
+        ([{4}], ("set", "GLOBAL")),
+        (7, ("number 7 alone",)),
+        ([4, 5], ("place 1 of the outer list holds the number 4",)),
+        ([[4], 5], ("place 2 ",)),
+        ([[4], [5, [6]]], ("deeper than two",)),
+        ([[[4]]], ("deeper than two",)),
+        ([[4], [5, -1]], ("sentence 2 holds -1",)),
+        ([[2**31 + 1]], ("sentence 1 holds 2147483649",)),
+        ([[2**70]], ("bytes", "sentence 1 holds 1180591620717411303424")),
+        ([[2**3000]], ("376 bytes", "digits")),
+    ],
+)
 def test_other_values_are_named(read, protocol, written, kinds):
     message = refused(read, pickle.dumps(written, protocol))
     assert any(kind in message.partition(EXPECTED)[0] for kind in kinds), message
@@ -141,18 +194,35 @@ def claims(opcode: bytes, form: str, number: int, rest: bytes = b".") -> bytes:
     return b"](]" + opcode + struct.pack(form, number) + rest
 
 
-@pytest.mark.parametrize("data, message", [
-    (claims(b"\x8b", "<i", 2**31 - 1), "a number of 2147483647 bytes"), (claims(b"\x8b", "<i", -5), "a number of -5 bytes"),
-    (claims(b"\x95", "<Q", 2**63), "truncated"), (claims(b"r", "<I", 2**32 - 1, b"r" + struct.pack("<I", 7) + b"\x94\x94."), "keeps more lists"),
-    (b"]" + b"\x94" * 1000 + b".", "keeps more lists"), (b"(" * 100_000, "deeper than two"), (b"]K\x04\x94a.", "keeps a number"),
-    (b"](I" + b"9" * 100_000 + b"\nl.", "more than 24 digits"), (b"\x80\xff].", "protocol 255"), (b"K\x04K\x05a.", "appends to a number"),
-    (b"K\x04(K\x05e.", "appends to a number"), (b"a.  ", "nothing to work on"),
-    (b"].]", "something follows"), (b"]].", "nothing to work on|truncated"),
-    (b"](K\x04.", "truncated|ends within a list"), (b"]h\x05a. ", "nothing to work on"), (b"\x00].", "0x00, which is no pickle opcode"),
-    (b"", "truncated"),
-    (b"(I4 \nl.", "no whole number"), (b"(I4_0\nl.", "no whole number"), (b"](I010\nl.", "no whole number"), (b"](I010\nal.", "no whole number"),
-    (b"(LL\nl.", "no whole number"), (b"(I\x1b[2J\nl.", "no whole number"),
-])
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (claims(b"\x8b", "<i", 2**31 - 1), "a number of 2147483647 bytes"),
+        (claims(b"\x8b", "<i", -5), "a number of -5 bytes"),
+        (claims(b"\x95", "<Q", 2**63), "truncated"),
+        (claims(b"r", "<I", 2**32 - 1, b"r" + struct.pack("<I", 7) + b"\x94\x94."), "keeps more lists"),
+        (b"]" + b"\x94" * 1000 + b".", "keeps more lists"),
+        (b"(" * 100_000, "deeper than two"),
+        (b"]K\x04\x94a.", "keeps a number"),
+        (b"](I" + b"9" * 100_000 + b"\nl.", "more than 24 digits"),
+        (b"\x80\xff].", "protocol 255"),
+        (b"K\x04K\x05a.", "appends to a number"),
+        (b"K\x04(K\x05e.", "appends to a number"),
+        (b"a.  ", "nothing to work on"),
+        (b"].]", "something follows"),
+        (b"]].", "nothing to work on|truncated"),
+        (b"](K\x04.", "truncated|ends within a list"),
+        (b"]h\x05a. ", "nothing to work on"),
+        (b"\x00].", "0x00, which is no pickle opcode"),
+        (b"", "truncated"),
+        (b"(I4 \nl.", "no whole number"),
+        (b"(I4_0\nl.", "no whole number"),
+        (b"](I010\nl.", "no whole number"),
+        (b"](I010\nal.", "no whole number"),
+        (b"(LL\nl.", "no whole number"),
+        (b"(I\x1b[2J\nl.", "no whole number"),
+    ],
+)
 def test_lies_are_refused(read, data, message):
     found = refused(read, data)
     assert re.search(message, found) and "\x1b" not in found, found

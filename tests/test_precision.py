@@ -1,4 +1,5 @@
 """Where products are rounded to bfloat16, where they are not, and the rule of ``auto``."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,9 @@ def test_what_is_rounded_and_what_is_not(kind, expected):
     for module in model.modules():
         if isinstance(module, (torch.nn.Linear, torch.nn.LayerNorm)):
             module.register_forward_hook(lambda module, given, made: seen.append((type(module), made.dtype)))
-    model.transmitter.register_forward_hook(lambda module, given, made: seen.append(("signal", made[0].dtype)))
+    model.transmitter.register_forward_hook(
+        lambda module, given, made: seen.append(("signal", made[0].dtype))
+    )
     plain, attended = F.scaled_dot_product_attention, set()
 
     def watched(q, k, v, attn_mask=None):
@@ -46,20 +49,33 @@ def test_what_is_rounded_and_what_is_not(kind, expected):
         batch = collated(6)
         terms = objective(batch, batch.draw(C, seed=0, number=0))
     terms["ce"][0].backward()
-    assert set(seen) == {(torch.nn.Linear, expected), (torch.nn.LayerNorm, torch.float32), ("signal", torch.float32)}
+    assert set(seen) == {
+        (torch.nn.Linear, expected),
+        (torch.nn.LayerNorm, torch.float32),
+        ("signal", torch.float32),
+    }
     assert attended == {torch.float32} and terms["ce"][0].dtype == torch.float32
     assert all(p.grad.dtype == torch.float32 for p in model.parameters())
 
 
-@pytest.mark.parametrize("capabilities, width, expected", [({"amx_bf16": True}, 128, "bf16"), ({"amx_bf16": True}, 64, "fp32"),
-                                                           ({"amx_bf16": False}, 128, "fp32"), ({}, 128, "fp32")])
+@pytest.mark.parametrize(
+    "capabilities, width, expected",
+    [
+        ({"amx_bf16": True}, 128, "bf16"),
+        ({"amx_bf16": True}, 64, "fp32"),
+        ({"amx_bf16": False}, 128, "fp32"),
+        ({}, 128, "fp32"),
+    ],
+)
 def test_auto_on_a_cpu_asks_for_a_matrix_unit_and_a_wide_model(monkeypatch, capabilities, width, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert precision.resolve("auto", CPU, width) == expected
     assert [precision.resolve(name, CPU, width) for name in ("fp32", "bf16")] == ["fp32", "bf16"]
 
 
-@pytest.mark.parametrize("supported, width, expected", [(True, 128, "bf16"), (True, 32, "fp32"), (False, 128, "fp32")])
+@pytest.mark.parametrize(
+    "supported, width, expected", [(True, 128, "bf16"), (True, 32, "fp32"), (False, 128, "fp32")]
+)
 def test_auto_on_a_gpu(monkeypatch, supported, width, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
     assert precision.resolve("auto", CUDA, width) == expected
@@ -67,13 +83,25 @@ def test_auto_on_a_gpu(monkeypatch, supported, width, expected):
 
 def test_curves_of_both_precisions_are_within_noise():
     """The final losses differ by less than those of two seeds do."""
+
     def best(kind, seed):
         ends = size(1, 64, 4, 64), size(1, 64, 4, 64)
         teacher, student = transceiver(*ends, seed=1), transceiver(*ends, seed=2)
-        objective = DistillationObjective([teacher], student, Channel(), (6.0, 18.0), DistillationConfig("full", 2.0, 0.5))
+        objective = DistillationObjective(
+            [teacher], student, Channel(), (6.0, 18.0), DistillationConfig("full", 2.0, 0.5)
+        )
         config = TrainingConfig(batch_size=16, steps=150, lr=1e-3, precision=kind)
-        return trainer.fit(objective, encoded(600), encoded(60, seed=1), config, width=C, device=CPU, seed=seed, quiet=True,
-                           on_epoch=lambda *_: None).best_loss
+        return trainer.fit(
+            objective,
+            encoded(600),
+            encoded(60, seed=1),
+            config,
+            width=C,
+            device=CPU,
+            seed=seed,
+            quiet=True,
+            on_epoch=lambda *_: None,
+        ).best_loss
 
     exact, rounded, another = best("fp32", 0), best("bf16", 0), best("fp32", 1)
     assert exact < 3.0 and abs(rounded - exact) < max(abs(another - exact), 0.03)

@@ -1,4 +1,5 @@
 """The gap between two curves by hand, against scikit-learn and by simulation; what the grid does not hold."""
+
 import math
 
 import numpy as np
@@ -52,9 +53,17 @@ def test_crossing_by_hand():
     np.testing.assert_array_equal(crossing(snrs, [[1, 5, 5], [5, 5, 5], [0, 0, 5]], [5, 5, 5]), [3, 0, 9])
 
 
-@pytest.mark.parametrize("snrs, curves, levels, named", [
-    ([0, 0, 6], [[1, 2, 3]], [2], "increase"), ([0, math.nan, 6], [[1, 2, 3]], [2], "increase"), ([0, 3, 6], [[1, 3, 2]], [2], "monotone"),
-    ([0, 3], [[1, 2, 3]], [2], r"wanted \[K\]"), ([0, 3, 6], [[1, 2, 3]], [2, 2], r"wanted \[K\]"), ([], np.zeros((1, 0)), [2], r"wanted \[K\]")])
+@pytest.mark.parametrize(
+    "snrs, curves, levels, named",
+    [
+        ([0, 0, 6], [[1, 2, 3]], [2], "increase"),
+        ([0, math.nan, 6], [[1, 2, 3]], [2], "increase"),
+        ([0, 3, 6], [[1, 3, 2]], [2], "monotone"),
+        ([0, 3], [[1, 2, 3]], [2], r"wanted \[K\]"),
+        ([0, 3, 6], [[1, 2, 3]], [2, 2], r"wanted \[K\]"),
+        ([], np.zeros((1, 0)), [2], r"wanted \[K\]"),
+    ],
+)
 def test_crossing_refuses(snrs, curves, levels, named):
     with pytest.raises(ValueError, match=named):
         crossing(snrs, curves, levels)
@@ -65,7 +74,11 @@ def test_price_refuses():
     for share in (0, 1.1, math.nan):
         with pytest.raises(ValueError, match="share"):
             price(SNRS, curve, curve, share=share)
-    for reference, other in ((curve, np.vstack([curve, curve])), (curve[0], curve[0]), (curve[:0], curve[:0])):
+    for reference, other in (
+        (curve, np.vstack([curve, curve])),
+        (curve[0], curve[0]),
+        (curve[:0], curve[:0]),
+    ):
         with pytest.raises(ValueError, match="beside"):
             price(SNRS, reference, other)
 
@@ -73,8 +86,9 @@ def test_price_refuses():
 @pytest.mark.parametrize("shift", [2.5, -2.5])
 @pytest.mark.parametrize("step", [3.0, 0.1])
 def test_the_shift_of_two_sigmoids_is_found(shift, step):
-    """A chord misses its curve by at most step² / 8 x the largest |second derivative|, top / slope² / (6√3) for a sigmoid. Over the chord's own
-    slope this is how far, in dB, it moves the crossing of a level; two curves, two errors."""
+    """A chord misses its curve by at most step² / 8 x the largest |second derivative|, top / slope² / (6√3)
+    for a sigmoid. Over the chord's own slope this is how far, in dB, it moves the crossing of a level; two
+    curves, two errors."""
     top, slope, snrs = 80.0, 2.0, np.arange(-6.0, 18.0 + step / 2, step)
     curves = sigmoid(snrs, 0.0, top, slope), sigmoid(snrs, shift, top, slope)
     found = price(snrs, one(*curves[0]), one(*curves[1]))
@@ -93,11 +107,14 @@ def test_the_shift_of_two_lines_is_found_exactly(share):
     found = price(SNRS, one(*REFERENCE), one(*SHIFTED), share=share)
     assert found.gap.value == pytest.approx(2.5, abs=1e-12) and found.level == pytest.approx(100 * share)
     assert found.at_least == found.at_most == found.gap.value and found.why == ""
-    assert price(SNRS, one(*SHIFTED), one(*REFERENCE), share=share).gap.value == pytest.approx(-2.5, abs=1e-12)
+    assert price(SNRS, one(*SHIFTED), one(*REFERENCE), share=share).gap.value == pytest.approx(
+        -2.5, abs=1e-12
+    )
 
 
 def test_level_and_gap_are_read_off_the_monotone_fits():
-    """60, 90, 80, 82 pools to 60, 84, 84, 84: level 75.6, crossed at 3 + 3 x 15.6 / 24; the other, 20, 70, 50, 90, at 9 + 3 x 15.6 / 30."""
+    """60, 90, 80, 82 pools to 60, 84, 84, 84: level 75.6, crossed at 3 + 3 x 15.6 / 24; the other, 20, 70,
+    50, 90, at 9 + 3 x 15.6 / 30."""
     found = price([3, 6, 9, 12], one(60, 90, 80, 82), one(20, 70, 50, 90))
     assert found.level == pytest.approx(75.6)
     assert found.gap.value == pytest.approx((9 + 3 * 15.6 / 30) - (3 + 3 * 15.6 / 24))
@@ -122,9 +139,16 @@ CROSSES, LATER, NEVER, BELOW = [0, 50, 100], [0, 0, 100], [0, 10, 20], [95, 96, 
 STARTS = [95, 96, 100]
 
 
-@pytest.mark.parametrize("reference, other, why, at_least, at_most", [
-    (CROSSES, NEVER, "other_not_reached", 6 - 5.4, INF), (STARTS, NEVER, "other_not_reached", 6 - 0, INF),
-    (CROSSES, BELOW, "below_grid", -INF, 0 - 5.4), (STARTS, CROSSES, "below_grid", 5.4 - 0, INF), (STARTS, BELOW, "below_grid", -INF, INF)])
+@pytest.mark.parametrize(
+    "reference, other, why, at_least, at_most",
+    [
+        (CROSSES, NEVER, "other_not_reached", 6 - 5.4, INF),
+        (STARTS, NEVER, "other_not_reached", 6 - 0, INF),
+        (CROSSES, BELOW, "below_grid", -INF, 0 - 5.4),
+        (STARTS, CROSSES, "below_grid", 5.4 - 0, INF),
+        (STARTS, BELOW, "below_grid", -INF, INF),
+    ],
+)
 def test_no_gap_has_a_reason_and_bounds(reference, other, why, at_least, at_most):
     found = price([0, 3, 6], one(*reference), one(*other))
     assert found.gap is None and found.why == why
@@ -138,13 +162,26 @@ def test_a_reference_that_transmits_nothing_has_no_price():
 
 def test_censored_replicates_are_counted_by_side_and_lie_at_infinity():
     """100 replicates: the interval leaves out the int(0.025 x 99) = 2 outermost at each end."""
+
     def found(above, below, unbounded):
-        kinds = [(CROSSES, LATER)] + [(CROSSES, NEVER)] * above + [(CROSSES, BELOW)] * below + [(STARTS, BELOW)] * unbounded
+        kinds = (
+            [(CROSSES, LATER)]
+            + [(CROSSES, NEVER)] * above
+            + [(CROSSES, BELOW)] * below
+            + [(STARTS, BELOW)] * unbounded
+        )
         pairs = kinds + [(CROSSES, LATER)] * (101 - len(kinds))
         done = price([0, 3, 6], *(np.array(curves, dtype=float) for curves in zip(*pairs)))
-        assert (done.replicates, done.above, done.below, done.unbounded, done.censored) == (100, above, below, unbounded, above + below + unbounded)
+        assert (done.replicates, done.above, done.below, done.unbounded, done.censored) == (
+            100,
+            above,
+            below,
+            unbounded,
+            above + below + unbounded,
+        )
         assert done.gap.value == pytest.approx(0.3)
         return done.gap.low, done.gap.high
+
     assert found(2, 2, 0) == pytest.approx((0.3, 0.3))
     assert found(3, 2, 0) == pytest.approx((0.3, INF))
     assert found(2, 3, 0) == pytest.approx((-INF, 0.3))
@@ -162,7 +199,9 @@ def test_a_reference_past_the_level_below_the_grid_censors_from_above():
 def test_nan_never_comes_out():
     rng = np.random.default_rng(3)
     for _ in range(300):
-        curves = rng.choice([0.0, 1.0, 50.0, 100.0], size=(2, 4, 3)) + rng.choice([0, 1]) * rng.normal(size=(2, 4, 3))
+        curves = rng.choice([0.0, 1.0, 50.0, 100.0], size=(2, 4, 3)) + rng.choice([0, 1]) * rng.normal(
+            size=(2, 4, 3)
+        )
         found = price([0, 3, 6], *curves)
         ends = [] if found.gap is None else [found.gap.value, found.gap.low, found.gap.high]
         assert not any(math.isnan(number) for number in [*ends, found.level, found.at_least, found.at_most])

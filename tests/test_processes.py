@@ -28,14 +28,46 @@ from semcom.evaluation.scores import Entrant, Meeting, score_all
 from semcom.models import checkpoint
 
 STEPS, TOKENS = 20, 64
-DISTILLATION = ["--batch-tokens", TOKENS, "--steps", STEPS, "--precision", "fp32", "--corpus-size", 400, "--device", "cpu", "--feature-weight", 0.5,
-                "--encoder-weight", 0.5, "--cross-weight", 0.25, "--scales", 1, 2, "--kd-loss", "skl", "--sequence-level", 1,
-                "--quiet", "--create-hybrid"]
+DISTILLATION = [
+    "--batch-tokens",
+    TOKENS,
+    "--steps",
+    STEPS,
+    "--precision",
+    "fp32",
+    "--corpus-size",
+    400,
+    "--device",
+    "cpu",
+    "--feature-weight",
+    0.5,
+    "--encoder-weight",
+    0.5,
+    "--cross-weight",
+    0.25,
+    "--scales",
+    1,
+    2,
+    "--kd-loss",
+    "skl",
+    "--sequence-level",
+    1,
+    "--quiet",
+    "--create-hybrid",
+]
 
 
 def torchrun(*argv: object) -> subprocess.CompletedProcess:
     """Two processes, as a person starts them."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *map(str, argv)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        *map(str, argv),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
 
@@ -52,15 +84,24 @@ def made(tmp_path_factory):
     teacher = train_tiny_teacher(folder, "--dropout", 0)
     flags = ["--teacher-checkpoint", teacher, *DISTILLATION]
     assert distil(*flags, "--output-path", folder / "one", "--hybrid-output", folder / "one.pt") == 0
-    two = torchrun(ROOT / "distillation.py", *flags, "--output-path", folder / "two", "--hybrid-output", folder / "two.pt")
+    two = torchrun(
+        ROOT / "distillation.py",
+        *flags,
+        "--output-path",
+        folder / "two",
+        "--hybrid-output",
+        folder / "two.pt",
+    )
     assert two.returncode == 0, two.stderr
     return folder, two
 
 
 def test_a_process_of_the_distillation_had_no_sentence_now_and_then(made):
     """So that the tests below say something about that case too."""
-    data = encode_splits(load_corpus(CorpusConfig(corpus_size=400), lambda line: None),
-                                 checkpoint.load(made[0] / "tiny_teacher.pt").vocabulary)
+    data = encode_splits(
+        load_corpus(CorpusConfig(corpus_size=400), lambda line: None),
+        checkpoint.load(made[0] / "tiny_teacher.pt").vocabulary,
+    )
     sizes = [len(batch) for batch in shuffled(data.train, 128, 42, 1, TOKENS)[:STEPS]]
     assert min(sizes) == 1 and max(sizes) > 2
 
@@ -71,8 +112,19 @@ def test_losses_are_those_of_one_process(made):
     assert len(one) == len(two) and one[-1]["steps"] == two[-1]["steps"] == str(STEPS)
     for ours, theirs in zip(one, two):
         assert ours["target_tokens"] == theirs["target_tokens"]
-        for column in ("loss", "train_ce", "train_kd", "train_encoder", "train_signal", "train_decoder", "train_scales", "train_cross_transmitter",
-                       "train_cross_receiver", "validation", "lr"):
+        for column in (
+            "loss",
+            "train_ce",
+            "train_kd",
+            "train_encoder",
+            "train_signal",
+            "train_decoder",
+            "train_scales",
+            "train_cross_transmitter",
+            "train_cross_receiver",
+            "validation",
+            "lr",
+        ):
             assert float(theirs[column]) == pytest.approx(float(ours[column]), rel=1e-5), column
 
 
@@ -84,37 +136,78 @@ def test_weights_are_those_of_one_process(made, file):
     everything = [torch.cat([w.flatten() for w in weights.values()]) for weights in (one, two)]
     assert (everything[1] - everything[0]).norm() <= 1e-5 * everything[0].norm()
     for name in one:
-        # Softmax does not feel a bias of the keys: its gradient is rounding alone, which Adam blows up to steps.
+        # Softmax does not feel a bias of the keys: its gradient is rounding alone, which Adam blows up to
+        # steps.
         if not name.endswith("key.bias"):
             assert (two[name] - one[name]).norm() <= 1e-5 * one[name].norm(), name
 
 
 def test_one_process_writes_and_speaks(made):
     folder, two = made
-    assert sorted(p.name for p in (folder / "one").iterdir()) == sorted(p.name for p in (folder / "two").iterdir())
-    assert sorted(p.name for p in folder.iterdir()) == ["one", "one.pt", "tiny_teacher.json", "tiny_teacher.pt", "two", "two.pt"]
+    assert sorted(p.name for p in (folder / "one").iterdir()) == sorted(
+        p.name for p in (folder / "two").iterdir()
+    )
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "one",
+        "one.pt",
+        "tiny_teacher.json",
+        "tiny_teacher.pt",
+        "two",
+        "two.pt",
+    ]
     lines = two.stdout.splitlines()
     assert len(set(filter(None, lines))) == len(list(filter(None, lines))), "no line twice"
-    assert sum("made " in line for line in lines) == 2 and "made " not in two.stderr and "warning" not in two.stderr.lower()
-    counts = [json.loads((folder / run / "distillation_config.json").read_text())["processes"] for run in ("one", "two")]
+    assert (
+        sum("made " in line for line in lines) == 2
+        and "made " not in two.stderr
+        and "warning" not in two.stderr.lower()
+    )
+    counts = [
+        json.loads((folder / run / "distillation_config.json").read_text())["processes"]
+        for run in ("one", "two")
+    ]
     assert counts == [1, 2]
 
 
 def test_evaluation_is_that_of_one_process(made, tmp_path):
     folder, _ = made
-    flags = ["evaluate", folder / "tiny_teacher.pt", folder / "two.pt", "--corpus-size", 800, "--snr", 0, 12, "--eval-batch-size", 8,
-             "--device", "cpu"]
+    flags = [
+        "evaluate",
+        folder / "tiny_teacher.pt",
+        folder / "two.pt",
+        "--corpus-size",
+        800,
+        "--snr",
+        0,
+        12,
+        "--eval-batch-size",
+        8,
+        "--device",
+        "cpu",
+    ]
     assert package(*flags, "--quiet", "--output", tmp_path / "one.csv") == 0
     two = torchrun("-m", "semcom", *flags, "--output", tmp_path / "two.csv")
     assert two.returncode == 0, two.stderr
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
-    assert two.stdout.count("made ") == 1 and sorted(p.name for p in tmp_path.iterdir()) == ["one.csv", "one.png", "two.csv", "two.png"]
+    assert two.stdout.count("made ") == 1 and sorted(p.name for p in tmp_path.iterdir()) == [
+        "one.csv",
+        "one.png",
+        "two.csv",
+        "two.png",
+    ]
 
 
 def test_the_main_process_refuses_for_all_and_once(made):
     folder, _ = made
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    done = torchrun(ROOT / "distillation.py", "--teacher-checkpoint", folder / "tiny_teacher.pt", *DISTILLATION, "--output-path", folder / "one")
+    done = torchrun(
+        ROOT / "distillation.py",
+        "--teacher-checkpoint",
+        folder / "tiny_teacher.pt",
+        *DISTILLATION,
+        "--output-path",
+        folder / "one",
+    )
     assert done.returncode != 0 and done.stdout.strip() == ""
     assert done.stderr.count("error: --output-path") == 1 and "exists already" in done.stderr
     assert done.stderr.count("exitcode  : 2 ") == 2, done.stderr
@@ -159,12 +252,17 @@ def test_divergence_and_scores_are_those_of_one_process(count):
     """Of 5 processes, one has no batch."""
     sentences = encoded(28, 3, 9)
     teacher, student = transceiver(), transceiver(seed=1)
-    ends = [End(name, module, name) for name, module in (("t", teacher.transmitter), ("r", teacher.receiver), ("s", student.receiver))]
+    ends = [
+        End(name, module, name)
+        for name, module in (("t", teacher.transmitter), ("r", teacher.receiver), ("s", student.receiver))
+    ]
     pairs, other = [Pair(ends[0], ends[1]), Pair(ends[0], ends[2])], Entrant("other", student)
 
     def measure(together):
         meeting = Meeting(Channel("rayleigh"), (0.0, 12.0), 3, CPU, 7, True, together)
-        measured = pair_matrix.measure(pairs, pairs[0], sentences, Numbers(), meeting, cka_snr=12.0, cache=None, say=print)
+        measured = pair_matrix.measure(
+            pairs, pairs[0], sentences, Numbers(), meeting, cka_snr=12.0, cache=None, say=print
+        )
         return measured, score_all([other], sentences, Numbers(), meeting)[0]
 
     alone, scores = measure(distributed.ALONE)
@@ -180,16 +278,27 @@ def test_validation_is_that_of_one_process():
     objective = TransceiverObjective(transceiver(size(1), size(1)), Channel("awgn"), (-6.0, 18.0))
     batches = by_length(encoded(23, 3, 9), 6)
     alone = validate(objective, batches, C, CPU)
-    assert by_threads(3, lambda together: validate(objective, batches, C, CPU, together)) == pytest.approx([alone] * 3, rel=1e-12)
+    assert by_threads(3, lambda together: validate(objective, batches, C, CPU, together)) == pytest.approx(
+        [alone] * 3, rel=1e-12
+    )
 
 
 def test_a_process_started_by_hand_is_alone(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert (distributed.count(), distributed.rank(), distributed.local_rank(), distributed.local_count()) == (1, 0, 0, 1)
+    assert (distributed.count(), distributed.rank(), distributed.local_rank(), distributed.local_count()) == (
+        1,
+        0,
+        0,
+        1,
+    )
     monkeypatch.setenv("WORLD_SIZE", "4")  # as batch systems leave it behind, without a rank
     assert distributed.count() == 1 and distributed.join(CPU) is distributed.ALONE
-    assert distributed.ALONE.from_main(lambda x: x + 1, 2) == 3 and distributed.ALONE.gather("a") == ["a"] and distributed.ALONE.share([1, 2]) == [1, 2]
+    assert (
+        distributed.ALONE.from_main(lambda x: x + 1, 2) == 3
+        and distributed.ALONE.gather("a") == ["a"]
+        and distributed.ALONE.share([1, 2]) == [1, 2]
+    )
 
 
 def test_without_accelerate_one_line_says_so(monkeypatch):
@@ -205,6 +314,8 @@ def test_only_the_main_process_prints(monkeypatch, capsys):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(distributed, "let_another_tell", lambda code: None)
     assert package("evaluate", "nowhere.pt", "--sentences", 0) == 2
-    assert package("splice", "--transmitter", "a", "--receiver", "b", "--output", "c") == 0, "no work for several processes"
+    assert package("splice", "--transmitter", "a", "--receiver", "b", "--output", "c") == 0, (
+        "no work for several processes"
+    )
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""

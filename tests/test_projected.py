@@ -1,4 +1,5 @@
 """Projection, losses and gradients by matrix units, against the plain losses in float64."""
+
 import copy
 import itertools
 
@@ -16,7 +17,9 @@ from semcom.distillation.settings import DistillationConfig
 from semcom.models.kernels import native, row_losses
 
 HAS_UNITS = bool(getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16"))  # as torch found out
-pytestmark = pytest.mark.skipif(NO_COMPILER is not None or not HAS_UNITS, reason=NO_COMPILER or "no matrix units (AMX)")
+pytestmark = pytest.mark.skipif(
+    NO_COMPILER is not None or not HAS_UNITS, reason=NO_COMPILER or "no matrix units (AMX)"
+)
 WORK = row_losses.projected
 
 
@@ -64,7 +67,14 @@ def plain(student, teacher, targets, temperature, weights):
 
 
 SHAPES = [  # rows, pieces, width, the teacher's width: whole tiles and blocks, one less, one more, and odd pairs of tiles
-    (1, 2, 16, 16), (16, 64, 32, 32), (15, 63, 48, 40), (17, 65, 48, 9), (33, 333, 80, 128), (100, 128, 16, 1), (96, 1000, 128, 96)]
+    (1, 2, 16, 16),
+    (16, 64, 32, 32),
+    (15, 63, 48, 40),
+    (17, 65, 48, 9),
+    (33, 333, 80, 128),
+    (100, 128, 16, 1),
+    (96, 1000, 128, 96),
+]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -99,8 +109,12 @@ def test_products_are_as_exact_as_those_of_floats(monkeypatch):
         with monkeypatch.context() as patched:
             if not units:
                 patched.setattr(row_losses, "projects", lambda width: False)
-            loss = fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=True).loss
-            errors[units] = [relative(a, b) for a, b in zip(torch.autograd.grad(loss, leaves(student)), right)]
+            loss = fused_linear_loss.distillation(
+                student, teacher, targets, 4.0, (0.3, 0.7), compiled=True
+            ).loss
+            errors[units] = [
+                relative(a, b) for a, b in zip(torch.autograd.grad(loss, leaves(student)), right)
+            ]
     assert all(mine < 1.5 * theirs for mine, theirs in zip(errors[True], errors[False])), errors
 
 
@@ -115,13 +129,19 @@ def test_gradients_of_weights_stay_exact_over_many_rows():
         student.state.add_(3)
     targets = torch.randint(48, (30_000,), generator=torch.Generator().manual_seed(2))
     _, right = plain(student, None, targets, 1.0, None)
-    mine = torch.autograd.grad(fused_linear_loss.cross_entropy(student, targets, compiled=True), leaves(student))
+    mine = torch.autograd.grad(
+        fused_linear_loss.cross_entropy(student, targets, compiled=True), leaves(student)
+    )
     assert relative(mine[1], right[1]) < 3e-7
 
 
 def test_memory_holds_the_logits_of_a_chunk_and_of_no_idle_thread(monkeypatch):
     asked, call = [], native.call
-    monkeypatch.setattr(native, "call", lambda *given, **members: asked.append((given[0], call(*given, **members))) or asked[-1][1])
+    monkeypatch.setattr(
+        native,
+        "call",
+        lambda *given, **members: asked.append((given[0], call(*given, **members))) or asked[-1][1],
+    )
 
     def space(n, pieces, threads=2):
         monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
@@ -137,11 +157,17 @@ def test_small_and_large_numbers():
     """Parts keep a float's range: states of 1e-12 beside weights of 1e12."""
     student = side(40, 32, 100, 0)
     targets = torch.arange(40)
-    expected = torch.autograd.grad(fused_linear_loss.cross_entropy(student, targets, compiled=True), leaves(student))
-    scaled = Projected((student.state.detach() * 2.0**-40).requires_grad_(), copy.deepcopy(student.projection))
+    expected = torch.autograd.grad(
+        fused_linear_loss.cross_entropy(student, targets, compiled=True), leaves(student)
+    )
+    scaled = Projected(
+        (student.state.detach() * 2.0**-40).requires_grad_(), copy.deepcopy(student.projection)
+    )
     with torch.no_grad():
         scaled.projection.weight.mul_(2.0**40)
-    found = torch.autograd.grad(fused_linear_loss.cross_entropy(scaled, targets, compiled=True), leaves(scaled))
+    found = torch.autograd.grad(
+        fused_linear_loss.cross_entropy(scaled, targets, compiled=True), leaves(scaled)
+    )
     for mine, right, scale in zip(found, expected, (2.0**-40, 2.0**40, 1.0)):
         assert relative(mine * scale, right.double()) < 1e-6
 
@@ -151,7 +177,10 @@ def test_what_is_not_wanted_is_not_made(wanted, calls):
     student = side(40, 32, 100, 0)
     targets = torch.arange(40)
     expected = torch.autograd.grad(fused_linear_loss.cross_entropy(student, targets), leaves(student))
-    state, (weight, bias) = student.state.detach().requires_grad_(wanted[0]), (p.detach() for p in student.projection.parameters())
+    state, (weight, bias) = (
+        student.state.detach().requires_grad_(wanted[0]),
+        (p.detach() for p in student.projection.parameters()),
+    )
     projection = nn.Linear(32, 100)
     projection.weight, projection.bias = nn.Parameter(weight, wanted[1]), nn.Parameter(bias, wanted[2])
     loss = fused_linear_loss.cross_entropy(Projected(state, projection), targets, compiled=True)
@@ -172,7 +201,10 @@ def test_several_teachers(calls):
     student, first, second = side(40, 32, 100, 0), side(40, 16, 100, 1), side(40, 9, 100, 2)
     targets = torch.arange(40)
     teachers = Mean((first, second), (0.25, 0.75))
-    values = [fused_linear_loss.distillation(student, teachers, targets, 3.0, (0.3, 0.7), compiled=compiled) for compiled in (True, False)]
+    values = [
+        fused_linear_loss.distillation(student, teachers, targets, 3.0, (0.3, 0.7), compiled=compiled)
+        for compiled in (True, False)
+    ]
     assert [x.item() for x in values[0]] == pytest.approx([x.item() for x in values[1]], rel=1e-6)
     for mine, right in zip(*(torch.autograd.grad(sums.loss, leaves(student)) for sums in values)):
         assert relative(mine, right.double()) < 1e-5
@@ -181,10 +213,27 @@ def test_several_teachers(calls):
 
 def test_other_losses_dtypes_and_widths_go_their_own_ways(calls):
     student, teacher, targets = side(40, 32, 100, 0), side(40, 32, 100, 1), torch.arange(40)
-    fused_linear_loss.distillation(student, teacher, targets, 3.0, (0.3, 0.7), row_loss=row_loss(DistillationConfig(kd_loss="rkl")), compiled=True)
-    fused_linear_loss.distillation(student, Mean((teacher, teacher), (0.5, 0.5), of_probabilities=True), targets, 3.0, (0.3, 0.7), compiled=True)
+    fused_linear_loss.distillation(
+        student,
+        teacher,
+        targets,
+        3.0,
+        (0.3, 0.7),
+        row_loss=row_loss(DistillationConfig(kd_loss="rkl")),
+        compiled=True,
+    )
+    fused_linear_loss.distillation(
+        student,
+        Mean((teacher, teacher), (0.5, 0.5), of_probabilities=True),
+        targets,
+        3.0,
+        (0.3, 0.7),
+        compiled=True,
+    )
     fused_linear_loss.distillation(student, teacher, targets, 3.0, (0.3, 0.7))
-    fused_linear_loss.distillation(*map(in_double, (student, teacher)), targets, 3.0, (0.3, 0.7), compiled=True)
+    fused_linear_loss.distillation(
+        *map(in_double, (student, teacher)), targets, 3.0, (0.3, 0.7), compiled=True
+    )
     for width in (24, 144):
         fused_linear_loss.cross_entropy(side(40, width, 100, 0), targets, compiled=True)
     with precision.products("bf16", CPU):
@@ -198,8 +247,15 @@ def test_what_is_not_finite_is_not_hidden(poison):
         student, teacher, targets = side(40, 32, 100, 0), side(40, 32, 100, 1), torch.arange(40)
         of = teacher if where == "teacher" else student
         with torch.no_grad():
-            {"state": of.state, "weight": of.projection.weight, "bias": of.projection.bias, "teacher": of.state}[where].view(-1)[33] = poison
-        assert not torch.isfinite(fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=True).loss), where
+            {
+                "state": of.state,
+                "weight": of.projection.weight,
+                "bias": of.projection.bias,
+                "teacher": of.state,
+            }[where].view(-1)[33] = poison
+        assert not torch.isfinite(
+            fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=True).loss
+        ), where
 
 
 def test_no_row_and_a_piece_that_there_is_not():
@@ -214,14 +270,32 @@ def test_no_row_and_a_piece_that_there_is_not():
 
 
 def test_tensors_that_do_not_fit_are_refused():
-    (state, weight, bias), teacher = ([x.detach() for x in leaves(side(40, 32, 100, seed))] for seed in (0, 1))
-    right = {"state": state, "weight": weight, "bias": bias, "teacher": teacher, "targets": torch.arange(40), "factors": torch.ones(3, 40),
-             "most": 32, "wanted": (True, True)}
+    (state, weight, bias), teacher = (
+        [x.detach() for x in leaves(side(40, 32, 100, seed))] for seed in (0, 1)
+    )
+    right = {
+        "state": state,
+        "weight": weight,
+        "bias": bias,
+        "teacher": teacher,
+        "targets": torch.arange(40),
+        "factors": torch.ones(3, 40),
+        "most": 32,
+        "wanted": (True, True),
+    }
     WORK(**right)
-    for wrong, message in (({"state": state[:, :24].contiguous()}, "weight"), ({"state": state.double()}, "state: torch.float64"),
-                           ({"weight": weight[:, :16]}, "weight"), ({"teacher": (teacher[0][:39], *teacher[1:])}, "teacher's state"),
-                           ({"targets": torch.arange(39)}, "targets"), ({"factors": torch.ones(40, 3)}, "factors"),
-                           ({"state": state[:, :24].contiguous(), "weight": weight[:, :24].contiguous()}, "width 24: must be a multiple of 16")):
+    for wrong, message in (
+        ({"state": state[:, :24].contiguous()}, "weight"),
+        ({"state": state.double()}, "state: torch.float64"),
+        ({"weight": weight[:, :16]}, "weight"),
+        ({"teacher": (teacher[0][:39], *teacher[1:])}, "teacher's state"),
+        ({"targets": torch.arange(39)}, "targets"),
+        ({"factors": torch.ones(40, 3)}, "factors"),
+        (
+            {"state": state[:, :24].contiguous(), "weight": weight[:, :24].contiguous()},
+            "width 24: must be a multiple of 16",
+        ),
+    ):
         with pytest.raises(ValueError, match=message):
             WORK(**right | wrong)
 
@@ -235,5 +309,7 @@ def test_where_there_are_no_units_the_products_are_torch_s(calls, monkeypatch):
     monkeypatch.setattr(native, "library", Without)
     student, targets = side(40, 32, 100, 0), torch.arange(40)
     expected = fused_linear_loss.cross_entropy(student, targets).item()
-    assert fused_linear_loss.cross_entropy(student, targets, compiled=True).item() == pytest.approx(expected, rel=1e-6)
+    assert fused_linear_loss.cross_entropy(student, targets, compiled=True).item() == pytest.approx(
+        expected, rel=1e-6
+    )
     assert not calls

@@ -1,4 +1,5 @@
-"""The divergence report, by running it: what it holds, in both languages, from few and from strange inputs."""
+"""The divergence report, by running it: what it holds, in both languages, from few and from strange
+inputs."""
 
 import ast
 import csv
@@ -26,7 +27,20 @@ def runs(teacher, tmp_path_factory):
     """A transmitter and a receiver of one student: the runs of a standard matrix."""
     folder = tmp_path_factory.mktemp("runs")
     for part in ("encoder", "decoder"):
-        assert distil("--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1, "--distill-part", part, "--output-path", folder / part) == 0
+        assert (
+            distil(
+                "--teacher-checkpoint",
+                teacher,
+                *TINY_TRAINING,
+                "--epochs",
+                1,
+                "--distill-part",
+                part,
+                "--output-path",
+                folder / part,
+            )
+            == 0
+        )
     return folder
 
 
@@ -44,8 +58,13 @@ def reported(runs, tmp_path_factory):
 def no_drawing(monkeypatch):
     """Pictures take most of a small report's time; ``reported`` has real ones, and other files test them."""
     blank = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
-    monkeypatch.setattr(render, "pictures", lambda document: {
-        f"{figure.name}.{kind}": blank for figure in document.figures() for kind in ("png", "svg")})
+    monkeypatch.setattr(
+        render,
+        "pictures",
+        lambda document: {
+            f"{figure.name}.{kind}": blank for figure in document.figures() for kind in ("png", "svg")
+        },
+    )
 
 
 def rows_of(path):
@@ -56,17 +75,36 @@ def rows_of(path):
 def test_the_standard_matrix_and_its_effects(reported):
     folder, results = reported
     (study,) = results["studies"]
-    cells = {(row["transmitter"], row["receiver"], row["draw"]): row for row in study["matrix"] if row["snr"] == 12}
-    assert set(cells) == {(a, b, 0) for a in ("teacher", "encoder") for b in ("teacher", "decoder")} | {("teacher", "teacher", 1)}
+    cells = {
+        (row["transmitter"], row["receiver"], row["draw"]): row for row in study["matrix"] if row["snr"] == 12
+    }
+    assert set(cells) == {(a, b, 0) for a in ("teacher", "encoder") for b in ("teacher", "decoder")} | {
+        ("teacher", "teacher", 1)
+    }
     value = {key: row["cross_entropy"]["value"] for key, row in cells.items()}
     effect = next(row for row in study["effects"] if row["measure"] == "cross_entropy" and row["snr"] == 12)
     assert effect["kind"] == "knowledge" and effect["square"] == "encoder + decoder"
-    tt, st, ts, ss = (value[a, b, 0] for a, b in (("teacher", "teacher"), ("encoder", "teacher"), ("teacher", "decoder"), ("encoder", "decoder")))
-    assert effect["transmitter"]["value"] == pytest.approx(st - tt) and effect["receiver"]["value"] == pytest.approx(ts - tt)
-    assert effect["interaction"]["value"] == pytest.approx(ss - st - ts + tt, abs=1e-9) and effect["total"]["value"] == pytest.approx(ss - tt)
+    tt, st, ts, ss = (
+        value[a, b, 0]
+        for a, b in (
+            ("teacher", "teacher"),
+            ("encoder", "teacher"),
+            ("teacher", "decoder"),
+            ("encoder", "decoder"),
+        )
+    )
+    assert effect["transmitter"]["value"] == pytest.approx(st - tt) and effect["receiver"][
+        "value"
+    ] == pytest.approx(ts - tt)
+    assert effect["interaction"]["value"] == pytest.approx(ss - st - ts + tt, abs=1e-9) and effect["total"][
+        "value"
+    ] == pytest.approx(ss - tt)
     assert cells["teacher", "teacher", 1]["kl_divergence"]["value"] > 0  # the channel's own noise
     ratio = cells["teacher", "decoder", 0]["kl_divergence_over_noise"]["value"]
-    assert ratio == pytest.approx(cells["teacher", "decoder", 0]["kl_divergence"]["value"] / cells["teacher", "teacher", 1]["kl_divergence"]["value"])
+    assert ratio == pytest.approx(
+        cells["teacher", "decoder", 0]["kl_divergence"]["value"]
+        / cells["teacher", "teacher", 1]["kl_divergence"]["value"]
+    )
 
 
 def test_records_agree_with_the_matrix(reported):
@@ -77,25 +115,55 @@ def test_records_agree_with_the_matrix(reported):
     for label, pair in (("encoder", "encoder → teacher"), ("decoder", "teacher → decoder")):
         for snr in (0.0, 12.0):
             for measure in ("kl_divergence", "bleu", "cross_entropy", "agreement_rate", "cross_entropy_gap"):
-                assert records[label]["by_snr"][f"{snr:g}"][measure] == pytest.approx(by_pair[pair, snr][measure]["value"]), (label, measure)
+                assert records[label]["by_snr"][f"{snr:g}"][measure] == pytest.approx(
+                    by_pair[pair, snr][measure]["value"]
+                ), (label, measure)
 
 
 def test_every_form_of_the_report_is_there_and_says_the_same(reported):
     folder, results = reported
     report = folder / "checkpoints/report"
-    page, markdown, tables = ((report / name).read_text(encoding="utf-8") for name in ("report.html", "report.md", "tables.tex"))
-    kl = next(row for row in results["studies"][0]["matrix"] if row["pair"] == "teacher → decoder" and row["snr"] == 12)["kl_divergence"]
+    page, markdown, tables = (
+        (report / name).read_text(encoding="utf-8") for name in ("report.html", "report.md", "tables.tex")
+    )
+    kl = next(
+        row
+        for row in results["studies"][0]["matrix"]
+        if row["pair"] == "teacher → decoder" and row["snr"] == 12
+    )["kl_divergence"]
     for text in (page, markdown, tables):
         assert f"{kl['value']:.4f}" in text
-    written = {row["pair"]: row for row in rows_of(report / "matrix.csv") if float(row["snr"]) == 12}["teacher → decoder"]
-    assert float(written["kl_divergence"]) == kl["value"] and float(written["kl_divergence low"]) == kl["low"] < kl["value"]
-    assert {"words", "added", "number", "function", "content"} <= {row["class"] for row in rows_of(report / "words_lost.csv")}
+    written = {row["pair"]: row for row in rows_of(report / "matrix.csv") if float(row["snr"]) == 12}[
+        "teacher → decoder"
+    ]
+    assert (
+        float(written["kl_divergence"]) == kl["value"]
+        and float(written["kl_divergence low"]) == kl["low"] < kl["value"]
+    )
+    assert {"words", "added", "number", "function", "content"} <= {
+        row["class"] for row in rows_of(report / "words_lost.csv")
+    }
     assert json.loads((report / "semantic_analysis_results.json").read_text()) == results
-    for name in ("matrix_by_snr", "effects_by_snr", "words_lost_by_kind", "constellations", "training", "temperature_effect"):
-        assert (report / f"figures/{name}.png").stat().st_size > 1000 and (report / f"figures/{name}.svg").is_file(), name
-    js = next(row for row in results["studies"][0]["matrix"] if row["pair"] == "teacher → decoder" and row["snr"] == 12)["js_divergence"]["value"]
+    for name in (
+        "matrix_by_snr",
+        "effects_by_snr",
+        "words_lost_by_kind",
+        "constellations",
+        "training",
+        "temperature_effect",
+    ):
+        assert (report / f"figures/{name}.png").stat().st_size > 1000 and (
+            report / f"figures/{name}.svg"
+        ).is_file(), name
+    js = next(
+        row
+        for row in results["studies"][0]["matrix"]
+        if row["pair"] == "teacher → decoder" and row["snr"] == 12
+    )["js_divergence"]["value"]
     assert f"{js:.4f}" in page and f"{js:.4f}" in markdown and sections.TABLES["token_accuracy"][0] in page
-    assert "pip install" in page and "similarity" in page  # how to get what is not installed, or the measure itself
+    assert (
+        "pip install" in page and "similarity" in page
+    )  # how to get what is not installed, or the measure itself
 
 
 def test_chinese_is_the_same_report(reported, runs, here):
@@ -113,8 +181,13 @@ def test_all_that_is_said_has_its_chinese():
     said = set()
     for module in ("chapter", "dossier"):
         tree = ast.parse(Path(sections.__file__).with_name(f"{module}.py").read_text(encoding="utf-8"))
-        said |= {node.args[0].value for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in ("w", "self.say")
-                 and isinstance(node.args[0], ast.Constant)}
+        said |= {
+            node.args[0].value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func) in ("w", "self.say")
+            and isinstance(node.args[0], ast.Constant)
+        }
     for named in (sections.KINDS, sections.GROUPS, sections.CLASSES, sections.UNDECIDED, sections.VERDICTS):
         said |= set(named.values())
     said |= {title for title, _ in sections.TABLES.values()}
@@ -151,9 +224,39 @@ def test_several_channels_and_one_without_noise(runs, here, capsys):
 
 def test_a_checkpoint_of_another_vocabulary_has_text_measures_alone(teacher, runs, here, capsys):
     assert package("vocab", "--output", "own.model", "--size", 350, "--corpus-size", 400) == 0
-    assert package("train", "--output", "other.pt", "--vocab", "own.model", "--layers", 1, "--model-width", 16, "--heads", 2, "--feed-forward", 32,
-                   "--steps", 2, *TINY_TRAINING) == 0
-    assert analyse("other.pt", runs / "decoder/best_student_model.pt", "--teacher-checkpoint", teacher, *QUICK, "--snr", 12) == 0
+    assert (
+        package(
+            "train",
+            "--output",
+            "other.pt",
+            "--vocab",
+            "own.model",
+            "--layers",
+            1,
+            "--model-width",
+            16,
+            "--heads",
+            2,
+            "--feed-forward",
+            32,
+            "--steps",
+            2,
+            *TINY_TRAINING,
+        )
+        == 0
+    )
+    assert (
+        analyse(
+            "other.pt",
+            runs / "decoder/best_student_model.pt",
+            "--teacher-checkpoint",
+            teacher,
+            *QUICK,
+            "--snr",
+            12,
+        )
+        == 0
+    )
     results = json.loads((here / "semantic_analysis_results.json").read_text())
     assert [record["model"] for record in results["records"]] == ["best_student_model"]
     (row,) = results["other_vocabularies"]
@@ -167,7 +270,11 @@ def test_without_a_report_there_is_none(runs, here, capsys):
     results = json.loads((here / "semantic_analysis_results.json").read_text())
     assert len(results["records"]) == 2 and "studies" not in results
     capsys.readouterr()
-    refused(capsys, analyse("--runs", runs, "--no-report", "--lang", "zh"), "--lang: there is no report with --no-report")
+    refused(
+        capsys,
+        analyse("--runs", runs, "--no-report", "--lang", "zh"),
+        "--lang: there is no report with --no-report",
+    )
 
 
 def test_reports_are_kept(runs, here, capsys):
@@ -176,7 +283,12 @@ def test_reports_are_kept(runs, here, capsys):
         assert analyse(*quick) == 0
     assert "kept the earlier checkpoints/report as checkpoints/report.1" in capsys.readouterr().out
     assert (here / "checkpoints/report.1/report.html").is_file()
-    refused(capsys, analyse(*quick, "--report-dir", "checkpoints/report"), "--report-dir checkpoints/report", "--overwrite")
+    refused(
+        capsys,
+        analyse(*quick, "--report-dir", "checkpoints/report"),
+        "--report-dir checkpoints/report",
+        "--overwrite",
+    )
     refused(capsys, analyse(*quick, "--report-dir", runs), "--report-dir")
     assert (runs / "decoder/best_student_model.pt").is_file() and not (runs / "report.html").exists()
     (here / "mine/figures").mkdir(parents=True)
@@ -185,16 +297,23 @@ def test_reports_are_kept(runs, here, capsys):
     assert (here / "mine/report.html").is_file() and (here / "mine/figures/own.png").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize(("flags", "words"), [
-    (["--replicates", 5], ["--replicates 5", "100 or more"]), (["--lang", "fr"], ["--lang", "fr"]), (["--matrix", "some"], ["--matrix", "some"]),
-    (["--channel", "awgn", "fog"], ["--channel", "fog"]), (["--report-dir", "semantic_analysis_results.json/x"], ["--report-dir"])])
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--replicates", 5], ["--replicates 5", "100 or more"]),
+        (["--lang", "fr"], ["--lang", "fr"]),
+        (["--matrix", "some"], ["--matrix", "some"]),
+        (["--channel", "awgn", "fog"], ["--channel", "fog"]),
+        (["--report-dir", "semantic_analysis_results.json/x"], ["--report-dir"]),
+    ],
+)
 def test_wrong_input(here, runs, capsys, flags, words):
     (here / "semantic_analysis_results.json").write_text("{}")
     refused(capsys, analyse("--runs", runs, *flags), *words)
 
 
 def test_strangers_names_are_shown_as_text(runs, here, capsys):
-    name = '=cmd|<script>alert(1)<'
+    name = "=cmd|<script>alert(1)<"
     shutil.copytree(runs / "decoder", here / "mine" / name)
     assert analyse("--runs", "mine", *QUICK, "--snr", 12, "--report-dir", "made") == 0
     page = (here / "made/report.html").read_text(encoding="utf-8")
@@ -212,18 +331,32 @@ def test_the_teacher_alone_has_nothing_to_diverge(teacher, here, capsys):
 
 
 def test_a_trend_over_seeds_is_followed_and_told(monkeypatch, runs, here, capsys):
-    """Four temperatures and three seeds decide; what they are and what they measure is set by hand, for tiny runs say nothing."""
+    """Four temperatures and three seeds decide; what they are and what they measure is set by hand, for tiny
+    runs say nothing."""
     for seed in (1, 2, 3):
         for t in (1, 2, 4, 8):
             run = shutil.copytree(runs / "decoder", here / f"runs/T{t}_{seed}")
             made = json.loads((run / "distillation_config.json").read_text())
-            (run / "distillation_config.json").write_text(json.dumps(made | {"seed": seed, "temperature": float(t)}))
-    monkeypatch.setattr(Study, "followed", lambda self, run: {
-        "kl_divergence": 1 / run.made["temperature"] + run.seed / 1000, "cross_entropy_gap": run.made["temperature"] + run.seed / 1000, "bleu": 50.0})
+            (run / "distillation_config.json").write_text(
+                json.dumps(made | {"seed": seed, "temperature": float(t)})
+            )
+    monkeypatch.setattr(
+        Study,
+        "followed",
+        lambda self, run: {
+            "kl_divergence": 1 / run.made["temperature"] + run.seed / 1000,
+            "cross_entropy_gap": run.made["temperature"] + run.seed / 1000,
+            "bleu": 50.0,
+        },
+    )
     capsys.readouterr()
     assert analyse("--runs", "runs", *QUICK, "--snr", 12) == 0
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("temperature ")]
-    assert len(table) == 2 and re.search(r"KL +−1\.00 +0\.00\d +4 +3 +supported$", table[0]) and table[1].endswith("contradicted")
+    assert (
+        len(table) == 2
+        and re.search(r"KL +−1\.00 +0\.00\d +4 +3 +supported$", table[0])
+        and table[1].endswith("contradicted")
+    )
     (study,) = json.loads((here / "semantic_analysis_results.json").read_text())["studies"]
     assert len(study["over_seeds"]) == 4 and all(row["seeds"] == 3 for row in study["over_seeds"])
     assert (here / "checkpoints/report/figures/trend_1.png").is_file()
@@ -231,27 +364,64 @@ def test_a_trend_over_seeds_is_followed_and_told(monkeypatch, runs, here, capsys
 
 def test_one_study_needs_no_numbers():
     chapter = Chapter(None, catalogue.Say("en"), [])
-    assert chapter.name("matrix") == "matrix" and Chapter(None, catalogue.Say("en"), [], 2, several=True).name("matrix") == "matrix_2"
+    assert (
+        chapter.name("matrix") == "matrix"
+        and Chapter(None, catalogue.Say("en"), [], 2, several=True).name("matrix") == "matrix_2"
+    )
 
 
 def test_pairs_say_what_their_divergence_is_of(teacher, here, capsys):
-    """A full student's ends into the teacher's are code mismatch, its own pair is one student; and so says the page."""
+    """A full student's ends into the teacher's are code mismatch, its own pair is one student; and so says
+    the page."""
     for seed in (1, 2):
-        assert distil("--teacher-checkpoint", teacher, *TINY_TRAINING, "--steps", 1, "--seed", seed, "--output-path", f"runs/{seed}") == 0
+        assert (
+            distil(
+                "--teacher-checkpoint",
+                teacher,
+                *TINY_TRAINING,
+                "--steps",
+                1,
+                "--seed",
+                seed,
+                "--output-path",
+                f"runs/{seed}",
+            )
+            == 0
+        )
     assert analyse("--runs", "runs", *QUICK, "--snr", 12, "--matrix", "all") == 0
     rows = rows_of(here / "checkpoints/report/matrix.csv")
     kinds = {(row["transmitter"], row["receiver"], row["draw"]): row["kind"] for row in rows}
-    assert kinds == {("teacher", "teacher", "0"): "teacher", ("teacher", "teacher", "1"): "noise",
-                     **{pair: "code mismatch" for s in "12" for pair in ((s, "teacher", "0"), ("teacher", s, "0"))},
-                     ("1", "1", "0"): "one student", ("2", "2", "0"): "one student",
-                     ("1", "2", "0"): "unrelated ends", ("2", "1", "0"): "unrelated ends"}
-    assert "(one student)" in capsys.readouterr().out  # the largest divergence named is of a pair that has met
+    assert kinds == {
+        ("teacher", "teacher", "0"): "teacher",
+        ("teacher", "teacher", "1"): "noise",
+        **{pair: "code mismatch" for s in "12" for pair in ((s, "teacher", "0"), ("teacher", s, "0"))},
+        ("1", "1", "0"): "one student",
+        ("2", "2", "0"): "one student",
+        ("1", "2", "0"): "unrelated ends",
+        ("2", "1", "0"): "unrelated ends",
+    }
+    assert (
+        "(one student)" in capsys.readouterr().out
+    )  # the largest divergence named is of a pair that has met
 
 
 def test_the_same_teacher_by_two_paths_is_one_study(teacher, here, capsys):
     (here / "mine.pt").write_bytes(teacher.read_bytes())
     for part, path in (("encoder", "mine.pt"), ("decoder", here / "mine.pt")):
-        assert distil("--teacher-checkpoint", path, *TINY_TRAINING, "--steps", 1, "--distill-part", part, "--output-path", f"runs/{part}") == 0
+        assert (
+            distil(
+                "--teacher-checkpoint",
+                path,
+                *TINY_TRAINING,
+                "--steps",
+                1,
+                "--distill-part",
+                part,
+                "--output-path",
+                f"runs/{part}",
+            )
+            == 0
+        )
     assert analyse("--runs", "runs", *QUICK, "--snr", 12) == 0
     (study,) = json.loads((here / "semantic_analysis_results.json").read_text())["studies"]
     assert {row["kind"] for row in study["effects"]} == {"knowledge"}
@@ -259,12 +429,27 @@ def test_the_same_teacher_by_two_paths_is_one_study(teacher, here, capsys):
 
 def test_the_share_of_topics_seen_is_a_setting_to_follow(teacher, here, capsys):
     for share, topics in ((2, ["--topics", "fisheries", "health"]), (13, ["--exclude-topics", "fisheries"])):
-        assert distil("--teacher-checkpoint", teacher, *TINY_TRAINING, "--steps", 1, "--distill-part", "decoder", *topics,
-                      "--output-path", f"runs/{share}") == 0
+        assert (
+            distil(
+                "--teacher-checkpoint",
+                teacher,
+                *TINY_TRAINING,
+                "--steps",
+                1,
+                "--distill-part",
+                "decoder",
+                *topics,
+                "--output-path",
+                f"runs/{share}",
+            )
+            == 0
+        )
     assert analyse("--runs", "runs", *QUICK, "--snr", 12) == 0
     (study,) = json.loads((here / "semantic_analysis_results.json").read_text())["studies"]
     (sweep,) = study["trends"]
-    assert sweep["setting"] == "topics_share" and sorted(round(14 * point["value"]) for point in sweep["points"]) == [2, 13]
+    assert sweep["setting"] == "topics_share" and sorted(
+        round(14 * point["value"]) for point in sweep["points"]
+    ) == [2, 13]
     rows = rows_of(here / "checkpoints/report/words_lost.csv")
     assert {row["class"] for row in rows if row["by"] == "topics of this pair"} >= {"seen", "not seen"}
 
@@ -274,7 +459,12 @@ def test_broken_weights_are_refused(teacher, runs, here, capsys):
     with torch.no_grad():
         next(broken.model.parameters())[0] = float("nan")
     checkpoint.save(broken, "broken.pt")
-    refused(capsys, analyse("broken.pt", "--teacher-checkpoint", teacher, *QUICK), "broken.pt", "no finite numbers")
+    refused(
+        capsys,
+        analyse("broken.pt", "--teacher-checkpoint", teacher, *QUICK),
+        "broken.pt",
+        "no finite numbers",
+    )
 
 
 def test_one_sentence_bounds_nothing(runs, here, capsys):

@@ -1,4 +1,6 @@
-"""Bootstrap and swap tests against enumeration and simulation. Bounds are three binomial errors, and what a comment states beside."""
+"""Bootstrap and swap tests against enumeration and simulation. Bounds are three binomial errors, and what a
+comment states beside."""
+
 import math
 from itertools import product
 
@@ -28,7 +30,11 @@ def pairs_of(generator, *shape):
 def test_each_row_is_a_sample_of_as_many_sentences():
     weights = resamples(40, 500, seed=3)
     assert weights.shape == (501, 40) and (weights[0] == 1).all() and (weights.sum(1) == 40).all()
-    assert (weights >= 0).all() and (weights == np.round(weights)).all() and len(np.unique(weights[1:], axis=0)) == 500
+    assert (
+        (weights >= 0).all()
+        and (weights == np.round(weights)).all()
+        and len(np.unique(weights[1:], axis=0)) == 500
+    )
     # A sentence is left out of a sample with probability (1 - 1/N)^N.
     left_out, expected = (weights[1:] == 0).mean(), (1 - 1 / 40) ** 40
     assert abs(left_out - expected) < 3 * math.sqrt(expected * (1 - expected) / 20_000)
@@ -37,8 +43,14 @@ def test_each_row_is_a_sample_of_as_many_sentences():
 
 
 def test_resamples_are_those_of_the_seed():
-    assert (resamples(40, 20, 3) == resamples(40, 20, 3)).all() and (resamples(40, 20, 3) != resamples(40, 20, 4)).any()
-    assert resamples(1, 2, 0)[0].tolist() == [1] and np.isnan(resamples(1, 2, 0)[1:]).all() and resamples(3, 0, 0).tolist() == [[1, 1, 1]]
+    assert (resamples(40, 20, 3) == resamples(40, 20, 3)).all() and (
+        resamples(40, 20, 3) != resamples(40, 20, 4)
+    ).any()
+    assert (
+        resamples(1, 2, 0)[0].tolist() == [1]
+        and np.isnan(resamples(1, 2, 0)[1:]).all()
+        and resamples(3, 0, 0).tolist() == [[1, 1, 1]]
+    )
 
 
 def test_interval_is_the_value_and_the_percentiles_of_the_replicates():
@@ -59,15 +71,20 @@ def test_without_replicates_nothing_bounds_the_value():
 
 def test_replicates_that_are_no_number_are_left_out_and_infinite_ones_stand_at_their_end():
     replicates = np.arange(41.0)
-    assert interval(np.array([7.0, *replicates, *[NAN] * 30])) == Interval(7.0, 1.0, 39.0) == interval(np.array([7.0, *replicates]))
+    assert (
+        interval(np.array([7.0, *replicates, *[NAN] * 30]))
+        == Interval(7.0, 1.0, 39.0)
+        == interval(np.array([7.0, *replicates]))
+    )
     assert interval(np.array([7.0, *replicates[2:], INF, INF])) == Interval(7.0, 3.0, INF)
     assert interval(np.array([7.0, *replicates[2:], -INF, -INF])) == Interval(7.0, -INF, 39.0)
     assert interval(np.array([INF, *[INF] * 40])) == Interval(INF, INF, INF)
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
-    """Of a ratio of sums over 80 sentences. The percentile interval of N normal values is too narrow by the factor
-    sqrt((N - 1) / N) z / t(N - 1), which costs 0.5 % of coverage at N = 80; 1.5 % are allowed for this and the ratio's bias.
+    """Of a ratio of sums over 80 sentences. The percentile interval of N normal values is too narrow by the
+    factor sqrt((N - 1) / N) z / t(N - 1), which costs 0.5 % of coverage at N = 80; 1.5 % are allowed for this
+    and the ratio's bias.
 
     Samples are independent of each other and of the resamples, which they share.
     """
@@ -76,20 +93,25 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     found = [interval(values) for values in ratio(sums)["ratio"]]
     covered = np.mean([i.low <= 2 <= i.high for i in found])
     assert abs(covered - 0.95) < 3 * math.sqrt(0.95 * 0.05 / 2000) + 0.015
-    assert [i.value for i in found] == pytest.approx((samples[..., 0].sum(1) / samples[..., 1].sum(1)).tolist())
+    assert [i.value for i in found] == pytest.approx(
+        (samples[..., 0].sum(1) / samples[..., 1].sum(1)).tolist()
+    )
     below, above = np.mean([2 < i.low for i in found]), np.mean([2 > i.high for i in found])
     assert abs(below - above) < 3 * math.sqrt(0.05 / 2000) + 0.015, "as often missed on either side"
 
 
 def test_differences_are_paired():
-    """Two systems that share their sentences' difficulty: the interval of the difference is far narrower than either one's."""
+    """Two systems that share their sentences' difficulty: the interval of the difference is far narrower than
+    either one's."""
     generator = np.random.default_rng(7)
     one = pairs_of(generator, 200)
     other = one + np.stack([0.5 + 0.1 * generator.normal(size=200), np.zeros(200)], axis=-1)
     weights = resamples(200, 2000, seed=8)
     values, theirs = (ratio(weights @ sums)["ratio"] for sums in (one, other))
     own, difference = interval(values), interval(theirs - values)
-    assert (difference.low > 0 or difference.high < 0) and difference.high - difference.low < 0.1 * (own.high - own.low)
+    assert (difference.low > 0 or difference.high < 0) and difference.high - difference.low < 0.1 * (
+        own.high - own.low
+    )
     assert interval(values - values) == Interval(0.0, 0.0, 0.0)
 
 
@@ -97,7 +119,8 @@ def test_differences_are_paired():
 
 
 def test_p_is_that_of_all_swaps():
-    """Of 10 sentences there are 1024; trials come to it within three binomial errors and the one trial that the data count for."""
+    """Of 10 sentences there are 1024; trials come to it within three binomial errors and the one trial that
+    the data count for."""
     generator = np.random.default_rng(0)
     ours, theirs = pairs_of(generator, 10, 6), pairs_of(generator, 10, 6)
     ours[..., 0] += np.linspace(0, 30, 6)
@@ -112,7 +135,8 @@ def test_p_is_that_of_all_swaps():
 
 
 def test_the_rarest_p_counts_ties():
-    """Ours is better in each of 8 sentences by the same: only no swap and all swaps are as far apart, 2 of 256."""
+    """Ours is better in each of 8 sentences by the same: only no swap and all swaps are as far apart, 2 of
+    256."""
     tokens = np.full((8, 1), 3.0)
     ours, theirs = (np.stack([tokens * rate, tokens], axis=-1) for rate in (0.7, 0.1))
     trials = 20_000
@@ -132,7 +156,9 @@ def test_p_is_uniform_without_an_effect():
 def test_p_is_small_for_an_effect_and_does_not_ask_its_sign():
     generator = np.random.default_rng(2)
     theirs = pairs_of(generator, 80, 30)
-    ours = theirs + np.stack([theirs[..., 1] * (0.5 + generator.normal(size=(80, 30))), np.zeros((80, 30))], axis=-1)
+    ours = theirs + np.stack(
+        [theirs[..., 1] * (0.5 + generator.normal(size=(80, 30))), np.zeros((80, 30))], axis=-1
+    )
     found = swap_tests(ours, theirs, ratio, 2000, seed=4)["ratio"]
     assert (found < 0.05).mean() > 0.9  # an effect of half a deviation, 4.5 standard errors
     np.testing.assert_array_equal(swap_tests(theirs, ours, ratio, 2000, seed=4)["ratio"], found)
@@ -147,9 +173,16 @@ def test_one_test_is_the_same_beside_others_and_its_seed_is_heard():
     generator = np.random.default_rng(4)
     ours, theirs = pairs_of(generator, 30, 5), pairs_of(generator, 30, 5)
     found = swap_tests(ours, theirs, ratio, 1700, seed=6)["ratio"]
-    alone = [float(swap_tests(ours[:, [k]], theirs[:, [k]], ratio, 1700, seed=6)["ratio"][0]) for k in range(5)]
-    assert found.tolist() == alone and found.tolist() != swap_tests(ours, theirs, ratio, 1700, seed=7)["ratio"].tolist()
-    assert [p * 1701 for p in alone] == pytest.approx([round(p * 1701) for p in alone], abs=1e-9), "counts of 1700 trials and the data"
+    alone = [
+        float(swap_tests(ours[:, [k]], theirs[:, [k]], ratio, 1700, seed=6)["ratio"][0]) for k in range(5)
+    ]
+    assert (
+        found.tolist() == alone
+        and found.tolist() != swap_tests(ours, theirs, ratio, 1700, seed=7)["ratio"].tolist()
+    )
+    assert [p * 1701 for p in alone] == pytest.approx([round(p * 1701) for p in alone], abs=1e-9), (
+        "counts of 1700 trials and the data"
+    )
 
 
 @pytest.mark.parametrize("tokens", [0.0, NAN])
@@ -159,7 +192,10 @@ def test_a_measure_that_is_no_number_is_no_difference(tokens):
     ours[..., 0] += 40
 
     def both(sums):
-        return {"broken": sums[..., 0] / sums[..., 1] if math.isnan(tokens) else ratio(sums * [0, 0])["ratio"], "sound": sums[..., 0]}
+        return {
+            "broken": sums[..., 0] / sums[..., 1] if math.isnan(tokens) else ratio(sums * [0, 0])["ratio"],
+            "sound": sums[..., 0],
+        }
 
     ours[..., 1] = theirs[..., 1] = tokens
     found = swap_tests(ours, theirs, both, 1000, seed=7)

@@ -1,4 +1,6 @@
-"""Sequence-level distillation: each sentence's decoding is its own whoever is decoded beside it; the cache is trusted for nothing else."""
+"""Sequence-level distillation: each sentence's decoding is its own whoever is decoded beside it; the cache is
+trusted for nothing else."""
+
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -44,11 +46,32 @@ def teacher(eos_bias=4.0, vocabulary="v", width=16):
 TEACHER = teacher()
 
 
-def decoded(folder, *, by=TEACHER, sentences=SENTENCES, channel=RAYLEIGH, snr_range=RANGE, search=GREEDY, seed=3, together=ALONE):
+def decoded(
+    folder,
+    *,
+    by=TEACHER,
+    sentences=SENTENCES,
+    channel=RAYLEIGH,
+    snr_range=RANGE,
+    search=GREEDY,
+    seed=3,
+    together=ALONE,
+):
     """What ``teacher_sentences`` returns, and the lines it says."""
     lines = []
-    found, record = teacher_sentences(by, sentences, channel, snr_range, search, seed=seed, folder=folder, device=CPU, quiet=True,
-                                      say=lines.append, together=together)
+    found, record = teacher_sentences(
+        by,
+        sentences,
+        channel,
+        snr_range,
+        search,
+        seed=seed,
+        folder=folder,
+        device=CPU,
+        quiet=True,
+        say=lines.append,
+        together=together,
+    )
     exact = sum(e.target == e.source[1:-1] for e in found) / len(found)
     assert record["exact"] == exact
     if together.is_main:
@@ -80,29 +103,52 @@ def test_targets_are_the_decodings_of_each_sentence_alone(tmp_path, monkeypatch,
     assert targets(found) == [alone(e, search) for e in SENTENCES]
     assert [(e.sentence, e.source) for e in found] == [(e.sentence, e.source) for e in SENTENCES]
     assert len({len(e.target) for e in found}) > 3, "the decodings should differ in length"
-    assert any(len(e.target) > len(e.source) for e in found) and any(len(e.target) < len(e.source) - 2 for e in found)
+    assert any(len(e.target) > len(e.source) for e in found) and any(
+        len(e.target) < len(e.source) - 2 for e in found
+    )
     assert len(lines) == 1 and str(search) in lines[0] and "30 training sentences, 0 (0.0%)" in lines[0]
 
 
 def test_each_sentence_meets_the_snr_of_its_draw(tmp_path):
     """At the ends of the range, and under another seed, other words arrive."""
-    found = [targets(decoded(tmp_path, **choice)[0])
-             for choice in ({}, {"snr_range": (-6.0, -6.0)}, {"snr_range": (18.0, 18.0)}, {"seed": 4}, {"channel": Channel("awgn")})]
+    found = [
+        targets(decoded(tmp_path, **choice)[0])
+        for choice in (
+            {},
+            {"snr_range": (-6.0, -6.0)},
+            {"snr_range": (18.0, 18.0)},
+            {"seed": 4},
+            {"channel": Channel("awgn")},
+        )
+    ]
     assert all(first != second for place, first in enumerate(found) for second in found[:place])
 
 
 def test_sentences_that_arrive_are_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(Search, "__call__", lambda self, receiver, received, mask: [
-        e.source[1:-1] if place % 3 else [] for place, e in enumerate(sorted(SENTENCES, key=lambda e: (-len(e.source), e.sentence.id)))])
+    monkeypatch.setattr(
+        Search,
+        "__call__",
+        lambda self, receiver, received, mask: [
+            e.source[1:-1] if place % 3 else []
+            for place, e in enumerate(sorted(SENTENCES, key=lambda e: (-len(e.source), e.sentence.id)))
+        ],
+    )
     found, lines = decoded(tmp_path)
-    assert sum(e.target == e.source[1:-1] for e in found) == 20 and "30 training sentences, 20 (66.7%) of them exactly" in lines[0]
+    assert (
+        sum(e.target == e.source[1:-1] for e in found) == 20
+        and "30 training sentences, 20 (66.7%) of them exactly" in lines[0]
+    )
 
 
 def test_an_empty_decoding_is_an_empty_target(tmp_path):
     found, _ = decoded(tmp_path, by=teacher(1e9))
     assert targets(found) == [[]] * len(SENTENCES)
     batch = collate(found)
-    assert batch.target_in.tolist() == [[BOS]] * 30 and batch.target_out.tolist() == [[EOS]] * 30 and batch.target_mask.all()
+    assert (
+        batch.target_in.tolist() == [[BOS]] * 30
+        and batch.target_out.tolist() == [[EOS]] * 30
+        and batch.target_mask.all()
+    )
     assert targets(decoded(tmp_path, by=teacher(1e9))[0]) == [[]] * len(SENTENCES)
 
 
@@ -110,7 +156,9 @@ def test_endless_decodings_leave_a_position_for_eos(tmp_path):
     long = encoded(1, MAX_POSITIONS - 2, MAX_POSITIONS - 2)
     by = teacher(-1e9, width=8)
     found, _ = decoded(tmp_path, by=by, sentences=SENTENCES[:3] + long)
-    assert [len(e.target) for e in found] == [length_limit(len(e.source)) for e in SENTENCES[:3]] + [MAX_POSITIONS - 1]
+    assert [len(e.target) for e in found] == [length_limit(len(e.source)) for e in SENTENCES[:3]] + [
+        MAX_POSITIONS - 1
+    ]
     batch = collate(found)
     assert batch.target_in.shape == (4, MAX_POSITIONS)
     terms = TransceiverObjective(by.model, RAYLEIGH, RANGE)(batch, batch.draw(C, seed=0, number=1))
@@ -121,6 +169,7 @@ def test_endless_decodings_leave_a_position_for_eos(tmp_path):
 def no_search(monkeypatch):
     def fail(*_):
         raise AssertionError("decoded again")
+
     monkeypatch.setattr(Search, "__call__", fail)
 
 
@@ -153,9 +202,16 @@ def test_the_file_says_what_it_holds(tmp_path):
     found, _ = decoded(tmp_path, search=Search(2))
     stored = json.loads(kept(tmp_path)[0].read_text())
     assert stored["key"] | {"sentences": 0} == {
-        "format": 1, "teacher": TEACHER.fingerprint, "architecture": TEACHER.model.architecture.to_dict(), "vocabulary": "v", "sentences": 0,
-        "channel": {"kind": "rayleigh", "rician_k": 1.0, "equalizer": "zf"}, "snr_range": [-6.0, 18.0],
-        "search": {"width": 2, "length_penalty": 1.0}, "seed": 3}
+        "format": 1,
+        "teacher": TEACHER.fingerprint,
+        "architecture": TEACHER.model.architecture.to_dict(),
+        "vocabulary": "v",
+        "sentences": 0,
+        "channel": {"kind": "rayleigh", "rician_k": 1.0, "equalizer": "zf"},
+        "snr_range": [-6.0, 18.0],
+        "search": {"width": 2, "length_penalty": 1.0},
+        "seed": 3,
+    }
     assert stored["pieces"] == {str(e.sentence.id): " ".join(map(str, e.target)) for e in found}
 
 
@@ -173,11 +229,26 @@ def with_other_heads():
     return Checkpoint(other, TEACHER.vocabulary, {})
 
 
-@pytest.mark.parametrize("change", [
-    {"by": nudged()}, {"by": with_other_heads()}, {"by": teacher(vocabulary="w")}, {"sentences": SENTENCES[:-1]},
-    {"sentences": SENTENCES[:-1] + encoded(1, seed=9)}, {"channel": Channel("rician")}, {"channel": Channel("rayleigh", 2.0)},
-    {"channel": Channel("rayleigh", equalizer="mmse")}, {"snr_range": (-6.5, 18.0)}, {"snr_range": (-6.0, 17.5)}, {"search": Search(2)},
-    {"search": Search(1, 0.5)}, {"seed": 4}, {}], ids=lambda change: "-".join(change) or "format")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"by": nudged()},
+        {"by": with_other_heads()},
+        {"by": teacher(vocabulary="w")},
+        {"sentences": SENTENCES[:-1]},
+        {"sentences": SENTENCES[:-1] + encoded(1, seed=9)},
+        {"channel": Channel("rician")},
+        {"channel": Channel("rayleigh", 2.0)},
+        {"channel": Channel("rayleigh", equalizer="mmse")},
+        {"snr_range": (-6.5, 18.0)},
+        {"snr_range": (-6.0, 17.5)},
+        {"search": Search(2)},
+        {"search": Search(1, 0.5)},
+        {"seed": 4},
+        {},
+    ],
+    ids=lambda change: "-".join(change) or "format",
+)
 def test_whatever_it_depends_on_makes_another_file(tmp_path, monkeypatch, change):
     decoded(tmp_path)
     before = {path: path.read_bytes() for path in kept(tmp_path)}
@@ -186,16 +257,20 @@ def test_whatever_it_depends_on_makes_another_file(tmp_path, monkeypatch, change
     found, (line,) = decoded(tmp_path, **change)
     assert "kept in" in line and len(kept(tmp_path)) == 2
     assert all(path.read_bytes() == content for path, content in before.items())
-    assert targets(found) == [alone(e, **{"search": GREEDY, **{k: v for k, v in change.items() if k != "sentences"}})
-                              for e in change.get("sentences", SENTENCES)]
+    assert targets(found) == [
+        alone(e, **{"search": GREEDY, **{k: v for k, v in change.items() if k != "sentences"}})
+        for e in change.get("sentences", SENTENCES)
+    ]
 
 
 def of_pieces(change):
     """A file like the one kept, one sentence's decoding changed."""
+
     def mangle(content):
         stored = json.loads(content)
         stored["pieces"][str(SENTENCES[5].sentence.id)] = change
         return json.dumps(stored)
+
     return mangle
 
 
@@ -215,13 +290,26 @@ def of_another_seed(content):
 
 
 BROKEN = {
-    "empty": lambda content: "", "truncated": lambda content: content[: len(content) // 2], "no JSON": lambda content: "decodings",
-    "no UTF-8": lambda content: b"\xff\xfe\xfa", "a list": lambda content: "[]", "nested": lambda content: "[" * 100_000,
-    "no key": stored_with(key=None), "another key": of_another_seed, "no pieces": stored_with(pieces=[]), "a sentence less": without_a_sentence,
+    "empty": lambda content: "",
+    "truncated": lambda content: content[: len(content) // 2],
+    "no JSON": lambda content: "decodings",
+    "no UTF-8": lambda content: b"\xff\xfe\xfa",
+    "a list": lambda content: "[]",
+    "nested": lambda content: "[" * 100_000,
+    "no key": stored_with(key=None),
+    "another key": of_another_seed,
+    "no pieces": stored_with(pieces=[]),
+    "a sentence less": without_a_sentence,
     "a sentence more": lambda content: of_pieces("")(content).replace('"pieces": {', '"pieces": {"1": "4", '),
-    "no number": of_pieces("4 five"), "no string": of_pieces([4, 5]), "a null": of_pieces(None), "beyond the vocabulary": of_pieces(f"4 {V}"),
-    "negative": of_pieces("4 -1"), "huge": of_pieces("9" * 5000), "an eos inside": of_pieces(f"4 {EOS} 5"),
-    "too long": of_pieces(" ".join(["4"] * (length_limit(len(SENTENCES[5].source)) + 1)))}
+    "no number": of_pieces("4 five"),
+    "no string": of_pieces([4, 5]),
+    "a null": of_pieces(None),
+    "beyond the vocabulary": of_pieces(f"4 {V}"),
+    "negative": of_pieces("4 -1"),
+    "huge": of_pieces("9" * 5000),
+    "an eos inside": of_pieces(f"4 {EOS} 5"),
+    "too long": of_pieces(" ".join(["4"] * (length_limit(len(SENTENCES[5].source)) + 1))),
+}
 
 
 @pytest.mark.parametrize("mangle", BROKEN.values(), ids=BROKEN)
@@ -234,7 +322,12 @@ def test_a_file_not_to_be_trusted_is_made_again(tmp_path, mangle):
     path.write_bytes(mangled if isinstance(mangled, bytes) else mangled.encode())
     again, (warning, line) = decoded(tmp_path)
     assert again == first and path.read_text() == content and kept(tmp_path) == [path]
-    assert warning.startswith(f"warning: {path}: ") and "\n" not in warning and len(warning) < 400 and "kept in" in line
+    assert (
+        warning.startswith(f"warning: {path}: ")
+        and "\n" not in warning
+        and len(warning) < 400
+        and "kept in" in line
+    )
 
 
 def test_the_longest_decoding_is_no_reason_for_distrust(tmp_path, monkeypatch):
@@ -290,7 +383,10 @@ def test_several_processes_share_the_decoding_and_get_the_same(tmp_path, monkeyp
         results = list(pool.map(act, range(count)))
         assert sorted(Counted.counts.values()) == {2: [12, 18], 6: [6] * 5}[count]
         assert all(found == expected for found, _ in results)
-        assert [len(lines) for _, lines in results] == [1] + [0] * (count - 1) and touched == ["read", "written"]
+        assert [len(lines) for _, lines in results] == [1] + [0] * (count - 1) and touched == [
+            "read",
+            "written",
+        ]
         (one,), (many,) = kept(tmp_path / "one"), kept(tmp_path / "many")
         assert one.name == many.name and one.read_text() == many.read_text()
         no_search(monkeypatch)
@@ -321,7 +417,9 @@ def test_cross_entropy_of_other_targets_against_each_sentence_alone():
     expected = 0.0
     for e in MIXED:
         draw = sample([e.sentence.id], [len(e.source)], C, seed=0, number=1)
-        expected += summed_cross_entropy(model, e, RAYLEIGH, RANGE[0] + (RANGE[1] - RANGE[0]) * draw.level, draw)
+        expected += summed_cross_entropy(
+            model, e, RAYLEIGH, RANGE[0] + (RANGE[1] - RANGE[0]) * draw.level, draw
+        )
     assert rows == batch.target_tokens == 22 + 1 + 2 + len(MIXED[3].source) - 1 + 4
     assert total.item() == pytest.approx(expected, rel=1e-5)
 
@@ -329,9 +427,19 @@ def test_cross_entropy_of_other_targets_against_each_sentence_alone():
 @torch.no_grad()
 def test_distillation_on_other_targets_is_the_sum_of_its_sentences():
     """Signals are compared at source tokens, all else at target tokens."""
-    objective = DistillationObjective([TEACHER.model], transceiver(size(1), size(1)), RAYLEIGH, RANGE, DistillationConfig(scales=(1, 2)),
-                                      TransferConfig(feature_weight=0.5, cross_weight=0.5), seed=0).train()
-    terms, *alone = (objective(batch, batch.draw(C, seed=0, number=1)) for batch in [collate(MIXED), *(collate([e]) for e in MIXED)])
+    objective = DistillationObjective(
+        [TEACHER.model],
+        transceiver(size(1), size(1)),
+        RAYLEIGH,
+        RANGE,
+        DistillationConfig(scales=(1, 2)),
+        TransferConfig(feature_weight=0.5, cross_weight=0.5),
+        seed=0,
+    ).train()
+    terms, *alone = (
+        objective(batch, batch.draw(C, seed=0, number=1))
+        for batch in [collate(MIXED), *(collate([e]) for e in MIXED)]
+    )
     assert {"signal", "decoder", "scales", "cross_receiver"} <= terms.keys()
     for name, (total, rows) in terms.items():
         parts = [part[name] for part in alone]
@@ -347,7 +455,12 @@ def test_analysis_means_over_the_targets_and_scores_what_was_sent():
     meeting = Meeting(RAYLEIGH, snrs, 3, CPU, 2, quiet=True)
     plain = decode(Entrant("a", model), [replace(e, target=None) for e in MIXED], Numbers(), meeting)
     for snr, found, without in zip(snrs, decode(Entrant("a", model), MIXED, Numbers(), meeting), plain):
-        expected = [summed_cross_entropy(model, e, RAYLEIGH, snr, sample([e.sentence.id], [len(e.source)], C, seed=3, number=0)) for e in MIXED]
+        expected = [
+            summed_cross_entropy(
+                model, e, RAYLEIGH, snr, sample([e.sentence.id], [len(e.source)], C, seed=3, number=0)
+            )
+            for e in MIXED
+        ]
         assert found.cross_entropy == pytest.approx(expected, rel=1e-4) and found.pieces == without.pieces
         row, plain_row = score(found, MIXED), score(without, MIXED)
         assert row["cross_entropy"] == pytest.approx(sum(expected) / collate(MIXED).target_tokens, rel=1e-4)
@@ -358,9 +471,25 @@ def test_training_learns_the_targets_and_counts_them():
     """Whatever is sent, the target is the same two pieces: soon nothing else is said."""
     sentences = [Encoded(e.sentence, e.source, [5, 6]) for e in encoded(64, 3, 9)]
     model = transceiver(size(1), size(1))
-    result = fit(TransceiverObjective(model, RAYLEIGH, RANGE), sentences, encoded(8, seed=1), TrainingConfig(batch_tokens=48, epochs=8, lr=1e-2),
-                 width=C, device=CPU, seed=0, quiet=True, on_epoch=lambda *_: None)
-    assert [epoch.target_tokens for epoch in result.history] == [64 * 3] * 8 and result.steps == 8 * 4, "16 targets of 3 tokens a step"
+    result = fit(
+        TransceiverObjective(model, RAYLEIGH, RANGE),
+        sentences,
+        encoded(8, seed=1),
+        TrainingConfig(batch_tokens=48, epochs=8, lr=1e-2),
+        width=C,
+        device=CPU,
+        seed=0,
+        quiet=True,
+        on_epoch=lambda *_: None,
+    )
+    assert [epoch.target_tokens for epoch in result.history] == [64 * 3] * 8 and result.steps == 8 * 4, (
+        "16 targets of 3 tokens a step"
+    )
     assert result.padding == 0 and result.history[-1].parts["ce"] < 0.1 < 2 < result.history[0].parts["ce"]
     batch = collate(encoded(10, 3, 9, seed=2))
-    assert greedy(model.eval().receiver, model.transmitter(batch.source, batch.source_mask)[0], batch.source_mask) == [[5, 6]] * 10
+    assert (
+        greedy(
+            model.eval().receiver, model.transmitter(batch.source, batch.source_mask)[0], batch.source_mask
+        )
+        == [[5, 6]] * 10
+    )

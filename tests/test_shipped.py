@@ -25,7 +25,10 @@ def test_sizes_and_vocabulary(shipped):
     architecture = shipped.model.architecture
     assert architecture.transmitter == architecture.receiver and architecture.channel_dim == 16
     assert (architecture.transmitter.layers, architecture.transmitter.d_model) == (4, 128)
-    assert shipped.vocabulary.fingerprint == read_vocabulary((ROOT / "vocab/parliament.model").read_bytes()).fingerprint
+    assert (
+        shipped.vocabulary.fingerprint
+        == read_vocabulary((ROOT / "vocab/parliament.model").read_bytes()).fingerprint
+    )
     assert shipped.seen_topics() == frozenset(corpus.parliament.TOPICS)
 
 
@@ -38,6 +41,8 @@ def test_it_understands_at_12_db_and_not_at_minus_10(shipped):
     test = sorted(corpus.built_in(6000).split("test"), key=lambda s: s.id)[:60]
     meeting = Meeting(Channel(), (-10.0, 12.0), 42, torch.device("cpu"), 60, True)
     encoded = batching.encode(test, shipped.vocabulary)
-    low, high = (score(d, encoded) for d in decode(Entrant("t", shipped.model), encoded, shipped.vocabulary, meeting))
+    low, high = (
+        score(d, encoded) for d in decode(Entrant("t", shipped.model), encoded, shipped.vocabulary, meeting)
+    )
     assert high["bleu"] > 85 and high["exact"] > 0.5
     assert low["bleu"] < 15

@@ -1,4 +1,6 @@
-"""The rooms of the house: each imports those above it alone, and the command line starts without the heavy libraries."""
+"""The rooms of the house: each imports those above it alone, and the command line starts without the heavy
+libraries."""
+
 import ast
 import subprocess
 import sys
@@ -36,7 +38,9 @@ def rooms_imported(path):
 
 
 def test_there_are_these_rooms_and_their_doors_are_empty():
-    assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(ROOMS)
+    assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(
+        ROOMS
+    )
     assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py"}
     assert all((PACKAGE / room / "__init__.py").read_text() == "" for room in ROOMS)
 
@@ -55,18 +59,29 @@ def test_imports_are_found_at_all():
 def test_what_is_no_module_is_installed_too():
     """Templates, word lists, catalogues, C++ and the header that it includes."""
     setuptools = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["setuptools"]
-    given = {path for package, globs in setuptools["package-data"].items() for glob in globs
-             for path in PACKAGE.parent.joinpath(*package.split(".")).glob(glob)}
+    given = {
+        path
+        for package, globs in setuptools["package-data"].items()
+        for glob in globs
+        for path in PACKAGE.parent.joinpath(*package.split(".")).glob(glob)
+    }
     there = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert there == given and PACKAGE / "models/kernels/vectors.h" in there
-    packages = {"semcom." + str(path.parent.relative_to(PACKAGE)).replace("/", ".") for path in PACKAGE.glob("*/**/__init__.py")}
+    packages = {
+        "semcom." + str(path.parent.relative_to(PACKAGE)).replace("/", ".")
+        for path in PACKAGE.glob("*/**/__init__.py")
+    }
     assert {"semcom", *packages} == set(setuptools["packages"])
 
 
 def test_only_checkpoint_saves_and_loads_tensors():
     calls = {"torch.save", "torch.load"}
-    users = {str(path.relative_to(PACKAGE)) for path in MODULES for node in ast.walk(ast.parse(path.read_text()))
-             if isinstance(node, ast.Attribute) and ast.unparse(node) in calls}
+    users = {
+        str(path.relative_to(PACKAGE))
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in calls
+    }
     assert users == {"models/checkpoint.py"}
 
 
@@ -74,14 +89,26 @@ def test_only_checkpoint_saves_and_loads_tensors():
 def test_the_command_line_starts_light(module):
     heavy = ("torch", "numpy", "pandas", "sentencepiece", "matplotlib", "sacrebleu", "tqdm", "scipy")
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_settings_need_the_standard_library_and_settings_alone(room):
     path = PACKAGE / room / "settings.py"
-    foreign = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
-    foreign |= {alias.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import) for alias in node.names}
+    foreign = {
+        node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)
+    }
+    foreign |= {
+        alias.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
     light = ("semcom.base.errors", "semcom.base.flags")
-    assert all(name.split(".")[0] in sys.stdlib_module_names or name in light or name.endswith(".settings") for name in foreign)
+    assert all(
+        name.split(".")[0] in sys.stdlib_module_names or name in light or name.endswith(".settings")
+        for name in foreign
+    )

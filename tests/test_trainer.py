@@ -1,4 +1,6 @@
-"""The training loop: schedule, repeatability, endings; and that it learns what a channel lets through, no more."""
+"""The training loop: schedule, repeatability, endings; and that it learns what a channel lets through, no
+more."""
+
 import math
 
 import pytest
@@ -20,19 +22,36 @@ def objective_of(model, low=6.0, high=6.0, channel="awgn"):
     return TransceiverObjective(model, Channel(channel), (low, high))
 
 
-def train(objective, sentences=None, *, seed=0, on_epoch=lambda *_: None, validation=None, **config) -> Result:
+def train(
+    objective, sentences=None, *, seed=0, on_epoch=lambda *_: None, validation=None, **config
+) -> Result:
     sentences = encoded(90) if sentences is None else sentences
     settings = TrainingConfig(**{"batch_size": 16, "lr": 3e-3, "warmup_steps": 5, **config})
-    return fit(objective, sentences, validation or encoded(20, seed=9), settings, width=C, device=CPU, seed=seed, quiet=True, on_epoch=on_epoch)
+    return fit(
+        objective,
+        sentences,
+        validation or encoded(20, seed=9),
+        settings,
+        width=C,
+        device=CPU,
+        seed=seed,
+        quiet=True,
+        on_epoch=on_epoch,
+    )
 
 
 def numbers(result):
-    return [(e.epoch, e.steps, e.loss, e.parts, e.validation, e.lr, e.target_tokens, e.padding) for e in result.history]
+    return [
+        (e.epoch, e.steps, e.loss, e.parts, e.validation, e.lr, e.target_tokens, e.padding)
+        for e in result.history
+    ]
 
 
 def test_learning_rate_warms_up_and_falls():
     rates = [learning_rate(step, 1000, 2.0, 100) for step in range(1, 1001)]
-    assert rates[0] == pytest.approx(0.02) and rates[49] == pytest.approx(1.0) and rates[99] == 2.0 == max(rates)
+    assert (
+        rates[0] == pytest.approx(0.02) and rates[49] == pytest.approx(1.0) and rates[99] == 2.0 == max(rates)
+    )
     assert rates[549] == pytest.approx(1.0, rel=0.01) and 0 < rates[999] < 0.005
     assert rates[:100] == sorted(rates[:100]) and rates[99:] == sorted(rates[99:], reverse=True)
     falls = [a - b for a, b in zip(rates[99:], rates[100:])]
@@ -50,15 +69,23 @@ def test_same_seed_same_numbers():
     for seed in (0, 0, 1):
         model = transceiver(dropout=0.1)
         torch.manual_seed(len(runs))
-        runs.append((numbers(train(objective_of(model, -6, 18, "rayleigh"), epochs=2, seed=seed)), bits(model)))
+        runs.append(
+            (numbers(train(objective_of(model, -6, 18, "rayleigh"), epochs=2, seed=seed)), bits(model))
+        )
     assert runs[0][0] == runs[1][0] and same_bits(runs[0][1], runs[1][1])
     assert runs[0][0] != runs[2][0]
 
 
 def test_history_and_best():
     seen = []
-    result = train(objective_of(transceiver()), steps=14, on_epoch=lambda epoch, best: seen.append((epoch, best)))
-    assert [e.steps for e in result.history] == [6, 12, 14] and result.steps == 14  # 90 sentences are 6 batches of 16
+    result = train(
+        objective_of(transceiver()), steps=14, on_epoch=lambda epoch, best: seen.append((epoch, best))
+    )
+    assert [e.steps for e in result.history] == [
+        6,
+        12,
+        14,
+    ] and result.steps == 14  # 90 sentences are 6 batches of 16
     assert [epoch for epoch, _ in seen] == result.history
     losses = [e.validation for e in result.history]
     assert result.best_loss == min(losses) and result.best_epoch == losses.index(min(losses)) + 1
@@ -75,9 +102,15 @@ def test_a_token_budget_counts_the_batches_of_every_epoch():
     sentences = encoded(90, 3, 12)
     result = train(objective_of(transceiver()), sentences, epochs=3, batch_size=128, batch_tokens=70)
     counts = [len(shuffled(sentences, 128, 0, epoch, 70)) for epoch in (1, 2, 3)]
-    assert [e.steps for e in result.history] == [sum(counts[: k + 1]) for k in range(3)] and result.steps == sum(counts)
+    assert [e.steps for e in result.history] == [
+        sum(counts[: k + 1]) for k in range(3)
+    ] and result.steps == sum(counts)
     assert result.history[-1].lr == learning_rate(result.steps, result.steps, 3e-3, 5)
-    cells = sum(max(len(e.source) - 1 for e in batch) * len(batch) for epoch in (1, 2, 3) for batch in shuffled(sentences, 128, 0, epoch, 70))
+    cells = sum(
+        max(len(e.source) - 1 for e in batch) * len(batch)
+        for epoch in (1, 2, 3)
+        for batch in shuffled(sentences, 128, 0, epoch, 70)
+    )
     assert result.padding == pytest.approx(1 - 3 * sum(len(e.source) - 1 for e in sentences) / cells)
 
 
@@ -90,7 +123,9 @@ def test_validation_is_a_mean_over_tokens_under_fixed_draws():
     model, held = transceiver(dropout=0.3), encoded(23, 3, 9)
     objective = objective_of(model, -6, 18).train()
     found = [validate(objective, by_length(held, together), C, CPU) for together in (23, 4, 1)]
-    assert found == pytest.approx([found[0]] * 3, rel=1e-5) and found[0] == validate(objective, by_length(held, 23), C, CPU)
+    assert found == pytest.approx([found[0]] * 3, rel=1e-5) and found[0] == validate(
+        objective, by_length(held, 23), C, CPU
+    )
     assert objective.training, "training goes on after validation"
     with torch.no_grad():
         total = rows = 0
@@ -197,8 +232,15 @@ KINDS = 8
 def learn(snr, steps):
     model = transceiver(size(1, 32, 4, 64), size(1, 32, 4, 64), vocab_size=4 + KINDS)
     sentences = encoded(32 * steps, vocab_size=4 + KINDS)  # none is seen twice
-    result = train(objective_of(model, snr, snr), sentences, validation=encoded(400, seed=5, vocab_size=4 + KINDS), batch_size=32, steps=steps,
-                   warmup_steps=30, lr=4e-3)
+    result = train(
+        objective_of(model, snr, snr),
+        sentences,
+        validation=encoded(400, seed=5, vocab_size=4 + KINDS),
+        batch_size=32,
+        steps=steps,
+        warmup_steps=30,
+        lr=4e-3,
+    )
     return model, result.history[-1].validation
 
 
@@ -216,7 +258,8 @@ def test_learns_to_copy_at_high_snr_and_fails_at_minus_twenty_db():
 
 
 def test_nothing_learns_more_than_the_channel_carries():
-    """At -20 dB a complex symbol carries ln(1.01) nats (Shannon): a loss under the rest would be a leak around the channel."""
+    """At -20 dB a complex symbol carries ln(1.01) nats (Shannon): a loss under the rest would be a leak
+    around the channel."""
     model, loss = learn(-20.0, 120)
     held = encoded(400, seed=5, vocab_size=4 + KINDS)
     tokens = sum(len(e.source) - 1 for e in held)

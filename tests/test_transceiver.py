@@ -1,4 +1,5 @@
 """Transmitter, receiver, their layers, and splices of two transceivers."""
+
 import math
 
 import pytest
@@ -11,7 +12,14 @@ from semcom.channel.channels import Channel, apply
 from semcom.data.batching import collate
 from semcom.distillation import losses
 from semcom.models.decoding import greedy
-from semcom.models.layers import Attention, Dropout, Embedding, EncoderLayer, seed_dropout, sinusoidal_positions
+from semcom.models.layers import (
+    Attention,
+    Dropout,
+    Embedding,
+    EncoderLayer,
+    seed_dropout,
+    sinusoidal_positions,
+)
 from semcom.models.transceiver import (
     PARTS,
     RECEIVER_PARTS,
@@ -31,7 +39,9 @@ AWGN = Channel("awgn")
 
 @torch.no_grad()
 def logits(model, batch, channel=AWGN, snr=6.0):
-    return model.receiver.project(model.receiver(through(model, batch, channel, snr), batch.source_mask, batch.target_in))
+    return model.receiver.project(
+        model.receiver(through(model, batch, channel, snr), batch.source_mask, batch.target_in)
+    )
 
 
 def loss(model, batch):
@@ -68,7 +78,10 @@ def test_more_padding_changes_neither_loss_nor_sentences():
     tight, wide = collate(sentences), collate(sentences, pad_to=60)
     assert loss(model, wide) == pytest.approx(loss(model, tight), rel=1e-6)
     assert logits(model, wide).isfinite().all()
-    decoded = [greedy(model.receiver, through(model, b, Channel("rayleigh"), 6.0), b.source_mask) for b in (tight, wide)]
+    decoded = [
+        greedy(model.receiver, through(model, b, Channel("rayleigh"), 6.0), b.source_mask)
+        for b in (tight, wide)
+    ]
     assert decoded[0] == decoded[1] and any(decoded[0])
 
 
@@ -152,7 +165,9 @@ def test_encoder_layer_is_post_norm():
         return (y - y.mean(-1, keepdim=True)) / (y.var(-1, unbiased=False, keepdim=True) + 1e-6).sqrt()
 
     middle = norm(x + layer.attention(x, layer.attention.keys_values(x), mask))
-    torch.testing.assert_close(layer(x, mask), norm(middle + layer.feed_forward(middle)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        layer(x, mask), norm(middle + layer.feed_forward(middle)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_channel_decoder_by_its_formula():
@@ -182,7 +197,10 @@ def test_embedding_is_scaled_and_starts_where_told():
 
 def test_fresh_weights():
     model = build(architecture(size(width=64), size(width=16), vocab_size=2000), seed=3)
-    for table, width in ((model.transmitter.encoder.embedding.table, 64), (model.receiver.decoder.embedding.table, 16)):
+    for table, width in (
+        (model.transmitter.encoder.embedding.table, 64),
+        (model.receiver.decoder.embedding.table, 16),
+    ):
         error = width**-0.5 / (2 * table.weight.numel()) ** 0.5
         assert table.weight.std().item() == pytest.approx(width**-0.5, abs=5 * error)
     norms = [m for m in model.modules() if isinstance(m, nn.LayerNorm)]
@@ -205,8 +223,10 @@ def test_default_sizes_are_those_of_deepsc():
     shapes = [tuple(m.weight.shape) for m in model.transmitter.channel_encoder if isinstance(m, nn.Linear)]
     assert shapes == [(256, 128), (16, 256)]
     channel_decoder = model.receiver.channel_decoder
-    assert [tuple(m.weight.shape) for m in (channel_decoder.linear1, channel_decoder.linear2, channel_decoder.linear3)] == [
-        (128, 16), (512, 128), (128, 512)]
+    assert [
+        tuple(m.weight.shape)
+        for m in (channel_decoder.linear1, channel_decoder.linear2, channel_decoder.linear3)
+    ] == [(128, 16), (512, 128), (128, 512)]
 
 
 # Dropout
@@ -252,8 +272,10 @@ def test_dropout_is_off_in_eval_and_its_gradient_follows_the_mask():
 @pytest.fixture(scope="module")
 def pair():
     """Ends of different depth and width."""
-    return (transceiver(size(3, 16, 2, 32), size(2, 16, 4, 24), seed=1),
-            transceiver(size(1, 24, 3, 20), size(2, 8, 2, 16), seed=2))
+    return (
+        transceiver(size(3, 16, 2, 32), size(2, 16, 4, 24), seed=1),
+        transceiver(size(1, 24, 3, 20), size(2, 8, 2, 16), seed=2),
+    )
 
 
 def outputs(model):
@@ -279,7 +301,9 @@ def test_ends_of_any_depth_and_width_splice(pair, parts):
     signal, _ = sender.transmitter(batch.source, batch.source_mask)
     draw = silent(batch.lengths)
     received = apply(Channel("ideal"), signal, draw, 0.0)
-    expected = listener.receiver.project(listener.receiver(received, batch.source_mask, batch.target_in)).detach()
+    expected = listener.receiver.project(
+        listener.receiver(received, batch.source_mask, batch.target_in)
+    ).detach()
     assert torch.equal(logits(hybrid, batch, Channel("ideal")), expected)
     rebuilt = build(hybrid.architecture, 0)
     rebuilt.load_state_dict(hybrid.state_dict())
@@ -301,14 +325,18 @@ def test_one_part_of_equal_width_splices(part):
 def test_parts_of_unequal_width_are_not_separated(pair, part):
     end = TRANSMITTER_PARTS if part in TRANSMITTER_PARTS else RECEIVER_PARTS
     widths = (16, 24) if part in TRANSMITTER_PARTS else (16, 8)
-    with pytest.raises(SemcomError, match=rf"--hybrid-parts {part}.*D={widths[0]}.*{widths[1]}.*take both: {' '.join(end)}"):
+    with pytest.raises(
+        SemcomError, match=rf"--hybrid-parts {part}.*D={widths[0]}.*{widths[1]}.*take both: {' '.join(end)}"
+    ):
         splice(*pair, [part])
 
 
 def test_other_vocabularies_and_signals_do_not_join():
     teacher = transceiver()
-    for other, message in ((transceiver(vocab_size=V + 1), f"vocabulary size {V} beside {V + 1}"),
-                           (transceiver(channel_dim=C + 2), f"signal width C {C} beside {C + 2}")):
+    for other, message in (
+        (transceiver(vocab_size=V + 1), f"vocabulary size {V} beside {V + 1}"),
+        (transceiver(channel_dim=C + 2), f"signal width C {C} beside {C + 2}"),
+    ):
         with pytest.raises(SemcomError, match=message):
             splice(teacher, other, RECEIVER_PARTS)
     with pytest.raises(SemcomError, match="'head' is unknown; allowed are encoder channel_encoder"):
@@ -327,8 +355,17 @@ def test_a_splice_shares_no_memory_with_its_sources(pair):
 # Students from teacher layers
 
 
-@pytest.mark.parametrize("total, wanted, chosen", [(4, 2, [0, 3]), (4, 1, [0]), (4, 4, [0, 1, 2, 3]), (6, 3, [0, 2, 5]), (5, 3, [0, 2, 4]),
-                                                   (12, 4, [0, 4, 7, 11])])
+@pytest.mark.parametrize(
+    "total, wanted, chosen",
+    [
+        (4, 2, [0, 3]),
+        (4, 1, [0]),
+        (4, 4, [0, 1, 2, 3]),
+        (6, 3, [0, 2, 5]),
+        (5, 3, [0, 2, 4]),
+        (12, 4, [0, 4, 7, 11]),
+    ],
+)
 def test_layers_are_evenly_spaced(total, wanted, chosen):
     assert evenly_spaced(total, wanted) == chosen
 

@@ -1,4 +1,5 @@
 """Trends against scipy, by enumeration and by simulation; which runs differ in one setting alone."""
+
 import math
 from itertools import permutations, product
 
@@ -14,7 +15,11 @@ RISING = (0.1, 0.2, 0.4, 0.5, 0.9)
 
 def runs(*measures, values=VALUES):
     """One row of measures a seed."""
-    return [Point(value, seed, measure) for seed, row in enumerate(measures) for value, measure in zip(values, row)]
+    return [
+        Point(value, seed, measure)
+        for seed, row in enumerate(measures)
+        for value, measure in zip(values, row)
+    ]
 
 
 @pytest.mark.parametrize("decimals", [8, 1, 0])
@@ -24,7 +29,9 @@ def test_correlations_are_spearmans(decimals):
     found = trend(runs(*measures))
     wanted = {seed: stats.spearmanr(VALUES, row).statistic for seed, row in enumerate(measures)}
     assert len(np.unique(measures[0])) < 5 or decimals
-    assert found.by_seed == pytest.approx(wanted) and found.rho == pytest.approx(np.mean(list(wanted.values())))
+    assert found.by_seed == pytest.approx(wanted) and found.rho == pytest.approx(
+        np.mean(list(wanted.values()))
+    )
 
 
 def test_order_of_runs_does_not_matter():
@@ -44,7 +51,8 @@ def test_exact_p_against_every_order(ties):
 
 
 def test_exact_p_by_hand():
-    """Two of the 24 orders of one seed are as far from zero as the order itself, and two of the 13,824 of three seeds."""
+    """Two of the 24 orders of one seed are as far from zero as the order itself, and two of the 13,824 of
+    three seeds."""
     row = (1, 2, 3, 4)
     assert trend(runs(row, values=VALUES[:4])).p == 2 / 24
     assert trend(runs(row, row, row, values=VALUES[:4])).p == 2 / 24**3
@@ -53,7 +61,10 @@ def test_exact_p_by_hand():
 def test_sampled_p_agrees_with_the_exact_one():
     """Five values x three seeds have 1,728,000 orders: more than are enumerated."""
     measures = [(1, 2, 3, 5, 4), (2, 1, 5, 3, 4), (1, 4, 2, 3, 5)]
-    tables = [np.array([stats.spearmanr(order, row).statistic for order in permutations(VALUES)]) for row in measures]
+    tables = [
+        np.array([stats.spearmanr(order, row).statistic for order in permutations(VALUES)])
+        for row in measures
+    ]
     sums = np.abs(tables[0][:, None, None] + tables[1][:, None] + tables[2])
     exact = np.mean(sums >= sums[0, 0, 0] - 1e-9)
     found = trend(runs(*measures))
@@ -82,7 +93,12 @@ def test_an_effect_is_found(sign, verdict):
 
 def test_three_values_never_decide():
     found = trend(runs(*[RISING[:3]] * 20, values=VALUES[:3]))
-    assert found.p < 0.001 and (found.verdict, found.why, found.values, found.seeds) == ("undecided", "few_values", 3, 20)
+    assert found.p < 0.001 and (found.verdict, found.why, found.values, found.seeds) == (
+        "undecided",
+        "few_values",
+        3,
+        20,
+    )
 
 
 def test_two_seeds_never_decide():
@@ -94,8 +110,15 @@ def test_a_seed_that_lacks_a_value_does_not_count():
     whole, lacking = runs(RISING, RISING, RISING), Point(VALUES[0], 7, 99.0)
     assert trend([*whole, lacking]) == trend(whole)
     found = trend([*whole[:-1], lacking])
-    assert (found.verdict, found.why, found.seeds, sorted(found.by_seed)) == ("undecided", "unbalanced", 2, [0, 1])
-    assert trend([Point(value, seed, 1.0) for seed, value in enumerate(VALUES)]) == Trend(None, {}, None, 5, 0, "undecided", "unbalanced")
+    assert (found.verdict, found.why, found.seeds, sorted(found.by_seed)) == (
+        "undecided",
+        "unbalanced",
+        2,
+        [0, 1],
+    )
+    assert trend([Point(value, seed, 1.0) for seed, value in enumerate(VALUES)]) == Trend(
+        None, {}, None, 5, 0, "undecided", "unbalanced"
+    )
 
 
 def test_noise_is_not_significant():
@@ -119,12 +142,21 @@ def test_a_constant_measure_rises_nowhere():
 
 def test_too_little_for_a_correlation():
     assert trend([]) == Trend(None, {}, None, 0, 0, "undecided", "few_values")
-    assert trend([Point(1.0, 0, 2.0), Point(1.0, 1, 3.0)]) == Trend(None, {}, None, 1, 2, "undecided", "few_values")
+    assert trend([Point(1.0, 0, 2.0), Point(1.0, 1, 3.0)]) == Trend(
+        None, {}, None, 1, 2, "undecided", "few_values"
+    )
 
 
-@pytest.mark.parametrize("given, named", [
-    ([Point(1, 0, 2.0), Point(1.0, 0, 3.0)], "two runs of value 1.0 and seed 0"), ([Point(1.0, 0, math.nan)], "numbers"),
-    ([Point(math.nan, 0, 1.0)], "numbers"), ([Point("soft", 0, 1.0)], "numbers"), ([Point(True, 0, 1.0)], "numbers")])
+@pytest.mark.parametrize(
+    "given, named",
+    [
+        ([Point(1, 0, 2.0), Point(1.0, 0, 3.0)], "two runs of value 1.0 and seed 0"),
+        ([Point(1.0, 0, math.nan)], "numbers"),
+        ([Point(math.nan, 0, 1.0)], "numbers"),
+        ([Point("soft", 0, 1.0)], "numbers"),
+        ([Point(True, 0, 1.0)], "numbers"),
+    ],
+)
 def test_what_is_refused(given, named):
     with pytest.raises(ValueError, match=named):
         trend(given)
@@ -132,8 +164,16 @@ def test_what_is_refused(given, named):
 
 def test_judgement_of_a_claim():
     rises, falls, undecided = trend(runs(RISING, RISING, RISING)), trend(runs(*[RISING[::-1]] * 3)), trend([])
-    assert [judge(found, "rises") for found in (rises, falls, undecided)] == ["supported", "contradicted", "undecided"]
-    assert [judge(found, "falls") for found in (rises, falls, undecided)] == ["contradicted", "supported", "undecided"]
+    assert [judge(found, "rises") for found in (rises, falls, undecided)] == [
+        "supported",
+        "contradicted",
+        "undecided",
+    ]
+    assert [judge(found, "falls") for found in (rises, falls, undecided)] == [
+        "contradicted",
+        "supported",
+        "undecided",
+    ]
     with pytest.raises(ValueError, match="claimed"):
         judge(rises, "up")
 
@@ -145,25 +185,43 @@ def test_numeric_settings():
 
 
 def test_differing_settings_in_order():
-    settings = [{"seed": 1, "loss": "kd", "topics": ["a"], "same": [1, {"x": 2}]},
-                {"seed": 2, "topics": ["a", "b"], "loss": "kd", "same": [1.0, {"x": 2}]},
-                {"seed": 1, "loss": "kd", "topics": ["a"], "same": [1, {"x": 2}], "late": 3}]
-    assert list(differing(settings, []).items()) == [("seed", [1, 2]), ("topics", [["a"], ["a", "b"]]), ("late", [None, 3])]
+    settings = [
+        {"seed": 1, "loss": "kd", "topics": ["a"], "same": [1, {"x": 2}]},
+        {"seed": 2, "topics": ["a", "b"], "loss": "kd", "same": [1.0, {"x": 2}]},
+        {"seed": 1, "loss": "kd", "topics": ["a"], "same": [1, {"x": 2}], "late": 3},
+    ]
+    assert list(differing(settings, []).items()) == [
+        ("seed", [1, 2]),
+        ("topics", [["a"], ["a", "b"]]),
+        ("late", [None, 3]),
+    ]
     assert list(differing(settings, ["seed", "late"])) == ["topics"]
     assert differing([], []) == differing(settings[:1], []) == differing([{"x": None}, {}], []) == {}
 
 
 def test_equal_settings_are_those_equal_in_json():
-    found = differing([{"a": 1, "b": 1, "c": [1, 0], "d": {"x": 1, "y": 2}}, {"a": True, "b": 1.0, "c": [True, 0], "d": {"y": 2, "x": 1}}], [])
-    assert {name: repr(values) for name, values in found.items()} == {"a": "[1, True]", "c": "[[1, 0], [True, 0]]"}
+    found = differing(
+        [
+            {"a": 1, "b": 1, "c": [1, 0], "d": {"x": 1, "y": 2}},
+            {"a": True, "b": 1.0, "c": [True, 0], "d": {"y": 2, "x": 1}},
+        ],
+        [],
+    )
+    assert {name: repr(values) for name, values in found.items()} == {
+        "a": "[1, True]",
+        "c": "[[1, 0], [True, 0]]",
+    }
 
 
 def test_a_grid_has_sweeps_of_both_settings():
-    settings = [{"temperature": t, "init": init, "seed": seed, "name": f"{t}{init}"}
-                for init, t, seed in product(["teacher", "random"], [1.0, 2.0, 4.0], [0, 1])]
+    settings = [
+        {"temperature": t, "init": init, "seed": seed, "name": f"{t}{init}"}
+        for init, t, seed in product(["teacher", "random"], [1.0, 2.0, 4.0], [0, 1])
+    ]
     assert sweeps(settings, ["name"]) == {
         "temperature": [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]],
-        "init": [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]}
+        "init": [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]],
+    }
     assert sweeps(settings, []) == {}, "the name differs along with each"
 
 

@@ -1,4 +1,6 @@
-"""Vocabulary and corpus: round trips, cleaning, stable ids and splits, files that are not as they should be."""
+"""Vocabulary and corpus: round trips, cleaning, stable ids and splits, files that are not as they should
+be."""
+
 import gzip
 import hashlib
 import io
@@ -20,8 +22,14 @@ SIX = "one two three four five six"
 
 
 def read(*paths, size=None, min_length=4, max_length=30, max_sentences=10**6, vocabulary=None):
-    return corpus.read([str(p) for p in paths], size, min_length=min_length, max_length=max_length, max_sentences=max_sentences,
-                       vocabulary=vocabulary)
+    return corpus.read(
+        [str(p) for p in paths],
+        size,
+        min_length=min_length,
+        max_length=max_length,
+        max_sentences=max_sentences,
+        vocabulary=vocabulary,
+    )
 
 
 def texts(*paths, **limits):
@@ -39,6 +47,7 @@ def write(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes("".join(f"{line}\n" for line in lines).encode())
         return path
+
     return write
 
 
@@ -104,8 +113,13 @@ def test_not_a_model_is_refused(broken):
 
 def test_other_special_ids_are_refused():
     model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(numbered(50)), model_writer=model, vocab_size=30,
-                                             hard_vocab_limit=False, minloglevel=2)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(numbered(50)),
+        model_writer=model,
+        vocab_size=30,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
     with pytest.raises(SemcomError, match=r"\(0, 1, 2, 3\)"):
         PieceVocabulary(model.getvalue())
 
@@ -113,23 +127,30 @@ def test_other_special_ids_are_refused():
 # Cleaning and ids
 
 
-@pytest.mark.parametrize("dirty, expected", [
-    ("the council &apos;s view &amp; ours", "the council 's view & ours"),
-    ("doubly &amp;quot;escaped&amp;quot;", 'doubly "escaped"'),
-    ("an\x1b[31m escape\x00 and\x7f delete", "an[31m escape and delete"),
-    ("right\u202eto\u2066left\u200b and zero width", "righttoleft and zero width"),
-    ("entity &#27;[2J escape &#x202e;", "entity [2J escape"),
-    ("tabs\tand\u00a0odd\u2028spaces \r", "tabs and odd spaces"),
-    ("naïve 漢字 🙂 stay", "naïve 漢字 🙂 stay"),
-    ("  \t ", ""),
-])
+@pytest.mark.parametrize(
+    "dirty, expected",
+    [
+        ("the council &apos;s view &amp; ours", "the council 's view & ours"),
+        ("doubly &amp;quot;escaped&amp;quot;", 'doubly "escaped"'),
+        ("an\x1b[31m escape\x00 and\x7f delete", "an[31m escape and delete"),
+        ("right\u202eto\u2066left\u200b and zero width", "righttoleft and zero width"),
+        ("entity &#27;[2J escape &#x202e;", "entity [2J escape"),
+        ("tabs\tand\u00a0odd\u2028spaces \r", "tabs and odd spaces"),
+        ("naïve 漢字 🙂 stay", "naïve 漢字 🙂 stay"),
+        ("  \t ", ""),
+    ],
+)
 def test_clean(dirty, expected):
     assert clean(dirty) == expected
 
 
 def test_id_is_of_the_text_alone():
     digest = hashlib.blake2b(b"We agree.", digest_size=8).digest()
-    assert make_sentence("We agree.", "trade").id == make_sentence("We agree.").id == int.from_bytes(digest, "little")
+    assert (
+        make_sentence("We agree.", "trade").id
+        == make_sentence("We agree.").id
+        == int.from_bytes(digest, "little")
+    )
 
 
 def test_split_is_ninety_five_five_and_stable():
@@ -137,8 +158,15 @@ def test_split_is_ninety_five_five_and_stable():
     for name, share in (("train", 0.9), ("validation", 0.05), ("test", 0.05)):
         assert abs(found[name] / 20_000 - share) < 5 * (share * (1 - share) / 20_000) ** 0.5
     # Fixed for good: a checkpoint's test sentences must stay unseen in later versions.
-    assert [make_sentence(t).split for t in ("We agree.", "Thank you, Mr President.", "this is 3")] == ["train", "validation", "train"]
-    assert make_sentence(next(t for t in numbered(1000) if make_sentence(t).id % 100 == 94)).split == "validation"
+    assert [make_sentence(t).split for t in ("We agree.", "Thank you, Mr President.", "this is 3")] == [
+        "train",
+        "validation",
+        "train",
+    ]
+    assert (
+        make_sentence(next(t for t in numbered(1000) if make_sentence(t).id % 100 == 94)).split
+        == "validation"
+    )
     assert make_sentence(next(t for t in numbered(1000) if make_sentence(t).id % 100 == 95)).split == "test"
 
 
@@ -146,12 +174,19 @@ def test_split_does_not_depend_on_the_rest(write):
     few, many = read(write("few", *numbered(300))), read(write("many", *numbered(900, 150), *numbered(300)))
     split_of = {s.text: s.split for s in many.sentences}
     assert all(split_of[s.text] == s.split for s in few.sentences)
-    assert sum(few.split_sizes().values()) == 300 and {n: len(few.split(n)) for n in corpus.SPLITS} == few.split_sizes()
+    assert (
+        sum(few.split_sizes().values()) == 300
+        and {n: len(few.split(n)) for n in corpus.SPLITS} == few.split_sizes()
+    )
 
 
 def test_fingerprint_ignores_order_only(write):
     lines = numbered(50)
-    first, backwards, fewer = read(write("a", *lines)), read(write("b", *lines[::-1])), read(write("c", *lines[1:]))
+    first, backwards, fewer = (
+        read(write("a", *lines)),
+        read(write("b", *lines[::-1])),
+        read(write("c", *lines[1:])),
+    )
     assert first.fingerprint == backwards.fingerprint != fewer.fingerprint
 
 
@@ -183,7 +218,14 @@ def test_byte_order_mark_and_windows_line_ends_vanish(tmp_path):
 
 
 def test_folder_is_read_in_order_without_hidden_files(write, tmp_path):
-    for name, number in (("b.txt", 1), ("a.txt", 0), ("c/d.txt", 2), (".hidden", 3), (".git/e.txt", 4), ("c/.swap", 5)):
+    for name, number in (
+        ("b.txt", 1),
+        ("a.txt", 0),
+        ("c/d.txt", 2),
+        (".hidden", 3),
+        (".git/e.txt", 4),
+        ("c/.swap", 5),
+    ):
         write(f"folder/{name}", numbered(1, number)[0])
     assert texts(tmp_path / "folder") == numbered(3)
 
@@ -195,8 +237,11 @@ def test_broken_utf8_names_file_and_line(tmp_path):
         read(path)
 
 
-@pytest.mark.parametrize("spoil", [lambda b: b[:-20], lambda b: b[:40] + bytes(20) + b[60:], lambda b: b"plain text, not gzip\n"],
-                         ids=["truncated", "damaged", "not gzip"])
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda b: b[:-20], lambda b: b[:40] + bytes(20) + b[60:], lambda b: b"plain text, not gzip\n"],
+    ids=["truncated", "damaged", "not gzip"],
+)
 def test_broken_gzip_names_the_file(tmp_path, spoil):
     path = tmp_path / "broken.gz"
     path.write_bytes(spoil(gzip.compress("\n".join(numbered(200)).encode())))
@@ -212,8 +257,14 @@ def test_only_lines_of_more_than_ten_thousand_characters_are_dropped(write, lett
     assert found.account["longer than 10,000 characters"] == 2 and found.account["lines"] == 5
 
 
-@pytest.mark.parametrize("name, lines, message", [("missing", None, "no such file"), ("empty", [], "no sentence survives"),
-                                                  ("short", ["a b", "c"], "under 4 words")])
+@pytest.mark.parametrize(
+    "name, lines, message",
+    [
+        ("missing", None, "no such file"),
+        ("empty", [], "no sentence survives"),
+        ("short", ["a b", "c"], "under 4 words"),
+    ],
+)
 def test_nothing_to_read_is_refused(write, tmp_path, name, lines, message):
     path = tmp_path / name if lines is None else write(name, *lines)
     with pytest.raises(SemcomError, match=f"--corpus .*{name}.*{message}"):
@@ -258,14 +309,26 @@ def write_ids(tmp_path):
         path = tmp_path / name
         path.write_bytes(pickle.dumps(list(sentences), protocol))
         return path
+
     return write_ids
 
 
 def test_a_word_vocabulary_normalises_lines_before_anything_is_counted(write):
-    path = write("text", "One, two: THREE four!", "one two three four !", "one two (three) x five .", "one & two &amp; three. 4", "漢 字 5 6 7",
-                 "five six. seven one.")
+    path = write(
+        "text",
+        "One, two: THREE four!",
+        "one two three four !",
+        "one two (three) x five .",
+        "one & two &amp; three. 4",
+        "漢 字 5 6 7",
+        "five six. seven one.",
+    )
     found = read(path, vocabulary=WORDS)
-    assert [s.text for s in found.sentences] == ["one two three four !", "one two three x five.", "five six. seven one."]
+    assert [s.text for s in found.sentences] == [
+        "one two three four !",
+        "one two three x five.",
+        "five six. seven one.",
+    ]
     assert found.account == {"lines": 6, "duplicates": 1, "under 4 words": 1, "empty": 1}
     assert [s.id for s in found.sentences] == [make_sentence(s.text).id for s in found.sentences]
     assert len(read(path).sentences) == 6, "without one, lines stay as they are"
@@ -277,39 +340,85 @@ def test_a_piece_vocabulary_leaves_text_alone(write, vocabulary):
     assert corpus.built_in(50, vocabulary=vocabulary).sentences == corpus.built_in(50).sentences
 
 
-@pytest.mark.parametrize("name, protocol", [("test_data.pkl", 0), ("test_data.pkl", 1), ("TEST.PICKLE", 4), ("ids", 2), ("ids", 5)])
+@pytest.mark.parametrize(
+    "name, protocol", [("test_data.pkl", 0), ("test_data.pkl", 1), ("TEST.PICKLE", 4), ("ids", 2), ("ids", 5)]
+)
 def test_pickled_ids_come_back_as_words(write_ids, name, protocol):
-    path = write_ids(name, [START, ONE, TWO, UNK, FOUR, EMPTY, END, PAD, PAD], [ONE, TWO, THREE, FOUR], [START, ONE, TWO, THREE, FOUR, END],
-                     protocol=protocol)
+    path = write_ids(
+        name,
+        [START, ONE, TWO, UNK, FOUR, EMPTY, END, PAD, PAD],
+        [ONE, TWO, THREE, FOUR],
+        [START, ONE, TWO, THREE, FOUR, END],
+        protocol=protocol,
+    )
     found = read(path, vocabulary=WORDS)
     assert [s.text for s in found.sentences] == ["one two UNK four.", "one two three four"]
     assert found.account == {"pickled": 3, "duplicates": 1}
-    assert "2 sentences" in found.describe() and "3 pickled sentences read; left out: 1 duplicates" in found.describe()
-    assert WORDS.encode([s.text for s in found.sentences]) == [[ONE, TWO, UNK, FOUR, EMPTY], [ONE, TWO, THREE, FOUR]]
+    assert (
+        "2 sentences" in found.describe()
+        and "3 pickled sentences read; left out: 1 duplicates" in found.describe()
+    )
+    assert WORDS.encode([s.text for s in found.sentences]) == [
+        [ONE, TWO, UNK, FOUR, EMPTY],
+        [ONE, TWO, THREE, FOUR],
+    ]
 
 
 def test_account_of_a_pickle(write_ids):
     shared = [FIVE, FOUR, THREE, TWO]
     many = [ONE, EMPTY] * 4000
-    found = read(write_ids("ids.pkl", [ONE] * 31, [ONE] * 30 + [EMPTY], [ONE, TWO, THREE, EMPTY], [START, END, PAD], [],
-                           [ONE, START, TWO, THREE, FOUR], [ONE, PAD, TWO, THREE, FOUR], [PAD, ONE, TWO, THREE, FOUR],
-                           shared, shared, many, [ONE] * 20_000), vocabulary=WORDS)
+    found = read(
+        write_ids(
+            "ids.pkl",
+            [ONE] * 31,
+            [ONE] * 30 + [EMPTY],
+            [ONE, TWO, THREE, EMPTY],
+            [START, END, PAD],
+            [],
+            [ONE, START, TWO, THREE, FOUR],
+            [ONE, PAD, TWO, THREE, FOUR],
+            [PAD, ONE, TWO, THREE, FOUR],
+            shared,
+            shared,
+            many,
+            [ONE] * 20_000,
+        ),
+        vocabulary=WORDS,
+    )
     assert [s.text for s in found.sentences] == [" ".join(["one"] * 30) + ".", "five four three two"]
-    assert found.account == {"pickled": 12, "over 30 words": 1, "under 4 words": 1, "empty": 2, "with <PAD>, <START> or <END> inside": 3,
-                             "duplicates": 1, "longer than 10,000 characters": 2}
+    assert found.account == {
+        "pickled": 12,
+        "over 30 words": 1,
+        "under 4 words": 1,
+        "empty": 2,
+        "with <PAD>, <START> or <END> inside": 3,
+        "duplicates": 1,
+        "longer than 10,000 characters": 2,
+    }
 
 
 def test_a_list_shared_a_million_times_is_looked_at_once(tmp_path):
     path = tmp_path / "bomb.pkl"
-    path.write_bytes(b"](]q\x00(" + b"K\x05" * 9000 + b"e" + b"h\x00" * 1_000_000 + b"](K\x05K\x06K\x07K\x08ee.")
+    path.write_bytes(
+        b"](]q\x00(" + b"K\x05" * 9000 + b"e" + b"h\x00" * 1_000_000 + b"](K\x05K\x06K\x07K\x08ee."
+    )
     found = read(path, vocabulary=WORDS)
-    assert [s.text for s in found.sentences] == ["one two three four"] and found.account["duplicates"] == 1_000_000
+    assert [s.text for s in found.sentences] == ["one two three four"] and found.account[
+        "duplicates"
+    ] == 1_000_000
 
 
 def test_ids_that_their_text_does_not_give_back_are_left_out(write_ids):
     odd = word_vocabulary(["", *SIX.split(), "two words", "UNK", "mr.", "<b"])
     assert len(odd) == 15
-    found = read(write_ids("ids.pkl", *([ONE, TWO, THREE, FOUR, word] for word in range(11, 15)), [ONE, TWO, THREE, FOUR, FIVE]), vocabulary=odd)
+    found = read(
+        write_ids(
+            "ids.pkl",
+            *([ONE, TWO, THREE, FOUR, word] for word in range(11, 15)),
+            [ONE, TWO, THREE, FOUR, FIVE],
+        ),
+        vocabulary=odd,
+    )
     assert [s.text for s in found.sentences] == ["one two three four five"]
     assert found.account["with words that mean others once written out"] == 4
 
@@ -318,27 +427,46 @@ def test_pickles_and_text_are_read_together(write, write_ids, tmp_path):
     write("data/a.txt", "one two three four", "six five four three")
     write_ids("data/b.pkl", [ONE, TWO, THREE, FOUR], [SEVEN, SIX_ID, FIVE, FOUR])
     found = read(tmp_path / "data", vocabulary=WORDS)
-    assert [s.text for s in found.sentences] == ["one two three four", "six five four three", "seven six five four"]
+    assert [s.text for s in found.sentences] == [
+        "one two three four",
+        "six five four three",
+        "seven six five four",
+    ]
     assert "2 lines read, 2 pickled sentences read; left out: 1 duplicates" in found.describe()
-    assert len(read(tmp_path / "data", size=2, vocabulary=WORDS)) == 2 and len(read(tmp_path / "data", max_sentences=1, vocabulary=WORDS)) == 1
+    assert (
+        len(read(tmp_path / "data", size=2, vocabulary=WORDS)) == 2
+        and len(read(tmp_path / "data", max_sentences=1, vocabulary=WORDS)) == 1
+    )
 
 
 def test_a_pickle_needs_a_word_vocabulary(write_ids, vocabulary):
     path = write_ids("ids.pkl", [ONE, TWO, THREE, FOUR])
     for given in (None, vocabulary):
-        with pytest.raises(SemcomError, match=r"--corpus: .*ids\.pkl: a pickle holds ids of a word vocabulary.*python -m semcom import "
-                                              r"CHECKPOINT\.pth --vocab-file vocab\.json --output teacher\.pt"):
+        with pytest.raises(
+            SemcomError,
+            match=r"--corpus: .*ids\.pkl: a pickle holds ids of a word vocabulary.*python -m semcom import "
+            r"CHECKPOINT\.pth --vocab-file vocab\.json --output teacher\.pt",
+        ):
             read(path, vocabulary=given)
 
 
 def test_ids_of_another_vocabulary_are_refused(write_ids):
-    with pytest.raises(SemcomError, match=r"ids\.pkl: sentence 2 has the id 13, the vocabulary in use has V=13; .*--vocab-file"):
+    with pytest.raises(
+        SemcomError,
+        match=r"ids\.pkl: sentence 2 has the id 13, the vocabulary in use has V=13; .*--vocab-file",
+    ):
         read(write_ids("ids.pkl", [ONE, TWO, THREE, MARK], [ONE, 13]), vocabulary=WORDS)
 
 
-@pytest.mark.parametrize("content, message", [(b"one two three four\n", "is no whole number|found|no pickle opcode"), (b"", "truncated"),
-                                              (pickle.dumps([["one"]]), "found SHORT_BINUNICODE, a value of type str"),
-                                              (pickle.dumps([]), "no sentence survives.*0 pickled sentences read")])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"one two three four\n", "is no whole number|found|no pickle opcode"),
+        (b"", "truncated"),
+        (pickle.dumps([["one"]]), "found SHORT_BINUNICODE, a value of type str"),
+        (pickle.dumps([]), "no sentence survives.*0 pickled sentences read"),
+    ],
+)
 def test_a_broken_pickle_is_refused(tmp_path, content, message):
     path = tmp_path / "ids.pkl"
     path.write_bytes(content)
@@ -349,12 +477,26 @@ def test_a_broken_pickle_is_refused(tmp_path, content, message):
 def test_built_in_sentences_are_normalised_and_stay_distinct(monkeypatch):
     words = word_vocabulary(["", "the"])
     found, plain = corpus.built_in(500, vocabulary=words), corpus.built_in(500)
-    assert [(s.text, s.topic) for s in found.sentences] == [(words.normalize(s.text), s.topic) for s in plain.sentences]
-    assert [s.id for s in found.sentences] == [make_sentence(s.text).id for s in found.sentences] != [s.id for s in plain.sentences]
-    alike = [("We adopted 5 reports.", "trade"), ("We agree.", "trade"), ("We adopted 6 reports.", "energy"), ("7", "energy")]
+    assert [(s.text, s.topic) for s in found.sentences] == [
+        (words.normalize(s.text), s.topic) for s in plain.sentences
+    ]
+    assert (
+        [s.id for s in found.sentences]
+        == [make_sentence(s.text).id for s in found.sentences]
+        != [s.id for s in plain.sentences]
+    )
+    alike = [
+        ("We adopted 5 reports.", "trade"),
+        ("We agree.", "trade"),
+        ("We adopted 6 reports.", "energy"),
+        ("7", "energy"),
+    ]
     monkeypatch.setattr(parliament, "sentences", lambda topics: iter(alike))
     found = corpus.built_in(4, vocabulary=words)
-    assert [(s.text, s.topic) for s in found.sentences] == [("we adopted reports.", "trade"), ("we agree.", "trade")]
+    assert [(s.text, s.topic) for s in found.sentences] == [
+        ("we adopted reports.", "trade"),
+        ("we agree.", "trade"),
+    ]
     assert found.account == {"generated": 4, "duplicates": 1, "empty": 1}
     assert "4 sentences generated; left out: 1 duplicates, 1 empty" in found.describe()
 
@@ -390,4 +532,6 @@ def test_vocabulary_of_real_text_round_trips():
     plain = texts(DATA / "europarl-sample.en", size=800)
     trained = train_vocabulary(plain, 1000)
     back = trained.decode(trained.encode(plain))
-    assert sum(a == b for a, b in zip(plain, back)) / len(plain) > 0.98  # NFKC folds a few typographic characters
+    assert (
+        sum(a == b for a, b in zip(plain, back)) / len(plain) > 0.98
+    )  # NFKC folds a few typographic characters

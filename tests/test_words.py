@@ -1,4 +1,5 @@
 """Words, their kinds and their losses against sentences made by hand and a second count of the multisets."""
+
 import random
 from collections import Counter
 from itertools import islice
@@ -18,28 +19,57 @@ def made_up(seed, count=300, longest=12):
     return [" ".join(rng.choices(POOL, k=rng.randint(0, longest))) for _ in range(count)]
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("The council, at last, agreed!", "The council at last agreed"),
-    ("1,200.5 tonnes for 12:30 in 94/55/EC", "1,200.5 tonnes for 12:30 in 94/55 EC"),
-    ("up 25%, or -3.5% (Rule 87(1)).", "up 25 or 3.5 Rule 87 1"),
-    ("In 2006, 1999. 2000-2006", "In 2006 1999 2000-2006"),
-    ("Don't sell my father's twenty-one boats", "Don't sell my father's twenty-one boats"),
-    ("the farmers' and 'quoted' -- no-man's-land - e-mails", "the farmers and quoted no-man's-land e-mails"),
-    ("snake_case and/or U.S. [COM(1999)344", "snake case and or U S COM 1999 344"),
-    ("", ""), ("... – “ ”", ""),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("The council, at last, agreed!", "The council at last agreed"),
+        ("1,200.5 tonnes for 12:30 in 94/55/EC", "1,200.5 tonnes for 12:30 in 94/55 EC"),
+        ("up 25%, or -3.5% (Rule 87(1)).", "up 25 or 3.5 Rule 87 1"),
+        ("In 2006, 1999. 2000-2006", "In 2006 1999 2000-2006"),
+        ("Don't sell my father's twenty-one boats", "Don't sell my father's twenty-one boats"),
+        (
+            "the farmers' and 'quoted' -- no-man's-land - e-mails",
+            "the farmers and quoted no-man's-land e-mails",
+        ),
+        ("snake_case and/or U.S. [COM(1999)344", "snake case and or U S COM 1999 344"),
+        ("", ""),
+        ("... – “ ”", ""),
+    ],
+)
 def test_words_of_english(text, expected):
     assert lost_words.words(text) == expected.split()
 
 
 def test_words_of_chinese_and_japanese_are_characters():
-    assert lost_words.words("我们支持2006年的报告（第3次）。") == ["我", "们", "支", "持", "2006", "年", "的", "报", "告", "第", "3", "次"]
+    assert lost_words.words("我们支持2006年的报告（第3次）。") == [
+        "我",
+        "们",
+        "支",
+        "持",
+        "2006",
+        "年",
+        "的",
+        "报",
+        "告",
+        "第",
+        "3",
+        "次",
+    ]
     assert lost_words.words("カード・語、ひら𠀀") == ["カ", "ー", "ド", "語", "ひ", "ら", "𠀀"]
     assert lost_words.words("한국어 문장") == ["한국어", "문장"], "Korean parts its words"
 
 
-@pytest.mark.parametrize("one, other", [("don’t", "don't"), ("cafe\u0301", "café"), ("ﬁsh", "fish"), ("by\u2011catch", "by-catch"),
-                                        ("２００６", "2006"), ("½", "1⁄2")])
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("don’t", "don't"),
+        ("cafe\u0301", "café"),
+        ("ﬁsh", "fish"),
+        ("by\u2011catch", "by-catch"),
+        ("２００６", "2006"),
+        ("½", "1⁄2"),
+    ],
+)
 def test_one_word_has_one_spelling(one, other):
     assert lost_words.words(one) == lost_words.words(other) == [other]
 
@@ -67,13 +97,27 @@ def test_each_rule():
 def test_the_first_word_is_no_name():
     assert lost_words.kinds(["Germany", "and", "Germany"]) == ["content", "function", "name"]
     assert lost_words.kinds(["The", "May", "may", "The"]) == ["function", "name", "function", "name"]
-    assert lost_words.kinds(["One", "Nobody"]) == ["number", "negation"], "numbers and negations come before names, at every place"
+    assert lost_words.kinds(["One", "Nobody"]) == ["number", "negation"], (
+        "numbers and negations come before names, at every place"
+    )
 
 
 def test_no_before_a_digit_is_no_negation():
-    assert lost_words.kinds(lost_words.words("Amendment No 62 has no friends. No! No one")) == \
-        ["content", "name", "number", "function", "negation", "content", "negation", "negation", "number"]
-    assert lost_words.kinds(lost_words.words("no 7"))[0] == "negation" and lost_words.kinds(["No", "two"])[0] == "negation"
+    assert lost_words.kinds(lost_words.words("Amendment No 62 has no friends. No! No one")) == [
+        "content",
+        "name",
+        "number",
+        "function",
+        "negation",
+        "content",
+        "negation",
+        "negation",
+        "number",
+    ]
+    assert (
+        lost_words.kinds(lost_words.words("no 7"))[0] == "negation"
+        and lost_words.kinds(["No", "two"])[0] == "negation"
+    )
     assert lost_words.kinds(["No", "7"])[0] == "content"
     assert lost_words.kinds([]) == []
 
@@ -82,33 +126,55 @@ def test_the_lists_are_in_order():
     assert set(lost_words.RULES) == set(lost_words.RULES_ZH) == set(lost_words.KINDS)
     listed = [lost_words.NUMBER_WORDS, lost_words.NEGATIONS, lost_words.FUNCTION_WORDS]
     assert all(word == word.lower() and lost_words.words(word) == [word] for some in listed for word in some)
-    assert sum(map(len, listed)) == len(frozenset.union(*listed)), "a word in two lists belongs to the first: in the second it misleads"
-    for words_of_rule in ("not", "no", "never", "none", "nothing", "nobody", "nowhere", "neither", "nor", "cannot", "without"):
-        assert words_of_rule in lost_words.RULES["negation"] and words_of_rule in lost_words.RULES_ZH["negation"]
+    assert sum(map(len, listed)) == len(frozenset.union(*listed)), (
+        "a word in two lists belongs to the first: in the second it misleads"
+    )
+    for words_of_rule in (
+        "not",
+        "no",
+        "never",
+        "none",
+        "nothing",
+        "nobody",
+        "nowhere",
+        "neither",
+        "nor",
+        "cannot",
+        "without",
+    ):
+        assert (
+            words_of_rule in lost_words.RULES["negation"] and words_of_rule in lost_words.RULES_ZH["negation"]
+        )
 
 
 def marked(sent, understood):
     return [word for word, gone in zip(lost_words.words(sent), lost_words.lost(sent, understood)) if gone]
 
 
-@pytest.mark.parametrize("sent, understood, expected", [
-    ("the council adopts the report", "the council rejects the report", "adopts"),
-    ("the council adopts the report", "report the adopts Council, the!", ""),
-    ("the council adopts", "the the the council council", "adopts"),
-    ("It is 1,200 and not 12", "It is 1.200 and 12", "1,200 not"),
-])
+@pytest.mark.parametrize(
+    "sent, understood, expected",
+    [
+        ("the council adopts the report", "the council rejects the report", "adopts"),
+        ("the council adopts the report", "report the adopts Council, the!", ""),
+        ("the council adopts", "the the the council council", "adopts"),
+        ("It is 1,200 and not 12", "It is 1.200 and 12", "1,200 not"),
+    ],
+)
 def test_lost_words(sent, understood, expected):
     assert marked(sent, understood) == expected.split()
 
 
 def test_which_of_equal_words_is_lost():
-    assert lost_words.lost("the a the b the", "x the b the") == [True, True, False, False, False], "by alignment"
+    assert lost_words.lost("the a the b the", "x the b the") == [True, True, False, False, False], (
+        "by alignment"
+    )
     assert lost_words.lost("the a the b the", "x b the") == [True, True, True, False, False]
     assert lost_words.lost("the the the", "the") == [False, True, True], "else the later ones"
     assert lost_words.lost("no friend of No", "No") == [True, True, True, False], "its own form comes first"
     assert lost_words.lost("No friend of no", "no") == [True, True, True, False]
     assert lost_words.lost("No friend of no", "NO") == [False, True, True, True]
-    # The first No is a name, the second a negation: the earlier of one form arrives first, whatever an alignment would say.
+    # The first No is a name, the second a negation: the earlier of one form arrives first, whatever an
+    # alignment would say.
     assert lost_words.lost("On No 7 No", "7 no No") == [True, False, False, False]
     assert lost_words.lost("On No 7 No", "7 No") == [True, False, False, True]
 
@@ -135,9 +201,14 @@ def test_losses_are_those_of_multisets(sents, understood):
 def test_tallies_are_counts_of_each_class():
     sents, understood = made_up(2), made_up(3)
     sent = lost_words.Sent(sents)
-    loss, bands = sent.loss(understood), lost_words.frequency_bands(lost_words.count(made_up(4)[:3]), edges=(2, 5))
-    for tallies, class_of in [(loss.by_kind(), lambda i, j: lost_words.kinds(sent.words[i])[j]),
-                              (loss.by(sent.by_frequency(bands)), lambda i, j: bands(sent.words[i][j].lower()))]:
+    loss, bands = (
+        sent.loss(understood),
+        lost_words.frequency_bands(lost_words.count(made_up(4)[:3]), edges=(2, 5)),
+    )
+    for tallies, class_of in [
+        (loss.by_kind(), lambda i, j: lost_words.kinds(sent.words[i])[j]),
+        (loss.by(sent.by_frequency(bands)), lambda i, j: bands(sent.words[i][j].lower())),
+    ]:
         for i, of_one in enumerate(sent.lost(understood)):
             for name, tally in tallies.items():
                 flags = [flag for j, flag in enumerate(of_one) if class_of(i, j) == name]
@@ -165,12 +236,18 @@ def test_rates_of_kinds_combine_to_the_rate_in_all():
 @pytest.mark.parametrize("sents", [made_up(5), BUILT_IN[:300]])
 def test_the_order_of_the_words_understood_does_not_count(sents):
     rng = random.Random(6)
-    understood = [" ".join(rng.sample(both, k=rng.randint(0, len(both)))) for both in (lost_words.words(a + " " + b) for a, b in zip(sents, made_up(7)))]
+    understood = [
+        " ".join(rng.sample(both, k=rng.randint(0, len(both))))
+        for both in (lost_words.words(a + " " + b) for a, b in zip(sents, made_up(7)))
+    ]
     shuffled = [" ".join(rng.sample(text.split(), len(text.split()))) for text in understood]
     assert shuffled != understood
     sent = lost_words.Sent(sents)
     ours, theirs = sent.loss(understood), sent.loss(shuffled)
-    for a, b in zip([ours.in_all(), ours.added(), *ours.by_kind().values()], [theirs.in_all(), theirs.added(), *theirs.by_kind().values()]):
+    for a, b in zip(
+        [ours.in_all(), ours.added(), *ours.by_kind().values()],
+        [theirs.in_all(), theirs.added(), *theirs.by_kind().values()],
+    ):
         np.testing.assert_array_equal(a, b)
 
 
@@ -181,7 +258,9 @@ def test_identity_loses_nothing_and_silence_loses_all():
         assert not loss.lost.any() and not loss.added()[:, 0].any()
     silence = sent.loss([""] * len(BUILT_IN))
     assert silence.lost.all() and not silence.added().any()
-    assert {kind: rate(tally) for kind, tally in silence.by_kind().items()} == dict.fromkeys(lost_words.KINDS, 1.0)
+    assert {kind: rate(tally) for kind, tally in silence.by_kind().items()} == dict.fromkeys(
+        lost_words.KINDS, 1.0
+    )
 
 
 def test_nothing_sent_counts_no_word():
@@ -198,9 +277,16 @@ def test_one_text_a_sentence_is_wanted():
 
 def test_kinds_of_the_built_in_corpus():
     sent = lost_words.Sent(BUILT_IN)
-    by_kind = {kind: {w.lower() for ws, ks in zip(sent.words, sent.kinds) for w, k in zip(ws, ks) if k == kind} for kind in lost_words.KINDS}
-    assert {"2012", "two", "first"} <= by_kind["number"] and {"not", "cannot", "never", "without"} <= by_kind["negation"]
-    assert {"germany", "council", "mr"} <= by_kind["name"] and {"the", "that", "is", "which"} <= by_kind["function"]
+    by_kind = {
+        kind: {w.lower() for ws, ks in zip(sent.words, sent.kinds) for w, k in zip(ws, ks) if k == kind}
+        for kind in lost_words.KINDS
+    }
+    assert {"2012", "two", "first"} <= by_kind["number"] and {"not", "cannot", "never", "without"} <= by_kind[
+        "negation"
+    ]
+    assert {"germany", "council", "mr"} <= by_kind["name"] and {"the", "that", "is", "which"} <= by_kind[
+        "function"
+    ]
     assert {"directive", "gas", "research"} <= by_kind["content"]
     shares = np.bincount(sent.by_kind.codes) / len(sent.sentence)
     assert 0.3 < shares[lost_words.KINDS.index("function")] < 0.6 and min(shares) > 0.01
@@ -211,12 +297,27 @@ def test_bands_of_frequency():
     counts = {"b": 5, "a": 5, "c": 9, "d": 1, "f": 1, "e": 1, "gone": 0}
     bands = lost_words.frequency_bands(counts, edges=(2, 4))
     assert bands.names == ("1–2", "3–4", "rarer", "unseen")
-    assert {word: bands(word) for word in [*counts, "new"]} == \
-        {"c": "1–2", "a": "1–2", "b": "3–4", "d": "3–4", "e": "rarer", "f": "rarer", "gone": "unseen", "new": "unseen"}
+    assert {word: bands(word) for word in [*counts, "new"]} == {
+        "c": "1–2",
+        "a": "1–2",
+        "b": "3–4",
+        "d": "3–4",
+        "e": "rarer",
+        "f": "rarer",
+        "gone": "unseen",
+        "new": "unseen",
+    }
     many = lost_words.frequency_bands({f"w{rank}": 20_000 - rank for rank in range(1, 10_002)})
     assert many.names == ("1–100", "101–1000", "1001–10000", "rarer", "unseen")
-    assert [many(f"w{rank}") for rank in (1, 100, 101, 1000, 1001, 10_000, 10_001)] == \
-        ["1–100", "1–100", "101–1000", "101–1000", "1001–10000", "1001–10000", "rarer"]
+    assert [many(f"w{rank}") for rank in (1, 100, 101, 1000, 1001, 10_000, 10_001)] == [
+        "1–100",
+        "1–100",
+        "101–1000",
+        "101–1000",
+        "1001–10000",
+        "1001–10000",
+        "rarer",
+    ]
 
 
 def test_counts_are_of_words_in_lower_case():
@@ -224,5 +325,16 @@ def test_counts_are_of_words_in_lower_case():
 
 
 def test_bands_of_length():
-    assert [lost_words.length_band(n) for n in (0, 1, 9, 10, 14, 15, 19, 20, 30, 31, 99)] == \
-        ["1–9", "1–9", "1–9", "10–14", "10–14", "15–19", "15–19", "20–30", "20–30", "31+", "31+"]
+    assert [lost_words.length_band(n) for n in (0, 1, 9, 10, 14, 15, 19, 20, 30, 31, 99)] == [
+        "1–9",
+        "1–9",
+        "1–9",
+        "10–14",
+        "10–14",
+        "15–19",
+        "15–19",
+        "20–30",
+        "20–30",
+        "31+",
+        "31+",
+    ]

@@ -1,4 +1,6 @@
-"""Tiny transceivers and sentences for the tests. Pieces are ids 4 to V-1, so no sentencepiece model is needed."""
+"""Tiny transceivers and sentences for the tests. Pieces are ids 4 to V-1, so no sentencepiece model is
+needed."""
+
 import json
 import random
 
@@ -34,7 +36,8 @@ def transceiver(*ends, seed=0, **choice) -> Transceiver:
 
 
 def sharp(*sizes, seed=1, noise=0.0):
-    """Untrained, but sharp and of about the sentences' lengths; with noise on its weights a relative of the one without."""
+    """Untrained, but sharp and of about the sentences' lengths; with noise on its weights a relative of the
+    one without."""
     model = transceiver(*(sizes or (size(1), size(1))), seed=seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -90,7 +93,9 @@ def collated(number, shortest=3, longest=5, **choice):
 
 def word_json(words) -> dict:
     """What public DeepSC code writes as vocab.json: the four special words, then ``words``."""
-    return {"token_to_idx": {word: i for i, word in enumerate(["<PAD>", "<START>", "<END>", "<UNK>", *words])}}
+    return {
+        "token_to_idx": {word: i for i, word in enumerate(["<PAD>", "<START>", "<END>", "<UNK>", *words])}
+    }
 
 
 def word_vocabulary(words) -> WordVocabulary:

@@ -11,11 +11,17 @@ from semcom import __version__
 from semcom.base import distributed
 from semcom.base.errors import SemcomError, escape
 
-_MALLOPT = {"M_ARENA_MAX": (-8, 1), "M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 64 << 20)}
+_MALLOPT = {
+    "M_ARENA_MAX": (-8, 1),
+    "M_MMAP_MAX": (-4, 0),
+    "M_TRIM_THRESHOLD": (-1, -1),
+    "M_TOP_PAD": (-2, 64 << 20),
+}
 
 
 def resolve_device(name: str) -> torch.device:
-    """auto, cpu, cuda or cuda:N; of several processes on a machine each takes the GPU of its own number there.
+    """auto, cpu, cuda or cuda:N; of several processes on a machine each takes the GPU of its own number
+    there.
 
     Raises SemcomError for another name or a GPU that is not there.
     """
@@ -23,7 +29,9 @@ def resolve_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda") or (index and not (kind == "cuda" and index.isdecimal())):
-        raise SemcomError(f"--device {escape(name)}: must be auto, cpu, cuda or cuda:N; for example --device cpu")
+        raise SemcomError(
+            f"--device {escape(name)}: must be auto, cpu, cuda or cuda:N; for example --device cpu"
+        )
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
@@ -32,17 +40,21 @@ def resolve_device(name: str) -> torch.device:
             raise SemcomError(f"--device {escape(name)}: this machine has cuda:0 to cuda:{count - 1}")
         if distributed.count() > 1:
             if index:
-                raise SemcomError(f"--device {escape(name)}: of several processes each takes a GPU of its own; give --device cuda")
+                raise SemcomError(
+                    f"--device {escape(name)}: of several processes each takes a GPU of its own; give --device cuda"
+                )
             if distributed.local_count() > count:
-                raise SemcomError(f"--device {name}: {distributed.local_count()} processes on this machine, which has {count} GPUs; "
-                                  f"start {count} at most, or give --device cpu")
+                raise SemcomError(
+                    f"--device {name}: {distributed.local_count()} processes on this machine, which has {count} GPUs; "
+                    f"start {count} at most, or give --device cpu"
+                )
             return torch.device("cuda", distributed.local_rank())
     return torch.device(name)
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep freed memory instead of giving it back: a step allocates the same large blocks again and again,
-    and faulting their pages in anew costs time at each. A no-op elsewhere."""
+    """Have glibc keep freed memory instead of giving it back: a step allocates the same large blocks again
+    and again, and faulting their pages in anew costs time at each. A no-op elsewhere."""
     if sys.platform.startswith("linux") and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         for option, value in _MALLOPT.values():
@@ -53,6 +65,13 @@ def environment(device: torch.device) -> dict[str, object]:
     """Versions, processes, threads and device, as plain values."""
     names = ("torch", "numpy", "sentencepiece", "sacrebleu", "matplotlib")
     installed = {name: metadata.version(name) for name in names}
-    return {"semcom": __version__, "python": platform.python_version(), **installed, "platform": platform.platform(),
-            "processes": distributed.count(), "threads": torch.get_num_threads(),
-            "device": str(device), "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None}
+    return {
+        "semcom": __version__,
+        "python": platform.python_version(),
+        **installed,
+        "platform": platform.platform(),
+        "processes": distributed.count(),
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+    }

@@ -1,4 +1,5 @@
-"""Several processes at work on one run. Their launcher (torchrun, accelerate launch) tells each its number in the environment.
+"""Several processes at work on one run. Their launcher (torchrun, accelerate launch) tells each its number in
+the environment.
 
 A process that was started by hand is alone: nothing is imported for it here beyond the standard library.
 """
@@ -48,7 +49,8 @@ def local_count() -> int:
 
 
 class Processes:
-    """The processes of one run and what they do together; ``Processes()`` is one alone. Each calls the same methods in the same order.
+    """The processes of one run and what they do together; ``Processes()`` is one alone. Each calls the same
+    methods in the same order.
 
     rank: this one's number, 0 the main one's. count: how many there are.
     """
@@ -71,6 +73,7 @@ class Processes:
         import torch
         from accelerate import PartialState
         from accelerate.utils import reduce
+
         return reduce(torch.tensor(values, dtype=torch.float64, device=PartialState().device), "sum").tolist()
 
     def gather(self, value: T) -> list[T]:
@@ -78,6 +81,7 @@ class Processes:
         if self.count == 1:
             return [value]
         from accelerate.utils import gather_object
+
         return gather_object([value])
 
     def from_main(self, make: Callable[..., T], *arguments: object) -> T:
@@ -85,6 +89,7 @@ class Processes:
         if self.count == 1:
             return make(*arguments)
         from accelerate.utils import broadcast_object_list
+
         if not self.is_main:
             value, refusal = broadcast_object_list([None, None])
             if refusal:
@@ -101,8 +106,9 @@ class Processes:
 
     @contextmanager
     def noted_interrupts(self) -> Iterator[Callable[[], bool]]:
-        """Ctrl-C reaches several processes at different places: there it is noted, and the answer tells this process's loop, which
-        has to agree with the others where to stop. In a process alone it is raised as ever."""
+        """Ctrl-C reaches several processes at different places: there it is noted, and the answer tells this
+        process's loop, which has to agree with the others where to stop. In a process alone it is raised as
+        ever."""
         if self.count == 1:
             yield lambda: False
             return
@@ -111,7 +117,8 @@ class Processes:
         try:
             yield lambda: bool(noted)
         except KeyboardInterrupt:
-            # Terminal and launcher may each send one: the second must not hit the writing of what is finished.
+            # Terminal and launcher may each send one: the second must not hit the writing of what is
+            # finished.
             before = signal.SIG_IGN
             raise
         finally:
@@ -128,7 +135,9 @@ def join(device: "torch.device") -> Processes:
     try:
         from accelerate import PartialState
     except ImportError:
-        raise SemcomError("several processes need Hugging Face accelerate, which is not installed; pip install accelerate") from None
+        raise SemcomError(
+            "several processes need Hugging Face accelerate, which is not installed; pip install accelerate"
+        ) from None
     state = PartialState(cpu=device.type == "cpu")
     return Processes(state.process_index, state.num_processes)
 
@@ -137,6 +146,7 @@ def leave() -> None:
     """Part from the others at the end of the program, once all have got there."""
     if count() > 1 and "accelerate" in sys.modules:
         from accelerate import PartialState
+
         if PartialState._shared_state:
             PartialState().wait_for_everyone()
             PartialState().destroy_process_group()
@@ -148,6 +158,7 @@ def lost_another(error: BaseException) -> bool:
 
 
 def let_another_tell(code: int) -> None:
-    """Wait until the launcher ends this process, which it does as soon as the one that prints the error is through."""
+    """Wait until the launcher ends this process, which it does as soon as the one that prints the error is
+    through."""
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(code))
     time.sleep(GRACE_SECONDS)

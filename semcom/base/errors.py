@@ -4,7 +4,8 @@ import unicodedata
 
 
 class SemcomError(Exception):
-    """Wrong input. The message names what was given, what is allowed and, where there is one, the command that mends it."""
+    """Wrong input. The message names what was given, what is allowed and, where there is one, the command
+    that mends it."""
 
 
 class ChecksFailed(Exception):
@@ -16,10 +17,13 @@ class InterruptedRun(Exception):
 
 
 def escape(text: object) -> str:
-    """``text`` with control, bidi and other invisible characters spelled out (``\\x1b``), safe to print on a terminal."""
+    """``text`` with control, bidi and other invisible characters spelled out (``\\x1b``), safe to print on a
+    terminal."""
     return "".join(
-        character if character == " " or unicodedata.category(character)[0] not in "CZ"
-        else character.encode("unicode_escape").decode("ascii") if ord(character) > 127 or character in "\n\r\t"
+        character
+        if character == " " or unicodedata.category(character)[0] not in "CZ"
+        else character.encode("unicode_escape").decode("ascii")
+        if ord(character) > 127 or character in "\n\r\t"
         else f"\\x{ord(character):02x}"
         for character in str(text)
     )

@@ -1,5 +1,5 @@
-"""Settings as dataclass fields that know their flags: default, help, choices and validation stand once, and argparse flags
-are made from them. Standard library only, so that ``--help`` needs no torch.
+"""Settings as dataclass fields that know their flags: default, help, choices and validation stand once, and
+argparse flags are made from them. Standard library only, so that ``--help`` needs no torch.
 """
 
 import argparse
@@ -30,17 +30,25 @@ def number(low: float, high: float = math.inf, *, above: bool = False, example: 
         allowed = f"a number from {low:g} to {high:g}"
     else:
         allowed = f"a finite number of {low:g} or more"
-    return Rule(allowed, lambda x: math.isfinite(x) and (x > low if above else x >= low) and x <= high, example)
+    return Rule(
+        allowed, lambda x: math.isfinite(x) and (x > low if above else x >= low) and x <= high, example
+    )
 
 
 def whole(low: int, high: int = 2**31, *, example: str) -> Rule:
-    return Rule(f"a whole number of {low} or more" + (f", at most {high}" if high < 2**31 else ""),
-                lambda x: low <= x <= high, example)
+    return Rule(
+        f"a whole number of {low} or more" + (f", at most {high}" if high < 2**31 else ""),
+        lambda x: low <= x <= high,
+        example,
+    )
 
 
 def setting(default: Any, help: str, rule: Rule | None = None, *, absent: str = "", **argument: Any) -> Any:
-    """A dataclass field that knows its flag. absent: what None means. ``argument`` goes to ``add_argument`` (type, choices, nargs, metavar)."""
-    return field(default=default, metadata={"help": help, "rule": rule, "absent": absent, "argument": argument})
+    """A dataclass field that knows its flag. absent: what None means. ``argument`` goes to ``add_argument``
+    (type, choices, nargs, metavar)."""
+    return field(
+        default=default, metadata={"help": help, "rule": rule, "absent": absent, "argument": argument}
+    )
 
 
 class Validated:
@@ -54,12 +62,18 @@ class Validated:
             if choices and not set(value if isinstance(value, tuple) else (value,)) <= set(choices):
                 raise SemcomError(f"{flag_of(f.name)} {_shown(value)}: allowed are {', '.join(choices)}")
             if rule is not None and value is not None and not rule.holds(value):
-                raise SemcomError(f"{flag_of(f.name)} {_shown(value)}: must be {rule.allowed}; "
-                                  f"for example {flag_of(f.name)} {rule.example}")
+                raise SemcomError(
+                    f"{flag_of(f.name)} {_shown(value)}: must be {rule.allowed}; "
+                    f"for example {flag_of(f.name)} {rule.example}"
+                )
 
 
 def _shown(value: Any) -> str:
-    return " ".join(map(_shown, value)) if isinstance(value, (tuple, list)) else escape(f"{value:g}" if isinstance(value, float) else value)
+    return (
+        " ".join(map(_shown, value))
+        if isinstance(value, (tuple, list))
+        else escape(f"{value:g}" if isinstance(value, float) else value)
+    )
 
 
 def flag_of(name: str) -> str:
@@ -71,10 +85,17 @@ def differs(settings: Any, name: str) -> bool:
     return getattr(settings, name) != type(settings).__dataclass_fields__[name].default
 
 
-def add_flags(parser: argparse.ArgumentParser, config: type, *, title: str | None = None,
-              only: Iterable[str] | None = None, several: Iterable[str] = (), **defaults: Any) -> None:
-    """A group of flags made from the settings of ``config``; ``defaults`` replace the dataclass's own. several: settings of which
-    more than one value may be given."""
+def add_flags(
+    parser: argparse.ArgumentParser,
+    config: type,
+    *,
+    title: str | None = None,
+    only: Iterable[str] | None = None,
+    several: Iterable[str] = (),
+    **defaults: Any,
+) -> None:
+    """A group of flags made from the settings of ``config``; ``defaults`` replace the dataclass's own.
+    several: settings of which more than one value may be given."""
     summary = (config.__doc__ or "").strip().splitlines()[0]
     group = parser.add_argument_group(title or summary.rstrip(".").replace("%", "%%"))
     for f in fields(config):
@@ -99,7 +120,9 @@ def add_flags(parser: argparse.ArgumentParser, config: type, *, title: str | Non
 def from_flags(config: type[Config], flags: argparse.Namespace) -> Config:
     """The settings of ``config`` out of parsed flags; those without a flag keep their default."""
     given = {f.name: getattr(flags, f.name) for f in fields(config) if hasattr(flags, f.name)}
-    return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    return config(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    )
 
 
 def as_record(*configs: Any) -> dict[str, Any]:

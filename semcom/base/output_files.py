@@ -14,7 +14,8 @@ from semcom.base.errors import SemcomError, escape
 def write_atomically(path: str | Path, content: bytes | str) -> None:
     """Replace ``path`` by ``content`` whole or not at all.
 
-    Links are followed, permissions are those of a new file (or of the one replaced), no temporary file stays behind.
+    Links are followed, permissions are those of a new file (or of the one replaced), no temporary file stays
+    behind.
     """
     path = Path(os.path.realpath(path))
     content = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
@@ -51,18 +52,25 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 def check_outputs(outputs: dict[str, str | Path], inputs: Iterable[str | Path]) -> None:
-    """Raise SemcomError for an output (flag -> path) that is an input or inside one, is another output, or cannot be written."""
+    """Raise SemcomError for an output (flag -> path) that is an input or inside one, is another output, or
+    cannot be written."""
     read = {os.path.realpath(path) for path in inputs}
     folders = [path for path in read if os.path.isdir(path)]
     written: dict[str, str] = {}
     for flag, path in outputs.items():
         real = os.path.realpath(path)
         if inside := next((f for f in folders if real.startswith(os.path.join(f, ""))), None):
-            raise SemcomError(f"{flag} {escape(path)}: lies inside {escape(inside)}, an input of this run; name another path")
+            raise SemcomError(
+                f"{flag} {escape(path)}: lies inside {escape(inside)}, an input of this run; name another path"
+            )
         if real in read:
-            raise SemcomError(f"{flag} {escape(path)}: is an input of this run and would be overwritten; name another path")
+            raise SemcomError(
+                f"{flag} {escape(path)}: is an input of this run and would be overwritten; name another path"
+            )
         if real in written:
-            raise SemcomError(f"{flag} {escape(path)}: is the same path as {written[real]}; name another path")
+            raise SemcomError(
+                f"{flag} {escape(path)}: is the same path as {written[real]}; name another path"
+            )
         written[real] = flag
         if not Path(real).name:
             raise SemcomError(f"{flag} {escape(path)}: is no place to write to; name another path")
@@ -71,10 +79,14 @@ def check_outputs(outputs: dict[str, str | Path], inputs: Iterable[str | Path]) 
             while not folder.exists():
                 folder = folder.parent
         except OSError as error:
-            raise SemcomError(f"{flag} {escape(path)[:80]}: is no usable path ({error.strerror}); name another") from None
+            raise SemcomError(
+                f"{flag} {escape(path)[:80]}: is no usable path ({error.strerror}); name another"
+            ) from None
         folder = folder.parent if folder == Path(real) and not folder.is_dir() else folder
         if not folder.is_dir():
-            raise SemcomError(f"{flag} {escape(path)}: {escape(folder)} is a file, not a folder; name another path")
+            raise SemcomError(
+                f"{flag} {escape(path)}: {escape(folder)} is a file, not a folder; name another path"
+            )
         if not os.access(folder, os.W_OK | os.X_OK):
             raise SemcomError(f"{flag} {escape(path)}: {escape(folder)} cannot be written; name another path")
 
@@ -87,7 +99,8 @@ def companion(flag: str, path: str | Path, suffix: str) -> Path:
 
 
 def check_room(flag: str, path: str | Path, *, named: bool, overwrite: bool, folder: bool) -> bool:
-    """Whether something is at ``path`` that must be set aside. Raises SemcomError where a path the user ``named`` is taken.
+    """Whether something is at ``path`` that must be set aside. Raises SemcomError where a path the user
+    ``named`` is taken.
 
     Touches nothing, so that it can be asked long before ``make_room``.
     """
@@ -96,18 +109,23 @@ def check_room(flag: str, path: str | Path, *, named: bool, overwrite: bool, fol
         raise SemcomError(f"{flag} {escape(path)}: is a file, a folder is wanted; name another path")
     if not folder and path.is_dir():
         raise SemcomError(f"{flag} {escape(path)}: is a folder, a file is wanted; name another path")
-    occupied = path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir()) if folder else path.exists()
+    occupied = (
+        path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir()) if folder else path.exists()
+    )
     if not occupied or overwrite:
         return False
     if named:
-        raise SemcomError(f"{flag} {escape(path)}: exists already; name another path, or give --overwrite to replace it")
+        raise SemcomError(
+            f"{flag} {escape(path)}: exists already; name another path, or give --overwrite to replace it"
+        )
     return True
 
 
 def make_room(flag: str, path: str | Path, *, named: bool, overwrite: bool, folder: bool) -> str | None:
     """Keep what a finished run left at ``path``; return a line about it.
 
-    A path the user ``named`` is refused without ``overwrite``; a default path is set aside under a numbered name.
+    A path the user ``named`` is refused without ``overwrite``; a default path is set aside under a numbered
+    name.
     """
     path = Path(path)
     if not check_room(flag, path, named=named, overwrite=overwrite, folder=folder):
@@ -121,7 +139,8 @@ def make_room(flag: str, path: str | Path, *, named: bool, overwrite: bool, fold
 
 @contextlib.contextmanager
 def lock(folder: str | Path) -> Iterator[None]:
-    """Keep a second run out of ``folder`` while this one is at work. A lock whose process is gone is taken over."""
+    """Keep a second run out of ``folder`` while this one is at work. A lock whose process is gone is taken
+    over."""
     folder = Path(os.path.realpath(folder))
     # Beside the folder, not in it: an earlier run's folder is set aside while the lock is held.
     path = folder.with_name(f".{folder.name}.lock")
@@ -133,10 +152,14 @@ def lock(folder: str | Path) -> Iterator[None]:
         with open(path, "x") as file:
             file.write(str(os.getpid()))
     except FileExistsError:
-        raise SemcomError(f"--output-path {escape(folder)}: another run is writing there; wait for it, name another path, "
-                          f"or remove {escape(path)} if no run is alive") from None
+        raise SemcomError(
+            f"--output-path {escape(folder)}: another run is writing there; wait for it, name another path, "
+            f"or remove {escape(path)} if no run is alive"
+        ) from None
     except OSError as error:
-        raise SemcomError(f"--output-path {escape(folder)}: cannot be written ({error.strerror}); name another path") from None
+        raise SemcomError(
+            f"--output-path {escape(folder)}: cannot be written ({error.strerror}); name another path"
+        ) from None
     try:
         yield
     finally:

@@ -13,7 +13,8 @@ NARROW = 64
 
 
 def resolve(name: str, device: torch.device, width: int) -> str:
-    """fp32 or bf16. auto takes bf16 where products in it run on units of their own (AMX, or a GPU's) and D is not narrow."""
+    """fp32 or bf16. auto takes bf16 where products in it run on units of their own (AMX, or a GPU's) and D is
+    not narrow."""
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -24,11 +25,13 @@ def resolve(name: str, device: torch.device, width: int) -> str:
 
 @contextmanager
 def products(precision: str, device: torch.device) -> Iterator[None]:
-    """Matrix products of a forward pass within, and those of its backward pass, in ``precision``: fp32 or bf16."""
+    """Matrix products of a forward pass within, and those of its backward pass, in ``precision``: fp32 or
+    bf16."""
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         yield
 
 
 def product_dtype(device: torch.device) -> torch.dtype | None:
-    """The dtype to which the factors of products are rounded on ``device`` at the moment; None where they are not."""
+    """The dtype to which the factors of products are rounded on ``device`` at the moment; None where they are
+    not."""
     return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None

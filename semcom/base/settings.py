@@ -9,14 +9,22 @@ from semcom.base.flags import Validated, setting, whole
 class RunConfig(Validated):
     """Seed, device and how much is said."""
 
-    seed: int = setting(42, "seed of weights, order, dropout and channel draws", whole(0, 2**31 - 1, example="42"), metavar="N")
-    device: str = setting("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one", metavar="DEVICE")
+    seed: int = setting(
+        42,
+        "seed of weights, order, dropout and channel draws",
+        whole(0, 2**31 - 1, example="42"),
+        metavar="N",
+    )
+    device: str = setting(
+        "auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one", metavar="DEVICE"
+    )
     quiet: bool = setting(False, "no progress, results only", action="store_true")
     debug: bool = setting(False, "show the traceback of an error", action="store_true")
 
 
 @dataclass(frozen=True)
 class OutputConfig(Validated):
-    """What is written where. Default paths set an earlier run aside; a named path is refused without --overwrite."""
+    """What is written where. Default paths set an earlier run aside; a named path is refused without
+    --overwrite."""
 
     overwrite: bool = setting(False, "replace outputs that exist", action="store_true")

@@ -1,8 +1,9 @@
-"""The physical channel: ``sample`` draws what is random, ``apply`` maps a signal through it. Nothing else is random.
+"""The physical channel: ``sample`` draws what is random, ``apply`` maps a signal through it. Nothing else is
+random.
 
-Real channel dimensions 2k and 2k+1 of a token are the real and imaginary part of its k-th complex symbol. The signal
-has mean power 1 per complex symbol; the SNR in dB is per complex symbol, before equalisation, so the noise power is
-N0 = 10^(-SNR/10) per complex symbol and N0/2 per real dimension.
+Real channel dimensions 2k and 2k+1 of a token are the real and imaginary part of its k-th complex symbol. The
+signal has mean power 1 per complex symbol; the SNR in dB is per complex symbol, before equalisation, so the
+noise power is N0 = 10^(-SNR/10) per complex symbol and N0/2 per real dimension.
 """
 
 import hashlib
@@ -18,7 +19,8 @@ from torch import Tensor
 class Channel:
     """A deterministic channel model; all randomness is in the ``Draw``.
 
-    kind: ideal, awgn, rayleigh or rician. rician_k: ratio of line-of-sight to scattered power, linear. equalizer: zf or mmse.
+    kind: ideal, awgn, rayleigh or rician. rician_k: ratio of line-of-sight to scattered power, linear.
+    equalizer: zf or mmse.
     """
 
     kind: str = "awgn"
@@ -57,11 +59,13 @@ def _seed_of(seed: int, sentence_id: int, number: int) -> int:
     return int.from_bytes(digest, "little", signed=True)
 
 
-def sample(sentence_ids: Sequence[int], lengths: Sequence[int], width: int, *, seed: int, number: int) -> Draw:
+def sample(
+    sentence_ids: Sequence[int], lengths: Sequence[int], width: int, *, seed: int, number: int
+) -> Draw:
     """The draw of each sentence, from a CPU generator seeded by (seed, sentence id, draw number).
 
-    sentence_ids: B ids below 2^64. lengths: B token counts. width: C. The batch a sentence is in, its place there and
-    the padding beside it change nothing.
+    sentence_ids: B ids below 2^64. lengths: B token counts. width: C. The batch a sentence is in, its place
+    there and the padding beside it change nothing.
     """
     generator = torch.Generator()
     level = torch.empty(len(lengths))
@@ -76,7 +80,8 @@ def sample(sentence_ids: Sequence[int], lengths: Sequence[int], width: int, *, s
 
 
 def fading(channel: Channel, scatter: Tensor) -> Tensor:
-    """[B, 2] gains h with E|h|^2 = 1, made of CN(0, 1) ``scatter``: Rayleigh h = s, Rician h = sqrt(K/(K+1)) + s/sqrt(K+1)."""
+    """[B, 2] gains h with E|h|^2 = 1, made of CN(0, 1) ``scatter``: Rayleigh h = s, Rician h = sqrt(K/(K+1))
+    + s/sqrt(K+1)."""
     if channel.kind == "rayleigh":
         return scatter
     line_of_sight = scatter.new_tensor([channel.rician_k**0.5, 0.0])
@@ -85,15 +90,17 @@ def fading(channel: Channel, scatter: Tensor) -> Tensor:
 
 def _multiply(a: Tensor, b: Tensor) -> Tensor:
     """Complex product of [..., 2] pairs."""
-    return torch.stack((a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1],
-                        a[..., 0] * b[..., 1] + a[..., 1] * b[..., 0]), dim=-1)
+    return torch.stack(
+        (a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1], a[..., 0] * b[..., 1] + a[..., 1] * b[..., 0]), dim=-1
+    )
 
 
 def apply(channel: Channel, signal: Tensor, draw: Draw, snr_db: Tensor | float) -> Tensor:
-    """What the receiver has after its equaliser: y = hx + n, h one gain a sentence (block fading), known to the receiver.
+    """What the receiver has after its equaliser: y = hx + n, h one gain a sentence (block fading), known to
+    the receiver.
 
-    signal: [B, S, C], power 1 per complex symbol. snr_db: a number or [B]. Returns [B, S, C]; padded positions stay zero.
-    ``zf`` returns h*y/|h|^2, ``mmse`` h*y/(|h|^2 + N0).
+    signal: [B, S, C], power 1 per complex symbol. snr_db: a number or [B]. Returns [B, S, C]; padded
+    positions stay zero. ``zf`` returns h*y/|h|^2, ``mmse`` h*y/(|h|^2 + N0).
     """
     if channel.kind == "ideal":
         return signal

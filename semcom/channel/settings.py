@@ -9,20 +9,38 @@ from semcom.base.flags import Rule, Validated, number, setting
 
 def _snr_values(values: Iterable[float]) -> bool:
     return all(math.isfinite(v) and -100 <= v <= 100 for v in values)
+
+
 SNR = Rule("numbers in dB from -100 to 100", _snr_values, "-6 0 6 12 18")
-SNR_RANGE = Rule("two numbers in dB from -100 to 100, LOW not above HIGH", lambda r: _snr_values(r) and r[0] <= r[1], "-6 18")
+SNR_RANGE = Rule(
+    "two numbers in dB from -100 to 100, LOW not above HIGH",
+    lambda r: _snr_values(r) and r[0] <= r[1],
+    "-6 18",
+)
 
 
 @dataclass(frozen=True)
 class ChannelConfig(Validated):
     """The physical channel."""
 
-    channel: str = setting("awgn", "channel model", type=str.lower, choices=("ideal", "awgn", "rayleigh", "rician"))
-    rician_k: float = setting(1.0, "Rician: line-of-sight over scattered power, linear", number(0, example="1"), metavar="K")
-    equalizer: str = setting("zf", "Rayleigh and Rician: zero forcing or MMSE", type=str.lower, choices=("zf", "mmse"))
+    channel: str = setting(
+        "awgn", "channel model", type=str.lower, choices=("ideal", "awgn", "rayleigh", "rician")
+    )
+    rician_k: float = setting(
+        1.0, "Rician: line-of-sight over scattered power, linear", number(0, example="1"), metavar="K"
+    )
+    equalizer: str = setting(
+        "zf", "Rayleigh and Rician: zero forcing or MMSE", type=str.lower, choices=("zf", "mmse")
+    )
 
 
 @dataclass(frozen=True)
 class TrainingSNRConfig(Validated):
-    snr_range: tuple[float, float] = setting((-6.0, 18.0), "SNR in dB per complex symbol, uniform in dB, one a sentence",
-                                             SNR_RANGE, type=float, nargs=2, metavar=("LOW", "HIGH"))
+    snr_range: tuple[float, float] = setting(
+        (-6.0, 18.0),
+        "SNR in dB per complex symbol, uniform in dB, one a sentence",
+        SNR_RANGE,
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+    )

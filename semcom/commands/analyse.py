@@ -1,4 +1,5 @@
-"""The verb behind ``semantic_analysis.py``: find runs, measure who diverges from whom, write the divergence report."""
+"""The verb behind ``semantic_analysis.py``: find runs, measure who diverges from whom, write the divergence
+report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,14 @@ from semcom.base.flags import as_record
 from semcom.base.settings import RunConfig
 from semcom.channel.settings import ChannelConfig
 from semcom.commands.inputs import LOSS_SETTINGS, Say, load_corpus, load_teacher, make_channel, shipped
-from semcom.commands.measuring import RECEIVER_KNOWS, corpus_of_runs, described, foreign_splits, labels, test_split
+from semcom.commands.measuring import (
+    RECEIVER_KNOWS,
+    corpus_of_runs,
+    described,
+    foreign_splits,
+    labels,
+    test_split,
+)
 from semcom.commands.runs import Found, by_teacher, history, load_group, runs_under
 from semcom.data import batching, corpus
 from semcom.data.settings import CorpusConfig
@@ -39,8 +47,16 @@ REPORT = "checkpoints/report"
 CACHE = "checkpoints/cache"
 HEADLINE = ("kl_divergence", "representation_distance", "agreement_rate", "semantic_difference_score")
 RECORDED = ("temperature", "distill_weight", "distill_part", "student_layers", "hybrid_parts", *LOSS_SETTINGS)
-CONSOLE = {"kl_divergence": "KL", "kl_reference_prefix": "KL own prefix", "js_divergence": "JS", "agreement_rate": "agreement",
-           "cross_entropy_gap": "CE gap", "bleu": "BLEU", "reference_bleu": "teacher BLEU", "bleu_to_reference": "BLEU to teacher"}
+CONSOLE = {
+    "kl_divergence": "KL",
+    "kl_reference_prefix": "KL own prefix",
+    "js_divergence": "JS",
+    "agreement_rate": "agreement",
+    "cross_entropy_gap": "CE gap",
+    "bleu": "BLEU",
+    "reference_bleu": "teacher BLEU",
+    "bleu_to_reference": "BLEU to teacher",
+}
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 PIECES_SHOWN = 8
 
@@ -65,7 +81,10 @@ class Survey:
         """Flag -> path, and whether the user named it."""
         named = {"--output": (self.output or RESULTS, self.output is not None and not self.keep_earlier)}
         if not self.report.no_report:
-            named["--report-dir"] = (self.report.report_dir or REPORT, self.report.report_dir is not None and not self.keep_earlier)
+            named["--report-dir"] = (
+                self.report.report_dir or REPORT,
+                self.report.report_dir is not None and not self.keep_earlier,
+            )
         return named
 
     @property
@@ -77,19 +96,32 @@ class Survey:
         return tuple(sorted({*self.settings.snr, self.report.reference_snr}))
 
 
-def analyse(paths: Sequence[str], root: str, teacher_path: str | None, survey: Survey, say: Say) -> list[dict[str, object]]:
-    """Divergence of each run's best student (or of each given checkpoint) from its teacher; the report, or records alone."""
+def analyse(
+    paths: Sequence[str], root: str, teacher_path: str | None, survey: Survey, say: Say
+) -> list[dict[str, object]]:
+    """Divergence of each run's best student (or of each given checkpoint) from its teacher; the report, or
+    records alone."""
     device = resolve_device(survey.run.device)
     together = distributed.join(device)
 
     def prepare() -> tuple[dict[str | None, list[Found]], CorpusConfig, corpus.Corpus, list[corpus.Sentence]]:
-        given = [Found(label, path, checkpoint.load(path).config) for label, path in zip(labels(paths), paths)] if paths else runs_under(root, say)
+        given = (
+            [Found(label, path, checkpoint.load(path).config) for label, path in zip(labels(paths), paths)]
+            if paths
+            else runs_under(root, say)
+        )
         groups = by_teacher(given, teacher_path)
-        inputs = [*(f.path for f in given), *(shipped(path or DEFAULT_TEACHER) for path in groups), *survey.corpus.corpus]
+        inputs = [
+            *(f.path for f in given),
+            *(shipped(path or DEFAULT_TEACHER) for path in groups),
+            *survey.corpus.corpus,
+        ]
         outputs = survey.outputs()
         output_files.check_outputs({flag: path for flag, (path, _) in outputs.items()}, inputs)
         for flag, (path, named) in outputs.items():
-            output_files.check_room(flag, path, named=named, overwrite=survey.overwrite, folder=flag == "--report-dir")
+            output_files.check_room(
+                flag, path, named=named, overwrite=survey.overwrite, folder=flag == "--report-dir"
+            )
         used = corpus_of_runs(survey.corpus, [f.made for f in given], say)
         whole = load_corpus(used, say, _word_vocabulary(groups))
         for line in foreign_splits([(escape(f.label), f.made) for f in given], used, survey.settings.split):
@@ -104,13 +136,28 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, survey: S
         teacher, runs = together.from_main(load_group, teacher_file, group, teacher_path)
         native = [run for run in runs if _joins(teacher, run.checkpoint)]
         for channel in survey.channels:
-            meeting = Meeting(make_channel(channel), survey.snrs, survey.run.seed, device, survey.settings.eval_batch_size, survey.run.quiet,
-                              together, survey.search)
+            meeting = Meeting(
+                make_channel(channel),
+                survey.snrs,
+                survey.run.seed,
+                device,
+                survey.settings.eval_batch_size,
+                survey.run.quiet,
+                together,
+                survey.search,
+            )
             found = _measure(teacher, native, test, meeting, survey, say)
-            records += [_record(run, teacher, found, str(meeting.channel), survey.report.reference_snr) for run in native]
+            records += [
+                _record(run, teacher, found, str(meeting.channel), survey.report.reference_snr)
+                for run in native
+            ]
             studies.append(found)
             teachers.append(teacher)
-            foreign += [_measure_foreign(run, test, meeting, survey.report.replicates, say) for run in runs if run not in native]
+            foreign += [
+                _measure_foreign(run, test, meeting, survey.report.replicates, say)
+                for run in runs
+                if run not in native
+            ]
     if not together.is_main:
         return records
     _publish(survey, records, studies, foreign, teachers, whole, len(test), groups, device, say)
@@ -118,7 +165,8 @@ def analyse(paths: Sequence[str], root: str, teacher_path: str | None, survey: S
 
 
 def _word_vocabulary(groups: Mapping[str | None, Sequence[Found]]) -> WordVocabulary | None:
-    """The first one of words among the checkpoints: all are then measured on the text that it makes of the corpus."""
+    """The first one of words among the checkpoints: all are then measured on the text that it makes of the
+    corpus."""
     known: set[object] = set()
     for teacher_file, group in groups.items():
         vocabulary = load_teacher(teacher_file).vocabulary
@@ -134,61 +182,143 @@ def _word_vocabulary(groups: Mapping[str | None, Sequence[Found]]) -> WordVocabu
 
 
 def _joins(teacher: Checkpoint, other: Checkpoint) -> bool:
-    return (teacher.vocabulary.fingerprint == other.vocabulary.fingerprint
-            and teacher.model.architecture.channel_dim == other.model.architecture.channel_dim)
+    return (
+        teacher.vocabulary.fingerprint == other.vocabulary.fingerprint
+        and teacher.model.architecture.channel_dim == other.model.architecture.channel_dim
+    )
 
 
-def _measure(teacher: Checkpoint, runs: Sequence[Run], test: Sequence[corpus.Sentence], meeting: Meeting, survey: Survey, say: Say) -> Study:
+def _measure(
+    teacher: Checkpoint,
+    runs: Sequence[Run],
+    test: Sequence[corpus.Sentence],
+    meeting: Meeting,
+    survey: Survey,
+    say: Say,
+) -> Study:
     who = pair_up(teacher, runs, survey.report.matrix)
     if survey.report.no_report:
         who.pairs = list({pair.key: pair for pair in (who.reference, *who.own.values())}.values())
     encoded = batching.encode(test, teacher.vocabulary, leave_out_long=True)
-    measured = pair_matrix.measure(who.pairs, who.reference, encoded, teacher.vocabulary, meeting, cka_snr=survey.report.reference_snr,
-                              cache=None if survey.report.no_report else CACHE, say=say)
-    return Study(who, measured, str(meeting.channel), survey.report.reference_snr, survey.report.replicates, survey.run.seed,
-                 teacher.vocabulary.decode)
+    measured = pair_matrix.measure(
+        who.pairs,
+        who.reference,
+        encoded,
+        teacher.vocabulary,
+        meeting,
+        cka_snr=survey.report.reference_snr,
+        cache=None if survey.report.no_report else CACHE,
+        say=say,
+    )
+    return Study(
+        who,
+        measured,
+        str(meeting.channel),
+        survey.report.reference_snr,
+        survey.report.replicates,
+        survey.run.seed,
+        teacher.vocabulary.decode,
+    )
 
 
-def _measure_foreign(run: Run, test: Sequence[corpus.Sentence], meeting: Meeting, replicates: int, say: Say) -> compose.Foreign:
+def _measure_foreign(
+    run: Run, test: Sequence[corpus.Sentence], meeting: Meeting, replicates: int, say: Say
+) -> compose.Foreign:
     """Text measures of a checkpoint whose tokens do not compare with the teacher's."""
     who = pair_up(run.checkpoint, [], teacher_label=run.label)
     encoded = batching.encode(test, run.checkpoint.vocabulary, leave_out_long=True)
-    measured = pair_matrix.measure([who.reference], None, encoded, run.checkpoint.vocabulary, meeting, cka_snr=meeting.snrs[0], cache=None, say=say)
+    measured = pair_matrix.measure(
+        [who.reference],
+        None,
+        encoded,
+        run.checkpoint.vocabulary,
+        meeting,
+        cka_snr=meeting.snrs[0],
+        cache=None,
+        say=say,
+    )
     sums = measured.heard[who.reference.key].sums
     weights = bootstrap.resamples(len(encoded), replicates, meeting.seed)
     values = measures(weights @ sums)
-    return compose.Foreign([{"pair": run.label, "channel": str(meeting.channel), "snr": float(snr), "vocabulary": str(run.checkpoint.vocabulary),
-                             **{name: bootstrap.interval(values[name][k]) for name in ("bleu", "exact")}} for k, snr in enumerate(meeting.snrs)])
+    return compose.Foreign(
+        [
+            {
+                "pair": run.label,
+                "channel": str(meeting.channel),
+                "snr": float(snr),
+                "vocabulary": str(run.checkpoint.vocabulary),
+                **{name: bootstrap.interval(values[name][k]) for name in ("bleu", "exact")},
+            }
+            for k, snr in enumerate(meeting.snrs)
+        ]
+    )
 
 
-def _record(run: Run, teacher: Checkpoint, study: Study, channel: str, reference_snr: float) -> dict[str, object]:
+def _record(
+    run: Run, teacher: Checkpoint, study: Study, channel: str, reference_snr: float
+) -> dict[str, object]:
     """A run's divergence by SNR, over all sentences."""
-    own, reference = (measures(study.measured.heard[pair.key].sums.sum(1)) for pair in (study.roster.own[run.label], study.roster.reference))
+    own, reference = (
+        measures(study.measured.heard[pair.key].sums.sum(1))
+        for pair in (study.roster.own[run.label], study.roster.reference)
+    )
     by_snr = {}
     for k, snr in enumerate(study.snrs):
         values = {name: _plain(value[k]) for name, value in own.items()}
         theirs = {name: float(value[k]) for name, value in reference.items()}
         by_snr[f"{snr:g}"] = {
-            **values, "reference_cross_entropy": theirs["cross_entropy"], "cross_entropy_gap": values["cross_entropy"] - theirs["cross_entropy"],
-            "semantic_difference_score": values["kl_divergence"] * (1 - values["agreement_rate"]), "reference_bleu": theirs["bleu"]}
+            **values,
+            "reference_cross_entropy": theirs["cross_entropy"],
+            "cross_entropy_gap": values["cross_entropy"] - theirs["cross_entropy"],
+            "semantic_difference_score": values["kl_divergence"] * (1 - values["agreement_rate"]),
+            "reference_bleu": theirs["bleu"],
+        }
     at_reference = by_snr[f"{reference_snr:g}"]
-    return {"model": run.label, "checkpoint": run.checkpoint.path, "teacher": teacher.path, "channel": channel,
-            **{name: run.made.get(name) for name in RECORDED},
-            **{name: at_reference[name] for name in HEADLINE}, "by_snr": by_snr}
+    return {
+        "model": run.label,
+        "checkpoint": run.checkpoint.path,
+        "teacher": teacher.path,
+        "channel": channel,
+        **{name: run.made.get(name) for name in RECORDED},
+        **{name: at_reference[name] for name in HEADLINE},
+        "by_snr": by_snr,
+    }
 
 
 def _plain(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _publish(survey: Survey, records: Sequence[dict], studies: Sequence[Study], foreign: Sequence[compose.Foreign], teachers: Sequence[Checkpoint],
-             whole: corpus.Corpus, sentences: int, groups: Mapping[str | None, Sequence[Found]], device: torch.device, say: Say) -> None:
+def _publish(
+    survey: Survey,
+    records: Sequence[dict],
+    studies: Sequence[Study],
+    foreign: Sequence[compose.Foreign],
+    teachers: Sequence[Checkpoint],
+    whole: corpus.Corpus,
+    sentences: int,
+    groups: Mapping[str | None, Sequence[Found]],
+    device: torch.device,
+    say: Say,
+) -> None:
     """Console, JSON and, unless it is not wanted, the report."""
-    common = {"channel": ", ".join(dict.fromkeys(study.channel for study in studies)), "reference_snr": survey.report.reference_snr,
-              "sentences": sentences, "seed": survey.run.seed, "decoding": str(survey.search),
-              "bleu_signature": bleu_signature(), "note": RECEIVER_KNOWS}
-    results = {**common, "environment": environment(device), "settings": as_record(survey.settings, survey.report, survey.corpus),
-               "corpus": whole.name, "corpus_fingerprint": whole.fingerprint, "records": list(records)}
+    common = {
+        "channel": ", ".join(dict.fromkeys(study.channel for study in studies)),
+        "reference_snr": survey.report.reference_snr,
+        "sentences": sentences,
+        "seed": survey.run.seed,
+        "decoding": str(survey.search),
+        "bleu_signature": bleu_signature(),
+        "note": RECEIVER_KNOWS,
+    }
+    results = {
+        **common,
+        "environment": environment(device),
+        "settings": as_record(survey.settings, survey.report, survey.corpus),
+        "corpus": whole.name,
+        "corpus_fingerprint": whole.fingerprint,
+        "records": list(records),
+    }
     if foreign:
         results["other_vocabularies"] = plain_values([row for group in foreign for row in group.rows])
     document, lost = None, []
@@ -196,29 +326,52 @@ def _publish(survey: Survey, records: Sequence[dict], studies: Sequence[Study], 
         bands = lost_words.frequency_bands(lost_words.count(s.text for s in whole.split("train")))
         lost = [study.words_lost(bands) for study in studies]
         findings = compose.Findings(
-            studies, lost, [t.name for t in teachers], common["bleu_signature"], _similarities(studies, device), foreign,
+            studies,
+            lost,
+            [t.name for t in teachers],
+            common["bleu_signature"],
+            _similarities(studies, device),
+            foreign,
             {f.label: epochs for group in groups.values() for f in group if (epochs := history(f))},
-            _temperature_effect(teachers[0], studies[0]), _provenance(survey, whole, sentences, teachers, studies, device))
+            _temperature_effect(teachers[0], studies[0]),
+            _provenance(survey, whole, sentences, teachers, studies, device),
+        )
         document = compose.compose(findings, survey.report.lang)
-        results["studies"] = [plain_values({"teacher": teacher.path, "channel": study.channel, **study.results(), "words_lost": rows})
-                              for study, teacher, rows in zip(studies, teachers, lost)]
+        results["studies"] = [
+            plain_values(
+                {"teacher": teacher.path, "channel": study.channel, **study.results(), "words_lost": rows}
+            )
+            for study, teacher, rows in zip(studies, teachers, lost)
+        ]
     outputs = survey.outputs()
     for flag, (path, named) in outputs.items():
-        if line := output_files.make_room(flag, path, named=named, overwrite=survey.overwrite, folder=flag == "--report-dir"):
+        if line := output_files.make_room(
+            flag, path, named=named, overwrite=survey.overwrite, folder=flag == "--report-dir"
+        ):
             say(line)
     output_files.write_json(outputs["--output"][0], results)
     _say_records(records, {**common, "measured": described(sentences, survey.settings)}, say)
     if foreign:
-        say("\nof another vocabulary or signal width than the teacher's: text measures alone\n" + tables.table(
-            [[row["pair"], row["channel"], row["snr"], row["bleu"].value, row["exact"].value] for group in foreign for row in group.rows],
-            ["model", "channel", "SNR, dB", "BLEU", "exact"]))
+        say(
+            "\nof another vocabulary or signal width than the teacher's: text measures alone\n"
+            + tables.table(
+                [
+                    [row["pair"], row["channel"], row["snr"], row["bleu"].value, row["exact"].value]
+                    for group in foreign
+                    for row in group.rows
+                ],
+                ["model", "channel", "SNR, dB", "BLEU", "exact"],
+            )
+        )
     made = escape(outputs["--output"][0])
     if document:
         folder = Path(outputs["--report-dir"][0])
         # An earlier report's page must not vouch for figures of this one.
         (folder / "report.html").unlink(missing_ok=True)
         output_files.write_json(folder / RESULTS, results)
-        tables.write_csv(folder / "matrix.csv", [_flat(row) for study in studies for row in study.matrix_rows])
+        tables.write_csv(
+            folder / "matrix.csv", [_flat(row) for study in studies for row in study.matrix_rows]
+        )
         tables.write_csv(folder / "words_lost.csv", [_flat(row) for rows in lost for row in rows])
         page = render.write(document, folder)[0]
         say("\n" + "\n".join(map(escape, document.summary)))
@@ -226,7 +379,9 @@ def _publish(survey: Survey, records: Sequence[dict], studies: Sequence[Study], 
         for table in document.tables():
             if table.name.startswith(wanted):
                 say(f"\n{render.aligned(table)}")
-        say(f"\nmade {escape(page)} (open it in a browser), report.md, tables.tex, CSVs and figures beside it, and {made}")
+        say(
+            f"\nmade {escape(page)} (open it in a browser), report.md, tables.tex, CSVs and figures beside it, and {made}"
+        )
     else:
         say(f"\nmade {made}")
 
@@ -236,7 +391,11 @@ def _flat(row: Mapping[str, object]) -> dict[str, object]:
     flat: dict[str, object] = {}
     for name, value in row.items():
         plain = plain_values(value)
-        flat |= {name: plain["value"], f"{name} low": plain["low"], f"{name} high": plain["high"]} if isinstance(plain, dict) else {name: plain}
+        flat |= (
+            {name: plain["value"], f"{name} low": plain["low"], f"{name} high": plain["high"]}
+            if isinstance(plain, dict)
+            else {name: plain}
+        )
     return flat
 
 
@@ -244,12 +403,28 @@ def _say_records(records: Sequence[dict], common: Mapping[str, object], say: Say
     snr = f"{common['reference_snr']:g}"
     for teacher, channel in dict.fromkeys((r["teacher"], r["channel"]) for r in records):
         group = [r for r in records if (r["teacher"], r["channel"]) == (teacher, channel)]
-        say(f"\nsemantic divergence from teacher {escape(teacher)} at {snr} dB; {common['measured']}, {channel}, "
-            f"seed {common['seed']}, {common['decoding']}\nKL, JS and the cross-entropy gap in nats a token; {common['note']}")
-        say(tables.table([[r["model"], r["distill_part"], r["temperature"], *(r["by_snr"][snr][c] for c in CONSOLE)] for r in group],
-                         ["model", "part", "T", *CONSOLE.values()]))
-        rows = [{"model": r["model"], "snr": float(s), **values} for r in group for s, values in r["by_snr"].items()]
-        rows += [{"model": f"teacher {teacher}", "snr": float(s), "bleu": values["reference_bleu"]} for s, values in group[0]["by_snr"].items()]
+        say(
+            f"\nsemantic divergence from teacher {escape(teacher)} at {snr} dB; {common['measured']}, {channel}, "
+            f"seed {common['seed']}, {common['decoding']}\nKL, JS and the cross-entropy gap in nats a token; {common['note']}"
+        )
+        say(
+            tables.table(
+                [
+                    [r["model"], r["distill_part"], r["temperature"], *(r["by_snr"][snr][c] for c in CONSOLE)]
+                    for r in group
+                ],
+                ["model", "part", "T", *CONSOLE.values()],
+            )
+        )
+        rows = [
+            {"model": r["model"], "snr": float(s), **values}
+            for r in group
+            for s, values in r["by_snr"].items()
+        ]
+        rows += [
+            {"model": f"teacher {teacher}", "snr": float(s), "bleu": values["reference_bleu"]}
+            for s, values in group[0]["by_snr"].items()
+        ]
         for measure, title in (("kl_divergence", "KL to the teacher, nats a token"), ("bleu", "BLEU")):
             shown = [row for row in rows if measure in row]
             say(f"\n{title}, by SNR in dB\n{tables.pivot(shown, 'model', 'snr', measure)}")
@@ -268,31 +443,69 @@ def _similarities(studies: Sequence[Study], device: torch.device) -> list[compos
     found = []
     for study in studies:
         scale = embeddings.Similarity([sentence.text for sentence in study.sentences], encode)
-        scores = {study.roster.label(pair): study.weights @ scale(study.texts(pair)) / study.weights.sum(1) for pair in study.roster.pairs}
-        found.append(compose.Similarities({label: bootstrap.interval(values) for label, values in scores.items()},
-                                          {label: bootstrap.interval(scale.rescaled(values)) for label, values in scores.items()},
-                                          scale.floor, scale.ceiling))
+        scores = {
+            study.roster.label(pair): study.weights @ scale(study.texts(pair)) / study.weights.sum(1)
+            for pair in study.roster.pairs
+        }
+        found.append(
+            compose.Similarities(
+                {label: bootstrap.interval(values) for label, values in scores.items()},
+                {label: bootstrap.interval(scale.rescaled(values)) for label, values in scores.items()},
+                scale.floor,
+                scale.ceiling,
+            )
+        )
     return found
 
 
 def _temperature_effect(teacher: Checkpoint, study: Study) -> tuple[dict[float, list[float]], list[str]]:
-    """The teacher's next-piece distribution at the place of the first test sentence where it is least sure."""
-    rows, best = figures.temperature_rows(least_sure(teacher.model, study.measured.encoded[0]), TEMPERATURES, PIECES_SHOWN)
+    """The teacher's next-piece distribution at the place of the first test sentence where it is least
+    sure."""
+    rows, best = figures.temperature_rows(
+        least_sure(teacher.model, study.measured.encoded[0]), TEMPERATURES, PIECES_SHOWN
+    )
     texts = zip(best, study.decode([[piece] for piece in best]))
     return rows, ["(end)" if piece == EOS else text or f"piece {piece}" for piece, text in texts]
 
 
-def _provenance(survey: Survey, whole: corpus.Corpus, sentences: int, teachers: Sequence[Checkpoint],
-                studies: Sequence[Study], device: torch.device) -> list[tuple[str, str]]:
+def _provenance(
+    survey: Survey,
+    whole: corpus.Corpus,
+    sentences: int,
+    teachers: Sequence[Checkpoint],
+    studies: Sequence[Study],
+    device: torch.device,
+) -> list[tuple[str, str]]:
     around = environment(device)
-    lines = [("corpus", f"{whole.name}, fingerprint {whole.fingerprint}"), ("test sentences", str(sentences)),
-             *[("split", "all: the whole corpus, not the 5 % that a hash calls test")] * (survey.settings.split == "all"),
-             ("channels", ", ".join(str(make_channel(channel)) for channel in survey.channels)),
-             ("SNRs", ", ".join(f"{snr:g}" for snr in survey.snrs) + " dB"), ("seed of the draws", str(survey.run.seed)),
-             ("decoding", str(survey.search)),
-             ("bootstrap samples", str(survey.report.replicates)), ("receiver's knowledge", RECEIVER_KNOWS)]
-    lines += [("teacher", line) for line in dict.fromkeys(f"{teacher.path}, weights {teacher.fingerprint}" for teacher in teachers)]
-    lines += [("checkpoint", f"{run.label}: {run.checkpoint.path}, weights {run.checkpoint.fingerprint}")
-              for run in {run.label: run for study in studies for run in study.roster.runs}.values()]
-    return lines + [("versions", ", ".join(f"{name} {around[name]}" for name in ("semcom", "python", "torch", "numpy", "sacrebleu"))),
-                    ("device", f"{around['gpu'] or around['device']}, {around['threads']} threads, {around['processes']} processes")]
+    lines = [
+        ("corpus", f"{whole.name}, fingerprint {whole.fingerprint}"),
+        ("test sentences", str(sentences)),
+        *[("split", "all: the whole corpus, not the 5 % that a hash calls test")]
+        * (survey.settings.split == "all"),
+        ("channels", ", ".join(str(make_channel(channel)) for channel in survey.channels)),
+        ("SNRs", ", ".join(f"{snr:g}" for snr in survey.snrs) + " dB"),
+        ("seed of the draws", str(survey.run.seed)),
+        ("decoding", str(survey.search)),
+        ("bootstrap samples", str(survey.report.replicates)),
+        ("receiver's knowledge", RECEIVER_KNOWS),
+    ]
+    lines += [
+        ("teacher", line)
+        for line in dict.fromkeys(f"{teacher.path}, weights {teacher.fingerprint}" for teacher in teachers)
+    ]
+    lines += [
+        ("checkpoint", f"{run.label}: {run.checkpoint.path}, weights {run.checkpoint.fingerprint}")
+        for run in {run.label: run for study in studies for run in study.roster.runs}.values()
+    ]
+    return lines + [
+        (
+            "versions",
+            ", ".join(
+                f"{name} {around[name]}" for name in ("semcom", "python", "torch", "numpy", "sacrebleu")
+            ),
+        ),
+        (
+            "device",
+            f"{around['gpu'] or around['device']}, {around['threads']} threads, {around['processes']} processes",
+        ),
+    ]

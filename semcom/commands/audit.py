@@ -1,5 +1,5 @@
-"""The verb ``audit``: one model scored as the public DeepSC script scores it and as this tool does, one habit changed at a time."""
-
+"""The verb ``audit``: one model scored as the public DeepSC script scores it and as this tool does, one habit
+changed at a time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,14 @@ from semcom.base.errors import SemcomError, escape
 from semcom.base.settings import RunConfig
 from semcom.channel.settings import ChannelConfig
 from semcom.commands.inputs import Say, load_corpus, make_channel
-from semcom.commands.measuring import REFERENCE_PREFERRED, corpus_of_runs, described, foreign_splits, nearest, test_split
+from semcom.commands.measuring import (
+    REFERENCE_PREFERRED,
+    corpus_of_runs,
+    described,
+    foreign_splits,
+    nearest,
+    test_split,
+)
 from semcom.data import batching
 from semcom.data.settings import CorpusConfig
 from semcom.evaluation import text_metrics
@@ -34,13 +41,26 @@ from semcom.models import checkpoint
 from semcom.report import tables
 
 
-def audit(path: str, settings: EvaluationConfig, corpus_settings: CorpusConfig, channel_settings: ChannelConfig,
-          run: RunConfig, output: str | None, overwrite: bool, say: Say) -> list[Row]:
-    """Score a checkpoint the public way and the right way; print, and write with ``output``, what each habit moves. Returns long rows."""
+def audit(
+    path: str,
+    settings: EvaluationConfig,
+    corpus_settings: CorpusConfig,
+    channel_settings: ChannelConfig,
+    run: RunConfig,
+    output: str | None,
+    overwrite: bool,
+    say: Say,
+) -> list[Row]:
+    """Score a checkpoint the public way and the right way; print, and write with ``output``, what each habit
+    moves. Returns long rows."""
     if channel_settings.channel == "ideal":
-        raise SemcomError("--channel ideal: the public script has no channel without noise; allowed are awgn, rayleigh, rician")
+        raise SemcomError(
+            "--channel ideal: the public script has no channel without noise; allowed are awgn, rayleigh, rician"
+        )
     if channel_settings.equalizer != "zf":
-        raise SemcomError(f"--equalizer {channel_settings.equalizer}: the public script inverts the fade; leave it out")
+        raise SemcomError(
+            f"--equalizer {channel_settings.equalizer}: the public script inverts the fade; leave it out"
+        )
     device = resolve_device(run.device)
     loaded = checkpoint.load(path)
     picture = output_files.companion("--output", output, ".png") if output else None
@@ -54,16 +74,32 @@ def audit(path: str, settings: EvaluationConfig, corpus_settings: CorpusConfig, 
     chosen = {s.id for s in test_split(whole, settings.sentences, settings.split)}
     for line in foreign_splits([(loaded.name, loaded.config)], used, settings.split):
         say(line)
-    encoded = batching.encode([s for s in whole.sentences if s.id in chosen], loaded.vocabulary, leave_out_long=True)
-    meeting = Meeting(make_channel(channel_settings), settings.snr, run.seed, device, settings.eval_batch_size, run.quiet)
+    encoded = batching.encode(
+        [s for s in whole.sentences if s.id in chosen], loaded.vocabulary, leave_out_long=True
+    )
+    meeting = Meeting(
+        make_channel(channel_settings), settings.snr, run.seed, device, settings.eval_batch_size, run.quiet
+    )
     link = over_public_link(loaded.model, encoded, meeting)
     found = scores(loaded.model, encoded, loaded.vocabulary, meeting, link)
     reference = nearest(settings.snr, REFERENCE_PREFERRED)
     say(_account(found, settings.snr, reference, meeting, described(len(encoded), settings), link.roots))
-    about = {"seed": run.seed, "channel": str(meeting.channel), "split": settings.split, "sentences": len(encoded), "corpus": whole.name,
-             "corpus_fingerprint": whole.fingerprint, "checkpoint": Path(path).name, "fingerprint": loaded.fingerprint,
-             "bleu_signature": text_metrics.bleu_signature()}
-    versions = {name: value for name, value in environment(device).items() if name in ("semcom", "torch", "sacrebleu", "device")}
+    about = {
+        "seed": run.seed,
+        "channel": str(meeting.channel),
+        "split": settings.split,
+        "sentences": len(encoded),
+        "corpus": whole.name,
+        "corpus_fingerprint": whole.fingerprint,
+        "checkpoint": Path(path).name,
+        "fingerprint": loaded.fingerprint,
+        "bleu_signature": text_metrics.bleu_signature(),
+    }
+    versions = {
+        name: value
+        for name, value in environment(device).items()
+        if name in ("semcom", "torch", "sacrebleu", "device")
+    }
     rows = [{**row, **about, **versions} for row in long_rows(found, settings.snr)]
     if output and picture:
         tables.write_csv(output, rows)
@@ -73,37 +109,67 @@ def audit(path: str, settings: EvaluationConfig, corpus_settings: CorpusConfig, 
 
 
 def long_rows(found: dict[int, list[float]], snrs: Sequence[float]) -> list[Row]:
-    """One row of plain values for each of ``HABITS`` that was measured, at each SNR. change: None where nothing stands above."""
+    """One row of plain values for each of ``HABITS`` that was measured, at each SNR. change: None where
+    nothing stands above."""
     moved = changes(found)
-    return [{"row": row, "habit": HABITS[row], "snr": float(snr), "score": found[row][k], "change": moved[row][k] if row in moved else None}
-            for row in found for k, snr in enumerate(snrs)]
+    return [
+        {
+            "row": row,
+            "habit": HABITS[row],
+            "snr": float(snr),
+            "score": found[row][k],
+            "change": moved[row][k] if row in moved else None,
+        }
+        for row in found
+        for k, snr in enumerate(snrs)
+    ]
 
 
-def _account(found: dict[int, list[float]], snrs: Sequence[float], reference: float, meeting: Meeting, measured: str,
-             roots: Sequence[float]) -> str:
+def _account(
+    found: dict[int, list[float]],
+    snrs: Sequence[float],
+    reference: float,
+    meeting: Meeting,
+    measured: str,
+    roots: Sequence[float],
+) -> str:
     """What a reader is told on the console."""
     moved, at = changes(found), list(snrs).index(reference)
     header = ["row", "what it changes in the row above", *(f"{snr:g} dB" for snr in snrs)]
     absent = [row for row in HABITS if row not in found]
     public, right = found[PUBLIC][at], found[PER_COMPLEX][at]
-    return "\n".join([
-        f"\n{measured}, {meeting.channel}, seed {meeting.seed}, greedy decoding; the same draws in all rows",
-        power_line(roots),
-        f"an SNR label means, down to row {max(found.keys() - {PER_COMPLEX})}, what the public script means by it; in row {PER_COMPLEX}, dB per "
-        "complex symbol before equalisation",
-        *([f"not on this channel: rows {' and '.join(map(str, absent))}"] if absent else []),
-        *([f"one fade a batch: rows down to {POWER} rest on {len(roots)} of them, so in part on chance; more --sentences, more fades"]
-          if FADES in found else []),
-        f"\nscore, all from 0 to 100 (BLEU-1 up to row {CORPUS}, times 100; then BLEU: {text_metrics.bleu_signature()})",
-        tables.table([[row, HABITS[row], *found[row]] for row in found], header, 2),
-        f"\nchange against the row above (row {FORCED} stands apart; in another order the changes would be shared out otherwise)",
-        tables.table([[row, HABITS[row], *(f"{change:+7.2f}" for change in moved[row])] for row in moved], header),
-        "",
-        _largest("the habit that moves the score most", moved, at, reference),
-        _largest("of the link and the decoding, scored alike", {row: by_snr for row, by_snr in moved.items() if row > BLEU_4}, at, reference),
-        f"the public script would print {public / 100:.4f} at {reference:g} dB (BLEU-1; {public:.2f} above); measured rightly it is "
-        f"{right:.2f} (BLEU-4)",
-    ])
+    return "\n".join(
+        [
+            f"\n{measured}, {meeting.channel}, seed {meeting.seed}, greedy decoding; the same draws in all rows",
+            power_line(roots),
+            f"an SNR label means, down to row {max(found.keys() - {PER_COMPLEX})}, what the public script means by it; in row {PER_COMPLEX}, dB per "
+            "complex symbol before equalisation",
+            *([f"not on this channel: rows {' and '.join(map(str, absent))}"] if absent else []),
+            *(
+                [
+                    f"one fade a batch: rows down to {POWER} rest on {len(roots)} of them, so in part on chance; more --sentences, more fades"
+                ]
+                if FADES in found
+                else []
+            ),
+            f"\nscore, all from 0 to 100 (BLEU-1 up to row {CORPUS}, times 100; then BLEU: {text_metrics.bleu_signature()})",
+            tables.table([[row, HABITS[row], *found[row]] for row in found], header, 2),
+            f"\nchange against the row above (row {FORCED} stands apart; in another order the changes would be shared out otherwise)",
+            tables.table(
+                [[row, HABITS[row], *(f"{change:+7.2f}" for change in moved[row])] for row in moved], header
+            ),
+            "",
+            _largest("the habit that moves the score most", moved, at, reference),
+            _largest(
+                "of the link and the decoding, scored alike",
+                {row: by_snr for row, by_snr in moved.items() if row > BLEU_4},
+                at,
+                reference,
+            ),
+            f"the public script would print {public / 100:.4f} at {reference:g} dB (BLEU-1; {public:.2f} above); measured rightly it is "
+            f"{right:.2f} (BLEU-4)",
+        ]
+    )
 
 
 def _largest(what: str, moved: dict[int, list[float]], at: int, reference: float) -> str:

@@ -8,11 +8,15 @@ from semcom.evaluation.cost import model_costs
 from semcom.report import tables
 
 
-def compare_models(models: Mapping[str, Model], inputs: Any, *, repeats: int = 20, quiet: bool = False) -> list[Row]:
-    """Rows of ``model_costs``: parameters, bytes of the saved weights, FLOPs and milliseconds of one forward a sample.
+def compare_models(
+    models: Mapping[str, Model], inputs: Any, *, repeats: int = 20, quiet: bool = False
+) -> list[Row]:
+    """Rows of ``model_costs``: parameters, bytes of the saved weights, FLOPs and milliseconds of one forward
+    a sample.
 
-    inputs: of B samples, on the models' device. latency_ms is the median of ``repeats`` passes in eval mode, the models in turn,
-    divided by B. A "_ratio" is over the first model's figure. Prints a table unless ``quiet``.
+    inputs: of B samples, on the models' device. latency_ms is the median of ``repeats`` passes in eval mode,
+    the models in turn, divided by B. A "_ratio" is over the first model's figure. Prints a table unless
+    ``quiet``.
     """
     rows = model_costs(models, inputs, repeats)
     if not quiet:

@@ -40,7 +40,14 @@ from semcom.models import checkpoint, transceiver
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
 from semcom.models.settings import check_heads
-from semcom.models.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS, Architecture, EndSize, Transceiver
+from semcom.models.transceiver import (
+    PARTS,
+    RECEIVER_PARTS,
+    TRANSMITTER_PARTS,
+    Architecture,
+    EndSize,
+    Transceiver,
+)
 from semcom.report import tables
 
 SUMMARY_SENTENCES = 300
@@ -66,48 +73,84 @@ class DistilSettings:
         d, t, teachers = self.distillation, self.transfer, max(1, len(self.files.teacher_checkpoint))
         t.feature_weights(d.distill_part)
         if d.scales and d.kd_loss == "dkd":
-            raise SemcomError("--scales with --kd-loss dkd: a segment of a sentence has no one right piece for dkd to set apart; "
-                              "give --kd-loss kd, rkl, jsd or skl")
+            raise SemcomError(
+                "--scales with --kd-loss dkd: a segment of a sentence has no one right piece for dkd to set apart; "
+                "give --kd-loss kd, rkl, jsd or skl"
+            )
         if t.cross_weight and d.distill_part != "full":
-            raise SemcomError(f"--cross-weight {t.cross_weight:g}: with --distill-part {d.distill_part} the other end is the teacher's already; "
-                              "leave it out, or give --distill-part full")
+            raise SemcomError(
+                f"--cross-weight {t.cross_weight:g}: with --distill-part {d.distill_part} the other end is the teacher's already; "
+                "leave it out, or give --distill-part full"
+            )
         if t.teacher_weights and (len(t.teacher_weights) != teachers or teachers == 1):
-            raise SemcomError(f"--teacher-weights {' '.join(f'{w:g}' for w in t.teacher_weights)}: {len(t.teacher_weights)} for "
-                              f"{teachers} --teacher-checkpoint; give one for each of several, or leave it out")
+            raise SemcomError(
+                f"--teacher-weights {' '.join(f'{w:g}' for w in t.teacher_weights)}: {len(t.teacher_weights)} for "
+                f"{teachers} --teacher-checkpoint; give one for each of several, or leave it out"
+            )
         if t.teacher_mean == "probabilities" and teachers == 1:
-            raise SemcomError("--teacher-mean probabilities: there is one teacher; leave it out, or give several --teacher-checkpoint")
+            raise SemcomError(
+                "--teacher-mean probabilities: there is one teacher; leave it out, or give several --teacher-checkpoint"
+            )
         if t.teacher_mean == "probabilities" and d.standardize_logits:
-            raise SemcomError("--teacher-mean probabilities with --standardize-logits: a mean of probabilities has no logits to standardise; "
-                              "give --teacher-mean logits")
+            raise SemcomError(
+                "--teacher-mean probabilities with --standardize-logits: a mean of probabilities has no logits to standardise; "
+                "give --teacher-mean logits"
+            )
         by_snr = "snr" in (d.temperature_schedule, d.weight_schedule)
         if by_snr and (self.channel.channel == "ideal" or self.snr.snr_range[0] == self.snr.snr_range[1]):
-            raise SemcomError("a schedule by snr: the sentences of this run differ in no SNR (--channel ideal, or LOW = HIGH in --snr-range); "
-                              "give --temperature-schedule or --weight-schedule linear or cosine")
+            raise SemcomError(
+                "a schedule by snr: the sentences of this run differ in no SNR (--channel ideal, or LOW = HIGH in --snr-range); "
+                "give --temperature-schedule or --weight-schedule linear or cosine"
+            )
         if t.feature_loss != "mse" and not t.feature_weights(d.distill_part):
-            raise SemcomError(f"--feature-loss {t.feature_loss}: no feature is compared; leave it out, or add --feature-weight 1")
+            raise SemcomError(
+                f"--feature-loss {t.feature_loss}: no feature is compared; leave it out, or add --feature-weight 1"
+            )
         if teachers > 1 and not d.distils:
-            raise SemcomError("--teacher-checkpoint: with --distill-weight 0 a second teacher has nothing to say; give one")
+            raise SemcomError(
+                "--teacher-checkpoint: with --distill-weight 0 a second teacher has nothing to say; give one"
+            )
 
     @property
     def output_path(self) -> Path:
         part = self.distillation.distill_part
-        return Path(self.files.output_path or "checkpoints/distillation" + ("" if part == "full" else f"_{part}"))
+        return Path(
+            self.files.output_path or "checkpoints/distillation" + ("" if part == "full" else f"_{part}")
+        )
 
     @property
     def hybrid_output(self) -> Path | None:
-        return Path(self.files.hybrid_output or "checkpoints/hybrid_model.pt") if self.files.create_hybrid else None
+        return (
+            Path(self.files.hybrid_output or "checkpoints/hybrid_model.pt")
+            if self.files.create_hybrid
+            else None
+        )
 
     @property
     def hybrid_parts(self) -> tuple[str, ...]:
-        return self.files.hybrid_parts or (TRANSMITTER_PARTS if self.distillation.distill_part == "encoder" else RECEIVER_PARTS)
+        return self.files.hybrid_parts or (
+            TRANSMITTER_PARTS if self.distillation.distill_part == "encoder" else RECEIVER_PARTS
+        )
 
     @property
     def topics_left_out(self) -> bool:
         return bool(self.corpus.topics or self.corpus.exclude_topics)
 
     def record(self) -> dict[str, object]:
-        return {**as_record(self.files, self.corpus, self.channel, self.snr, self.student, self.distillation,
-                                   self.transfer, self.training, self.run), "overwrite": self.overwrite}
+        return {
+            **as_record(
+                self.files,
+                self.corpus,
+                self.channel,
+                self.snr,
+                self.student,
+                self.distillation,
+                self.transfer,
+                self.training,
+                self.run,
+            ),
+            "overwrite": self.overwrite,
+        }
 
 
 @dataclass(frozen=True)
@@ -121,7 +164,8 @@ class Outcome:
 
 
 def distil(settings: DistilSettings, say: Say) -> Outcome:
-    """Distil a student from a teacher, write the files of design.md section 5, splice a hybrid if asked to."""
+    """Distil a student from a teacher, write the files of design.md section 5, splice a hybrid if asked
+    to."""
     started = time.monotonic()
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
@@ -130,15 +174,22 @@ def distil(settings: DistilSettings, say: Say) -> Outcome:
         return _Distillation(*prepared, device, together, started, say).run()
 
 
-def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack,
-             say: Say) -> tuple[DistilSettings, list[Checkpoint], Transceiver, Data]:
-    """Outputs checked and cleared, inputs read, the student before training; the folder's lock goes to ``held``."""
+def _prepare(
+    settings: DistilSettings, device: torch.device, held: ExitStack, say: Say
+) -> tuple[DistilSettings, list[Checkpoint], Transceiver, Data]:
+    """Outputs checked and cleared, inputs read, the student before training; the folder's lock goes to
+    ``held``."""
     teachers = [load_teacher(path) for path in settings.files.teacher_checkpoint or (None,)]
     teacher = teachers[0]
     for other in teachers[1:]:
         checkpoint.check_same_vocabulary(teacher, other)
         _check_same_signal(teacher, other)
-    settings = replace(settings, training=resolve_training(settings.training, device, teacher.model.architecture.receiver.d_model, say))
+    settings = replace(
+        settings,
+        training=resolve_training(
+            settings.training, device, teacher.model.architecture.receiver.d_model, say
+        ),
+    )
     if settings.training.compile and not settings.distillation.is_plain and device.type != "cpu":
         say("warning: --compile: on GPUs it compiles --kd-loss kd of raw logits alone; going on without")
         settings = replace(settings, training=replace(settings.training, compile=False))
@@ -148,8 +199,16 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack,
         transceiver.splice(teacher.model, student, settings.hybrid_parts)
     folder, hybrid_path = settings.output_path, settings.hybrid_output
     outputs = {"--output-path": folder} | ({"--hybrid-output": hybrid_path} if hybrid_path else {})
-    read_from = [*(t.path for t in teachers), *settings.corpus.corpus, *filter(None, [settings.files.student_checkpoint])]
-    output_files.check_outputs(outputs | {f"--output-path ({name})": folder / name for name in _student_files(settings.training.epochs)}, read_from)
+    read_from = [
+        *(t.path for t in teachers),
+        *settings.corpus.corpus,
+        *filter(None, [settings.files.student_checkpoint]),
+    ]
+    output_files.check_outputs(
+        outputs
+        | {f"--output-path ({name})": folder / name for name in _student_files(settings.training.epochs)},
+        read_from,
+    )
     for place in _places(settings):
         output_files.check_room(**place)
     data = encode_splits(load_corpus(settings.corpus, say, teacher.vocabulary), teacher.vocabulary)
@@ -165,22 +224,43 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack,
 def _check_same_signal(first: Checkpoint, other: Checkpoint) -> None:
     ours, theirs = (c.model.architecture.channel_dim for c in (first, other))
     if ours != theirs:
-        raise SemcomError(f"--teacher-checkpoint {other.name}: signal width C={theirs}, {first.name} has {ours}; all teachers must share it, "
-                          "so that they meet the same draw")
+        raise SemcomError(
+            f"--teacher-checkpoint {other.name}: signal width C={theirs}, {first.name} has {ours}; all teachers must share it, "
+            "so that they meet the same draw"
+        )
 
 
 def _student_files(epochs: int) -> list[str]:
-    return ["final_student_model.pt", "best_student_model.pt", "distillation_config.json", "history.csv", "training_curves.png",
-            *(f"student_model_epoch{e}.pt" for e in range(10, epochs + 1, 10))]
+    return [
+        "final_student_model.pt",
+        "best_student_model.pt",
+        "distillation_config.json",
+        "history.csv",
+        "training_curves.png",
+        *(f"student_model_epoch{e}.pt" for e in range(10, epochs + 1, 10)),
+    ]
 
 
 def _places(settings: DistilSettings) -> list[dict]:
     """Arguments of ``files.make_room`` for the folder and the hybrid."""
     given, keep = settings.files, settings.keep_earlier
-    places = [{"flag": "--output-path", "path": settings.output_path, "named": given.output_path is not None and not keep, "folder": True}]
+    places = [
+        {
+            "flag": "--output-path",
+            "path": settings.output_path,
+            "named": given.output_path is not None and not keep,
+            "folder": True,
+        }
+    ]
     if settings.hybrid_output:
-        places.append({"flag": "--hybrid-output", "path": settings.hybrid_output,
-                       "named": given.hybrid_output is not None and not keep, "folder": False})
+        places.append(
+            {
+                "flag": "--hybrid-output",
+                "path": settings.hybrid_output,
+                "named": given.hybrid_output is not None and not keep,
+                "folder": False,
+            }
+        )
     return [{**place, "overwrite": settings.overwrite} for place in places]
 
 
@@ -195,8 +275,13 @@ def _make_room(settings: DistilSettings, say: Say) -> None:
 
 
 def _student_size(settings: StudentConfig, teacher: EndSize) -> EndSize:
-    size = replace(teacher, layers=settings.student_layers, d_model=settings.student_d_model or teacher.d_model,
-                   num_heads=settings.student_heads or teacher.num_heads, dff=settings.student_dff or teacher.dff)
+    size = replace(
+        teacher,
+        layers=settings.student_layers,
+        d_model=settings.student_d_model or teacher.d_model,
+        num_heads=settings.student_heads or teacher.num_heads,
+        dff=settings.student_dff or teacher.dff,
+    )
     check_heads("--student-d-model", size.d_model, "--student-heads", size.num_heads)
     return size
 
@@ -208,16 +293,22 @@ def _new_student(settings: DistilSettings, teacher: Checkpoint) -> Transceiver:
     architecture = replace(theirs, **sizes)
     student = transceiver.build(architecture, settings.run.seed)
     if settings.files.student_checkpoint:
-        _start_from(student, checkpoint.load(settings.files.student_checkpoint, "--student-checkpoint"), teacher, part)
+        _start_from(
+            student, checkpoint.load(settings.files.student_checkpoint, "--student-checkpoint"), teacher, part
+        )
     elif settings.student.student_init == "teacher":
         for end, size in sizes.items():
             ours = getattr(theirs, end)
             if size.layers > ours.layers:
-                raise SemcomError(f"--student-layers {size.layers}: the teacher's {end} has {ours.layers} layers to start from; "
-                                  f"give at most {ours.layers}, or --student-init random")
+                raise SemcomError(
+                    f"--student-layers {size.layers}: the teacher's {end} has {ours.layers} layers to start from; "
+                    f"give at most {ours.layers}, or --student-init random"
+                )
             if replace(size, layers=ours.layers) != ours:
-                raise SemcomError(f"--student-init teacher: widths differ from the teacher's (D={size.d_model}, {size.num_heads} heads, "
-                                  f"feed-forward {size.dff}; teacher D={ours.d_model}, {ours.num_heads}, {ours.dff}); give --student-init random")
+                raise SemcomError(
+                    f"--student-init teacher: widths differ from the teacher's (D={size.d_model}, {size.num_heads} heads, "
+                    f"feed-forward {size.dff}; teacher D={ours.d_model}, {ours.num_heads}, {ours.dff}); give --student-init random"
+                )
         transceiver.from_teacher_layers(teacher.model, student)
     return transceiver.splice(teacher.model, student, _trained_parts(part))
 
@@ -239,15 +330,18 @@ def _start_from(student: Transceiver, given: Checkpoint, teacher: Checkpoint, pa
             raise SemcomError(
                 f"--student-checkpoint {given.name}: its {end} has {found.layers} layers, D={found.d_model}, {found.num_heads} heads, "
                 f"feed-forward {found.dff}; this run asks for {wanted.layers}, {wanted.d_model}, {wanted.num_heads}, {wanted.dff}; give "
-                f"--student-layers {found.layers} --student-d-model {found.d_model} --student-heads {found.num_heads} --student-dff {found.dff}")
+                f"--student-layers {found.layers} --student-d-model {found.d_model} --student-heads {found.num_heads} --student-dff {found.dff}"
+            )
         unlike = {"stored_positions": (wanted.stored_positions, found.stored_positions)}
         channel_part = {"transmitter": "channel_encoder", "receiver": "channel_decoder"}[end]
         for name in transceiver.CHANNEL_PART_FIELDS[channel_part]:
             unlike[name] = getattr(student.architecture, name), getattr(given.model.architecture, name)
         for name, (wanted, found) in unlike.items():
             if wanted != found:
-                raise SemcomError(f"--student-checkpoint {given.name}: its {name} is {found:g}, the teacher's {wanted:g}; "
-                                  "start from a student of this teacher")
+                raise SemcomError(
+                    f"--student-checkpoint {given.name}: its {name} is {found:g}, the teacher's {wanted:g}; "
+                    "start from a student of this teacher"
+                )
         getattr(student, end).load_state_dict(getattr(given.model, end).state_dict())
 
 
@@ -259,29 +353,52 @@ def _advice(settings: DistilSettings, teacher: Architecture) -> list[str]:
         lines.append(f"--student-layers {layers} is under a third of the teacher's depth ({ends[0].layers})")
     from_teacher = settings.student.student_init == "teacher" and not settings.files.student_checkpoint
     if from_teacher and all(layers == end.layers for end in ends):
-        lines.append(f"--student-layers {layers} with --student-init teacher: the student is the teacher before the first step")
+        lines.append(
+            f"--student-layers {layers} with --student-init teacher: the student is the teacher before the first step"
+        )
     if from_teacher and settings.topics_left_out:
-        lines.append("topics are left out, but the student starts from the teacher's layers, which may have seen them; "
-                     "for a student that never saw them give --student-init random")
-    if settings.files.create_hybrid and settings.distillation.distill_part == "full" and not settings.transfer.cross_weight:
-        lines.append("the two ends of a full-mode hybrid never met in training: it measures drift of the code more than knowledge; "
-                     "for a usable pair distil with --distill-part decoder or encoder")
+        lines.append(
+            "topics are left out, but the student starts from the teacher's layers, which may have seen them; "
+            "for a student that never saw them give --student-init random"
+        )
+    if (
+        settings.files.create_hybrid
+        and settings.distillation.distill_part == "full"
+        and not settings.transfer.cross_weight
+    ):
+        lines.append(
+            "the two ends of a full-mode hybrid never met in training: it measures drift of the code more than knowledge; "
+            "for a usable pair distil with --distill-part decoder or encoder"
+        )
     return lines
 
 
 class _Distillation:
     """One run, its outputs clear and its folder locked."""
 
-    def __init__(self, settings: DistilSettings, teachers: list[Checkpoint], student: Transceiver, data: Data,
-                 device: torch.device, together: Processes, started: float, say: Say):
+    def __init__(
+        self,
+        settings: DistilSettings,
+        teachers: list[Checkpoint],
+        student: Transceiver,
+        data: Data,
+        device: torch.device,
+        together: Processes,
+        started: float,
+        say: Say,
+    ):
         self.settings, self.teachers, self.student, self.data = settings, teachers, student, data
         self.teacher = teacher = teachers[0]
         self.device, self.together, self.started, self.say = device, together, started, say
         self.folder = settings.output_path
         part = settings.distillation.distill_part
         trained = _trained_parts(part)
-        self.origin = {p: f"student of {teacher.name} ({part} mode)" if p in trained else f"teacher {teacher.name}: {teacher.origin[p]}"
-                       for p in PARTS}
+        self.origin = {
+            p: f"student of {teacher.name} ({part} mode)"
+            if p in trained
+            else f"teacher {teacher.name}: {teacher.origin[p]}"
+            for p in PARTS
+        }
         self.record = self._initial_record()
 
     def _initial_record(self) -> dict[str, object]:
@@ -289,16 +406,30 @@ class _Distillation:
         end = _trained_ends(s.distillation.distill_part)[-1]
         size = getattr(ours, end)
         teacher_params, student_params = self.teacher.model.parameter_count(), self.student.parameter_count()
-        return {**s.record(), "teacher_checkpoint": self.teacher.path, "teachers": [[t.path, t.fingerprint] for t in self.teachers],
-                "d_model": size.d_model, "dff": size.dff,
-                "num_heads": size.num_heads, "student_layers": size.layers, "teacher_layers": getattr(theirs, end).layers,
-                "teacher_params": teacher_params, "student_params": student_params,
-                "compression_ratio": teacher_params / student_params,
-                "trained_params": self._trained_parameters(self.student), "teacher_trained_params": self._trained_parameters(self.teacher.model),
-                "output_path": str(self.folder),
-                "create_hybrid": s.files.create_hybrid, "hybrid_output": str(s.hybrid_output) if s.hybrid_output else None,
-                "hybrid_parts": list(s.hybrid_parts), "teacher_fingerprint": self.teacher.fingerprint,
-                "topics_by_end": self._topics_by_end(), **imported(self.teacher), **self.data.record, **environment(self.device)}
+        return {
+            **s.record(),
+            "teacher_checkpoint": self.teacher.path,
+            "teachers": [[t.path, t.fingerprint] for t in self.teachers],
+            "d_model": size.d_model,
+            "dff": size.dff,
+            "num_heads": size.num_heads,
+            "student_layers": size.layers,
+            "teacher_layers": getattr(theirs, end).layers,
+            "teacher_params": teacher_params,
+            "student_params": student_params,
+            "compression_ratio": teacher_params / student_params,
+            "trained_params": self._trained_parameters(self.student),
+            "teacher_trained_params": self._trained_parameters(self.teacher.model),
+            "output_path": str(self.folder),
+            "create_hybrid": s.files.create_hybrid,
+            "hybrid_output": str(s.hybrid_output) if s.hybrid_output else None,
+            "hybrid_parts": list(s.hybrid_parts),
+            "teacher_fingerprint": self.teacher.fingerprint,
+            "topics_by_end": self._topics_by_end(),
+            **imported(self.teacher),
+            **self.data.record,
+            **environment(self.device),
+        }
 
     def _trained_parameters(self, model: Transceiver) -> int:
         ends = _trained_ends(self.settings.distillation.distill_part)
@@ -311,25 +442,58 @@ class _Distillation:
 
     def run(self) -> Outcome:
         s, part = self.settings, self.settings.distillation.distill_part
-        self.say(f"teacher: {self.teacher.name}, {self.record['teacher_params']:,} parameters; student ({part}): "
-                 f"{self.record['student_params']:,}; {make_channel(s.channel)}, {s.snr.snr_range[0]:g} to {s.snr.snr_range[1]:g} dB; "
-                 f"{'; '.join([s.distillation.describe(), *s.transfer.describe(part)])}; {self.device}, {s.training.precision}")
+        self.say(
+            f"teacher: {self.teacher.name}, {self.record['teacher_params']:,} parameters; student ({part}): "
+            f"{self.record['student_params']:,}; {make_channel(s.channel)}, {s.snr.snr_range[0]:g} to {s.snr.snr_range[1]:g} dB; "
+            f"{'; '.join([s.distillation.describe(), *s.transfer.describe(part)])}; {self.device}, {s.training.precision}"
+        )
         if part != "full":
             same = set(s.hybrid_parts) == set(_trained_parts(part))
-            self.say(f"{part} mode: the student is trained through the teacher's frozen other end" +
-                     ("; student and hybrid are the same pair" if same else f"; the hybrid takes {' '.join(s.hybrid_parts)} from it"))
+            self.say(
+                f"{part} mode: the student is trained through the teacher's frozen other end"
+                + (
+                    "; student and hybrid are the same pair"
+                    if same
+                    else f"; the hybrid takes {' '.join(s.hybrid_parts)} from it"
+                )
+            )
         self.history: list[dict] = []
         train = self.data.train
         if width := s.transfer.sequence_level:
             train, self.record["teacher_sentences"] = sequence_level.teacher_sentences(
-                self.teacher, train, make_channel(s.channel), s.snr.snr_range, Search(width), seed=s.run.seed,
-                device=self.device, quiet=s.run.quiet, say=self.say, together=self.together)
+                self.teacher,
+                train,
+                make_channel(s.channel),
+                s.snr.snr_range,
+                Search(width),
+                seed=s.run.seed,
+                device=self.device,
+                quiet=s.run.quiet,
+                say=self.say,
+                together=self.together,
+            )
         self.objective = objectives.DistillationObjective(
-            [t.model for t in self.teachers], self.student, make_channel(s.channel), s.snr.snr_range, s.distillation, s.transfer,
-            seed=s.run.seed, compiled=s.training.compile)
-        result = trainer.fit(self.objective, train, self.data.validation, s.training,
-                             width=self.student.architecture.channel_dim, device=self.device, seed=s.run.seed, quiet=s.run.quiet,
-                             on_epoch=self._on_epoch, processes=self.together)
+            [t.model for t in self.teachers],
+            self.student,
+            make_channel(s.channel),
+            s.snr.snr_range,
+            s.distillation,
+            s.transfer,
+            seed=s.run.seed,
+            compiled=s.training.compile,
+        )
+        result = trainer.fit(
+            self.objective,
+            train,
+            self.data.validation,
+            s.training,
+            width=self.student.architecture.channel_dim,
+            device=self.device,
+            seed=s.run.seed,
+            quiet=s.run.quiet,
+            on_epoch=self._on_epoch,
+            processes=self.together,
+        )
         hybrid, self.record = self.together.from_main(self._keep, result)
         return Outcome(self.folder / "best_student_model.pt", hybrid, self.record, self._summary(hybrid))
 
@@ -337,7 +501,10 @@ class _Distillation:
         """Write what the training left; returns the hybrid's path and the record."""
         check_begun(result, self.folder)
         if not result.failed and not result.stopped:
-            self._save("final_student_model.pt", {"validation_cross_entropy": self.history[-1]["validation"], "epoch": len(self.history)})
+            self._save(
+                "final_student_model.pt",
+                {"validation_cross_entropy": self.history[-1]["validation"], "epoch": len(self.history)},
+            )
         self.record |= record_of(result, self.started)
         self._write_record()
         tables.plot_training_curves(self.history, self.folder / "training_curves.png")
@@ -351,12 +518,17 @@ class _Distillation:
         """What the run's temperature, beside others, makes of the teacher's distribution."""
         vocabulary, logits = self.teacher.vocabulary, least_sure(self.teacher.model, self.data.validation[0])
         temperatures = sorted({1.0, 2.0, 4.0, 8.0, 16.0, self.settings.distillation.temperature})
-        pieces = [text or f"piece {piece}" for piece, text in enumerate(vocabulary.decode([[piece] for piece in range(len(vocabulary))]))]
+        pieces = [
+            text or f"piece {piece}"
+            for piece, text in enumerate(vocabulary.decode([[piece] for piece in range(len(vocabulary))]))
+        ]
         pieces[EOS] = "(end)"
         tables.plot_temperature_effect(logits, self.folder / "temperature_effect.png", temperatures, pieces)
 
     def _on_epoch(self, epoch: trainer.Epoch, is_best: bool) -> None:
-        self.history.append(epoch.row() | kd_loss.scalars(self.settings.distillation, self.objective.progress))
+        self.history.append(
+            epoch.row() | kd_loss.scalars(self.settings.distillation, self.objective.progress)
+        )
         metrics = {"validation_cross_entropy": epoch.validation, "epoch": epoch.epoch, "steps": epoch.steps}
         if is_best:
             self._save("best_student_model.pt", metrics)
@@ -365,7 +537,10 @@ class _Distillation:
         tables.write_csv(self.folder / "history.csv", self.history)
 
     def _save(self, name: str, metrics: dict) -> None:
-        checkpoint.save(Checkpoint(self.student, self.teacher.vocabulary, self.origin, metrics, self.record), self.folder / name)
+        checkpoint.save(
+            Checkpoint(self.student, self.teacher.vocabulary, self.origin, metrics, self.record),
+            self.folder / name,
+        )
 
     def _write_record(self) -> None:
         output_files.write_json(self.folder / "distillation_config.json", self.record)
@@ -377,27 +552,58 @@ class _Distillation:
     def _summary(self, hybrid: Path | None) -> list[dict[str, object]]:
         best = self.folder / "best_student_model.pt"
         made = [("student", best)] + ([("hybrid", hybrid)] if hybrid else [])
-        loaded = [("teacher", self.teacher)] + self.together.from_main(lambda: [(name, checkpoint.load(path)) for name, path in made])
-        rows = summary_scores(loaded, self.settings.corpus, make_channel(self.settings.channel), self.settings.run,
-                                           self.device, SUMMARY_SNRS, SUMMARY_SENTENCES, self.record["topics_seen"], self.together)
-        self.record |= {"test_scores": rows, "bleu_signature": bleu_signature(),
-                        "wall_seconds": round(time.monotonic() - self.started, 1)}
+        loaded = [("teacher", self.teacher)] + self.together.from_main(
+            lambda: [(name, checkpoint.load(path)) for name, path in made]
+        )
+        rows = summary_scores(
+            loaded,
+            self.settings.corpus,
+            make_channel(self.settings.channel),
+            self.settings.run,
+            self.device,
+            SUMMARY_SNRS,
+            SUMMARY_SENTENCES,
+            self.record["topics_seen"],
+            self.together,
+        )
+        self.record |= {
+            "test_scores": rows,
+            "bleu_signature": bleu_signature(),
+            "wall_seconds": round(time.monotonic() - self.started, 1),
+        }
         if self.together.is_main:
             self._write_record()
-        lines = [f"\nBLEU on {rows[0]['sentences']} test sentences, {rows[0]['channel']}, by SNR in dB; {RECEIVER_KNOWS}\n"
-                 f"{bleu_signature()}",
-                 tables.pivot([row for row in rows if not row["topic"]], "model", "snr", "bleu"), ""]
+        lines = [
+            f"\nBLEU on {rows[0]['sentences']} test sentences, {rows[0]['channel']}, by SNR in dB; {RECEIVER_KNOWS}\n"
+            f"{bleu_signature()}",
+            tables.pivot([row for row in rows if not row["topic"]], "model", "snr", "bleu"),
+            "",
+        ]
         if apart := [row for row in rows if row["topic"] and row["snr"] == SUMMARY_SNRS[-1]]:
-            lines += [f"BLEU at {SUMMARY_SNRS[-1]:g} dB, topics that the student has seen and not seen apart",
-                      tables.pivot(apart, "model", "topic", "bleu", str), ""]
-        lines.append(f"made {escape(best)}: best validation cross-entropy {self.record['best_loss']:.4f} in epoch {self.record['best_epoch']}, "
-                 f"{self.record['trained_params']:,} trained parameters, {self.record['teacher_trained_params']:,} in the teacher's place")
+            lines += [
+                f"BLEU at {SUMMARY_SNRS[-1]:g} dB, topics that the student has seen and not seen apart",
+                tables.pivot(apart, "model", "topic", "bleu", str),
+                "",
+            ]
+        lines.append(
+            f"made {escape(best)}: best validation cross-entropy {self.record['best_loss']:.4f} in epoch {self.record['best_epoch']}, "
+            f"{self.record['trained_params']:,} trained parameters, {self.record['teacher_trained_params']:,} in the teacher's place"
+        )
         if hybrid:
-            lines.append(f"made {escape(hybrid)}: " + ", ".join(f"{p} from the {'student' if p in self.settings.hybrid_parts else 'teacher'}"
-                                                                for p in PARTS))
-        lines.append(f"curves, history and settings are in {escape(self.folder)}; padding {self.record['padding']:.1%} of the target positions; "
-                     f"{time.monotonic() - self.started:,.0f} s in all")
+            lines.append(
+                f"made {escape(hybrid)}: "
+                + ", ".join(
+                    f"{p} from the {'student' if p in self.settings.hybrid_parts else 'teacher'}"
+                    for p in PARTS
+                )
+            )
+        lines.append(
+            f"curves, history and settings are in {escape(self.folder)}; padding {self.record['padding']:.1%} of the target positions; "
+            f"{time.monotonic() - self.started:,.0f} s in all"
+        )
         shown = " ".join(escape(path) for _, path in made)
-        lines.append(f"next: python -m semcom evaluate {escape(self.teacher.path)} {shown}   or   python semantic_analysis.py")
+        lines.append(
+            f"next: python -m semcom evaluate {escape(self.teacher.path)} {shown}   or   python semantic_analysis.py"
+        )
         self.say("\n".join(lines))
         return rows

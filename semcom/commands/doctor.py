@@ -1,4 +1,5 @@
-"""``python -m semcom doctor``: the physical layer against theory, and our SNR axis against that of the public DeepSC code."""
+"""``python -m semcom doctor``: the physical layer against theory, and our SNR axis against that of the public
+DeepSC code."""
 
 import math
 from collections.abc import Sequence
@@ -51,22 +52,38 @@ class Findings:
         """Every check; Sionna's own under its name."""
         gains = [c for g in self.fading.values() for c in (g.power, g.distance)]
         ours = [*self.transmitted.checks, *self.snr.values(), *gains, *self.offsets.values()]
-        theirs = [] if isinstance(self.sionna, str) else [replace(c, name=f"Sionna {c.name}") for c in self.sionna.values()]
+        theirs = (
+            []
+            if isinstance(self.sionna, str)
+            else [replace(c, name=f"Sionna {c.name}") for c in self.sionna.values()]
+        )
         return ours + theirs
 
     def verdict(self, *checks: Check) -> str:
         return "OFF" if any(not c.p >= link_checks.threshold(self.checks) for c in checks) else "ok"
 
 
-def doctor(path: str | None, settings: EvaluationConfig, fades: DoctorConfig, corpus_settings: CorpusConfig,
-           channel_settings: ChannelConfig, run: RunConfig, output: str | None, overwrite: bool, say: Say) -> Findings:
-    """Measure, print, and with ``output`` write JSON and a picture. Raises ChecksFailed, once all is written, where a check is off.
+def doctor(
+    path: str | None,
+    settings: EvaluationConfig,
+    fades: DoctorConfig,
+    corpus_settings: CorpusConfig,
+    channel_settings: ChannelConfig,
+    run: RunConfig,
+    output: str | None,
+    overwrite: bool,
+    say: Say,
+) -> Findings:
+    """Measure, print, and with ``output`` write JSON and a picture. Raises ChecksFailed, once all is written,
+    where a check is off.
 
     settings: SNRs and sentences. Every channel is measured; of ``channel_settings`` only K counts.
     """
     rician_k, draws = channel_settings.rician_k, fades.draws
     if rician_k > GREATEST_K:
-        raise SemcomError(f"--rician-k {rician_k:g}: doctor compares with theory up to {GREATEST_K:g}; for example --rician-k 10")
+        raise SemcomError(
+            f"--rician-k {rician_k:g}: doctor compares with theory up to {GREATEST_K:g}; for example --rician-k 10"
+        )
     picture = output_files.companion("--output", output, ".png") if output else None
     if output:
         outputs = {"--output": output, "--output (its picture)": picture}
@@ -76,58 +93,119 @@ def doctor(path: str | None, settings: EvaluationConfig, fades: DoctorConfig, co
     device = resolve_device(run.device)
     patient = checkpoint.load(path) if path else load_teacher(None)
     source = load_corpus(corpus_settings, say, patient.vocabulary)
-    encoded = batching.encode(test_split(source, settings.sentences, settings.split), patient.vocabulary, leave_out_long=True)
+    encoded = batching.encode(
+        test_split(source, settings.sentences, settings.split), patient.vocabulary, leave_out_long=True
+    )
     if not encoded:
-        raise SemcomError(f"--corpus {escape(source.name)}: no test sentence is short enough for {patient.name}; give shorter text")
+        raise SemcomError(
+            f"--corpus {escape(source.name)}: no test sentence is short enough for {patient.name}; give shorter text"
+        )
     found = measure(patient, encoded, settings.snr, draws, rician_k, run.seed, device)
-    say(f"\n{patient.name}, {described(len(encoded), settings)}, C={patient.model.architecture.channel_dim}, seed {run.seed}; "
-        "SNR in dB per complex symbol, before equalisation")
-    for section in (_transmitter(found), _snr(found, rician_k), _fading(found, draws, rician_k), _offsets(found, patient, rician_k), _sionna(found)):
+    say(
+        f"\n{patient.name}, {described(len(encoded), settings)}, C={patient.model.architecture.channel_dim}, seed {run.seed}; "
+        "SNR in dB per complex symbol, before equalisation"
+    )
+    for section in (
+        _transmitter(found),
+        _snr(found, rician_k),
+        _fading(found, draws, rician_k),
+        _offsets(found, patient, rician_k),
+        _sionna(found),
+    ):
         say("\n" + section)
     checks, off = found.checks, link_checks.failing(found.checks)
     if output:
-        record = {**as_record(fades, corpus_settings, run), "snr": settings.snr, "sentences": settings.sentences, "split": settings.split,
-                  "rician_k": rician_k, "checkpoint": patient.path, "fingerprint": patient.fingerprint, "corpus_name": source.name,
-                  "corpus_fingerprint": source.fingerprint, "sentences_measured": len(encoded), **_record(found, patient),
-                  **environment(device), "scipy": metadata.version("scipy"),
-                  "sionna": None if isinstance(found.sionna, str) else sionna_check.version()}
+        record = {
+            **as_record(fades, corpus_settings, run),
+            "snr": settings.snr,
+            "sentences": settings.sentences,
+            "split": settings.split,
+            "rician_k": rician_k,
+            "checkpoint": patient.path,
+            "fingerprint": patient.fingerprint,
+            "corpus_name": source.name,
+            "corpus_fingerprint": source.fingerprint,
+            "sentences_measured": len(encoded),
+            **_record(found, patient),
+            **environment(device),
+            "scipy": metadata.version("scipy"),
+            "sionna": None if isinstance(found.sionna, str) else sionna_check.version(),
+        }
         output_files.write_json(output, _finite(record))
         level = link_checks.threshold(checks)
-        realised = [(_named(kind, rician_k), c.theory, c.measured if math.isfinite(c.measured) else math.nan, c.half_width)
-                    for (kind, _), c in found.snr.items()]
-        tables.plot_link(_curves(found, rician_k), realised, link_checks.snr_tolerance(found.symbols, level), picture)
+        realised = [
+            (
+                _named(kind, rician_k),
+                c.theory,
+                c.measured if math.isfinite(c.measured) else math.nan,
+                c.half_width,
+            )
+            for (kind, _), c in found.snr.items()
+        ]
+        tables.plot_link(
+            _curves(found, rician_k), realised, link_checks.snr_tolerance(found.symbols, level), picture
+        )
         say(f"\nmade {escape(output)} and {escape(picture)}")
     if not off:
         say(f"\nall {len(checks)} checks hold (on a right link fewer than 1 run in 1,000 has one that fails)")
         return found
-    rows = [[c.name, *(f"{value:.4g}" for value in (c.measured, c.theory, c.difference)), f"{c.p:.1g}"] for c in off]
+    rows = [
+        [c.name, *(f"{value:.4g}" for value in (c.measured, c.theory, c.difference)), f"{c.p:.1g}"]
+        for c in off
+    ]
     say("\n" + tables.table(rows, ["OFF", "measured", "theory", "difference", "p"]))
     raise ChecksFailed(f"{len(off)} of {len(checks)} checks fail: {'; '.join(c.name for c in off)}")
 
 
-def measure(patient: Checkpoint, encoded: Sequence[batching.Encoded], snrs: Sequence[float], draws: int, rician_k: float, seed: int,
-            device: torch.device) -> Findings:
-    """Every figure of one checkpoint's signals on these sentences, at each of the SNRs in dB; the transmitter runs on ``device``."""
+def measure(
+    patient: Checkpoint,
+    encoded: Sequence[batching.Encoded],
+    snrs: Sequence[float],
+    draws: int,
+    rician_k: float,
+    seed: int,
+    device: torch.device,
+) -> Findings:
+    """Every figure of one checkpoint's signals on these sentences, at each of the SNRs in dB; the transmitter
+    runs on ``device``."""
     sent = link_checks.send(patient.model, encoded, device)
     snrs = tuple(dict.fromkeys(snrs))
     reason = sionna_check.available()
-    return Findings(link_checks.transmitted(sent), link_checks.realised_snr(sent, snrs, rician_k, seed), link_checks.fading(draws, rician_k, seed),
-                    link_checks.public_offsets(sent, draws, rician_k, MEASURED_AT, seed),
-                    reason or sionna_check.measure(sent, snrs, draws, seed), sum(s.symbols for s in sent))
+    return Findings(
+        link_checks.transmitted(sent),
+        link_checks.realised_snr(sent, snrs, rician_k, seed),
+        link_checks.fading(draws, rician_k, seed),
+        link_checks.public_offsets(sent, draws, rician_k, MEASURED_AT, seed),
+        reason or sionna_check.measure(sent, snrs, draws, seed),
+        sum(s.symbols for s in sent),
+    )
 
 
 def _transmitter(found: Findings) -> str:
     t = found.transmitted
     power, padding = t.checks
-    rows = [["power per complex symbol, by sentence", *t.power, 1.0, found.verdict(power)],
-            [f"amplitude at {t.padding[0]:,} padded positions", None, None, t.padding[1], 0.0, found.verdict(padding)]]
-    scaled = {0: "not be scaled", t.batches: "be scaled"}.get(t.active_batches, f"be scaled in {t.active_batches} of its batches")
+    rows = [
+        ["power per complex symbol, by sentence", *t.power, 1.0, found.verdict(power)],
+        [
+            f"amplitude at {t.padding[0]:,} padded positions",
+            None,
+            None,
+            t.padding[1],
+            0.0,
+            found.verdict(padding),
+        ],
+    ]
+    scaled = {0: "not be scaled", t.batches: "be scaled"}.get(
+        t.active_batches, f"be scaled in {t.active_batches} of its batches"
+    )
     whole = " (2 with the padding counted)" if t.active_batches == t.batches else ""
-    return (f"transmitter\n{_table(rows, ['as sent', 'mean', 'least', 'greatest', 'theory', 'verdict'], 4)}\n"
-            f"before scaling: mean square {t.raw_square:.4g} per real dimension; its root is above 1 in {t.active_sentences:.0%} of sentences "
-            f"and in {t.active_batches} of {t.batches} batches with their padding\n"
-            f"in the public code this transmitter would {scaled}: its real tokens would have {t.public_power:.4g} per complex "
-            f"symbol, {decibels(t.public_power):+.2f} dB{whole}")
+    return (
+        f"transmitter\n{_table(rows, ['as sent', 'mean', 'least', 'greatest', 'theory', 'verdict'], 4)}\n"
+        f"before scaling: mean square {t.raw_square:.4g} per real dimension; its root is above 1 in {t.active_sentences:.0%} of sentences "
+        f"and in {t.active_batches} of {t.batches} batches with their padding\n"
+        f"in the public code this transmitter would {scaled}: its real tokens would have {t.public_power:.4g} per complex "
+        f"symbol, {decibels(t.public_power):+.2f} dB{whole}"
+    )
 
 
 def _table(rows: Sequence[Sequence[object]], header: Sequence[str], decimals: int | None = None) -> str:
@@ -136,9 +214,14 @@ def _table(rows: Sequence[Sequence[object]], header: Sequence[str], decimals: in
 
 def _snr(found: Findings, k: float) -> str:
     tolerance = link_checks.snr_tolerance(found.symbols, link_checks.threshold(found.checks))
-    rows = [[_named(kind, k), c.theory, c.measured, c.half_width, c.difference, found.verdict(c)] for (kind, _), c in found.snr.items()]
-    return (f"realised SNR, dB: power sent over noise power before the equaliser, {found.symbols:,} complex symbols; OFF beyond {tolerance:.3f}\n"
-            + _table(rows, ["channel", "nominal", "realised", "± 95 %", "difference", "verdict"]))
+    rows = [
+        [_named(kind, k), c.theory, c.measured, c.half_width, c.difference, found.verdict(c)]
+        for (kind, _), c in found.snr.items()
+    ]
+    return (
+        f"realised SNR, dB: power sent over noise power before the equaliser, {found.symbols:,} complex symbols; OFF beyond {tolerance:.3f}\n"
+        + _table(rows, ["channel", "nominal", "realised", "± 95 %", "difference", "verdict"])
+    )
 
 
 def _named(kind: str, k: float) -> str:
@@ -146,54 +229,100 @@ def _named(kind: str, k: float) -> str:
 
 
 def _fading(found: Findings, draws: int, k: float) -> str:
-    rows = [[_named(kind, k), g.power.measured, g.power.half_width, 1.0, g.distance.measured, g.distance.p, found.verdict(g.power, g.distance)]
-            for kind, g in found.fading.items()]
+    rows = [
+        [
+            _named(kind, k),
+            g.power.measured,
+            g.power.half_width,
+            1.0,
+            g.distance.measured,
+            g.distance.p,
+            found.verdict(g.power, g.distance),
+        ]
+        for kind, g in found.fading.items()
+    ]
     shares = []
     for kind, g in found.fading.items():
         theory = "1-e^-x" if kind == "rayleigh" else "noncentral chi-square"
-        shares += [[f"{_named(kind, k)}, measured", *(float((g.values < x).mean()) for x in link_checks.FADES)],
-                   [f"{_named(kind, k)}, {theory}", *map(float, g.cdf(np.array(link_checks.FADES)))]]
-    return (f"fading: |h|^2 of {draws:,} sentences, one h each\n"
-            + _table(rows, ["channel", "E|h|^2", "± 95 %", "theory", "KS distance", "p", "verdict"], 4)
-            + "\n\n" + _table(shares, ["share of |h|^2 under", *(f"{decibels(x):.0f} dB" for x in link_checks.FADES)], 4)
-            + "\nafter zf the noise of a sentence is N0/|h|^2; under Rayleigh its mean is infinite, so it is never averaged: count the fades")
+        shares += [
+            [f"{_named(kind, k)}, measured", *(float((g.values < x).mean()) for x in link_checks.FADES)],
+            [f"{_named(kind, k)}, {theory}", *map(float, g.cdf(np.array(link_checks.FADES)))],
+        ]
+    return (
+        f"fading: |h|^2 of {draws:,} sentences, one h each\n"
+        + _table(rows, ["channel", "E|h|^2", "± 95 %", "theory", "KS distance", "p", "verdict"], 4)
+        + "\n\n"
+        + _table(shares, ["share of |h|^2 under", *(f"{decibels(x):.0f} dB" for x in link_checks.FADES)], 4)
+        + "\nafter zf the noise of a sentence is N0/|h|^2; under Rayleigh its mean is infinite, so it is never averaged: count the fades"
+    )
 
 
 def _offsets(found: Findings, patient: Checkpoint, k: float) -> str:
     t, amplitude = found.transmitted, patient.model.architecture.amplitude
-    rows = [[_named(kind, k), c.measured, c.half_width, c.theory, found.verdict(c)] for kind, c in found.offsets.items()]
+    rows = [
+        [_named(kind, k), c.measured, c.half_width, c.theory, found.verdict(c)]
+        for kind, c in found.offsets.items()
+    ]
     here = decibels(t.public_power)
-    lines = [f"the public DeepSC code: its X dB, where its power rule acts, are X + offset here (its link restated, at {MEASURED_AT:g} dB)",
-             _table(rows, ["channel", "offset, dB", "± 95 %", "theory", "verdict"]),
-             f"this checkpoint as that code would send it: its X dB are X{here:+.2f} dB here for awgn and rayleigh, "
-             f"X{here + decibels(2):+.2f} dB for rician"]
+    lines = [
+        f"the public DeepSC code: its X dB, where its power rule acts, are X + offset here (its link restated, at {MEASURED_AT:g} dB)",
+        _table(rows, ["channel", "offset, dB", "± 95 %", "theory", "verdict"]),
+        f"this checkpoint as that code would send it: its X dB are X{here:+.2f} dB here for awgn and rayleigh, "
+        f"X{here + decibels(2):+.2f} dB for rician",
+    ]
     if amplitude != 1:
         root = "sqrt(2)" if math.isclose(amplitude, 2**0.5) else f"{amplitude:.4g}"
-        lines.append(f"the receiver expects {root} times our amplitude, power {amplitude**2:.4g} per complex symbol: it multiplies what arrives, "
-                     "noise and all, so that SNRs are those of our axis")
+        lines.append(
+            f"the receiver expects {root} times our amplitude, power {amplitude**2:.4g} per complex symbol: it multiplies what arrives, "
+            "noise and all, so that SNRs are those of our axis"
+        )
     low, high = t.public_spread
-    return "\n".join([*lines, "no counterpart here:", *("  " + line.format(low=low, high=high) for line in NO_COUNTERPART)])
+    return "\n".join(
+        [*lines, "no counterpart here:", *("  " + line.format(low=low, high=high) for line in NO_COUNTERPART)]
+    )
 
 
 def _sionna(found: Findings) -> str:
     if isinstance(found.sionna, str):
         return found.sionna
     here = {c.name: c for c in found.checks}
-    rows = [[name, here[name].measured, c.measured, c.theory, found.verdict(c)] for name, c in found.sionna.items()]
-    return ("beside Sionna, which draws for itself: realised SNR in dB with the same signals, and its gains (distribution: KS distance)\n"
-            + _table(rows, ["figure", "here", f"Sionna {escape(sionna_check.version())}", "theory", "its verdict"], 4))
+    rows = [
+        [name, here[name].measured, c.measured, c.theory, found.verdict(c)]
+        for name, c in found.sionna.items()
+    ]
+    return (
+        "beside Sionna, which draws for itself: realised SNR in dB with the same signals, and its gains (distribution: KS distance)\n"
+        + _table(
+            rows, ["figure", "here", f"Sionna {escape(sionna_check.version())}", "theory", "its verdict"], 4
+        )
+    )
 
 
 def _record(found: Findings, patient: Checkpoint) -> dict[str, object]:
     t = found.transmitted
-    shares = [{"channel": kind, "below_db": round(decibels(x), 6), "measured": float((g.values < x).mean()), "theory": float(g.cdf(np.array([x]))[0])}
-              for kind, g in found.fading.items() for x in link_checks.FADES]
+    shares = [
+        {
+            "channel": kind,
+            "below_db": round(decibels(x), 6),
+            "measured": float((g.values < x).mean()),
+            "theory": float(g.cdf(np.array([x]))[0]),
+        }
+        for kind, g in found.fading.items()
+        for x in link_checks.FADES
+    ]
     figures = {name: value for name, value in asdict(t).items() if name != "checks"}
-    return {"symbols": found.symbols, "transmitter": {**figures, "public_offset_db": decibels(t.public_power)},
-            "amplitude": patient.model.architecture.amplitude, "gain_shares": shares, "offsets_measured_at_db": MEASURED_AT,
-            "threshold": link_checks.threshold(found.checks),
-            "checks": [{**asdict(c), "difference": c.difference, "verdict": found.verdict(c)} for c in found.checks],
-            "without_sionna": found.sionna if isinstance(found.sionna, str) else None}
+    return {
+        "symbols": found.symbols,
+        "transmitter": {**figures, "public_offset_db": decibels(t.public_power)},
+        "amplitude": patient.model.architecture.amplitude,
+        "gain_shares": shares,
+        "offsets_measured_at_db": MEASURED_AT,
+        "threshold": link_checks.threshold(found.checks),
+        "checks": [
+            {**asdict(c), "difference": c.difference, "verdict": found.verdict(c)} for c in found.checks
+        ],
+        "without_sionna": found.sionna if isinstance(found.sionna, str) else None,
+    }
 
 
 def _finite(value: object) -> object:
@@ -208,5 +337,11 @@ def _finite(value: object) -> object:
 def _curves(found: Findings, k: float) -> dict[str, tuple[list[float], list[float], list[float]]]:
     """Channel -> |h|^2, and the shares below it, measured and of theory."""
     x = np.logspace(-3, 1, 121)
-    return {_named(kind, k): (x.tolist(), (np.searchsorted(np.sort(g.values), x) / len(g.values)).tolist(), g.cdf(x).tolist())
-            for kind, g in found.fading.items()}
+    return {
+        _named(kind, k): (
+            x.tolist(),
+            (np.searchsorted(np.sort(g.values), x) / len(g.values)).tolist(),
+            g.cdf(x).tolist(),
+        )
+        for kind, g in found.fading.items()
+    }

@@ -1,6 +1,5 @@
 """The verb ``evaluate``: checkpoints side by side under the same draws."""
 
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,10 +36,18 @@ def _same_vocabulary(loaded: Sequence[Checkpoint]) -> None:
         checkpoint.check_same_vocabulary(loaded[0], other)
 
 
-def evaluate(paths: Sequence[str], settings: EvaluationConfig, corpus_settings: CorpusConfig,
-             channel_settings: ChannelConfig, run: RunConfig, output: str | None, overwrite: bool,
-             say: Say) -> list[Row]:
-    """BLEU, token accuracy, exact sentences of checkpoints side by side under the same draws, with the floor."""
+def evaluate(
+    paths: Sequence[str],
+    settings: EvaluationConfig,
+    corpus_settings: CorpusConfig,
+    channel_settings: ChannelConfig,
+    run: RunConfig,
+    output: str | None,
+    overwrite: bool,
+    say: Say,
+) -> list[Row]:
+    """BLEU, token accuracy, exact sentences of checkpoints side by side under the same draws, with the
+    floor."""
     device = resolve_device(run.device)
     together = distributed.join(device)
 
@@ -61,16 +68,30 @@ def evaluate(paths: Sequence[str], settings: EvaluationConfig, corpus_settings: 
         return loaded, picture, batching.encode(test, vocabulary, leave_out_long=True)
 
     loaded, picture, encoded = together.from_main(prepare)
-    meeting = Meeting(make_channel(channel_settings), settings.snr, run.seed, device, settings.eval_batch_size, run.quiet, together,
-                      Search(settings.beam_width, settings.length_penalty))
+    meeting = Meeting(
+        make_channel(channel_settings),
+        settings.snr,
+        run.seed,
+        device,
+        settings.eval_batch_size,
+        run.quiet,
+        together,
+        Search(settings.beam_width, settings.length_penalty),
+    )
     rows, decodings = score_all(entrants(loaded), encoded, loaded[0][1].vocabulary, meeting)
     floor = floor_score(encoded) if len(encoded) > 1 else {}
     overall = [row for row in rows if not row["topic"]]
     by_topic = [row for row in rows if row["topic"]]
-    say(f"\n{described(len(encoded), settings)}, {meeting.channel}, SNR in dB per complex symbol before equalisation, seed {run.seed}; "
-        f"{meeting.search}; {RECEIVER_KNOWS}")
-    for measure, title in (("bleu", f"BLEU ({bleu_signature()})"), ("token_accuracy", "token accuracy"), ("exact", "exact sentences"),
-                           ("cross_entropy", "cross-entropy, nats a token")):
+    say(
+        f"\n{described(len(encoded), settings)}, {meeting.channel}, SNR in dB per complex symbol before equalisation, seed {run.seed}; "
+        f"{meeting.search}; {RECEIVER_KNOWS}"
+    )
+    for measure, title in (
+        ("bleu", f"BLEU ({bleu_signature()})"),
+        ("token_accuracy", "token accuracy"),
+        ("exact", "exact sentences"),
+        ("cross_entropy", "cross-entropy, nats a token"),
+    ):
         say(f"\n{title}\n{tables.pivot(overall, 'model', 'snr', measure)}")
         if floor.get(measure) is not None:
             say(f"floor (another sentence of the same length, or the nearest): {floor[measure]:.4g}")
@@ -79,20 +100,26 @@ def evaluate(paths: Sequence[str], settings: EvaluationConfig, corpus_settings: 
         at_reference = [dict(row) for row in by_topic if row["snr"] == reference]
         for row in at_reference:
             row["topic, sentences"] = f"{row['topic']}, {row['sentences']}"
-        say(f"\nBLEU by topic at {reference:g} dB\n{tables.pivot(at_reference, 'topic, sentences', 'model', 'bleu', str)}")
+        say(
+            f"\nBLEU by topic at {reference:g} dB\n{tables.pivot(at_reference, 'topic, sentences', 'model', 'bleu', str)}"
+        )
     if settings.examples:
         at_snr = {label: d[settings.snr.index(reference)] for label, d in decodings.items()}
         say(_examples(encoded, at_snr, settings.examples, reference))
     if output and together.is_main:
         common = {"channel": str(meeting.channel), "snr": None, "topic": ""}
         seeds = {"seed": run.seed, "decoding": str(meeting.search), "bleu_signature": bleu_signature()}
-        tables.write_csv(output, [{**row, **seeds} for row in [*rows, {"model": "(floor)", **common, **floor}]])
+        tables.write_csv(
+            output, [{**row, **seeds} for row in [*rows, {"model": "(floor)", **common, **floor}]]
+        )
         tables.plot_by_snr(overall, {"bleu": "BLEU", "token_accuracy": "token accuracy"}, picture)
         say(f"\nmade {escape(output)} and {escape(picture)}")
     return rows
 
 
-def _examples(encoded: Sequence[batching.Encoded], decodings: dict[str, Decoded], count: int, snr: float) -> str:
+def _examples(
+    encoded: Sequence[batching.Encoded], decodings: dict[str, Decoded], count: int, snr: float
+) -> str:
     width = max(map(len, ["sent", *decodings]))
     lines = [f"\nwhat was understood at {snr:g} dB"]
     for i, e in enumerate(encoded[:count]):

@@ -11,8 +11,10 @@ from semcom.base.settings import OutputConfig, RunConfig
 from semcom.commands import ablation, cli
 from semcom.report import tables
 
-CLOSING = ("Three single runs cannot decide what temperature does: one seed each, and the differences are of the size that "
-           "another seed makes. Repeat with several --seed before you conclude.")
+CLOSING = (
+    "Three single runs cannot decide what temperature does: one seed each, and the differences are of the size that "
+    "another seed makes. Repeat with several --seed before you conclude."
+)
 DIGITS = "checkpoints/examples/digits"
 SEEDS = 5
 ANALYSED = "300"
@@ -21,10 +23,12 @@ ANALYSED = "300"
 
 @dataclass(frozen=True)
 class Experiment:
-    """title: one line. distillations: the flags of ``distillation.py``, one run each. analyse: folder to report on in the end.
+    """title: one line. distillations: the flags of ``distillation.py``, one run each. analyse: folder to
+    report on in the end.
 
-    study: what runs it instead, where it compares over seeds: (other flags, number of seeds, whether to print the commands alone).
-    switches: of the flags given for ``all``, those that are for this one too; None for all of them.
+    study: what runs it instead, where it compares over seeds: (other flags, number of seeds, whether to print
+    the commands alone). switches: of the flags given for ``all``, those that are for this one too; None for
+    all of them.
     """
 
     title: str
@@ -36,7 +40,9 @@ class Experiment:
 
 
 def _digits_parser() -> argparse.ArgumentParser:
-    made = cli.Parser(prog="distillation_examples.py", description="The image setting, on handwritten digits.")
+    made = cli.Parser(
+        prog="distillation_examples.py", description="The image setting, on handwritten digits."
+    )
     made.add_argument("--output-path", metavar="FOLDER", help=f"folder of the results (default {DIGITS})")
     add_flags(made, OutputConfig)
     add_flags(made, RunConfig, only=("quiet", "debug"))
@@ -46,29 +52,65 @@ def _digits_parser() -> argparse.ArgumentParser:
 def _digits(extra: list[str], seeds: int, dry_run: bool) -> None:
     flags = _digits_parser().parse_args(extra)
     if dry_run:
-        return cli.say("\n$ " + shlex.join(["python", "distillation_examples.py", "9", "--seeds", str(seeds), *extra]))
+        return cli.say(
+            "\n$ " + shlex.join(["python", "distillation_examples.py", "9", "--seeds", str(seeds), *extra])
+        )
     from semcom.commands import digits
-    digits.run(flags.output_path or DIGITS, seeds, named=flags.output_path is not None, overwrite=flags.overwrite, quiet=flags.quiet, say=cli.say)
+
+    digits.run(
+        flags.output_path or DIGITS,
+        seeds,
+        named=flags.output_path is not None,
+        overwrite=flags.overwrite,
+        quiet=flags.quiet,
+        say=cli.say,
+    )
 
 
 EXPERIMENTS = {
-    1: Experiment("basic compression: a 2-layer student of both ends", ("--output-path checkpoints/examples/basic",)),
-    2: Experiment("receiver distillation and hybrid", (
-        "--distill-part decoder --create-hybrid --output-path checkpoints/examples/receiver "
-        "--hybrid-output checkpoints/examples/receiver_hybrid.pt",)),
-    3: Experiment("transmitter distillation and hybrid", (
-        "--distill-part encoder --create-hybrid --output-path checkpoints/examples/transmitter "
-        "--hybrid-output checkpoints/examples/transmitter_hybrid.pt",)),
+    1: Experiment(
+        "basic compression: a 2-layer student of both ends", ("--output-path checkpoints/examples/basic",)
+    ),
+    2: Experiment(
+        "receiver distillation and hybrid",
+        (
+            "--distill-part decoder --create-hybrid --output-path checkpoints/examples/receiver "
+            "--hybrid-output checkpoints/examples/receiver_hybrid.pt",
+        ),
+    ),
+    3: Experiment(
+        "transmitter distillation and hybrid",
+        (
+            "--distill-part encoder --create-hybrid --output-path checkpoints/examples/transmitter "
+            "--hybrid-output checkpoints/examples/transmitter_hybrid.pt",
+        ),
+    ),
     4: Experiment("soft targets, T=8", ("--temperature 8 --output-path checkpoints/examples/soft",)),
     5: Experiment("hard targets, T=2", ("--temperature 2 --output-path checkpoints/examples/hard",)),
-    6: Experiment("temperatures 2, 4 and 8, all else held fixed", tuple(
-        f"--temperature {t} --distill-weight 0.7 --output-path checkpoints/temp_exp/T{t:.1f}" for t in (2, 4, 8)),
-        analyse="checkpoints/temp_exp", closing=CLOSING),
-    7: Experiment("channels: AWGN, Rayleigh, Rician", tuple(
-        f"--channel {c} --output-path checkpoints/examples/{c}" for c in ("awgn", "rayleigh", "rician"))),
-    8: Experiment("what distillation gains: receivers from labels alone and by three losses, over seeds", study=ablation.experiment),
-    9: Experiment("image setting: every loss on handwritten digits, few labels, and a digit never seen, over seeds", study=_digits,
-                  switches=("--quiet", "--debug", "--overwrite")),
+    6: Experiment(
+        "temperatures 2, 4 and 8, all else held fixed",
+        tuple(
+            f"--temperature {t} --distill-weight 0.7 --output-path checkpoints/temp_exp/T{t:.1f}"
+            for t in (2, 4, 8)
+        ),
+        analyse="checkpoints/temp_exp",
+        closing=CLOSING,
+    ),
+    7: Experiment(
+        "channels: AWGN, Rayleigh, Rician",
+        tuple(
+            f"--channel {c} --output-path checkpoints/examples/{c}" for c in ("awgn", "rayleigh", "rician")
+        ),
+    ),
+    8: Experiment(
+        "what distillation gains: receivers from labels alone and by three losses, over seeds",
+        study=ablation.experiment,
+    ),
+    9: Experiment(
+        "image setting: every loss on handwritten digits, few labels, and a digit never seen, over seeds",
+        study=_digits,
+        switches=("--quiet", "--debug", "--overwrite"),
+    ),
 }
 
 
@@ -77,24 +119,46 @@ def listing() -> str:
 
 
 def commands(number: int, extra: list[str]) -> list[list[str]]:
-    """The commands of an experiment as argument lists; ``extra`` flags go to each distillation, and to the analysis where it has them.
+    """The commands of an experiment as argument lists; ``extra`` flags go to each distillation, and to the
+    analysis where it has them.
 
     Raises SemcomError for flags that are wrong or that the experiment sets itself.
     """
     e = EXPERIMENTS[number]
-    own = {word for flags in e.distillations for word in shlex.split(flags) if word.startswith("--")} | {"--student-layers"}
+    own = {word for flags in e.distillations for word in shlex.split(flags) if word.startswith("--")} | {
+        "--student-layers"
+    }
     for word in extra:
         if (flag := word.split("=")[0]) in own | {"--output-path", "--hybrid-output"}:
-            raise SemcomError(f"{flag}: experiment {number} sets it; for another value type the command yourself, see --dry-run")
-    lines = [["python", "distillation.py", "--student-layers", "2", *shlex.split(flags), *extra] for flags in e.distillations]
+            raise SemcomError(
+                f"{flag}: experiment {number} sets it; for another value type the command yourself, see --dry-run"
+            )
+    lines = [
+        ["python", "distillation.py", "--student-layers", "2", *shlex.split(flags), *extra]
+        for flags in e.distillations
+    ]
     if e.analyse:
-        lines.append(["python", "semantic_analysis.py", "--runs", e.analyse, "--sentences", ANALYSED, "--output",
-                      f"{e.analyse}/semantic_analysis_results.json", "--report-dir", f"{e.analyse}/report", *cli.shared_flags(lines[0][2:])])
+        lines.append(
+            [
+                "python",
+                "semantic_analysis.py",
+                "--runs",
+                e.analyse,
+                "--sentences",
+                ANALYSED,
+                "--output",
+                f"{e.analyse}/semantic_analysis_results.json",
+                "--report-dir",
+                f"{e.analyse}/report",
+                *cli.shared_flags(lines[0][2:]),
+            ]
+        )
     return lines
 
 
 def run(number: int, extra: list[str], seeds: int, dry_run: bool) -> None:
-    """Run an experiment, or print its commands. A failed step raises and stops it, after the table of those before it."""
+    """Run an experiment, or print its commands. A failed step raises and stops it, after the table of those
+    before it."""
     e = EXPERIMENTS[number]
     if e.study:
         cli.say(f"experiment {number}: {e.title}")
@@ -127,11 +191,36 @@ def _table(outcomes: list) -> str:
     for outcome in outcomes:
         r = outcome.record
         overall = [row for row in outcome.scores if not row["topic"]]
-        by_model = {name: {row["snr"]: row["bleu"] for row in overall if row["model"] == name} for name in ("teacher", "student")}
-        rows.append([r["output_path"], r["distill_part"], float(r["temperature"]), r["channel"], r["best_loss"], r["compression_ratio"],
-                     *(by_model["student"][snr] for snr in by_model["student"]), *list(by_model["teacher"].values())[-1:]])
+        by_model = {
+            name: {row["snr"]: row["bleu"] for row in overall if row["model"] == name}
+            for name in ("teacher", "student")
+        }
+        rows.append(
+            [
+                r["output_path"],
+                r["distill_part"],
+                float(r["temperature"]),
+                r["channel"],
+                r["best_loss"],
+                r["compression_ratio"],
+                *(by_model["student"][snr] for snr in by_model["student"]),
+                *list(by_model["teacher"].values())[-1:],
+            ]
+        )
     snrs = [f"BLEU {snr:g} dB" for snr in by_model["student"]]
-    return tables.table(rows, ["run", "part", "T", "channel", "validation CE", "compression", *snrs, snrs[-1].replace("BLEU", "teacher")])
+    return tables.table(
+        rows,
+        [
+            "run",
+            "part",
+            "T",
+            "channel",
+            "validation CE",
+            "compression",
+            *snrs,
+            snrs[-1].replace("BLEU", "teacher"),
+        ],
+    )
 
 
 def parse_numbers(text: str) -> list[int]:
@@ -139,18 +228,30 @@ def parse_numbers(text: str) -> list[int]:
     if text == "all":
         return list(EXPERIMENTS)
     if not text.isdecimal() or int(text) not in EXPERIMENTS:
-        raise SemcomError(f"experiment {text!r}: allowed are {', '.join(map(str, EXPERIMENTS))}, all and list; "
-                          "see: python distillation_examples.py list")
+        raise SemcomError(
+            f"experiment {text!r}: allowed are {', '.join(map(str, EXPERIMENTS))}, all and list; "
+            "see: python distillation_examples.py list"
+        )
     return [int(text)]
 
 
 def parser() -> argparse.ArgumentParser:
-    made = cli.Parser(prog="distillation_examples.py", description=(
-        "Numbered experiments; other flags of distillation.py are passed on. Experiment 9 has --output-path, --overwrite and --quiet."))
+    made = cli.Parser(
+        prog="distillation_examples.py",
+        description=(
+            "Numbered experiments; other flags of distillation.py are passed on. Experiment 9 has --output-path, --overwrite and --quiet."
+        ),
+    )
     made.add_argument("number", metavar="N|all|list", help="which experiment; list names them")
-    made.add_argument("--seeds", type=int, metavar="N", help=f"experiments over seeds: how many (default {SEEDS})")
-    made.add_argument("--epochs", metavar="N", help="passes over the training split (default that of distillation.py)")
-    made.add_argument("--dry-run", action="store_true", help="print the commands a person would type, run nothing")
+    made.add_argument(
+        "--seeds", type=int, metavar="N", help=f"experiments over seeds: how many (default {SEEDS})"
+    )
+    made.add_argument(
+        "--epochs", metavar="N", help="passes over the training split (default that of distillation.py)"
+    )
+    made.add_argument(
+        "--dry-run", action="store_true", help="print the commands a person would type, run nothing"
+    )
     return made
 
 
@@ -159,13 +260,22 @@ def examples(argv: Sequence[str]) -> None:
     flags, extra = parser().parse_known_args(argv)
     extra += ["--epochs", flags.epochs] if flags.epochs else []
     if flags.seeds is not None and flags.seeds < 1:
-        raise SemcomError(f"--seeds {flags.seeds}: must be a whole number of 1 or more; for example --seeds 5")
+        raise SemcomError(
+            f"--seeds {flags.seeds}: must be a whole number of 1 or more; for example --seeds 5"
+        )
     if flags.number == "list":
         return cli.say(listing())
     numbers = parse_numbers(flags.number)
     if flags.seeds and not any(EXPERIMENTS[number].study for number in numbers):
         over_seeds = " and ".join(str(number) for number, e in EXPERIMENTS.items() if e.study)
-        raise SemcomError(f"--seeds {flags.seeds}: experiment {flags.number} runs one seed, {over_seeds} run several; leave it out, or give --seed N")
+        raise SemcomError(
+            f"--seeds {flags.seeds}: experiment {flags.number} runs one seed, {over_seeds} run several; leave it out, or give --seed N"
+        )
     for number in numbers:
         switches = EXPERIMENTS[number].switches if len(numbers) > 1 else None
-        run(number, extra if switches is None else [word for word in extra if word in switches], flags.seeds or SEEDS, flags.dry_run)
+        run(
+            number,
+            extra if switches is None else [word for word in extra if word in switches],
+            flags.seeds or SEEDS,
+            flags.dry_run,
+        )

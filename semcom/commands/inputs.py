@@ -1,4 +1,5 @@
-"""What the verbs read and check before their work: teachers, corpora and their splits, channels, and what they say of a run."""
+"""What the verbs read and check before their work: teachers, corpora and their splits, channels, and what
+they say of a run."""
 
 import time
 from collections.abc import Callable
@@ -34,11 +35,17 @@ def shipped(path: str) -> str:
 
 
 def load_corpus(settings: CorpusConfig, say: Say, vocabulary: Vocabulary | None = None) -> corpus.Corpus:
-    """The built-in corpus or files, as the vocabulary's models are given it, with one line about what was read; of a word vocabulary
-    another about the words it lacks."""
+    """The built-in corpus or files, as the vocabulary's models are given it, with one line about what was
+    read; of a word vocabulary another about the words it lacks."""
     if settings.corpus:
-        read = corpus.read(settings.corpus, settings.corpus_size, min_length=settings.min_length, max_length=settings.max_length,
-                           max_sentences=settings.max_sentences, vocabulary=vocabulary)
+        read = corpus.read(
+            settings.corpus,
+            settings.corpus_size,
+            min_length=settings.min_length,
+            max_length=settings.max_length,
+            max_sentences=settings.max_sentences,
+            vocabulary=vocabulary,
+        )
     else:
         read = corpus.built_in(settings.corpus_size, settings.topics, settings.exclude_topics, vocabulary)
     say(read.describe())
@@ -59,8 +66,12 @@ def _unknown_words(vocabulary: WordVocabulary, read: corpus.Corpus) -> str:
         # Of words equally frequent the first by alphabet, not by file.
         most = sorted(unknown, key=lambda word: (-unknown[word], word))[:FREQUENT_SHOWN]
         details.append(f"{len(unknown):,} kinds; most often: {', '.join(escape(word[:40]) for word in most)}")
-    line = (f"the vocabulary does not know {f'{100 * share:.1f}' if share >= 0.0005 else 'under 0.1'} % of the words ({'; '.join(details)})")
-    return line if share <= MUCH_UNKNOWN else f"warning: {line}; is it the vocabulary of this text? No receiver can name what it lacks"
+    line = f"the vocabulary does not know {f'{100 * share:.1f}' if share >= 0.0005 else 'under 0.1'} % of the words ({'; '.join(details)})"
+    return (
+        line
+        if share <= MUCH_UNKNOWN
+        else f"warning: {line}; is it the vocabulary of this text? No receiver can name what it lacks"
+    )
 
 
 def load_teacher(path: str | None) -> Checkpoint:
@@ -76,14 +87,20 @@ def resolve_training(settings: TrainingConfig, device: torch.device, width: int,
     missing = fused_linear_loss.cannot_compile(device) if settings.compile else None
     if missing:
         say(f"warning: --compile: {missing}; going on without")
-    return replace(settings, precision=precision.resolve(settings.precision, device, width), compile=settings.compile and not missing)
+    return replace(
+        settings,
+        precision=precision.resolve(settings.precision, device, width),
+        compile=settings.compile and not missing,
+    )
 
 
 def split_of(source: corpus.Corpus, name: str) -> list[corpus.Sentence]:
     sentences = source.split(name)
     if not sentences:
-        raise SemcomError(f"--corpus: {len(source)} sentences of {escape(source.name)} leave none for {name} "
-                          "(90/5/5 by hash); give some hundreds at least")
+        raise SemcomError(
+            f"--corpus: {len(source)} sentences of {escape(source.name)} leave none for {name} "
+            "(90/5/5 by hash); give some hundreds at least"
+        )
     return sentences
 
 
@@ -100,18 +117,33 @@ def encode_splits(source: corpus.Corpus, vocabulary: Vocabulary) -> Data:
     topics = sorted({s.topic for s in source.sentences if s.topic})
     split_of(source, "test")  # what is needed at the end of a run is asked for at its start
     validation = sorted(split_of(source, "validation"), key=lambda s: s.id)[:VALIDATION_SENTENCES]
-    record = {"corpus_name": source.name, "corpus_fingerprint": source.fingerprint, "split_sizes": source.split_sizes(),
-              "topics_seen": topics or None, "vocabulary_fingerprint": vocabulary.fingerprint, "vocab_size": len(vocabulary)}
-    return Data(batching.encode(split_of(source, "train"), vocabulary, leave_out_long=True),
-                batching.encode(validation, vocabulary, leave_out_long=True), record)
+    record = {
+        "corpus_name": source.name,
+        "corpus_fingerprint": source.fingerprint,
+        "split_sizes": source.split_sizes(),
+        "topics_seen": topics or None,
+        "vocabulary_fingerprint": vocabulary.fingerprint,
+        "vocab_size": len(vocabulary),
+    }
+    return Data(
+        batching.encode(split_of(source, "train"), vocabulary, leave_out_long=True),
+        batching.encode(validation, vocabulary, leave_out_long=True),
+        record,
+    )
 
 
 def record_of(result: trainer.Result, started: float) -> dict[str, object]:
-    return {"best_loss": result.best_loss, "best_epoch": result.best_epoch, "steps_done": result.steps,
-            "epochs_done": len(result.history), "target_tokens": sum(e.target_tokens for e in result.history),
-            "padding": result.padding,
-            "training_seconds": round(sum(e.seconds for e in result.history), 1),
-            "wall_seconds": round(time.monotonic() - started, 1), "stopped": result.stopped or result.failed or None}
+    return {
+        "best_loss": result.best_loss,
+        "best_epoch": result.best_epoch,
+        "steps_done": result.steps,
+        "epochs_done": len(result.history),
+        "target_tokens": sum(e.target_tokens for e in result.history),
+        "padding": result.padding,
+        "training_seconds": round(sum(e.seconds for e in result.history), 1),
+        "wall_seconds": round(time.monotonic() - started, 1),
+        "stopped": result.stopped or result.failed or None,
+    }
 
 
 def check_begun(result: trainer.Result, output: object) -> None:
@@ -128,5 +160,8 @@ def check_whole(result: trainer.Result, what_is_left: str) -> None:
 
 
 def imported(source: Checkpoint) -> dict[str, object]:
-    """What a checkpoint, and all that is made from it, has to say of the public model it was imported from."""
-    return {name: source.config[name] for name in ("imported_from", "imported_positions") if name in source.config}
+    """What a checkpoint, and all that is made from it, has to say of the public model it was imported
+    from."""
+    return {
+        name: source.config[name] for name in ("imported_from", "imported_positions") if name in source.config
+    }

@@ -37,48 +37,73 @@ def labels(paths: Sequence[str]) -> list[str]:
 
 
 def test_split(whole: corpus.Corpus, sentences: int, split: str = "test") -> list[corpus.Sentence]:
-    """At most ``sentences`` of the test split, or with ``split`` "all" of all, chosen by hash, so that every topic and file has its share."""
+    """At most ``sentences`` of the test split, or with ``split`` "all" of all, chosen by hash, so that every
+    topic and file has its share."""
     test = whole.sentences if split == "all" else whole.split("test")
     if not test:
-        raise SemcomError("--corpus: no sentence falls into the test split (5 % by hash); give some hundreds at least, "
-                          "or --split all where no model has learned from any of them")
+        raise SemcomError(
+            "--corpus: no sentence falls into the test split (5 % by hash); give some hundreds at least, "
+            "or --split all where no model has learned from any of them"
+        )
     return sorted(test, key=lambda s: s.id)[:sentences]
 
 
 def described(number: int, settings: EvaluationConfig) -> str:
     """How many sentences of what."""
-    return f"{number} sentences of the whole corpus (--split all)" if settings.split == "all" else f"{number} test sentences"
+    return (
+        f"{number} sentences of the whole corpus (--split all)"
+        if settings.split == "all"
+        else f"{number} test sentences"
+    )
 
 
 def corpus_of_runs(settings: CorpusConfig, made: Sequence[dict], say: Say) -> CorpusConfig:
-    """Without --corpus, the text files that all runs were made with, if they agree; else the built-in corpus."""
+    """Without --corpus, the text files that all runs were made with, if they agree; else the built-in
+    corpus."""
     used = {tuple(map(str, m["corpus"])) for m in made if isinstance(m.get("corpus"), list)}
     if settings.corpus or settings.topics or settings.exclude_topics or used <= {()}:
         return settings
     if len(used) > 1:
-        say("warning: these were made with different corpora; measuring on the built-in one, name another with --corpus")
+        say(
+            "warning: these were made with different corpora; measuring on the built-in one, name another with --corpus"
+        )
         return settings
     return replace(settings, corpus=used.pop())
 
 
-def summary_scores(loaded: Sequence[tuple[str, Checkpoint]], settings: CorpusConfig, channel: Channel,
-                   run: RunConfig, device: torch.device, snrs: Sequence[float], sentences: int,
-                   seen_topics: Sequence[str] | None, together: Processes) -> list[Row]:
+def summary_scores(
+    loaded: Sequence[tuple[str, Checkpoint]],
+    settings: CorpusConfig,
+    channel: Channel,
+    run: RunConfig,
+    device: torch.device,
+    snrs: Sequence[float],
+    sentences: int,
+    seen_topics: Sequence[str] | None,
+    together: Processes,
+) -> list[Row]:
     """Scores of a few checkpoints on the test split of the corpus a run was made with.
 
     All topics are in it; rows apart for ``seen_topics`` and the others where there are others.
     """
     vocabulary = loaded[0][1].vocabulary
-    test = together.from_main(lambda: test_split(load_corpus(replace(settings, **ALL_TOPICS), lambda line: None, vocabulary), sentences))
+    test = together.from_main(
+        lambda: test_split(
+            load_corpus(replace(settings, **ALL_TOPICS), lambda line: None, vocabulary), sentences
+        )
+    )
     meeting = Meeting(channel, snrs, run.seed, device, 64, run.quiet, together)
-    entered = [replace(e, seen_topics=frozenset(seen_topics) if seen_topics else None) for e in entrants(loaded)]
+    entered = [
+        replace(e, seen_topics=frozenset(seen_topics) if seen_topics else None) for e in entrants(loaded)
+    ]
     rows, _ = score_all(entered, batching.encode(test, vocabulary, leave_out_long=True), vocabulary, meeting)
     apart = {"", SEEN, UNSEEN} if any(row["topic"] == UNSEEN for row in rows) else {""}
     return [row for row in rows if row["topic"] in apart]
 
 
 def foreign_splits(made: Sequence[tuple[str, dict]], used: CorpusConfig, split: str = "test") -> list[str]:
-    """A warning for a model that learned elsewhere, itself or in its teacher, and so perhaps from what the hash calls the test split.
+    """A warning for a model that learned elsewhere, itself or in its teacher, and so perhaps from what the
+    hash calls the test split.
 
     made: name and ``Checkpoint.config`` of each.
     """
@@ -86,8 +111,10 @@ def foreign_splits(made: Sequence[tuple[str, dict]], used: CorpusConfig, split: 
     pickles = [escape(path) for path in used.corpus if corpus.is_pickle(path)]
     if not imported or not pickles or split == "all":
         return []
-    return [f"warning: {imported[0]} was imported, or learned from a model that was, and is measured on the 5 % of {pickles[0]} that a hash calls "
-            "test: the hash split means nothing to a model trained elsewhere: measure it on its own test_data.pkl with --split all"]
+    return [
+        f"warning: {imported[0]} was imported, or learned from a model that was, and is measured on the 5 % of {pickles[0]} that a hash calls "
+        "test: the hash split means nothing to a model trained elsewhere: measure it on its own test_data.pkl with --split all"
+    ]
 
 
 def nearest(snrs: Sequence[float], wanted: float) -> float:

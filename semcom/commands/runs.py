@@ -17,21 +17,26 @@ from semcom.models.checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class Found:
-    """A checkpoint to look at: under a label, where it is, and the settings it was made with (empty where they are not recorded)."""
+    """A checkpoint to look at: under a label, where it is, and the settings it was made with (empty where
+    they are not recorded)."""
 
     label: str
     path: str
     made: Mapping[str, object]
 
 
-def load_group(teacher_file: str | None, group: Sequence[Found], named: str | None) -> tuple[Checkpoint, list[Run]]:
+def load_group(
+    teacher_file: str | None, group: Sequence[Found], named: str | None
+) -> tuple[Checkpoint, list[Run]]:
     """A teacher and the checkpoints made from it."""
     teacher = load_teacher(teacher_file)
     runs = [Run(f.label, loaded := checkpoint.load(f.path), {**loaded.config, **f.made}) for f in group]
     for run in runs:
         _check_teacher(teacher, run.checkpoint, named)
         if not all(bool(weights.isfinite().all()) for weights in run.checkpoint.model.state_dict().values()):
-            raise SemcomError(f"{run.checkpoint.name}: holds weights that are no finite numbers; leave it out, or distil again with a smaller --lr")
+            raise SemcomError(
+                f"{run.checkpoint.name}: holds weights that are no finite numbers; leave it out, or distil again with a smaller --lr"
+            )
     return teacher, runs
 
 
@@ -39,26 +44,33 @@ def _check_teacher(teacher: Checkpoint, student: Checkpoint, named: str | None) 
     """Raise SemcomError when the file a student names as its teacher holds other weights by now."""
     recorded = student.config.get("teacher_fingerprint")
     if named is None and recorded is not None and recorded != teacher.fingerprint:
-        raise SemcomError(f"{student.name}: its teacher had the weights {escape(recorded)}, {teacher.name} has {teacher.fingerprint}; "
-                          "name the right one with --teacher-checkpoint")
+        raise SemcomError(
+            f"{student.name}: its teacher had the weights {escape(recorded)}, {teacher.name} has {teacher.fingerprint}; "
+            "name the right one with --teacher-checkpoint"
+        )
 
 
 def runs_under(root: str, say: Say) -> list[Found]:
-    """Finished runs under ``root``: label, best student, settings; and a run's hybrid where it is another pair than the student."""
+    """Finished runs under ``root``: label, best student, settings; and a run's hybrid where it is another
+    pair than the student."""
     found = []
     for recorded in sorted(Path(root).rglob("distillation_config.json")):
         best = recorded.with_name("best_student_model.pt")
         try:
             made = json.loads(recorded.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise SemcomError(f"{escape(recorded)}: cannot be read ({type(error).__name__}); remove it or distil again") from None
+            raise SemcomError(
+                f"{escape(recorded)}: cannot be read ({type(error).__name__}); remove it or distil again"
+            ) from None
         if best.is_file() and isinstance(made, dict):
             label = "/".join(recorded.parent.relative_to(root).parts) or recorded.parent.name
             found.append(Found(label, str(best), made))
             if made.get("create_hybrid") and isinstance(made.get("hybrid_output"), str):
                 found += _hybrid_of(label, checkpoint.load(best), made, say)
     if not found:
-        raise SemcomError(f"{escape(root)}: no finished run there; make one with: python distillation.py --distill-part decoder --create-hybrid")
+        raise SemcomError(
+            f"{escape(root)}: no finished run there; make one with: python distillation.py --distill-part decoder --create-hybrid"
+        )
     return found
 
 
@@ -66,15 +78,20 @@ def _hybrid_of(label: str, best: Checkpoint, made: dict, say: Say) -> list[Found
     """The hybrid that was spliced from this very student, also where a later run has set it aside."""
     recorded = Path(made["hybrid_output"])
     for path in [recorded, *sorted(recorded.parent.glob(f"{recorded.stem}.*{recorded.suffix}"))]:
-        if path.is_file() and (hybrid := checkpoint.load(path)).config.get("other_fingerprint") == best.fingerprint:
-            return [] if hybrid.fingerprint == best.fingerprint else [Found(f"{label} hybrid", str(path), made)]
+        if (
+            path.is_file()
+            and (hybrid := checkpoint.load(path)).config.get("other_fingerprint") == best.fingerprint
+        ):
+            return (
+                [] if hybrid.fingerprint == best.fingerprint else [Found(f"{label} hybrid", str(path), made)]
+            )
     say(f"note: the hybrid of {escape(label)} is no longer there, it is left out")
     return []
 
 
 def by_teacher(given: list[Found], teacher_path: str | None) -> dict[str | None, list[Found]]:
-    """Checkpoints by the file of their teacher, under whichever path it was named first; those that name none join the others' if all
-    have one, else the shipped one's."""
+    """Checkpoints by the file of their teacher, under whichever path it was named first; those that name none
+    join the others' if all have one, else the shipped one's."""
     groups: dict[str | None, list[Found]] = {}
     first: dict[str, str] = {}
     for found in given:
@@ -91,11 +108,14 @@ def by_teacher(given: list[Found], teacher_path: str | None) -> dict[str | None,
 
 
 def history(found: Found) -> list[dict[str, float]]:
-    """The epochs of a run that stands in a folder of its own; none where its record is not there or cannot be read."""
+    """The epochs of a run that stands in a folder of its own; none where its record is not there or cannot be
+    read."""
     path = Path(found.path).with_name("history.csv")
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+            rows = [
+                {name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)
+            ]
     except (OSError, ValueError, TypeError):
         return []
     rows = [{name: value for name, value in row.items() if math.isfinite(value)} for row in rows]

@@ -1,6 +1,5 @@
 """The verb ``splice``: parts of two checkpoints as a third."""
 
-
 from pathlib import Path
 
 from semcom.base import output_files
@@ -12,23 +11,45 @@ from semcom.models.transceiver import PARTS, RECEIVER_PARTS
 
 
 def write_splice(base: Checkpoint, other: Checkpoint, parts: tuple[str, ...], output: str | Path) -> Path:
-    """``base`` with ``parts`` taken from ``other``, written as a checkpoint that says where each part came from."""
+    """``base`` with ``parts`` taken from ``other``, written as a checkpoint that says where each part came
+    from."""
     checkpoint.check_same_vocabulary(base, other)
     model = transceiver.splice(base.model, other.model, parts)
-    origin = {p: f"{(other if p in parts else base).name}: {(other if p in parts else base).origin[p]}" for p in PARTS}
-    taken = {"transmitter": other if "encoder" in parts else base, "receiver": other if "decoder" in parts else base}
+    origin = {
+        p: f"{(other if p in parts else base).name}: {(other if p in parts else base).origin[p]}"
+        for p in PARTS
+    }
+    taken = {
+        "transmitter": other if "encoder" in parts else base,
+        "receiver": other if "decoder" in parts else base,
+    }
     topics = {end: source.topics_by_end()[end] for end, source in taken.items()}
-    made_of = {"base": base.path, "other": other.path, "parts_of_other": list(parts), "other_fingerprint": other.fingerprint,
-               "topics_by_end": {end: sorted(seen) if seen else None for end, seen in topics.items()},
-               **_lineage(base, other), **imported(other), **imported(base)}
+    made_of = {
+        "base": base.path,
+        "other": other.path,
+        "parts_of_other": list(parts),
+        "other_fingerprint": other.fingerprint,
+        "topics_by_end": {end: sorted(seen) if seen else None for end, seen in topics.items()},
+        **_lineage(base, other),
+        **imported(other),
+        **imported(base),
+    }
     checkpoint.save(Checkpoint(model, base.vocabulary, origin, {}, made_of), output)
     return Path(output)
 
 
 def _lineage(base: Checkpoint, other: Checkpoint) -> dict[str, object]:
-    """Settings of the distillations that the spliced ends come from; None where the two contradict each other."""
+    """Settings of the distillations that the spliced ends come from; None where the two contradict each
+    other."""
     lineage = {}
-    for name in ("teacher_checkpoint", "teacher_fingerprint", "temperature", "distill_weight", "distill_part", *LOSS_SETTINGS):
+    for name in (
+        "teacher_checkpoint",
+        "teacher_fingerprint",
+        "temperature",
+        "distill_weight",
+        "distill_part",
+        *LOSS_SETTINGS,
+    ):
         given = [c.config[name] for c in (base, other) if c.config.get(name) is not None]
         lineage[name] = given[0] if given and all(value == given[0] for value in given) else None
     return lineage
@@ -40,6 +61,8 @@ def splice(transmitter: str, receiver: str, output: str, overwrite: bool, say: S
     output_files.check_outputs({"--output": output}, [transmitter, receiver])
     output_files.check_room("--output", output, named=True, overwrite=overwrite, folder=False)
     made = write_splice(sender, listener, RECEIVER_PARTS, output)
-    say(f"made {escape(made)}: transmitter of {sender.name}, receiver of {listener.name}\n"
-        f"next: python -m semcom evaluate {escape(made)}")
+    say(
+        f"made {escape(made)}: transmitter of {sender.name}, receiver of {listener.name}\n"
+        f"next: python -m semcom evaluate {escape(made)}"
+    )
     return made

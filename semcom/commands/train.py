@@ -55,19 +55,29 @@ class TeacherSettings:
             return
         unlike = [name for name in SIZES if getattr(self.model, name) != getattr(ModelConfig(), name)]
         for flag in [flag_of(name) for name in unlike] + ["--vocab"] * bool(self.vocabulary):
-            raise SemcomError(f"{flag}: sizes and vocabulary are those of --start-from {escape(self.start_from)}; leave it out")
+            raise SemcomError(
+                f"{flag}: sizes and vocabulary are those of --start-from {escape(self.start_from)}; leave it out"
+            )
 
 
 def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
-    """Train a transceiver from nothing, or on from a checkpoint, and write the one of lowest validation cross-entropy."""
+    """Train a transceiver from nothing, or on from a checkpoint, and write the one of lowest validation
+    cross-entropy."""
     started = time.monotonic()
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
     training, vocabulary, data, model, topics = together.from_main(_prepare_teacher, settings, device, say)
-    say(f"teacher: {model.parameter_count():,} parameters, {vocabulary}; {make_channel(settings.channel)}, "
-        f"{settings.snr.snr_range[0]:g} to {settings.snr.snr_range[1]:g} dB, {device}, {training.precision}")
-    record = {**as_record(settings.corpus, settings.model, settings.channel, settings.snr, training, settings.run),
-              **data.record, "topics_seen": topics, "start_from": settings.start_from, **environment(device)}
+    say(
+        f"teacher: {model.parameter_count():,} parameters, {vocabulary}; {make_channel(settings.channel)}, "
+        f"{settings.snr.snr_range[0]:g} to {settings.snr.snr_range[1]:g} dB, {device}, {training.precision}"
+    )
+    record = {
+        **as_record(settings.corpus, settings.model, settings.channel, settings.snr, training, settings.run),
+        **data.record,
+        "topics_seen": topics,
+        "start_from": settings.start_from,
+        **environment(device),
+    }
     if settings.start_from:
         # The flags of sizes were left out; what they would have meant is not what was trained.
         record |= {**dict.fromkeys(SIZES), "architecture": model.architecture.to_dict()}
@@ -76,21 +86,39 @@ def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
 
     def on_epoch(epoch: trainer.Epoch, is_best: bool) -> None:
         if is_best:
-            metrics = {"validation_cross_entropy": epoch.validation, "epoch": epoch.epoch, "steps": epoch.steps}
+            metrics = {
+                "validation_cross_entropy": epoch.validation,
+                "epoch": epoch.epoch,
+                "steps": epoch.steps,
+            }
             checkpoint.save(Checkpoint(model, vocabulary, origin, metrics, record), settings.output)
 
     result = trainer.fit(
-        objectives.TransceiverObjective(model, make_channel(settings.channel), settings.snr.snr_range, compiled=training.compile),
-        data.train, data.validation, training,
-        width=model.architecture.channel_dim, device=device, seed=settings.run.seed, quiet=settings.run.quiet, on_epoch=on_epoch, processes=together)
+        objectives.TransceiverObjective(
+            model, make_channel(settings.channel), settings.snr.snr_range, compiled=training.compile
+        ),
+        data.train,
+        data.validation,
+        training,
+        width=model.architecture.channel_dim,
+        device=device,
+        seed=settings.run.seed,
+        quiet=settings.run.quiet,
+        on_epoch=on_epoch,
+        processes=together,
+    )
 
     def finish() -> Checkpoint:
         check_begun(result, settings.output)
-        output_files.write_json(_record_beside(settings.output),
-                         {**record, **record_of(result, started), "history": [e.row() for e in result.history]})
-        say(f"made {escape(settings.output)}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "
+        output_files.write_json(
+            _record_beside(settings.output),
+            {**record, **record_of(result, started), "history": [e.row() for e in result.history]},
+        )
+        say(
+            f"made {escape(settings.output)}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "
             f"{result.best_epoch}, {result.steps:,} steps, padding {result.padding:.1%}, {time.monotonic() - started:,.0f} s\n"
-            f"next: python -m semcom evaluate {escape(settings.output)}")
+            f"next: python -m semcom evaluate {escape(settings.output)}"
+        )
         check_whole(result, f"{escape(settings.output)} is the best until then")
         return checkpoint.load(settings.output)
 
@@ -101,10 +129,14 @@ def _record_beside(output: str) -> Path:
     return output_files.companion("--output", output, ".json")
 
 
-def _prepare_teacher(settings: TeacherSettings, device: torch.device, say: Say) -> tuple[
-        TrainingConfig, Vocabulary, Data, transceiver.Transceiver, list[str] | None]:
+def _prepare_teacher(
+    settings: TeacherSettings, device: torch.device, say: Say
+) -> tuple[TrainingConfig, Vocabulary, Data, transceiver.Transceiver, list[str] | None]:
     """Outputs checked, inputs read, the transceiver before training, and the topics it will have seen."""
-    inputs = [settings.start_from or shipped(settings.vocabulary or DEFAULT_VOCABULARY), *settings.corpus.corpus]
+    inputs = [
+        settings.start_from or shipped(settings.vocabulary or DEFAULT_VOCABULARY),
+        *settings.corpus.corpus,
+    ]
     outputs = {"--output": settings.output, "--output (its record)": _record_beside(settings.output)}
     output_files.check_outputs(outputs, inputs)
     for flag, path in outputs.items():
@@ -121,7 +153,9 @@ def _prepare_teacher(settings: TeacherSettings, device: torch.device, say: Say) 
         topics = sorted({*topics, *earlier}) if topics and earlier else None
     else:
         size = EndSize(m.layers, m.model_width, m.heads, m.feed_forward)
-        model = transceiver.build(Architecture(len(vocabulary), size, size, m.channel_dim, m.dropout), settings.run.seed)
+        model = transceiver.build(
+            Architecture(len(vocabulary), size, size, m.channel_dim, m.dropout), settings.run.seed
+        )
     training = resolve_training(settings.training, device, model.architecture.receiver.d_model, say)
     return training, vocabulary, data, model, topics
 
@@ -130,5 +164,7 @@ def _load_vocabulary(path: str) -> Vocabulary:
     try:
         return read_vocabulary(Path(path).read_bytes(), f"--vocab {path}")
     except OSError as error:
-        raise SemcomError(f"--vocab {escape(path)}: cannot be read ({error.strerror}); "
-                          "make one with: python -m semcom vocab --size 4000 --output FILE") from None
+        raise SemcomError(
+            f"--vocab {escape(path)}: cannot be read ({error.strerror}); "
+            "make one with: python -m semcom vocab --size 4000 --output FILE"
+        ) from None

@@ -20,20 +20,40 @@ from semcom.models.decoding import Search
 from semcom.report import tables
 
 
-def transmit(texts: Sequence[str], paths: Sequence[str], settings: EvaluationConfig, channel_settings: ChannelConfig,
-             run: RunConfig, say: Say) -> None:
+def transmit(
+    texts: Sequence[str],
+    paths: Sequence[str],
+    settings: EvaluationConfig,
+    channel_settings: ChannelConfig,
+    run: RunConfig,
+    say: Say,
+) -> None:
     """Send sentences and print what each checkpoint's receiver understood."""
     device = resolve_device(run.device)
-    loaded = [(label, checkpoint.load(path)) for label, path in zip(labels(paths), paths)] if paths else [("teacher", load_teacher(None))]
-    channel, snrs, search = make_channel(channel_settings), settings.snr, Search(settings.beam_width, settings.length_penalty)
+    loaded = (
+        [(label, checkpoint.load(path)) for label, path in zip(labels(paths), paths)]
+        if paths
+        else [("teacher", load_teacher(None))]
+    )
+    channel, snrs, search = (
+        make_channel(channel_settings),
+        settings.snr,
+        Search(settings.beam_width, settings.length_penalty),
+    )
     say(f"{channel}, seed {run.seed}; {search}; {RECEIVER_KNOWS}")
     for text in texts:
         text = corpus.clean(text)
         if not text:
-            raise SemcomError('transmit: the sentence is empty; for example: python -m semcom transmit "We support this report."')
+            raise SemcomError(
+                'transmit: the sentence is empty; for example: python -m semcom transmit "We support this report."'
+            )
         say(f"sent: {escape(text)}")
         rows = []
-        words = {c.vocabulary.fingerprint: c.vocabulary for _, c in loaded if isinstance(c.vocabulary, WordVocabulary)}
+        words = {
+            c.vocabulary.fingerprint: c.vocabulary
+            for _, c in loaded
+            if isinstance(c.vocabulary, WordVocabulary)
+        }
         for vocabulary in words.values():
             say(f"in words: {escape(vocabulary.decode(vocabulary.encode([text]))[0])}")
         # The draw is that of the sentence as measurements have it.
@@ -43,6 +63,8 @@ def transmit(texts: Sequence[str], paths: Sequence[str], settings: EvaluationCon
             model = c.model.to(device)
             with torch.inference_mode():
                 received = through_channel(model, batch, Meeting(channel, snrs, run.seed, device, 1))
-                decoded = c.vocabulary.decode(search(model.receiver, torch.cat(received), batch.source_mask.repeat(len(snrs), 1)))
+                decoded = c.vocabulary.decode(
+                    search(model.receiver, torch.cat(received), batch.source_mask.repeat(len(snrs), 1))
+                )
             rows += [[label, f"{snr:g} dB", understood] for snr, understood in zip(snrs, decoded)]
         say(tables.table(rows, ["model", str(channel), "understood"]))

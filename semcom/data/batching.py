@@ -1,7 +1,7 @@
 """Sentences to batches. The only place that shifts targets and makes masks.
 
-Letters: B sentences, S source tokens, T target tokens. Source = bos + pieces + eos; the receiver reads target_in and
-is to say target_out, so T = S - 1 unless it is to say something other than what was sent.
+Letters: B sentences, S source tokens, T target tokens. Source = bos + pieces + eos; the receiver reads
+target_in and is to say target_out, so T = S - 1 unless it is to say something other than what was sent.
 """
 
 import random
@@ -18,7 +18,9 @@ from semcom.data.corpus import Sentence
 from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS, PAD, Vocabulary
 
-POOL_BATCHES = 50  # sentences of this many batches are sorted by length together: little padding, still a random order
+POOL_BATCHES = (
+    50  # sentences of this many batches are sorted by length together: little padding, still a random order
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Encoded:
 
     @property
     def length(self) -> int:
-        """Tokens of source or target, whichever is longer. Sorted by it, both are padded little; by one of them, the other much."""
+        """Tokens of source or target, whichever is longer. Sorted by it, both are padded little; by one of
+        them, the other much."""
         return max(len(self.source), self.target_tokens + 1)
 
 
@@ -52,8 +55,8 @@ class Encoded:
 class Batch:
     """B sentences padded together.
 
-    sentences: B of them. lengths, target_lengths: B counts of source and of target tokens. source, source_mask: [B, S];
-    target_in, target_out, target_mask: [B, T]. Masks are True at real tokens.
+    sentences: B of them. lengths, target_lengths: B counts of source and of target tokens. source,
+    source_mask: [B, S]; target_in, target_out, target_mask: [B, T]. Masks are True at real tokens.
     """
 
     sentences: list[Sentence]
@@ -83,10 +86,14 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         tensors = (self.source, self.source_mask, self.target_in, self.target_out, self.target_mask)
-        return Batch(self.sentences, self.lengths, self.target_lengths, *(tensor.to(device) for tensor in tensors))
+        return Batch(
+            self.sentences, self.lengths, self.target_lengths, *(tensor.to(device) for tensor in tensors)
+        )
 
 
-def encode(sentences: Sequence[Sentence], vocabulary: Vocabulary, *, leave_out_long: bool = False) -> list[Encoded]:
+def encode(
+    sentences: Sequence[Sentence], vocabulary: Vocabulary, *, leave_out_long: bool = False
+) -> list[Encoded]:
     """Each sentence with its source ids.
 
     One of more tokens than positions exist is left out, or raises SemcomError.
@@ -96,19 +103,30 @@ def encode(sentences: Sequence[Sentence], vocabulary: Vocabulary, *, leave_out_l
         if len(pieces) + 2 > MAX_POSITIONS:
             if leave_out_long:
                 continue
-            raise SemcomError(f"the sentence has {len(pieces)} pieces, at most {MAX_POSITIONS - 2} are allowed; "
-                              f"send it in parts: {escape(sentence.text[:60])}…")
+            raise SemcomError(
+                f"the sentence has {len(pieces)} pieces, at most {MAX_POSITIONS - 2} are allowed; "
+                f"send it in parts: {escape(sentence.text[:60])}…"
+            )
         encoded.append(Encoded(sentence, [BOS, *pieces, EOS]))
     return encoded
 
 
 def collate(encoded: Sequence[Encoded], pad_to: int = 0) -> Batch:
-    """Pad sentences together, to ``pad_to`` source tokens at least, and targets as if they were the sources."""
+    """Pad sentences together, to ``pad_to`` source tokens at least, and targets as if they were the
+    sources."""
     source, source_mask = _padded([e.source for e in encoded], pad_to)
     said, real = _padded([e.said for e in encoded], pad_to)
     target_mask = real[:, 1:]
-    return Batch([e.sentence for e in encoded], [len(e.source) for e in encoded], [e.target_tokens for e in encoded],
-                 source, source_mask, said[:, :-1].masked_fill(~target_mask, PAD), said[:, 1:], target_mask)
+    return Batch(
+        [e.sentence for e in encoded],
+        [len(e.source) for e in encoded],
+        [e.target_tokens for e in encoded],
+        source,
+        source_mask,
+        said[:, :-1].masked_fill(~target_mask, PAD),
+        said[:, 1:],
+        target_mask,
+    )
 
 
 def _padded(rows: Sequence[list[int]], pad_to: int) -> tuple[Tensor, Tensor]:
@@ -121,15 +139,19 @@ def _padded(rows: Sequence[list[int]], pad_to: int) -> tuple[Tensor, Tensor]:
 
 
 def by_length(encoded: Sequence[Encoded], batch_size: int, batch_tokens: int | None = None) -> list[Batch]:
-    """All sentences, longest first (what does not fit into memory fails at once), in batches as ``shuffled`` forms them."""
+    """All sentences, longest first (what does not fit into memory fails at once), in batches as ``shuffled``
+    forms them."""
     ordered = sorted(encoded, key=lambda e: (-e.length, e.sentence.id))
     return [collate(batch) for batch in _cut(ordered, batch_size, batch_tokens)]
 
 
-def shuffled(encoded: Sequence[Encoded], batch_size: int, seed: int, epoch: int, batch_tokens: int | None = None) -> list[list[Encoded]]:
+def shuffled(
+    encoded: Sequence[Encoded], batch_size: int, seed: int, epoch: int, batch_tokens: int | None = None
+) -> list[list[Encoded]]:
     """One epoch in random order, reproducible from (seed, epoch), each batch of sentences of similar length.
 
-    A batch is ``batch_size`` sentences; with ``batch_tokens``, as many as have that many target tokens, padding included.
+    A batch is ``batch_size`` sentences; with ``batch_tokens``, as many as have that many target tokens,
+    padding included.
     """
     rng = random.Random(f"{seed} {epoch}")
     order = list(encoded)
@@ -150,7 +172,9 @@ def _cut(ordered: Sequence[Encoded], batch_size: int, batch_tokens: int | None) 
     longest = 0
     for e in ordered:
         longest = max(longest, e.target_tokens)
-        if batch and (longest * (len(batch) + 1) > batch_tokens if batch_tokens else len(batch) == batch_size):
+        if batch and (
+            longest * (len(batch) + 1) > batch_tokens if batch_tokens else len(batch) == batch_size
+        ):
             yield batch
             batch, longest = [], e.target_tokens
         batch.append(e)

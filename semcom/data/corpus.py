@@ -1,4 +1,5 @@
-"""Sentences with stable ids: the built-in generator, text files, pickled ids of public DeepSC code, splits by a hash of the sentence itself."""
+"""Sentences with stable ids: the built-in generator, text files, pickled ids of public DeepSC code, splits by
+a hash of the sentence itself."""
 
 import gzip
 import hashlib
@@ -19,7 +20,9 @@ from semcom.data import parliament, pickled_ids
 from semcom.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary, WordVocabulary
 
 LONGEST_LINE = 10_000
-LONGEST_RAW = 4 * LONGEST_LINE + 3  # a character is up to four bytes; the line end up to two, one more tells a longer line
+LONGEST_RAW = (
+    4 * LONGEST_LINE + 3
+)  # a character is up to four bytes; the line end up to two, one more tells a longer line
 READ = {"lines": "lines read", "pickled": "pickled sentences read", "generated": "sentences generated"}
 SPLITS = ("train", "validation", "test")
 _SHARES = (90, 95, 100)  # upper bounds in percent
@@ -27,7 +30,8 @@ _SHARES = (90, 95, 100)  # upper bounds in percent
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One sentence. id: 64-bit hash of the text, so it is the same in every corpus and order. topic: of built-in ones."""
+    """One sentence. id: 64-bit hash of the text, so it is the same in every corpus and order. topic: of
+    built-in ones."""
 
     id: int
     text: str
@@ -47,7 +51,8 @@ def make_sentence(text: str, topic: str | None = None) -> Sentence:
 
 @dataclass
 class Corpus:
-    """name: where the sentences are from. sentences: in reading order. account: what was read (``READ``) and dropped, by reason.
+    """name: where the sentences are from. sentences: in reading order. account: what was read (``READ``) and
+    dropped, by reason.
 
     note: why reading stopped early.
     """
@@ -77,13 +82,22 @@ class Corpus:
 
     def describe(self) -> str:
         """One line: what was kept, what was dropped and why."""
-        dropped = ", ".join(f"{count:,} {reason}" for reason, count in self.account.items() if reason not in READ and count)
+        dropped = ", ".join(
+            f"{count:,} {reason}" for reason, count in self.account.items() if reason not in READ and count
+        )
         kept = f"corpus: {len(self):,} sentences of {escape(self.name)}"
-        read = ", ".join(f"{self.account[name]:,} {done}" for name, done in READ.items() if name in self.account)
+        read = ", ".join(
+            f"{self.account[name]:,} {done}" for name, done in READ.items() if name in self.account
+        )
         return f"{kept} ({read}; left out: {dropped or 'none'}{self.note})" if self.account else kept
 
 
-def built_in(size: int | None, topics: Iterable[str] = (), exclude_topics: Iterable[str] = (), vocabulary: Vocabulary | None = None) -> Corpus:
+def built_in(
+    size: int | None,
+    topics: Iterable[str] = (),
+    exclude_topics: Iterable[str] = (),
+    vocabulary: Vocabulary | None = None,
+) -> Corpus:
     """``size`` sentences (default 60,000) of the built-in generator, of the chosen topics.
 
     A word vocabulary normalises them; fewer are left where it makes two alike.
@@ -92,13 +106,18 @@ def built_in(size: int | None, topics: Iterable[str] = (), exclude_topics: Itera
     for flag, named in (("--topics", topics), ("--exclude-topics", exclude_topics)):
         for topic in named:
             if topic not in parliament.TOPICS:
-                raise SemcomError(f"{flag} {escape(topic)}: no such topic; allowed are {' '.join(parliament.TOPICS)}")
+                raise SemcomError(
+                    f"{flag} {escape(topic)}: no such topic; allowed are {' '.join(parliament.TOPICS)}"
+                )
     chosen = [t for t in parliament.TOPICS if (not topics or t in topics) and t not in exclude_topics]
     if not chosen:
-        raise SemcomError("--topics and --exclude-topics leave no topic; "
-                          f"choose some of {' '.join(parliament.TOPICS)}")
+        raise SemcomError(
+            f"--topics and --exclude-topics leave no topic; choose some of {' '.join(parliament.TOPICS)}"
+        )
     size = BUILT_IN_SIZE if size is None else size
-    name = "the built-in corpus" + ("" if len(chosen) == len(parliament.TOPICS) else f" ({', '.join(chosen)})")
+    name = "the built-in corpus" + (
+        "" if len(chosen) == len(parliament.TOPICS) else f" ({', '.join(chosen)})"
+    )
     generated = islice(parliament.sentences(chosen), size)
     if not isinstance(vocabulary, WordVocabulary):
         return Corpus(name, [make_sentence(text, topic) for text, topic in generated])
@@ -117,20 +136,31 @@ def built_in(size: int | None, topics: Iterable[str] = (), exclude_topics: Itera
 BUILT_IN_SIZE = 60_000
 
 
-def read(paths: Iterable[str], size: int | None, *, min_length: int, max_length: int, max_sentences: int,
-         vocabulary: Vocabulary | None = None) -> Corpus:
-    """Distinct sentences of text files and folders, one a line, of ``min_length`` to ``max_length`` words; and of pickled ids.
+def read(
+    paths: Iterable[str],
+    size: int | None,
+    *,
+    min_length: int,
+    max_length: int,
+    max_sentences: int,
+    vocabulary: Vocabulary | None = None,
+) -> Corpus:
+    """Distinct sentences of text files and folders, one a line, of ``min_length`` to ``max_length`` words;
+    and of pickled ids.
 
-    size: how many to keep, chosen by a hash of the sentence, so that the sample does not depend on the order of files;
-    None keeps all. vocabulary: normalises each line, and its words are what the ids of a pickle mean. Raises SemcomError for a file that is
-    missing or broken, for a pickle without a word vocabulary, and when nothing is left.
+    size: how many to keep, chosen by a hash of the sentence, so that the sample does not depend on the order
+    of files; None keeps all. vocabulary: normalises each line, and its words are what the ids of a pickle
+    mean. Raises SemcomError for a file that is missing or broken, for a pickle without a word vocabulary, and
+    when nothing is left.
     """
     paths = list(paths)
     corpus = Corpus(" ".join(paths), [], Counter())
     account = corpus.account
     seen: set[int] = set()
     for path in _files(paths):
-        for text in _pickled(path, vocabulary, account) if is_pickle(path) else _texts(path, vocabulary, account):
+        for text in (
+            _pickled(path, vocabulary, account) if is_pickle(path) else _texts(path, vocabulary, account)
+        ):
             if text is None:
                 account[f"longer than {LONGEST_LINE:,} characters"] += 1
             elif not text:
@@ -150,8 +180,10 @@ def read(paths: Iterable[str], size: int | None, *, min_length: int, max_length:
             corpus.note = f"; stopped at --max-sentences {max_sentences:,}, what follows was not read"
             break
     if not corpus.sentences:
-        raise SemcomError(f"--corpus {escape(corpus.name)}: no sentence survives ({corpus.describe()}); "
-                          "give longer text, or wider --min-length and --max-length")
+        raise SemcomError(
+            f"--corpus {escape(corpus.name)}: no sentence survives ({corpus.describe()}); "
+            "give longer text, or wider --min-length and --max-length"
+        )
     if size is not None and size < len(corpus):
         account["beyond --corpus-size"] = len(corpus) - size
         kept = {s.id for s in heapq.nsmallest(size, corpus.sentences, key=_sampling_key)}
@@ -160,7 +192,8 @@ def read(paths: Iterable[str], size: int | None, *, min_length: int, max_length:
 
 
 def is_pickle(path: str | Path) -> bool:
-    """Whether a file is read as pickled ids: by its suffix, or by the first byte that pickles have and text cannot."""
+    """Whether a file is read as pickled ids: by its suffix, or by the first byte that pickles have and text
+    cannot."""
     path = Path(path)
     if path.suffix.lower() in (".pkl", ".pickle"):
         return not path.is_dir()
@@ -172,30 +205,38 @@ def is_pickle(path: str | Path) -> bool:
 
 
 def _texts(path: Path, vocabulary: Vocabulary | None, account: Counter) -> Iterator[str | None]:
-    """Lines of a text file, cleaned, as the vocabulary's models are given them; None for one that is too long."""
+    """Lines of a text file, cleaned, as the vocabulary's models are given them; None for one that is too
+    long."""
     account["lines"] += 0
     for line in _lines(path):
         account["lines"] += 1
-        yield line if line is None else clean(line) if vocabulary is None else vocabulary.normalize(clean(line))
+        yield (
+            line if line is None else clean(line) if vocabulary is None else vocabulary.normalize(clean(line))
+        )
 
 
 def _pickled(path: Path, vocabulary: Vocabulary | None, account: Counter) -> Iterator[str | None]:
     """Sentences of pickled ids as text; None for one that is too long."""
     if not isinstance(vocabulary, WordVocabulary):
-        raise SemcomError(f"--corpus: {escape(path)}: a pickle holds ids of a word vocabulary, and there is none here; give a checkpoint imported "
-                          "with it: python -m semcom import CHECKPOINT.pth --vocab-file vocab.json --output teacher.pt")
+        raise SemcomError(
+            f"--corpus: {escape(path)}: a pickle holds ids of a word vocabulary, and there is none here; give a checkpoint imported "
+            "with it: python -m semcom import CHECKPOINT.pth --vocab-file vocab.json --output teacher.pt"
+        )
     account["pickled"] += 0
     known: set[int] = set()
     for number, ids in enumerate(pickled_ids.read_id_lists(path), 1):
         account["pickled"] += 1
         if id(ids) in known:
-            # One list at many places: a small file may name a long one so often that reading it each time never ends.
+            # One list at many places: a small file may name a long one so often that reading it each time
+            # never ends.
             account["duplicates"] += 1
             continue
         known.add(id(ids))
         if ids and max(ids) >= len(vocabulary):
-            raise SemcomError(f"--corpus: {escape(path)}: sentence {number} has the id {max(ids)}, the vocabulary in use has V={len(vocabulary)}; "
-                              "import the checkpoint with the vocab.json that these ids were made with (--vocab-file)")
+            raise SemcomError(
+                f"--corpus: {escape(path)}: sentence {number} has the id {max(ids)}, the vocabulary in use has V={len(vocabulary)}; "
+                "import the checkpoint with the vocab.json that these ids were made with (--vocab-file)"
+            )
         start, end = 0, len(ids)
         while start < end and ids[start] == BOS:
             start += 1
@@ -220,12 +261,16 @@ def _sampling_key(sentence: Sentence) -> int:
 
 
 def clean(line: str) -> str:
-    """HTML entities undone (also doubly escaped ones), control and bidi characters dropped, white space folded."""
+    """HTML entities undone (also doubly escaped ones), control and bidi characters dropped, white space
+    folded."""
     if "&" in line:
         line = html.unescape(html.unescape(line))
     if not line.isprintable():
-        line = "".join(" " if c.isspace() else c for c in line
-                       if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+        line = "".join(
+            " " if c.isspace() else c
+            for c in line
+            if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn")
+        )
     return " ".join(line.split())
 
 
@@ -233,16 +278,23 @@ def _files(paths: list[str]) -> Iterator[Path]:
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*")
-                            if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts))
+            inside = sorted(
+                p
+                for p in path.rglob("*")
+                if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts)
+            )
             if not inside:
-                raise SemcomError(f"--corpus {escape(given)}: the folder holds no file; give text files, one sentence a line")
+                raise SemcomError(
+                    f"--corpus {escape(given)}: the folder holds no file; give text files, one sentence a line"
+                )
             yield from inside
         elif path.exists():
             yield path
         else:
-            raise SemcomError(f"--corpus {escape(given)}: no such file or folder; "
-                              "give text files (plain or .gz), one sentence a line")
+            raise SemcomError(
+                f"--corpus {escape(given)}: no such file or folder; "
+                "give text files (plain or .gz), one sentence a line"
+            )
 
 
 def _lines(path: Path) -> Iterator[str | None]:
@@ -260,9 +312,15 @@ def _lines(path: Path) -> Iterator[str | None]:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 yield line if len(line) <= LONGEST_LINE else None
     except UnicodeDecodeError as error:
-        raise SemcomError(f"--corpus: {escape(path)} line {number}: not UTF-8 ({error.reason}); "
-                          f"convert it: iconv -f LATIN1 -t UTF-8 {escape(path.name)}") from None
+        raise SemcomError(
+            f"--corpus: {escape(path)} line {number}: not UTF-8 ({error.reason}); "
+            f"convert it: iconv -f LATIN1 -t UTF-8 {escape(path.name)}"
+        ) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise SemcomError(f"--corpus: {escape(path)} after line {number}: broken gzip ({error}); fetch the file again") from None
+        raise SemcomError(
+            f"--corpus: {escape(path)} after line {number}: broken gzip ({error}); fetch the file again"
+        ) from None
     except OSError as error:
-        raise SemcomError(f"--corpus: {escape(path)}: cannot be read ({os.strerror(error.errno or 0)})") from None
+        raise SemcomError(
+            f"--corpus: {escape(path)}: cannot be read ({os.strerror(error.errno or 0)})"
+        ) from None

@@ -1,8 +1,10 @@
-"""Pickled lists of ids, as public DeepSC code keeps its sentences, read without unpickling: a small interpreter of the few opcodes that
-make lists and whole numbers (protocols 0 to 5; the opcodes are those of Python's ``pickletools``). Nothing in the file can run.
+"""Pickled lists of ids, as public DeepSC code keeps its sentences, read without unpickling: a small
+interpreter of the few opcodes that make lists and whole numbers (protocols 0 to 5; the opcodes are those of
+Python's ``pickletools``). Nothing in the file can run.
 
-A file may lie. What is held stays within a fixed multiple of the file's size: each claimed length is bounded, at most one memo entry
-exists for each list, and a list that is shared many times is held once (and so is the same object at each of its places).
+A file may lie. What is held stays within a fixed multiple of the file's size: each claimed length is bounded,
+at most one memo entry exists for each list, and a list that is shared many times is held once (and so is the
+same object at each of its places).
 """
 
 import os
@@ -31,14 +33,17 @@ _BEHIND = bytes(32)  # no opcode is 0, and no step is longer: reading past the e
 
 
 def read_id_lists(path: str | Path) -> list[list[int]]:
-    """The lists of ids in a pickle, from 0 to 2^31. Lists that are one object in the file are one object here.
+    """The lists of ids in a pickle, from 0 to 2^31. Lists that are one object in the file are one object
+    here.
 
     Raises SemcomError that names the file, what was found in it and what is expected.
     """
     try:
         pickle = Path(path).read_bytes()
     except OSError as error:
-        raise SemcomError(f"--corpus: {escape(path)}: cannot be read ({os.strerror(error.errno or 0)})") from None
+        raise SemcomError(
+            f"--corpus: {escape(path)}: cannot be read ({os.strerror(error.errno or 0)})"
+        ) from None
     return _Reader(pickle, f"--corpus: {escape(path)}").read()
 
 
@@ -63,7 +68,9 @@ class _Reader:
                 if list in set(map(type, sentence)):
                     self.refuse(f"sentence {number} holds a list: lists are nested deeper than two")
                 if not 0 <= (low := min(sentence)) <= (high := max(sentence)) <= LARGEST_ID:
-                    self.refuse(f"sentence {number} holds {low if low < 0 else high}, ids are from 0 to {LARGEST_ID}")
+                    self.refuse(
+                        f"sentence {number} holds {low if low < 0 else high}, ids are from 0 to {LARGEST_ID}"
+                    )
             known.add(id(sentence))
         return found
 
@@ -114,7 +121,10 @@ class _Reader:
                     if opcode == 0x71:
                         index, position = data[position], position + 1
                     elif opcode == 0x72:
-                        index, position = int.from_bytes(data[position : position + 4], "little"), position + 4
+                        index, position = (
+                            int.from_bytes(data[position : position + 4], "little"),
+                            position + 4,
+                        )
                     elif opcode == 0x94:
                         index = len(memo)
                     else:
@@ -136,17 +146,30 @@ class _Reader:
                 elif opcode == 0x67:  # GET
                     index, position = self.digits(position)
                     push(memo[index])
-                elif opcode == 0x49 and stack and type(stack[-1]) is list and (run := _APPENDED.match(data, start)):  # INT, APPEND, INT, ..
+                elif (
+                    opcode == 0x49
+                    and stack
+                    and type(stack[-1]) is list
+                    and (run := _APPENDED.match(data, start))
+                ):  # INT, APPEND, INT, ..
                     stack[-1].extend(map(int, run[0][1:-2].split(b"\naI")))
                     position = run.end()
                 elif opcode in (0x49, 0x4C):  # INT, LONG
-                    value, position = self.digits(position, suffix=b"L" if opcode == 0x4C else b"", may_be_bool=opcode == 0x49)
+                    value, position = self.digits(
+                        position, suffix=b"L" if opcode == 0x4C else b"", may_be_bool=opcode == 0x49
+                    )
                     push(value)
                 elif opcode in (0x8A, 0x8B):  # LONG1, LONG4
-                    width = data[position] if opcode == 0x8A else int.from_bytes(data[position : position + 4], "little", signed=True)
+                    width = (
+                        data[position]
+                        if opcode == 0x8A
+                        else int.from_bytes(data[position : position + 4], "little", signed=True)
+                    )
                     position += 1 if opcode == 0x8A else 4
                     if not 0 <= width <= _WIDEST_LONG:
-                        self.refuse(f"byte {start}: a number of {width} bytes, ids are from 0 to {LARGEST_ID}")
+                        self.refuse(
+                            f"byte {start}: a number of {width} bytes, ids are from 0 to {LARGEST_ID}"
+                        )
                     push(int.from_bytes(data[position : position + width], "little", signed=True))
                     position += width
                 elif opcode == 0x95:  # FRAME
@@ -155,13 +178,18 @@ class _Reader:
                     position += 8
                 elif opcode == 0x80:  # PROTO
                     if data[position] > HIGHEST_PROTOCOL:
-                        self.refuse(f"byte {start}: pickle protocol {data[position]}, known are 0 to {HIGHEST_PROTOCOL}")
+                        self.refuse(
+                            f"byte {start}: pickle protocol {data[position]}, known are 0 to {HIGHEST_PROTOCOL}"
+                        )
                     position += 1
                 elif opcode == 0x2E:  # STOP
                     (value,) = stack
                     if beneath or position != self.end:
-                        self.refuse(f"byte {position}: something follows the end of the pickle" if not beneath else
-                                    f"byte {start}: the pickle ends within a list")
+                        self.refuse(
+                            f"byte {position}: something follows the end of the pickle"
+                            if not beneath
+                            else f"byte {start}: the pickle ends within a list"
+                        )
                     return value
                 else:
                     self.refuse_opcode(opcode, start)
@@ -177,7 +205,9 @@ class _Reader:
         if stop < 0:
             if position + _LONGEST_DIGITS > self.end:
                 self.refuse("ends too early, it is truncated")
-            self.refuse(f"byte {position}: a number of more than {_LONGEST_DIGITS} digits, ids are from 0 to {LARGEST_ID}")
+            self.refuse(
+                f"byte {position}: a number of more than {_LONGEST_DIGITS} digits, ids are from 0 to {LARGEST_ID}"
+            )
         digits = self.data[position:stop]
         if may_be_bool and digits in (b"00", b"01"):
             self.refuse(f"byte {position - 1}: found {bool(int(digits))} (INT)")
@@ -192,8 +222,17 @@ class _Reader:
         if name in ("GLOBAL", "INST"):
             named = self.data[start + 1 : min(start + 101, self.end)].split(b"\n")[:2]
             name += f" {escape(' '.join(part.decode('latin-1') for part in named))}"
-        kinds = {kind.name for kind in (pickletools.code2op[chr(opcode)].stack_after if chr(opcode) in pickletools.code2op else [])}
-        what = f"{name}, a value of type {kinds.pop()}" if len(kinds) == 1 and not kinds & {"any", "mark"} else name
+        kinds = {
+            kind.name
+            for kind in (
+                pickletools.code2op[chr(opcode)].stack_after if chr(opcode) in pickletools.code2op else []
+            )
+        }
+        what = (
+            f"{name}, a value of type {kinds.pop()}"
+            if len(kinds) == 1 and not kinds & {"any", "mark"}
+            else name
+        )
         self.refuse(f"byte {start}: found {what}; refused, nothing of it was run")
 
 

@@ -21,26 +21,50 @@ def _corpus_size(text: str) -> int | None:
 class CorpusConfig(Validated):
     """Which sentences an end learns from: a knob of its knowledge."""
 
-    corpus: tuple[str, ...] = setting((), "text files (plain or .gz, one sentence a line), pickled ids of public "
-                                      "DeepSC code (.pkl), folders of them; without it the built-in parliamentary corpus", nargs="+", metavar="PATH")
-    corpus_size: int | None = setting(24_000, "how many sentences, or 'all'; of text files a sample by hash",
-                                      Rule("a whole number of 1 or more, or 'all'", lambda x: x >= 1, "24000"), absent="all",
-                                      type=_corpus_size, metavar="N")
+    corpus: tuple[str, ...] = setting(
+        (),
+        "text files (plain or .gz, one sentence a line), pickled ids of public "
+        "DeepSC code (.pkl), folders of them; without it the built-in parliamentary corpus",
+        nargs="+",
+        metavar="PATH",
+    )
+    corpus_size: int | None = setting(
+        24_000,
+        "how many sentences, or 'all'; of text files a sample by hash",
+        Rule("a whole number of 1 or more, or 'all'", lambda x: x >= 1, "24000"),
+        absent="all",
+        type=_corpus_size,
+        metavar="N",
+    )
     topics: tuple[str, ...] = setting((), "built-in corpus: these topics only", nargs="+", metavar="TOPIC")
-    exclude_topics: tuple[str, ...] = setting((), "built-in corpus: all but these topics", nargs="+", metavar="TOPIC")
-    min_length: int = setting(4, "text files: shortest sentence, in words", whole(1, example="4"), metavar="WORDS")
-    max_length: int = setting(30, "text files: longest sentence, in words", whole(1, 500, example="30"), metavar="WORDS")
-    max_sentences: int = setting(2_000_000, "text files: stop reading after this many", whole(1, example="2000000"), metavar="N")
+    exclude_topics: tuple[str, ...] = setting(
+        (), "built-in corpus: all but these topics", nargs="+", metavar="TOPIC"
+    )
+    min_length: int = setting(
+        4, "text files: shortest sentence, in words", whole(1, example="4"), metavar="WORDS"
+    )
+    max_length: int = setting(
+        30, "text files: longest sentence, in words", whole(1, 500, example="30"), metavar="WORDS"
+    )
+    max_sentences: int = setting(
+        2_000_000, "text files: stop reading after this many", whole(1, example="2000000"), metavar="N"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.min_length > self.max_length:
-            raise SemcomError(f"--min-length {self.min_length}: is above --max-length {self.max_length}; exchange them")
+            raise SemcomError(
+                f"--min-length {self.min_length}: is above --max-length {self.max_length}; exchange them"
+            )
         for name in ("min_length", "max_length", "max_sentences"):
             if not self.corpus and differs(self, name):
-                raise SemcomError(f"{flag_of(name)} {getattr(self, name)}: chooses among text files; leave it out or give --corpus")
+                raise SemcomError(
+                    f"{flag_of(name)} {getattr(self, name)}: chooses among text files; leave it out or give --corpus"
+                )
         if self.corpus and (self.topics or self.exclude_topics):
-            raise SemcomError("--topics and --exclude-topics choose within the built-in corpus; leave them out or leave --corpus out")
+            raise SemcomError(
+                "--topics and --exclude-topics choose within the built-in corpus; leave them out or leave --corpus out"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""The vocabulary: sentences to ids and back, behind one interface with two forms: pieces (sentencepiece does the work) and whole words
-(the JSON of public DeepSC code).
+"""The vocabulary: sentences to ids and back, behind one interface with two forms: pieces (sentencepiece does
+the work) and whole words (the JSON of public DeepSC code).
 """
 
 import hashlib
@@ -21,12 +21,15 @@ SPECIAL_WORDS = ("<PAD>", "<START>", "<END>", "<UNK>")
 UNKNOWN = "UNK"  # how a word vocabulary shows UNK: one token to BLEU, and no word that is lower case
 LONGEST_WORD = 200
 MOST_WORDS = 1_000_000
-_EXPECTED = ('expected the JSON of a word vocabulary: {"token_to_idx": {"<PAD>": 0, "<START>": 1, "<END>": 2, "<UNK>": 3, word: id, ...}}, '
-             "as public DeepSC code writes vocab.json")
+_EXPECTED = (
+    'expected the JSON of a word vocabulary: {"token_to_idx": {"<PAD>": 0, "<START>": 1, "<END>": 2, "<UNK>": 3, word: id, ...}}, '
+    "as public DeepSC code writes vocab.json"
+)
 
 
 class Vocabulary(ABC):
-    """Sentences to ids and back. ``serialized`` is the vocabulary as a file's bytes, as checkpoints carry it; ``read`` undoes it."""
+    """Sentences to ids and back. ``serialized`` is the vocabulary as a file's bytes, as checkpoints carry it;
+    ``read`` undoes it."""
 
     serialized: bytes
 
@@ -48,7 +51,8 @@ class Vocabulary(ABC):
         """Text of each list of ids; pad, bos and eos vanish."""
 
     def normalize(self, text: str) -> str:
-        """``text`` as this vocabulary's models are given it, words it does not know included: what their output is compared with."""
+        """``text`` as this vocabulary's models are given it, words it does not know included: what their
+        output is compared with."""
         return text
 
 
@@ -61,12 +65,16 @@ class PieceVocabulary(Vocabulary):
         try:
             self._model.LoadFromSerializedProto(serialized)
         except (RuntimeError, TypeError, ValueError):
-            raise SemcomError(f"{escape(name)}: not a sentencepiece model, nor the JSON of a word vocabulary; make one with: "
-                              "python -m semcom vocab --size 4000 --output FILE") from None
+            raise SemcomError(
+                f"{escape(name)}: not a sentencepiece model, nor the JSON of a word vocabulary; make one with: "
+                "python -m semcom vocab --size 4000 --output FILE"
+            ) from None
         ids = (self._model.pad_id(), self._model.bos_id(), self._model.eos_id(), self._model.unk_id())
         if ids != (PAD, BOS, EOS, UNK):
-            raise SemcomError(f"{escape(name)}: pad, bos, eos and unk have ids {ids}, expected {(PAD, BOS, EOS, UNK)}; "
-                              "make one with: python -m semcom vocab --size 4000 --output FILE")
+            raise SemcomError(
+                f"{escape(name)}: pad, bos, eos and unk have ids {ids}, expected {(PAD, BOS, EOS, UNK)}; "
+                "make one with: python -m semcom vocab --size 4000 --output FILE"
+            )
 
     def __len__(self) -> int:
         return self._model.vocab_size()
@@ -91,23 +99,27 @@ _LONGEST_REMEMBERED, _MOST_REMEMBERED = 40, 300_000
 
 
 class WordVocabulary(Vocabulary):
-    """Whole words: the ``vocab.json`` of public DeepSC code with the preprocessing of that code (H. Xie et al., "Deep Learning Enabled
-    Semantic Communication Systems", IEEE Trans. Signal Processing 69, 2021).
+    """Whole words: the ``vocab.json`` of public DeepSC code with the preprocessing of that code (H. Xie et
+    al., "Deep Learning Enabled Semantic Communication Systems", IEEE Trans. Signal Processing 69, 2021).
 
-    ``serialized`` is a canonical JSON: one vocabulary, one fingerprint, whatever spacing and order its file had.
+    ``serialized`` is a canonical JSON: one vocabulary, one fingerprint, whatever spacing and order its file
+    had.
 
-    A line becomes words thus: accents and XML tags go; a space is put before each of ``!.?``; whatever is not a letter of ASCII or one of
-    these becomes a space; lower case; ``?`` and ``.`` are then deleted from the words. A full stop on its own so becomes the word "",
-    which the public vocabulary has; one without it drops it. A token that is a word as it stands is taken so before all this, so that
-    words of other scripts are found.
+    A line becomes words thus: accents and XML tags go; a space is put before each of ``!.?``; whatever is not
+    a letter of ASCII or one of these becomes a space; lower case; ``?`` and ``.`` are then deleted from the
+    words. A full stop on its own so becomes the word "", which the public vocabulary has; one without it
+    drops it. A token that is a word as it stands is taken so before all this, so that words of other scripts
+    are found.
 
-    Text shows "" as a full stop attached to the word before it, and UNK as ``UNK``; ``encode`` undoes both, so that
-    ``encode(decode(ids))`` gives back all ids of words that this preprocessing can make, and of UNK.
+    Text shows "" as a full stop attached to the word before it, and UNK as ``UNK``; ``encode`` undoes both,
+    so that ``encode(decode(ids))`` gives back all ids of words that this preprocessing can make, and of UNK.
     """
 
     def __init__(self, serialized: bytes, name: str = "vocabulary"):
         words = _words_of_json(serialized, name)
-        self.serialized = json.dumps({"token_to_idx": {word: i for i, word in enumerate(words)}}, separators=(",", ":")).encode()
+        self.serialized = json.dumps(
+            {"token_to_idx": {word: i for i, word in enumerate(words)}}, separators=(",", ":")
+        ).encode()
         self._shown: list[str | None] = [None, None, None, UNKNOWN, *words[UNK + 1 :]]
         self._ids = {word: i for i, word in enumerate(words) if i > UNK and word != UNKNOWN}
         self._marks_ends = "" in self._ids
@@ -141,12 +153,15 @@ class WordVocabulary(Vocabulary):
         return _rendered(self._words(text))
 
     def unknown(self, texts: Iterable[str]) -> tuple[int, Counter[str]]:
-        """How many words the texts have ("" aside), and how often each one that is not in the vocabulary occurs."""
+        """How many words the texts have ("" aside), and how often each one that is not in the vocabulary
+        occurs."""
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(self._words(text))
         del counts[""]
-        return counts.total(), Counter({word: count for word, count in counts.items() if word not in self._ids})
+        return counts.total(), Counter(
+            {word: count for word, count in counts.items() if word not in self._ids}
+        )
 
     def _words(self, text: str) -> list[str]:
         words: list[str] = []
@@ -164,7 +179,8 @@ class WordVocabulary(Vocabulary):
         plain = text if text.isascii() else _without_accents(text)
         if "<" in plain:
             plain, own = self._without_tags(plain), self._without_tags(text)
-            # Accents go first, as in the public code: it matters where an accent hid a bracket or broke a tag.
+            # Accents go first, as in the public code: it matters where an accent hid a bracket or broke a
+            # tag.
             text = own if _without_accents(own) == plain else plain
         return text.split()
 
@@ -222,7 +238,11 @@ def _words_of_json(serialized: bytes, name: str) -> list[str]:
     try:
         content = json.loads(serialized, object_pairs_hook=without_repetition)
     except (ValueError, RecursionError) as error:
-        reason = "is nested too deeply" if isinstance(error, RecursionError) else f"is not JSON ({escape(str(error)[:100])})"
+        reason = (
+            "is nested too deeply"
+            if isinstance(error, RecursionError)
+            else f"is not JSON ({escape(str(error)[:100])})"
+        )
         raise refuse(reason) from None
     ids = content.get("token_to_idx") if isinstance(content, dict) else None
     if not isinstance(ids, dict):
@@ -235,17 +255,23 @@ def _words_of_json(serialized: bytes, name: str) -> list[str]:
             found = "a list or an object" if isinstance(i, (list, dict)) else escape(json.dumps(i)[:40])
             raise refuse(f"the id of {_quoted(word)} is {found}, not a whole number")
         if not 0 <= i < len(ids):
-            raise refuse(f"the id of {_quoted(word)} is {str(i)[:20]}, allowed are 0 to {len(ids) - 1} for {len(ids)} words")
+            raise refuse(
+                f"the id of {_quoted(word)} is {str(i)[:20]}, allowed are 0 to {len(ids) - 1} for {len(ids)} words"
+            )
         if words[i] is not None:
             raise refuse(f"{_quoted(words[i])} and {_quoted(word)} both have the id {i}")
         if len(word) > LONGEST_WORD:
-            raise refuse(f"the word {_quoted(word[:40])}… has {len(word):,} characters, allowed are {LONGEST_WORD}")
+            raise refuse(
+                f"the word {_quoted(word[:40])}… has {len(word):,} characters, allowed are {LONGEST_WORD}"
+            )
         if any("\ud800" <= c <= "\udfff" for c in word):
             raise refuse(f"the word {_quoted(word)} holds half a character (a lone surrogate)")
         words[i] = word
     for i, special in enumerate(SPECIAL_WORDS):
         if words[i : i + 1] != [special]:
-            raise refuse(f"the id {i} is {_quoted(words[i]) if i < len(words) else 'no word'}, not {_quoted(special)}")
+            raise refuse(
+                f"the id {i} is {_quoted(words[i]) if i < len(words) else 'no word'}, not {_quoted(special)}"
+            )
     return words
 
 
@@ -254,20 +280,35 @@ def _quoted(word: str) -> str:
 
 
 def read_vocabulary(serialized: bytes, name: str = "vocabulary") -> Vocabulary:
-    """The vocabulary of a file's bytes: of words if they are a JSON object, else of pieces. Raises SemcomError that names ``name``."""
+    """The vocabulary of a file's bytes: of words if they are a JSON object, else of pieces. Raises
+    SemcomError that names ``name``."""
     is_json = serialized.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
     return WordVocabulary(serialized, name) if is_json else PieceVocabulary(serialized, name)
 
 
 def train_vocabulary(sentences: Iterable[str], size: int) -> PieceVocabulary:
-    """A unigram model of ``size`` pieces with byte fallback. Raises SemcomError naming the largest size a small corpus allows."""
+    """A unigram model of ``size`` pieces with byte fallback. Raises SemcomError naming the largest size a
+    small corpus allows."""
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sentences), model_writer=model, vocab_size=size, model_type="unigram",
-            byte_fallback=True, pad_id=PAD, bos_id=BOS, eos_id=EOS, unk_id=UNK, unk_surface="?",
-            # One thread: expectation-maximisation sums in a fixed order, so the same text gives the same pieces.
-            num_threads=1, input_sentence_size=1_000_000, shuffle_input_sentence=False, minloglevel=2)
+            sentence_iterator=iter(sentences),
+            model_writer=model,
+            vocab_size=size,
+            model_type="unigram",
+            byte_fallback=True,
+            pad_id=PAD,
+            bos_id=BOS,
+            eos_id=EOS,
+            unk_id=UNK,
+            unk_surface="?",
+            # One thread: expectation-maximisation sums in a fixed order, so the same text gives the same
+            # pieces.
+            num_threads=1,
+            input_sentence_size=1_000_000,
+            shuffle_input_sentence=False,
+            minloglevel=2,
+        )
     except RuntimeError as error:
         raise _too_small(size, str(error)) from None
     return PieceVocabulary(model.getvalue())
@@ -275,7 +316,13 @@ def train_vocabulary(sentences: Iterable[str], size: int) -> PieceVocabulary:
 
 def _too_small(size: int, message: str) -> SemcomError:
     if found := re.search(r"value <= (\d+)", message):
-        return SemcomError(f"--size {size}: the corpus is too small for it; the largest size it allows is {found[1]}: --size {found[1]}")
+        return SemcomError(
+            f"--size {size}: the corpus is too small for it; the largest size it allows is {found[1]}: --size {found[1]}"
+        )
     if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
-        return SemcomError(f"--size {size}: the bytes and characters of this corpus alone need more; use at least --size {int(found[1]) + 1}")
-    return SemcomError(f"--size {size}: sentencepiece could not train on this corpus: {escape(message)[-200:]}")
+        return SemcomError(
+            f"--size {size}: the bytes and characters of this corpus alone need more; use at least --size {int(found[1]) + 1}"
+        )
+    return SemcomError(
+        f"--size {size}: sentencepiece could not train on this corpus: {escape(message)[-200:]}"
+    )

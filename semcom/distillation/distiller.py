@@ -1,7 +1,7 @@
 """Distillation from Python, for any two classifiers: no transceiver is needed.
 
-Letters: B samples, V classes. What a batch holds for a model, its *inputs*, is a tuple or list (the arguments of forward), a
-mapping (its keyword arguments) or anything else (its one argument).
+Letters: B samples, V classes. What a batch holds for a model, its *inputs*, is a tuple or list (the arguments
+of forward), a mapping (its keyword arguments) or anything else (its one argument).
 """
 
 import math
@@ -25,7 +25,8 @@ from semcom.distillation.settings import DistillationConfig, TrainingConfig
 from semcom.distillation.trainer import NonFiniteLoss, learning_rate
 
 Model = Callable[..., Any]
-"""A module, or a method of one: inputs -> logits [..., V], (logits, grid of logits [B, H, W, V]), or an object with ``logits``."""
+"""A module, or a method of one: inputs -> logits [..., V], (logits, grid of logits [B, H, W, V]), or an
+object with ``logits``."""
 Row = dict[str, Any]
 
 
@@ -39,48 +40,74 @@ def set_seed(seed: int) -> None:
 class Distiller:
     """Trains a student after a teacher under a ``DistillationLoss``.
 
-    teacher: a model, or any other callable that gives the same; None where ``settings.distill_weight`` is 0. Where it is a module or
-    a method of one, that module is frozen: it gets no gradient and is in eval mode whenever it is asked. Learning rate, warm-up,
-    decay and clipping are those of ``python distillation.py``. device: auto, cpu, cuda or cuda:N, where both models go.
+    teacher: a model, or any other callable that gives the same; None where ``settings.distill_weight`` is 0.
+    Where it is a module or a method of one, that module is frozen: it gets no gradient and is in eval mode
+    whenever it is asked. Learning rate, warm-up, decay and clipping are those of ``python distillation.py``.
+    device: auto, cpu, cuda or cuda:N, where both models go.
 
     loss: the ``DistillationLoss``. stopped: where Ctrl-C ended the last ``fit``, else empty.
     Raises SemcomError for a student without parameters of its own, and for settings that need a channel.
     """
 
-    def __init__(self, student: Model, teacher: Model | None, settings: DistillationConfig | None = None, *,
-                 lr: float = TrainingConfig.lr, warmup_steps: int = TrainingConfig.warmup_steps,
-                 weight_decay: float = TrainingConfig.weight_decay, clip: float = TrainingConfig.clip, device: str | torch.device = "cpu"):
+    def __init__(
+        self,
+        student: Model,
+        teacher: Model | None,
+        settings: DistillationConfig | None = None,
+        *,
+        lr: float = TrainingConfig.lr,
+        warmup_steps: int = TrainingConfig.warmup_steps,
+        weight_decay: float = TrainingConfig.weight_decay,
+        clip: float = TrainingConfig.clip,
+        device: str | torch.device = "cpu",
+    ):
         self.training = TrainingConfig(lr=lr, warmup_steps=warmup_steps, weight_decay=weight_decay, clip=clip)
         self.loss = DistillationLoss(settings)
         settings = self.loss.settings
         if "snr" in (settings.temperature_schedule, settings.weight_schedule):
             raise SemcomError("a schedule by snr: these models meet no channel; give linear or cosine")
         if teacher is None and settings.distils:
-            raise SemcomError(f"distill_weight {settings.distill_weight:g}: there is no teacher to distil; give one, or distill_weight=0")
+            raise SemcomError(
+                f"distill_weight {settings.distill_weight:g}: there is no teacher to distil; give one, or distill_weight=0"
+            )
         self.device = resolve_device(str(device))
         self.student, self.teacher, self.stopped = student, teacher, ""
         theirs = owner_of(teacher)
         self.frozen = Frozen(theirs).to(self.device) if theirs else None
         self.module = owner_of(student)
         # What the two share is the teacher's, and frozen by now.
-        self.trained = [p for p in self.module.to(self.device).parameters() if p.requires_grad] if self.module else []
+        self.trained = (
+            [p for p in self.module.to(self.device).parameters() if p.requires_grad] if self.module else []
+        )
         if not self.trained:
-            raise SemcomError("the student must be a module, or a method of one, with parameters that are not the teacher's; "
-                              "of one model make two with copy.deepcopy")
+            raise SemcomError(
+                "the student must be a module, or a method of one, with parameters that are not the teacher's; "
+                "of one model make two with copy.deepcopy"
+            )
 
-    def fit(self, batches: Iterable, epochs: int, validation: Iterable | None = None,
-            on_epoch: Callable[[Row, bool], None] | None = None, quiet: bool = False) -> list[Row]:
-        """Train for ``epochs`` passes over ``batches`` and return a row for each, as ``plot_training_curves`` takes them.
+    def fit(
+        self,
+        batches: Iterable,
+        epochs: int,
+        validation: Iterable | None = None,
+        on_epoch: Callable[[Row, bool], None] | None = None,
+        quiet: bool = False,
+    ) -> list[Row]:
+        """Train for ``epochs`` passes over ``batches`` and return a row for each, as ``plot_training_curves``
+        takes them.
 
-        batches, validation: what gives (inputs, targets) or (inputs, targets, mask) anew each time it is iterated, a list or a
-        DataLoader; targets and mask as in ``DistillationLoss``. A row's loss and parts are means over the steps of the epoch;
-        "validation" is the student's cross-entropy and "accuracy" its share of hits there. on_epoch(row, is_best) runs
-        after each epoch, for saving. Ctrl-C ends the training and keeps what the student has learnt. It is left in eval mode.
-        Raises NonFiniteLoss, with the student as it was before that step.
+        batches, validation: what gives (inputs, targets) or (inputs, targets, mask) anew each time it is
+        iterated, a list or a DataLoader; targets and mask as in ``DistillationLoss``. A row's loss and parts
+        are means over the steps of the epoch; "validation" is the student's cross-entropy and "accuracy" its
+        share of hits there. on_epoch(row, is_best) runs after each epoch, for saving. Ctrl-C ends the
+        training and keeps what the student has learnt. It is left in eval mode. Raises NonFiniteLoss, with
+        the student as it was before that step.
         """
         total = epochs * _count(batches)
         if total < 1:
-            raise SemcomError(f"epochs {epochs}: there is no step to take; give an epoch and a batch at least")
+            raise SemcomError(
+                f"epochs {epochs}: there is no step to take; give an epoch and a batch at least"
+            )
         optimizer = AdamW(self.trained, self.training.weight_decay)
         history: list[Row] = []
         best, step, epoch, self.stopped = math.inf, 0, 0, ""
@@ -92,13 +119,24 @@ class Distiller:
                 self.module.train()
                 for batch in batches:
                     step += 1
-                    for name, value in self._step(optimizer, batch, step, total, f"epoch {epoch}, step {step}").items():
+                    for name, value in self._step(
+                        optimizer, batch, step, total, f"epoch {epoch}, step {step}"
+                    ).items():
                         sums[name] += value
                     bar.update()
-                    bar.set_postfix_str(f"epoch {epoch} loss {sums['loss'] / (step - first):.4f}", refresh=False)
-                measured = self.evaluate(validation) if validation is not None else {"ce": None, "accuracy": None}
-                row = {"epoch": epoch, **_logged({name: value / (step - first) for name, value in sums.items()}),
-                       "validation": measured["ce"], "accuracy": measured["accuracy"], "lr": self._lr(step, total)}
+                    bar.set_postfix_str(
+                        f"epoch {epoch} loss {sums['loss'] / (step - first):.4f}", refresh=False
+                    )
+                measured = (
+                    self.evaluate(validation) if validation is not None else {"ce": None, "accuracy": None}
+                )
+                row = {
+                    "epoch": epoch,
+                    **_logged({name: value / (step - first) for name, value in sums.items()}),
+                    "validation": measured["ce"],
+                    "accuracy": measured["accuracy"],
+                    "lr": self._lr(step, total),
+                }
                 history.append(row)
                 is_best = validation is not None and row["validation"] < best
                 best = row["validation"] if is_best else best
@@ -123,7 +161,9 @@ class Distiller:
         means = self.loss(logits, soft, targets, mask, student_grid=grid, teacher_grid=soft_grid)
         values = {name: float(value.detach()) for name, value in means.items()}
         if not math.isfinite(values["loss"]):
-            raise NonFiniteLoss(f"the loss is {values['loss']} in {where}; try a smaller lr than {self.training.lr:g}")
+            raise NonFiniteLoss(
+                f"the loss is {values['loss']} in {where}; try a smaller lr than {self.training.lr:g}"
+            )
         optimizer.zero_grad()
         means["loss"].backward()
         nn.utils.clip_grad_norm_(self.trained, self.training.clip)
@@ -142,7 +182,8 @@ class Distiller:
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable) -> dict[str, float]:
-        """The student's mean cross-entropy "ce" in nats and share of hits "accuracy" over the labelled rows, in eval mode."""
+        """The student's mean cross-entropy "ce" in nats and share of hits "accuracy" over the labelled rows,
+        in eval mode."""
         total = hits = rows = 0.0
         with Evaluating(self.module):
             for batch in batches:
@@ -204,16 +245,26 @@ def _moved(inputs: Any, device: torch.device) -> Any:
 
 def _logged(means: dict[str, float]) -> Row:
     """The loss and its parts under the names that ``plot_training_curves`` knows."""
-    parts = {name if name == "complementary" else f"train_{name}": value for name, value in means.items() if name != "loss"}
+    parts = {
+        name if name == "complementary" else f"train_{name}": value
+        for name, value in means.items()
+        if name != "loss"
+    }
     return {"loss": means["loss"], **parts}
 
 
 def _line(row: Row) -> str:
-    shown = {name.removeprefix("train_"): value for name, value in row.items() if name not in ("epoch", "lr") and value is not None}
+    shown = {
+        name.removeprefix("train_"): value
+        for name, value in row.items()
+        if name not in ("epoch", "lr") and value is not None
+    }
     return "  ".join([f"epoch {row['epoch']:3d}", *(f"{name} {value:.4f}" for name, value in shown.items())])
 
 
 def _count(batches: Iterable) -> int:
     if iter(batches) is batches:
-        raise SemcomError(f"batches: a {type(batches).__name__} can be gone through only once; give a list or a DataLoader")
+        raise SemcomError(
+            f"batches: a {type(batches).__name__} can be gone through only once; give a list or a DataLoader"
+        )
     return length_hint(batches) or sum(1 for _ in batches)

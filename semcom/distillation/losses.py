@@ -1,8 +1,8 @@
 """One small pure function per loss and divergence.
 
-Logits are [..., V] with the classes last; what is returned is [...], one value a row, so that the caller gathers real
-rows, sums and divides. KL terms are computed in float32 at least, in nats. A temperature is a number, or a tensor [...]
-with one for each row.
+Logits are [..., V] with the classes last; what is returned is [...], one value a row, so that the caller
+gathers real rows, sums and divides. KL terms are computed in float32 at least, in nats. A temperature is a
+number, or a tensor [...] with one for each row.
 """
 
 import math
@@ -54,13 +54,15 @@ def js_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
 
 
 def kl_and_js(log_p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
-    """``kl_divergence`` and ``js_divergence`` of log-probabilities that are there already: many pairs share p."""
+    """``kl_divergence`` and ``js_divergence`` of log-probabilities that are there already: many pairs share
+    p."""
     p, q, log_m = log_p.exp(), log_q.exp(), _mix(log_p, log_q, 0.5)
     return (p * (log_p - log_q)).sum(-1), ((p * (log_p - log_m)).sum(-1) + (q * (log_q - log_m)).sum(-1)) / 2
 
 
 def kd(student: Tensor, teacher: Tensor, temperature: Temperature) -> Tensor:
-    """[...] T^2 * KL(softmax(teacher/T) || softmax(student/T)): Hinton, Vinyals and Dean 2015, arXiv 1503.02531.
+    """[...] T^2 * KL(softmax(teacher/T) || softmax(student/T)): Hinton, Vinyals and Dean 2015, arXiv
+    1503.02531.
 
     T^2 keeps the size of the gradient as T grows.
     """
@@ -68,29 +70,39 @@ def kd(student: Tensor, teacher: Tensor, temperature: Temperature) -> Tensor:
 
 
 def rkl(student: Tensor, teacher: Tensor, temperature: Temperature) -> Tensor:
-    """[...] T^2 * KL(softmax(student/T) || softmax(teacher/T)), the reverse of ``kd``: MiniLLM, arXiv 2306.08543."""
+    """[...] T^2 * KL(softmax(student/T) || softmax(teacher/T)), the reverse of ``kd``: MiniLLM, arXiv
+    2306.08543."""
     return kd(teacher, student, temperature)
 
 
 def jsd(student: Tensor, teacher: Tensor, temperature: Temperature, beta: float) -> Tensor:
-    """[...] beta * KL(p || m) + (1 - beta) * KL(q || m) with m = beta * p + (1 - beta) * q, p the teacher's and q the student's
-    distribution at T: generalised Jensen-Shannon, GKD, arXiv 2306.13649. No T^2."""
+    """[...] beta * KL(p || m) + (1 - beta) * KL(q || m) with m = beta * p + (1 - beta) * q, p the teacher's
+    and q the student's distribution at T: generalised Jensen-Shannon, GKD, arXiv 2306.13649. No T^2."""
     p, q = log_softmax(teacher, temperature), log_softmax(student, temperature)
     m = _mix(p, q, beta)
     return beta * kl_of_logs(p, m) + (1 - beta) * kl_of_logs(q, m)
 
 
 def skl(student: Tensor, teacher: Tensor, temperature: Temperature, skew: float) -> Tensor:
-    """[...] KL(p || skew * p + (1 - skew) * q), p the teacher's and q the student's distribution at T: DistiLLM, arXiv 2402.03898. No T^2."""
+    """[...] KL(p || skew * p + (1 - skew) * q), p the teacher's and q the student's distribution at T:
+    DistiLLM, arXiv 2402.03898. No T^2."""
     p, q = log_softmax(teacher, temperature), log_softmax(student, temperature)
     return kl_of_logs(p, _mix(p, q, skew))
 
 
-def dkd(student: Tensor, teacher: Tensor, targets: Tensor, temperature: Temperature, alpha: float | Tensor, beta: float | Tensor) -> Tensor:
-    """[...] alpha * TCKD + beta * NCKD: Decoupled Knowledge Distillation, Zhao et al., CVPR 2022, arXiv 2203.08679.
+def dkd(
+    student: Tensor,
+    teacher: Tensor,
+    targets: Tensor,
+    temperature: Temperature,
+    alpha: float | Tensor,
+    beta: float | Tensor,
+) -> Tensor:
+    """[...] alpha * TCKD + beta * NCKD: Decoupled Knowledge Distillation, Zhao et al., CVPR 2022, arXiv
+    2203.08679.
 
-    TCKD = T^2 * KL of (target, all others) at T; NCKD = T^2 * KL of the distributions renormalised over the other classes.
-    ``kd`` is TCKD + (1 - p) * NCKD, p the teacher's probability of the target at T.
+    TCKD = T^2 * KL of (target, all others) at T; NCKD = T^2 * KL of the distributions renormalised over the
+    other classes. ``kd`` is TCKD + (1 - p) * NCKD, p the teacher's probability of the target at T.
     """
     hit_p, miss_p, others_p = _decouple(log_softmax(teacher, temperature), targets)
     hit_q, miss_q, others_q = _decouple(log_softmax(student, temperature), targets)
@@ -102,7 +114,8 @@ def dkd(student: Tensor, teacher: Tensor, targets: Tensor, temperature: Temperat
 
 
 def _decouple(log_p: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """log p[target] [...], log(1 - p[target]) [...] and log-probabilities given another class [..., V], -inf at the target."""
+    """log p[target] [...], log(1 - p[target]) [...] and log-probabilities given another class [..., V], -inf
+    at the target."""
     column = targets[..., None]
     others = log_p.scatter(-1, column, -torch.inf)
     # By logsumexp: 1 - p[target] underflows where the target is nearly certain.
@@ -113,7 +126,8 @@ def _decouple(log_p: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def standardize(logits: Tensor) -> Tensor:
     """[..., V] z-scores of each row: (x - mean) / standard deviation over V classes, zero for a constant row.
 
-    Logit Standardization, Sun et al., CVPR 2024, arXiv 2403.01427, equation 10, whose T then is a base temperature.
+    Logit Standardization, Sun et al., CVPR 2024, arXiv 2403.01427, equation 10, whose T then is a base
+    temperature.
     """
     logits = _wide(logits)
     centred = logits - logits.mean(-1, keepdim=True)
@@ -131,22 +145,28 @@ def feature_cosine(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def segments(lengths: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """Cut each sentence's rows into ``scale`` contiguous segments at floor(k * L / scale); sentences shorter than that have none.
+    """Cut each sentence's rows into ``scale`` contiguous segments at floor(k * L / scale); sentences shorter
+    than that have none.
 
-    lengths: [B] real rows a sentence, which lie one sentence after the other, N in all. Returns the segment of each row [N], -1
-    for none, counted through the batch, and the sentence of each segment [R]. Scale Decoupled Distillation on the time axis.
+    lengths: [B] real rows a sentence, which lie one sentence after the other, N in all. Returns the segment
+    of each row [N], -1 for none, counted through the batch, and the sentence of each segment [R]. Scale
+    Decoupled Distillation on the time axis.
     """
     cut = lengths >= scale
     sentence = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
     place = torch.arange(len(sentence), device=lengths.device) - (lengths.cumsum(0) - lengths)[sentence]
-    # Row i lies in segment k with floor(k L / m) <= i < floor((k + 1) L / m), that is k = floor(((i + 1) m - 1) / L).
+    # Row i lies in segment k with floor(k L / m) <= i < floor((k + 1) L / m), that is k = floor(((i + 1) m -
+    # 1) / L).
     inside = ((place + 1) * scale - 1) // lengths[sentence]
     first = (cut.cumsum(0) - 1) * scale
-    return torch.where(cut[sentence], first[sentence] + inside, -1), cut.nonzero().squeeze(1).repeat_interleave(scale)
+    return torch.where(cut[sentence], first[sentence] + inside, -1), cut.nonzero().squeeze(
+        1
+    ).repeat_interleave(scale)
 
 
 def pool(rows: Tensor, segment: Tensor, count: int) -> Tensor:
-    """Means of [N, D] rows over each of ``count`` segments; segment: [N], -1 for a row of none. Returns [count, D]."""
+    """Means of [N, D] rows over each of ``count`` segments; segment: [N], -1 for a row of none. Returns
+    [count, D]."""
     kept = segment >= 0
     total = rows.new_zeros(count, rows.shape[1]).index_add(0, segment[kept], rows[kept])
     return total / torch.bincount(segment[kept], minlength=count)[:, None]
@@ -155,8 +175,8 @@ def pool(rows: Tensor, segment: Tensor, count: int) -> Tensor:
 def pool_grid(grid: Tensor, scale: int) -> Tensor:
     """[B, H, W, D] -> [B, scale^2, D]: means over the cells of a ``scale`` x ``scale`` grid, row by row.
 
-    Cell k of H places runs from floor(k H / scale) to ceil((k + 1) H / scale): neighbours share a place where H does not divide.
-    ValueError if H or W is below ``scale``.
+    Cell k of H places runs from floor(k H / scale) to ceil((k + 1) H / scale): neighbours share a place where
+    H does not divide. ValueError if H or W is below ``scale``.
     """
     if min(grid.shape[1:3]) < scale:
         raise ValueError(f"a grid of {grid.shape[1]} x {grid.shape[2]} places has no {scale} x {scale} cells")
@@ -164,6 +184,7 @@ def pool_grid(grid: Tensor, scale: int) -> Tensor:
 
 
 def complementary(segment_class: Tensor, whole_class: Tensor, weight: float) -> Tensor:
-    """[R] weights of segments in Scale Decoupled Distillation (Wei, Luo and Luo, CVPR 2024, arXiv 2403.13512): ``weight`` where the
-    teacher sees another class in the segment than in the whole, else 1. Both classes: [R]."""
+    """[R] weights of segments in Scale Decoupled Distillation (Wei, Luo and Luo, CVPR 2024, arXiv
+    2403.13512): ``weight`` where the teacher sees another class in the segment than in the whole, else 1.
+    Both classes: [R]."""
     return torch.where(segment_class == whole_class, 1.0, weight)

@@ -1,6 +1,8 @@
-"""Sequence-level distillation (Kim and Rush 2016, arXiv 1606.07947): the teacher's own decodings as targets, kept on disk.
+"""Sequence-level distillation (Kim and Rush 2016, arXiv 1606.07947): the teacher's own decodings as targets,
+kept on disk.
 
-A file of decodings is named after all that they depend on and holds it too; one that is damaged or foreign is made again.
+A file of decodings is named after all that they depend on and holds it too; one that is damaged or foreign is
+made again.
 """
 
 import hashlib
@@ -33,52 +35,111 @@ Pieces = dict[int, list[int]]
 """Sentence id -> what the teacher understood, without bos and eos."""
 
 
-def teacher_sentences(teacher: Checkpoint, encoded: Sequence[Encoded], channel: Channel, snr_range: tuple[float, float], search: Search, *,
-                      seed: int, device: torch.device, quiet: bool, say: Callable[[str], None], folder: str | Path = CACHE,
-                      together: Processes = ALONE) -> tuple[list[Encoded], dict[str, object]]:
-    """The sentences in their order, each with the teacher's decoding of it as its target; an empty decoding is an empty target.
-    And for the record of a run, the file that keeps them, whether they were read from it, and the share that is exactly what was sent.
+def teacher_sentences(
+    teacher: Checkpoint,
+    encoded: Sequence[Encoded],
+    channel: Channel,
+    snr_range: tuple[float, float],
+    search: Search,
+    *,
+    seed: int,
+    device: torch.device,
+    quiet: bool,
+    say: Callable[[str], None],
+    folder: str | Path = CACHE,
+    together: Processes = ALONE,
+) -> tuple[list[Encoded], dict[str, object]]:
+    """The sentences in their order, each with the teacher's decoding of it as its target; an empty decoding
+    is an empty target. And for the record of a run, the file that keeps them, whether they were read from it,
+    and the share that is exactly what was sent.
 
-    A sentence is sent once through the teacher's transmitter, the channel at an SNR drawn for it within ``snr_range`` (dB) and
-    the teacher's receiver. Its draw is number 0 of ``seed``; training takes 1 and on. If ``folder`` keeps these decodings, they
-    are read instead. Several processes share the work; the main one alone reads, writes and speaks.
+    A sentence is sent once through the teacher's transmitter, the channel at an SNR drawn for it within
+    ``snr_range`` (dB) and the teacher's receiver. Its draw is number 0 of ``seed``; training takes 1 and on.
+    If ``folder`` keeps these decodings, they are read instead. Several processes share the work; the main one
+    alone reads, writes and speaks.
     """
     started = time.monotonic()
     key = _key(teacher, encoded, channel, snr_range, search, seed)
-    path = Path(folder) / f"teacher_sentences_{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.json"
+    path = (
+        Path(folder)
+        / f"teacher_sentences_{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.json"
+    )
     pieces = together.from_main(_read, path, key, encoded, teacher.model.architecture.vocab_size, say)
     was_read = pieces is not None
     made = f"read from {escape(path)}"
     if pieces is None:
         # Before inference mode: what is moved within could not be trained through afterwards.
-        pieces = _decode(teacher.model.to(device).eval(), encoded, channel, snr_range, search, seed, device, together, quiet)
+        pieces = _decode(
+            teacher.model.to(device).eval(),
+            encoded,
+            channel,
+            snr_range,
+            search,
+            seed,
+            device,
+            together,
+            quiet,
+        )
         kept = together.from_main(_keep, path, key, pieces, say)
-        made = f"{search}, {time.monotonic() - started:,.0f} s" + (f", kept in {escape(path)}" if kept else "")
+        made = f"{search}, {time.monotonic() - started:,.0f} s" + (
+            f", kept in {escape(path)}" if kept else ""
+        )
     exact = sum(pieces[e.sentence.id] == e.source[1:-1] for e in encoded)
     if together.is_main:
-        say(f"sequence level: the teacher's decodings of {len(encoded):,} training sentences, {exact:,} ({exact / len(encoded):.1%}) of them "
-            f"exactly what was sent; {made}")
+        say(
+            f"sequence level: the teacher's decodings of {len(encoded):,} training sentences, {exact:,} ({exact / len(encoded):.1%}) of them "
+            f"exactly what was sent; {made}"
+        )
     record = {"file": str(path), "read": was_read, "exact": exact / len(encoded)}
     return [replace(e, target=pieces[e.sentence.id]) for e in encoded], record
 
 
-def _key(teacher: Checkpoint, encoded: Sequence[Encoded], channel: Channel, snr_range: tuple[float, float], search: Search, seed: int) -> Key:
+def _key(
+    teacher: Checkpoint,
+    encoded: Sequence[Encoded],
+    channel: Channel,
+    snr_range: tuple[float, float],
+    search: Search,
+    seed: int,
+) -> Key:
     """All that decodings depend on, as JSON gives it back. Of the sentences, their set."""
     ids = sorted({e.sentence.id for e in encoded})
-    return {"format": FORMAT, "teacher": teacher.fingerprint, "architecture": teacher.model.architecture.to_dict(),
-            "vocabulary": teacher.vocabulary.fingerprint,
-            "sentences": hashlib.sha256(b"".join(i.to_bytes(8, "little") for i in ids)).hexdigest(),
-            "channel": asdict(channel), "snr_range": [float(snr) for snr in snr_range], "search": asdict(search), "seed": seed}
+    return {
+        "format": FORMAT,
+        "teacher": teacher.fingerprint,
+        "architecture": teacher.model.architecture.to_dict(),
+        "vocabulary": teacher.vocabulary.fingerprint,
+        "sentences": hashlib.sha256(b"".join(i.to_bytes(8, "little") for i in ids)).hexdigest(),
+        "channel": asdict(channel),
+        "snr_range": [float(snr) for snr in snr_range],
+        "search": asdict(search),
+        "seed": seed,
+    }
 
 
 @torch.inference_mode()
-def _decode(model: Transceiver, encoded: Sequence[Encoded], channel: Channel, snr_range: tuple[float, float], search: Search, seed: int,
-            device: torch.device, together: Processes, quiet: bool) -> Pieces:
+def _decode(
+    model: Transceiver,
+    encoded: Sequence[Encoded],
+    channel: Channel,
+    snr_range: tuple[float, float],
+    search: Search,
+    seed: int,
+    device: torch.device,
+    together: Processes,
+    quiet: bool,
+) -> Pieces:
     ordered = sorted(encoded, key=lambda e: (-len(e.source), e.sentence.id))
     groups = [ordered[start : start + SENT_TOGETHER] for start in range(0, len(ordered), SENT_TOGETHER)]
     found: Pieces = {}
-    for group in tqdm(together.share(groups), desc="teacher's decodings", unit="batch", disable=quiet or not together.is_main, leave=False,
-                      dynamic_ncols=True):
+    for group in tqdm(
+        together.share(groups),
+        desc="teacher's decodings",
+        unit="batch",
+        disable=quiet or not together.is_main,
+        leave=False,
+        dynamic_ncols=True,
+    ):
         batch = collate(group).to(device)
         signal, _ = model.transmitter(batch.source, batch.source_mask)
         draw = batch.draw(model.architecture.channel_dim, seed=seed, number=0)
@@ -96,32 +157,42 @@ def _longest(e: Encoded) -> int:
 def _keep(path: Path, key: Key, pieces: Pieces, say: Callable[[str], None]) -> bool:
     """Write the decodings, a line each; whether that went well."""
     try:
-        output_files.write_json(path, {"key": key, "pieces": {str(i): " ".join(map(str, pieces[i])) for i in sorted(pieces)}})
+        output_files.write_json(
+            path, {"key": key, "pieces": {str(i): " ".join(map(str, pieces[i])) for i in sorted(pieces)}}
+        )
     except SemcomError as error:
         say(f"warning: {error}; this run goes on, the next one will decode again")
         return False
     return True
 
 
-def _read(path: Path, key: Key, encoded: Sequence[Encoded], vocab_size: int, say: Callable[[str], None]) -> Pieces | None:
-    """The decodings that ``path`` holds; None where there are none, or none to be trusted, which one line says."""
+def _read(
+    path: Path, key: Key, encoded: Sequence[Encoded], vocab_size: int, say: Callable[[str], None]
+) -> Pieces | None:
+    """The decodings that ``path`` holds; None where there are none, or none to be trusted, which one line
+    says."""
     try:
         return _checked(json.loads(path.read_bytes()), key, encoded, vocab_size)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
-        say(f"warning: {escape(path)}: no decodings to be trusted ({escape(error)}); the teacher decodes again")
+        say(
+            f"warning: {escape(path)}: no decodings to be trusted ({escape(error)}); the teacher decodes again"
+        )
         return None
 
 
 def _checked(stored: object, key: Key, encoded: Sequence[Encoded], vocab_size: int) -> Pieces:
-    """What a file held, as decodings that ``_decode`` could have found for ``key``. Raises ValueError for anything else."""
+    """What a file held, as decodings that ``_decode`` could have found for ``key``. Raises ValueError for
+    anything else."""
     if not isinstance(stored, dict) or stored.get("key") != key:
         raise ValueError("made from something else")
     lines = stored.get("pieces")
     if not isinstance(lines, dict) or lines.keys() != {str(e.sentence.id) for e in encoded}:
         raise ValueError("its sentences are others")
-    pieces = {e.sentence.id: [int(piece) for piece in str(lines[str(e.sentence.id)]).split()] for e in encoded}
+    pieces = {
+        e.sentence.id: [int(piece) for piece in str(lines[str(e.sentence.id)]).split()] for e in encoded
+    }
     for e in encoded:
         found = pieces[e.sentence.id]
         if len(found) > _longest(e) or not all(0 <= piece < vocab_size and piece != EOS for piece in found):

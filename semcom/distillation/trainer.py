@@ -21,14 +21,16 @@ from semcom.distillation.optimizer import AdamW
 from semcom.distillation.settings import TrainingConfig
 from semcom.models.layers import seed_dropout
 
-VALIDATION_SEED = 0  # the same draws for every run, so that best losses compare across seeds, temperatures and losses
+VALIDATION_SEED = (
+    0  # the same draws for every run, so that best losses compare across seeds, temperatures and losses
+)
 TIMED_STEPS = 12
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is logged of an epoch, over all processes. Losses are means over rows; lr is the last step's; seconds are training time
-    alone; padding is its share of the target positions."""
+    """What is logged of an epoch, over all processes. Losses are means over rows; lr is the last step's;
+    seconds are training time alone; padding is its share of the target positions."""
 
     epoch: int
     steps: int
@@ -73,8 +75,15 @@ def learning_rate(step: int, total: int, peak: float, warmup: int) -> float:
     return peak * min(step / warmup, (total - step + 1) / max(1, total - warmup + 1))
 
 
-def validate(objective: nn.Module, batches: Sequence[Batch], width: int, device: torch.device, processes: Processes = ALONE) -> float:
-    """Mean validation cross-entropy in nats a target token, under draws that never change; each process takes its share of ``batches``."""
+def validate(
+    objective: nn.Module,
+    batches: Sequence[Batch],
+    width: int,
+    device: torch.device,
+    processes: Processes = ALONE,
+) -> float:
+    """Mean validation cross-entropy in nats a target token, under draws that never change; each process takes
+    its share of ``batches``."""
     objective.eval()
     total, rows = 0.0, 0
     with torch.inference_mode():
@@ -87,14 +96,24 @@ def validate(objective: nn.Module, batches: Sequence[Batch], width: int, device:
     return total / rows
 
 
-def fit(objective: nn.Module, train: Sequence[Encoded], validation: Sequence[Encoded], config: TrainingConfig, *,
-        width: int, device: torch.device, seed: int, quiet: bool,
-        on_epoch: Callable[[Epoch, bool], None], processes: Processes = ALONE) -> Result:
+def fit(
+    objective: nn.Module,
+    train: Sequence[Encoded],
+    validation: Sequence[Encoded],
+    config: TrainingConfig,
+    *,
+    width: int,
+    device: torch.device,
+    seed: int,
+    quiet: bool,
+    on_epoch: Callable[[Epoch, bool], None],
+    processes: Processes = ALONE,
+) -> Result:
     """Train what requires gradients in ``objective``.
 
-    width: C. on_epoch(epoch, is_best) runs after each epoch's validation, on the main process, for saving. Draw number = epoch.
-    A loss that is not finite and a keyboard interrupt end the run early; the result says so, on every process alike.
-    Batches are formed once for all processes; each takes its share of every one.
+    width: C. on_epoch(epoch, is_best) runs after each epoch's validation, on the main process, for saving.
+    Draw number = epoch. A loss that is not finite and a keyboard interrupt end the run early; the result says
+    so, on every process alike. Batches are formed once for all processes; each takes its share of every one.
     """
     objective.to(device).train()
     # Seeds end below 2^31: each process drops other units, the main one those of a process alone.
@@ -120,7 +139,9 @@ def fit(objective: nn.Module, train: Sequence[Encoded], validation: Sequence[Enc
             while result.steps < total:
                 epoch += 1
                 loop.start_epoch()
-                for encoded in shuffled(train, config.batch_size, seed, epoch, config.batch_tokens)[: total - result.steps]:
+                for encoded in shuffled(train, config.batch_size, seed, epoch, config.batch_tokens)[
+                    : total - result.steps
+                ]:
                     result.steps += 1
                     lr = learning_rate(result.steps, total, config.lr, config.warmup_steps)
                     objective.progress = result.steps / total
@@ -128,7 +149,9 @@ def fit(objective: nn.Module, train: Sequence[Encoded], validation: Sequence[Enc
                     loop.step(collate(mine or encoded[:1]), epoch, lr, result.steps, stands_in=not mine)
                     bar.update()
                     bar.set_postfix_str(loop.postfix(epoch), refresh=False)
-                done = loop.end_epoch(epoch, result.steps, lr, validate(objective, held_out, width, device, processes))
+                done = loop.end_epoch(
+                    epoch, result.steps, lr, validate(objective, held_out, width, device, processes)
+                )
                 if not math.isfinite(done.validation):
                     raise NonFiniteLoss(f"the validation loss is {done.validation} in epoch {epoch}")
                 is_best = done.validation < result.best_loss
@@ -139,8 +162,10 @@ def fit(objective: nn.Module, train: Sequence[Encoded], validation: Sequence[Enc
                     on_epoch(done, is_best)
                 if not quiet:
                     parts = "  ".join(f"{name} {value:.4f}" for name, value in done.parts.items())
-                    bar.write(f"epoch {epoch:3d}  loss {done.loss:.4f}  {parts}  validation {done.validation:.4f}"
-                              f"{' *' if is_best else '  '}  {done.target_tokens / done.seconds:,.0f} tokens/s, padding {done.padding:.1%}")
+                    bar.write(
+                        f"epoch {epoch:3d}  loss {done.loss:.4f}  {parts}  validation {done.validation:.4f}"
+                        f"{' *' if is_best else '  '}  {done.target_tokens / done.seconds:,.0f} tokens/s, padding {done.padding:.1%}"
+                    )
     except NonFiniteLoss as error:
         result.failed = str(error)
     except KeyboardInterrupt:
@@ -157,16 +182,35 @@ class NonFiniteLoss(Exception):
 class Loop:
     """The state of a run: optimiser and running sums of the epoch, over all processes."""
 
-    def __init__(self, objective: nn.Module, config: TrainingConfig, width: int, device: torch.device, seed: int,
-                 processes: Processes = ALONE):
-        self.objective, self.config, self.width, self.device, self.seed = objective, config, width, device, seed
+    def __init__(
+        self,
+        objective: nn.Module,
+        config: TrainingConfig,
+        width: int,
+        device: torch.device,
+        seed: int,
+        processes: Processes = ALONE,
+    ):
+        self.objective, self.config, self.width, self.device, self.seed = (
+            objective,
+            config,
+            width,
+            device,
+            seed,
+        )
         self.processes = processes
         self.interrupted: Callable[[], bool] = lambda: False
         self.forward: nn.Module = objective
         if processes.count > 1:
             # It starts all from the main process's weights and averages gradients; the buffers are constants.
-            buffers = next(flag for flag in ("forward_sync_buffers", "broadcast_buffers") if flag in signature(DistributedDataParallel).parameters)
-            self.forward = DistributedDataParallel(objective, gradient_as_bucket_view=True, **{buffers: False})
+            buffers = next(
+                flag
+                for flag in ("forward_sync_buffers", "broadcast_buffers")
+                if flag in signature(DistributedDataParallel).parameters
+            )
+            self.forward = DistributedDataParallel(
+                objective, gradient_as_bucket_view=True, **{buffers: False}
+            )
         self.trained = [p for p in objective.parameters() if p.requires_grad]
         self.optimizer = AdamW(self.trained, config.weight_decay)
         self.start_epoch()
@@ -177,26 +221,39 @@ class Loop:
         self.seconds = 0.0
 
     def step(self, batch: Batch, epoch: int, lr: float, step: int, *, stands_in: bool = False) -> None:
-        """One step on this process's share of a batch; ``stands_in``: it has none, and ``batch`` counts for nothing."""
+        """One step on this process's share of a batch; ``stands_in``: it has none, and ``batch`` counts for
+        nothing."""
         started = time.perf_counter()
         batch = batch.to(self.device)
         draw = batch.draw(self.width, seed=self.seed, number=epoch)
         with precision.products(self.config.precision, self.device):
             terms: Terms = self.forward(batch, draw)
         counted = 0 if stands_in else 1
-        of_all = self.processes.sum([self.interrupted(), counted * batch.target_tokens, counted * batch.target_mask.numel(),
-                                     *(counted * float(value.detach()) for value, _ in terms.values()),
-                                     *(counted * rows for _, rows in terms.values())])
+        of_all = self.processes.sum(
+            [
+                self.interrupted(),
+                counted * batch.target_tokens,
+                counted * batch.target_mask.numel(),
+                *(counted * float(value.detach()) for value, _ in terms.values()),
+                *(counted * rows for _, rows in terms.values()),
+            ]
+        )
         interrupted, tokens, cells = of_all[:3]
-        sums, rows = (dict(zip(terms, part)) for part in (of_all[3 : 3 + len(terms)], of_all[3 + len(terms) :]))
+        sums, rows = (
+            dict(zip(terms, part)) for part in (of_all[3 : 3 + len(terms)], of_all[3 + len(terms) :])
+        )
         if interrupted:
             raise KeyboardInterrupt
-        loss = sum(weight * sums[name] / max(rows[name], 1) for name, weight in self.objective.weights.items())
+        loss = sum(
+            weight * sums[name] / max(rows[name], 1) for name, weight in self.objective.weights.items()
+        )
         if not math.isfinite(loss):
             raise NonFiniteLoss(f"the loss is {loss} in epoch {epoch}, step {step}")
         # Gradients are averaged over processes: their number makes sums over the rows of all into means.
         share = counted * self.processes.count
-        mean = share * sum(weight * terms[name][0] / max(rows[name], 1) for name, weight in self.objective.weights.items())
+        mean = share * sum(
+            weight * terms[name][0] / max(rows[name], 1) for name, weight in self.objective.weights.items()
+        )
         mean.backward()
         nn.utils.clip_grad_norm_(self.trained, self.config.clip)
         self.optimizer.step(lr)
@@ -221,19 +278,32 @@ class Loop:
         return f"epoch {epoch} loss {self.loss():.3f} {parts} {self.tokens / self.seconds:,.0f} tokens/s"
 
     def end_epoch(self, epoch: int, steps: int, lr: float, validation: float) -> Epoch:
-        return Epoch(epoch, steps, self.loss(), self.means(), validation, lr, self.tokens, self.seconds,
-                     1 - self.tokens / self.cells)
+        return Epoch(
+            epoch,
+            steps,
+            self.loss(),
+            self.means(),
+            validation,
+            lr,
+            self.tokens,
+            self.seconds,
+            1 - self.tokens / self.cells,
+        )
 
 
 def _steps_of_epochs(train: Sequence[Encoded], config: TrainingConfig, seed: int) -> int:
     if not config.batch_tokens:
         return config.epochs * math.ceil(len(train) / config.batch_size)
     # Under a token budget every epoch's order cuts into another number of batches.
-    return sum(len(shuffled(train, config.batch_size, seed, epoch, config.batch_tokens)) for epoch in range(1, config.epochs + 1))
+    return sum(
+        len(shuffled(train, config.batch_size, seed, epoch, config.batch_tokens))
+        for epoch in range(1, config.epochs + 1)
+    )
 
 
 def _seconds_a_step(loop: Loop, train: Sequence[Encoded]) -> float:
-    """Time a few steps on a copy, so that ``--minutes`` becomes a number of steps that ``--steps`` repeats exactly."""
+    """Time a few steps on a copy, so that ``--minutes`` becomes a number of steps that ``--steps`` repeats
+    exactly."""
     copy = Loop(deepcopy(loop.objective), loop.config, loop.width, loop.device, loop.seed, loop.processes)
     times = []
     batches = shuffled(train, loop.config.batch_size, loop.seed, 1, loop.config.batch_tokens)

@@ -1,7 +1,8 @@
 """What a finite test set allows to say: bootstrap over sentences, and paired tests by swapping.
 
-Everything is a function of sums over sentences. Row 0 of an array of resamples is the test set itself, rows 1 to R are replicates;
-arithmetic between such arrays keeps pairs together, since all are made from the same resamples.
+Everything is a function of sums over sentences. Row 0 of an array of resamples is the test set itself, rows 1
+to R are replicates; arithmetic between such arrays keeps pairs together, since all are made from the same
+resamples.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,18 +18,23 @@ Measures = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
 
 def resamples(sentences: int, replicates: int, seed: int) -> np.ndarray:
-    """[R+1, N]: how often each sentence is in the test set (once, row 0) and in R samples of N with replacement (Efron 1979).
+    """[R+1, N]: how often each sentence is in the test set (once, row 0) and in R samples of N with
+    replacement (Efron 1979).
 
-    Of a single sentence there is one sample alone, which tells nothing: its replicates are not numbers, and intervals unbounded.
+    Of a single sentence there is one sample alone, which tells nothing: its replicates are not numbers, and
+    intervals unbounded.
     """
     if sentences == 1:
         return np.concatenate([np.ones((1, 1)), np.full((replicates, 1), np.nan)])
-    drawn = np.random.default_rng(seed).multinomial(sentences, np.full(sentences, 1 / sentences), size=replicates)
+    drawn = np.random.default_rng(seed).multinomial(
+        sentences, np.full(sentences, 1 / sentences), size=replicates
+    )
     return np.concatenate([np.ones((1, sentences)), drawn])
 
 
 def interval(values: np.ndarray) -> Interval | None:
-    """The value of [R+1] resamples and the percentiles of its replicates. None where the value itself is not to be had (NaN).
+    """The value of [R+1] resamples and the percentiles of its replicates. None where the value itself is not
+    to be had (NaN).
 
     A replicate that is infinite stands at its end; one that is not a number is left out.
     """
@@ -39,13 +45,19 @@ def interval(values: np.ndarray) -> Interval | None:
         return Interval(float(values[0]), -np.inf, np.inf)
     tail = (1 - LEVEL) / 2
     # Order statistics, not interpolated between: two of them may be infinite.
-    low, high = (replicates[min(len(replicates) - 1, max(0, round(share * (len(replicates) - 1))))] for share in (tail, 1 - tail))
+    low, high = (
+        replicates[min(len(replicates) - 1, max(0, round(share * (len(replicates) - 1))))]
+        for share in (tail, 1 - tail)
+    )
     return Interval(float(values[0]), float(low), float(high))
 
 
-def swap_tests(ours: np.ndarray, theirs: np.ndarray, measures: Measures, trials: int, seed: int) -> dict[str, np.ndarray]:
-    """Two-sided p [M] of each measure for no difference between two systems on the same sentences, M times: approximate randomisation
-    (Riezler and Maxwell 2005), in which every sentence changes sides with probability one half.
+def swap_tests(
+    ours: np.ndarray, theirs: np.ndarray, measures: Measures, trials: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Two-sided p [M] of each measure for no difference between two systems on the same sentences, M times:
+    approximate randomisation (Riezler and Maxwell 2005), in which every sentence changes sides with
+    probability one half.
 
     ours, theirs: [N, M, K] sums by sentence. 1 where the two do not differ at all.
     """
@@ -55,11 +67,14 @@ def swap_tests(ours: np.ndarray, theirs: np.ndarray, measures: Measures, trials:
     difference = (ours - theirs).reshape(count, tests * columns)
     generator, exceeding = np.random.default_rng(seed), {name: np.ones(tests) for name in one}
     for start in range(0, trials, TRIALS_TOGETHER):
-        swapped = generator.integers(0, 2, size=(min(TRIALS_TOGETHER, trials - start), count)).astype(np.float64)
+        swapped = generator.integers(0, 2, size=(min(TRIALS_TOGETHER, trials - start), count)).astype(
+            np.float64
+        )
         moved = (swapped @ difference).reshape(-1, tests, columns)
         by_one, by_other = measures(first - moved), measures(second + moved)
         for name in one:
-            # Sums in another order differ by rounding: a tie is a tie. What is not a number speaks for no difference.
+            # Sums in another order differ by rounding: a tie is a tie. What is not a number speaks for no
+            # difference.
             with np.errstate(invalid="ignore"):
                 found = abs(one[name] - other[name]) * (1 - 1e-9) - 1e-12
                 exceeding[name] += (~(abs(by_one[name] - by_other[name]) < found)).sum(0)

@@ -1,4 +1,5 @@
-"""Finished parts of a measurement, kept on disk: a file is named after all that it depends on and holds it too."""
+"""Finished parts of a measurement, kept on disk: a file is named after all that it depends on and holds it
+too."""
 
 import hashlib
 import io
@@ -21,28 +22,60 @@ from semcom.evaluation.scores import Meeting
 FORMAT = 1
 
 
-def part_key(pair: Pair, reference: Pair | None, chunk: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting,
-         cka_snr: float | None) -> dict[str, object]:
+def part_key(
+    pair: Pair,
+    reference: Pair | None,
+    chunk: Sequence[Encoded],
+    vocabulary: Vocabulary,
+    meeting: Meeting,
+    cka_snr: float | None,
+) -> dict[str, object]:
     """All that a pair's part depends on, as JSON gives it back."""
     ids = b"".join(e.sentence.id.to_bytes(8, "little") for e in chunk)
-    return {"format": FORMAT, "columns": list(COLUMNS), "pair": list(pair.key), "reference": list(reference.key) if reference else None,
-            "vocabulary": vocabulary.fingerprint, "sentences": hashlib.sha256(ids).hexdigest(), "channel": asdict(meeting.channel),
-            "snrs": [float(snr) for snr in meeting.snrs], "seed": meeting.seed, "search": asdict(meeting.search), "states_at": cka_snr,
-            "device": meeting.device.type, "versions": [__version__, torch.__version__]}
+    return {
+        "format": FORMAT,
+        "columns": list(COLUMNS),
+        "pair": list(pair.key),
+        "reference": list(reference.key) if reference else None,
+        "vocabulary": vocabulary.fingerprint,
+        "sentences": hashlib.sha256(ids).hexdigest(),
+        "channel": asdict(meeting.channel),
+        "snrs": [float(snr) for snr in meeting.snrs],
+        "seed": meeting.seed,
+        "search": asdict(meeting.search),
+        "states_at": cka_snr,
+        "device": meeting.device.type,
+        "versions": [__version__, torch.__version__],
+    }
 
 
 def _path(cache: str | Path, key: dict[str, object]) -> Path:
-    return Path(cache) / f"measured_{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.npz"
+    return (
+        Path(cache)
+        / f"measured_{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.npz"
+    )
 
 
-def keep_parts(cache: str | Path, keys: Mapping[tuple, dict], made: Mapping[tuple, tuple[Heard, Signals]], say: Callable[[str], None]) -> bool:
+def keep_parts(
+    cache: str | Path,
+    keys: Mapping[tuple, dict],
+    made: Mapping[tuple, tuple[Heard, Signals]],
+    say: Callable[[str], None],
+) -> bool:
     """Write the parts; whether that went well."""
     for pair, (heard, sent) in made.items():
         buffer = io.BytesIO()
         flat = [pieces for by_snr in heard.pieces for pieces in by_snr]
-        np.savez_compressed(buffer, key=np.array(json.dumps(keys[pair])), sums=heard.sums, lengths=np.array([len(p) for p in flat]),
-                            pieces=np.array([piece for p in flat for piece in p], dtype=np.int32), distance=sent.distance, symbols=sent.symbols,
-                            cka=np.array([np.nan if value is None else value for value in (heard.cka, sent.cka)]))
+        np.savez_compressed(
+            buffer,
+            key=np.array(json.dumps(keys[pair])),
+            sums=heard.sums,
+            lengths=np.array([len(p) for p in flat]),
+            pieces=np.array([piece for p in flat for piece in p], dtype=np.int32),
+            distance=sent.distance,
+            symbols=sent.symbols,
+            cka=np.array([np.nan if value is None else value for value in (heard.cka, sent.cka)]),
+        )
         try:
             output_files.write_atomically(_path(cache, keys[pair]), buffer.getvalue())
         except SemcomError as error:
@@ -51,8 +84,13 @@ def keep_parts(cache: str | Path, keys: Mapping[tuple, dict], made: Mapping[tupl
     return True
 
 
-def read_parts(cache: str | Path, keys: Mapping[tuple, dict], chunk: Sequence[Encoded], meeting: Meeting,
-              say: Callable[[str], None]) -> dict[tuple, tuple[Heard, Signals]]:
+def read_parts(
+    cache: str | Path,
+    keys: Mapping[tuple, dict],
+    chunk: Sequence[Encoded],
+    meeting: Meeting,
+    say: Callable[[str], None],
+) -> dict[tuple, tuple[Heard, Signals]]:
     """Parts that are there whole; one that is damaged or foreign is left aside, which a line says."""
     found = {}
     for pair, key in keys.items():
@@ -72,7 +110,11 @@ def _checked(stored: Mapping[str, np.ndarray], key: dict, snrs: int, sentences: 
     if json.loads(str(stored["key"])) != key:
         raise ValueError("made from something else")
     sums, lengths = stored["sums"], stored["lengths"]
-    if sums.shape != (snrs, sentences, len(COLUMNS)) or lengths.shape != (snrs * sentences,) or stored["distance"].shape != (sentences,):
+    if (
+        sums.shape != (snrs, sentences, len(COLUMNS))
+        or lengths.shape != (snrs * sentences,)
+        or stored["distance"].shape != (sentences,)
+    ):
         raise ValueError("of another shape")
     flat = [part.tolist() for part in np.split(stored["pieces"], np.cumsum(lengths)[:-1])]
     cka = [None if np.isnan(value) else float(value) for value in stored["cka"]]

@@ -1,8 +1,10 @@
-"""The audit: one model scored as the public DeepSC script scores it and as this tool does, one habit changed at a time.
+"""The audit: one model scored as the public DeepSC script scores it and as this tool does, one habit changed
+at a time.
 
-The public script is ``performance.py`` of the PyTorch code of Xie et al. 2021 (arXiv 2006.10685). Each of ``HABITS`` changes one thing
-in what stands above it, so what a habit is worth depends on the order. Every sentence keeps its own draw from the first to the last, so
-that differences are the habits' and not the draws'. Letters: B sentences, S source tokens, C real channel dimensions a token.
+The public script is ``performance.py`` of the PyTorch code of Xie et al. 2021 (arXiv 2006.10685). Each of
+``HABITS`` changes one thing in what stands above it, so what a habit is worth depends on the order. Every
+sentence keeps its own draw from the first to the last, so that differences are the habits' and not the
+draws'. Letters: B sentences, S source tokens, C real channel dimensions a token.
 """
 
 import math
@@ -29,7 +31,9 @@ PUBLIC_TOKENS = 29  # decoded there at most: MAX_LENGTH 30 with START
 PAD_NOISE = 1  # draw number of the noise on padded positions, where a sentence's own draw has none
 PER_REAL = math.sqrt(2)  # a signal of power 1 per real dimension, in ours of power 1 per complex symbol
 TWICE_DB = 10 * math.log10(2)
-FORCED, PUBLIC, RIGHT_WAY_ROUND, CORPUS, BLEU_4, MASKED, LIMIT, POWER, FADES, UNIT_FADES, PER_COMPLEX = range(11)
+FORCED, PUBLIC, RIGHT_WAY_ROUND, CORPUS, BLEU_4, MASKED, LIMIT, POWER, FADES, UNIT_FADES, PER_COMPLEX = range(
+    11
+)
 HABITS = {
     FORCED: "teacher-forced argmax, as some forks do",
     PUBLIC: "the public script",
@@ -47,8 +51,9 @@ HABITS = {
 
 
 def unigram_bleu(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> float:
-    """Corpus BLEU-1 of words, 0 to 1; of one sentence, its sentence BLEU-1: clipped unigram precision times exp(1 - r/c) where the
-    hypotheses' c words are fewer than the references' r (Papineni et al. 2002). 0 without a match, as nltk has it."""
+    """Corpus BLEU-1 of words, 0 to 1; of one sentence, its sentence BLEU-1: clipped unigram precision times
+    exp(1 - r/c) where the hypotheses' c words are fewer than the references' r (Papineni et al. 2002). 0
+    without a match, as nltk has it."""
     matches = sum((Counter(h) & Counter(r)).total() for h, r in zip(hypotheses, references))
     c, r = (sum(map(len, side)) for side in (hypotheses, references))
     return matches / c * math.exp(min(0.0, 1 - r / c)) if matches else 0.0
@@ -60,7 +65,8 @@ def mean_unigram_bleu(hypotheses: Sequence[Sequence[str]], references: Sequence[
 
 
 def public_words(text: str, vocabulary: Vocabulary) -> list[str]:
-    """The words of decoded text that the public score sees: tags such as <UNK> vanish, and so does the empty word, our full stop."""
+    """The words of decoded text that the public score sees: tags such as <UNK> vanish, and so does the empty
+    word, our full stop."""
     if isinstance(vocabulary, WordVocabulary):
         return [word for token in text.split() if (word := token.rstrip(".")) not in ("", UNKNOWN)]
     return re.sub("<[^>]+>", "", text).split()
@@ -70,8 +76,9 @@ def public_words(text: str, vocabulary: Vocabulary) -> list[str]:
 class Link:
     """What was understood of each sentence over the public link, for each SNR, and what the power rule met.
 
-    forced: argmax on gold prefixes; public: greedy without source mask; masked: with it, and up to the larger of both limits;
-    scaled: the same after power per sentence, up to our limit. roots: root mean square of each batch before scaling.
+    forced: argmax on gold prefixes; public: greedy without source mask; masked: with it, and up to the larger
+    of both limits; scaled: the same after power per sentence, up to our limit. roots: root mean square of
+    each batch before scaling.
     """
 
     forced: list[list[list[int]]]
@@ -85,14 +92,22 @@ def public_draw(batch: Batch, width: int, seed: int) -> Draw:
     """Each sentence's own draw, but for one fade, its first sentence's, and noise on padded positions too."""
     draw = batch.draw(width, seed=seed, number=0)
     size = batch.source.shape[1]
-    padding = sample([s.id for s in batch.sentences], [size] * len(batch), width, seed=seed, number=PAD_NOISE).to(draw.noise.device)
-    return Draw(draw.level, draw.scatter[:1].expand(len(batch), 2), torch.where(batch.source_mask[..., None], draw.noise, padding.noise))
+    padding = sample(
+        [s.id for s in batch.sentences], [size] * len(batch), width, seed=seed, number=PAD_NOISE
+    ).to(draw.noise.device)
+    return Draw(
+        draw.level,
+        draw.scatter[:1].expand(len(batch), 2),
+        torch.where(batch.source_mask[..., None], draw.noise, padding.noise),
+    )
 
 
 def public_fades(channel: Channel, scatter: Tensor) -> Tensor:
-    """[B, 2] gains as ``public_link.fades`` has them, in law; drawn as ours are, so that a sentence has the same fade in all rows.
+    """[B, 2] gains as ``public_link.fades`` has them, in law; drawn as ours are, so that a sentence has the
+    same fade in all rows.
 
-    The public Rician gain is sqrt(2) times ours, and turned by 45 degrees, which a receiver that knows the gain undoes.
+    The public Rician gain is sqrt(2) times ours, and turned by 45 degrees, which a receiver that knows the
+    gain undoes.
     """
     if channel.kind == "awgn":
         return scatter
@@ -100,15 +115,21 @@ def public_fades(channel: Channel, scatter: Tensor) -> Tensor:
 
 
 def arrivals(signal: Tensor, draw: Draw, meeting: Meeting) -> list[Tensor]:
-    """What arrives of ``signal`` [B, S, C], in the public code's units, at each of its SNRs; in our units, which the receiver takes."""
+    """What arrives of ``signal`` [B, S, C], in the public code's units, at each of its SNRs; in our units,
+    which the receiver takes."""
     h = public_fades(meeting.channel, draw.scatter)
-    return [deepsc_link.receive(meeting.channel.kind, signal, h, draw.noise, snr) / PER_REAL for snr in meeting.snrs]
+    return [
+        deepsc_link.receive(meeting.channel.kind, signal, h, draw.noise, snr) / PER_REAL
+        for snr in meeting.snrs
+    ]
 
 
 def reading_order(encoded: Sequence[Encoded], meeting: Meeting) -> Iterator[Batch]:
     """Batches of neighbours, as the public script forms them."""
     starts = range(0, len(encoded), PUBLIC_BATCH)
-    for start in tqdm(starts, desc="the public way", unit="batch", disable=meeting.quiet, leave=False, dynamic_ncols=True):
+    for start in tqdm(
+        starts, desc="the public way", unit="batch", disable=meeting.quiet, leave=False, dynamic_ncols=True
+    ):
         yield batching.collate(encoded[start : start + PUBLIC_BATCH]).to(meeting.device)
 
 
@@ -116,7 +137,8 @@ def reading_order(encoded: Sequence[Encoded], meeting: Meeting) -> Iterator[Batc
 def over_public_link(model: Transceiver, encoded: Sequence[Encoded], meeting: Meeting) -> Link:
     """What ``model`` understands of the sentences, in their order, over the public link.
 
-    A pad that the receiver says is a token like others here, where the public code would mask it; trained models say none.
+    A pad that the receiver says is a token like others here, where the public code would mask it; trained
+    models say none.
     """
     model = model.to(meeting.device).eval()
     link = Link(*([[] for _ in meeting.snrs] for _ in range(4)), [])
@@ -135,14 +157,23 @@ def over_public_link(model: Transceiver, encoded: Sequence[Encoded], meeting: Me
         masks = mask.repeat(len(meeting.snrs), 1)
         ours = [length_limit(n) for n in batch.lengths] * len(meeting.snrs)
         collect(link.forced, _teacher_forced(model, arrived, batch, masks), len(batch))
-        collect(link.public, greedy(model.receiver, arrived, torch.ones_like(masks), [PUBLIC_TOKENS] * len(masks)), len(batch))
-        collect(link.masked, greedy(model.receiver, arrived, masks, [max(limit, PUBLIC_TOKENS) for limit in ours]), len(batch))
+        collect(
+            link.public,
+            greedy(model.receiver, arrived, torch.ones_like(masks), [PUBLIC_TOKENS] * len(masks)),
+            len(batch),
+        )
+        collect(
+            link.masked,
+            greedy(model.receiver, arrived, masks, [max(limit, PUBLIC_TOKENS) for limit in ours]),
+            len(batch),
+        )
         collect(link.scaled, greedy(model.receiver, scaled, masks), len(batch))
     return link
 
 
 def _teacher_forced(model: Transceiver, arrived: Tensor, batch: Batch, masks: Tensor) -> list[list[int]]:
-    """The most probable piece behind each gold prefix, at the places of the sentence's own pieces, until eos."""
+    """The most probable piece behind each gold prefix, at the places of the sentence's own pieces, until
+    eos."""
     found = []
     for received, mask in zip(arrived.split(len(batch)), masks.split(len(batch))):
         state = model.receiver(received, mask, batch.target_in)
@@ -178,8 +209,9 @@ def link_scores(link: Link, encoded: Sequence[Encoded], vocabulary: Vocabulary) 
 def excess_db(kind: str) -> dict[int, float]:
     """Rows that our own link makes -> dB by which a label of them lies below the SNR that it stands for.
 
-    The public code's unit power and noise 1/(2 SNR) per real dimension are 3.01 dB above SNR per complex symbol; known block fading
-    with E|h|^2 = 2, twice our h, is another 3.01 dB. So nothing but the SNR differs between these rows.
+    The public code's unit power and noise 1/(2 SNR) per real dimension are 3.01 dB above SNR per complex
+    symbol; known block fading with E|h|^2 = 2, twice our h, is another 3.01 dB. So nothing but the SNR
+    differs between these rows.
     """
     return {
         **({FADES: TWICE_DB * (2 if kind == "rician" else 1)} if kind != "awgn" else {}),
@@ -188,15 +220,27 @@ def excess_db(kind: str) -> dict[int, float]:
     }
 
 
-def scores(model: Transceiver, encoded: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting,
-           link: Link | None = None) -> dict[int, list[float]]:
-    """Row of ``HABITS`` -> scores by SNR, 0 to 100. The last is ``analysis.scores``' BLEU, and FADES and UNIT_FADES need a channel that fades.
+def scores(
+    model: Transceiver,
+    encoded: Sequence[Encoded],
+    vocabulary: Vocabulary,
+    meeting: Meeting,
+    link: Link | None = None,
+) -> dict[int, list[float]]:
+    """Row of ``HABITS`` -> scores by SNR, 0 to 100. The last is ``analysis.scores``' BLEU, and FADES and
+    UNIT_FADES need a channel that fades.
 
-    encoded: the sentences in reading order. link: ``over_public_link`` of the same, where it is there already.
+    encoded: the sentences in reading order. link: ``over_public_link`` of the same, where it is there
+    already.
     """
     found = link_scores(link or over_public_link(model, encoded, meeting), encoded, vocabulary)
     for row, db in excess_db(meeting.channel.kind).items():
-        decoded = decode(Entrant(f"row {row}", model), encoded, vocabulary, replace(meeting, snrs=[snr + db for snr in meeting.snrs]))
+        decoded = decode(
+            Entrant(f"row {row}", model),
+            encoded,
+            vocabulary,
+            replace(meeting, snrs=[snr + db for snr in meeting.snrs]),
+        )
         found[row] = [_bleu(d, encoded) for d in decoded]
     return found
 
@@ -208,14 +252,19 @@ def _bleu(decoded: Decoded, encoded: Sequence[Encoded]) -> float:
 def changes(found: dict[int, list[float]]) -> dict[int, list[float]]:
     """Row -> by SNR, its score less that of the row above; the first two change nothing."""
     chain = [row for row in found if row != FORCED]
-    return {row: [here - there for here, there in zip(found[row], found[above])] for above, row in zip(chain, chain[1:])}
+    return {
+        row: [here - there for here, there in zip(found[row], found[above])]
+        for above, row in zip(chain, chain[1:])
+    }
 
 
 def power_line(roots: Sequence[float]) -> str:
     """What the public power rule did to the batches, of these root mean squares per real dimension."""
     active = sum(root > 1 for root in roots)
-    line = (f"public power rule: scaled down {active} of {len(roots)} batches (root mean square {min(roots):.3g} to {max(roots):.3g} per real "
-            "dimension before it; it acts above 1)")
+    line = (
+        f"public power rule: scaled down {active} of {len(roots)} batches (root mean square {min(roots):.3g} to {max(roots):.3g} per real "
+        "dimension before it; it acts above 1)"
+    )
     if active < len(roots):
         line += f"; what it left alone went out as it was, up to {-20 * math.log10(max(min(roots), 1e-12)):.1f} dB weaker than labelled"
     return line

@@ -10,7 +10,8 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with the half-width of its 95 % interval, and the two-sided p of a mean of zero; both None for a single value."""
+    """A mean with the half-width of its 95 % interval, and the two-sided p of a mean of zero; both None for a
+    single value."""
 
     mean: float
     half_width: float | None
@@ -19,7 +20,9 @@ class Estimate:
 
     def __format__(self, places: str) -> str:
         """places: decimals, for example ``f"{estimate:.2f}"``."""
-        return format(self.mean, places) + ("" if self.half_width is None else f" ± {format(self.half_width, places)}")
+        return format(self.mean, places) + (
+            "" if self.half_width is None else f" ± {format(self.half_width, places)}"
+        )
 
     @property
     def interval(self) -> "Interval":
@@ -51,6 +54,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     if not len(values):
         raise ValueError("no values")
     from scipy import stats
+
     mean, count = fmean(values), len(values)
     if count == 1:
         return Estimate(mean, None, None, 1)
@@ -69,7 +73,8 @@ def paired(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values of a family of tests, adjusted in Holm's way (1979): the family's error rate holds whatever their dependence."""
+    """p-values of a family of tests, adjusted in Holm's way (1979): the family's error rate holds whatever
+    their dependence."""
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))

@@ -1,10 +1,12 @@
 """Which words of a sentence did not arrive, and of what kind, frequency and length of sentence they are.
 
-N sentences sent have W words in all. Every tally is an integer array [N, 2], a row a sentence: words lost (or added) and words in all,
-so that rates of sums (``rate``) can be had of any sentences, resampled or of one topic or length.
+N sentences sent have W words in all. Every tally is an integer array [N, 2], a row a sentence: words lost (or
+added) and words in all, so that rates of sums (``rate``) can be had of any sentences, resampled or of one
+topic or length.
 
-The lists of words are English. In other languages only digits and capitals are told apart: ``kinds`` makes the rest "content"
-(and, where nouns have capitals, "name"); words in all, frequencies and lengths hold in every language that ``words`` can divide.
+The lists of words are English. In other languages only digits and capitals are told apart: ``kinds`` makes
+the rest "content" (and, where nouns have capitals, "name"); words in all, frequencies and lengths hold in
+every language that ``words`` can divide.
 """
 
 import re
@@ -22,30 +24,33 @@ KINDS = ("number", "negation", "name", "function", "content")
 RULES = {
     "number": "It contains a digit, or all its parts between hyphens are English number words (one, second, half, dozen, twenty-one).",
     "negation": "It is not, no, never, none, nothing, nobody, nowhere, neither, nor, cannot, without or ends in n't; "
-                "No before a digit abbreviates \"number\" and is none.",
+    'No before a digit abbreviates "number" and is none.',
     "name": "It begins with a capital, is not the sentence's first word and is not I.",
     "function": "It is in a closed list of English articles, prepositions, conjunctions, pronouns, auxiliaries and question words, "
-                "contracted (it's, we'll) or not.",
+    "contracted (it's, we'll) or not.",
     "content": "None of the other rules holds.",
 }
 RULES_ZH = {
     "number": "含有数字，或其连字符之间的各部分均为英语数词（one、second、half、dozen、twenty-one）。",
     "negation": "为 not、no、never、none、nothing、nobody、nowhere、neither、nor、cannot、without 之一，或以 n't 结尾；"
-                "数字前的 No 是“编号”的缩写，不算否定。",
+    "数字前的 No 是“编号”的缩写，不算否定。",
     "name": "首字母大写，且既不是句首词，也不是 I。",
     "function": "属于英语冠词、介词、连词、代词、助动词和疑问词的封闭词表，缩写形式（it's、we'll）亦然。",
     "content": "以上规则均不适用。",
 }
-NUMBER_WORDS = frozenset("""
+NUMBER_WORDS = frozenset(
+    """
     zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen
     twenty thirty forty fifty sixty seventy eighty ninety hundred hundreds thousand thousands million millions billion billions trillion
     trillions dozen dozens first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth
     fifteenth sixteenth seventeenth eighteenth nineteenth twentieth thirtieth fortieth fiftieth sixtieth seventieth eightieth ninetieth
     hundredth thousandth millionth half halves thirds quarter quarters fifths sixths sevenths eighths ninths tenths twice
-    """.split())
+    """.split()
+)
 NEGATIONS = frozenset("not no never none nothing nobody no-one nowhere neither nor cannot without".split())
 # A lone s is the genitive of text that parts it from its noun ("the Commission' s proposal").
-FUNCTION_WORDS = frozenset("""
+FUNCTION_WORDS = frozenset(
+    """
     a an the
     about above across after against along alongside amid among around at before behind below beneath beside besides between beyond by
     concerning despite down during except for from in inside into like near of off on onto out outside over past per regarding since
@@ -56,7 +61,8 @@ FUNCTION_WORDS = frozenset("""
     someone somebody something anyone anybody anything everyone everybody everything s
     am is are was were be been being do does did doing done have has had having will would shall should can could may might must ought
     who whom whose which what when where why how whatever whichever whoever whenever wherever however
-    """.split())
+    """.split()
+)
 
 _LENGTH_EDGES = {9: "1–9", 14: "10–14", 19: "15–19", 30: "20–30"}
 LENGTH_BANDS = (*_LENGTH_EDGES.values(), "31+")
@@ -73,17 +79,23 @@ _CONTRACTED = re.compile(r"'(?:s|m|re|ve|ll|d)$")
 def words(text: str) -> list[str]:
     """The words of ``text`` in their order, as they are written.
 
-    A word is a run of letters and digits, with the apostrophes and hyphens inside it (don't, father's, twenty-one) and, between two
-    digits, with full stop, comma, colon and slash (1,200.5, 12:30, 94/55). Chinese and Japanese characters are words one by one.
-    What else there is divides words and is dropped: an apostrophe at the end (farmers'), percent signs, the minus of a number.
-    The text is taken in Unicode's form NFKC, as sentencepiece returns it, with one sign for all apostrophes and one for all hyphens.
+    A word is a run of letters and digits, with the apostrophes and hyphens inside it (don't, father's,
+    twenty-one) and, between two digits, with full stop, comma, colon and slash (1,200.5, 12:30, 94/55).
+    Chinese and Japanese characters are words one by one. What else there is divides words and is dropped: an
+    apostrophe at the end (farmers'), percent signs, the minus of a number. The text is taken in Unicode's
+    form NFKC, as sentencepiece returns it, with one sign for all apostrophes and one for all hyphens.
     """
-    return _WORD.findall(text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_ONE_SIGN_EACH))
+    return _WORD.findall(
+        text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_ONE_SIGN_EACH)
+    )
 
 
 def kinds(words: Sequence[str]) -> list[str]:
     """The kind of each word of one sentence: of ``KINDS`` the first whose rule in ``RULES`` holds."""
-    return [_kind(word, following, first=place == 0) for place, (word, following) in enumerate(zip(words, [*words[1:], ""]))]
+    return [
+        _kind(word, following, first=place == 0)
+        for place, (word, following) in enumerate(zip(words, [*words[1:], ""]))
+    ]
 
 
 def _kind(word: str, following: str, *, first: bool) -> str:
@@ -103,17 +115,20 @@ def _has_digit(word: str) -> bool:
 
 
 def lost(sent: str, understood: str) -> list[bool]:
-    """Whether each of ``words(sent)`` did not arrive: of a word sent n times and understood m < n times, in upper or lower case, n - m.
+    """Whether each of ``words(sent)`` did not arrive: of a word sent n times and understood m < n times, in
+    upper or lower case, n - m.
 
-    Those whose very form arrived, capitals and all, are taken to have arrived first. Among words of one form and kind an alignment
-    (difflib's) says which arrived, and beyond it the earlier ones did. So order has a say only in which of two equal words is marked:
-    how many of each word and each kind are lost does not depend on the order of the words understood.
+    Those whose very form arrived, capitals and all, are taken to have arrived first. Among words of one form
+    and kind an alignment (difflib's) says which arrived, and beyond it the earlier ones did. So order has a
+    say only in which of two equal words is marked: how many of each word and each kind are lost does not
+    depend on the order of the words understood.
     """
     return Sent([sent]).lost([understood])[0]
 
 
 class Sent:
-    """N sentences sent, taken apart once. words, kinds: those of each. lengths: [N] words. sentence: [W] index of each word's sentence."""
+    """N sentences sent, taken apart once. words, kinds: those of each. lengths: [N] words. sentence: [W]
+    index of each word's sentence."""
 
     def __init__(self, texts: Sequence[str]):
         self.texts = list(texts)
@@ -142,11 +157,17 @@ class Sent:
         """What is lost and added where ``understood`` [N] is what was understood of each sentence."""
         apart = [words(text) for text in self._beside(understood)]
         flags = chain.from_iterable(self._lost(index, of_one) for index, of_one in enumerate(apart))
-        return Loss(self, np.fromiter(flags, dtype=bool, count=len(self.sentence)), np.array([len(of_one) for of_one in apart], dtype=np.int64))
+        return Loss(
+            self,
+            np.fromiter(flags, dtype=bool, count=len(self.sentence)),
+            np.array([len(of_one) for of_one in apart], dtype=np.int64),
+        )
 
     def _beside(self, understood: Sequence[str]) -> Sequence[str]:
         if len(understood) != len(self):
-            raise ValueError(f"{len(understood)} texts understood of {len(self)} sentences sent: one each is wanted")
+            raise ValueError(
+                f"{len(understood)} texts understood of {len(self)} sentences sent: one each is wanted"
+            )
         return understood
 
     def _lost(self, index: int, understood: list[str]) -> list[bool]:
@@ -158,19 +179,24 @@ class Sent:
         flags = [word not in arrived for word in lower]
         in_part = [word for word, count in wanted.items() if 0 < arrived[word] < count]
         if in_part:
-            aligned = {block.a + step for block in SequenceMatcher(None, lower, heard, autojunk=False).get_matching_blocks()
-                       for step in range(block.size)}
+            aligned = {
+                block.a + step
+                for block in SequenceMatcher(None, lower, heard, autojunk=False).get_matching_blocks()
+                for step in range(block.size)
+            }
             forms = Counter(understood)
             for word in in_part:
-                for place in self._preferred(index, word, forms, aligned)[arrived[word]:]:
+                for place in self._preferred(index, word, forms, aligned)[arrived[word] :]:
                     flags[place] = True
         return flags
 
     def _preferred(self, index: int, word: str, forms: Counter, aligned: set[int]) -> list[int]:
-        """Places of ``word``, those first that are taken to have arrived first. forms: counts of the words understood as written."""
+        """Places of ``word``, those first that are taken to have arrived first. forms: counts of the words
+        understood as written."""
         of_one = list(zip(self.words[index], self.kinds[index]))
         places = [place for place, lower in enumerate(self._lower[index]) if lower == word]
-        # By form and kind before alignment: else the order of the words understood could move a loss from one kind to another.
+        # By form and kind before alignment: else the order of the words understood could move a loss from one
+        # kind to another.
         places.sort(key=lambda place: (of_one.index(of_one[place]), place not in aligned, place))
         alike, other = [], []
         used: Counter = Counter()
@@ -183,7 +209,8 @@ class Sent:
 
 @dataclass(frozen=True)
 class Classes:
-    """One class for each word sent. names: the classes in their order. codes: [W] each word's place among them."""
+    """One class for each word sent. names: the classes in their order. codes: [W] each word's place among
+    them."""
 
     names: tuple[str, ...]
     codes: np.ndarray
@@ -196,7 +223,8 @@ class Classes:
 
 @dataclass(frozen=True)
 class Loss:
-    """What became of the words ``sent``. lost: [W] whether each did not arrive. understood: [N] words understood."""
+    """What became of the words ``sent``. lost: [W] whether each did not arrive. understood: [N] words
+    understood."""
 
     sent: Sent
     lost: np.ndarray
@@ -214,13 +242,16 @@ class Loss:
         return self.by(self.sent.by_kind)
 
     def added(self) -> np.ndarray:
-        """[N, 2] words understood that were not sent, and words understood: what is left of these when each word that arrived is taken away."""
+        """[N, 2] words understood that were not sent, and words understood: what is left of these when each
+        word that arrived is taken away."""
         lost, sent = self.in_all().T
         return np.stack([self.understood - (sent - lost), self.understood], axis=1)
 
     def _tally(self, chosen: np.ndarray) -> np.ndarray:
         columns = (chosen & self.lost, chosen)
-        return np.stack([np.bincount(self.sent.sentence[column], minlength=len(self.sent)) for column in columns], axis=1)
+        return np.stack(
+            [np.bincount(self.sent.sentence[column], minlength=len(self.sent)) for column in columns], axis=1
+        )
 
 
 def count(texts: Iterable[str]) -> Counter:
@@ -240,13 +271,18 @@ class Bands:
 
 
 def frequency_bands(counts: Mapping[str, int], edges: Sequence[int] = (100, 1000, 10000)) -> Bands:
-    """Classes by a word's rank in the training text, "1–100" to "rarer", and "unseen"; of words equally frequent the first by alphabet leads.
+    """Classes by a word's rank in the training text, "1–100" to "rarer", and "unseen"; of words equally
+    frequent the first by alphabet leads.
 
     counts: of words in lower case. edges: the last rank of each class.
     """
     names = [f"{low + 1}–{high}" for low, high in zip([0, *edges], edges)] + ["rarer", "unseen"]
-    ranked = sorted((word for word, number in counts.items() if number > 0), key=lambda word: (-counts[word], word))
-    return Bands(tuple(names), {word: names[sum(rank > edge for edge in edges)] for rank, word in enumerate(ranked, 1)})
+    ranked = sorted(
+        (word for word, number in counts.items() if number > 0), key=lambda word: (-counts[word], word)
+    )
+    return Bands(
+        tuple(names), {word: names[sum(rank > edge for edge in edges)] for rank, word in enumerate(ranked, 1)}
+    )
 
 
 def length_band(n_words: int) -> str:

@@ -10,17 +10,20 @@ from semcom.evaluation import text_metrics
 from semcom.models.transceiver import Receiver, Transmitter
 
 FORCED = ("nats", "kl", "js", "agree", "distance", "own_tokens", "own_kl")
-"""Sums over a sentence's target tokens, on gold prefixes: cross-entropy, KL and JS from the reference (nats), agreements of the most
-probable piece, mean squared differences of decoder states; and on the reference's own decodings: tokens and KL."""
-TO_SENT, TO_REFERENCE = ([f"{to}_{name}" for name in text_metrics.BLEU_COLUMNS] for to in ("sent", "reference"))
+"""Sums over a sentence's target tokens, on gold prefixes: cross-entropy, KL and JS from the reference (nats),
+agreements of the most probable piece, mean squared differences of decoder states; and on the reference's own
+decodings: tokens and KL."""
+TO_SENT, TO_REFERENCE = (
+    [f"{to}_{name}" for name in text_metrics.BLEU_COLUMNS] for to in ("sent", "reference")
+)
 COLUMNS = ("tokens", "matches", "exact", "sentences", *FORCED, *TO_SENT, *TO_REFERENCE)
 PLACE = {name: index for index, name in enumerate(COLUMNS)}
 
 
 @dataclass(frozen=True)
 class End:
-    """One end of a link. fingerprint: of its weights; ends of one fingerprint are one. seen_topics: of the built-in corpus, None where
-    that is not known."""
+    """One end of a link. fingerprint: of its weights; ends of one fingerprint are one. seen_topics: of the
+    built-in corpus, None where that is not known."""
 
     label: str
     module: Transmitter | Receiver
@@ -30,7 +33,8 @@ class End:
 
 @dataclass(frozen=True)
 class Pair:
-    """A transmitter that talks to a receiver. draw: number of the channel's draw; 0 is common to all but the noise reference."""
+    """A transmitter that talks to a receiver. draw: number of the channel's draw; 0 is common to all but the
+    noise reference."""
 
     transmitter: End
     receiver: End
@@ -51,8 +55,8 @@ class Pair:
 class Heard:
     """What one pair made of N sentences at S SNRs.
 
-    sums: [S, N, len(COLUMNS)]; NaN where there was no reference to compare with. pieces: S lists of N decodings.
-    cka: of final decoder states with the reference's at the SNR asked for, on the first chunk.
+    sums: [S, N, len(COLUMNS)]; NaN where there was no reference to compare with. pieces: S lists of N
+    decodings. cka: of final decoder states with the reference's at the SNR asked for, on the first chunk.
     """
 
     sums: np.ndarray
@@ -62,8 +66,9 @@ class Heard:
 
 @dataclass
 class Signals:
-    """What one transmitter sent. distance: [N], mean squared difference of its symbols from the reference's, per complex symbol (each
-    of mean power 1: uncorrelated signals are 2 apart). symbols: [M, 2], some of them. cka: of encoder states with the reference's."""
+    """What one transmitter sent. distance: [N], mean squared difference of its symbols from the reference's,
+    per complex symbol (each of mean power 1: uncorrelated signals are 2 apart). symbols: [M, 2], some of
+    them. cka: of encoder states with the reference's."""
 
     distance: np.ndarray
     symbols: np.ndarray
@@ -94,5 +99,7 @@ def measures(sums: np.ndarray) -> dict[str, np.ndarray]:
             "js_divergence": column["js"] / column["tokens"],
             "agreement_rate": column["agree"] / column["tokens"],
             "representation_distance": column["distance"] / column["tokens"],
-            "bleu_to_reference": np.where(np.isnan(column["kl"]), np.nan, text_metrics.bleu_of(sums[..., PLACE[TO_REFERENCE[0]] :])),
+            "bleu_to_reference": np.where(
+                np.isnan(column["kl"]), np.nan, text_metrics.bleu_of(sums[..., PLACE[TO_REFERENCE[0]] :])
+            ),
         }

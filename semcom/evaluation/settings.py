@@ -11,20 +11,47 @@ from semcom.channel.settings import SNR
 class EvaluationConfig(Validated):
     """The sentences and SNRs of a measurement."""
 
-    snr: tuple[float, ...] = setting((-6.0, 0.0, 6.0, 12.0, 18.0), "SNRs in dB per complex symbol", SNR, type=float, nargs="+", metavar="DB")
+    snr: tuple[float, ...] = setting(
+        (-6.0, 0.0, 6.0, 12.0, 18.0),
+        "SNRs in dB per complex symbol",
+        SNR,
+        type=float,
+        nargs="+",
+        metavar="DB",
+    )
     sentences: int = setting(1000, "test sentences, at most", whole(1, example="1000"), metavar="N")
-    split: str = setting("test", "sentences measured: test, the 5 % by hash that no run here learns from; all, for a file that no model has "
-                         "learned from, such as test_data.pkl of public DeepSC code", type=str.lower, choices=("test", "all"))
-    examples: int = setting(0, "show what was understood of this many sentences", whole(0, example="20"), metavar="N")
-    eval_batch_size: int = setting(64, "sentences decoded together, at each SNR", whole(1, example="64"), metavar="B")
-    beam_width: int = setting(1, "hypotheses that beam search follows; 1 is greedy decoding", whole(1, 1000, example="4"), metavar="N")
-    length_penalty: float = setting(1.0, "beam search: divide log-probabilities by ((5 + length) / 6)^A; 0 favours short sentences",
-                                    number(0, 10, example="1"), metavar="A")
+    split: str = setting(
+        "test",
+        "sentences measured: test, the 5 % by hash that no run here learns from; all, for a file that no model has "
+        "learned from, such as test_data.pkl of public DeepSC code",
+        type=str.lower,
+        choices=("test", "all"),
+    )
+    examples: int = setting(
+        0, "show what was understood of this many sentences", whole(0, example="20"), metavar="N"
+    )
+    eval_batch_size: int = setting(
+        64, "sentences decoded together, at each SNR", whole(1, example="64"), metavar="B"
+    )
+    beam_width: int = setting(
+        1,
+        "hypotheses that beam search follows; 1 is greedy decoding",
+        whole(1, 1000, example="4"),
+        metavar="N",
+    )
+    length_penalty: float = setting(
+        1.0,
+        "beam search: divide log-probabilities by ((5 + length) / 6)^A; 0 favours short sentences",
+        number(0, 10, example="1"),
+        metavar="A",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.beam_width == 1 and differs(self, "length_penalty"):
-            raise SemcomError(f"--length-penalty {self.length_penalty:g}: greedy decoding has none; leave it out or add --beam-width 4")
+            raise SemcomError(
+                f"--length-penalty {self.length_penalty:g}: greedy decoding has none; leave it out or add --beam-width 4"
+            )
 
 
 @dataclass(frozen=True)

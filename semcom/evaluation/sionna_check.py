@@ -1,6 +1,8 @@
-"""The physical figures of Sionna, an independent link-level simulator (https://nvlabs.github.io/sionna), to stand beside ours.
+"""The physical figures of Sionna, an independent link-level simulator (https://nvlabs.github.io/sionna), to
+stand beside ours.
 
-Optional: pip install .[phy], PyTorch since its 2.0. Only its AWGN and Rayleigh block fading are used, by way of the public interface.
+Optional: pip install .[phy], PyTorch since its 2.0. Only its AWGN and Rayleigh block fading are used, by way
+of the public interface.
 """
 
 from collections.abc import Sequence
@@ -35,9 +37,11 @@ def version() -> str:
 
 
 def measure(sent: Sequence[Sent], snrs: Sequence[float], draws: int, seed: int) -> dict[str, Check]:
-    """Name, as in ``sounding`` -> check: realised SNR of AWGN and Rayleigh at each SNR with the same signals, and Rayleigh's gains."""
+    """Name, as in ``sounding`` -> check: realised SNR of AWGN and Rayleigh at each SNR with the same signals,
+    and Rayleigh's gains."""
     from sionna.phy import config
     from sionna.phy.channel import AWGN, RayleighBlockFading
+
     found: dict[str, Check] = {}
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         config.seed = seed

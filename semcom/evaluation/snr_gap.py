@@ -1,7 +1,7 @@
 """The price of mismatch: how many dB more a mismatched pair needs for the same BLEU.
 
-K SNRs in dB, increasing. R replicates of a bootstrap: row 0 of an array is the estimate, rows 1..R are the replicates, and row r of two
-arrays comes from the same resample of sentences.
+K SNRs in dB, increasing. R replicates of a bootstrap: row 0 of an array is the estimate, rows 1..R are the
+replicates, and row r of two arrays comes from the same resample of sentences.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,12 @@ OTHER_NOT_REACHED, BELOW_GRID = "other_not_reached", "below_grid"
 class Price:
     """What the other pair needs more than the reference, in dB, for BLEU ``level``.
 
-    gap: None where the grid does not hold it; ``why`` then says the reason: "other_not_reached" (at the highest SNR the other is still short
-    of the level) or "below_grid" (one of both, or each, is past the level at the lowest SNR already); "" beside a gap.
-    at_least, at_most: what the grid allows to say of the estimate, ±inf where it says nothing; both are the gap where there is one.
-    above, below, unbounded: replicates, of ``replicates``, whose gap the grid does not hold: known from one side only, as larger or as smaller
-    than some value, or not at all (both pairs are past the level at the lowest SNR).
+    gap: None where the grid does not hold it; ``why`` then says the reason: "other_not_reached" (at the
+    highest SNR the other is still short of the level) or "below_grid" (one of both, or each, is past the
+    level at the lowest SNR already); "" beside a gap. at_least, at_most: what the grid allows to say of the
+    estimate, ±inf where it says nothing; both are the gap where there is one. above, below, unbounded:
+    replicates, of ``replicates``, whose gap the grid does not hold: known from one side only, as larger or as
+    smaller than some value, or not at all (both pairs are past the level at the lowest SNR).
     """
 
     gap: Interval | None
@@ -42,9 +43,11 @@ class Price:
 
 
 def monotone(curves: np.ndarray) -> np.ndarray:
-    """The non-decreasing curves nearest to ``curves`` [..., K], by least squares: same shape. ValueError for values that are not finite.
+    """The non-decreasing curves nearest to ``curves`` [..., K], by least squares: same shape. ValueError for
+    values that are not finite.
 
-    The max-min formula of isotonic regression (Barlow, Bartholomew, Bremner and Brunk, Statistical Inference under Order Restrictions, 1972).
+    The max-min formula of isotonic regression (Barlow, Bartholomew, Bremner and Brunk, Statistical Inference
+    under Order Restrictions, 1972).
     """
     curves = np.asarray(curves, dtype=float)
     if not np.isfinite(curves).all():
@@ -52,20 +55,27 @@ def monotone(curves: np.ndarray) -> np.ndarray:
     fit, count = np.full_like(curves, -inf), curves.shape[-1]
     for first in range(count):
         means = curves[..., first:].cumsum(-1) / np.arange(1, count - first + 1)
-        fit[..., first:] = np.maximum(fit[..., first:], np.minimum.accumulate(means[..., ::-1], -1)[..., ::-1])
-    # Sums round: without this a curve that needs no fit, and hence a second fit, would differ in its last digits.
+        fit[..., first:] = np.maximum(
+            fit[..., first:], np.minimum.accumulate(means[..., ::-1], -1)[..., ::-1]
+        )
+    # Sums round: without this a curve that needs no fit, and hence a second fit, would differ in its last
+    # digits.
     return np.where((np.diff(curves) >= 0).all(-1, keepdims=True), curves, fit)
 
 
 def crossing(snrs: np.ndarray, curves: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """The lowest SNR, in dB, at which each of ``curves`` [R + 1, K], non-decreasing, reaches its one of ``levels`` [R + 1]: [R + 1].
+    """The lowest SNR, in dB, at which each of ``curves`` [R + 1, K], non-decreasing, reaches its one of
+    ``levels`` [R + 1]: [R + 1].
 
-    Linear between the SNRs. +inf where the level is not reached at the highest, -inf where it is exceeded at the lowest: there the true
-    crossing lies outside the grid. ValueError for shapes that do not fit, SNRs that do not increase and curves that fall.
+    Linear between the SNRs. +inf where the level is not reached at the highest, -inf where it is exceeded at
+    the lowest: there the true crossing lies outside the grid. ValueError for shapes that do not fit, SNRs
+    that do not increase and curves that fall.
     """
     snrs, curves, levels = (np.asarray(given, dtype=float) for given in (snrs, curves, levels))
     if snrs.ndim != 1 or not snrs.size or curves.shape != (levels.size, snrs.size) or levels.ndim != 1:
-        raise ValueError(f"SNRs {snrs.shape}, curves {curves.shape}, levels {levels.shape}: wanted [K], [R + 1, K], [R + 1]")
+        raise ValueError(
+            f"SNRs {snrs.shape}, curves {curves.shape}, levels {levels.shape}: wanted [K], [R + 1, K], [R + 1]"
+        )
     if not np.isfinite(snrs).all() or not (np.diff(snrs) > 0).all():
         raise ValueError(f"SNRs must be finite and increase: {snrs.tolist()}")
     if not (np.diff(curves) >= 0).all():
@@ -80,14 +90,16 @@ def crossing(snrs: np.ndarray, curves: np.ndarray, levels: np.ndarray) -> np.nda
 
 
 def price(snrs: np.ndarray, reference: np.ndarray, other: np.ndarray, *, share: float = SHARE) -> Price:
-    """The horizontal gap between two BLEU-SNR curves, other - reference, at ``share`` of the reference's BLEU at the highest SNR.
+    """The horizontal gap between two BLEU-SNR curves, other - reference, at ``share`` of the reference's BLEU
+    at the highest SNR.
 
-    snrs [K] in dB; reference, other [R + 1, K] in BLEU, which need not be monotone: level and gap are read off their monotone fits, each
-    replicate's level off its own reference. The ends of the interval are percentiles of the replicates, the outer of two where one falls
-    between; replicates whose gap the grid does not hold count as ±inf, unbounded ones as -inf for the low end and +inf for the high one.
-    Without replicates (R = 0) both ends are infinite. A model against itself costs 0 [0, 0] where it crosses the level within the grid, and
-    has no gap where it does not: its own crossing is then as unknown as another's. ValueError as ``monotone`` and ``crossing``, and for
-    shapes that differ or a share outside (0, 1].
+    snrs [K] in dB; reference, other [R + 1, K] in BLEU, which need not be monotone: level and gap are read
+    off their monotone fits, each replicate's level off its own reference. The ends of the interval are
+    percentiles of the replicates, the outer of two where one falls between; replicates whose gap the grid
+    does not hold count as ±inf, unbounded ones as -inf for the low end and +inf for the high one. Without
+    replicates (R = 0) both ends are infinite. A model against itself costs 0 [0, 0] where it crosses the
+    level within the grid, and has no gap where it does not: its own crossing is then as unknown as another's.
+    ValueError as ``monotone`` and ``crossing``, and for shapes that differ or a share outside (0, 1].
     """
     reference, other = monotone(reference), monotone(other)
     if reference.shape != other.shape or reference.ndim != 2 or not len(reference):
@@ -95,14 +107,19 @@ def price(snrs: np.ndarray, reference: np.ndarray, other: np.ndarray, *, share: 
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1]: {share}")
     levels = share * reference[:, -1]
-    # No BLEU lies below zero: a level of zero, of a reference that transmits nothing, is reached at any SNR whatever.
-    ours, theirs = (np.where(levels > 0, crossing(snrs, curves, levels), -inf) for curves in (reference, other))
+    # No BLEU lies below zero: a level of zero, of a reference that transmits nothing, is reached at any SNR
+    # whatever.
+    ours, theirs = (
+        np.where(levels > 0, crossing(snrs, curves, levels), -inf) for curves in (reference, other)
+    )
     lowest, highest = float(snrs[0]), float(snrs[-1])
     at_least = min(float(theirs[0]), highest) - max(float(ours[0]), lowest)
     at_most = max(float(theirs[0]), lowest) - float(ours[0])
 
     known = (ours > -inf) | (theirs > -inf)
-    lows, highs = (np.subtract(theirs, ours, out=np.full_like(ours, end), where=known)[1:] for end in (-inf, inf))
+    lows, highs = (
+        np.subtract(theirs, ours, out=np.full_like(ours, end), where=known)[1:] for end in (-inf, inf)
+    )
     unbounded = int((~known[1:]).sum())
     above, below = int((lows == inf).sum()), int((highs == -inf).sum())
     if theirs[0] == inf:
@@ -115,7 +132,8 @@ def price(snrs: np.ndarray, reference: np.ndarray, other: np.ndarray, *, share: 
 
 
 def _ends(lows: np.ndarray, highs: np.ndarray) -> tuple[float, float]:
-    """The ends of the percentile interval (Efron, 1979). Order statistics, as infinite values cannot be interpolated."""
+    """The ends of the percentile interval (Efron, 1979). Order statistics, as infinite values cannot be
+    interpolated."""
     if not lows.size:
         return -inf, inf
     cut = int((1 - LEVEL) / 2 * (lows.size - 1))

@@ -21,6 +21,7 @@ def bleu_signature() -> str:
 
 def _sacrebleu():
     from sacrebleu.metrics import BLEU
+
     return BLEU()
 
 
@@ -30,7 +31,8 @@ def token_matches(hypothesis: Sequence[int], reference: Sequence[int]) -> int:
 
 
 def shuffled_partners(lengths: Sequence[int]) -> list[int]:
-    """For each sentence the index of another of the same length (the nearest where there is none): the floor of a measure."""
+    """For each sentence the index of another of the same length (the nearest where there is none): the floor
+    of a measure."""
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     groups: dict[int, list[int]] = {}
     for index in order:
@@ -47,23 +49,42 @@ def shuffled_partners(lengths: Sequence[int]) -> list[int]:
 
 
 BLEU_ORDER = 4
-BLEU_COLUMNS = ("hypothesis_length", "reference_length", *(f"{what}_{n}" for what in ("matches", "ngrams") for n in range(1, BLEU_ORDER + 1)))
+BLEU_COLUMNS = (
+    "hypothesis_length",
+    "reference_length",
+    *(f"{what}_{n}" for what in ("matches", "ngrams") for n in range(1, BLEU_ORDER + 1)),
+)
 
 
 def bleu_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """[N, 10], ``BLEU_COLUMNS`` of each sentence: what corpus BLEU is a function of the sums of."""
     from sacrebleu.metrics import BLEU
-    metric = BLEU(effective_order=True)  # which only keeps it from warning about single sentences; the counts are the same
-    found = [metric.sentence_score(hypothesis, [reference]) for hypothesis, reference in zip(hypotheses, references)]
-    return np.array([[f.sys_len, f.ref_len, *f.counts, *f.totals] for f in found], dtype=np.float64).reshape(-1, len(BLEU_COLUMNS))
+
+    metric = BLEU(
+        effective_order=True
+    )  # which only keeps it from warning about single sentences; the counts are the same
+    found = [
+        metric.sentence_score(hypothesis, [reference])
+        for hypothesis, reference in zip(hypotheses, references)
+    ]
+    return np.array([[f.sys_len, f.ref_len, *f.counts, *f.totals] for f in found], dtype=np.float64).reshape(
+        -1, len(BLEU_COLUMNS)
+    )
 
 
 def bleu_of(sums: np.ndarray) -> np.ndarray:
-    """[..., 10] summed ``bleu_statistics`` -> [...], sacrebleu's corpus BLEU of them, 0 to 100: of as many resamples as there are at once.
+    """[..., 10] summed ``bleu_statistics`` -> [...], sacrebleu's corpus BLEU of them, 0 to 100: of as many
+    resamples as there are at once.
 
-    As sacrebleu 2 has it: an order without a match counts half a match, the next one a quarter (Chen and Cherry 2014, smoothing 3).
+    As sacrebleu 2 has it: an order without a match counts half a match, the next one a quarter (Chen and
+    Cherry 2014, smoothing 3).
     """
-    lengths, references, matches, ngrams = sums[..., 0], sums[..., 1], sums[..., 2 : 2 + BLEU_ORDER], sums[..., 2 + BLEU_ORDER :]
+    lengths, references, matches, ngrams = (
+        sums[..., 0],
+        sums[..., 1],
+        sums[..., 2 : 2 + BLEU_ORDER],
+        sums[..., 2 + BLEU_ORDER :],
+    )
     missed = (matches == 0) & (ngrams > 0)
     smoothed = np.where(missed, 0.5 ** np.cumsum(missed, axis=-1), matches)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -74,7 +95,8 @@ def bleu_of(sums: np.ndarray) -> np.ndarray:
 
 
 def cka(x: np.ndarray, y: np.ndarray) -> float | None:
-    """Linear centred kernel alignment of two representations of the same N things, 0 to 1 (Kornblith et al. 2019, arXiv 1905.00414, eq. 3).
+    """Linear centred kernel alignment of two representations of the same N things, 0 to 1 (Kornblith et al.
+    2019, arXiv 1905.00414, eq. 3).
 
     x: [N, D1]; y: [N, D2]. None where one of them does not vary.
     """

@@ -1,6 +1,7 @@
 """Greedy decoding and beam search on cached keys and values; finished sentences leave the batch early.
 
-Letters: B sentences, K hypotheses a sentence, N = B·K rows, S source tokens, D model width, H heads, V pieces.
+Letters: B sentences, K hypotheses a sentence, N = B·K rows, S source tokens, D model width, H heads, V
+pieces.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +28,8 @@ EXACT_BLOCKS = 4096  # blocks computed exactly at a time: a bound on memory wher
 
 
 def length_limit(source_length: int) -> int:
-    """Most target tokens decoded for S source tokens, as far as there are positions; decoding is never forced to S."""
+    """Most target tokens decoded for S source tokens, as far as there are positions; decoding is never forced
+    to S."""
     return min(int(1.5 * source_length) + 10, MAX_POSITIONS - 1)  # what was said is read again behind a bos
 
 
@@ -44,32 +46,54 @@ class Search:
         return beam(receiver, received, source_mask, self.width, self.length_penalty)
 
     def __str__(self) -> str:
-        return "greedy decoding" if self.width == 1 else f"beam search of width {self.width}, length penalty {self.length_penalty:g}"
+        return (
+            "greedy decoding"
+            if self.width == 1
+            else f"beam search of width {self.width}, length penalty {self.length_penalty:g}"
+        )
 
 
 @torch.inference_mode()
-def greedy(receiver: Receiver, received: Tensor, source_mask: Tensor, limits: Sequence[int] | None = None) -> list[list[int]]:
-    """The most probable next piece, again and again, until eos or as many as ``limits`` allow, B numbers; without: ``length_limit``.
+def greedy(
+    receiver: Receiver, received: Tensor, source_mask: Tensor, limits: Sequence[int] | None = None
+) -> list[list[int]]:
+    """The most probable next piece, again and again, until eos or as many as ``limits`` allow, B numbers;
+    without: ``length_limit``.
 
-    received: [B, S, C]; source_mask: [B, S], the symbols that were sent. Returns B lists of pieces without bos and eos.
+    received: [B, S, C]; source_mask: [B, S], the symbols that were sent. Returns B lists of pieces without
+    bos and eos.
     """
     limits = [length_limit(n) for n in source_mask.sum(1).tolist()] if limits is None else limits
     projection = receiver.decoder.projection
-    most_probable = MostProbable(projection) if received.device.type == "cpu" else lambda states: projection(states).argmax(-1)
+    most_probable = (
+        MostProbable(projection)
+        if received.device.type == "cpu"
+        else lambda states: projection(states).argmax(-1)
+    )
     sentences: list[list[int]] = [[] for _ in range(len(received))]
     for group in _by_length(source_mask, ROWS_TOGETHER):
         rows = group.tolist()
-        decoded = _greedy(receiver, received[group], source_mask[group], [limits[row] for row in rows], most_probable)
+        decoded = _greedy(
+            receiver, received[group], source_mask[group], [limits[row] for row in rows], most_probable
+        )
         for row, pieces in zip(rows, decoded):
             sentences[row] = pieces
     return sentences
 
 
-def _greedy(receiver: Receiver, received: Tensor, source_mask: Tensor, limits: list[int],
-            most_probable: Callable[[Tensor], Tensor]) -> list[list[int]]:
+def _greedy(
+    receiver: Receiver,
+    received: Tensor,
+    source_mask: Tensor,
+    limits: list[int],
+    most_probable: Callable[[Tensor], Tensor],
+) -> list[list[int]]:
     state = DecoderState(receiver, received, source_mask)
     said = torch.full((len(limits), max(limits)), EOS, device=received.device)
-    places, left = torch.arange(len(limits), device=received.device), torch.tensor(limits, device=received.device)
+    places, left = (
+        torch.arange(len(limits), device=received.device),
+        torch.tensor(limits, device=received.device),
+    )
     tokens = torch.full_like(places, BOS)
     active = torch.ones_like(places, dtype=torch.bool)
     for position in range(max(limits)):
@@ -87,26 +111,35 @@ def _greedy(receiver: Receiver, received: Tensor, source_mask: Tensor, limits: l
 
 
 @torch.inference_mode()
-def beam(receiver: Receiver, received: Tensor, source_mask: Tensor, width: int, length_penalty: float) -> list[list[int]]:
-    """The best of what beam search finds: the highest log-probability / ((5 + length) / 6)^length_penalty, length counting eos
-    (Wu et al. 2016, arXiv 1609.08144, equation 14).
+def beam(
+    receiver: Receiver, received: Tensor, source_mask: Tensor, width: int, length_penalty: float
+) -> list[list[int]]:
+    """The best of what beam search finds: the highest log-probability / ((5 + length) / 6)^length_penalty,
+    length counting eos (Wu et al. 2016, arXiv 1609.08144, equation 14).
 
-    received: [B, S, C]; source_mask: [B, S]. Returns B lists of pieces without bos and eos. ``width`` hypotheses of a sentence live
-    at a time; one ends with an eos that is among the ``width`` best continuations, or at ``length_limit``. A sentence is done when
-    ``width`` have ended, or when no living one can beat the best of them. So width 1 is greedy decoding.
+    received: [B, S, C]; source_mask: [B, S]. Returns B lists of pieces without bos and eos. ``width``
+    hypotheses of a sentence live at a time; one ends with an eos that is among the ``width`` best
+    continuations, or at ``length_limit``. A sentence is done when ``width`` have ended, or when no living one
+    can beat the best of them. So width 1 is greedy decoding.
     """
     sentences: list[list[int]] = [[] for _ in range(len(received))]
     for group in _by_length(source_mask, max(1, ROWS_TOGETHER // width)):
-        for row, pieces in zip(group.tolist(), _beam(receiver, received[group], source_mask[group], width, length_penalty)):
+        for row, pieces in zip(
+            group.tolist(), _beam(receiver, received[group], source_mask[group], width, length_penalty)
+        ):
             sentences[row] = pieces
     return sentences
 
 
-def _beam(receiver: Receiver, received: Tensor, source_mask: Tensor, width: int, length_penalty: float) -> list[list[int]]:
+def _beam(
+    receiver: Receiver, received: Tensor, source_mask: Tensor, width: int, length_penalty: float
+) -> list[list[int]]:
     state = DecoderState(receiver, received, source_mask, width)
     limits = torch.tensor([length_limit(n) for n in source_mask.sum(1).tolist()], device=received.device)
     longest = int(limits.max())
-    best = torch.full((len(limits), longest), EOS, device=limits.device)  # pieces of each sentence's best hypothesis that has ended
+    best = torch.full(
+        (len(limits), longest), EOS, device=limits.device
+    )  # pieces of each sentence's best hypothesis that has ended
     best_score = torch.full(limits.shape, -torch.inf, device=limits.device)
     places, endings = torch.arange(len(limits), device=limits.device), torch.zeros_like(limits)
     said = torch.full((len(limits), width, longest), EOS, device=limits.device)
@@ -117,12 +150,18 @@ def _beam(receiver: Receiver, received: Tensor, source_mask: Tensor, width: int,
     for length in range(1, longest + 1):
         gains, pieces = _likeliest(receiver, state.step(tokens.flatten()), 2 * width)
         # Twice the width, so that the beam stays full whichever of these end.
-        candidates, index = (totals.flatten()[:, None] + gains).view(len(totals), -1).topk(min(2 * width, gains.shape[1] * width))
+        candidates, index = (
+            (totals.flatten()[:, None] + gains)
+            .view(len(totals), -1)
+            .topk(min(2 * width, gains.shape[1] * width))
+        )
         parents, pieces = index // gains.shape[1], pieces.view(len(totals), -1).gather(1, index)
         eos = pieces == EOS
         ending = (eos | (limits == length)[:, None]) & (candidates > -torch.inf)
         ending[:, width:] = False
-        score, which = (candidates / _length_divisor(length, length_penalty)).masked_fill(~ending, -torch.inf).max(1)
+        score, which = (
+            (candidates / _length_divisor(length, length_penalty)).masked_fill(~ending, -torch.inf).max(1)
+        )
         better = (score > best_score[places]).nonzero().squeeze(1)
         which = which[better]
         best_score[places[better]] = score[better]
@@ -134,7 +173,9 @@ def _beam(receiver: Receiver, received: Tensor, source_mask: Tensor, width: int,
         parents, tokens = parents.gather(1, chosen), pieces.gather(1, chosen)
         # Log-probabilities only fall, so this is the best that a living hypothesis can still come to.
         attainable = totals[:, 0] / _length_divisor(limits, length_penalty)
-        alive = ((endings < width) & (attainable > best_score[places]) & (length < limits)).nonzero().squeeze(1)
+        alive = (
+            ((endings < width) & (attainable > best_score[places]) & (length < limits)).nonzero().squeeze(1)
+        )
         if len(alive) == 0:
             break
         totals, parents, tokens, said = totals[alive], parents[alive], tokens[alive], said[alive]
@@ -150,7 +191,8 @@ def _length_divisor(length: int | Tensor, penalty: float) -> float | Tensor:
 
 
 def _likeliest(receiver: Receiver, states: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """[N, D] states -> log-probabilities and ids of the ``count`` likeliest pieces (fewer if V is less), each [N, count]."""
+    """[N, D] states -> log-probabilities and ids of the ``count`` likeliest pieces (fewer if V is less), each
+    [N, count]."""
     found = []
     for some in states.split(LIKELIEST_ROWS):
         logits = receiver.project(some)
@@ -171,8 +213,9 @@ def _by_length(source_mask: Tensor, size: int) -> tuple[Tensor, ...]:
 
 
 class DecoderState:
-    """What the semantic decoder remembers of N = B·width rows: keys and values of the received signal, made once for all rows of a
-    sentence, and of the tokens so far. All layers' lie in one tensor: keys as [layers, .., D, tokens], values as [layers, .., tokens, D].
+    """What the semantic decoder remembers of N = B·width rows: keys and values of the received signal, made
+    once for all rows of a sentence, and of the tokens so far. All layers' lie in one tensor: keys as [layers,
+    .., D, tokens], values as [layers, .., tokens, D].
     """
 
     def __init__(self, receiver: Receiver, received: Tensor, source_mask: Tensor, width: int = 1):
@@ -189,8 +232,12 @@ class DecoderState:
         d, heads = memory.shape[2], across[0].heads
         self.keys = memory.new_zeros(len(across), len(memory) * width, d, NARROW)
         self.values = memory.new_zeros(len(across), len(memory) * width, NARROW, d)
-        self.parts = torch.eye(heads, device=memory.device).repeat_interleave(d // heads, 1) * (heads / d) ** 0.5
-        self.own = [joined(layer.attention.query, layer.attention.key, layer.attention.value) for layer in self.layers]
+        self.parts = (
+            torch.eye(heads, device=memory.device).repeat_interleave(d // heads, 1) * (heads / d) ** 0.5
+        )
+        self.own = [
+            joined(layer.attention.query, layer.attention.key, layer.attention.value) for layer in self.layers
+        ]
 
     def step(self, tokens: Tensor) -> Tensor:
         """[N] tokens that follow -> [N, D] decoder states, from which the next tokens are told."""
@@ -210,11 +257,12 @@ class DecoderState:
         return x
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        """[N, D] queries; [G, D, S] keys and [G, S, D] values of N rows or of their sentences; bias: broadcasts to [G, N/G·H, S].
-        Returns [N, D].
+        """[N, D] queries; [G, D, S] keys and [G, S, D] values of N rows or of their sentences; bias:
+        broadcasts to [G, N/G·H, S]. Returns [N, D].
 
-        One query a head makes products too small to be worth starting. So all heads and rows of a sentence are taken in one: each
-        head's query stands in a row of its own [D], zero outside the head's part, and of what it mixes only that part is read.
+        One query a head makes products too small to be worth starting. So all heads and rows of a sentence
+        are taken in one: each head's query stands in a row of its own [D], zero outside the head's part, and
+        of what it mixes only that part is read.
         """
         heads, d = self.parts.shape
         apart = (queries[:, None] * self.parts).view(len(keys), -1, d)
@@ -226,21 +274,30 @@ class DecoderState:
         """Go on with these sentences alone, from what these rows have said, ``width`` rows a sentence."""
         if len(sentences) < len(self.unsent):
             self.unsent = self.unsent[sentences]
-            self.memory_keys, self.memory_values = self.memory_keys[:, sentences], self.memory_values[:, sentences]
+            self.memory_keys, self.memory_values = (
+                self.memory_keys[:, sentences],
+                self.memory_values[:, sentences],
+            )
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
 
 
 class MostProbable:
-    """[N, D] states -> [N], argmax of their logits, of which the largest of each block of pieces alone is ever kept.
+    """[N, D] states -> [N], argmax of their logits, of which the largest of each block of pieces alone is
+    ever kept.
 
-    Logits are screened first, in bfloat16 where the CPU has a matrix unit for that: a block whose largest logit falls short of the row's
-    largest by more than rounding can account for cannot hold the argmax. The other blocks, one or two a row, are computed in
-    float32, so the outcome is the argmax of float32 logits in either case.
+    Logits are screened first, in bfloat16 where the CPU has a matrix unit for that: a block whose largest
+    logit falls short of the row's largest by more than rounding can account for cannot hold the argmax. The
+    other blocks, one or two a row, are computed in float32, so the outcome is the argmax of float32 logits in
+    either case.
     """
 
     def __init__(self, projection: nn.Linear):
         self.weight, self.bias = projection.weight, projection.bias
-        self.dtype = torch.bfloat16 if getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16") else torch.float32
+        self.dtype = (
+            torch.bfloat16
+            if getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16")
+            else torch.float32
+        )
         size, width = self.weight.shape
         # The last piece stands in for those that are missing in the last block.
         pieces = torch.arange(-(-size // BLOCK) * BLOCK).clamp_max_(size - 1)
@@ -255,9 +312,11 @@ class MostProbable:
         rounded = self.table[:, :width].float()
         self.largest = rounded.norm(dim=1).max()
         self.largest_error = (rounded - self.weight[pieces]).norm(dim=1).max()
-        # The bits of positive bfloat16, read as integers, have their order; a negative NaN would be below them. Where a row's largest logit
-        # turns out not to be positive, numbers are compared from there on.
-        ordered = self.dtype == torch.bfloat16 and bool(torch.isfinite(self.largest) and torch.isfinite(self.bias).all())
+        # The bits of positive bfloat16, read as integers, have their order; a negative NaN would be below
+        # them. Where a row's largest logit turns out not to be positive, numbers are compared from there on.
+        ordered = self.dtype == torch.bfloat16 and bool(
+            torch.isfinite(self.largest) and torch.isfinite(self.bias).all()
+        )
         self.compared_as = torch.int16 if ordered else self.dtype
 
     def __call__(self, states: Tensor) -> Tensor:
@@ -265,27 +324,43 @@ class MostProbable:
         coarse = torch.zeros(rows, self.table.shape[1], dtype=self.dtype)
         coarse[:, :width], coarse[:, width : width + 3] = states, 1
         screened = torch.empty(len(self.blocks), rows, dtype=self.dtype)
-        # |wx - w'x'| <= |w - w'||x| + |w'||x - x'| for the rounded w' and x'; and the logits themselves were rounded.
-        error = self.largest_error * states.norm(dim=1) + self.largest * (states - coarse[:, :width]).norm(dim=1)
+        # |wx - w'x'| <= |w - w'||x| + |w'||x - x'| for the rounded w' and x'; and the logits themselves were
+        # rounded.
+        error = self.largest_error * states.norm(dim=1) + self.largest * (states - coarse[:, :width]).norm(
+            dim=1
+        )
         while True:
             self._screen(coarse, screened)
             top = screened.amax(0)
-            gap = 2 * error + 2 * torch.finfo(self.dtype).eps * top.float().abs() + 1e-5 * self.largest * states.norm(dim=1)
+            gap = (
+                2 * error
+                + 2 * torch.finfo(self.dtype).eps * top.float().abs()
+                + 1e-5 * self.largest * states.norm(dim=1)
+            )
             if self.compared_as == self.dtype or (top > gap).all():
                 break
             self.compared_as = self.dtype
         block, row = (screened >= (top - gap).to(self.dtype)).nonzero().unbind(1)
         pieces = self.blocks[block]
-        exact = torch.cat([torch.bmm(F.embedding(some, self.weight), states[its, :, None]).squeeze(2) + self.bias[some]
-                           for some, its in zip(pieces.split(EXACT_BLOCKS), row.split(EXACT_BLOCKS))])
+        exact = torch.cat(
+            [
+                torch.bmm(F.embedding(some, self.weight), states[its, :, None]).squeeze(2) + self.bias[some]
+                for some, its in zip(pieces.split(EXACT_BLOCKS), row.split(EXACT_BLOCKS))
+            ]
+        )
         best = torch.full((rows,), -torch.inf).scatter_reduce_(0, row, exact.amax(1), "amax")
         first = pieces.masked_fill(exact < best[row, None], len(self.weight)).amin(1)
         # A row that is not a number has no block above its threshold, and ends.
         return torch.full((rows,), EOS).scatter_reduce_(0, row, first, "amin", include_self=False)
 
     def _screen(self, coarse: Tensor, largest: Tensor) -> None:
-        """Largest logit of each block and row, [blocks, N]; compared as integers, which is several times faster, those of which one is positive."""
+        """Largest logit of each block and row, [blocks, N]; compared as integers, which is several times
+        faster, those of which one is positive."""
         logits = torch.empty(min(STRIPE, len(self.table)), len(coarse), dtype=self.dtype)
         for stripe, found in zip(self.table.split(STRIPE), largest.split(STRIPE // BLOCK)):
             torch.mm(stripe, coarse.t(), out=logits[: len(stripe)])
-            torch.amax(logits[: len(stripe)].view(self.compared_as).view(-1, BLOCK, len(coarse)), 1, out=found.view(self.compared_as))
+            torch.amax(
+                logits[: len(stripe)].view(self.compared_as).view(-1, BLOCK, len(coarse)),
+                1,
+                out=found.view(self.compared_as),
+            )

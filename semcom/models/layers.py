@@ -18,7 +18,9 @@ LAYER_NORM_EPS = 1e-6
 def sinusoidal_positions(length: int, width: int) -> Tensor:
     """[length, D]: sin in the even, cos in the odd dimensions (Vaswani et al. 2017, section 3.5)."""
     position = torch.arange(length, dtype=torch.float32, device="cpu")[:, None]
-    frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float32, device="cpu") * (-math.log(10000.0) / width))
+    frequency = torch.exp(
+        torch.arange(0, width, 2, dtype=torch.float32, device="cpu") * (-math.log(10000.0) / width)
+    )
     table = torch.zeros(length, width, device="cpu")
     table[:, 0::2] = torch.sin(position * frequency)
     table[:, 1::2] = torch.cos(position * frequency)[:, : width // 2]
@@ -33,8 +35,8 @@ def widened(x: Tensor) -> Tensor:
 class Dropout(nn.Module):
     """Inverted dropout whose CPU masks come from a generator of its own, see ``seed_dropout``.
 
-    torch's ``bernoulli_`` runs on one CPU thread and is a large part of a step; 16 random bits an element are far cheaper
-    and give the rate to 1 part in 65,536.
+    torch's ``bernoulli_`` runs on one CPU thread and is a large part of a step; 16 random bits an element are
+    far cheaper and give the rate to 1 part in 65,536.
     """
 
     def __init__(self, rate: float):
@@ -51,7 +53,8 @@ class Dropout(nn.Module):
         return x * (words >= threshold).to(x.dtype).mul_(1 / (1 - self.rate))
 
     def words(self, x: Tensor) -> tuple[Tensor | None, int]:
-        """A random int16 for each element of ``x``, and the least that keeps it; None where nothing is dropped."""
+        """A random int16 for each element of ``x``, and the least that keeps it; None where nothing is
+        dropped."""
         if not self.training or self.rate == 0:
             return None, 0
         if self.bits is None:
@@ -61,7 +64,8 @@ class Dropout(nn.Module):
 
 
 def seed_dropout(model: nn.Module, seed: int) -> None:
-    """Give the dropouts of ``model`` one generator, started from ``seed``; on CUDA, the device's generator."""
+    """Give the dropouts of ``model`` one generator, started from ``seed``; on CUDA, the device's
+    generator."""
     bits = np.random.SFC64(seed)
     for module in model.modules():
         if isinstance(module, Dropout):
@@ -75,9 +79,12 @@ class Embedding(nn.Module):
 
     def __init__(self, vocab_size: int, width: int, dropout: float, stored_positions: bool = False):
         super().__init__()
-        # Weights are drawn by ``build`` or loaded; torch's own drawing would import its compiler where a model is only sketched.
+        # Weights are drawn by ``build`` or loaded; torch's own drawing would import its compiler where a
+        # model is only sketched.
         self.table = nn.Embedding.from_pretrained(torch.empty(vocab_size, width), freeze=False)
-        self.register_buffer("positions", sinusoidal_positions(MAX_POSITIONS, width), persistent=stored_positions)
+        self.register_buffer(
+            "positions", sinusoidal_positions(MAX_POSITIONS, width), persistent=stored_positions
+        )
         self.dropout = Dropout(dropout)
         self.scale = math.sqrt(width)
 
@@ -96,7 +103,8 @@ def joined(*maps: nn.Linear) -> tuple[Tensor, Tensor]:
 
 
 class Attention(nn.Module):
-    """Multi-head scaled dot-product attention. Keys and values are made apart from queries so that decoding can keep them."""
+    """Multi-head scaled dot-product attention. Keys and values are made apart from queries so that decoding
+    can keep them."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -117,9 +125,12 @@ class Attention(nn.Module):
         """x: [B, T, D]; mask: broadcasts to [B, H, T, S], True = may attend. Returns [B, T, D]."""
         queries, (keys, values) = self._split(self.query(x)), keys_values
         if x.device.type == "cpu":
-            # In bfloat16, torch's attention on CPUs is an order of magnitude slower at narrow heads, above all backward.
+            # In bfloat16, torch's attention on CPUs is an order of magnitude slower at narrow heads, above
+            # all backward.
             queries, keys, values = widened(queries), widened(keys), widened(values)
-        with torch.autocast(x.device.type, enabled=x.device.type != "cpu" and torch.is_autocast_enabled(x.device.type)):
+        with torch.autocast(
+            x.device.type, enabled=x.device.type != "cpu" and torch.is_autocast_enabled(x.device.type)
+        ):
             mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
@@ -167,9 +178,16 @@ class DecoderLayer(nn.Module):
         self.after_cross_attention = Residual(width, dropout)
         self.after_feed_forward = Residual(width, dropout)
 
-    def forward(self, x: Tensor, past: tuple[Tensor, Tensor], mask: Tensor | None,
-                memory: tuple[Tensor, Tensor], memory_mask: Tensor) -> Tensor:
-        """x: [B, T, D]; past: keys and values of the tokens x may see; memory: keys and values of the recovered signal."""
+    def forward(
+        self,
+        x: Tensor,
+        past: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        memory: tuple[Tensor, Tensor],
+        memory_mask: Tensor,
+    ) -> Tensor:
+        """x: [B, T, D]; past: keys and values of the tokens x may see; memory: keys and values of the
+        recovered signal."""
         x = self.after_attention(x, self.attention(x, past, mask))
         x = self.after_cross_attention(x, self.cross_attention(x, memory, memory_mask))
         return self.after_feed_forward(x, self.feed_forward(x))

@@ -17,9 +17,18 @@ class ModelConfig(Validated):
     model_width: int = setting(128, "model width D", whole(1, 8192, example="128"), metavar="D")
     heads: int = setting(8, "attention heads", whole(1, 256, example="8"), metavar="H")
     feed_forward: int = setting(512, "feed-forward width", whole(1, 65_536, example="512"), metavar="F")
-    channel_dim: int = setting(16, "real channel dimensions a token, C (C/2 complex symbols)",
-                               Rule("an even number from 2 to 4096", lambda c: 2 <= c <= 4096 and c % 2 == 0, "16"), metavar="C")
-    dropout: float = setting(0.1, "dropout rate", Rule("a number of 0 or more and below 1", lambda p: 0 <= p < 1, "0.1"), metavar="P")
+    channel_dim: int = setting(
+        16,
+        "real channel dimensions a token, C (C/2 complex symbols)",
+        Rule("an even number from 2 to 4096", lambda c: 2 <= c <= 4096 and c % 2 == 0, "16"),
+        metavar="C",
+    )
+    dropout: float = setting(
+        0.1,
+        "dropout rate",
+        Rule("a number of 0 or more and below 1", lambda p: 0 <= p < 1, "0.1"),
+        metavar="P",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -30,15 +39,24 @@ def check_heads(width_flag: str, width: int, heads_flag: str, heads: int) -> Non
     """Raise SemcomError unless the width divides by the heads."""
     if width % heads:
         fitting = max(h for h in range(1, heads) if width % h == 0)
-        raise SemcomError(f"{heads_flag} {heads}: {width_flag} {width} does not divide by it; for example {heads_flag} {fitting}")
+        raise SemcomError(
+            f"{heads_flag} {heads}: {width_flag} {width} does not divide by it; for example {heads_flag} {fitting}"
+        )
 
 
 @dataclass(frozen=True)
 class ImportConfig(Validated):
     """What the weights of a public model do not tell."""
 
-    heads: int = setting(8, "attention heads it was built with (8 in public scripts)", whole(1, 256, example="8"), metavar="H")
-    dropout: float = setting(0.1, "dropout, for training on", Rule("a number of 0 or more and below 1", lambda p: 0 <= p < 1, "0.1"), metavar="P")
+    heads: int = setting(
+        8, "attention heads it was built with (8 in public scripts)", whole(1, 256, example="8"), metavar="H"
+    )
+    dropout: float = setting(
+        0.1,
+        "dropout, for training on",
+        Rule("a number of 0 or more and below 1", lambda p: 0 <= p < 1, "0.1"),
+        metavar="P",
+    )
 
 
 @dataclass(frozen=True)
@@ -46,5 +64,11 @@ class ExportConfig(Validated):
     """What the public code's constructor is called with."""
 
     format: str = setting("deepsc", "whose names the weights get", choices=("deepsc",))
-    positions: int | None = setting(None, "rows of the position tables, max_len of the public constructor", whole(1, 1_000_000, example="22234"),
-                                    absent="as imported, else the vocabulary's size, as the public scripts have it", type=int, metavar="N")
+    positions: int | None = setting(
+        None,
+        "rows of the position tables, max_len of the public constructor",
+        whole(1, 1_000_000, example="22234"),
+        absent="as imported, else the vocabulary's size, as the public scripts have it",
+        type=int,
+        metavar="N",
+    )

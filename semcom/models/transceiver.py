@@ -1,8 +1,8 @@
 """Transmitter, receiver and the transceiver of both; ``splice`` joins parts of two transceivers.
 
-Architecture of public DeepSC code (Xie et al. 2021, arXiv 2006.10685). Letters: B sentences, S source tokens, T target
-tokens, V pieces, D model width, C real channel dimensions a token. The seam between the ends is the channel signal
-alone, so ends of any depth and width splice as long as C and V agree.
+Architecture of public DeepSC code (Xie et al. 2021, arXiv 2006.10685). Letters: B sentences, S source tokens,
+T target tokens, V pieces, D model width, C real channel dimensions a token. The seam between the ends is the
+channel signal alone, so ends of any depth and width splice as long as C and V agree.
 """
 
 import copy
@@ -19,17 +19,29 @@ from semcom.models.settings import PARTS
 
 TRANSMITTER_PARTS = PARTS[:2]
 RECEIVER_PARTS = PARTS[2:]
-LIMITS = {"vocab_size": 1_000_000, "channel_dim": 4096, "layers": 64, "d_model": 8192, "num_heads": 256, "dff": 65_536,
-          "channel_encoder_hidden": 65_536, "channel_decoder_hidden": 65_536}
+LIMITS = {
+    "vocab_size": 1_000_000,
+    "channel_dim": 4096,
+    "layers": 64,
+    "d_model": 8192,
+    "num_heads": 256,
+    "dff": 65_536,
+    "channel_encoder_hidden": 65_536,
+    "channel_decoder_hidden": 65_536,
+}
 """The largest sizes that are taken from a file."""
-CHANNEL_PART_FIELDS = {"channel_encoder": ("channel_encoder_hidden",), "channel_decoder": ("channel_decoder_hidden", "amplitude")}
+CHANNEL_PART_FIELDS = {
+    "channel_encoder": ("channel_encoder_hidden",),
+    "channel_decoder": ("channel_decoder_hidden", "amplitude"),
+}
 
 
 @dataclass(frozen=True)
 class EndSize:
     """Size of one end: layers, model width D, attention heads, feed-forward width.
 
-    stored_positions: its position table is among its weights, since another machine computed it and its last bits differ from ours.
+    stored_positions: its position table is among its weights, since another machine computed it and its last
+    bits differ from ours.
     """
 
     layers: int = 4
@@ -43,9 +55,10 @@ class EndSize:
 class Architecture:
     """All that is needed to build a transceiver whose weights are then loaded.
 
-    channel_encoder_hidden, channel_decoder_hidden: widths between D and C, and between D and D. amplitude: the receiver was
-    trained on signals this many times as strong as ours, so it multiplies what arrives by it: 1, or sqrt(2) where the
-    transceiver comes from public DeepSC code, whose signals have power 1 per real dimension.
+    channel_encoder_hidden, channel_decoder_hidden: widths between D and C, and between D and D. amplitude:
+    the receiver was trained on signals this many times as strong as ours, so it multiplies what arrives by
+    it: 1, or sqrt(2) where the transceiver comes from public DeepSC code, whose signals have power 1 per real
+    dimension.
     """
 
     vocab_size: int
@@ -79,7 +92,8 @@ class Record:
 
 
 def normalize_power(x: Tensor, mask: Tensor) -> Tensor:
-    """Scale [B, S, C] to mean power 1 per complex symbol, per sentence, over real tokens only; padded ones send zeros."""
+    """Scale [B, S, C] to mean power 1 per complex symbol, per sentence, over real tokens only; padded ones
+    send zeros."""
     x = x * mask[..., None]
     power = x.square().sum((1, 2), keepdim=True) / (mask.sum(1)[:, None, None] * x.shape[-1] / 2)
     return x * torch.rsqrt(power.clamp_min(1e-12))
@@ -92,7 +106,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.embedding = Embedding(vocab_size, size.d_model, dropout, size.stored_positions)
         self.layers = nn.ModuleList(
-            EncoderLayer(size.d_model, size.num_heads, size.dff, dropout) for _ in range(size.layers))
+            EncoderLayer(size.d_model, size.num_heads, size.dff, dropout) for _ in range(size.layers)
+        )
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         x = self.embedding(ids)
@@ -122,7 +137,9 @@ class ChannelDecoder(nn.Module):
     def forward(self, received: Tensor) -> Tensor:
         u = self.linear1(received if self.amplitude == 1 else received * self.amplitude)
         u = u + self.linear3(F.relu(self.linear2(F.relu(u))))
-        return self.norm(u.to(received.dtype))  # two products of rounded factors: their sum is rounded too, LayerNorm is not to be
+        return self.norm(
+            u.to(received.dtype)
+        )  # two products of rounded factors: their sum is rounded too, LayerNorm is not to be
 
 
 class Decoder(nn.Module):
@@ -132,7 +149,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.embedding = Embedding(vocab_size, size.d_model, dropout, size.stored_positions)
         self.layers = nn.ModuleList(
-            DecoderLayer(size.d_model, size.num_heads, size.dff, dropout) for _ in range(size.layers))
+            DecoderLayer(size.d_model, size.num_heads, size.dff, dropout) for _ in range(size.layers)
+        )
         self.projection = nn.Linear(size.d_model, vocab_size)
 
     def hidden(self, target_in: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
@@ -142,7 +160,13 @@ class Decoder(nn.Module):
         causal = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
         memory_mask = memory_mask[:, None, None, :]
         for layer in self.layers:
-            x = layer(x, layer.attention.keys_values(x), causal, layer.cross_attention.keys_values(memory), memory_mask)
+            x = layer(
+                x,
+                layer.attention.keys_values(x),
+                causal,
+                layer.cross_attention.keys_values(memory),
+                memory_mask,
+            )
         return x
 
     def project(self, state: Tensor) -> Tensor:
@@ -159,7 +183,8 @@ class Transmitter(nn.Module):
         self.channel_encoder = ChannelEncoder(a.transmitter.d_model, a.channel_encoder_hidden, a.channel_dim)
 
     def forward(self, source: Tensor, source_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, S] ids and mask -> signal [B, S, C] of unit power per complex symbol, encoder state [B, S, D]."""
+        """[B, S] ids and mask -> signal [B, S, C] of unit power per complex symbol, encoder state [B, S,
+        D]."""
         state = self.encoder(source, source_mask)
         return normalize_power(widened(self.channel_encoder(state)), source_mask), state
 
@@ -169,13 +194,16 @@ class Receiver(nn.Module):
 
     def __init__(self, a: Architecture):
         super().__init__()
-        self.channel_decoder = ChannelDecoder(a.channel_dim, a.receiver.d_model, a.channel_decoder_hidden, a.amplitude)
+        self.channel_decoder = ChannelDecoder(
+            a.channel_dim, a.receiver.d_model, a.channel_decoder_hidden, a.amplitude
+        )
         self.decoder = Decoder(a.vocab_size, a.receiver, a.dropout)
 
     def forward(self, received: Tensor, source_mask: Tensor, target_in: Tensor) -> Tensor:
         """Received [B, S, C], which symbols are real [B, S], prefix [B, T] -> decoder state [B, T, D].
 
-        The receiver knows how many symbols were sent: ``source_mask`` masks the memory in training and decoding alike.
+        The receiver knows how many symbols were sent: ``source_mask`` masks the memory in training and
+        decoding alike.
         """
         return self.decoder.hidden(target_in, self.channel_decoder(received), source_mask)
 
@@ -207,10 +235,12 @@ class Transceiver(nn.Module):
 
 
 def build(architecture: Architecture, seed: int) -> Transceiver:
-    """A transceiver with fresh weights: embeddings of standard deviation D^-0.5, all else uniform within fan_in^-0.5.
+    """A transceiver with fresh weights: embeddings of standard deviation D^-0.5, all else uniform within
+    fan_in^-0.5.
 
-    Xavier over V x D would start embeddings near zero, and positions would drown the words; Xavier in the layers starts
-    the residual branches so strong that the receiver takes several times as long to find out where to attend.
+    Xavier over V x D would start embeddings near zero, and positions would drown the words; Xavier in the
+    layers starts the residual branches so strong that the receiver takes several times as long to find out
+    where to attend.
     """
     model = Transceiver(architecture)
     generator = torch.Generator().manual_seed(seed)
@@ -229,13 +259,16 @@ def check_joint(transmitter: Architecture, receiver: Architecture) -> None:
     for name, what in (("vocab_size", "vocabulary size"), ("channel_dim", "signal width C")):
         ours, theirs = getattr(transmitter, name), getattr(receiver, name)
         if ours != theirs:
-            raise SemcomError(f"the ends do not join: {what} {ours} beside {theirs}; use checkpoints that share it")
+            raise SemcomError(
+                f"the ends do not join: {what} {ours} beside {theirs}; use checkpoints that share it"
+            )
 
 
 def splice(teacher: Transceiver, student: Transceiver, parts: Iterable[str]) -> Transceiver:
     """A copy of ``teacher`` with the named ``parts`` taken from ``student``.
 
-    Raises SemcomError when the ends cannot share a signal, or a set that separates parts of one end meets unequal D.
+    Raises SemcomError when the ends cannot share a signal, or a set that separates parts of one end meets
+    unequal D.
     """
     parts = frozenset(parts)
     if unknown := parts.difference(PARTS):
@@ -249,7 +282,8 @@ def splice(teacher: Transceiver, student: Transceiver, parts: Iterable[str]) -> 
         if len(taken) == 1 and teacher_size.d_model != student_size.d_model:
             raise SemcomError(
                 f"--hybrid-parts {' '.join(sorted(parts))}: separates {owned[0]} from {owned[1]}, whose widths differ "
-                f"(D={teacher_size.d_model} in the teacher, {student_size.d_model} in the student); take both: {' '.join(owned)}")
+                f"(D={teacher_size.d_model} in the teacher, {student_size.d_model} in the student); take both: {' '.join(owned)}"
+            )
         # Layers, heads and feed-forward belong to the semantic part; the channel part has D and C alone.
         semantic = owned[0] if end == "transmitter" else owned[1]
         sizes[end] = student_size if semantic in taken or len(taken) == 2 else teacher_size
@@ -265,7 +299,8 @@ def splice(teacher: Transceiver, student: Transceiver, parts: Iterable[str]) -> 
 
 
 def from_teacher_layers(teacher: Transceiver, student: Transceiver) -> None:
-    """Copy the teacher's weights into a shallower ``student`` of equal widths: evenly spaced layers, first and last.
+    """Copy the teacher's weights into a shallower ``student`` of equal widths: evenly spaced layers, first
+    and last.
 
     One layer takes the first. Everything outside the layers is copied whole.
     """

@@ -1,4 +1,5 @@
-"""A report as data: sections of text, tables and figures, in one language. Knows neither models nor file formats."""
+"""A report as data: sections of text, tables and figures, in one language. Knows neither models nor file
+formats."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """name: of its files, [a-z0-9_]+. alternative: what it shows, for those who cannot see it. data: its numbers, one row a point.
+    """name: of its files, [a-z0-9_]+. alternative: what it shows, for those who cannot see it. data: its
+    numbers, one row a point.
 
     draw: fills an empty matplotlib figure of ``size`` (inches).
     """
@@ -65,7 +67,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """language: en or zh. summary: the answer, in a few sentences. provenance: how it was made, label and value."""
+    """language: en or zh. summary: the answer, in a few sentences. provenance: how it was made, label and
+    value."""
 
     title: str
     language: str

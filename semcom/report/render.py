@@ -1,4 +1,5 @@
-"""A ``Document`` to files: HTML, Markdown, LaTeX, CSV, pictures, and to a console. Knows neither models nor measures.
+"""A ``Document`` to files: HTML, Markdown, LaTeX, CSV, pictures, and to a console. Knows neither models nor
+measures.
 
 Every string may be a stranger's: each format shows it as text, control and bidi characters spelled out.
 """
@@ -24,11 +25,30 @@ from semcom.report import tables
 from semcom.report.document import Cell, Column, Document, Figure, Table
 
 WORDS = {
-    "en": {"summary": "Summary", "contents": "Contents", "table": "Table {}.", "figure": "Figure {}.", "note": "Note: ",
-           "data": "Download the data (CSV)", "picture": "Download the figure (SVG)", "provenance": "How this report was made",
-           "item": "Item", "value": "Value"},
-    "zh": {"summary": "摘要", "contents": "目录", "table": "表 {}：", "figure": "图 {}：", "note": "注：",
-           "data": "下载数据（CSV）", "picture": "下载图像（SVG）", "provenance": "本报告的生成方式", "item": "项目", "value": "内容"},
+    "en": {
+        "summary": "Summary",
+        "contents": "Contents",
+        "table": "Table {}.",
+        "figure": "Figure {}.",
+        "note": "Note: ",
+        "data": "Download the data (CSV)",
+        "picture": "Download the figure (SVG)",
+        "provenance": "How this report was made",
+        "item": "Item",
+        "value": "Value",
+    },
+    "zh": {
+        "summary": "摘要",
+        "contents": "目录",
+        "table": "表 {}：",
+        "figure": "图 {}：",
+        "note": "注：",
+        "data": "下载数据（CSV）",
+        "picture": "下载图像（SVG）",
+        "provenance": "本报告的生成方式",
+        "item": "项目",
+        "value": "内容",
+    },
 }
 """The templates' own words, by language."""
 
@@ -38,18 +58,29 @@ LONG = 28
 NUMERIC = ("number", "interval")
 
 INLINE_SVG = 150_000
-"""Bytes up to which a page shows a figure as SVG; beyond that drawing it costs a browser more than a PNG does."""
+"""Bytes up to which a page shows a figure as SVG; beyond that drawing it costs a browser more than a PNG
+does."""
 
 CSS_DPI = 96  # what "px" means in HTML
 PNG_DPI = 2 * CSS_DPI
 
-CHINESE_FONTS = ("Noto Sans CJK SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei")
+CHINESE_FONTS = (
+    "Noto Sans CJK SC",
+    "Source Han Sans SC",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "SimHei",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+)
 
 
 def write(document: Document, folder: str | Path) -> list[Path]:
-    """Write the report into ``folder`` and return its files, ``report.html`` first: it is written last, so where it is, all are.
+    """Write the report into ``folder`` and return its files, ``report.html`` first: it is written last, so
+    where it is, all are.
 
-    ValueError for a document that cannot be shown (see ``check``), before anything is written; SemcomError where a file cannot be written.
+    ValueError for a document that cannot be shown (see ``check``), before anything is written; SemcomError
+    where a file cannot be written.
     """
     folder = Path(folder)
     check(document)
@@ -67,28 +98,41 @@ def write(document: Document, folder: str | Path) -> list[Path]:
 
 
 def check(document: Document) -> None:
-    """ValueError for an unknown language, a name that is no plain file name or stands twice, a row of wrong length, a NaN."""
+    """ValueError for an unknown language, a name that is no plain file name or stands twice, a row of wrong
+    length, a NaN."""
     if document.language not in WORDS:
         raise ValueError(f"language {document.language!r}: allowed are {', '.join(WORDS)}")
     seen = set()
-    for kind, block in [("section", s) for s in document.sections] + [("block", b) for b in (*document.tables(), *document.figures())]:
+    for kind, block in [("section", s) for s in document.sections] + [
+        ("block", b) for b in (*document.tables(), *document.figures())
+    ]:
         if not re.fullmatch("[a-z0-9_]+", block.name) or (kind, block.name) in seen:
-            raise ValueError(f"{type(block).__name__.lower()} {block.name!r}: names are of a-z, 0-9 and _, and stand once")
+            raise ValueError(
+                f"{type(block).__name__.lower()} {block.name!r}: names are of a-z, 0-9 and _, and stand once"
+            )
         seen.add((kind, block.name))
     for table in document.tables():
         if any(len(row) != len(table.columns) for row in table.rows):
-            raise ValueError(f"table {table.name}: a row has not {len(table.columns)} cells, as its columns have")
+            raise ValueError(
+                f"table {table.name}: a row has not {len(table.columns)} cells, as its columns have"
+            )
     for block in (*document.tables(), *document.figures()):
         rows = block.rows if isinstance(block, Table) else [row.values() for row in block.data]
-        if any(isinstance(part, Real) and part != part for row in rows for cell in row for part in _parts(cell)):
-            raise ValueError(f"{type(block).__name__.lower()} {block.name}: NaN is no number to show; give None for what is missing")
+        if any(
+            isinstance(part, Real) and part != part for row in rows for cell in row for part in _parts(cell)
+        ):
+            raise ValueError(
+                f"{type(block).__name__.lower()} {block.name}: NaN is no number to show; give None for what is missing"
+            )
 
 
 def pictures(document: Document) -> dict[str, bytes]:
-    """NAME.png and NAME.svg of every figure. The same figure gives the same bytes on one machine, whatever the user's matplotlib settings."""
+    """NAME.png and NAME.svg of every figure. The same figure gives the same bytes on one machine, whatever
+    the user's matplotlib settings."""
     import matplotlib
     from matplotlib.figure import Figure as Canvas
     from matplotlib.font_manager import fontManager
+
     installed = {font.name for font in fontManager.ttflist}
     fonts = ["DejaVu Sans", *(name for name in CHINESE_FONTS if name in installed)]
     images = {}
@@ -106,7 +150,8 @@ def pictures(document: Document) -> dict[str, bytes]:
 
 
 def html(document: Document, images: Mapping[str, bytes]) -> str:
-    """One page that needs nothing else: no script, no request to anywhere. images: as ``pictures`` returns them; KeyError where one lacks.
+    """One page that needs nothing else: no script, no request to anywhere. images: as ``pictures`` returns
+    them; KeyError where one lacks.
 
     ValueError as ``check`` says.
     """
@@ -114,27 +159,53 @@ def html(document: Document, images: Mapping[str, bytes]) -> str:
 
     def image(figure: Figure) -> Markup:
         svg = images[f"{figure.name}.svg"]
-        return _uri("image/svg+xml", svg) if len(svg) <= INLINE_SVG else _uri("image/png", images[f"{figure.name}.png"])
+        return (
+            _uri("image/svg+xml", svg)
+            if len(svg) <= INLINE_SVG
+            else _uri("image/png", images[f"{figure.name}.png"])
+        )
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("semcom.report"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        finalize=lambda value: value if isinstance(value, Markup) else escape(value))
+        loader=jinja2.PackageLoader("semcom.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: value if isinstance(value, Markup) else escape(value),
+    )
     return environment.get_template("report.html.jinja").render(
-        document=document, words=WORDS[document.language], kind=lambda block: type(block).__name__, label=_labels(document), zip=zip, kinds=_kinds,
-        halves=_halves, plain=_plain, pixels=lambda inches: round(CSS_DPI * inches), image=image,
+        document=document,
+        words=WORDS[document.language],
+        kind=lambda block: type(block).__name__,
+        label=_labels(document),
+        zip=zip,
+        kinds=_kinds,
+        halves=_halves,
+        plain=_plain,
+        pixels=lambda inches: round(CSS_DPI * inches),
+        image=image,
         svg=lambda figure: _uri("image/svg+xml", images[f"{figure.name}.svg"]),
-        # The mark at its beginning makes Excel read UTF-8 (Chinese!) instead of the system's old code page. The files beside the page
-        # are for programs and have none.
-        csv=lambda block: _uri("text/csv;charset=utf-8", csv_of(block).encode("utf-8-sig", "backslashreplace")))
+        # The mark at its beginning makes Excel read UTF-8 (Chinese!) instead of the system's old code page.
+        # The files beside the page are for programs and have none.
+        csv=lambda block: _uri(
+            "text/csv;charset=utf-8", csv_of(block).encode("utf-8-sig", "backslashreplace")
+        ),
+    )
 
 
 def _uri(kind: str, content: bytes) -> Markup:
-    return Markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")  # nothing in it that HTML must escape
+    return Markup(
+        f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    )  # nothing in it that HTML must escape
 
 
 def _labels(document: Document) -> dict[str, str]:
     words, blocks = WORDS[document.language], {"table": document.tables(), "figure": document.figures()}
-    return {block.name: words[kind].format(number) for kind in blocks for number, block in enumerate(blocks[kind], 1)}
+    return {
+        block.name: words[kind].format(number)
+        for kind in blocks
+        for number, block in enumerate(blocks[kind], 1)
+    }
 
 
 def _parts(cell: Cell) -> tuple[Any, ...]:
@@ -156,7 +227,9 @@ def _kinds(table: Table) -> list[str]:
 def _number(value: Real, places: int | None) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    return (str(value) if places is None else format(value, f"z.{places}f")).replace("-", "−")  # z: no "-0.00"
+    return (str(value) if places is None else format(value, f"z.{places}f")).replace(
+        "-", "−"
+    )  # z: no "-0.00"
 
 
 def _halves(cell: Cell, column: Column) -> tuple[str, str]:
@@ -172,14 +245,19 @@ def _plain(cell: Cell, column: Column) -> str:
 
 
 def csv_of(block: Table | Figure) -> str:
-    """All numbers of a table or behind a figure, unrounded. An interval becomes three columns; text that a spreadsheet would run is quoted."""
+    """All numbers of a table or behind a figure, unrounded. An interval becomes three columns; text that a
+    spreadsheet would run is quoted."""
     if isinstance(block, Table):
         titles, rows = [column.title for column in block.columns], block.rows
     else:
         titles = list(dict.fromkeys(name for row in block.data for name in row))
         rows = [[row.get(title) for title in titles] for row in block.data]
     split = [any(isinstance(row[i], Interval) for row in rows) for i in range(len(titles))]
-    header = [part for title, three in zip(titles, split) for part in ([title, f"{title} low", f"{title} high"] if three else [title])]
+    header = [
+        part
+        for title, three in zip(titles, split)
+        for part in ([title, f"{title} low", f"{title} high"] if three else [title])
+    ]
 
     def cells(row):
         for cell, three in zip(row, split):
@@ -187,8 +265,12 @@ def csv_of(block: Table | Figure) -> str:
 
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(
-        [tables.spreadsheet_safe(cell if isinstance(cell, Real) or cell is None else escape(cell)) for cell in row]
-        for row in (header, *map(cells, rows)))
+        [
+            tables.spreadsheet_safe(cell if isinstance(cell, Real) or cell is None else escape(cell))
+            for cell in row
+        ]
+        for row in (header, *map(cells, rows))
+    )
     return buffer.getvalue()
 
 
@@ -202,35 +284,65 @@ def markdown(document: Document) -> str:
         for block in section.blocks:
             if isinstance(block, Table):
                 lines.append(f"**{label[block.name]}** {shown(block.caption)}")
-                lines.append(_pipes([column.title for column in block.columns], _kinds(block),
-                                    [[_plain(cell, column) for cell, column in zip(row, block.columns)] for row in block.rows]))
+                lines.append(
+                    _pipes(
+                        [column.title for column in block.columns],
+                        _kinds(block),
+                        [
+                            [_plain(cell, column) for cell, column in zip(row, block.columns)]
+                            for row in block.rows
+                        ],
+                    )
+                )
                 lines += [words["note"] + shown(block.note)] if block.note else []
             elif isinstance(block, Figure):
                 lines.append(f"![{shown(block.alternative)}](figures/{block.name}.png)")
                 lines.append(f"**{label[block.name]}** {shown(block.caption)}")
             else:
                 lines.append(shown(block.words))
-    lines += [f"## {words['provenance']}", _pipes([words["item"], words["value"]], ["text", "text"], document.provenance)]
+    lines += [
+        f"## {words['provenance']}",
+        _pipes([words["item"], words["value"]], ["text", "text"], document.provenance),
+    ]
     return "\n\n".join(lines) + "\n"
 
 
 def _pipes(titles, kinds, rows) -> str:
     rule = ["---:" if kind in NUMERIC else ":---" for kind in kinds]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [map(_markdown, titles), rule, *(map(_markdown, row) for row in rows)])
+    return "\n".join(
+        f"| {' | '.join(row)} |"
+        for row in [map(_markdown, titles), rule, *(map(_markdown, row) for row in rows)]
+    )
 
 
 # Entities where dialects differ on the backslash, so that none of them sees HTML or a new column.
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]#"} | {c: f"&#{ord(c)};" for c in "&<>|@~^$"})
 
-# Braces where a command before would take the character for its own ("\\" an asterisk or a bracket) or TeX would make one of two.
-_LATEX = str.maketrans({c: f"\\{c}" for c in "{}$&#%_"} | {c: f"{{{c}}}" for c in "[]*-`'"} | {
-    "\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\symbol{34}", "–": "--", "−": "$-$", "∞": r"$\infty$"})
+# Braces where a command before would take the character for its own ("\\" an asterisk or a bracket) or TeX
+# would make one of two.
+_LATEX = str.maketrans(
+    {c: f"\\{c}" for c in "{}$&#%_"}
+    | {c: f"{{{c}}}" for c in "[]*-`'"}
+    | {
+        "\\": r"\textbackslash{}",
+        "^": r"\textasciicircum{}",
+        "~": r"\textasciitilde{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': r"\symbol{34}",
+        "–": "--",
+        "−": "$-$",
+        "∞": r"$\infty$",
+    }
+)
 
 
 def _markdown(text: str) -> str:
     text = escape(text).strip().translate(_MARKDOWN)
-    text = re.sub(r"(?i)(?<=www)\.", "&#46;", text.replace("://", "&#58;//"))  # no address becomes a link by itself
+    text = re.sub(
+        r"(?i)(?<=www)\.", "&#46;", text.replace("://", "&#58;//")
+    )  # no address becomes a link by itself
     return re.sub(r"^([-+=])|^(\d+)(?=[.)](?: |$))", lambda m: f"\\{m[1]}" if m[1] else f"{m[2]}\\", text)
 
 
@@ -238,17 +350,37 @@ def latex(document: Document) -> str:
     """Every table, ready for ``\\input`` into a paper. ValueError as ``check`` says."""
     check(document)
     packages = "array,booktabs,ctex" if document.language == "zh" else "array,booktabs"
-    lines = [f"% {_latex(document.title)}", rf"% \usepackage{{{packages}}}; XeLaTeX or LuaLaTeX for other than Latin letters"]
+    lines = [
+        f"% {_latex(document.title)}",
+        rf"% \usepackage{{{packages}}}; XeLaTeX or LuaLaTeX for other than Latin letters",
+    ]
     for table in document.tables():
         kinds = _kinds(table)
         wrapped = rf">{{\raggedright\arraybackslash}}p{{{0.5 / max(1, kinds.count('long')):.2f}\linewidth}}"
         letters = "".join("r" if kind in NUMERIC else wrapped if kind == "long" else "l" for kind in kinds)
-        lines += ["", r"\begin{table}", r"  \centering", rf"  \caption{{{_latex(table.caption)}}}", rf"  \label{{tab:{table.name}}}",
-                  rf"  \begin{{tabular}}{{{letters}}}", r"    \toprule",
-                  rf"    {' & '.join(_latex(column.title) for column in table.columns)} \\", r"    \midrule"]
-        lines += [rf"    {' & '.join(_math(cell, column) for cell, column in zip(row, table.columns))} \\" for row in table.rows]
+        lines += [
+            "",
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{_latex(table.caption)}}}",
+            rf"  \label{{tab:{table.name}}}",
+            rf"  \begin{{tabular}}{{{letters}}}",
+            r"    \toprule",
+            rf"    {' & '.join(_latex(column.title) for column in table.columns)} \\",
+            r"    \midrule",
+        ]
+        lines += [
+            rf"    {' & '.join(_math(cell, column) for cell, column in zip(row, table.columns))} \\"
+            for row in table.rows
+        ]
         lines += [r"    \bottomrule", r"  \end{tabular}"]
-        lines += [rf"  \par\smallskip\begin{{minipage}}{{\linewidth}}\footnotesize {_latex(table.note)}\end{{minipage}}"] if table.note else []
+        lines += (
+            [
+                rf"  \par\smallskip\begin{{minipage}}{{\linewidth}}\footnotesize {_latex(table.note)}\end{{minipage}}"
+            ]
+            if table.note
+            else []
+        )
         lines.append(r"\end{table}")
     return "\n".join(lines) + "\n"
 
@@ -265,10 +397,15 @@ def _math(cell: Cell, column: Column) -> str:
 
 def aligned(table: Table) -> str:
     """The table for a terminal, without its caption."""
-    rows = [[column.title for column in table.columns], *([_plain(cell, column) for cell, column in zip(row, table.columns)] for row in table.rows)]
+    rows = [
+        [column.title for column in table.columns],
+        *([_plain(cell, column) for cell, column in zip(row, table.columns)] for row in table.rows),
+    ]
     columns = [[escape(text) for text in column] for column in zip(*rows)]
     for kind, texts in zip(_kinds(table), columns):
         if kind in NUMERIC:
-            texts[:] = [" " * (max(map(tables.text_width, texts)) - tables.text_width(text)) + text for text in texts]
+            texts[:] = [
+                " " * (max(map(tables.text_width, texts)) - tables.text_width(text)) + text for text in texts
+            ]
     header, *body = zip(*columns)
     return tables.table(body, header)

@@ -5,6 +5,7 @@ stands in ``lexicon/irregular.txt``.  Every function takes a whole phrase and
 inflects its head, so "call for" gives "called for" and "rule of origin" is
 the business of the lexicon, which may state any plural itself.
 """
+
 from __future__ import annotations
 
 from functools import cache
@@ -18,8 +19,21 @@ VOWELS = "aeiou"
 SINGULAR, PLURAL, FIRST = 0, 1, 2
 
 # Longer verbs with a stressed last syllable double its consonant all the same.
-STRESSED_AT_THE_END = ("admit", "commit", "compel", "defer", "equip", "occur", "omit", "permit",
-                       "prefer", "refer", "regret", "submit", "transfer")
+STRESSED_AT_THE_END = (
+    "admit",
+    "commit",
+    "compel",
+    "defer",
+    "equip",
+    "occur",
+    "omit",
+    "permit",
+    "prefer",
+    "refer",
+    "regret",
+    "submit",
+    "transfer",
+)
 # "an hour" but "a union": the sound decides, not the letter.
 SILENT_H = ("hour", "honest", "honour", "heir")
 SPOKEN_WITH_Y_OR_W = ("uni", "use", "usu", "euro", "eu-", "one", "once", "uranium", "ukrain", "utop")
@@ -48,8 +62,18 @@ def article(phrase: str) -> str:
 
 def with_s(word: str) -> str:
     """The ending shared by plural nouns and the third person: -s, -es or -ies."""
-    if word.endswith(("s", "x", "z", "ch", "sh")) or word in ("go", "do", "echo", "veto", "cargo", "potato",
-                                                              "tomato", "embargo", "mosquito", "hero"):
+    if word.endswith(("s", "x", "z", "ch", "sh")) or word in (
+        "go",
+        "do",
+        "echo",
+        "veto",
+        "cargo",
+        "potato",
+        "tomato",
+        "embargo",
+        "mosquito",
+        "hero",
+    ):
         return word + "es"
     if word.endswith("y") and word[-2] not in VOWELS:
         return word[:-1] + "ies"
@@ -74,12 +98,13 @@ def doubles(verb: str) -> bool:
     """Whether the last consonant is doubled before -ed and -ing."""
     if len(verb) < 3 or verb[-1] in VOWELS + "wxyhcs" or verb[-2] not in VOWELS:
         return False
-    if verb[-3] in VOWELS and verb[-3:-1] != "ui":      # "seal", but "quit"
+    if verb[-3] in VOWELS and verb[-3:-1] != "ui":  # "seal", but "quit"
         return False
     if verb in STRESSED_AT_THE_END or verb[-1] == "l":  # British "labelled"
         return True
-    syllables = sum(1 for before, letter in zip(" " + verb, verb)
-                    if letter in VOWELS + "y" and before not in VOWELS)
+    syllables = sum(
+        1 for before, letter in zip(" " + verb, verb) if letter in VOWELS + "y" and before not in VOWELS
+    )
     return syllables == 1
 
 
@@ -137,9 +162,22 @@ AUXILIARIES = {
 }
 FORM = {tense: (auxiliary, Verb._fields.index(form)) for tense, (auxiliary, form) in AUXILIARIES.items()}
 BE = {"present": ("is", "are", "am"), "past": ("was", "were", "was")}
-CONTRACTED = {"does": "doesn't", "do": "don't", "did": "didn't", "is": "isn't", "are": "aren't", "has": "hasn't",
-              "have": "haven't", "will": "won't", "would": "wouldn't", "can": "can't", "could": "couldn't",
-              "should": "shouldn't", "was": "wasn't", "were": "weren't"}
+CONTRACTED = {
+    "does": "doesn't",
+    "do": "don't",
+    "did": "didn't",
+    "is": "isn't",
+    "are": "aren't",
+    "has": "hasn't",
+    "have": "haven't",
+    "will": "won't",
+    "would": "wouldn't",
+    "can": "can't",
+    "could": "couldn't",
+    "should": "shouldn't",
+    "was": "wasn't",
+    "were": "weren't",
+}
 
 
 def finite(verb: Verb, agreement: int, tense: str, needs_auxiliary: bool) -> tuple[str, str]:

@@ -5,6 +5,7 @@ goes with what (an institution adopts a measure, a measure prevents a problem,
 a quantity rises), so the topic and the words around it tell much about a
 missing word.  A clause names one place and one time at most.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -20,28 +21,67 @@ class Predicate(NamedTuple):
 
     verb: Verb
     rest: str = ""
-    lasting: bool = False       # a state or not willed: neither "is being right" nor "must suffer"
-    adverbs: str = "adverb"     # the list of adverbs
-    closed: bool = False        # ends in a clause of its own: nothing may follow
+    lasting: bool = False  # a state or not willed: neither "is being right" nor "must suffer"
+    adverbs: str = "adverb"  # the list of adverbs
+    closed: bool = False  # ends in a clause of its own: nothing may follow
 
 
 BE_VERB = conjugate("be")
 
-TENSE = words("28 present, 18 past, 14 perfect, 9 progressive, 8 future, 5 conditional, 7 must, 6 should, 4 can, "
-              "2 could, 3 may, 1 might")
+TENSE = words(
+    "28 present, 18 past, 14 perfect, 9 progressive, 8 future, 5 conditional, 7 must, 6 should, 4 can, "
+    "2 could, 3 may, 1 might"
+)
 TOLD = words("12 present, 7 past, 6 perfect, 2 future, 1 can")  # in relative clauses
-ASKED = words("20 present, 12 past, 14 perfect, 10 progressive, 12 future, 4 conditional, 6 must, "
-              "8 should, 6 can, 3 could")
+ASKED = words(
+    "20 present, 12 past, 14 perfect, 10 progressive, 12 future, 4 conditional, 6 must, "
+    "8 should, 6 can, 3 could"
+)
 NOT_OF_STATES = ("progressive", "must", "should", "can", "could")
-REASONED = words("20 present, 10 past, 8 perfect, 8 progressive, 12 future, 6 should")  # after "why" and the like
-UNNEGATED = ("all ", "every ", "each ", "most ", "many ", "some ", "both ", "too many ", "several ", "another ",
-             "countless ", "thousands ", "certain ")    # "all are not" is no English
-OF_HABITS = ("always", "never", "rarely", "often", "repeatedly", "inevitably", "finally", "already", "certainly")
+REASONED = words(
+    "20 present, 10 past, 8 perfect, 8 progressive, 12 future, 6 should"
+)  # after "why" and the like
+UNNEGATED = (
+    "all ",
+    "every ",
+    "each ",
+    "most ",
+    "many ",
+    "some ",
+    "both ",
+    "too many ",
+    "several ",
+    "another ",
+    "countless ",
+    "thousands ",
+    "certain ",
+)  # "all are not" is no English
+OF_HABITS = (
+    "always",
+    "never",
+    "rarely",
+    "often",
+    "repeatedly",
+    "inevitably",
+    "finally",
+    "already",
+    "certainly",
+)
 OF_NOW = ("now", "still", "already", "constantly")
-UNSUITED = {    # adverbs by tense
-    "progressive": OF_HABITS, "must": OF_NOW + OF_HABITS[3:], "should": OF_NOW + OF_HABITS[3:], "past": OF_NOW,
-    "perfect": ("now", "still", "certainly"), "future": ("already", "rarely", "constantly"), "present": ("already",),
-    "conditional": OF_NOW, "can": OF_NOW, "could": OF_NOW, "may": OF_NOW + OF_HABITS, "might": OF_NOW + OF_HABITS}
+UNSUITED = {  # adverbs by tense
+    "progressive": OF_HABITS,
+    "must": OF_NOW + OF_HABITS[3:],
+    "should": OF_NOW + OF_HABITS[3:],
+    "past": OF_NOW,
+    "perfect": ("now", "still", "certainly"),
+    "future": ("already", "rarely", "constantly"),
+    "present": ("already",),
+    "conditional": OF_NOW,
+    "can": OF_NOW,
+    "could": OF_NOW,
+    "may": OF_NOW + OF_HABITS,
+    "might": OF_NOW + OF_HABITS,
+}
 
 
 class Speaker(Phrases):
@@ -62,8 +102,9 @@ class Speaker(Phrases):
     def subject_and_predicate(self) -> tuple[Phrase, Predicate]:
         return self.rule(CLAUSES)
 
-    def say(self, subject: Phrase, predicate: Predicate, tense: str, negated: bool = False,
-            plain: bool = False) -> str:
+    def say(
+        self, subject: Phrase, predicate: Predicate, tense: str, negated: bool = False, plain: bool = False
+    ) -> str:
         """The clause in full: auxiliary, negation, adverbs, adjuncts."""
         if predicate.lasting and tense in NOT_OF_STATES:
             tense = "present"
@@ -130,15 +171,22 @@ def own_words(text: str, subject: Phrase) -> str:
 
 # --- The rules of the grammar, each a function of the speaker with its weight.
 
-WE, I, THEY, YOU = Phrase("we", PLURAL, "our"), Phrase("I", FIRST, "my"), Phrase("they", PLURAL, "their"), \
-    Phrase("you", PLURAL, "your")
+WE, I, THEY, YOU = (
+    Phrase("we", PLURAL, "our"),
+    Phrase("I", FIRST, "my"),
+    Phrase("they", PLURAL, "their"),
+    Phrase("you", PLURAL, "your"),
+)
 
 
 def relative(pronoun: str, predicates: str) -> Callable[[Speaker, Phrase], str]:
     def modifier(s: Speaker, head: Phrase) -> str:
         predicate = s.rule(PREDICATES[predicates])
         tense = s.pick(TOLD)
-        return s.say(Phrase(pronoun, head.agreement, head.possessive), predicate, tense, s.chance(0.08), plain=True)
+        return s.say(
+            Phrase(pronoun, head.agreement, head.possessive), predicate, tense, s.chance(0.08), plain=True
+        )
+
     return modifier
 
 
@@ -150,17 +198,23 @@ def either(*modifiers: Callable[[Speaker, Phrase], str]) -> Callable[[Speaker, P
 MODIFIERS = {
     "person": either(relative("who", "person"), relative("who", "person"), lambda s, head: s.place()),
     "measure": relative("which", "measure"),
-    "plan": either(relative("that", "measure"), lambda s, head: f"on {s.text('activity')}",
-                   lambda s, head: f"against {s.text('problem')}", lambda s, head: f"for {s.people().text}",
-                   lambda s, head: f"of {s.date()}" if head.agreement == SINGULAR else "",
-                   lambda s, head: f"to {s.verb('aim').base}"),
+    "plan": either(
+        relative("that", "measure"),
+        lambda s, head: f"on {s.text('activity')}",
+        lambda s, head: f"against {s.text('problem')}",
+        lambda s, head: f"for {s.people().text}",
+        lambda s, head: f"of {s.date()}" if head.agreement == SINGULAR else "",
+        lambda s, head: f"to {s.verb('aim').base}",
+    ),
     "problem": either(relative("that", "problem"), lambda s, head: s.place(), lambda s, head: s.place()),
     "quantity": lambda s, head: s.place(),
     "activity": lambda s, head: s.place(),
 }
 
 
-def acting(title: str, kind: str, adverbs: str = "adverb", lasting: bool = False) -> Callable[[Speaker], Predicate]:
+def acting(
+    title: str, kind: str, adverbs: str = "adverb", lasting: bool = False
+) -> Callable[[Speaker], Predicate]:
     """A verb of one section with an object of one kind."""
     return lambda s: Predicate(s.verb(title), s.text(kind), lasting, adverbs)
 
@@ -181,12 +235,17 @@ def passive(title: str, adverbs: str = "mild adverb") -> Callable[[Speaker], Pre
         elif s.chance(0.3) and not s.placed:
             agent = f" {s.place() if adverbs == 'mild adverb' else s.seat()}"
         return Predicate(BE_VERB, (s.verb(title).participle + agent).rstrip(), adverbs=adverbs)
+
     return predicate
 
 
 def making(title: str, adverbs: str = "adverb") -> Callable[[Speaker], Predicate]:
-    return lambda s: Predicate(s.verb(title), (people := s.people()).text + " to "
-                               + own_words(s.verb("deed").base, people), adverbs == "mild adverb", adverbs)
+    return lambda s: Predicate(
+        s.verb(title),
+        (people := s.people()).text + " to " + own_words(s.verb("deed").base, people),
+        adverbs == "mild adverb",
+        adverbs,
+    )
 
 
 def saying(s: Speaker) -> Predicate:
@@ -229,34 +288,67 @@ def spending(s: Speaker) -> Predicate:
 
 
 SPEND = conjugate("spend")
-GOOD = {   # what institutions, countries and members do
-    acting("decide", "measure"): 24, acting("tackle", "problem"): 11, acting("uphold", "value"): 8,
-    acting("steer", "activity"): 10, acting("meet", "person"): 9,
-    acting("manage", "place"): 6, acting("handle", "thing"): 4, alone("aim"): 16, making("force"): 3,
-    lambda s: Predicate(s.verb("shift"), s.quantity().text): 8, spending: 2}
-GOOD_DEALINGS = weighted(GOOD)      # what may be called for
+GOOD = {  # what institutions, countries and members do
+    acting("decide", "measure"): 24,
+    acting("tackle", "problem"): 11,
+    acting("uphold", "value"): 8,
+    acting("steer", "activity"): 10,
+    acting("meet", "person"): 9,
+    acting("manage", "place"): 6,
+    acting("handle", "thing"): 4,
+    alone("aim"): 16,
+    making("force"): 3,
+    lambda s: Predicate(s.verb("shift"), s.quantity().text): 8,
+    spending: 2,
+}
+GOOD_DEALINGS = weighted(GOOD)  # what may be called for
 DEALINGS = weighted(GOOD | {acting("undermine", "value"): 2})
-ACTING = weighted({lambda s: s.rule(DEALINGS): 66, saying: 13, wanting: 13, considering: 5, judged("actor"): 6})
+ACTING = weighted(
+    {lambda s: s.rule(DEALINGS): 66, saying: 13, wanting: 13, considering: 5, judged("actor"): 6}
+)
 PREDICATES = {
     "actor": ACTING,
-    "person": weighted({alone("deed"): 40, acting("handle", "thing"): 14, acting("depend", "measure", lasting=True): 7,
-                        acting("depend", "activity", lasting=True): 6, acting("suffer", "problem", lasting=True): 9,
-                        wanting: 3, judged("person"): 8, saying: 5,
-                        lambda s: Predicate(s.verb("want"), f"to {s.verb('deed').base}", True, "mind adverb"): 9}),
-    "measure": weighted({acting("remedy", "problem", "mild adverb"): 22, acting("uphold", "value", "mild adverb"): 10,
-                         acting("undermine", "value", "mild adverb", True): 4,
-                         lambda s: Predicate(s.verb("affect"), s.quantity().text, adverbs="mild adverb"): 10,
-                         acting("touch", "person", "mild adverb"): 16, making("force", "mild adverb"): 10,
-                         judged("measure"): 14, passive("decide"): 22}),
-    "problem": weighted({acting("harm", "person", "mild adverb", True): 24,
-                         acting("undermine", "value", "mild adverb", True): 12,
-                         alone("arise", "move adverb", True): 20,
-                         making("drive", "mild adverb"): 8, judged("problem"): 16, passive("tackle"): 10}),
+    "person": weighted(
+        {
+            alone("deed"): 40,
+            acting("handle", "thing"): 14,
+            acting("depend", "measure", lasting=True): 7,
+            acting("depend", "activity", lasting=True): 6,
+            acting("suffer", "problem", lasting=True): 9,
+            wanting: 3,
+            judged("person"): 8,
+            saying: 5,
+            lambda s: Predicate(s.verb("want"), f"to {s.verb('deed').base}", True, "mind adverb"): 9,
+        }
+    ),
+    "measure": weighted(
+        {
+            acting("remedy", "problem", "mild adverb"): 22,
+            acting("uphold", "value", "mild adverb"): 10,
+            acting("undermine", "value", "mild adverb", True): 4,
+            lambda s: Predicate(s.verb("affect"), s.quantity().text, adverbs="mild adverb"): 10,
+            acting("touch", "person", "mild adverb"): 16,
+            making("force", "mild adverb"): 10,
+            judged("measure"): 14,
+            passive("decide"): 22,
+        }
+    ),
+    "problem": weighted(
+        {
+            acting("harm", "person", "mild adverb", True): 24,
+            acting("undermine", "value", "mild adverb", True): 12,
+            alone("arise", "move adverb", True): 20,
+            making("drive", "mild adverb"): 8,
+            judged("problem"): 16,
+            passive("tackle"): 10,
+        }
+    ),
     "value": weighted({judged("value"): 10, passive("uphold"): 6, passive("undermine"): 4}),
     "quantity": weighted({moving: 30, judged("quantity"): 8, comparing: 10, passive("shift"): 6}),
     "thing": weighted({passive("handle"): 12, judged("thing"): 8}),
-    "activity": weighted({judged("activity"): 10, passive("steer"): 10,
-                          acting("harm", "person", "mild adverb", True): 4}),
+    "activity": weighted(
+        {judged("activity"): 10, passive("steer"): 10, acting("harm", "person", "mild adverb", True): 4}
+    ),
     "place": weighted({passive("manage", "move adverb"): 1}),
 }
 NAMED = {
@@ -264,7 +356,9 @@ NAMED = {
     lambda s: Phrase(f"the {s.pick(s.lexicon.institutions)}"): 9,
     lambda s: Phrase(f"the {s.word('actors+')}", PLURAL, "their"): 8,
     lambda s: Phrase(s.pick(countries()).name): 6,
-    lambda s: Phrase(f"the {s.pick(countries()).adjective} {'Government' if s.chance(0.6) else 'Presidency'}"): 6,
+    lambda s: Phrase(
+        f"the {s.pick(countries()).adjective} {'Government' if s.chance(0.6) else 'Presidency'}"
+    ): 6,
     lambda s: s.name(): 12,
     lambda s: Phrase(f"the {s.word('office')}", SINGULAR, "his"): 6,
     lambda s: Phrase(f"the {s.word('group')}"): 3,
@@ -278,7 +372,16 @@ def about(kind: str) -> Callable[[Speaker], tuple[Phrase, Predicate]]:
     return lambda s: (s.noun_phrase(kind), s.rule(PREDICATES[kind]))
 
 
-CLAUSES = weighted({
-    lambda s: (s.actor(), s.rule(ACTING)): 34, about("person"): 15, about("measure"): 16, about("problem"): 7,
-    lambda s: (s.quantity(), s.rule(PREDICATES["quantity"])): 9, about("value"): 3, about("thing"): 6,
-    about("activity"): 5, about("place"): 3})
+CLAUSES = weighted(
+    {
+        lambda s: (s.actor(), s.rule(ACTING)): 34,
+        about("person"): 15,
+        about("measure"): 16,
+        about("problem"): 7,
+        lambda s: (s.quantity(), s.rule(PREDICATES["quantity"])): 9,
+        about("value"): 3,
+        about("thing"): 6,
+        about("activity"): 5,
+        about("place"): 3,
+    }
+)

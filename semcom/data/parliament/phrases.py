@@ -3,6 +3,7 @@
 `Phrases` draws them for one topic from its word lists; clauses are the
 business of `semcom.parliament.grammar`, which also supplies what may follow a noun.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 from semcom.data.parliament.english import PLURAL, SINGULAR, Verb, article
 from semcom.data.parliament.wordlists import Lexicon, Noun, Options, countries, even, words
 
-DEEPEST = 2                # clauses within clauses
+DEEPEST = 2  # clauses within clauses
 
 
 class Phrase(NamedTuple):
@@ -25,33 +26,99 @@ class Phrase(NamedTuple):
 
 
 ONE = words("40 the, 22 a, 12 this, 7 our, 4 every, 3 another, 2 each, 1 Europe's, 1 such a")
-MANY = words("40 -, 26 the, 8 these, 7 our, 5 many, 4 some, 3 several, 3 such, 3 those, 2 all, 2 most, 2 two, "
-             "1 three, 1 four, 1 too many, 1 thousands of, 1 Europe's, 1 certain, 1 other, 1 countless")
+MANY = words(
+    "40 -, 26 the, 8 these, 7 our, 5 many, 4 some, 3 several, 3 such, 3 those, 2 all, 2 most, 2 two, "
+    "1 three, 1 four, 1 too many, 1 thousands of, 1 Europe's, 1 certain, 1 other, 1 countless"
+)
 MASS = words("70 -, 12 the, 8 this, 4 our, 2 such, 1 Europe's")
 ABSTRACT = words("88 -, 8 our, 3 Europe's")
 FIGURE = words("60 the, 5 this, 12 our, 3 Europe's")
 BARE = words("60 -, 1 such")
 UNOWNED = ("problem", "event", "thing")  # never "our bankruptcy"
 WHERE = words("12 this, 8 every, 6 the many, 6 many, 5 our, 4 some, 4 another, 3 several, 3 all the")
-WHEN = {"present": "present", "progressive": "present", "past": "past", "perfect": "perfect"}  # the rest: future
-MONTHS = even(["January", "February", "March", "April", "May", "June", "July", "August",
-               "September", "October", "November", "December"])
-SMALL = words("9 two, 8 three, 6 four, 5 five, 4 six, 2 seven, 2 eight, 1 nine, 4 ten, 2 twelve, 2 fifteen, 3 twenty, "
-              "2 thirty, 1 forty, 2 fifty, 1 sixty, 1 ninety, 2 a hundred")
-HEADS = {"person": words("5 the number of, 2 the income of, 1 the demands of, 1 the share of"),
-         "thing": words("6 the price of, 4 the production of, 3 the consumption of, 4 the sale of, 3 the cost of, "
-                        "3 the supply of, 3 the quality of, 4 the demand for, 3 the import of, 1 the scarcity of"),
-         "activity": words("5 the cost of, 2 the budget for, 2 spending on, 1 the profitability of, 2 the volume of")}
+WHEN = {
+    "present": "present",
+    "progressive": "present",
+    "past": "past",
+    "perfect": "perfect",
+}  # the rest: future
+MONTHS = even(
+    [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ]
+)
+SMALL = words(
+    "9 two, 8 three, 6 four, 5 five, 4 six, 2 seven, 2 eight, 1 nine, 4 ten, 2 twelve, 2 fifteen, 3 twenty, "
+    "2 thirty, 1 forty, 2 fifty, 1 sixty, 1 ninety, 2 a hundred"
+)
+HEADS = {
+    "person": words("5 the number of, 2 the income of, 1 the demands of, 1 the share of"),
+    "thing": words(
+        "6 the price of, 4 the production of, 3 the consumption of, 4 the sale of, 3 the cost of, "
+        "3 the supply of, 3 the quality of, 4 the demand for, 3 the import of, 1 the scarcity of"
+    ),
+    "activity": words(
+        "5 the cost of, 2 the budget for, 2 spending on, 1 the profitability of, 2 the volume of"
+    ),
+}
 DOMAIN_KINDS = ("measure", "activity")
-UNSPECIFIC = ("motion", "motions", "codecision", "enlargement", "policy-making", "decentralisation", "integration",
-              "oral question", "oral questions", "deadline", "deadlines", "clause", "clauses", "opt-out", "opt-outs",
-              "annex", "annexes",
-              "subsidiarity check", "subsidiarity checks", "transitional period", "transitional periods",
-              "sunset clause", "sunset clauses", "common position", "common positions")
-COMMON_SHARE = {"measure": 0.4, "person": 0.2, "problem": 0.22, "value": 0.35, "activity": 0.2, "event": 1.0,
-                "place": 0.15}
-PLURAL_SHARE = {"person": 0.8, "measure": 0.35, "problem": 0.5, "value": 0.0, "quantity": 0.4, "thing": 0.75,
-                "place": 0.6, "activity": 0.0}
+UNSPECIFIC = (
+    "motion",
+    "motions",
+    "codecision",
+    "enlargement",
+    "policy-making",
+    "decentralisation",
+    "integration",
+    "oral question",
+    "oral questions",
+    "deadline",
+    "deadlines",
+    "clause",
+    "clauses",
+    "opt-out",
+    "opt-outs",
+    "annex",
+    "annexes",
+    "subsidiarity check",
+    "subsidiarity checks",
+    "transitional period",
+    "transitional periods",
+    "sunset clause",
+    "sunset clauses",
+    "common position",
+    "common positions",
+)
+COMMON_SHARE = {
+    "measure": 0.4,
+    "person": 0.2,
+    "problem": 0.22,
+    "value": 0.35,
+    "activity": 0.2,
+    "event": 1.0,
+    "place": 0.15,
+}
+PLURAL_SHARE = {
+    "person": 0.8,
+    "measure": 0.35,
+    "problem": 0.5,
+    "value": 0.0,
+    "quantity": 0.4,
+    "thing": 0.75,
+    "place": 0.6,
+    "activity": 0.0,
+}
 MODIFIED = ("person", "measure", "plan", "problem", "quantity", "activity")
 
 
@@ -63,7 +130,7 @@ class Phrases:
         self.random = random.Random(int.from_bytes(digest[:8], "big")).random
         self.lexicon = Lexicon(topic)
         self.depth = 0
-        self.placed = self.timed = False    # whether the clause has its place and its time
+        self.placed = self.timed = False  # whether the clause has its place and its time
 
     def pick(self, options: Options) -> Any:
         return options.items[bisect(options.bounds, self.random())]
@@ -99,7 +166,11 @@ class Phrases:
         return f"{number % 10}.5%" if self.chance(0.1) else f"{number}%"
 
     def money(self) -> str:
-        amount = self.pick(SMALL) if self.chance(0.3) else str((1 + self.below(99)) * (10 if self.chance(0.4) else 1))
+        amount = (
+            self.pick(SMALL)
+            if self.chance(0.3)
+            else str((1 + self.below(99)) * (10 if self.chance(0.4) else 1))
+        )
         return f"{amount} {'billion' if self.chance(0.25) else 'million'} euros"
 
     def name(self) -> Phrase:
@@ -135,8 +206,13 @@ class Phrases:
         else:
             options = MASS
         determiner = self.pick(options)
-        if kind in UNOWNED and determiner in ("our", "Europe's") or determiner == "the" and kind == "problem" \
-                and not (many or chosen.countable):
+        if (
+            kind in UNOWNED
+            and determiner in ("our", "Europe's")
+            or determiner == "the"
+            and kind == "problem"
+            and not (many or chosen.countable)
+        ):
             determiner = "the" if chosen.countable else ""
         if determiner == "a":
             determiner = article(text)
@@ -179,8 +255,10 @@ class Phrases:
         kind = ("person", "thing", "activity")[bisect((0.25, 0.75), self.random())]
         head = self.pick(HEADS[kind])
         chosen = self.pick(self.lexicon.own[kind])
-        return Phrase(f"{head} {chosen.plural or chosen.singular}",
-                      PLURAL if head.startswith("the demands") else SINGULAR)
+        return Phrase(
+            f"{head} {chosen.plural or chosen.singular}",
+            PLURAL if head.startswith("the demands") else SINGULAR,
+        )
 
     def place(self) -> str:
         """Where: an adverbial, or nothing if the clause has one."""
@@ -207,13 +285,22 @@ class Phrases:
         self.placed = True
         country = self.pick(countries())
         roll = self.random()
-        return f"in {country.name}" if roll < 0.55 else f"in {self.pick(country.cities)}" if roll < 0.8 \
+        return (
+            f"in {country.name}"
+            if roll < 0.55
+            else f"in {self.pick(country.cities)}"
+            if roll < 0.8
             else self.common_place()
+        )
 
     def common_place(self) -> str:
         chosen = self.pick(self.lexicon.common["place"])
         determiner = self.pick(WHERE)
-        name = chosen.singular if determiner in ("this", "every", "another") else chosen.plural or chosen.singular
+        name = (
+            chosen.singular
+            if determiner in ("this", "every", "another")
+            else chosen.plural or chosen.singular
+        )
         if self.chance(0.3):
             name = f"{self.pick(self.lexicon.adjectives['place'])} {name}"
         return f"{chosen.preposition} {determiner} {name}"
@@ -224,7 +311,9 @@ class Phrases:
         if when == "past" and self.chance(0.7):
             return f"on {self.date()}" if self.chance(0.45) else f"in {self.year()}"
         if when == "perfect" and self.chance(0.5):
-            return f"since {self.year()}" if not lasting or self.chance(0.6) else f"for {self.pick(SMALL)} years"
+            return (
+                f"since {self.year()}" if not lasting or self.chance(0.6) else f"for {self.pick(SMALL)} years"
+            )
         if when == "perfect" and lasting and self.chance(0.6):
             return self.word("duration")
         if when == "future" and self.chance(0.35):

@@ -7,31 +7,74 @@ below, which put together the clauses of `semcom.parliament.grammar` out of the 
 The sentences depend on the seed and the topic alone: every weight is a plain
 quotient, exact on every machine, and Python guarantees `random.random`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from semcom.data.parliament.english import PLURAL, finite
-from semcom.data.parliament.grammar import BE_VERB, DEALINGS, PREDICATES, REASONED, TENSE, WE, I, Predicate, Speaker, own_words
+from semcom.data.parliament.grammar import (
+    BE_VERB,
+    DEALINGS,
+    PREDICATES,
+    REASONED,
+    TENSE,
+    WE,
+    I,
+    Predicate,
+    Speaker,
+    own_words,
+)
 from semcom.data.parliament.phrases import DEEPEST, Phrase
 from semcom.data.parliament.wordlists import weighted, words
 
-TOPICS: tuple[str, ...] = ("agriculture", "fisheries", "energy", "transport", "health", "environment", "trade",
-                           "finance", "research", "education", "defence", "migration", "employment", "digital")
+TOPICS: tuple[str, ...] = (
+    "agriculture",
+    "fisheries",
+    "energy",
+    "transport",
+    "health",
+    "environment",
+    "trade",
+    "finance",
+    "research",
+    "education",
+    "defence",
+    "migration",
+    "employment",
+    "digital",
+)
 SHORTEST, LONGEST = 4, 30  # words in a sentence
-WH = words("9 why, 5 when, 5 how, 2 where, 2 on what legal basis, 2 to what extent, 1 with whose money, "
-           "1 for what reason")
+WH = words(
+    "9 why, 5 when, 5 how, 2 where, 2 on what legal basis, 2 to what extent, 1 with whose money, "
+    "1 for what reason"
+)
 
 # Links between two clauses, and the tenses on both sides: link, main clause, other clause.
-REASONS = words("9 because, 7 although, 3 since, 3 while, 3 whereas, 4 even though, 2 given that, 2 as, 1 now that, "
-                "1 just as, 1 insofar as")
-REASON_TENSES = weighted({
-    ("present", "present"): 8, ("must", "present"): 3, ("should", "present"): 3, ("future", "present"): 3,
-    ("perfect", "present"): 2, ("can", "present"): 2, ("present", "perfect"): 4, ("must", "perfect"): 2,
-    ("past", "past"): 9, ("perfect", "perfect"): 3, ("future", "perfect"): 1, ("progressive", "present"): 2})
+REASONS = words(
+    "9 because, 7 although, 3 since, 3 while, 3 whereas, 4 even though, 2 given that, 2 as, 1 now that, "
+    "1 just as, 1 insofar as"
+)
+REASON_TENSES = weighted(
+    {
+        ("present", "present"): 8,
+        ("must", "present"): 3,
+        ("should", "present"): 3,
+        ("future", "present"): 3,
+        ("perfect", "present"): 2,
+        ("can", "present"): 2,
+        ("present", "perfect"): 4,
+        ("must", "perfect"): 2,
+        ("past", "past"): 9,
+        ("perfect", "perfect"): 3,
+        ("future", "perfect"): 1,
+        ("progressive", "present"): 2,
+    }
+)
 MOMENTS = words("8 when, 3 whenever, 3 as long as, 2 wherever, 4 if, 2 before, 2 after, 1 once")
-MOMENT_TENSES = weighted({("present", "present"): 6, ("future", "present"): 6, ("past", "past"): 7,
-                          ("can", "present"): 2})
+MOMENT_TENSES = weighted(
+    {("present", "present"): 6, ("future", "present"): 6, ("past", "past"): 7, ("can", "present"): 2}
+)
 UNLESS_TENSES = weighted({("future", "present"): 4, ("can", "present"): 2, ("should", "present"): 1})
 
 
@@ -46,11 +89,16 @@ def subordinate(s: Speaker) -> str:
         link, (tense, other_tense) = s.pick(REASONS), s.pick(REASON_TENSES)
         main, other = s.clause(tense), s.clause(other_tense)
     elif s.chance(0.1):
-        link, main, other = "since", s.clause("perfect", timeless=True), s.clause("past", True, negatable=False)
+        link, main, other = (
+            "since",
+            s.clause("perfect", timeless=True),
+            s.clause("past", True, negatable=False),
+        )
     else:
         unless = s.chance(0.08)
-        link, (tense, other_tense) = ("unless", s.pick(UNLESS_TENSES)) if unless else \
-            (s.pick(MOMENTS), s.pick(MOMENT_TENSES))
+        link, (tense, other_tense) = (
+            ("unless", s.pick(UNLESS_TENSES)) if unless else (s.pick(MOMENTS), s.pick(MOMENT_TENSES))
+        )
         main, other = s.clause(tense, True, not unless), s.clause(other_tense, timeless=True, negatable=False)
     return f"{main} {link} {other}" if s.chance(0.6) else f"{link} {other}, {main}"
 
@@ -104,7 +152,7 @@ def means(s: Speaker) -> str:
     """By doing this we achieve that."""
     actor, (verb, rest, *_) = s.actor(), s.rule(DEALINGS)
     preposition = s.pick(BY)
-    while (aim := s.verb("aim")) is verb:   # nothing is a means to itself
+    while (aim := s.verb("aim")) is verb:  # nothing is a means to itself
         pass
     outcome = s.say(actor, Predicate(aim), s.pick(TENSE), s.chance(0.2), plain=True)
     deed = own_words(f"{verb.gerund} {rest}".rstrip(), actor)
@@ -122,8 +170,21 @@ def there_is(s: Speaker) -> str:
 def bare(s: Speaker, subject: Phrase) -> str:
     """There is "no" or "more" of something, not "the" or "this"."""
     first, _, rest = subject.text.partition(" ")
-    if first in ("the", "this", "that", "these", "those", "our", "every", "each", "any", "both", "most", "all",
-                 "Europe's"):
+    if first in (
+        "the",
+        "this",
+        "that",
+        "these",
+        "those",
+        "our",
+        "every",
+        "each",
+        "any",
+        "both",
+        "most",
+        "all",
+        "Europe's",
+    ):
         return f"{'still ' if s.chance(0.3) else ''}no {rest}"
     return subject.text
 
@@ -146,7 +207,9 @@ def voting(s: Speaker) -> str:
     roll, number = s.random(), 1 + s.below(140)
     if roll < 0.3:
         verb = ("adopted", "rejected", "approved")[s.below(3)]
-        return f"the House {verb} {s.text('measure')} by {120 + 5 * s.below(60)} votes to {2 + 3 * s.below(30)}"
+        return (
+            f"the House {verb} {s.text('measure')} by {120 + 5 * s.below(60)} votes to {2 + 3 * s.below(30)}"
+        )
     if roll < 0.65:
         verb = ("voted for", "voted against", "support", "cannot accept", "welcome", "object to")[s.below(6)]
         return f"{(I, WE)[s.below(2)].text} {verb} Amendment No {number} because {s.clause()}"
@@ -156,8 +219,12 @@ def voting(s: Speaker) -> str:
 
 def neither_nor(s: Speaker) -> str:
     first, second = s.actor_named(), s.actor_named()
-    return s.say(Phrase(f"neither {first.text} nor {second.text}", second.agreement, second.possessive),
-                 s.rule(DEALINGS), s.pick(TENSE), plain=True)
+    return s.say(
+        Phrase(f"neither {first.text} nor {second.text}", second.agreement, second.possessive),
+        s.rule(DEALINGS),
+        s.pick(TENSE),
+        plain=True,
+    )
 
 
 def let_us(s: Speaker) -> str:
@@ -193,26 +260,57 @@ def joined(s: Speaker) -> str:
 IT_IS = words("20 it is, 3 it was, 4 it would be, 3 it is not, 3 it seems, 2 it will be")
 IT_SEEMS = words("20 it is, 3 it was, 3 it seems, 2 it is therefore, 1 it remains")
 BY = words("10 by, 6 without, 3 instead of, 3 after, 2 before")
-MORE = words("5 more important, 4 more urgent, 3 less useful, 3 better, 2 more expensive, 2 easier to explain")
+MORE = words(
+    "5 more important, 4 more urgent, 3 less useful, 3 better, 2 more expensive, 2 easier to explain"
+)
 MORE_BAD = words("4 more urgent, 5 more dangerous, 5 worse, 3 more serious, 2 harder to solve, 1 no worse")
-THANKS = words("8 I thank, 6 I congratulate, 4 we thank, 4 I would like to thank, 3 let me thank, "
-               "2 may I congratulate, "
-               "2 I am grateful to, 2 I wish to thank, 1 I pay tribute to")
-WHOSE = words("10 $, 6 the, 4 $ excellent, 2 $ thorough, 2 $ detailed, 2 $ balanced, 1 $ courageous, 1 $ timely")
-RULEBOOK = words("9 the Treaty, 5 the Rules of Procedure, 3 the directive, 3 the regulation, 2 the Charter, "
-                 "1 the Statute")
+THANKS = words(
+    "8 I thank, 6 I congratulate, 4 we thank, 4 I would like to thank, 3 let me thank, "
+    "2 may I congratulate, "
+    "2 I am grateful to, 2 I wish to thank, 1 I pay tribute to"
+)
+WHOSE = words(
+    "10 $, 6 the, 4 $ excellent, 2 $ thorough, 2 $ detailed, 2 $ balanced, 1 $ courageous, 1 $ timely"
+)
+RULEBOOK = words(
+    "9 the Treaty, 5 the Rules of Procedure, 3 the directive, 3 the regulation, 2 the Charter, 1 the Statute"
+)
 STATES = words("6 states, 5 stipulates, 4 lays down, 2 implies, 2 does not mean, 1 recalls")
 QUOTED = words("6 said, 3 wrote, 3 replied, 3 added, 2 told us, 1 promised")
-TALK = words("6 I am talking about, 4 this concerns, 4 we are speaking of, 3 the report deals with, "
-             "2 nobody mentions, "
-             "3 I have in mind, 2 let me mention, 2 the debate was about, 2 we must not forget, 1 you never speak of")
-REMARKS = words("4 and this is important, 3 as we all know, 2 I repeat, 2 to my regret, 2 as usual, "
-                "1 believe it or not, "
-                "1 and I say this with pleasure, 1 so we are told, 1 if I may say so, 1 unlike in the past")
-SENTENCES = weighted({
-    Speaker.clause: 26, subordinate: 19, opinion: 9, judging: 10, joined: 8, conditional: 4, yes_or_no: 6,
-    wh_question: 5, who_or_which: 2, doing_to: 2, means: 5, there_is: 3, more_than: 2, thanks: 4, voting: 4,
-    neither_nor: 1, let_us: 3, quoting: 2, listing: 2, aside: 2})
+TALK = words(
+    "6 I am talking about, 4 this concerns, 4 we are speaking of, 3 the report deals with, "
+    "2 nobody mentions, "
+    "3 I have in mind, 2 let me mention, 2 the debate was about, 2 we must not forget, 1 you never speak of"
+)
+REMARKS = words(
+    "4 and this is important, 3 as we all know, 2 I repeat, 2 to my regret, 2 as usual, "
+    "1 believe it or not, "
+    "1 and I say this with pleasure, 1 so we are told, 1 if I may say so, 1 unlike in the past"
+)
+SENTENCES = weighted(
+    {
+        Speaker.clause: 26,
+        subordinate: 19,
+        opinion: 9,
+        judging: 10,
+        joined: 8,
+        conditional: 4,
+        yes_or_no: 6,
+        wh_question: 5,
+        who_or_which: 2,
+        doing_to: 2,
+        means: 5,
+        there_is: 3,
+        more_than: 2,
+        thanks: 4,
+        voting: 4,
+        neither_nor: 1,
+        let_us: 3,
+        quoting: 2,
+        listing: 2,
+        aside: 2,
+    }
+)
 
 
 def sentence(speaker: Speaker) -> str:

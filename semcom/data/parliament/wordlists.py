@@ -8,6 +8,7 @@ the subject.  ``countries.txt`` holds the names of people and places.
 
 Every weight is a plain quotient, exact on every machine.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -100,21 +101,74 @@ class Lexicon:
     def __init__(self, topic: str) -> None:
         own, common = sections(topic), sections("common")
         self.own = {kind: ranked([noun(item) for item in own[kind]]) for kind in self.NOUNS if kind in own}
-        self.common = {kind: ranked([noun(item) for item in common[kind]]) for kind in self.NOUNS if kind in common}
+        self.common = {
+            kind: ranked([noun(item) for item in common[kind]]) for kind in self.NOUNS if kind in common
+        }
         self.adjectives = {kind: ranked(common[f"{kind} adjectives"]) for kind in self.ADJECTIVES}
         self.adjectives["thing"] = ranked(own["quality"])
         self.domain = ranked(own["adjective"])
         self.plans = frozenset(common["plan"])
         self.institutions = ranked(own["institution"])
-        self.judgements = {kind: ranked([item.rstrip("~") for item in common[f"{kind} judgement"]])
-                           for kind in self.JUDGED}
-        verbs = {title: common[title] for title in (
-            "decide", "tackle", "remedy", "uphold", "undermine", "shift", "affect", "steer", "meet", "touch", "harm",
-            "move alone",
-            "arise", "force", "drive", "say", "opine", "want", "consider", "depend", "suffer")}
-        verbs |= {title: own[title] for title in ("handle", "manage", "deed", "aim")} | {"move": common["move+"]}
-        self.verbs = {title: ranked([conjugate(phrase) for phrase in phrases]) for title, phrases in verbs.items()}
-        self.phrases = {title: ranked(common[title]) for title in (
-            "institution", "actors+", "be sure", "must", "fact", "address", "opening", "adverb", "mild adverb",
-            "be adverb", "mind adverb", "move adverb", "manner", "degree", "present time", "past time", "perfect time",
-            "duration", "future time", "answer", "group", "office", "document")}
+        self.judgements = {
+            kind: ranked([item.rstrip("~") for item in common[f"{kind} judgement"]]) for kind in self.JUDGED
+        }
+        verbs = {
+            title: common[title]
+            for title in (
+                "decide",
+                "tackle",
+                "remedy",
+                "uphold",
+                "undermine",
+                "shift",
+                "affect",
+                "steer",
+                "meet",
+                "touch",
+                "harm",
+                "move alone",
+                "arise",
+                "force",
+                "drive",
+                "say",
+                "opine",
+                "want",
+                "consider",
+                "depend",
+                "suffer",
+            )
+        }
+        verbs |= {title: own[title] for title in ("handle", "manage", "deed", "aim")} | {
+            "move": common["move+"]
+        }
+        self.verbs = {
+            title: ranked([conjugate(phrase) for phrase in phrases]) for title, phrases in verbs.items()
+        }
+        self.phrases = {
+            title: ranked(common[title])
+            for title in (
+                "institution",
+                "actors+",
+                "be sure",
+                "must",
+                "fact",
+                "address",
+                "opening",
+                "adverb",
+                "mild adverb",
+                "be adverb",
+                "mind adverb",
+                "move adverb",
+                "manner",
+                "degree",
+                "present time",
+                "past time",
+                "perfect time",
+                "duration",
+                "future time",
+                "answer",
+                "group",
+                "office",
+                "document",
+            )
+        }

@@ -17,14 +17,29 @@ from torch import Tensor
 from semcom.base.errors import escape
 
 SOURCES = {"rows.cpp": "-O2", "projected.cpp": "-O2", "layers.cpp": "-O3"}
-"""Each with how hard a compiler is to try: the loops of layers.cpp are over registers, which only the hardest unrolls."""
+"""Each with how hard a compiler is to try: the loops of layers.cpp are over registers, which only the hardest
+unrolls."""
 PATIENCE = 120
 """Seconds that a compiler is given."""
-FLAGS = ("-std=c++17", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-w")
+FLAGS = (
+    "-std=c++17",
+    "-march=native",
+    "-fopenmp-simd",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fPIC",
+    "-shared",
+    "-w",
+)
 SUFFIXES = {torch.float32: "_float32", torch.bfloat16: "_bfloat16"}
 """What a function's name ends with, by the dtype of its tensors."""
-FUNCTIONS = ("add_bfloat16", "matrix_units", "projected_float32", "projected_space_float32",
-             *(name + suffix for name in ("row_losses", "attention", "residual") for suffix in SUFFIXES.values()))
+FUNCTIONS = (
+    "add_bfloat16",
+    "matrix_units",
+    "projected_float32",
+    "projected_space_float32",
+    *(name + suffix for name in ("row_losses", "attention", "residual") for suffix in SUFFIXES.values()),
+)
 
 
 class Unavailable(Exception):
@@ -34,30 +49,48 @@ class Unavailable(Exception):
 def structure(pointers: str, integers: str, floats: str = "") -> type[ctypes.Structure]:
     """A C++ ``struct`` of these members, in this order."""
     kinds = ((pointers, ctypes.c_void_p), (integers, ctypes.c_int64), (floats, ctypes.c_float))
-    return type("Given", (ctypes.Structure,), {"_fields_": [(name, kind) for names, kind in kinds for name in names.split()]})
+    return type(
+        "Given",
+        (ctypes.Structure,),
+        {"_fields_": [(name, kind) for names, kind in kinds for name in names.split()]},
+    )
 
 
-def call(function: str, dtype: torch.dtype, kind: type[ctypes.Structure], **members: Tensor | float | None) -> int:
-    """Run a function of the library on the ``members`` of its ``struct``, and the number of threads; what it returns, if that is a number."""
-    values = {name: value.data_ptr() if isinstance(value, Tensor) else value for name, value in members.items()}
+def call(
+    function: str, dtype: torch.dtype, kind: type[ctypes.Structure], **members: Tensor | float | None
+) -> int:
+    """Run a function of the library on the ``members`` of its ``struct``, and the number of threads; what it
+    returns, if that is a number."""
+    values = {
+        name: value.data_ptr() if isinstance(value, Tensor) else value for name, value in members.items()
+    }
     run = library()[function + SUFFIXES[dtype]]
     run.restype = ctypes.c_int64
     return run(ctypes.byref(kind(threads=torch.get_num_threads(), **values)))
 
 
 def matrix_units() -> bool:
-    """Whether this processor and its system let products be made as units.h makes them. Raises Unavailable."""
+    """Whether this processor and its system let products be made as units.h makes them. Raises
+    Unavailable."""
     return bool(library()["matrix_units"]())
 
 
 def check(wanted: Mapping[str, tuple[Tensor | None, Sequence[int], torch.dtype]]) -> None:
-    """Raise ValueError unless each tensor is a contiguous one of this shape and dtype on the CPU; None passes.
+    """Raise ValueError unless each tensor is a contiguous one of this shape and dtype on the CPU; None
+    passes.
 
     What is written in C++ reads and writes by these sizes, whatever the tensor's are.
     """
     for name, (tensor, shape, dtype) in wanted.items():
-        if tensor is not None and not (tensor.shape == shape and tensor.dtype == dtype and tensor.device.type == "cpu" and tensor.is_contiguous()):
-            raise ValueError(f"{name}: {tensor.dtype} {list(tensor.shape)} on {tensor.device}, must be a contiguous {dtype} {list(shape)} on the CPU")
+        if tensor is not None and not (
+            tensor.shape == shape
+            and tensor.dtype == dtype
+            and tensor.device.type == "cpu"
+            and tensor.is_contiguous()
+        ):
+            raise ValueError(
+                f"{name}: {tensor.dtype} {list(tensor.shape)} on {tensor.device}, must be a contiguous {dtype} {list(shape)} on the CPU"
+            )
 
 
 class Library:
@@ -73,7 +106,8 @@ class Library:
 
 @cache
 def library() -> Library:
-    """Compiled once a process, which takes seconds, into memory alone: no file stays that another could have changed. Raises Unavailable.
+    """Compiled once a process, which takes seconds, into memory alone: no file stays that another could have
+    changed. Raises Unavailable.
 
     The compiler is that of CXX, with its arguments, or g++ or clang++.
     """
@@ -91,7 +125,9 @@ def library() -> Library:
         raise Unavailable(f"{name} has not ended after {PATIENCE} s") from None
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().splitlines() or ["it said nothing"]
-        raise Unavailable(f"{name} failed ({escape(next((line for line in said if 'error' in line), said[0])[:200])})") from None
+        raise Unavailable(
+            f"{name} failed ({escape(next((line for line in said if 'error' in line), said[0])[:200])})"
+        ) from None
     except (OSError, AttributeError) as error:
         raise Unavailable(f"what {name} made cannot be used ({escape(error)})") from None
 
@@ -100,8 +136,22 @@ def _compiled(compiler: Sequence[str], source: str, folder: Path) -> ctypes.CDLL
     """Raises CalledProcessError where the compiler fails with and without OpenMP."""
     made = folder / f"{source}.so"
     for parallel in (["-fopenmp"], []):
-        done = subprocess.run([*compiler, *FLAGS, SOURCES[source], *parallel, str(Path(__file__).with_name(source)), "-o", str(made)],
-                              capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=PATIENCE)
+        done = subprocess.run(
+            [
+                *compiler,
+                *FLAGS,
+                SOURCES[source],
+                *parallel,
+                str(Path(__file__).with_name(source)),
+                "-o",
+                str(made),
+            ],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=PATIENCE,
+        )
         if done.returncode == 0:
             return ctypes.CDLL(str(made))
     raise subprocess.CalledProcessError(done.returncode, compiler, done.stdout, done.stderr)
