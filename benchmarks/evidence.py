@@ -12,6 +12,7 @@ share the work: start both with OMP_NUM_THREADS=1, one with ``--share 0 2``, one
 """
 
 import argparse
+import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness import trained_parser  # noqa: E402
-from semcom.commands import ablation, cli
+from semcom.commands import ablation
 from semcom.commands.ablation import Arm  # noqa: E402
 from semcom.report import tables  # noqa: E402
+
+log = logging.getLogger(__name__)
 
 SCREEN_SEED, FINAL_SEEDS = 1, (11, 12, 13, 14, 15)
 SCREEN = (
@@ -182,15 +185,15 @@ def compare(
     ]
     analysis = ["--corpus", given.corpus, "--corpus-size", "all", "--sentences", given.sentences, "--quiet"]
     if not given.report:
-        ablation.run(arms, seeds, root, common, analysis, cli.say, share=tuple(given.share))
+        ablation.run(arms, seeds, root, common, analysis, share=tuple(given.share))
     whole = [arm for arm in arms if all_finished([arm], seeds, root)]
     shown = [arm for arm in whole if arm.base in (None, *(other.name for other in whole))]
     if missing := [arm.name for arm in arms if arm not in shown]:
-        cli.say(f"\n{title}: not finished yet: {', '.join(missing)}")
+        log.info(f"\n{title}: not finished yet: {', '.join(missing)}")
     if not shown:
         return []
     rows = ablation.collect(shown, seeds, root)
-    cli.say(f"\n{title}; {len(seeds)} seeds\n{ablation.table(rows)}")
+    log.info(f"\n{title}; {len(seeds)} seeds\n{ablation.table(rows)}")
     ablation.keep(rows, root, title, stem)
     return ablation.gains(rows)
 

@@ -269,7 +269,7 @@ def test_summaries_are_means_and_paired_differences():
 
 
 def test_a_run_leaves_its_table_and_files(here, capsys):
-    given = {"named": False, "overwrite": False, "quiet": True, "say": print, "plan": TINY}
+    given = {"named": False, "overwrite": False, "quiet": True, "plan": TINY}
     summary = digits.run("checkpoints/examples/digits", 2, **given)
     out = capsys.readouterr()
     assert out.err == "" and all(
@@ -301,7 +301,7 @@ def test_a_run_leaves_its_table_and_files(here, capsys):
 
 
 def test_one_seed_has_no_interval(here, capsys):
-    digits.run("one", 1, named=True, overwrite=False, quiet=True, say=print, plan=TINY)
+    digits.run("one", 1, named=True, overwrite=False, quiet=True, plan=TINY)
     out = capsys.readouterr().out
     assert "±" not in out and "1 seed;" in out and (here / "one/digits.png").is_file()
 

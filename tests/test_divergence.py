@@ -662,7 +662,7 @@ def ordered():
     )
     meeting = Meeting(Channel("awgn"), GRID, 0, CPU, 40, quiet=True)
     measured = pair_matrix.measure(
-        who.pairs, reference, sentences, Numbers(), meeting, cka_snr=12.0, cache=None, say=print
+        who.pairs, reference, sentences, Numbers(), meeting, cka_snr=12.0, cache=None
     )
     return Study(who, measured, "awgn", 12.0, 300, 1, Numbers().decode)
 

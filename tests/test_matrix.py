@@ -13,7 +13,7 @@ import pytest
 import sacrebleu
 import torch
 import torch.nn.functional as F
-from toy import CPU, C, Numbers, encoded, sharp, size, through, transceiver
+from toy import CPU, C, Numbers, encoded, sharp, size, spoken, through, transceiver
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError
@@ -67,10 +67,13 @@ PAIRS = [TT, NOISE, ST, TS, SS, Pair(T.transmitter, N.receiver), Pair(N.transmit
 def found_of(
     pairs=PAIRS, reference=TT, sentences=SENTENCES, given=None, kept_in=None, said=None, cka_snr=12.0
 ):
-    say = [].append if said is None else said.append
-    return measure(
-        pairs, reference, sentences, Numbers(), given or meeting(), cka_snr=cka_snr, cache=kept_in, say=say
-    )
+    with spoken() as lines:
+        found = measure(
+            pairs, reference, sentences, Numbers(), given or meeting(), cka_snr=cka_snr, cache=kept_in
+        )
+    if said is not None:
+        said += lines
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -719,7 +722,7 @@ def test_other_weights_are_not_taken_for_those_measured(tmp_path):
 def test_another_vocabulary_is_not_taken_for_this_one(tmp_path, calls):
     little(kept_in=tmp_path)
     calls.clear()
-    measure(FEW, TT, LITTLE, Others(), meeting(), cka_snr=12.0, cache=tmp_path, say=print)
+    measure(FEW, TT, LITTLE, Others(), meeting(), cka_snr=12.0, cache=tmp_path)
     assert calls[T.transmitter.fingerprint] == 9
 
 

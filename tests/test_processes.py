@@ -261,7 +261,7 @@ def test_divergence_and_scores_are_those_of_one_process(count):
     def measure(together):
         meeting = Meeting(Channel("rayleigh"), (0.0, 12.0), 3, CPU, 7, True, together)
         measured = pair_matrix.measure(
-            pairs, pairs[0], sentences, Numbers(), meeting, cka_snr=12.0, cache=None, say=print
+            pairs, pairs[0], sentences, Numbers(), meeting, cka_snr=12.0, cache=None
         )
         return measured, score_all([other], sentences, Numbers(), meeting)[0]
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from test_processes import Thread
-from toy import CPU, C, Numbers, V, encoded, size, transceiver
+from toy import CPU, C, Numbers, V, encoded, size, spoken, transceiver
 
 from semcom.base import output_files
 from semcom.base.distributed import ALONE
@@ -58,20 +58,19 @@ def decoded(
     together=ALONE,
 ):
     """What ``teacher_sentences`` returns, and the lines it says."""
-    lines = []
-    found, record = teacher_sentences(
-        by,
-        sentences,
-        channel,
-        snr_range,
-        search,
-        seed=seed,
-        folder=folder,
-        device=CPU,
-        quiet=True,
-        say=lines.append,
-        together=together,
-    )
+    with spoken() as lines:
+        found, record = teacher_sentences(
+            by,
+            sentences,
+            channel,
+            snr_range,
+            search,
+            seed=seed,
+            folder=folder,
+            device=CPU,
+            quiet=True,
+            together=together,
+        )
     exact = sum(e.target == e.source[1:-1] for e in found) / len(found)
     assert record["exact"] == exact
     if together.is_main:

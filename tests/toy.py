@@ -2,7 +2,10 @@
 needed."""
 
 import json
+import logging
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -71,6 +74,25 @@ def through(model, batch, channel, snr, *, seed=0, number=0):
     """Received symbols of a batch at one SNR."""
     signal, _ = model.transmitter(batch.source, batch.source_mask)
     return apply(channel, signal, batch.draw(model.architecture.channel_dim, seed=seed, number=number), snr)
+
+
+@contextmanager
+def spoken() -> Iterator[list[str]]:
+    """The lines that the package says meanwhile, warnings marked as on the console."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(
+        "warning: " * (record.levelno == logging.WARNING) + record.getMessage()
+    )
+    log = logging.getLogger("semcom")
+    level = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def silent(lengths, width=C):

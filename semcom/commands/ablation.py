@@ -6,8 +6,9 @@ An arm is a command of ``distillation.py``; each of its runs is measured against
 """
 
 import json
+import logging
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from semcom.base.errors import SemcomError, escape
 from semcom.commands import cli
 from semcom.evaluation import intervals
 from semcom.report import tables
+
+log = logging.getLogger(__name__)
 
 SNRS = (0.0, 6.0, 12.0)
 MEASURED, SETTINGS = "divergence.json", "settings.json"
@@ -92,7 +95,6 @@ def run(
     root: Path,
     common: Sequence[str],
     analysis: Sequence[str],
-    say: Callable[[str], None],
     *,
     share: tuple[int, int] = (0, 1),
 ) -> None:
@@ -114,7 +116,7 @@ def run(
         distillation, measuring = commands(
             arm, seed, root, [*common, "--overwrite"], [*analysis, "--overwrite"]
         )
-        say(f"\n$ {shlex.join(distillation)}")
+        log.info(f"\n$ {shlex.join(distillation)}")
         cli.distil(distillation[2:])
         cli.analyse(measuring[2:])
 
@@ -176,13 +178,13 @@ def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> list[dict[str
             for arm in COMPARED
             for line in commands(arm, seed, FOLDER, common, analysis)
         ]:
-            cli.say(f"\n$ {shlex.join(command)}")
+            log.info(f"\n$ {shlex.join(command)}")
         return []
     if line := output_files.make_room("--output-path", FOLDER, named=False, overwrite=False, folder=True):
-        cli.say(line)
-    run(COMPARED, numbers, FOLDER, common, analysis, cli.say)
+        log.info(line)
+    run(COMPARED, numbers, FOLDER, common, analysis)
     rows = collect(COMPARED, numbers, FOLDER)
-    cli.say(f"\n{seeds} seeds, {shlex.join(common)}\n{table(rows)}")
+    log.info(f"\n{seeds} seeds, {shlex.join(common)}\n{table(rows)}")
     keep(rows, FOLDER, shlex.join(common))
     return rows
 
@@ -201,7 +203,7 @@ def keep(rows: Sequence[dict[str, object]], root: Path, title: str, stem: str = 
     tables.write_csv(root / f"{stem}.csv", flat(rows))
     output_files.write_json(root / f"{stem}.json", {"title": title, "rows": flat(rows)})
     tables.plot_intervals({"BLEU gained at 6 dB over its base": gains(rows)}, root / f"{stem}.png", mark=0)
-    cli.say(f"\nmade {escape(root / stem)}.csv, .json and .png")
+    log.info(f"\nmade {escape(root / stem)}.csv, .json and .png")
 
 
 def measured(arm: Arm, seed: int, root: Path) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The verb behind ``semantic_analysis.py``: find runs, measure who diverges from whom, write the divergence
 report."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import as_record
 from semcom.base.settings import RunConfig
 from semcom.channel.settings import ChannelConfig
-from semcom.commands.inputs import LOSS_SETTINGS, Say, load_corpus, load_teacher, make_channel, shipped
+from semcom.commands.inputs import LOSS_SETTINGS, load_corpus, load_teacher, make_channel, shipped
 from semcom.commands.measuring import (
     RECEIVER_KNOWS,
     corpus_of_runs,
@@ -41,6 +42,8 @@ from semcom.models.decoding import Search
 from semcom.models.settings import DEFAULT_TEACHER
 from semcom.report import compose, figures, render, tables
 from semcom.report.settings import ReportConfig
+
+log = logging.getLogger(__name__)
 
 RESULTS = "semantic_analysis_results.json"
 REPORT = "checkpoints/report"
@@ -97,7 +100,7 @@ class Survey:
 
 
 def analyse(
-    paths: Sequence[str], root: str, teacher_path: str | None, survey: Survey, say: Say
+    paths: Sequence[str], root: str, teacher_path: str | None, survey: Survey
 ) -> list[dict[str, object]]:
     """Divergence of each run's best student (or of each given checkpoint) from its teacher; the report, or
     records alone."""
@@ -108,7 +111,7 @@ def analyse(
         given = (
             [Found(label, path, checkpoint.load(path).config) for label, path in zip(labels(paths), paths)]
             if paths
-            else runs_under(root, say)
+            else runs_under(root)
         )
         groups = by_teacher(given, teacher_path)
         inputs = [
@@ -122,10 +125,10 @@ def analyse(
             output_files.check_room(
                 flag, path, named=named, overwrite=survey.overwrite, folder=flag == "--report-dir"
             )
-        used = corpus_of_runs(survey.corpus, [f.made for f in given], say)
-        whole = load_corpus(used, say, _word_vocabulary(groups))
+        used = corpus_of_runs(survey.corpus, [f.made for f in given])
+        whole = load_corpus(used, _word_vocabulary(groups))
         for line in foreign_splits([(escape(f.label), f.made) for f in given], used, survey.settings.split):
-            say(line)
+            log.info(line)
         return groups, used, whole, test_split(whole, survey.settings.sentences, survey.settings.split)
 
     groups, used, whole, test = together.from_main(prepare)
@@ -146,7 +149,7 @@ def analyse(
                 together,
                 survey.search,
             )
-            found = _measure(teacher, native, test, meeting, survey, say)
+            found = _measure(teacher, native, test, meeting, survey)
             records += [
                 _record(run, teacher, found, str(meeting.channel), survey.report.reference_snr)
                 for run in native
@@ -154,13 +157,13 @@ def analyse(
             studies.append(found)
             teachers.append(teacher)
             foreign += [
-                _measure_foreign(run, test, meeting, survey.report.replicates, say)
+                _measure_foreign(run, test, meeting, survey.report.replicates)
                 for run in runs
                 if run not in native
             ]
     if not together.is_main:
         return records
-    _publish(survey, records, studies, foreign, teachers, whole, len(test), groups, device, say)
+    _publish(survey, records, studies, foreign, teachers, whole, len(test), groups, device)
     return records
 
 
@@ -194,7 +197,6 @@ def _measure(
     test: Sequence[corpus.Sentence],
     meeting: Meeting,
     survey: Survey,
-    say: Say,
 ) -> Study:
     who = pair_up(teacher, runs, survey.report.matrix)
     if survey.report.no_report:
@@ -208,7 +210,6 @@ def _measure(
         meeting,
         cka_snr=survey.report.reference_snr,
         cache=None if survey.report.no_report else CACHE,
-        say=say,
     )
     return Study(
         who,
@@ -222,7 +223,7 @@ def _measure(
 
 
 def _measure_foreign(
-    run: Run, test: Sequence[corpus.Sentence], meeting: Meeting, replicates: int, say: Say
+    run: Run, test: Sequence[corpus.Sentence], meeting: Meeting, replicates: int
 ) -> compose.Foreign:
     """Text measures of a checkpoint whose tokens do not compare with the teacher's."""
     who = pair_up(run.checkpoint, [], teacher_label=run.label)
@@ -235,7 +236,6 @@ def _measure_foreign(
         meeting,
         cka_snr=meeting.snrs[0],
         cache=None,
-        say=say,
     )
     sums = measured.heard[who.reference.key].sums
     weights = bootstrap.resamples(len(encoded), replicates, meeting.seed)
@@ -299,7 +299,6 @@ def _publish(
     sentences: int,
     groups: Mapping[str | None, Sequence[Found]],
     device: torch.device,
-    say: Say,
 ) -> None:
     """Console, JSON and, unless it is not wanted, the report."""
     common = {
@@ -348,11 +347,11 @@ def _publish(
         if line := output_files.make_room(
             flag, path, named=named, overwrite=survey.overwrite, folder=flag == "--report-dir"
         ):
-            say(line)
+            log.info(line)
     output_files.write_json(outputs["--output"][0], results)
-    _say_records(records, {**common, "measured": described(sentences, survey.settings)}, say)
+    _say_records(records, {**common, "measured": described(sentences, survey.settings)})
     if foreign:
-        say(
+        log.info(
             "\nof another vocabulary or signal width than the teacher's: text measures alone\n"
             + tables.table(
                 [
@@ -374,16 +373,16 @@ def _publish(
         )
         tables.write_csv(folder / "words_lost.csv", [_flat(row) for rows in lost for row in rows])
         page = render.write(document, folder)[0]
-        say("\n" + "\n".join(map(escape, document.summary)))
+        log.info("\n" + "\n".join(map(escape, document.summary)))
         wanted = ("effects", "price", "trends")
         for table in document.tables():
             if table.name.startswith(wanted):
-                say(f"\n{render.aligned(table)}")
-        say(
+                log.info(f"\n{render.aligned(table)}")
+        log.info(
             f"\nmade {escape(page)} (open it in a browser), report.md, tables.tex, CSVs and figures beside it, and {made}"
         )
     else:
-        say(f"\nmade {made}")
+        log.info(f"\nmade {made}")
 
 
 def _flat(row: Mapping[str, object]) -> dict[str, object]:
@@ -399,15 +398,15 @@ def _flat(row: Mapping[str, object]) -> dict[str, object]:
     return flat
 
 
-def _say_records(records: Sequence[dict], common: Mapping[str, object], say: Say) -> None:
+def _say_records(records: Sequence[dict], common: Mapping[str, object]) -> None:
     snr = f"{common['reference_snr']:g}"
     for teacher, channel in dict.fromkeys((r["teacher"], r["channel"]) for r in records):
         group = [r for r in records if (r["teacher"], r["channel"]) == (teacher, channel)]
-        say(
+        log.info(
             f"\nsemantic divergence from teacher {escape(teacher)} at {snr} dB; {common['measured']}, {channel}, "
             f"seed {common['seed']}, {common['decoding']}\nKL, JS and the cross-entropy gap in nats a token; {common['note']}"
         )
-        say(
+        log.info(
             tables.table(
                 [
                     [r["model"], r["distill_part"], r["temperature"], *(r["by_snr"][snr][c] for c in CONSOLE)]
@@ -427,8 +426,8 @@ def _say_records(records: Sequence[dict], common: Mapping[str, object], say: Say
         ]
         for measure, title in (("kl_divergence", "KL to the teacher, nats a token"), ("bleu", "BLEU")):
             shown = [row for row in rows if measure in row]
-            say(f"\n{title}, by SNR in dB\n{tables.pivot(shown, 'model', 'snr', measure)}")
-    say(f"BLEU is {common['bleu_signature']}")
+            log.info(f"\n{title}, by SNR in dB\n{tables.pivot(shown, 'model', 'snr', measure)}")
+    log.info(f"BLEU is {common['bleu_signature']}")
 
 
 def _similarities(studies: Sequence[Study], device: torch.device) -> list[compose.Similarities] | str:

@@ -1,6 +1,7 @@
 """The verb ``audit``: one model scored as the public DeepSC script scores it and as this tool does, one habit
 changed at a time."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from semcom.base.device import environment, resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.base.settings import RunConfig
 from semcom.channel.settings import ChannelConfig
-from semcom.commands.inputs import Say, load_corpus, make_channel
+from semcom.commands.inputs import load_corpus, make_channel
 from semcom.commands.measuring import (
     REFERENCE_PREFERRED,
     corpus_of_runs,
@@ -40,6 +41,8 @@ from semcom.evaluation.settings import EvaluationConfig
 from semcom.models import checkpoint
 from semcom.report import tables
 
+log = logging.getLogger(__name__)
+
 
 def audit(
     path: str,
@@ -49,7 +52,6 @@ def audit(
     run: RunConfig,
     output: str | None,
     overwrite: bool,
-    say: Say,
 ) -> list[Row]:
     """Score a checkpoint the public way and the right way; print, and write with ``output``, what each habit
     moves. Returns long rows."""
@@ -69,11 +71,11 @@ def audit(
         output_files.check_outputs(outputs, [path, *corpus_settings.corpus])
         for flag, place in outputs.items():
             output_files.check_room(flag, place, named=True, overwrite=overwrite, folder=False)
-    used = corpus_of_runs(corpus_settings, [loaded.config], say)
-    whole = load_corpus(used, say, loaded.vocabulary)
+    used = corpus_of_runs(corpus_settings, [loaded.config])
+    whole = load_corpus(used, loaded.vocabulary)
     chosen = {s.id for s in test_split(whole, settings.sentences, settings.split)}
     for line in foreign_splits([(loaded.name, loaded.config)], used, settings.split):
-        say(line)
+        log.info(line)
     encoded = batching.encode(
         [s for s in whole.sentences if s.id in chosen], loaded.vocabulary, leave_out_long=True
     )
@@ -83,7 +85,7 @@ def audit(
     link = over_public_link(loaded.model, encoded, meeting)
     found = scores(loaded.model, encoded, loaded.vocabulary, meeting, link)
     reference = nearest(settings.snr, REFERENCE_PREFERRED)
-    say(_account(found, settings.snr, reference, meeting, described(len(encoded), settings), link.roots))
+    log.info(_account(found, settings.snr, reference, meeting, described(len(encoded), settings), link.roots))
     about = {
         "seed": run.seed,
         "channel": str(meeting.channel),
@@ -104,7 +106,7 @@ def audit(
     if output and picture:
         tables.write_csv(output, rows)
         tables.plot_audit([row for row in rows if row["row"] != FORCED], reference, picture)
-        say(f"\nmade {escape(output)} and {escape(picture)}")
+        log.info(f"\nmade {escape(output)} and {escape(picture)}")
     return rows
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from semcom.base import distributed
+from semcom.base import console, distributed
 from semcom.base.errors import ChecksFailed, InterruptedRun, SemcomError, escape
 from semcom.base.flags import add_flags, flag_of, from_flags
 from semcom.base.settings import OutputConfig, RunConfig
@@ -55,18 +55,13 @@ class _Replaced(argparse.Action):
         raise SemcomError(f"{option_string}: no longer needed, {REPLACED[option_string]}; leave it out")
 
 
-def say(text: str) -> None:
-    """Print a line; of several processes the main one does."""
-    if distributed.rank() == 0:
-        print(text, flush=True)
-
-
 def run(verb: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) -> int:
     """Call ``verb`` with the arguments and turn what goes wrong into a line on stderr and an exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
     for stream in (sys.stdout, sys.stderr):
         # A console that knows fewer characters than the corpus shows their numbers instead.
         stream.reconfigure(errors="backslashreplace")
+    console.speak()
     failure: BaseException
     lost = False
     try:
@@ -125,11 +120,10 @@ def _out_of_memory(error: Exception) -> bool:
     )
 
 
-def _prepare(run_settings: RunConfig) -> Callable[[str], None]:
+def _keep_freed_memory() -> None:
     from semcom.base.device import keep_freed_memory
 
     keep_freed_memory()
-    return say
 
 
 def distillation_parser() -> argparse.ArgumentParser:
@@ -172,11 +166,11 @@ def distil(argv: Sequence[str], *, keep_earlier: bool = False) -> Any:
             RunConfig,
         )
     ]
+    _keep_freed_memory()
     from semcom.commands import distil as verb
 
     return verb.distil(
         verb.DistilSettings(*parsed, overwrite=flags.overwrite, keep_earlier=keep_earlier),
-        _prepare(parsed[-1]),
     )
 
 
@@ -223,6 +217,7 @@ def analyse(argv: Sequence[str], *, keep_earlier: bool = False) -> Any:
     settings, report, corpus, run_settings = (
         from_flags(c, flags) for c in (EvaluationConfig, ReportConfig, CorpusConfig, RunConfig)
     )
+    _keep_freed_memory()
     from semcom.commands import analyse
 
     return analyse.analyse(
@@ -232,7 +227,6 @@ def analyse(argv: Sequence[str], *, keep_earlier: bool = False) -> Any:
         analyse.Survey(
             settings, report, corpus, channels, run_settings, flags.output, flags.overwrite, keep_earlier
         ),
-        _prepare(run_settings),
     )
 
 
@@ -271,7 +265,7 @@ def _vocab(flags: argparse.Namespace) -> None:
     settings, corpus = from_flags(VocabularyConfig, flags), from_flags(CorpusConfig, flags)
     from semcom.commands.vocabulary import make_vocabulary
 
-    make_vocabulary(settings, corpus, flags.output, flags.overwrite, say)
+    make_vocabulary(settings, corpus, flags.output, flags.overwrite)
 
 
 def _train(flags: argparse.Namespace) -> None:
@@ -279,42 +273,39 @@ def _train(flags: argparse.Namespace) -> None:
         from_flags(c, flags)
         for c in (CorpusConfig, ModelConfig, ChannelConfig, TrainingSNRConfig, TrainingConfig, RunConfig)
     ]
+    _keep_freed_memory()
     from semcom.commands.train import TeacherSettings, train_teacher
 
     train_teacher(
         TeacherSettings(*parsed, flags.vocab, flags.output, flags.overwrite, flags.start_from),
-        _prepare(parsed[-1]),
     )
 
 
 def _splice(flags: argparse.Namespace) -> None:
     from semcom.commands.splice import splice
 
-    splice(flags.transmitter, flags.receiver, flags.output, flags.overwrite, say)
+    splice(flags.transmitter, flags.receiver, flags.output, flags.overwrite)
 
 
 def _import(flags: argparse.Namespace) -> None:
     settings = from_flags(ImportConfig, flags)
     from semcom.commands import deepsc_models
 
-    deepsc_models.import_deepsc(
-        flags.checkpoint, flags.vocab_file, flags.output, settings, flags.overwrite, say
-    )
+    deepsc_models.import_deepsc(flags.checkpoint, flags.vocab_file, flags.output, settings, flags.overwrite)
 
 
 def _export(flags: argparse.Namespace) -> None:
     settings = from_flags(ExportConfig, flags)
     from semcom.commands import deepsc_models
 
-    deepsc_models.export_deepsc(
-        flags.checkpoint, flags.output, flags.vocab_output, settings, flags.overwrite, say
-    )
+    deepsc_models.export_deepsc(flags.checkpoint, flags.output, flags.vocab_output, settings, flags.overwrite)
 
 
 def _evaluate(flags: argparse.Namespace) -> None:
     settings, corpus, channel, run_settings = (
         from_flags(c, flags) for c in (EvaluationConfig, CorpusConfig, ChannelConfig, RunConfig)
     )
+    _keep_freed_memory()
     from semcom.commands.evaluate import evaluate
 
     evaluate(
@@ -325,7 +316,6 @@ def _evaluate(flags: argparse.Namespace) -> None:
         run_settings,
         flags.output,
         flags.overwrite,
-        _prepare(run_settings),
     )
 
 
@@ -333,6 +323,7 @@ def _audit(flags: argparse.Namespace) -> None:
     settings, corpus, channel, run_settings = (
         from_flags(c, flags) for c in (EvaluationConfig, CorpusConfig, ChannelConfig, RunConfig)
     )
+    _keep_freed_memory()
     from semcom.commands.audit import audit
 
     audit(
@@ -343,7 +334,6 @@ def _audit(flags: argparse.Namespace) -> None:
         run_settings,
         flags.output,
         flags.overwrite,
-        _prepare(run_settings),
     )
 
 
@@ -351,9 +341,10 @@ def _doctor(flags: argparse.Namespace) -> None:
     parsed = [
         from_flags(c, flags) for c in (EvaluationConfig, DoctorConfig, CorpusConfig, ChannelConfig, RunConfig)
     ]
+    _keep_freed_memory()
     from semcom.commands import doctor
 
-    doctor.doctor(flags.checkpoint, *parsed, flags.output, flags.overwrite, _prepare(parsed[-1]))
+    doctor.doctor(flags.checkpoint, *parsed, flags.output, flags.overwrite)
 
 
 def _transmit(flags: argparse.Namespace) -> None:
@@ -379,9 +370,10 @@ def _transmit(flags: argparse.Namespace) -> None:
         raise SemcomError(
             'transmit: the sentence is empty; for example: python -m semcom transmit "We support this report."'
         )
+    _keep_freed_memory()
     from semcom.commands.transmit import transmit
 
-    transmit(texts, flags.checkpoints, settings, channel, run_settings, _prepare(run_settings))
+    transmit(texts, flags.checkpoints, settings, channel, run_settings)
 
 
 def package_parser() -> argparse.ArgumentParser:

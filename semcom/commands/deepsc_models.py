@@ -1,22 +1,24 @@
 """The verbs that exchange models with public DeepSC code: import a checkpoint of it, export one to it."""
 
+import logging
 import shlex
 from pathlib import Path
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
-from semcom.commands.inputs import Say
 from semcom.data.vocabulary import WordVocabulary
 from semcom.models import checkpoint, deepsc_weights
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import ExportConfig, ImportConfig
 from semcom.models.transceiver import PARTS
 
+log = logging.getLogger(__name__)
+
 IMPORTED = "imported from"
 
 
 def import_deepsc(
-    path: str, vocabulary_file: str, output: str, settings: ImportConfig, overwrite: bool, say: Say
+    path: str, vocabulary_file: str, output: str, settings: ImportConfig, overwrite: bool
 ) -> Checkpoint:
     """A state dict of public DeepSC code and its vocabulary as a checkpoint; float32 weights keep their
     bits."""
@@ -44,13 +46,13 @@ def import_deepsc(
     )
     made = checkpoint.load(output)
     t, r = architecture.transmitter, architecture.receiver
-    say(
+    log.info(
         f"made {escape(output)}: {model.parameter_count():,} parameters, {vocabulary}; {t.layers} encoder and {r.layers} decoder layers, "
         f"D={t.d_model}, {t.num_heads} heads, feed-forward {t.dff}, C={architecture.channel_dim}"
     )
     if imported.rounded:
-        say("its weights were not float32 and have been converted")
-    say(
+        log.info("its weights were not float32 and have been converted")
+    log.info(
         "power: its signals have power 1 per real dimension, ours 1 per complex symbol; its receiver gets ours times sqrt(2).\n"
         "  X dB of the public scripts are X + 3.01 dB here on AWGN and Rayleigh, X + 6.02 dB on Rician (K=1, where they have E|h|^2 = 2), power\n"
         "  counted with the padding of a batch as they count it; what the words of this model get: doctor\n"
@@ -58,12 +60,12 @@ def import_deepsc(
         "  one fade for a whole batch (here one a sentence); decoding that attends to padding (here never). What each is worth: audit"
     )
     if (quietest := float(deepsc_weights.loudness(model).min())) < deepsc_weights.RULE_ACTIVE:
-        say(
-            f"warning: random words leave its transmitter at {quietest:.2f} of the amplitude that the public code scales down to: there such "
+        log.warning(
+            f"random words leave its transmitter at {quietest:.2f} of the amplitude that the public code scales down to: there such "
             "sentences go out weaker than its power 1, here all have full power; see what that is worth: audit"
         )
     quoted = escape(shlex.quote(str(output)))
-    say(
+    log.info(
         f"next: python -m semcom audit {quoted} --corpus test_data.pkl --split all\n"
         f"      python distillation.py --teacher-checkpoint {quoted} --corpus train_data.pkl"
     )
@@ -86,7 +88,7 @@ def _read_vocabulary(path: str) -> WordVocabulary:
 
 
 def export_deepsc(
-    path: str, output: str, vocabulary_output: str | None, settings: ExportConfig, overwrite: bool, say: Say
+    path: str, output: str, vocabulary_output: str | None, settings: ExportConfig, overwrite: bool
 ) -> Path:
     """A checkpoint as a state dict that public DeepSC code loads, and its vocabulary as that code's JSON."""
     source = checkpoint.load(path)
@@ -110,25 +112,25 @@ def export_deepsc(
     checkpoint.save_state_dict(exported.state, output)
     if vocabulary_output:
         output_files.write_atomically(vocabulary_output, source.vocabulary.serialized)
-    say(
+    log.info(
         f"made {escape(output)}: {sum(t.numel() for t in source.model.parameters()):,} weights under the names of public DeepSC code"
         + (f"\nmade {escape(vocabulary_output)}: {source.vocabulary}" if vocabulary_output else "")
     )
     if exported.gain != 1:
-        say(
+        log.info(
             f"its transmitter was made {exported.gain:g} times as loud (the last layer of channel_encoder), so that the power rule of the public "
             "code, which only scales down, gives each batch power 1"
         )
     if architecture.amplitude != deepsc_weights.AMPLITUDE:
-        say(
+        log.info(
             f"its receiver hears sqrt(2) times the amplitude there: channel_decoder.linear1.weight was multiplied by "
             f"{architecture.amplitude / deepsc_weights.AMPLITUDE:.4f}"
         )
     if not words:
-        say(
-            "warning: its vocabulary is sentencepiece; public code has no tokeniser for it, ids must be made here"
+        log.warning(
+            "its vocabulary is sentencepiece; public code has no tokeniser for it, ids must be made here"
         )
-    say(
+    log.info(
         "load it there with:\n  "
         + "\n  ".join(
             [

@@ -7,6 +7,7 @@ Letters: B images, V = 10 classes.
 
 import copy
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from semcom.distillation.settings import DistillationConfig
 from semcom.evaluation.intervals import Estimate, estimate, paired
 from semcom.report import tables
 from semcom.report.tables import Row
+
+log = logging.getLogger(__name__)
 
 CLASSES = 10
 SHIFTS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
@@ -460,7 +463,6 @@ def run(
     named: bool,
     overwrite: bool,
     quiet: bool,
-    say: Callable[[str], None],
     plan: Plan | None = None,
 ) -> dict[str, list[Row]]:
     """Both experiments with seeds 0 to ``seeds`` - 1: tables on the console; JSON, CSV and PNG in ``folder``.
@@ -477,10 +479,10 @@ def run(
     output_files.check_room(**place)
     with output_files.lock(folder):
         if line := output_files.make_room(**place):
-            say(line)
+            log.info(line)
         digits = Digits()
         learn = len(digits.classes) - plan.test - plan.validation
-        say(
+        log.info(
             f"{len(digits.classes):,} digits: {plan.test} to test, and by seed {plan.validation} to validate and {learn} to learn from, "
             f"all labelled for the teacher, {plan.labelled} for a student; {plan.steps} steps each"
         )
@@ -496,9 +498,9 @@ def run(
                 bar.update()
                 rows += measure(of, bar.update)
         summary = {FEW: few_labels(rows), UNSEEN_CLASS: unseen_class(rows)}
-        say("\n" + describe(plan, seeds, summary))
+        log.info("\n" + describe(plan, seeds, summary))
         _write(folder, plan, seeds, rows, summary, time.monotonic() - started)
-        say(
+        log.info(
             f"\nmade {', '.join(escape(folder / name) for name in FILES)}; {time.monotonic() - started:,.0f} s"
         )
     return summary

@@ -1,5 +1,6 @@
 """The verb ``distil``: a student from a teacher, the files of a run, a hybrid, a summary."""
 
+import logging
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,7 +17,6 @@ from semcom.base.settings import RunConfig
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.commands.inputs import (
     Data,
-    Say,
     check_begun,
     check_whole,
     encode_splits,
@@ -27,7 +27,6 @@ from semcom.commands.inputs import (
     record_of,
     resolve_training,
 )
-from semcom.commands.measurements import bleu_signature
 from semcom.commands.measuring import RECEIVER_KNOWS, foreign_splits, summary_scores
 from semcom.commands.settings import DistillationFiles
 from semcom.commands.splice import write_splice
@@ -36,6 +35,7 @@ from semcom.data.vocabulary import EOS
 from semcom.distillation import kd_loss, objectives, sequence_level, trainer
 from semcom.distillation.settings import DistillationConfig, StudentConfig, TrainingConfig, TransferConfig
 from semcom.evaluation.scores import least_sure
+from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models import checkpoint, transceiver
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
@@ -49,6 +49,8 @@ from semcom.models.transceiver import (
     Transceiver,
 )
 from semcom.report import tables
+
+log = logging.getLogger(__name__)
 
 SUMMARY_SENTENCES = 300
 SUMMARY_SNRS = (0.0, 6.0, 12.0)
@@ -163,19 +165,19 @@ class Outcome:
     scores: list[dict[str, object]]
 
 
-def distil(settings: DistilSettings, say: Say) -> Outcome:
+def distil(settings: DistilSettings) -> Outcome:
     """Distil a student from a teacher, write the files of design.md section 5, splice a hybrid if asked
     to."""
     started = time.monotonic()
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
     with ExitStack() as held:
-        prepared = together.from_main(_prepare, settings, device, held, say)
-        return _Distillation(*prepared, device, together, started, say).run()
+        prepared = together.from_main(_prepare, settings, device, held)
+        return _Distillation(*prepared, device, together, started).run()
 
 
 def _prepare(
-    settings: DistilSettings, device: torch.device, held: ExitStack, say: Say
+    settings: DistilSettings, device: torch.device, held: ExitStack
 ) -> tuple[DistilSettings, list[Checkpoint], Transceiver, Data]:
     """Outputs checked and cleared, inputs read, the student before training; the folder's lock goes to
     ``held``."""
@@ -186,12 +188,10 @@ def _prepare(
         _check_same_signal(teacher, other)
     settings = replace(
         settings,
-        training=resolve_training(
-            settings.training, device, teacher.model.architecture.receiver.d_model, say
-        ),
+        training=resolve_training(settings.training, device, teacher.model.architecture.receiver.d_model),
     )
     if settings.training.compile and not settings.distillation.is_plain and device.type != "cpu":
-        say("warning: --compile: on GPUs it compiles --kd-loss kd of raw logits alone; going on without")
+        log.warning("--compile: on GPUs it compiles --kd-loss kd of raw logits alone; going on without")
         settings = replace(settings, training=replace(settings.training, compile=False))
     student = _new_student(settings, teacher)
     if settings.files.create_hybrid:
@@ -211,13 +211,13 @@ def _prepare(
     )
     for place in _places(settings):
         output_files.check_room(**place)
-    data = encode_splits(load_corpus(settings.corpus, say, teacher.vocabulary), teacher.vocabulary)
+    data = encode_splits(load_corpus(settings.corpus, teacher.vocabulary), teacher.vocabulary)
     for line in _advice(settings, teacher.model.architecture):
-        say(f"warning: {line}")
+        log.warning(f"{line}")
     for line in foreign_splits([(t.name, t.config) for t in teachers], settings.corpus):
-        say(line)
+        log.info(line)
     held.enter_context(output_files.lock(folder))
-    _make_room(settings, say)
+    _make_room(settings)
     return settings, teachers, student, data
 
 
@@ -264,9 +264,9 @@ def _places(settings: DistilSettings) -> list[dict]:
     return [{**place, "overwrite": settings.overwrite} for place in places]
 
 
-def _make_room(settings: DistilSettings, say: Say) -> None:
+def _make_room(settings: DistilSettings) -> None:
     for line in filter(None, [output_files.make_room(**place) for place in _places(settings)]):
-        say(line)
+        log.info(line)
     if settings.overwrite:
         # Left beside the new student, the old record would describe it.
         for pattern in (*_student_files(0), "student_model_epoch*.pt"):
@@ -385,11 +385,10 @@ class _Distillation:
         device: torch.device,
         together: Processes,
         started: float,
-        say: Say,
     ):
         self.settings, self.teachers, self.student, self.data = settings, teachers, student, data
         self.teacher = teacher = teachers[0]
-        self.device, self.together, self.started, self.say = device, together, started, say
+        self.device, self.together, self.started = device, together, started
         self.folder = settings.output_path
         part = settings.distillation.distill_part
         trained = _trained_parts(part)
@@ -442,14 +441,14 @@ class _Distillation:
 
     def run(self) -> Outcome:
         s, part = self.settings, self.settings.distillation.distill_part
-        self.say(
+        log.info(
             f"teacher: {self.teacher.name}, {self.record['teacher_params']:,} parameters; student ({part}): "
             f"{self.record['student_params']:,}; {make_channel(s.channel)}, {s.snr.snr_range[0]:g} to {s.snr.snr_range[1]:g} dB; "
             f"{'; '.join([s.distillation.describe(), *s.transfer.describe(part)])}; {self.device}, {s.training.precision}"
         )
         if part != "full":
             same = set(s.hybrid_parts) == set(_trained_parts(part))
-            self.say(
+            log.info(
                 f"{part} mode: the student is trained through the teacher's frozen other end"
                 + (
                     "; student and hybrid are the same pair"
@@ -469,7 +468,6 @@ class _Distillation:
                 seed=s.run.seed,
                 device=self.device,
                 quiet=s.run.quiet,
-                say=self.say,
                 together=self.together,
             )
         self.objective = objectives.DistillationObjective(
@@ -605,5 +603,5 @@ class _Distillation:
         lines.append(
             f"next: python -m semcom evaluate {escape(self.teacher.path)} {shown}   or   python semantic_analysis.py"
         )
-        self.say("\n".join(lines))
+        log.info("\n".join(lines))
         return rows

@@ -1,6 +1,7 @@
 """``python -m semcom doctor``: the physical layer against theory, and our SNR axis against that of the public
 DeepSC code."""
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +16,7 @@ from semcom.base.errors import ChecksFailed, SemcomError, escape
 from semcom.base.flags import as_record
 from semcom.base.settings import RunConfig
 from semcom.channel.settings import ChannelConfig
-from semcom.commands.inputs import Say, load_corpus, load_teacher, shipped
+from semcom.commands.inputs import load_corpus, load_teacher, shipped
 from semcom.commands.measuring import described, test_split
 from semcom.data import batching
 from semcom.data.settings import CorpusConfig
@@ -26,6 +27,8 @@ from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import DEFAULT_TEACHER
 from semcom.report import tables
+
+log = logging.getLogger(__name__)
 
 MEASURED_AT = 12.0  # dB; the offset is the same at any
 GREATEST_K = 1000.0  # beyond, the noncentral chi-square of many draws has no series that converges
@@ -72,7 +75,6 @@ def doctor(
     run: RunConfig,
     output: str | None,
     overwrite: bool,
-    say: Say,
 ) -> Findings:
     """Measure, print, and with ``output`` write JSON and a picture. Raises ChecksFailed, once all is written,
     where a check is off.
@@ -92,7 +94,7 @@ def doctor(
             output_files.check_room(flag, place, named=True, overwrite=overwrite, folder=False)
     device = resolve_device(run.device)
     patient = checkpoint.load(path) if path else load_teacher(None)
-    source = load_corpus(corpus_settings, say, patient.vocabulary)
+    source = load_corpus(corpus_settings, patient.vocabulary)
     encoded = batching.encode(
         test_split(source, settings.sentences, settings.split), patient.vocabulary, leave_out_long=True
     )
@@ -101,7 +103,7 @@ def doctor(
             f"--corpus {escape(source.name)}: no test sentence is short enough for {patient.name}; give shorter text"
         )
     found = measure(patient, encoded, settings.snr, draws, rician_k, run.seed, device)
-    say(
+    log.info(
         f"\n{patient.name}, {described(len(encoded), settings)}, C={patient.model.architecture.channel_dim}, seed {run.seed}; "
         "SNR in dB per complex symbol, before equalisation"
     )
@@ -112,7 +114,7 @@ def doctor(
         _offsets(found, patient, rician_k),
         _sionna(found),
     ):
-        say("\n" + section)
+        log.info("\n" + section)
     checks, off = found.checks, link_checks.failing(found.checks)
     if output:
         record = {
@@ -145,15 +147,17 @@ def doctor(
         tables.plot_link(
             _curves(found, rician_k), realised, link_checks.snr_tolerance(found.symbols, level), picture
         )
-        say(f"\nmade {escape(output)} and {escape(picture)}")
+        log.info(f"\nmade {escape(output)} and {escape(picture)}")
     if not off:
-        say(f"\nall {len(checks)} checks hold (on a right link fewer than 1 run in 1,000 has one that fails)")
+        log.info(
+            f"\nall {len(checks)} checks hold (on a right link fewer than 1 run in 1,000 has one that fails)"
+        )
         return found
     rows = [
         [c.name, *(f"{value:.4g}" for value in (c.measured, c.theory, c.difference)), f"{c.p:.1g}"]
         for c in off
     ]
-    say("\n" + tables.table(rows, ["OFF", "measured", "theory", "difference", "p"]))
+    log.info("\n" + tables.table(rows, ["OFF", "measured", "theory", "difference", "p"]))
     raise ChecksFailed(f"{len(off)} of {len(checks)} checks fail: {'; '.join(c.name for c in off)}")
 
 

@@ -1,5 +1,6 @@
 """The verb ``evaluate``: checkpoints side by side under the same draws."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from semcom.base.device import resolve_device
 from semcom.base.errors import escape
 from semcom.base.settings import RunConfig
 from semcom.channel.settings import ChannelConfig
-from semcom.commands.inputs import Say, load_corpus, make_channel
+from semcom.commands.inputs import load_corpus, make_channel
 from semcom.commands.measuring import (
     RECEIVER_KNOWS,
     REFERENCE_PREFERRED,
@@ -30,6 +31,8 @@ from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
 from semcom.report import tables
 
+log = logging.getLogger(__name__)
+
 
 def _same_vocabulary(loaded: Sequence[Checkpoint]) -> None:
     for other in loaded[1:]:
@@ -44,7 +47,6 @@ def evaluate(
     run: RunConfig,
     output: str | None,
     overwrite: bool,
-    say: Say,
 ) -> list[Row]:
     """BLEU, token accuracy, exact sentences of checkpoints side by side under the same draws, with the
     floor."""
@@ -60,11 +62,11 @@ def evaluate(
             output_files.check_outputs(outputs, [*paths, *corpus_settings.corpus])
             for flag, path in outputs.items():
                 output_files.check_room(flag, path, named=True, overwrite=overwrite, folder=False)
-        used = corpus_of_runs(corpus_settings, [c.config for _, c in loaded], say)
+        used = corpus_of_runs(corpus_settings, [c.config for _, c in loaded])
         vocabulary = loaded[0][1].vocabulary
-        test = test_split(load_corpus(used, say, vocabulary), settings.sentences, settings.split)
+        test = test_split(load_corpus(used, vocabulary), settings.sentences, settings.split)
         for line in foreign_splits([(c.name, c.config) for _, c in loaded], used, settings.split):
-            say(line)
+            log.info(line)
         return loaded, picture, batching.encode(test, vocabulary, leave_out_long=True)
 
     loaded, picture, encoded = together.from_main(prepare)
@@ -82,7 +84,7 @@ def evaluate(
     floor = floor_score(encoded) if len(encoded) > 1 else {}
     overall = [row for row in rows if not row["topic"]]
     by_topic = [row for row in rows if row["topic"]]
-    say(
+    log.info(
         f"\n{described(len(encoded), settings)}, {meeting.channel}, SNR in dB per complex symbol before equalisation, seed {run.seed}; "
         f"{meeting.search}; {RECEIVER_KNOWS}"
     )
@@ -92,20 +94,20 @@ def evaluate(
         ("exact", "exact sentences"),
         ("cross_entropy", "cross-entropy, nats a token"),
     ):
-        say(f"\n{title}\n{tables.pivot(overall, 'model', 'snr', measure)}")
+        log.info(f"\n{title}\n{tables.pivot(overall, 'model', 'snr', measure)}")
         if floor.get(measure) is not None:
-            say(f"floor (another sentence of the same length, or the nearest): {floor[measure]:.4g}")
+            log.info(f"floor (another sentence of the same length, or the nearest): {floor[measure]:.4g}")
     reference = nearest(settings.snr, REFERENCE_PREFERRED)
     if by_topic:
         at_reference = [dict(row) for row in by_topic if row["snr"] == reference]
         for row in at_reference:
             row["topic, sentences"] = f"{row['topic']}, {row['sentences']}"
-        say(
+        log.info(
             f"\nBLEU by topic at {reference:g} dB\n{tables.pivot(at_reference, 'topic, sentences', 'model', 'bleu', str)}"
         )
     if settings.examples:
         at_snr = {label: d[settings.snr.index(reference)] for label, d in decodings.items()}
-        say(_examples(encoded, at_snr, settings.examples, reference))
+        log.info(_examples(encoded, at_snr, settings.examples, reference))
     if output and together.is_main:
         common = {"channel": str(meeting.channel), "snr": None, "topic": ""}
         seeds = {"seed": run.seed, "decoding": str(meeting.search), "bleu_signature": bleu_signature()}
@@ -113,7 +115,7 @@ def evaluate(
             output, [{**row, **seeds} for row in [*rows, {"model": "(floor)", **common, **floor}]]
         )
         tables.plot_by_snr(overall, {"bleu": "BLEU", "token_accuracy": "token accuracy"}, picture)
-        say(f"\nmade {escape(output)} and {escape(picture)}")
+        log.info(f"\nmade {escape(output)} and {escape(picture)}")
     return rows
 
 

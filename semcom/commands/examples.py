@@ -1,6 +1,7 @@
 """The numbered experiments: each a list of commands that a person would type, run one after another."""
 
 import argparse
+import logging
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from semcom.base.flags import add_flags
 from semcom.base.settings import OutputConfig, RunConfig
 from semcom.commands import ablation, cli
 from semcom.report import tables
+
+log = logging.getLogger(__name__)
 
 CLOSING = (
     "Three single runs cannot decide what temperature does: one seed each, and the differences are of the size that "
@@ -52,7 +55,7 @@ def _digits_parser() -> argparse.ArgumentParser:
 def _digits(extra: list[str], seeds: int, dry_run: bool) -> None:
     flags = _digits_parser().parse_args(extra)
     if dry_run:
-        return cli.say(
+        return log.info(
             "\n$ " + shlex.join(["python", "distillation_examples.py", "9", "--seeds", str(seeds), *extra])
         )
     from semcom.commands import digits
@@ -63,7 +66,6 @@ def _digits(extra: list[str], seeds: int, dry_run: bool) -> None:
         named=flags.output_path is not None,
         overwrite=flags.overwrite,
         quiet=flags.quiet,
-        say=cli.say,
     )
 
 
@@ -161,18 +163,18 @@ def run(number: int, extra: list[str], seeds: int, dry_run: bool) -> None:
     before it."""
     e = EXPERIMENTS[number]
     if e.study:
-        cli.say(f"experiment {number}: {e.title}")
+        log.info(f"experiment {number}: {e.title}")
         e.study(extra, seeds, dry_run)
         return
     lines = commands(number, extra)
     for line in lines:
         if line[1] == "distillation.py":
             cli.distillation_parser().parse_args(line[2:])
-    cli.say(f"experiment {number}: {e.title}")
+    log.info(f"experiment {number}: {e.title}")
     outcomes = []
     try:
         for line in lines:
-            cli.say(f"\n$ {shlex.join(line)}")
+            log.info(f"\n$ {shlex.join(line)}")
             if dry_run:
                 continue
             if line[1] == "distillation.py":
@@ -181,9 +183,9 @@ def run(number: int, extra: list[str], seeds: int, dry_run: bool) -> None:
                 cli.analyse(line[2:], keep_earlier=True)
     finally:
         if outcomes:
-            cli.say("\n" + _table(outcomes))
+            log.info("\n" + _table(outcomes))
     if e.closing:
-        cli.say("\n" + e.closing)
+        log.info("\n" + e.closing)
 
 
 def _table(outcomes: list) -> str:
@@ -264,7 +266,7 @@ def examples(argv: Sequence[str]) -> None:
             f"--seeds {flags.seeds}: must be a whole number of 1 or more; for example --seeds 5"
         )
     if flags.number == "list":
-        return cli.say(listing())
+        return log.info(listing())
     numbers = parse_numbers(flags.number)
     if flags.seeds and not any(EXPERIMENTS[number].study for number in numbers):
         over_seeds = " and ".join(str(number) for number, e in EXPERIMENTS.items() if e.study)

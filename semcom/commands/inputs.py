@@ -1,8 +1,8 @@
 """What the verbs read and check before their work: teachers, corpora and their splits, channels, and what
 they say of a run."""
 
+import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,12 +21,13 @@ from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import DEFAULT_TEACHER
 
+log = logging.getLogger(__name__)
+
 PROJECT = Path(__file__).resolve().parents[2]
 VALIDATION_SENTENCES = 2000
 MUCH_UNKNOWN = 0.1
 FREQUENT_SHOWN = 5
 LOSS_SETTINGS = ("kd_loss", "standardize_logits", "scales", "cross_weight", "sequence_level")
-Say = Callable[[str], None]
 
 
 def shipped(path: str) -> str:
@@ -34,23 +35,27 @@ def shipped(path: str) -> str:
     return path if Path(path).exists() or not (PROJECT / path).exists() else str(PROJECT / path)
 
 
-def load_corpus(settings: CorpusConfig, say: Say, vocabulary: Vocabulary | None = None) -> corpus.Corpus:
-    """The built-in corpus or files, as the vocabulary's models are given it, with one line about what was
-    read; of a word vocabulary another about the words it lacks."""
-    if settings.corpus:
-        read = corpus.read(
-            settings.corpus,
-            settings.corpus_size,
-            min_length=settings.min_length,
-            max_length=settings.max_length,
-            max_sentences=settings.max_sentences,
-            vocabulary=vocabulary,
-        )
-    else:
-        read = corpus.built_in(settings.corpus_size, settings.topics, settings.exclude_topics, vocabulary)
-    say(read.describe())
+def read_corpus(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> corpus.Corpus:
+    """The built-in corpus or files, as the vocabulary's models are given it."""
+    if not settings.corpus:
+        return corpus.built_in(settings.corpus_size, settings.topics, settings.exclude_topics, vocabulary)
+    return corpus.read(
+        settings.corpus,
+        settings.corpus_size,
+        min_length=settings.min_length,
+        max_length=settings.max_length,
+        max_sentences=settings.max_sentences,
+        vocabulary=vocabulary,
+    )
+
+
+def load_corpus(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> corpus.Corpus:
+    """``read_corpus``, with one line about what was read; of a word vocabulary another about the words it
+    lacks."""
+    read = read_corpus(settings, vocabulary)
+    log.info(read.describe())
     if isinstance(vocabulary, WordVocabulary):
-        say(_unknown_words(vocabulary, read))
+        log.info(_unknown_words(vocabulary, read))
     return read
 
 
@@ -82,11 +87,11 @@ def make_channel(settings: ChannelConfig) -> Channel:
     return Channel(settings.channel, settings.rician_k, settings.equalizer)
 
 
-def resolve_training(settings: TrainingConfig, device: torch.device, width: int, say: Say) -> TrainingConfig:
+def resolve_training(settings: TrainingConfig, device: torch.device, width: int) -> TrainingConfig:
     """What ``auto`` and ``--compile`` come to on this machine, for models of ``width`` D."""
     missing = fused_linear_loss.cannot_compile(device) if settings.compile else None
     if missing:
-        say(f"warning: --compile: {missing}; going on without")
+        log.warning(f"--compile: {missing}; going on without")
     return replace(
         settings,
         precision=precision.resolve(settings.precision, device, width),

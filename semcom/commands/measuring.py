@@ -1,5 +1,6 @@
 """What the verbs that measure share: labels, test sentences, warnings, the scores of a summary."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,14 @@ from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
 from semcom.base.settings import RunConfig
 from semcom.channel.channels import Channel
-from semcom.commands.inputs import Say, load_corpus
+from semcom.commands.inputs import read_corpus
 from semcom.data import batching, corpus
 from semcom.data.settings import CorpusConfig
 from semcom.evaluation.scores import SEEN, UNSEEN, Entrant, Meeting, Row, score_all
 from semcom.evaluation.settings import EvaluationConfig
 from semcom.models.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
 
 REFERENCE_PREFERRED = 12.0
 RECEIVER_KNOWS = "the receiver knows how many symbols were sent"
@@ -57,15 +60,15 @@ def described(number: int, settings: EvaluationConfig) -> str:
     )
 
 
-def corpus_of_runs(settings: CorpusConfig, made: Sequence[dict], say: Say) -> CorpusConfig:
+def corpus_of_runs(settings: CorpusConfig, made: Sequence[dict]) -> CorpusConfig:
     """Without --corpus, the text files that all runs were made with, if they agree; else the built-in
     corpus."""
     used = {tuple(map(str, m["corpus"])) for m in made if isinstance(m.get("corpus"), list)}
     if settings.corpus or settings.topics or settings.exclude_topics or used <= {()}:
         return settings
     if len(used) > 1:
-        say(
-            "warning: these were made with different corpora; measuring on the built-in one, name another with --corpus"
+        log.warning(
+            "these were made with different corpora; measuring on the built-in one, name another with --corpus"
         )
         return settings
     return replace(settings, corpus=used.pop())
@@ -88,9 +91,7 @@ def summary_scores(
     """
     vocabulary = loaded[0][1].vocabulary
     test = together.from_main(
-        lambda: test_split(
-            load_corpus(replace(settings, **ALL_TOPICS), lambda line: None, vocabulary), sentences
-        )
+        lambda: test_split(read_corpus(replace(settings, **ALL_TOPICS), vocabulary), sentences)
     )
     meeting = Meeting(channel, snrs, run.seed, device, 64, run.quiet, together)
     entered = [

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -9,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
-from semcom.commands.inputs import Say, load_teacher, shipped
+from semcom.commands.inputs import load_teacher, shipped
 from semcom.evaluation.pairs import Run
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def _check_teacher(teacher: Checkpoint, student: Checkpoint, named: str | None) 
         )
 
 
-def runs_under(root: str, say: Say) -> list[Found]:
+def runs_under(root: str) -> list[Found]:
     """Finished runs under ``root``: label, best student, settings; and a run's hybrid where it is another
     pair than the student."""
     found = []
@@ -66,7 +69,7 @@ def runs_under(root: str, say: Say) -> list[Found]:
             label = "/".join(recorded.parent.relative_to(root).parts) or recorded.parent.name
             found.append(Found(label, str(best), made))
             if made.get("create_hybrid") and isinstance(made.get("hybrid_output"), str):
-                found += _hybrid_of(label, checkpoint.load(best), made, say)
+                found += _hybrid_of(label, checkpoint.load(best), made)
     if not found:
         raise SemcomError(
             f"{escape(root)}: no finished run there; make one with: python distillation.py --distill-part decoder --create-hybrid"
@@ -74,7 +77,7 @@ def runs_under(root: str, say: Say) -> list[Found]:
     return found
 
 
-def _hybrid_of(label: str, best: Checkpoint, made: dict, say: Say) -> list[Found]:
+def _hybrid_of(label: str, best: Checkpoint, made: dict) -> list[Found]:
     """The hybrid that was spliced from this very student, also where a later run has set it aside."""
     recorded = Path(made["hybrid_output"])
     for path in [recorded, *sorted(recorded.parent.glob(f"{recorded.stem}.*{recorded.suffix}"))]:
@@ -85,7 +88,7 @@ def _hybrid_of(label: str, best: Checkpoint, made: dict, say: Say) -> list[Found
             return (
                 [] if hybrid.fingerprint == best.fingerprint else [Found(f"{label} hybrid", str(path), made)]
             )
-    say(f"note: the hybrid of {escape(label)} is no longer there, it is left out")
+    log.info(f"note: the hybrid of {escape(label)} is no longer there, it is left out")
     return []
 
 

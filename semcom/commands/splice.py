@@ -1,13 +1,16 @@
 """The verb ``splice``: parts of two checkpoints as a third."""
 
+import logging
 from pathlib import Path
 
 from semcom.base import output_files
 from semcom.base.errors import escape
-from semcom.commands.inputs import LOSS_SETTINGS, Say, imported
+from semcom.commands.inputs import LOSS_SETTINGS, imported
 from semcom.models import checkpoint, transceiver
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.transceiver import PARTS, RECEIVER_PARTS
+
+log = logging.getLogger(__name__)
 
 
 def write_splice(base: Checkpoint, other: Checkpoint, parts: tuple[str, ...], output: str | Path) -> Path:
@@ -55,13 +58,13 @@ def _lineage(base: Checkpoint, other: Checkpoint) -> dict[str, object]:
     return lineage
 
 
-def splice(transmitter: str, receiver: str, output: str, overwrite: bool, say: Say) -> Path:
+def splice(transmitter: str, receiver: str, output: str, overwrite: bool) -> Path:
     """The transmitter of one checkpoint and the receiver of another, as a third."""
     sender, listener = checkpoint.load(transmitter, "--transmitter"), checkpoint.load(receiver, "--receiver")
     output_files.check_outputs({"--output": output}, [transmitter, receiver])
     output_files.check_room("--output", output, named=True, overwrite=overwrite, folder=False)
     made = write_splice(sender, listener, RECEIVER_PARTS, output)
-    say(
+    log.info(
         f"made {escape(made)}: transmitter of {sender.name}, receiver of {listener.name}\n"
         f"next: python -m semcom evaluate {escape(made)}"
     )

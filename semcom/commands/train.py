@@ -1,5 +1,6 @@
 """The verb ``train``: a teacher, from nothing or on from a checkpoint."""
 
+import logging
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,6 @@ from semcom.base.settings import RunConfig
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.commands.inputs import (
     Data,
-    Say,
     check_begun,
     check_whole,
     encode_splits,
@@ -33,6 +33,8 @@ from semcom.models import checkpoint, transceiver
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import ModelConfig
 from semcom.models.transceiver import PARTS, Architecture, EndSize
+
+log = logging.getLogger(__name__)
 
 SIZES = ("layers", "model_width", "heads", "feed_forward", "channel_dim")
 
@@ -60,14 +62,14 @@ class TeacherSettings:
             )
 
 
-def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
+def train_teacher(settings: TeacherSettings) -> Checkpoint:
     """Train a transceiver from nothing, or on from a checkpoint, and write the one of lowest validation
     cross-entropy."""
     started = time.monotonic()
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
-    training, vocabulary, data, model, topics = together.from_main(_prepare_teacher, settings, device, say)
-    say(
+    training, vocabulary, data, model, topics = together.from_main(_prepare_teacher, settings, device)
+    log.info(
         f"teacher: {model.parameter_count():,} parameters, {vocabulary}; {make_channel(settings.channel)}, "
         f"{settings.snr.snr_range[0]:g} to {settings.snr.snr_range[1]:g} dB, {device}, {training.precision}"
     )
@@ -114,7 +116,7 @@ def train_teacher(settings: TeacherSettings, say: Say) -> Checkpoint:
             _record_beside(settings.output),
             {**record, **record_of(result, started), "history": [e.row() for e in result.history]},
         )
-        say(
+        log.info(
             f"made {escape(settings.output)}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "
             f"{result.best_epoch}, {result.steps:,} steps, padding {result.padding:.1%}, {time.monotonic() - started:,.0f} s\n"
             f"next: python -m semcom evaluate {escape(settings.output)}"
@@ -130,7 +132,7 @@ def _record_beside(output: str) -> Path:
 
 
 def _prepare_teacher(
-    settings: TeacherSettings, device: torch.device, say: Say
+    settings: TeacherSettings, device: torch.device
 ) -> tuple[TrainingConfig, Vocabulary, Data, transceiver.Transceiver, list[str] | None]:
     """Outputs checked, inputs read, the transceiver before training, and the topics it will have seen."""
     inputs = [
@@ -143,7 +145,7 @@ def _prepare_teacher(
         output_files.check_room(flag, path, named=True, overwrite=settings.overwrite, folder=False)
     before = checkpoint.load(settings.start_from, "--start-from") if settings.start_from else None
     vocabulary = before.vocabulary if before else _load_vocabulary(inputs[0])
-    data = encode_splits(load_corpus(settings.corpus, say, vocabulary), vocabulary)
+    data = encode_splits(load_corpus(settings.corpus, vocabulary), vocabulary)
     m, topics = settings.model, data.record["topics_seen"]
     if before:
         data = replace(data, record=data.record | imported(before))
@@ -156,7 +158,7 @@ def _prepare_teacher(
         model = transceiver.build(
             Architecture(len(vocabulary), size, size, m.channel_dim, m.dropout), settings.run.seed
         )
-    training = resolve_training(settings.training, device, model.architecture.receiver.d_model, say)
+    training = resolve_training(settings.training, device, model.architecture.receiver.d_model)
     return training, vocabulary, data, model, topics
 
 

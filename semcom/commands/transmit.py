@@ -1,5 +1,6 @@
 """The verb ``transmit``: what each receiver understands of a sentence."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from semcom.base.device import resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.base.settings import RunConfig
 from semcom.channel.settings import ChannelConfig
-from semcom.commands.inputs import Say, load_teacher, make_channel
+from semcom.commands.inputs import load_teacher, make_channel
 from semcom.commands.measuring import RECEIVER_KNOWS, labels
 from semcom.data import batching, corpus
 from semcom.data.vocabulary import WordVocabulary
@@ -19,6 +20,8 @@ from semcom.models import checkpoint
 from semcom.models.decoding import Search
 from semcom.report import tables
 
+log = logging.getLogger(__name__)
+
 
 def transmit(
     texts: Sequence[str],
@@ -26,7 +29,6 @@ def transmit(
     settings: EvaluationConfig,
     channel_settings: ChannelConfig,
     run: RunConfig,
-    say: Say,
 ) -> None:
     """Send sentences and print what each checkpoint's receiver understood."""
     device = resolve_device(run.device)
@@ -40,14 +42,14 @@ def transmit(
         settings.snr,
         Search(settings.beam_width, settings.length_penalty),
     )
-    say(f"{channel}, seed {run.seed}; {search}; {RECEIVER_KNOWS}")
+    log.info(f"{channel}, seed {run.seed}; {search}; {RECEIVER_KNOWS}")
     for text in texts:
         text = corpus.clean(text)
         if not text:
             raise SemcomError(
                 'transmit: the sentence is empty; for example: python -m semcom transmit "We support this report."'
             )
-        say(f"sent: {escape(text)}")
+        log.info(f"sent: {escape(text)}")
         rows = []
         words = {
             c.vocabulary.fingerprint: c.vocabulary
@@ -55,7 +57,7 @@ def transmit(
             if isinstance(c.vocabulary, WordVocabulary)
         }
         for vocabulary in words.values():
-            say(f"in words: {escape(vocabulary.decode(vocabulary.encode([text]))[0])}")
+            log.info(f"in words: {escape(vocabulary.decode(vocabulary.encode([text]))[0])}")
         # The draw is that of the sentence as measurements have it.
         drawn = corpus.make_sentence(next(iter(words.values())).normalize(text) if words else text)
         for label, c in loaded:
@@ -67,4 +69,4 @@ def transmit(
                     search(model.receiver, torch.cat(received), batch.source_mask.repeat(len(snrs), 1))
                 )
             rows += [[label, f"{snr:g} dB", understood] for snr, understood in zip(snrs, decoded)]
-        say(tables.table(rows, ["model", str(channel), "understood"]))
+        log.info(tables.table(rows, ["model", str(channel), "understood"]))

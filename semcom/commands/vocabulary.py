@@ -1,22 +1,26 @@
 """The verb ``vocab``: a sentencepiece vocabulary."""
 
+import logging
+
 from semcom.base import output_files
 from semcom.base.errors import escape
-from semcom.commands.inputs import Say, load_corpus, split_of
+from semcom.commands.inputs import load_corpus, split_of
 from semcom.data.settings import CorpusConfig, VocabularyConfig
 from semcom.data.vocabulary import Vocabulary, train_vocabulary
 
+log = logging.getLogger(__name__)
+
 
 def make_vocabulary(
-    settings: VocabularyConfig, corpus_settings: CorpusConfig, output: str, overwrite: bool, say: Say
+    settings: VocabularyConfig, corpus_settings: CorpusConfig, output: str, overwrite: bool
 ) -> Vocabulary:
     """Train a sentencepiece model on the training split and write it."""
     output_files.check_outputs({"--output": output}, corpus_settings.corpus)
     output_files.check_room("--output", output, named=True, overwrite=overwrite, folder=False)
-    source = load_corpus(corpus_settings, say)
+    source = load_corpus(corpus_settings)
     made = train_vocabulary((s.text for s in split_of(source, "train")), settings.size)
     output_files.write_atomically(output, made.serialized)
-    say(
+    log.info(
         f"made {escape(output)}: {made}\nnext: python -m semcom train --vocab {escape(output)} --output FILE, with the same --corpus"
     )
     return made

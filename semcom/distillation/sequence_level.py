@@ -7,8 +7,9 @@ made again.
 
 import hashlib
 import json
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from semcom.data.vocabulary import EOS
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search, length_limit
 from semcom.models.transceiver import Transceiver
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 CACHE = "checkpoints/cache"
@@ -45,7 +48,6 @@ def teacher_sentences(
     seed: int,
     device: torch.device,
     quiet: bool,
-    say: Callable[[str], None],
     folder: str | Path = CACHE,
     together: Processes = ALONE,
 ) -> tuple[list[Encoded], dict[str, object]]:
@@ -64,7 +66,7 @@ def teacher_sentences(
         Path(folder)
         / f"teacher_sentences_{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.json"
     )
-    pieces = together.from_main(_read, path, key, encoded, teacher.model.architecture.vocab_size, say)
+    pieces = together.from_main(_read, path, key, encoded, teacher.model.architecture.vocab_size)
     was_read = pieces is not None
     made = f"read from {escape(path)}"
     if pieces is None:
@@ -80,13 +82,13 @@ def teacher_sentences(
             together,
             quiet,
         )
-        kept = together.from_main(_keep, path, key, pieces, say)
+        kept = together.from_main(_keep, path, key, pieces)
         made = f"{search}, {time.monotonic() - started:,.0f} s" + (
             f", kept in {escape(path)}" if kept else ""
         )
     exact = sum(pieces[e.sentence.id] == e.source[1:-1] for e in encoded)
     if together.is_main:
-        say(
+        log.info(
             f"sequence level: the teacher's decodings of {len(encoded):,} training sentences, {exact:,} ({exact / len(encoded):.1%}) of them "
             f"exactly what was sent; {made}"
         )
@@ -154,21 +156,19 @@ def _longest(e: Encoded) -> int:
     return min(length_limit(len(e.source)), MAX_POSITIONS - 1)
 
 
-def _keep(path: Path, key: Key, pieces: Pieces, say: Callable[[str], None]) -> bool:
+def _keep(path: Path, key: Key, pieces: Pieces) -> bool:
     """Write the decodings, a line each; whether that went well."""
     try:
         output_files.write_json(
             path, {"key": key, "pieces": {str(i): " ".join(map(str, pieces[i])) for i in sorted(pieces)}}
         )
     except SemcomError as error:
-        say(f"warning: {error}; this run goes on, the next one will decode again")
+        log.warning(f"{error}; this run goes on, the next one will decode again")
         return False
     return True
 
 
-def _read(
-    path: Path, key: Key, encoded: Sequence[Encoded], vocab_size: int, say: Callable[[str], None]
-) -> Pieces | None:
+def _read(path: Path, key: Key, encoded: Sequence[Encoded], vocab_size: int) -> Pieces | None:
     """The decodings that ``path`` holds; None where there are none, or none to be trusted, which one line
     says."""
     try:
@@ -176,8 +176,8 @@ def _read(
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
-        say(
-            f"warning: {escape(path)}: no decodings to be trusted ({escape(error)}); the teacher decodes again"
+        log.warning(
+            f"{escape(path)}: no decodings to be trusted ({escape(error)}); the teacher decodes again"
         )
         return None
 

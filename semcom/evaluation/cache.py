@@ -4,7 +4,8 @@ too."""
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from semcom.data.batching import Encoded
 from semcom.data.vocabulary import Vocabulary
 from semcom.evaluation.measures import COLUMNS, Heard, Pair, Signals
 from semcom.evaluation.scores import Meeting
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 
@@ -60,7 +63,6 @@ def keep_parts(
     cache: str | Path,
     keys: Mapping[tuple, dict],
     made: Mapping[tuple, tuple[Heard, Signals]],
-    say: Callable[[str], None],
 ) -> bool:
     """Write the parts; whether that went well."""
     for pair, (heard, sent) in made.items():
@@ -79,7 +81,7 @@ def keep_parts(
         try:
             output_files.write_atomically(_path(cache, keys[pair]), buffer.getvalue())
         except SemcomError as error:
-            say(f"warning: {error}; the measurement goes on, an interrupted one will begin anew")
+            log.warning(f"{error}; the measurement goes on, an interrupted one will begin anew")
             return False
     return True
 
@@ -89,7 +91,6 @@ def read_parts(
     keys: Mapping[tuple, dict],
     chunk: Sequence[Encoded],
     meeting: Meeting,
-    say: Callable[[str], None],
 ) -> dict[tuple, tuple[Heard, Signals]]:
     """Parts that are there whole; one that is damaged or foreign is left aside, which a line says."""
     found = {}
@@ -102,7 +103,7 @@ def read_parts(
         except (FileNotFoundError, NotADirectoryError):
             continue
         except Exception as error:
-            say(f"warning: {escape(path)}: not to be trusted ({type(error).__name__}); measured again")
+            log.warning(f"{escape(path)}: not to be trusted ({type(error).__name__}); measured again")
     return found
 
 

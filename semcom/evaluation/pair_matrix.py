@@ -6,7 +6,7 @@ sentence, of which every measure is a function; so any set of sentences, resampl
 looked at afterwards. Finished parts are kept on disk.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,6 @@ def measure(
     *,
     cka_snr: float,
     cache: str | Path | None,
-    say: Callable[[str], None],
 ) -> Measured:
     """What every pair makes of the sentences. All ends share the vocabulary; ``reference`` (one of the pairs)
     is what they are compared with, None for text measures alone. cka_snr: one of the meeting's SNRs. cache:
@@ -62,13 +61,13 @@ def measure(
                 )
                 for pair in pairs
             }
-            there = meeting.processes.from_main(read_parts, cache, keys, chunk, meeting, say) if cache else {}
+            there = meeting.processes.from_main(read_parts, cache, keys, chunk, meeting) if cache else {}
             missing = [pair for pair in pairs if pair.key not in there]
             if missing:
                 made = _measure_chunk(
                     missing, reference, chunk, vocabulary, meeting, cka_snr, with_states=number == 0
                 )
-                if cache and not meeting.processes.from_main(keep_parts, cache, keys, made, say):
+                if cache and not meeting.processes.from_main(keep_parts, cache, keys, made):
                     cache = None
                 there |= made
             found.append(there)

@@ -1,0 +1,40 @@
+"""What a run says while it works: the standard ``logging``, shown on the console by the main process alone."""
+
+import logging
+import sys
+from typing import NoReturn, TextIO
+
+from semcom.base import distributed
+
+
+class _Console(logging.StreamHandler[TextIO]):
+    """Lines to whatever standard output is at the moment; a warning says that it is one."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stdout
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return distributed.rank() == 0
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = "warning: " if record.levelno == logging.WARNING else ""
+        return prefix + record.getMessage()
+
+    def handleError(self, record: logging.LogRecord) -> NoReturn:
+        # A closed pipe or a full disk ends the run, as it does for print.
+        raise
+
+
+_CONSOLE = _Console()
+
+
+def speak() -> None:
+    """Show what the package's loggers say from now on; may be called again."""
+    log = logging.getLogger("semcom")
+    log.setLevel(logging.INFO)
+    if _CONSOLE not in log.handlers:
+        log.addHandler(_CONSOLE)
