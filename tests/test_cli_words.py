@@ -11,9 +11,9 @@ import pytest
 from cli_support import TINY_TRAINING, analyse, distil, package, refused, train_tiny_teacher
 from toy import word_json, word_vocabulary
 
+from semcom.commands import transmit as transmit_module
 from semcom.data import corpus
 from semcom.data.vocabulary import BOS, EOS, WordVocabulary
-from semcom.evaluation import scores as scores_module
 from semcom.evaluation.scores import through_channel
 from semcom.models import checkpoint
 
@@ -257,7 +257,7 @@ def test_transmit_shows_the_words_sent_and_meets_the_draw_of_their_normal_form(
 ):
     met, received = [], through_channel
     monkeypatch.setattr(
-        scores_module,
+        transmit_module,
         "through_channel",
         lambda model, batch, meeting: (met.append(batch.sentences[0].id), received(model, batch, meeting))[1],
     )

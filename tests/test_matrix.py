@@ -655,7 +655,8 @@ def test_a_flipped_bit_never_changes_what_is_read(tmp_path, calls):
         spoiled = bytearray(whole)
         spoiled[place] ^= 1 << int(place) % 8
         path.write_bytes(spoiled)
-        read, said = read_parts(tmp_path, *keyed(SENTENCES[:4], meeting(snrs=(12.0,)))), []
+        with spoken() as said:
+            read = read_parts(tmp_path, *keyed(SENTENCES[:4], meeting(snrs=(12.0,))))
         noticed += not read
         if read:
             [(heard, sent)] = read.values()
@@ -665,7 +666,7 @@ def test_a_flipped_bit_never_changes_what_is_read(tmp_path, calls):
 
 
 def keyed(sentences, given):
-    return {SS.key: part_key(SS, TT, sentences, Numbers(), given, 12.0)}, sentences, given, lambda line: None
+    return {SS.key: part_key(SS, TT, sentences, Numbers(), given, 12.0)}, sentences, given
 
 
 class Others(Numbers):

@@ -77,7 +77,7 @@ def test_training_does_not_import_torchs_compiler(teacher, tmp_path):
     run = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from semcom import cli
+from semcom.commands import cli
 cli.distil({[*TINY_TRAINING, "--steps", "1", "--teacher-checkpoint", str(teacher), "--student-layers", "1"]!r})
 assert "torch" in sys.modules
 print("torch._dynamo" in sys.modules)

@@ -4,6 +4,7 @@ needed."""
 import json
 import logging
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -78,12 +79,14 @@ def through(model, batch, channel, snr, *, seed=0, number=0):
 
 @contextmanager
 def spoken() -> Iterator[list[str]]:
-    """The lines that the package says meanwhile, warnings marked as on the console."""
+    """The lines that the package says meanwhile in this thread, warnings marked as on the console."""
     lines: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(
         "warning: " * (record.levelno == logging.WARNING) + record.getMessage()
     )
+    thread = threading.get_ident()
+    handler.addFilter(lambda record: record.thread == thread)
     log = logging.getLogger("semcom")
     level = log.level
     log.setLevel(logging.INFO)
