@@ -57,6 +57,10 @@ def gradients(student, value):
     return torch.autograd.grad(value, leaves)
 
 
+def in_double(side):
+    return Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double())
+
+
 def relative(found, expected):
     return float((found - expected).detach().norm() / expected.detach().norm())
 
@@ -131,11 +135,15 @@ def test_gradcheck(divergence, temperature, weights):
     assert torch.autograd.gradcheck(loss, leaves)
 
 
-def test_a_graph_kept_for_a_second_backward_gives_the_same_again():
-    student, teacher, targets = rows()
-    loss = fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7)).loss / N
-    first, second = (torch.autograd.grad(loss, student.state, retain_graph=True)[0] for _ in range(2))
-    assert torch.equal(first, second)
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=compiled_only)])
+def test_a_graph_kept_for_a_second_backward_gives_the_same_again(compiled):
+    student, teacher, targets = rows(torch.float32 if compiled else torch.float64)
+    loss = (
+        fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=compiled).loss / N
+    )
+    leaves = [student.state, *student.projection.parameters()]
+    first, second = (torch.autograd.grad(loss, leaves, retain_graph=True) for _ in range(2))
+    assert all(map(torch.equal, first, second))
 
 
 def test_the_loss_alone_is_differentiable():
@@ -327,10 +335,7 @@ def equals_the_plain_ones(distils, threads, scale, number, monkeypatch):
     calls = []
     monkeypatch.setattr(native, "losses", lambda *given, work=LOSSES: calls.append(given) or work(*given))
     student, teacher, targets = rows(torch.float32, scale=scale, rows=number, pieces=333)
-    exact = [
-        Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double())
-        for side in (student, teacher)
-    ]
+    exact = [in_double(side) for side in (student, teacher)]
     temperature, weights = (
         torch.linspace(0.5, 8, number),
         (torch.linspace(0, 1, number), torch.linspace(1, 0.2, number)),
@@ -361,10 +366,7 @@ def test_the_compiled_losses_at_any_temperature(precision_of, tolerance, machine
     monkeypatch.setattr(native, "losses", lambda *given, work=LOSSES: calls.append(given) or work(*given))
     for number, temperature in enumerate((0.5, 1.0, 2.0, 3.0, 4.0, 8.0, 16.0), 1):
         student, teacher, targets = rows(torch.float32, scale=8.0, pieces=333)
-        exact = [
-            Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double())
-            for side in (student, teacher)
-        ]
+        exact = [in_double(side) for side in (student, teacher)]
         expected = plain(*exact, targets, temperature)
         with precision.products(precision_of, CPU):
             found = fused_linear_loss.distillation(
@@ -417,6 +419,120 @@ def test_adding_bfloat16_to_float32(machine, monkeypatch):
         native.add(torch.zeros(3), torch.zeros(3))
     with pytest.raises(ValueError, match=r"to: torch.float32 \[4\]"):
         native.add(torch.zeros(4), torch.zeros(3).bfloat16())
+
+
+SHAPES = [  # rows, pieces, width, the teacher's width: whole tiles and blocks, one less, one more
+    (1, 2, 16, 16),
+    (16, 64, 32, 32),
+    (15, 63, 48, 40),
+    (17, 65, 48, 9),
+    (33, 333, 80, 128),
+    (100, 128, 16, 1),
+    (96, 1000, 128, 96),
+]
+
+
+@compiled_only
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_the_compiled_losses_of_every_shape(shape, threads, monkeypatch):
+    number, pieces, width, teacher_width = shape
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(fused_linear_loss, "ACROSS_BYTES", {"cpu": 48 * 4 * pieces, "cuda": 0})
+    student, _, targets = rows(torch.float32, rows=number, width=width, pieces=pieces)
+    _, teacher, _ = rows(torch.float32, rows=number, width=teacher_width, pieces=pieces, seed=1)
+    for side in (student, teacher):
+        with torch.no_grad():
+            side.projection.weight.mul_(3 / side.state.shape[1] ** 0.5)
+    mine, theirs = map(in_double, (student, teacher))
+    logits, taught = mine.projection(mine.state), theirs.projection(theirs.state)
+    ce = losses.cross_entropy(logits, targets)
+    by_row = (
+        torch.linspace(0.5, 8, number),
+        (torch.linspace(0.1, 1, number), torch.linspace(1, 0.2, number)),
+    )
+    for temperature, weights in ((4.0, (0.3, 0.7)), by_row):
+        kd = losses.kd(logits, taught, torch.as_tensor(temperature).double())
+        expected = (weights[0] * ce + weights[1] * kd).sum()
+        found = fused_linear_loss.distillation(student, teacher, targets, temperature, weights, compiled=True)
+        assert [x.item() for x in found] == pytest.approx(
+            [expected.item(), ce.sum().item(), kd.sum().item()], rel=3e-6, abs=1e-6
+        )
+        right = torch.autograd.grad(expected, [mine.state, *mine.projection.parameters()], retain_graph=True)
+        for ours, exact in zip(gradients(student, found.loss), right):
+            assert relative(ours, exact) < 3e-6
+    alone = fused_linear_loss.cross_entropy(student, targets, compiled=True)
+    assert alone.item() == pytest.approx(ce.sum().item(), rel=3e-6)
+    for ours, exact in zip(gradients(student, alone), gradients(mine, ce.sum())):
+        assert relative(ours, exact) < 3e-6
+
+
+@compiled_only
+def test_compiled_gradients_of_weights_stay_exact_over_many_rows():
+    """Summed row by row in one float they would lose 1e-6."""
+    student, _, targets = rows(torch.float32, rows=30_000, width=16, pieces=48)
+    with torch.no_grad():
+        student.projection.weight.mul_(0.25)
+        student.state.add_(3)
+    exact = in_double(student)
+    right = gradients(exact, plain(exact, None, targets, 1.0)[0])
+    ours = gradients(student, fused_linear_loss.cross_entropy(student, targets, compiled=True))
+    assert relative(ours[1], right[1]) < 3e-7
+
+
+@compiled_only
+def test_compiled_losses_of_small_and_large_numbers():
+    """States of 1e-12 beside weights of 1e12."""
+    student, _, targets = rows(torch.float32, width=32)
+    expected = gradients(student, fused_linear_loss.cross_entropy(student, targets, compiled=True))
+    state = (student.state.detach() * 2.0**-40).requires_grad_()
+    scaled = Projected(state, copy.deepcopy(student.projection))
+    with torch.no_grad():
+        scaled.projection.weight.mul_(2.0**40)
+    found = gradients(scaled, fused_linear_loss.cross_entropy(scaled, targets, compiled=True))
+    for ours, right, scale in zip(found, expected, (2.0**-40, 2.0**40, 1.0)):
+        assert relative(ours * scale, right) < 1e-6
+
+
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=compiled_only)])
+@pytest.mark.parametrize("wanted", list(itertools.product((True, False), repeat=3)), ids=str)
+def test_what_is_not_wanted_is_not_made(wanted, compiled):
+    student, _, targets = rows(torch.float32)
+    expected = gradients(student, fused_linear_loss.cross_entropy(student, targets))
+    state = student.state.detach().requires_grad_(wanted[0])
+    projection = copy.deepcopy(student.projection)
+    projection.weight.requires_grad_(wanted[1])
+    projection.bias.requires_grad_(wanted[2])
+    loss = fused_linear_loss.cross_entropy(Projected(state, projection), targets, compiled=compiled)
+    if not any(wanted):
+        assert not loss.requires_grad
+        return
+    assert tuple(made is not None for made in loss.grad_fn.gradient) == wanted
+    given = [x for x in (state, projection.weight, projection.bias) if x.requires_grad]
+    found = torch.autograd.grad(loss, given)
+    for ours, right in zip(found, itertools.compress(expected, wanted)):
+        assert torch.allclose(ours, right, atol=1e-6)
+
+
+@compiled_only
+def test_what_the_compiled_losses_do(monkeypatch):
+    """All of float32 or bfloat16, at any width; other losses and dtypes go the plain way."""
+    calls = []
+    monkeypatch.setattr(native, "losses", lambda *given: calls.append(given) or LOSSES(*given))
+    student, teacher, targets = rows(torch.float32)
+    settings = targets, 3.0, (0.3, 0.7)
+    rkl = row_loss(DistillationConfig(kd_loss="rkl"))
+    probabilities = Mean((teacher, teacher), (0.5, 0.5), of_probabilities=True)
+    fused_linear_loss.distillation(student, teacher, *settings, row_loss=rkl, compiled=True)
+    fused_linear_loss.distillation(student, probabilities, *settings, compiled=True)
+    fused_linear_loss.distillation(student, teacher, *settings)
+    fused_linear_loss.distillation(*map(in_double, (student, teacher)), *settings, compiled=True)
+    assert not calls
+    for width in (6, 24, 144):
+        fused_linear_loss.cross_entropy(rows(torch.float32, width=width)[0], targets, compiled=True)
+    with precision.products("bf16", CPU):
+        fused_linear_loss.cross_entropy(student, targets, compiled=True)
+    assert len(calls) == 4
 
 
 def test_chunks_are_an_odd_number_of_cache_lines():
@@ -475,12 +591,15 @@ def test_the_compiled_gradient_of_the_bias_is_not_rounded_to_bfloat16():
 
 @compiled_only
 @pytest.mark.parametrize("whose", ["student", "teacher"])
+@pytest.mark.parametrize("where", ["bias", "weight", "state"])
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
-def test_the_compiled_losses_do_not_hide_what_is_not_finite(whose, poison):
+def test_the_compiled_losses_do_not_hide_what_is_not_finite(whose, where, poison):
     student, teacher, targets = rows(torch.float32)
     side = student if whose == "student" else teacher
+    poisoned = {"bias": side.projection.bias, "weight": side.projection.weight, "state": side.state}[where]
     with torch.no_grad():
-        side.projection.bias[(int(targets[0]) + 1) % V] = poison
+        # Another piece than the first row's target.
+        poisoned[(int(targets[0]) + 1) % V if where != "state" else 0] = poison
     sums = fused_linear_loss.distillation(student, teacher, targets, 4.0, (0.3, 0.7), compiled=True)
     assert not torch.isfinite(sums.loss) and not torch.isfinite(sums.kd)
 
@@ -497,8 +616,10 @@ def test_compiled_losses_of_no_row_and_of_a_piece_that_there_is_not():
         compiled=True,
     )
     assert [float(x) for x in none] == [0, 0, 0]
-    with pytest.raises(IndexError, match="0 to 49"):
-        fused_linear_loss.cross_entropy(student, targets + V, compiled=True)
+    assert not torch.autograd.grad(none.loss, student.projection.weight)[0].any()
+    for wrong in (targets + V, targets - V):
+        with pytest.raises(IndexError, match="0 to 49"):
+            fused_linear_loss.cross_entropy(student, wrong, compiled=True)
 
 
 @compiled_only
@@ -539,12 +660,7 @@ def test_pieces_that_cannot_be(whose, low, masked):
     )  # of which the divergence is without bound where the teacher's probability is not
     values = []
     for exact in (False, True):
-        mine, theirs = (
-            Projected(side.state.detach().double().requires_grad_(), copy.deepcopy(side.projection).double())
-            if exact
-            else side
-            for side in (student, teacher)
-        )
+        mine, theirs = (in_double(side) if exact else side for side in (student, teacher))
         if exact:
             terms = plain(mine, theirs if distils else None, targets, 2.0)
             loss = 0.3 * terms[0] + 0.7 * terms[1] if distils else terms[0]

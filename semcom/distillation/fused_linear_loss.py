@@ -164,19 +164,14 @@ class _Chunked(torch.autograd.Function):
             and not (teacher and teacher.of_probabilities)
         )
         with torch.autocast(device.type, enabled=False):
-            if across and product == torch.float32 and row_losses.projects(state.shape[1]):
-                sums, ctx.gradient = _on_units(
-                    state, weight, bias, teacher, targets, factors, ctx.needs_input_grad[:3]
-                )
-            else:
-                given = _Projection.of(state, weight, bias, product, exact), teacher, targets, factors
-                gradient = _Gradient(given[0], ctx.needs_input_grad[:3], exact)
-                sums = (
-                    _across(*given, gradient)
-                    if across
-                    else _down(*given, gradient, row_loss, compiled and device.type != "cpu")
-                )
-                ctx.gradient = gradient.parts()
+            given = _Projection.of(state, weight, bias, product, exact), teacher, targets, factors
+            gradient = _Gradient(given[0], ctx.needs_input_grad[:3], exact)
+            sums = (
+                _across(*given, gradient)
+                if across
+                else _down(*given, gradient, row_loss, compiled and device.type != "cpu")
+            )
+            ctx.gradient = gradient.parts()
         loss, ce, kd = sums.to(exact)
         ctx.mark_non_differentiable(ce, kd)
         return loss, ce, kd
@@ -319,28 +314,6 @@ def _across(
         )
         gradient.add_across(part, logits[:, : len(target) - missing], turned)
     return sums
-
-
-def _on_units(
-    state: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    teacher: Mean | None,
-    targets: Tensor,
-    factors: Tensor,
-    wanted: tuple[bool, bool, bool],
-) -> tuple[Tensor, tuple[Tensor | None, Tensor | None, Tensor | None]]:
-    """The three sums and the gradients, by ``rows.projected``. factors: [N, 3], T and the weights of CE and
-    KD."""
-    ours, theirs = (
-        given and [x.detach().float().contiguous() for x in given]
-        for given in ((state, weight, bias), teacher and _joined(teacher))
-    )
-    most = rows_within(ACROSS_BYTES, len(weight), state.device)
-    sums, to_state, to_weight, to_bias = row_losses.projected(
-        *ours, theirs, targets.contiguous(), factors.t().contiguous(), most, wanted[:2]
-    )
-    return sums, (to_state, to_weight, to_bias if wanted[2] else None)
 
 
 def _joined(teacher: Mean) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from semcom.base.errors import escape
 
-SOURCES = {"rows.cpp": "-O2", "projected.cpp": "-O2", "layers.cpp": "-O3"}
+SOURCES = {"rows.cpp": "-O2", "layers.cpp": "-O3"}
 """Each with how hard a compiler is to try: the loops of layers.cpp are over registers, which only the hardest
 unrolls."""
 PATIENCE = 120
@@ -35,9 +35,6 @@ SUFFIXES = {torch.float32: "_float32", torch.bfloat16: "_bfloat16"}
 """What a function's name ends with, by the dtype of its tensors."""
 FUNCTIONS = (
     "add_bfloat16",
-    "matrix_units",
-    "projected_float32",
-    "projected_space_float32",
     *(name + suffix for name in ("row_losses", "attention", "residual") for suffix in SUFFIXES.values()),
 )
 
@@ -58,21 +55,12 @@ def structure(pointers: str, integers: str, floats: str = "") -> type[ctypes.Str
 
 def call(
     function: str, dtype: torch.dtype, kind: type[ctypes.Structure], **members: Tensor | float | None
-) -> int:
-    """Run a function of the library on the ``members`` of its ``struct``, and the number of threads; what it
-    returns, if that is a number."""
+) -> None:
+    """Run a function of the library on the ``members`` of its ``struct``, and the number of threads."""
     values = {
         name: value.data_ptr() if isinstance(value, Tensor) else value for name, value in members.items()
     }
-    run = library()[function + SUFFIXES[dtype]]
-    run.restype = ctypes.c_int64
-    return run(ctypes.byref(kind(threads=torch.get_num_threads(), **values)))
-
-
-def matrix_units() -> bool:
-    """Whether this processor and its system let products be made as units.h makes them. Raises
-    Unavailable."""
-    return bool(library()["matrix_units"]())
+    library()[function + SUFFIXES[dtype]](ctypes.byref(kind(threads=torch.get_num_threads(), **values)))
 
 
 def check(wanted: Mapping[str, tuple[Tensor | None, Sequence[int], torch.dtype]]) -> None:
