@@ -146,8 +146,12 @@ def compiler() -> str | None:
 
 
 def machine() -> dict[str, str | int | None]:
-    return {"cpu": processor(), "torch": torch.__version__, "threads": torch.get_num_threads(),
-            "compiler": compiler()}
+    return {
+        "cpu": processor(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "compiler": compiler(),
+    }
 
 
 # --- record and check
@@ -156,8 +160,11 @@ def machine() -> dict[str, str | int | None]:
 def failed(steps: list[Step], results: dict) -> list[str]:
     """Steps with a command that ended as it should not: nothing to hold others to."""
     readings = {step: results[step.name].get("values", {}) for step in steps}
-    return [step.name for step, reading in readings.items()
-            if any(not keys or keys.get("exit", step.code) != step.code for keys in reading.values())]
+    return [
+        step.name
+        for step, reading in readings.items()
+        if any(not keys or keys.get("exit", step.code) != step.code for keys in reading.values())
+    ]
 
 
 def run_all(steps: list[Step], found: dict) -> dict:
@@ -212,8 +219,10 @@ def check(record: dict, now: dict, steps: list[Step]) -> int:
         if not equal:
             print(f"other {name}: recorded {record['machine'][name]}, here {now['machine'][name]}")
     if not bits:
-        print("BITS WERE NOT COMPARED, but exit codes, files, keys, and to "
-              f"{golden_values.ROUNDING:.0%} what rounding cannot move by a step; no console, table, weights")
+        print(
+            "BITS WERE NOT COMPARED, but exit codes, files, keys, and to "
+            f"{golden_values.ROUNDING:.0%} what rounding cannot move by a step; no console, table, weights"
+        )
     if notes:
         print(f"\nnew, and no difference ({len(notes)}):", *notes[:SHOWN], sep="\n  ")
     if found:

@@ -53,8 +53,12 @@ def make_inputs(tree: Path) -> dict[str, Value]:
     shutil.copy(tree / "checkpoints" / "teacher.pt", "shipped.pt")
     words = "the of to and in is that we this for on a not it be which with as have are by europe".split()
     Path("words_known.json").write_text(_word_vocabulary(words))
-    text = [f"the {a} {b} was adopted by {n} votes in the plenary." for a in ("long", "short", "new")
-            for b in ("report", "motion") for n in range(100)]
+    text = [
+        f"the {a} {b} was adopted by {n} votes in the plenary."
+        for a in ("long", "short", "new")
+        for b in ("report", "motion")
+        for n in range(100)
+    ]
     Path("own.txt").write_text("\n".join(text))
 
     generator = torch.Generator().manual_seed(0)
@@ -140,9 +144,15 @@ def distil_toys() -> dict[str, Value]:
     set_seed(1)
     batches = [(torch.randn(16, 1, 8, 8), torch.randint(5, (16,))) for _ in range(3)]
     settings = {
-        "kd": {}, "labels": {"distill_weight": 0.0}, "dkd": {"kd_loss": "dkd"}, "jsd": {"kd_loss": "jsd"},
-        "lskd": {"standardize_logits": True}, "rkl": {"kd_loss": "rkl"}, "skl": {"kd_loss": "skl"},
-        "sdd": {"scales": (1, 2)}, "scheduled": {"temperature_schedule": "linear", "final_temperature": 1.0},
+        "kd": {},
+        "labels": {"distill_weight": 0.0},
+        "dkd": {"kd_loss": "dkd"},
+        "jsd": {"kd_loss": "jsd"},
+        "lskd": {"standardize_logits": True},
+        "rkl": {"kd_loss": "rkl"},
+        "skl": {"kd_loss": "skl"},
+        "sdd": {"scales": (1, 2)},
+        "scheduled": {"temperature_schedule": "linear", "final_temperature": 1.0},
     }
     found: dict[str, object] = {}
     for name, choice in settings.items():
@@ -164,10 +174,22 @@ def distil_toys() -> dict[str, Value]:
 
 # --- the steps
 
-LINKS = ("--channel awgn", "--channel rayleigh", "--channel rayleigh --equalizer mmse",
-         "--channel rician --rician-k 3", "--channel rician --equalizer mmse", "--channel ideal")
-LOSSES = {"rkl": "--kd-loss rkl", "jsd": "--kd-loss jsd --jsd-beta 0.3", "skl": "--kd-loss skl --skew 0.2",
-          "dkd": "--kd-loss dkd --dkd-beta 4", "lskd": "--standardize-logits", "labels": "--distill-weight 0"}
+LINKS = (
+    "--channel awgn",
+    "--channel rayleigh",
+    "--channel rayleigh --equalizer mmse",
+    "--channel rician --rician-k 3",
+    "--channel rician --equalizer mmse",
+    "--channel ideal",
+)
+LOSSES = {
+    "rkl": "--kd-loss rkl",
+    "jsd": "--kd-loss jsd --jsd-beta 0.3",
+    "skl": "--kd-loss skl --skew 0.2",
+    "dkd": "--kd-loss dkd --dkd-beta 4",
+    "lskd": "--standardize-logits",
+    "labels": "--distill-weight 0",
+}
 ENDS = ("distil-full", "distil-encoder", "distil-decoder")
 SHIPPED = ("inputs", "distil-shipped")
 
@@ -180,20 +202,39 @@ def steps(tree: Path) -> list[Step]:
 
 def teachers() -> list[Step]:
     return [
-        Step("train", (
-            f"semcom train --output tiny.pt {TEACHER}",
-            f"semcom train --output second.pt {TEACHER} --seed 2"), ()),
-        Step("train-on", (
-            f"""semcom train --start-from tiny.pt --output on.pt --steps 3 --lr 1e-4
-                --channel rayleigh --equalizer mmse --batch-tokens 600 {PLAIN}""",)),
-        Step("train-words", (
-            f"semcom train --vocab words_known.json --output words.pt {TEACHER}",
-            f"semcom evaluate words.pt --snr 6 --output words.csv {SENTENCES}"), ("inputs",)),
+        Step(
+            "train",
+            (
+                f"semcom train --output tiny.pt {TEACHER}",
+                f"semcom train --output second.pt {TEACHER} --seed 2",
+            ),
+            (),
+        ),
+        Step(
+            "train-on",
+            (
+                f"""semcom train --start-from tiny.pt --output on.pt --steps 3 --lr 1e-4
+                --channel rayleigh --equalizer mmse --batch-tokens 600 {PLAIN}""",
+            ),
+        ),
+        Step(
+            "train-words",
+            (
+                f"semcom train --vocab words_known.json --output words.pt {TEACHER}",
+                f"semcom evaluate words.pt --snr 6 --output words.csv {SENTENCES}",
+            ),
+            ("inputs",),
+        ),
         Step("train-bf16", (f"semcom train --output bf16.pt {TEACHER} --precision bf16",), ()),
-        Step("vocab", (
-            "semcom vocab --output own.model --size 300 --corpus own.txt",
-            "semcom vocab --output built_in.model --size 400 --corpus-size 400",
-            f"semcom train --vocab own.model --output own.pt {TEACHER} --corpus own.txt"), ("inputs",)),
+        Step(
+            "vocab",
+            (
+                "semcom vocab --output own.model --size 300 --corpus own.txt",
+                "semcom vocab --output built_in.model --size 400 --corpus-size 400",
+                f"semcom train --vocab own.model --output own.pt {TEACHER} --corpus own.txt",
+            ),
+            ("inputs",),
+        ),
     ]
 
 
@@ -202,13 +243,18 @@ def students() -> list[Step]:
     by_snr = "--temperature-schedule snr --final-temperature 2 --weight-schedule snr --final-weight 0.9"
     two = "--teacher-checkpoint tiny.pt second.pt --distill-part decoder"
     return [
-        *(distillation(f"ends/{part}", f"--distill-part {part} --create-hybrid --hybrid-output {part}.pt")
-          for part in ("full", "encoder", "decoder")),
-        *(distillation(f"losses/{name}", f"--distill-part decoder {flags}")
-          for name, flags in LOSSES.items()),
+        *(
+            distillation(f"ends/{part}", f"--distill-part {part} --create-hybrid --hybrid-output {part}.pt")
+            for part in ("full", "encoder", "decoder")
+        ),
+        *(
+            distillation(f"losses/{name}", f"--distill-part decoder {flags}")
+            for name, flags in LOSSES.items()
+        ),
         distillation("sdd", "--scales 1 2"),
-        distillation("sdd-jsd-lskd",
-                     "--scales 2 --kd-loss jsd --standardize-logits --complementary-weight 3"),
+        distillation(
+            "sdd-jsd-lskd", "--scales 2 --kd-loss jsd --standardize-logits --complementary-weight 3"
+        ),
         distillation("features-mse", "--feature-weight 0.5 --encoder-weight 0.3"),
         distillation("features-cosine", "--signal-weight 0.5 --decoder-weight 0.2 --feature-loss cosine"),
         distillation("crossed", "--cross-weight 0.5"),
@@ -218,80 +264,137 @@ def students() -> list[Step]:
         distillation("sequence-beam", "--sequence-level 2 --distill-part encoder --corpus-size 300"),
         distillation("schedules", to_one),
         distillation("schedules-snr", by_snr),
-        distillation("random-narrow",
-                     "--student-init random --student-d-model 8 --student-heads 1 --student-dff 12"),
-        distillation("from-checkpoint", "--student-checkpoint runs/ends/full/best_student_model.pt",
-                     "distil-full"),
+        distillation(
+            "random-narrow", "--student-init random --student-d-model 8 --student-heads 1 --student-dff 12"
+        ),
+        distillation(
+            "from-checkpoint", "--student-checkpoint runs/ends/full/best_student_model.pt", "distil-full"
+        ),
         distillation("rayleigh-mmse", "--channel rayleigh --equalizer mmse --batch-tokens 500", size=PLAIN),
         distillation("rician", "--channel rician --rician-k 2 --snr-range 0 12"),
         distillation("ideal", "--channel ideal --distill-part encoder"),
         distillation("bf16", "--precision bf16"),
         distillation("compiled", "--compile", compiled=True),
-        distillation("compiled-jsd", "--compile --kd-loss jsd --distill-part decoder --precision bf16",
-                     compiled=True),
+        distillation(
+            "compiled-jsd", "--compile --kd-loss jsd --distill-part decoder --precision bf16", compiled=True
+        ),
         # Of a teacher that understands: its scores are not those of noise.
-        Step("distil-shipped", (
-            f"""distillation --teacher-checkpoint shipped.pt --distill-part decoder --student-layers 3
+        Step(
+            "distil-shipped",
+            (
+                f"""distillation --teacher-checkpoint shipped.pt --distill-part decoder --student-layers 3
                 --create-hybrid --hybrid-output shipped_hybrid.pt --output-path shipped_run {PLAIN}
-                --steps 4 --batch-size 16""",), ("inputs",)),
+                --steps 4 --batch-size 16""",
+            ),
+            ("inputs",),
+        ),
     ]
 
 
 def measurements() -> list[Step]:
     say = "semcom transmit 'We support the report.' --device cpu"
     return [
-        Step("splice", (
-            """semcom splice --transmitter runs/ends/encoder/best_student_model.pt
-               --receiver runs/ends/decoder/best_student_model.pt --output spliced.pt""",), ENDS),
-        Step("evaluate", (
-            f"""semcom evaluate shipped.pt shipped_hybrid.pt --snr 0 6 12 --examples 2
+        Step(
+            "splice",
+            (
+                """semcom splice --transmitter runs/ends/encoder/best_student_model.pt
+               --receiver runs/ends/decoder/best_student_model.pt --output spliced.pt""",
+            ),
+            ENDS,
+        ),
+        Step(
+            "evaluate",
+            (
+                f"""semcom evaluate shipped.pt shipped_hybrid.pt --snr 0 6 12 --examples 2
                 --output greedy.csv {SENTENCES}""",
-            f"""semcom evaluate shipped.pt shipped_hybrid.pt --snr 6 --beam-width 3 --length-penalty 0.6
-                --output beam.csv {SENTENCES}"""), SHIPPED),
-        Step("evaluate-channels", tuple(
-            f"semcom evaluate shipped.pt --snr 3 --output link{number}.csv {flags} {SENTENCES}"
-            for number, flags in enumerate(LINKS)), ("inputs",)),
-        Step("transmit", (
-            f"{say} --checkpoints shipped.pt shipped_hybrid.pt --snr 0 12",
-            f"{say} --checkpoints shipped.pt --snr 6 --beam-width 3 --channel rayleigh --seed 3"), SHIPPED),
-        Step("doctor", (
-            f"semcom doctor shipped.pt --draws 1000 --output doctor.json {SENTENCES}",), ("inputs",)),
-        Step("audit", (
-            f"semcom audit shipped.pt --snr 0 12 --output audit.csv {SENTENCES}",), ("inputs",)),
-        Step("deepsc", (
-            "semcom import public.pth --vocab-file public.json --output imported.pt --heads 4",
-            "semcom export imported.pt --output back.pth --vocab-output back.json",
-            """distillation --teacher-checkpoint imported.pt --corpus public.pkl --distill-part decoder
+                f"""semcom evaluate shipped.pt shipped_hybrid.pt --snr 6 --beam-width 3 --length-penalty 0.6
+                --output beam.csv {SENTENCES}""",
+            ),
+            SHIPPED,
+        ),
+        Step(
+            "evaluate-channels",
+            tuple(
+                f"semcom evaluate shipped.pt --snr 3 --output link{number}.csv {flags} {SENTENCES}"
+                for number, flags in enumerate(LINKS)
+            ),
+            ("inputs",),
+        ),
+        Step(
+            "transmit",
+            (
+                f"{say} --checkpoints shipped.pt shipped_hybrid.pt --snr 0 12",
+                f"{say} --checkpoints shipped.pt --snr 6 --beam-width 3 --channel rayleigh --seed 3",
+            ),
+            SHIPPED,
+        ),
+        Step(
+            "doctor",
+            (f"semcom doctor shipped.pt --draws 1000 --output doctor.json {SENTENCES}",),
+            ("inputs",),
+        ),
+        Step("audit", (f"semcom audit shipped.pt --snr 0 12 --output audit.csv {SENTENCES}",), ("inputs",)),
+        Step(
+            "deepsc",
+            (
+                "semcom import public.pth --vocab-file public.json --output imported.pt --heads 4",
+                "semcom export imported.pt --output back.pth --vocab-output back.json",
+                """distillation --teacher-checkpoint imported.pt --corpus public.pkl --distill-part decoder
                --student-layers 1 --steps 2 --batch-size 32 --output-path imported_run --quiet --device cpu
                --precision fp32""",
-            "semcom export imported_run/best_student_model.pt --output student.pth",
-            f"semcom evaluate imported.pt --snr 6 --output imported.csv {PUBLIC_SENTENCES}",
-            f"""semcom audit imported.pt --snr 6 --channel rician --output imported_audit.csv
-                {PUBLIC_SENTENCES}"""), ("inputs",)),
+                "semcom export imported_run/best_student_model.pt --output student.pth",
+                f"semcom evaluate imported.pt --snr 6 --output imported.csv {PUBLIC_SENTENCES}",
+                f"""semcom audit imported.pt --snr 6 --channel rician --output imported_audit.csv
+                {PUBLIC_SENTENCES}""",
+            ),
+            ("inputs",),
+        ),
     ]
 
 
 def reports() -> list[Step]:
     return [
-        Step("analysis", (
-            f"""semantic_analysis --runs runs/ends --matrix all --output ends.json --report-dir ends_report
-                {REPORT}""",), ENDS),
-        Step("analysis-zh", (
-            f"""semantic_analysis --runs runs/losses --matrix matched --lang zh --output losses.json
-                --report-dir losses_report {REPORT}""",), tuple(f"distil-{name}" for name in LOSSES)),
-        Step("analysis-shipped", (
-            f"""semantic_analysis shipped_hybrid.pt --teacher-checkpoint shipped.pt --no-report
-                --output pair.json --snr 6 12 --beam-width 2 {SENTENCES}""",), SHIPPED),
-        Step("examples", (
-            "distillation_examples list",
-            "distillation_examples 6 --dry-run --epochs 2",
-            "distillation_examples 8 --dry-run --seeds 2",
-            "distillation_examples all --dry-run"), ()),
+        Step(
+            "analysis",
+            (
+                f"""semantic_analysis --runs runs/ends --matrix all --output ends.json --report-dir ends_report
+                {REPORT}""",
+            ),
+            ENDS,
+        ),
+        Step(
+            "analysis-zh",
+            (
+                f"""semantic_analysis --runs runs/losses --matrix matched --lang zh --output losses.json
+                --report-dir losses_report {REPORT}""",
+            ),
+            tuple(f"distil-{name}" for name in LOSSES),
+        ),
+        Step(
+            "analysis-shipped",
+            (
+                f"""semantic_analysis shipped_hybrid.pt --teacher-checkpoint shipped.pt --no-report
+                --output pair.json --snr 6 12 --beam-width 2 {SENTENCES}""",
+            ),
+            SHIPPED,
+        ),
+        Step(
+            "examples",
+            (
+                "distillation_examples list",
+                "distillation_examples 6 --dry-run --epochs 2",
+                "distillation_examples 8 --dry-run --seeds 2",
+                "distillation_examples all --dry-run",
+            ),
+            (),
+        ),
         Step("api", (distil_toys,), ()),
-        Step("refusals", (
-            "semcom evaluate missing.pt",
-            "distillation --temperature 0",
-            "semantic_analysis --device tpu"), (), code=2),
+        Step(
+            "refusals",
+            ("semcom evaluate missing.pt", "distillation --temperature 0", "semantic_analysis --device tpu"),
+            (),
+            code=2,
+        ),
         # Most of the time: it has no flag that shortens it.
         Step("digits", ("distillation_examples 9 --seeds 1 --quiet --output-path digits",), ()),
     ]

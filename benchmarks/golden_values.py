@@ -27,11 +27,28 @@ PRINTED = 150
 
 IGNORED_KEYS = {
     # What differs from machine to machine, or from version to version of what is installed.
-    "semcom", "python", "torch", "numpy", "sentencepiece", "sacrebleu", "matplotlib", "scipy", "scikit-learn",
-    "sionna", "without_sionna", "bleu_signature", "platform", "host", "processes", "threads", "gpu", "commit",
+    "semcom",
+    "python",
+    "torch",
+    "numpy",
+    "sentencepiece",
+    "sacrebleu",
+    "matplotlib",
+    "scipy",
+    "scikit-learn",
+    "sionna",
+    "without_sionna",
+    "bleu_signature",
+    "platform",
+    "host",
+    "processes",
+    "threads",
+    "gpu",
+    "commit",
     "date",
     # Milliseconds that a model takes.
-    "latency_ms", "latency_ms_ratio",
+    "latency_ms",
+    "latency_ms_ratio",
 }
 IGNORED_ENDINGS = ("seconds", "_per_second")
 """Keys that end so hold times and speeds."""
@@ -57,12 +74,39 @@ ROUNDING = 0.01
 """Another machine's floats may differ by this share, or by this much where they are under 1 (absolute)."""
 JUMPING = {
     # of decoded sentences, in which one piece more or less is right
-    "bleu", "exact", "accuracy", "agreement", "score", "change", "lost", "recall", "others", "cost", "bias",
+    "bleu",
+    "exact",
+    "accuracy",
+    "agreement",
+    "score",
+    "change",
+    "lost",
+    "recall",
+    "others",
+    "cost",
+    "bias",
     # of ranks, counts and thresholds
-    "p", "rho", "trend", "trends", "gap", "price", "level", "above", "below", "least", "most", "unbounded",
+    "p",
+    "rho",
+    "trend",
+    "trends",
+    "gap",
+    "price",
+    "level",
+    "above",
+    "below",
+    "least",
+    "most",
+    "unbounded",
     "epoch",
     # of a difference, or a ratio to a noise, that may be nearly 0
-    "over", "noise", "effects", "representations", "distance", "low", "high",
+    "over",
+    "noise",
+    "effects",
+    "representations",
+    "distance",
+    "low",
+    "high",
 }
 """Files and keys with one of these words hold what another rounding can move by a step."""
 MEASURED = (".json", ".csv")

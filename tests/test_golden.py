@@ -21,17 +21,22 @@ def changed(source, key, value):
     return READING | {source: READING[source] | {key: value}}
 
 
-@pytest.mark.parametrize(("source", "key", "value", "elsewhere"), [
-    ("run/history.csv", "loss", [2.5, 2.2500000001], False),
-    ("run/history.csv", "loss", [2.5, 2.3], True),
-    ("run/history.csv", "loss", [2.5], True),
-    ("run/history.csv", "bleu", [10.0, 30.0], False),
-    ("run/history.csv", "name", ["a", "c"], False),
-    ("run/student.pt", "weights.bias", "float32 2 0123456789abcdee", False),
-    ("console 1", "exit", 2, True),
-    ("console 1", "numbers", {"count": 200, "sum": 7.0, "digest": "0123456789abcdee"}, False),
-])
-def test_a_change_is_a_difference_to_the_bit_and_elsewhere_where_it_is_no_rounding(source, key, value, elsewhere):
+@pytest.mark.parametrize(
+    ("source", "key", "value", "elsewhere"),
+    [
+        ("run/history.csv", "loss", [2.5, 2.2500000001], False),
+        ("run/history.csv", "loss", [2.5, 2.3], True),
+        ("run/history.csv", "loss", [2.5], True),
+        ("run/history.csv", "bleu", [10.0, 30.0], False),
+        ("run/history.csv", "name", ["a", "c"], False),
+        ("run/student.pt", "weights.bias", "float32 2 0123456789abcdee", False),
+        ("console 1", "exit", 2, True),
+        ("console 1", "numbers", {"count": 200, "sum": 7.0, "digest": "0123456789abcdee"}, False),
+    ],
+)
+def test_a_change_is_a_difference_to_the_bit_and_elsewhere_where_it_is_no_rounding(
+    source, key, value, elsewhere
+):
     now = changed(source, key, value)
     (found,), _, _ = golden_values.differences(READING, now, exact=True)
     assert found[0] == source and found[1].startswith(key)
@@ -40,7 +45,11 @@ def test_a_change_is_a_difference_to_the_bit_and_elsewhere_where_it_is_no_roundi
 
 def test_what_is_new_is_noted_and_what_is_missing_differs():
     more = changed("run/history.csv", "temperature", [4.0, 4.0]) | {"run/more.json": {"seed": [1]}}
-    assert golden_values.differences(READING, more, exact=True) == ([], ["run/history.csv: temperature", "run/more.json"], 208)
+    assert golden_values.differences(READING, more, exact=True) == (
+        [],
+        ["run/history.csv: temperature", "run/more.json"],
+        208,
+    )
     assert len(golden_values.differences(more, READING, exact=False)[0]) == 2
 
 
@@ -55,5 +64,5 @@ def test_files_are_read_by_key_without_times(tmp_path):
     torch.save({"weights": {"a": torch.zeros(2)}, "format": 2}, tmp_path / "a.pt")
     assert golden_values.read(tmp_path / "a.json") == {"rows[].loss": [1.5, 2.5]}
     assert golden_values.read(tmp_path / "a.csv") == {"loss": [1.5], "name": ["x"]}
-    (name, digest), = golden_values.read(tmp_path / "a.pt").items()
+    ((name, digest),) = golden_values.read(tmp_path / "a.pt").items()
     assert name == "weights.a" and digest.startswith("float32 2 ")
