@@ -12,7 +12,6 @@ share the work: start both with OMP_NUM_THREADS=1, one with ``--share 0 2``, one
 """
 
 import argparse
-import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,6 @@ from semcom.commands import ablation
 from semcom.commands.ablation import Arm  # noqa: E402
 from semcom.report import tables  # noqa: E402
 
-log = logging.getLogger(__name__)
 
 SCREEN_SEED, FINAL_SEEDS = 1, (11, 12, 13, 14, 15)
 SCREEN = (
@@ -189,11 +187,11 @@ def compare(
     whole = [arm for arm in arms if all_finished([arm], seeds, root)]
     shown = [arm for arm in whole if arm.base in (None, *(other.name for other in whole))]
     if missing := [arm.name for arm in arms if arm not in shown]:
-        log.info(f"\n{title}: not finished yet: {', '.join(missing)}")
+        print(f"\n{title}: not finished yet: {', '.join(missing)}")
     if not shown:
         return []
     rows = ablation.collect(shown, seeds, root)
-    log.info(f"\n{title}; {len(seeds)} seeds\n{ablation.table(rows)}")
+    print(f"\n{title}; {len(seeds)} seeds\n{ablation.table(rows)}")
     ablation.keep(rows, root, title, stem)
     return ablation.gains(rows)
 

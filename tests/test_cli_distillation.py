@@ -10,7 +10,7 @@ from native_support import compiled_only
 
 from semcom.models import checkpoint
 from semcom.models.kernels import native
-from semcom.models.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
+from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 
 KEYS = [
     "temperature",

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from semcom.base.errors import SemcomError
-from semcom.base.flags import add_flags, as_record, from_flags
+from semcom.base.flags import add_flags, as_record, settings_of
 from semcom.distillation.settings import KD_LOSSES, TEMPERATURES, DistillationConfig, TransferConfig
 
 
@@ -15,7 +15,7 @@ def parsed(settings, line):
     """From a command line, as the scripts have it."""
     parser = argparse.ArgumentParser(exit_on_error=False)
     add_flags(parser, settings)
-    return from_flags(settings, parser.parse_args(line.split()))
+    return settings_of(settings, parser.parse_args(line.split()))
 
 
 def refused(settings, line, opening, cure):
@@ -53,7 +53,7 @@ def test_every_loss_has_a_temperature():
     assert set(TEMPERATURES) == set(KD_LOSSES)
 
 
-def test_defaults_from_flags_are_those_of_python():
+def test_defaults_settings_of_are_those_of_python():
     for settings in (DistillationConfig, TransferConfig):
         assert parsed(settings, "") == settings()
     plain = DistillationConfig()

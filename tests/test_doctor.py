@@ -492,19 +492,19 @@ def test_a_transmitter_below_one_is_said_to_be_left_alone(teacher, here, capsys,
 def test_findings_are_returned(teacher, here):
     from semcom.base.settings import RunConfig
     from semcom.channel.settings import ChannelConfig
+    from semcom.commands.settings import DoctorSettings
     from semcom.data.settings import CorpusConfig
     from semcom.evaluation.settings import DoctorConfig, EvaluationConfig
 
     found = doctor.doctor(
-        str(teacher),
-        EvaluationConfig(snr=(6.0, 6.0), sentences=30),
-        DoctorConfig(1000),
-        CorpusConfig(),
-        ChannelConfig(rician_k=0.0),
-        RunConfig(device="cpu"),
-        None,
-        False,
-        lambda line: None,
+        DoctorSettings(
+            checkpoint=str(teacher),
+            evaluation=EvaluationConfig(snr=(6.0, 6.0), sentences=30),
+            fades=DoctorConfig(1000),
+            corpus=CorpusConfig(),
+            channel=ChannelConfig(rician_k=0.0),
+            run=RunConfig(device="cpu"),
+        )
     )
     assert list(found.snr) == [("awgn", 6.0), ("rayleigh", 6.0), ("rician", 6.0)], (
         "an SNR named twice is measured once"

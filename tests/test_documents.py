@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from semcom.commands import cli, examples
+from semcom.commands import examples, parsers
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = (ROOT / "DISTILLATION_GUIDE.md").read_text()
@@ -23,20 +23,20 @@ def flags(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def test_the_guide_names_every_flag_of_distillation():
-    missing = {flag for flag in flags(cli.distillation_parser()) if not re.search(rf"`{flag}[ `]", GUIDE)}
+    missing = {flag for flag in flags(parsers.distillation_parser()) if not re.search(rf"`{flag}[ `]", GUIDE)}
     assert not missing
 
 
 def test_the_guide_names_every_flag_that_other_commands_have_of_their_own():
     verbs = next(
-        a for a in cli.package_parser()._actions if isinstance(a, argparse._SubParsersAction)
+        a for a in parsers.package_parser()._actions if isinstance(a, argparse._SubParsersAction)
     ).choices.values()
-    others = set.union(*map(flags, [*verbs, cli.analysis_parser(), examples.parser()]))
+    others = set.union(*map(flags, [*verbs, parsers.analysis_parser(), examples.parser()]))
     assert not {flag for flag in others if f"{flag}" not in GUIDE}
 
 
 def test_the_guide_shows_the_defaults_that_the_parser_has():
-    for action in cli.distillation_parser()._actions:
+    for action in parsers.distillation_parser()._actions:
         if isinstance(action.default, (int, float)) and not isinstance(action.default, bool):
             row = next(
                 line for line in GUIDE.splitlines() if line.startswith(f"| `{action.option_strings[0]} ")
@@ -53,15 +53,15 @@ def test_every_command_in_the_documents_parses(document):
         for line in block.splitlines()
         for part in line.split(" && ")
     ]
-    parsers = {
-        "python distillation.py": cli.distillation_parser(),
-        "python semantic_analysis.py": cli.analysis_parser(),
-        "python -m semcom": cli.package_parser(),
+    known = {
+        "python distillation.py": parsers.distillation_parser(),
+        "python semantic_analysis.py": parsers.analysis_parser(),
+        "python -m semcom": parsers.package_parser(),
         "python distillation_examples.py": examples.parser(),
     }
     parsed = 0
     for command in commands:
-        for start, parser in parsers.items():
+        for start, parser in known.items():
             if command.startswith(start):
                 import shlex
 

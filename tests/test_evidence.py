@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import evidence as benchmark
+from semcom.base import console
 from semcom.base.errors import SemcomError
-from semcom.commands import ablation, cli
+from semcom.commands import ablation, cli, parsers
 from semcom.commands.ablation import Arm
 from semcom.evaluation import intervals
 
@@ -24,9 +25,10 @@ GAIN = {"labels": 0.0, "kd, T=2": 2.0, "other": -1.0}
 def stand_in(monkeypatch, tmp_path):
     """Runs that leave what a run leaves: the BLEU of an arm is 80 + its gain + noise of the seed."""
     ran = []
+    console.speak()
 
     def distil(argv):
-        given = cli.distillation_parser().parse_args(argv)
+        given = parsers.distillation_parser().parse_args(argv)
         folder = Path(given.output_path)
         folder.mkdir(parents=True)
         ran.append((folder.parent.name, given.seed))
@@ -35,7 +37,7 @@ def stand_in(monkeypatch, tmp_path):
         )
 
     def analyse(argv):
-        given = cli.analysis_parser().parse_args(argv)
+        given = parsers.analysis_parser().parse_args(argv)
         seed, name = given.seed, Path(given.checkpoints[0]).parent.parent.name
         at = {
             "bleu": 80
@@ -54,7 +56,7 @@ def stand_in(monkeypatch, tmp_path):
 
 
 def run(root, seeds, **choice):
-    ablation.run(ARMS, seeds, root, ["--steps", "300"], ["--seed", "3"], lambda line: None, **choice)
+    ablation.run(ARMS, seeds, root, ["--steps", "300"], ["--seed", "3"], **choice)
 
 
 def test_every_arm_runs_with_every_seed_once(stand_in):
@@ -69,7 +71,7 @@ def test_runs_of_other_flags_in_the_folder_are_refused(stand_in):
     root, ran = stand_in
     run(root, [1])
     with pytest.raises(SemcomError, match="holds runs of other flags .*settings.json.*name another folder"):
-        ablation.run(ARMS, [1], root, ["--steps", "400"], ["--seed", "3"], lambda line: None)
+        ablation.run(ARMS, [1], root, ["--steps", "400"], ["--seed", "3"])
     assert len(ran) == 3
 
 
@@ -78,7 +80,7 @@ def test_a_run_of_an_arm_with_other_flags_is_refused(stand_in):
     run(root, [1])
     changed = Arm("other", "--kd-loss rkl --temperature 2")
     with pytest.raises(SemcomError, match="was run with kd_loss jsd, arm 'other' has rkl; remove it"):
-        ablation.run([changed], [1], root, ["--steps", "300"], ["--seed", "3"], lambda line: None)
+        ablation.run([changed], [1], root, ["--steps", "300"], ["--seed", "3"])
     assert ablation.finished(ARMS[2], 1, root) and not ablation.finished(ARMS[2], 2, root)
 
 
@@ -122,7 +124,7 @@ def test_rows_hold_means_and_paired_gains(monkeypatch, stand_in):
     seeds = [1, 2, 3]
 
     def analyse(argv, before=cli.analyse):
-        given = cli.analysis_parser().parse_args(argv)
+        given = parsers.analysis_parser().parse_args(argv)
         before([*argv, "--seed", Path(given.checkpoints[0]).parent.name.removeprefix("seed")])
 
     monkeypatch.setattr(cli, "analyse", analyse)
@@ -155,9 +157,9 @@ def test_commands_are_what_a_person_would_type(tmp_path):
         "python",
         "semantic_analysis.py",
     ]
-    given = cli.distillation_parser().parse_args(distillation[2:])
+    given = parsers.distillation_parser().parse_args(distillation[2:])
     assert (given.seed, given.temperature, given.steps) == (7, 2.0, 300)
-    assert cli.analysis_parser().parse_args(analysis[2:]).snr == list(ablation.SNRS)
+    assert parsers.analysis_parser().parse_args(analysis[2:]).snr == list(ablation.SNRS)
 
 
 def test_equal_time_by_the_runs_seconds_or_by_given_steps(stand_in, monkeypatch, capsys):

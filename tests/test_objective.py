@@ -12,7 +12,8 @@ from semcom.distillation.objectives import DistillationObjective, Frozen, Transc
 from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TrainingConfig, TransferConfig
 from semcom.distillation.trainer import fit
 from semcom.models.layers import seed_dropout
-from semcom.models.transceiver import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS, splice
+from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
+from semcom.models.transceiver import splice
 
 TRAINED = {"full": PARTS, "encoder": TRANSMITTER_PARTS, "decoder": RECEIVER_PARTS}
 AWGN, RANGE = Channel("awgn"), (-6.0, 18.0)

@@ -85,7 +85,10 @@ def test_only_checkpoint_saves_and_loads_tensors():
     assert users == {"models/checkpoint.py"}
 
 
-@pytest.mark.parametrize("module", ["semcom.commands.cli", *(f"semcom.{room}.settings" for room in ROOMS)])
+@pytest.mark.parametrize(
+    "module",
+    ["semcom.commands.cli", "semcom.commands.parsers", *(f"semcom.{room}.settings" for room in ROOMS)],
+)
 def test_the_command_line_starts_light(module):
     heavy = ("torch", "numpy", "pandas", "sentencepiece", "matplotlib", "sacrebleu", "tqdm", "scipy")
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"

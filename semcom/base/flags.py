@@ -1,17 +1,24 @@
 """Settings as dataclass fields that know their flags: default, help, choices and validation stand once, and
 argparse flags are made from them. Standard library only, so that ``--help`` needs no torch.
+
+The settings of a verb are one dataclass: flags of its own, and groups of flags, each a dataclass of a room.
 """
+
+from __future__ import annotations
 
 import argparse
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from semcom.base.errors import SemcomError, escape
 
-Config = TypeVar("Config")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Settings = TypeVar("Settings", bound=DataclassInstance)
 
 
 @dataclass(frozen=True)
@@ -24,111 +31,212 @@ class Rule:
 
 
 def number(low: float, high: float = math.inf, *, above: bool = False, example: str) -> Rule:
+    """A finite number from ``low`` to ``high``; with ``above`` not ``low`` itself."""
     if above:
         allowed = f"a finite number above {low:g}" + (f" and at most {high:g}" if high < math.inf else "")
     elif high < math.inf:
         allowed = f"a number from {low:g} to {high:g}"
     else:
         allowed = f"a finite number of {low:g} or more"
-    return Rule(
-        allowed, lambda x: math.isfinite(x) and (x > low if above else x >= low) and x <= high, example
-    )
+
+    def holds(x: float) -> bool:
+        high_enough = x > low if above else x >= low
+        return math.isfinite(x) and high_enough and x <= high
+
+    return Rule(allowed, holds, example)
 
 
 def whole(low: int, high: int = 2**31, *, example: str) -> Rule:
-    return Rule(
-        f"a whole number of {low} or more" + (f", at most {high}" if high < 2**31 else ""),
-        lambda x: low <= x <= high,
-        example,
-    )
+    limit = f", at most {high}" if high < 2**31 else ""
+    return Rule(f"a whole number of {low} or more{limit}", lambda x: low <= x <= high, example)
 
 
-def setting(default: Any, help: str, rule: Rule | None = None, *, absent: str = "", **argument: Any) -> Any:
-    """A dataclass field that knows its flag. absent: what None means. ``argument`` goes to ``add_argument``
-    (type, choices, nargs, metavar)."""
-    return field(
-        default=default, metadata={"help": help, "rule": rule, "absent": absent, "argument": argument}
-    )
+# --- fields
+
+
+def setting(
+    default: Any,
+    help: str,
+    rule: Rule | None = None,
+    *,
+    absent: str = "",
+    positional: bool = False,
+    **argument: Any,
+) -> Any:
+    """A dataclass field that knows its flag. absent: what None means. positional: an argument without a flag.
+    ``argument`` goes to ``add_argument`` (type, choices, nargs, metavar)."""
+    return field(default=default, metadata=_metadata(help, rule, absent, positional, argument))
+
+
+def required(help: str, *, positional: bool = False, **argument: Any) -> Any:
+    """The same for a setting without a default."""
+    return field(metadata=_metadata(help, None, "", positional, argument))
+
+
+def _metadata(help: str, rule: Rule | None, absent: str, positional: bool, argument: dict[str, Any]) -> dict:
+    return {"help": help, "rule": rule, "absent": absent, "positional": positional, "argument": argument}
+
+
+@dataclass(frozen=True)
+class _Group:
+    """default: the settings of the group without flags. only: those that have flags, () for all. several: the
+    one of which more than one value may be given; the group is then a tuple, one for each value."""
+
+    default: DataclassInstance
+    title: str
+    only: tuple[str, ...]
+    several: str | None = None
+
+    def flags(self) -> Iterator[tuple[Field[Any], Any]]:
+        """The fields that have flags, with their defaults; one that the settings fill in themselves where it is
+        not given keeps the default of its dataclass."""
+        plain = type(self.default)()
+        for f in fields(self.default):
+            if "help" in f.metadata and (not self.only or f.name in self.only):
+                ours = getattr(self.default, f.name)
+                yield f, f.default if ours == getattr(plain, f.name) else ours
+
+
+def group(default: Settings, *, title: str | None = None, only: Sequence[str] = ()) -> Settings:
+    """A dataclass field that holds the settings of another dataclass, a group of flags in ``--help``.
+
+    default: what they are without flags. only: names of the settings that have flags.
+    """
+    shown = _Group(default, title or _summary(type(default)), tuple(only))
+    return field(default=default, metadata={"group": shown})
+
+
+def groups(default: Settings, *, several: str) -> tuple[Settings, ...]:
+    """The same where several values of one setting may be given: a tuple, one for each of its values."""
+    shown = _Group(default, _summary(type(default)), (), several)
+    return field(default=(default,), metadata={"group": shown})
+
+
+def _summary(settings: type) -> str:
+    paragraph = (settings.__doc__ or "").strip().split("\n\n")[0]
+    return " ".join(paragraph.split()).rstrip(".")
+
+
+# --- values
 
 
 class Validated:
     """Checks each setting against its rule when an instance is made, from flags or from Python alike."""
 
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
     def __post_init__(self) -> None:
         for f in fields(self):
-            rule: Rule | None = f.metadata.get("rule")
-            value = getattr(self, f.name)
-            choices = f.metadata.get("argument", {}).get("choices")
-            if choices and not set(value if isinstance(value, tuple) else (value,)) <= set(choices):
-                raise SemcomError(f"{flag_of(f.name)} {_shown(value)}: allowed are {', '.join(choices)}")
-            if rule is not None and value is not None and not rule.holds(value):
-                raise SemcomError(
-                    f"{flag_of(f.name)} {_shown(value)}: must be {rule.allowed}; "
-                    f"for example {flag_of(f.name)} {rule.example}"
-                )
+            _check_choices(f, getattr(self, f.name))
+            _check_rule(f, getattr(self, f.name))
+
+
+def _check_choices(f: Field[Any], value: Any) -> None:
+    choices = f.metadata.get("argument", {}).get("choices")
+    given = set(value) if isinstance(value, tuple) else {value}
+    if choices and not given <= set(choices):
+        raise SemcomError(f"{flag_of(f.name)} {_shown(value)}: allowed are {', '.join(choices)}")
+
+
+def _check_rule(f: Field[Any], value: Any) -> None:
+    rule: Rule | None = f.metadata.get("rule")
+    if rule is not None and value is not None and not rule.holds(value):
+        flag = flag_of(f.name)
+        raise SemcomError(
+            f"{flag} {_shown(value)}: must be {rule.allowed}; for example {flag} {rule.example}"
+        )
 
 
 def _shown(value: Any) -> str:
-    return (
-        " ".join(map(_shown, value))
-        if isinstance(value, (tuple, list))
-        else escape(f"{value:g}" if isinstance(value, float) else value)
-    )
+    if isinstance(value, (tuple, list)):
+        return " ".join(map(_shown, value))
+    return escape(f"{value:g}" if isinstance(value, float) else value)
 
 
 def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def differs(settings: Any, name: str) -> bool:
+def differs(settings: DataclassInstance, name: str) -> bool:
     """Whether the setting is not the default."""
-    return getattr(settings, name) != type(settings).__dataclass_fields__[name].default
+    return bool(getattr(settings, name) != type(settings).__dataclass_fields__[name].default)
 
 
-def add_flags(
-    parser: argparse.ArgumentParser,
-    config: type,
-    *,
-    title: str | None = None,
-    only: Iterable[str] | None = None,
-    several: Iterable[str] = (),
-    **defaults: Any,
-) -> None:
-    """A group of flags made from the settings of ``config``; ``defaults`` replace the dataclass's own.
-    several: settings of which more than one value may be given."""
-    summary = (config.__doc__ or "").strip().splitlines()[0]
-    group = parser.add_argument_group(title or summary.rstrip(".").replace("%", "%%"))
-    for f in fields(config):
-        if "help" not in f.metadata or (only is not None and f.name not in only):
-            continue
-        default = defaults.get(f.name, f.default)
-        argument = dict(f.metadata["argument"])
-        help = f.metadata["help"].replace("%", "%%")
-        if argument.get("action") != "store_true":
-            if "type" not in argument and isinstance(f.default, (int, float)):
-                argument["type"] = type(f.default)
-            if default not in (None, ()):
-                shown = " ".join(f"{v:g}" for v in default) if isinstance(default, tuple) else default
-                help += f" (default {shown})"
-            elif default is None and f.metadata["absent"]:
-                help += f" (default {f.metadata['absent']})"
-        if f.name in several:
-            argument["nargs"] = "+"
-        group.add_argument(flag_of(f.name), default=default, help=help, **argument)
-
-
-def from_flags(config: type[Config], flags: argparse.Namespace) -> Config:
-    """The settings of ``config`` out of parsed flags; those without a flag keep their default."""
-    given = {f.name: getattr(flags, f.name) for f in fields(config) if hasattr(flags, f.name)}
-    return config(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    )
-
-
-def as_record(*configs: Any) -> dict[str, Any]:
+def as_record(*settings: DataclassInstance) -> dict[str, Any]:
     """All settings as plain JSON values, for the record of a run."""
     record: dict[str, Any] = {}
-    for config in configs:
-        for name, value in dataclasses.asdict(config).items():
+    for each in settings:
+        for name, value in dataclasses.asdict(each).items():
             record[name] = list(value) if isinstance(value, tuple) else value
     return record
+
+
+# --- settings -> flags of a parser -> settings
+
+
+def add_flags(parser: argparse.ArgumentParser, settings: type[DataclassInstance]) -> None:
+    """The flags of a dataclass of settings; each of its groups in an argument group."""
+    for f in fields(settings):
+        if "group" in f.metadata:
+            shown: _Group = f.metadata["group"]
+            arguments = parser.add_argument_group(shown.title.replace("%", "%%"))
+            for inner, default in shown.flags():
+                _add_flag(arguments, inner, default, several=inner.name == shown.several)
+        elif "help" in f.metadata:
+            _add_flag(parser, f, f.default)
+
+
+def _add_flag(
+    parser: argparse._ActionsContainer, f: Field[Any], default: Any, *, several: bool = False
+) -> None:
+    argument = dict(f.metadata["argument"])
+    help = f.metadata["help"].replace("%", "%%")
+    if argument.get("action") != "store_true" and default is not MISSING:
+        if "type" not in argument and isinstance(f.default, (int, float)):
+            argument["type"] = type(f.default)
+        help += _shown_default(default, f.metadata["absent"])
+    if several:
+        argument["nargs"] = "+"
+    if f.metadata["positional"]:
+        positional_default = {} if default is MISSING else {"default": default}
+        parser.add_argument(f.name, help=help, **positional_default, **argument)
+    elif default is MISSING:
+        parser.add_argument(flag_of(f.name), required=True, help=help, **argument)
+    else:
+        parser.add_argument(flag_of(f.name), default=default, help=help, **argument)
+
+
+def _shown_default(default: Any, absent: str) -> str:
+    if default is None:
+        return f" (default {absent})" if absent else ""
+    if default == ():
+        return ""
+    shown = " ".join(f"{v:g}" for v in default) if isinstance(default, tuple) else default
+    return f" (default {shown})"
+
+
+def settings_of(settings: type[Settings], flags: argparse.Namespace) -> Settings:
+    """The settings out of parsed flags, group by group; those without a flag keep their default.
+
+    Raises SemcomError for a value that is not allowed.
+    """
+    given = {}
+    for f in fields(settings):
+        if "group" in f.metadata:
+            given[f.name] = _group_of(f.metadata["group"], flags)
+        elif hasattr(flags, f.name):
+            given[f.name] = _value(getattr(flags, f.name))
+    return settings(**given)
+
+
+def _group_of(shown: _Group, flags: argparse.Namespace) -> Any:
+    given = {f.name: _value(getattr(flags, f.name)) for f, _ in shown.flags()}
+    if shown.several is None:
+        return replace(shown.default, **given)
+    values = given.pop(shown.several)
+    each = dict.fromkeys(values) if isinstance(values, tuple) else [values]
+    return tuple(replace(shown.default, **given, **{shown.several: value}) for value in each)
+
+
+def _value(parsed: Any) -> Any:
+    return tuple(parsed) if isinstance(parsed, list) else parsed

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
-from semcom.commands import cli
+from semcom.commands import cli, parsers
 from semcom.evaluation import intervals
 from semcom.report import tables
 
@@ -128,7 +128,7 @@ def finished(arm: Arm, seed: int, root: Path) -> bool:
     if not (folder / MEASURED).exists():
         return False
     record = json.loads((folder / "distillation_config.json").read_text(encoding="utf-8"))
-    parser = cli.distillation_parser()
+    parser = parsers.distillation_parser()
     wanted = vars(parser.parse_args(shlex.split(arm.flags)))
     given = {
         action.dest
@@ -161,7 +161,7 @@ def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> list[dict[str
         raise SemcomError(
             f"{escape(wrong)}: experiment 8 sets it; for another value type the command yourself, see --dry-run"
         )
-    cli.distillation_parser().parse_args(extra)
+    parsers.distillation_parser().parse_args(extra)
     lengths = {"--steps", "--epochs", "--minutes"}
     common = [
         *RECEIVER,

@@ -3,18 +3,16 @@ report."""
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from semcom.base import distributed, output_files
-from semcom.base.device import environment, resolve_device
+from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import as_record
-from semcom.base.settings import RunConfig
-from semcom.channel.settings import ChannelConfig
 from semcom.commands.inputs import LOSS_SETTINGS, load_corpus, load_teacher, make_channel, shipped
 from semcom.commands.measuring import (
     RECEIVER_KNOWS,
@@ -25,6 +23,7 @@ from semcom.commands.measuring import (
     test_split,
 )
 from semcom.commands.runs import Found, by_teacher, history, load_group, runs_under
+from semcom.commands.settings import AnalysisSettings
 from semcom.data import batching, corpus
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import EOS, WordVocabulary
@@ -33,7 +32,6 @@ from semcom.evaluation import sentence_similarity as embeddings
 from semcom.evaluation.measures import measures
 from semcom.evaluation.pairs import Run, pair_up
 from semcom.evaluation.scores import Meeting, least_sure
-from semcom.evaluation.settings import EvaluationConfig
 from semcom.evaluation.study import Study, plain_values
 from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models import checkpoint
@@ -41,7 +39,6 @@ from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
 from semcom.models.settings import DEFAULT_TEACHER
 from semcom.report import compose, figures, render, tables
-from semcom.report.settings import ReportConfig
 
 log = logging.getLogger(__name__)
 
@@ -64,46 +61,24 @@ TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 PIECES_SHOWN = 8
 
 
-@dataclass(frozen=True)
-class Survey:
-    """What is measured, on which sentences, through which channels, and where it is written.
-
-    output: None for the default path. keep_earlier: set aside what is at a named path too.
-    """
-
-    settings: EvaluationConfig
-    report: ReportConfig
-    corpus: CorpusConfig
-    channels: Sequence[ChannelConfig]
-    run: RunConfig
-    output: str | None
-    overwrite: bool
-    keep_earlier: bool = False
-
-    def outputs(self) -> dict[str, tuple[str, bool]]:
-        """Flag -> path, and whether the user named it."""
-        named = {"--output": (self.output or RESULTS, self.output is not None and not self.keep_earlier)}
-        if not self.report.no_report:
-            named["--report-dir"] = (
-                self.report.report_dir or REPORT,
-                self.report.report_dir is not None and not self.keep_earlier,
-            )
-        return named
-
-    @property
-    def search(self) -> Search:
-        return Search(self.settings.beam_width, self.settings.length_penalty)
-
-    @property
-    def snrs(self) -> tuple[float, ...]:
-        return tuple(sorted({*self.settings.snr, self.report.reference_snr}))
+def _outputs(survey: AnalysisSettings) -> dict[str, tuple[str, bool]]:
+    """Flag -> path, and whether the user named it."""
+    output, folder = survey.files.output, survey.report.report_dir
+    outputs = {"--output": (output or RESULTS, output is not None and not survey.keep_earlier)}
+    if not survey.report.no_report:
+        outputs["--report-dir"] = (folder or REPORT, folder is not None and not survey.keep_earlier)
+    return outputs
 
 
-def analyse(
-    paths: Sequence[str], root: str, teacher_path: str | None, survey: Survey
-) -> list[dict[str, object]]:
+def _search(survey: AnalysisSettings) -> Search:
+    return Search(survey.evaluation.beam_width, survey.evaluation.length_penalty)
+
+
+def analyse(survey: AnalysisSettings) -> list[dict[str, object]]:
     """Divergence of each run's best student (or of each given checkpoint) from its teacher; the report, or
     records alone."""
+    paths, root, teacher_path = survey.checkpoints, survey.files.runs, survey.files.teacher_checkpoint
+    keep_freed_memory()
     device = resolve_device(survey.run.device)
     together = distributed.join(device)
 
@@ -119,17 +94,17 @@ def analyse(
             *(shipped(path or DEFAULT_TEACHER) for path in groups),
             *survey.corpus.corpus,
         ]
-        outputs = survey.outputs()
+        outputs = _outputs(survey)
         output_files.check_outputs({flag: path for flag, (path, _) in outputs.items()}, inputs)
         for flag, (path, named) in outputs.items():
             output_files.check_room(
-                flag, path, named=named, overwrite=survey.overwrite, folder=flag == "--report-dir"
+                flag, path, named=named, overwrite=survey.outputs.overwrite, folder=flag == "--report-dir"
             )
         used = corpus_of_runs(survey.corpus, [f.made for f in given])
         whole = load_corpus(used, _word_vocabulary(groups))
-        for line in foreign_splits([(escape(f.label), f.made) for f in given], used, survey.settings.split):
+        for line in foreign_splits([(escape(f.label), f.made) for f in given], used, survey.evaluation.split):
             log.info(line)
-        return groups, used, whole, test_split(whole, survey.settings.sentences, survey.settings.split)
+        return groups, used, whole, test_split(whole, survey.evaluation.sentences, survey.evaluation.split)
 
     groups, used, whole, test = together.from_main(prepare)
     survey = replace(survey, corpus=used)
@@ -144,10 +119,10 @@ def analyse(
                 survey.snrs,
                 survey.run.seed,
                 device,
-                survey.settings.eval_batch_size,
+                survey.evaluation.eval_batch_size,
                 survey.run.quiet,
                 together,
-                survey.search,
+                _search(survey),
             )
             found = _measure(teacher, native, test, meeting, survey)
             records += [
@@ -196,7 +171,7 @@ def _measure(
     runs: Sequence[Run],
     test: Sequence[corpus.Sentence],
     meeting: Meeting,
-    survey: Survey,
+    survey: AnalysisSettings,
 ) -> Study:
     who = pair_up(teacher, runs, survey.report.matrix)
     if survey.report.no_report:
@@ -290,7 +265,7 @@ def _plain(value: float) -> float | None:
 
 
 def _publish(
-    survey: Survey,
+    survey: AnalysisSettings,
     records: Sequence[dict],
     studies: Sequence[Study],
     foreign: Sequence[compose.Foreign],
@@ -306,14 +281,14 @@ def _publish(
         "reference_snr": survey.report.reference_snr,
         "sentences": sentences,
         "seed": survey.run.seed,
-        "decoding": str(survey.search),
+        "decoding": str(_search(survey)),
         "bleu_signature": bleu_signature(),
         "note": RECEIVER_KNOWS,
     }
     results = {
         **common,
         "environment": environment(device),
-        "settings": as_record(survey.settings, survey.report, survey.corpus),
+        "settings": as_record(survey.evaluation, survey.report, survey.corpus),
         "corpus": whole.name,
         "corpus_fingerprint": whole.fingerprint,
         "records": list(records),
@@ -342,14 +317,14 @@ def _publish(
             )
             for study, teacher, rows in zip(studies, teachers, lost)
         ]
-    outputs = survey.outputs()
+    outputs = _outputs(survey)
     for flag, (path, named) in outputs.items():
         if line := output_files.make_room(
-            flag, path, named=named, overwrite=survey.overwrite, folder=flag == "--report-dir"
+            flag, path, named=named, overwrite=survey.outputs.overwrite, folder=flag == "--report-dir"
         ):
             log.info(line)
     output_files.write_json(outputs["--output"][0], results)
-    _say_records(records, {**common, "measured": described(sentences, survey.settings)})
+    _say_records(records, {**common, "measured": described(sentences, survey.evaluation)})
     if foreign:
         log.info(
             "\nof another vocabulary or signal width than the teacher's: text measures alone\n"
@@ -468,7 +443,7 @@ def _temperature_effect(teacher: Checkpoint, study: Study) -> tuple[dict[float, 
 
 
 def _provenance(
-    survey: Survey,
+    survey: AnalysisSettings,
     whole: corpus.Corpus,
     sentences: int,
     teachers: Sequence[Checkpoint],
@@ -480,11 +455,11 @@ def _provenance(
         ("corpus", f"{whole.name}, fingerprint {whole.fingerprint}"),
         ("test sentences", str(sentences)),
         *[("split", "all: the whole corpus, not the 5 % that a hash calls test")]
-        * (survey.settings.split == "all"),
+        * (survey.evaluation.split == "all"),
         ("channels", ", ".join(str(make_channel(channel)) for channel in survey.channels)),
         ("SNRs", ", ".join(f"{snr:g}" for snr in survey.snrs) + " dB"),
         ("seed of the draws", str(survey.run.seed)),
-        ("decoding", str(survey.search)),
+        ("decoding", str(_search(survey))),
         ("bootstrap samples", str(survey.report.replicates)),
         ("receiver's knowledge", RECEIVER_KNOWS),
     ]

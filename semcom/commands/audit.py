@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from semcom.base import output_files
-from semcom.base.device import environment, resolve_device
+from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
-from semcom.base.settings import RunConfig
-from semcom.channel.settings import ChannelConfig
 from semcom.commands.inputs import load_corpus, make_channel
 from semcom.commands.measuring import (
     REFERENCE_PREFERRED,
@@ -19,8 +17,8 @@ from semcom.commands.measuring import (
     nearest,
     test_split,
 )
+from semcom.commands.settings import AuditSettings
 from semcom.data import batching
-from semcom.data.settings import CorpusConfig
 from semcom.evaluation import text_metrics
 from semcom.evaluation.deepsc_scoring import (
     BLEU_4,
@@ -37,24 +35,19 @@ from semcom.evaluation.deepsc_scoring import (
     scores,
 )
 from semcom.evaluation.scores import Meeting, Row
-from semcom.evaluation.settings import EvaluationConfig
 from semcom.models import checkpoint
 from semcom.report import tables
 
 log = logging.getLogger(__name__)
 
 
-def audit(
-    path: str,
-    settings: EvaluationConfig,
-    corpus_settings: CorpusConfig,
-    channel_settings: ChannelConfig,
-    run: RunConfig,
-    output: str | None,
-    overwrite: bool,
-) -> list[Row]:
+def audit(given: AuditSettings) -> list[Row]:
     """Score a checkpoint the public way and the right way; print, and write with ``output``, what each habit
     moves. Returns long rows."""
+    path, output, overwrite = given.checkpoint, given.output, given.outputs.overwrite
+    settings, corpus_settings, channel_settings = given.evaluation, given.corpus, given.channel
+    run = given.run
+    keep_freed_memory()
     if channel_settings.channel == "ideal":
         raise SemcomError(
             "--channel ideal: the public script has no channel without noise; allowed are awgn, rayleigh, rician"

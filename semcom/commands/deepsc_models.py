@@ -6,10 +6,10 @@ from pathlib import Path
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
+from semcom.commands.settings import ExportSettings, ImportSettings
 from semcom.data.vocabulary import WordVocabulary
 from semcom.models import checkpoint, deepsc_weights
 from semcom.models.checkpoint import Checkpoint
-from semcom.models.settings import ExportConfig, ImportConfig
 from semcom.models.transceiver import PARTS
 
 log = logging.getLogger(__name__)
@@ -17,17 +17,17 @@ log = logging.getLogger(__name__)
 IMPORTED = "imported from"
 
 
-def import_deepsc(
-    path: str, vocabulary_file: str, output: str, settings: ImportConfig, overwrite: bool
-) -> Checkpoint:
+def import_deepsc(settings: ImportSettings) -> Checkpoint:
     """A state dict of public DeepSC code and its vocabulary as a checkpoint; float32 weights keep their
     bits."""
+    path, vocabulary_file, output = settings.checkpoint, settings.vocab_file, settings.output
+    overwrite = settings.outputs.overwrite
     output_files.check_outputs({"--output": output}, [path, vocabulary_file])
     output_files.check_room("--output", output, named=True, overwrite=overwrite, folder=False)
     where = escape(path)
     vocabulary = _read_vocabulary(vocabulary_file)
     imported = deepsc_weights.from_state(
-        checkpoint.load_state_dict(path, "import"), settings.heads, settings.dropout, where
+        checkpoint.load_state_dict(path, "import"), settings.model.heads, settings.model.dropout, where
     )
     model = imported.model
     architecture = model.architecture
@@ -87,10 +87,10 @@ def _read_vocabulary(path: str) -> WordVocabulary:
     return WordVocabulary(content, f"--vocab-file {path}")
 
 
-def export_deepsc(
-    path: str, output: str, vocabulary_output: str | None, settings: ExportConfig, overwrite: bool
-) -> Path:
+def export_deepsc(settings: ExportSettings) -> Path:
     """A checkpoint as a state dict that public DeepSC code loads, and its vocabulary as that code's JSON."""
+    path, output, vocabulary_output = settings.checkpoint, settings.output, settings.vocab_output
+    overwrite = settings.outputs.overwrite
     source = checkpoint.load(path)
     outputs = {"--output": output} | ({"--vocab-output": vocabulary_output} if vocabulary_output else {})
     output_files.check_outputs(outputs, [path])
@@ -103,7 +103,7 @@ def export_deepsc(
             "code reads; leave it out"
         )
     architecture = source.model.architecture
-    rows = _positions(source, settings.positions)
+    rows = _positions(source, settings.model.positions)
     # What has come from there unaltered goes back unaltered, however loud it is.
     from_there = all(
         source.origin[part].split(": ")[-1].startswith(IMPORTED) for part in ("encoder", "channel_encoder")

@@ -9,12 +9,9 @@ from pathlib import Path
 import torch
 
 from semcom.base import distributed, output_files
-from semcom.base.device import environment, resolve_device
+from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
-from semcom.base.flags import as_record
-from semcom.base.settings import RunConfig
-from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.commands.inputs import (
     Data,
     check_begun,
@@ -28,12 +25,11 @@ from semcom.commands.inputs import (
     resolve_training,
 )
 from semcom.commands.measuring import RECEIVER_KNOWS, foreign_splits, summary_scores
-from semcom.commands.settings import DistillationFiles
+from semcom.commands.settings import DistilSettings
 from semcom.commands.splice import write_splice
-from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import EOS
 from semcom.distillation import kd_loss, objectives, sequence_level, trainer
-from semcom.distillation.settings import DistillationConfig, StudentConfig, TrainingConfig, TransferConfig
+from semcom.distillation.settings import StudentConfig
 from semcom.evaluation.scores import least_sure
 from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models import checkpoint, transceiver
@@ -57,105 +53,6 @@ SUMMARY_SNRS = (0.0, 6.0, 12.0)
 
 
 @dataclass(frozen=True)
-class DistilSettings:
-    files: DistillationFiles
-    corpus: CorpusConfig
-    channel: ChannelConfig
-    snr: TrainingSNRConfig
-    student: StudentConfig
-    distillation: DistillationConfig
-    transfer: TransferConfig
-    training: TrainingConfig
-    run: RunConfig
-    overwrite: bool = False
-    keep_earlier: bool = False
-    """Set aside what is at a named path too, as for a default one."""
-
-    def __post_init__(self) -> None:
-        d, t, teachers = self.distillation, self.transfer, max(1, len(self.files.teacher_checkpoint))
-        t.feature_weights(d.distill_part)
-        if d.scales and d.kd_loss == "dkd":
-            raise SemcomError(
-                "--scales with --kd-loss dkd: a segment of a sentence has no one right piece for dkd to set apart; "
-                "give --kd-loss kd, rkl, jsd or skl"
-            )
-        if t.cross_weight and d.distill_part != "full":
-            raise SemcomError(
-                f"--cross-weight {t.cross_weight:g}: with --distill-part {d.distill_part} the other end is the teacher's already; "
-                "leave it out, or give --distill-part full"
-            )
-        if t.teacher_weights and (len(t.teacher_weights) != teachers or teachers == 1):
-            raise SemcomError(
-                f"--teacher-weights {' '.join(f'{w:g}' for w in t.teacher_weights)}: {len(t.teacher_weights)} for "
-                f"{teachers} --teacher-checkpoint; give one for each of several, or leave it out"
-            )
-        if t.teacher_mean == "probabilities" and teachers == 1:
-            raise SemcomError(
-                "--teacher-mean probabilities: there is one teacher; leave it out, or give several --teacher-checkpoint"
-            )
-        if t.teacher_mean == "probabilities" and d.standardize_logits:
-            raise SemcomError(
-                "--teacher-mean probabilities with --standardize-logits: a mean of probabilities has no logits to standardise; "
-                "give --teacher-mean logits"
-            )
-        by_snr = "snr" in (d.temperature_schedule, d.weight_schedule)
-        if by_snr and (self.channel.channel == "ideal" or self.snr.snr_range[0] == self.snr.snr_range[1]):
-            raise SemcomError(
-                "a schedule by snr: the sentences of this run differ in no SNR (--channel ideal, or LOW = HIGH in --snr-range); "
-                "give --temperature-schedule or --weight-schedule linear or cosine"
-            )
-        if t.feature_loss != "mse" and not t.feature_weights(d.distill_part):
-            raise SemcomError(
-                f"--feature-loss {t.feature_loss}: no feature is compared; leave it out, or add --feature-weight 1"
-            )
-        if teachers > 1 and not d.distils:
-            raise SemcomError(
-                "--teacher-checkpoint: with --distill-weight 0 a second teacher has nothing to say; give one"
-            )
-
-    @property
-    def output_path(self) -> Path:
-        part = self.distillation.distill_part
-        return Path(
-            self.files.output_path or "checkpoints/distillation" + ("" if part == "full" else f"_{part}")
-        )
-
-    @property
-    def hybrid_output(self) -> Path | None:
-        return (
-            Path(self.files.hybrid_output or "checkpoints/hybrid_model.pt")
-            if self.files.create_hybrid
-            else None
-        )
-
-    @property
-    def hybrid_parts(self) -> tuple[str, ...]:
-        return self.files.hybrid_parts or (
-            TRANSMITTER_PARTS if self.distillation.distill_part == "encoder" else RECEIVER_PARTS
-        )
-
-    @property
-    def topics_left_out(self) -> bool:
-        return bool(self.corpus.topics or self.corpus.exclude_topics)
-
-    def record(self) -> dict[str, object]:
-        return {
-            **as_record(
-                self.files,
-                self.corpus,
-                self.channel,
-                self.snr,
-                self.student,
-                self.distillation,
-                self.transfer,
-                self.training,
-                self.run,
-            ),
-            "overwrite": self.overwrite,
-        }
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What a distillation left: paths, the record of its configuration, test scores by model and SNR."""
 
@@ -166,9 +63,10 @@ class Outcome:
 
 
 def distil(settings: DistilSettings) -> Outcome:
-    """Distil a student from a teacher, write the files of design.md section 5, splice a hybrid if asked
+    """Distil a student from a teacher, write the files of a run, splice a hybrid if asked
     to."""
     started = time.monotonic()
+    keep_freed_memory()
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
     with ExitStack() as held:
@@ -261,13 +159,13 @@ def _places(settings: DistilSettings) -> list[dict]:
                 "folder": False,
             }
         )
-    return [{**place, "overwrite": settings.overwrite} for place in places]
+    return [{**place, "overwrite": settings.outputs.overwrite} for place in places]
 
 
 def _make_room(settings: DistilSettings) -> None:
     for line in filter(None, [output_files.make_room(**place) for place in _places(settings)]):
         log.info(line)
-    if settings.overwrite:
+    if settings.outputs.overwrite:
         # Left beside the new student, the old record would describe it.
         for pattern in (*_student_files(0), "student_model_epoch*.pt"):
             for left in settings.output_path.glob(pattern):

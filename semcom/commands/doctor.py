@@ -11,18 +11,15 @@ import numpy as np
 import torch
 
 from semcom.base import output_files
-from semcom.base.device import environment, resolve_device
+from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import ChecksFailed, SemcomError, escape
 from semcom.base.flags import as_record
-from semcom.base.settings import RunConfig
-from semcom.channel.settings import ChannelConfig
 from semcom.commands.inputs import load_corpus, load_teacher, shipped
 from semcom.commands.measuring import described, test_split
+from semcom.commands.settings import DoctorSettings
 from semcom.data import batching
-from semcom.data.settings import CorpusConfig
 from semcom.evaluation import link_checks, sionna_check
 from semcom.evaluation.link_checks import Check, Gains, Transmitted, decibels
-from semcom.evaluation.settings import DoctorConfig, EvaluationConfig
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import DEFAULT_TEACHER
@@ -66,22 +63,16 @@ class Findings:
         return "OFF" if any(not c.p >= link_checks.threshold(self.checks) for c in checks) else "ok"
 
 
-def doctor(
-    path: str | None,
-    settings: EvaluationConfig,
-    fades: DoctorConfig,
-    corpus_settings: CorpusConfig,
-    channel_settings: ChannelConfig,
-    run: RunConfig,
-    output: str | None,
-    overwrite: bool,
-) -> Findings:
+def doctor(given: DoctorSettings) -> Findings:
     """Measure, print, and with ``output`` write JSON and a picture. Raises ChecksFailed, once all is written,
     where a check is off.
 
-    settings: SNRs and sentences. Every channel is measured; of ``channel_settings`` only K counts.
+    Every channel is measured; of ``given.channel`` only K counts.
     """
-    rician_k, draws = channel_settings.rician_k, fades.draws
+    path, output, overwrite = given.checkpoint, given.output, given.outputs.overwrite
+    settings, fades, corpus_settings, run = given.evaluation, given.fades, given.corpus, given.run
+    rician_k, draws = given.channel.rician_k, fades.draws
+    keep_freed_memory()
     if rician_k > GREATEST_K:
         raise SemcomError(
             f"--rician-k {rician_k:g}: doctor compares with theory up to {GREATEST_K:g}; for example --rician-k 10"

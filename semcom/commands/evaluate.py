@@ -1,14 +1,16 @@
 """The verb ``evaluate``: checkpoints side by side under the same draws."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from semcom.base import distributed, output_files
-from semcom.base.device import resolve_device
+from semcom.base.device import keep_freed_memory, resolve_device
+from semcom.base.distributed import Processes
 from semcom.base.errors import escape
-from semcom.base.settings import RunConfig
-from semcom.channel.settings import ChannelConfig
 from semcom.commands.inputs import load_corpus, make_channel
 from semcom.commands.measuring import (
     RECEIVER_KNOWS,
@@ -21,10 +23,9 @@ from semcom.commands.measuring import (
     nearest,
     test_split,
 )
+from semcom.commands.settings import EvaluateSettings
 from semcom.data import batching
-from semcom.data.settings import CorpusConfig
 from semcom.evaluation.scores import Decoded, Meeting, Row, floor_score, score_all
-from semcom.evaluation.settings import EvaluationConfig
 from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
@@ -34,59 +35,84 @@ from semcom.report import tables
 log = logging.getLogger(__name__)
 
 
-def _same_vocabulary(loaded: Sequence[Checkpoint]) -> None:
-    for other in loaded[1:]:
-        checkpoint.check_same_vocabulary(loaded[0], other)
+@dataclass(frozen=True)
+class _Prepared:
+    """picture: beside the output; None without an output."""
+
+    loaded: list[tuple[str, Checkpoint]]
+    encoded: list[batching.Encoded]
+    picture: Path | None
 
 
-def evaluate(
-    paths: Sequence[str],
-    settings: EvaluationConfig,
-    corpus_settings: CorpusConfig,
-    channel_settings: ChannelConfig,
-    run: RunConfig,
-    output: str | None,
-    overwrite: bool,
-) -> list[Row]:
+def evaluate(settings: EvaluateSettings) -> list[Row]:
     """BLEU, token accuracy, exact sentences of checkpoints side by side under the same draws, with the
     floor."""
-    device = resolve_device(run.device)
+    keep_freed_memory()
+    device = resolve_device(settings.run.device)
     together = distributed.join(device)
+    prepared = together.from_main(_prepare, settings)
+    meeting = _meeting(settings, device, together)
 
-    def prepare() -> tuple[list[tuple[str, Checkpoint]], Path | None, list[batching.Encoded]]:
-        loaded = [(label, checkpoint.load(path)) for label, path in zip(labels(paths), paths)]
-        _same_vocabulary([c for _, c in loaded])
-        picture = output_files.companion("--output", output, ".png") if output else None
-        if output:
-            outputs = {"--output": output, "--output (its picture)": picture}
-            output_files.check_outputs(outputs, [*paths, *corpus_settings.corpus])
-            for flag, path in outputs.items():
-                output_files.check_room(flag, path, named=True, overwrite=overwrite, folder=False)
-        used = corpus_of_runs(corpus_settings, [c.config for _, c in loaded])
-        vocabulary = loaded[0][1].vocabulary
-        test = test_split(load_corpus(used, vocabulary), settings.sentences, settings.split)
-        for line in foreign_splits([(c.name, c.config) for _, c in loaded], used, settings.split):
-            log.info(line)
-        return loaded, picture, batching.encode(test, vocabulary, leave_out_long=True)
+    vocabulary = prepared.loaded[0][1].vocabulary
+    rows, decodings = score_all(entrants(prepared.loaded), prepared.encoded, vocabulary, meeting)
+    floor = floor_score(prepared.encoded) if len(prepared.encoded) > 1 else {}
 
-    loaded, picture, encoded = together.from_main(prepare)
-    meeting = Meeting(
-        make_channel(channel_settings),
-        settings.snr,
+    _show(settings, meeting, prepared.encoded, rows, floor)
+    if settings.evaluation.examples:
+        _show_examples(settings, prepared.encoded, decodings)
+    if settings.output and prepared.picture and together.is_main:
+        _write(settings.output, prepared.picture, meeting, rows, floor)
+    return rows
+
+
+def _prepare(settings: EvaluateSettings) -> _Prepared:
+    """Outputs checked, checkpoints and sentences read."""
+    paths, output, evaluation = settings.checkpoints, settings.output, settings.evaluation
+    loaded = [(label, checkpoint.load(path)) for label, path in zip(labels(paths), paths)]
+    for _, other in loaded[1:]:
+        checkpoint.check_same_vocabulary(loaded[0][1], other)
+    picture = output_files.companion("--output", output, ".png") if output else None
+    if output and picture:
+        outputs: dict[str, str | Path] = {"--output": output, "--output (its picture)": picture}
+        output_files.check_outputs(outputs, [*paths, *settings.corpus.corpus])
+        for flag, path in outputs.items():
+            output_files.check_room(
+                flag, path, named=True, overwrite=settings.outputs.overwrite, folder=False
+            )
+    used = corpus_of_runs(settings.corpus, [c.config for _, c in loaded])
+    vocabulary = loaded[0][1].vocabulary
+    test = test_split(load_corpus(used, vocabulary), evaluation.sentences, evaluation.split)
+    for line in foreign_splits([(c.name, c.config) for _, c in loaded], used, evaluation.split):
+        log.info(line)
+    return _Prepared(loaded, batching.encode(test, vocabulary, leave_out_long=True), picture)
+
+
+def _meeting(settings: EvaluateSettings, device: torch.device, together: Processes) -> Meeting:
+    evaluation, run = settings.evaluation, settings.run
+    return Meeting(
+        make_channel(settings.channel),
+        evaluation.snr,
         run.seed,
         device,
-        settings.eval_batch_size,
+        evaluation.eval_batch_size,
         run.quiet,
         together,
-        Search(settings.beam_width, settings.length_penalty),
+        Search(evaluation.beam_width, evaluation.length_penalty),
     )
-    rows, decodings = score_all(entrants(loaded), encoded, loaded[0][1].vocabulary, meeting)
-    floor = floor_score(encoded) if len(encoded) > 1 else {}
+
+
+def _show(
+    settings: EvaluateSettings,
+    meeting: Meeting,
+    encoded: Sequence[batching.Encoded],
+    rows: Sequence[Row],
+    floor: Row,
+) -> None:
     overall = [row for row in rows if not row["topic"]]
     by_topic = [row for row in rows if row["topic"]]
     log.info(
-        f"\n{described(len(encoded), settings)}, {meeting.channel}, SNR in dB per complex symbol before equalisation, seed {run.seed}; "
-        f"{meeting.search}; {RECEIVER_KNOWS}"
+        f"\n{described(len(encoded), settings.evaluation)}, {meeting.channel}, SNR in dB per complex symbol "
+        f"before equalisation, seed {meeting.seed}; {meeting.search}; {RECEIVER_KNOWS}"
     )
     for measure, title in (
         ("bleu", f"BLEU ({bleu_signature()})"),
@@ -97,26 +123,42 @@ def evaluate(
         log.info(f"\n{title}\n{tables.pivot(overall, 'model', 'snr', measure)}")
         if floor.get(measure) is not None:
             log.info(f"floor (another sentence of the same length, or the nearest): {floor[measure]:.4g}")
-    reference = nearest(settings.snr, REFERENCE_PREFERRED)
     if by_topic:
-        at_reference = [dict(row) for row in by_topic if row["snr"] == reference]
-        for row in at_reference:
-            row["topic, sentences"] = f"{row['topic']}, {row['sentences']}"
-        log.info(
-            f"\nBLEU by topic at {reference:g} dB\n{tables.pivot(at_reference, 'topic, sentences', 'model', 'bleu', str)}"
-        )
-    if settings.examples:
-        at_snr = {label: d[settings.snr.index(reference)] for label, d in decodings.items()}
-        log.info(_examples(encoded, at_snr, settings.examples, reference))
-    if output and together.is_main:
-        common = {"channel": str(meeting.channel), "snr": None, "topic": ""}
-        seeds = {"seed": run.seed, "decoding": str(meeting.search), "bleu_signature": bleu_signature()}
-        tables.write_csv(
-            output, [{**row, **seeds} for row in [*rows, {"model": "(floor)", **common, **floor}]]
-        )
-        tables.plot_by_snr(overall, {"bleu": "BLEU", "token_accuracy": "token accuracy"}, picture)
-        log.info(f"\nmade {escape(output)} and {escape(picture)}")
-    return rows
+        _show_topics(by_topic, nearest(settings.evaluation.snr, REFERENCE_PREFERRED))
+
+
+def _show_topics(by_topic: Sequence[Row], reference: float) -> None:
+    at_reference = [dict(row) for row in by_topic if row["snr"] == reference]
+    for row in at_reference:
+        row["topic, sentences"] = f"{row['topic']}, {row['sentences']}"
+    table = tables.pivot(at_reference, "topic, sentences", "model", "bleu", str)
+    log.info(f"\nBLEU by topic at {reference:g} dB\n{table}")
+
+
+def _show_examples(
+    settings: EvaluateSettings,
+    encoded: Sequence[batching.Encoded],
+    decodings: Mapping[str, Sequence[Decoded]],
+) -> None:
+    evaluation = settings.evaluation
+    reference = nearest(evaluation.snr, REFERENCE_PREFERRED)
+    place = evaluation.snr.index(reference)
+    at_reference = {label: by_snr[place] for label, by_snr in decodings.items()}
+    log.info(_examples(encoded, at_reference, evaluation.examples, reference))
+
+
+def _write(output: str, picture: Path, meeting: Meeting, rows: Sequence[Row], floor: Row) -> None:
+    """All rows as CSV, those over all sentences as a picture."""
+    of_floor = {"model": "(floor)", "channel": str(meeting.channel), "snr": None, "topic": "", **floor}
+    common = {
+        "seed": meeting.seed,
+        "decoding": str(meeting.search),
+        "bleu_signature": bleu_signature(),
+    }
+    tables.write_csv(output, [{**row, **common} for row in [*rows, of_floor]])
+    overall = [row for row in rows if not row["topic"]]
+    tables.plot_by_snr(overall, {"bleu": "BLEU", "token_accuracy": "token accuracy"}, picture)
+    log.info(f"\nmade {escape(output)} and {escape(picture)}")
 
 
 def _examples(

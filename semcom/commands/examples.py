@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError
-from semcom.base.flags import add_flags
-from semcom.base.settings import OutputConfig, RunConfig
-from semcom.commands import ablation, cli
+from semcom.base.flags import settings_of
+from semcom.commands import ablation, cli, parsers
+from semcom.commands.settings import DIGITS, DigitsSettings
 from semcom.report import tables
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,6 @@ CLOSING = (
     "Three single runs cannot decide what temperature does: one seed each, and the differences are of the size that "
     "another seed makes. Repeat with several --seed before you conclude."
 )
-DIGITS = "checkpoints/examples/digits"
 SEEDS = 5
 ANALYSED = "300"
 """Test sentences of an experiment's report."""
@@ -42,18 +41,8 @@ class Experiment:
     switches: tuple[str, ...] | None = None
 
 
-def _digits_parser() -> argparse.ArgumentParser:
-    made = cli.Parser(
-        prog="distillation_examples.py", description="The image setting, on handwritten digits."
-    )
-    made.add_argument("--output-path", metavar="FOLDER", help=f"folder of the results (default {DIGITS})")
-    add_flags(made, OutputConfig)
-    add_flags(made, RunConfig, only=("quiet", "debug"))
-    return made
-
-
 def _digits(extra: list[str], seeds: int, dry_run: bool) -> None:
-    flags = _digits_parser().parse_args(extra)
+    settings = settings_of(DigitsSettings, parsers.digits_parser().parse_args(extra))
     if dry_run:
         return log.info(
             "\n$ " + shlex.join(["python", "distillation_examples.py", "9", "--seeds", str(seeds), *extra])
@@ -61,11 +50,11 @@ def _digits(extra: list[str], seeds: int, dry_run: bool) -> None:
     from semcom.commands import digits
 
     digits.run(
-        flags.output_path or DIGITS,
+        settings.output_path or DIGITS,
         seeds,
-        named=flags.output_path is not None,
-        overwrite=flags.overwrite,
-        quiet=flags.quiet,
+        named=settings.output_path is not None,
+        overwrite=settings.outputs.overwrite,
+        quiet=settings.run.quiet,
     )
 
 
@@ -169,7 +158,7 @@ def run(number: int, extra: list[str], seeds: int, dry_run: bool) -> None:
     lines = commands(number, extra)
     for line in lines:
         if line[1] == "distillation.py":
-            cli.distillation_parser().parse_args(line[2:])
+            parsers.distillation_parser().parse_args(line[2:])
     log.info(f"experiment {number}: {e.title}")
     outcomes = []
     try:
@@ -238,7 +227,7 @@ def parse_numbers(text: str) -> list[int]:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = cli.Parser(
+    made = parsers.Parser(
         prog="distillation_examples.py",
         description=(
             "Numbered experiments; other flags of distillation.py are passed on. Experiment 9 has --output-path, --overwrite and --quiet."

@@ -6,9 +6,10 @@ from pathlib import Path
 from semcom.base import output_files
 from semcom.base.errors import escape
 from semcom.commands.inputs import LOSS_SETTINGS, imported
+from semcom.commands.settings import SpliceSettings
 from semcom.models import checkpoint, transceiver
 from semcom.models.checkpoint import Checkpoint
-from semcom.models.transceiver import PARTS, RECEIVER_PARTS
+from semcom.models.settings import PARTS, RECEIVER_PARTS
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +59,12 @@ def _lineage(base: Checkpoint, other: Checkpoint) -> dict[str, object]:
     return lineage
 
 
-def splice(transmitter: str, receiver: str, output: str, overwrite: bool) -> Path:
+def splice(settings: SpliceSettings) -> Path:
     """The transmitter of one checkpoint and the receiver of another, as a third."""
-    sender, listener = checkpoint.load(transmitter, "--transmitter"), checkpoint.load(receiver, "--receiver")
-    output_files.check_outputs({"--output": output}, [transmitter, receiver])
+    output, overwrite = settings.output, settings.outputs.overwrite
+    sender = checkpoint.load(settings.transmitter, "--transmitter")
+    listener = checkpoint.load(settings.receiver, "--receiver")
+    output_files.check_outputs({"--output": output}, [settings.transmitter, settings.receiver])
     output_files.check_room("--output", output, named=True, overwrite=overwrite, folder=False)
     made = write_splice(sender, listener, RECEIVER_PARTS, output)
     log.info(

@@ -2,17 +2,15 @@
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from semcom.base import distributed, output_files
-from semcom.base.device import environment, resolve_device
+from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
-from semcom.base.flags import as_record, flag_of
-from semcom.base.settings import RunConfig
-from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
+from semcom.base.flags import as_record
 from semcom.commands.inputs import (
     Data,
     check_begun,
@@ -25,47 +23,23 @@ from semcom.commands.inputs import (
     resolve_training,
     shipped,
 )
-from semcom.data.settings import DEFAULT_VOCABULARY, CorpusConfig
+from semcom.commands.settings import SIZES, TrainSettings
+from semcom.data.settings import DEFAULT_VOCABULARY
 from semcom.data.vocabulary import Vocabulary, read_vocabulary
 from semcom.distillation import objectives, trainer
 from semcom.distillation.settings import TrainingConfig
 from semcom.models import checkpoint, transceiver
 from semcom.models.checkpoint import Checkpoint
-from semcom.models.settings import ModelConfig
 from semcom.models.transceiver import PARTS, Architecture, EndSize
 
 log = logging.getLogger(__name__)
 
-SIZES = ("layers", "model_width", "heads", "feed_forward", "channel_dim")
 
-
-@dataclass(frozen=True)
-class TeacherSettings:
-    corpus: CorpusConfig
-    model: ModelConfig
-    channel: ChannelConfig
-    snr: TrainingSNRConfig
-    training: TrainingConfig
-    run: RunConfig
-    vocabulary: str | None
-    output: str
-    overwrite: bool
-    start_from: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.start_from:
-            return
-        unlike = [name for name in SIZES if getattr(self.model, name) != getattr(ModelConfig(), name)]
-        for flag in [flag_of(name) for name in unlike] + ["--vocab"] * bool(self.vocabulary):
-            raise SemcomError(
-                f"{flag}: sizes and vocabulary are those of --start-from {escape(self.start_from)}; leave it out"
-            )
-
-
-def train_teacher(settings: TeacherSettings) -> Checkpoint:
+def train(settings: TrainSettings) -> Checkpoint:
     """Train a transceiver from nothing, or on from a checkpoint, and write the one of lowest validation
     cross-entropy."""
     started = time.monotonic()
+    keep_freed_memory()
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
     training, vocabulary, data, model, topics = together.from_main(_prepare_teacher, settings, device)
@@ -132,17 +106,17 @@ def _record_beside(output: str) -> Path:
 
 
 def _prepare_teacher(
-    settings: TeacherSettings, device: torch.device
+    settings: TrainSettings, device: torch.device
 ) -> tuple[TrainingConfig, Vocabulary, Data, transceiver.Transceiver, list[str] | None]:
     """Outputs checked, inputs read, the transceiver before training, and the topics it will have seen."""
     inputs = [
-        settings.start_from or shipped(settings.vocabulary or DEFAULT_VOCABULARY),
+        settings.start_from or shipped(settings.vocab or DEFAULT_VOCABULARY),
         *settings.corpus.corpus,
     ]
     outputs = {"--output": settings.output, "--output (its record)": _record_beside(settings.output)}
     output_files.check_outputs(outputs, inputs)
     for flag, path in outputs.items():
-        output_files.check_room(flag, path, named=True, overwrite=settings.overwrite, folder=False)
+        output_files.check_room(flag, path, named=True, overwrite=settings.outputs.overwrite, folder=False)
     before = checkpoint.load(settings.start_from, "--start-from") if settings.start_from else None
     vocabulary = before.vocabulary if before else _load_vocabulary(inputs[0])
     data = encode_splits(load_corpus(settings.corpus, vocabulary), vocabulary)

@@ -1,72 +1,101 @@
 """The verb ``transmit``: what each receiver understands of a sentence."""
 
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
-from semcom.base.device import resolve_device
+from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
-from semcom.base.settings import RunConfig
-from semcom.channel.settings import ChannelConfig
 from semcom.commands.inputs import load_teacher, make_channel
 from semcom.commands.measuring import RECEIVER_KNOWS, labels
+from semcom.commands.settings import TransmitSettings
 from semcom.data import batching, corpus
 from semcom.data.vocabulary import WordVocabulary
 from semcom.evaluation.scores import Meeting, through_channel
-from semcom.evaluation.settings import EvaluationConfig
 from semcom.models import checkpoint
+from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
 from semcom.report import tables
 
 log = logging.getLogger(__name__)
 
 
-def transmit(
-    texts: Sequence[str],
-    paths: Sequence[str],
-    settings: EvaluationConfig,
-    channel_settings: ChannelConfig,
-    run: RunConfig,
-) -> None:
+def transmit(settings: TransmitSettings) -> None:
     """Send sentences and print what each checkpoint's receiver understood."""
-    device = resolve_device(run.device)
-    loaded = (
-        [(label, checkpoint.load(path)) for label, path in zip(labels(paths), paths)]
-        if paths
-        else [("teacher", load_teacher(None))]
-    )
-    channel, snrs, search = (
-        make_channel(channel_settings),
-        settings.snr,
-        Search(settings.beam_width, settings.length_penalty),
-    )
-    log.info(f"{channel}, seed {run.seed}; {search}; {RECEIVER_KNOWS}")
+    texts = _texts(settings)
+    keep_freed_memory()
+    device = resolve_device(settings.run.device)
+    paths = settings.checkpoints
+    if paths:
+        loaded = [(label, checkpoint.load(path)) for label, path in zip(labels(paths), paths)]
+    else:
+        loaded = [("teacher", load_teacher(None))]
+    meeting = Meeting(make_channel(settings.channel), settings.evaluation.snr, settings.run.seed, device, 1)
+    search = Search(settings.evaluation.beam_width, settings.evaluation.length_penalty)
+    log.info(f"{meeting.channel}, seed {meeting.seed}; {search}; {RECEIVER_KNOWS}")
     for text in texts:
-        text = corpus.clean(text)
-        if not text:
-            raise SemcomError(
-                'transmit: the sentence is empty; for example: python -m semcom transmit "We support this report."'
-            )
-        log.info(f"sent: {escape(text)}")
-        rows = []
-        words = {
-            c.vocabulary.fingerprint: c.vocabulary
-            for _, c in loaded
-            if isinstance(c.vocabulary, WordVocabulary)
-        }
-        for vocabulary in words.values():
-            log.info(f"in words: {escape(vocabulary.decode(vocabulary.encode([text]))[0])}")
-        # The draw is that of the sentence as measurements have it.
-        drawn = corpus.make_sentence(next(iter(words.values())).normalize(text) if words else text)
-        for label, c in loaded:
-            batch = batching.collate(batching.encode([replace(drawn, text=text)], c.vocabulary)).to(device)
-            model = c.model.to(device)
-            with torch.inference_mode():
-                received = through_channel(model, batch, Meeting(channel, snrs, run.seed, device, 1))
-                decoded = c.vocabulary.decode(
-                    search(model.receiver, torch.cat(received), batch.source_mask.repeat(len(snrs), 1))
-                )
-            rows += [[label, f"{snr:g} dB", understood] for snr, understood in zip(snrs, decoded)]
-        log.info(tables.table(rows, ["model", str(channel), "understood"]))
+        _send(text, loaded, meeting, search)
+
+
+def _texts(settings: TransmitSettings) -> list[str]:
+    """The sentence, or the lines of standard input."""
+    last = settings.checkpoints[-1] if settings.checkpoints else None
+    if settings.sentence is None and last is not None and not Path(last).exists():
+        raise SemcomError(
+            f"--checkpoints {escape(last)}: no such file; if that is the sentence, give it first: "
+            'python -m semcom transmit "a sentence" --checkpoints FILE'
+        )
+    texts = [settings.sentence] if settings.sentence is not None else _lines_of_input()
+    if not any(text.strip() for text in texts):
+        raise _empty()
+    return texts
+
+
+def _lines_of_input() -> list[str]:
+    try:
+        return [line for line in sys.stdin.read().splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise SemcomError(
+            f"transmit: standard input is not UTF-8 ({error.reason}); convert it: iconv -f LATIN1 -t UTF-8"
+        ) from None
+
+
+def _empty() -> SemcomError:
+    return SemcomError(
+        'transmit: the sentence is empty; for example: python -m semcom transmit "We support this report."'
+    )
+
+
+def _send(text: str, loaded: Sequence[tuple[str, Checkpoint]], meeting: Meeting, search: Search) -> None:
+    text = corpus.clean(text)
+    if not text:
+        raise _empty()
+    log.info(f"sent: {escape(text)}")
+    word_vocabularies = {
+        c.vocabulary.fingerprint: c.vocabulary for _, c in loaded if isinstance(c.vocabulary, WordVocabulary)
+    }
+    of_words = list(word_vocabularies.values())
+    for vocabulary in of_words:
+        log.info(f"in words: {escape(vocabulary.decode(vocabulary.encode([text]))[0])}")
+    # The draw is that of the sentence as measurements have it.
+    drawn = corpus.make_sentence(of_words[0].normalize(text) if of_words else text)
+    sentence = replace(drawn, text=text)
+    rows: list[list[object]] = []
+    for label, c in loaded:
+        understood = _understood(c, sentence, meeting, search)
+        rows += [[label, f"{snr:g} dB", heard] for snr, heard in zip(meeting.snrs, understood)]
+    log.info(tables.table(rows, ["model", str(meeting.channel), "understood"]))
+
+
+def _understood(c: Checkpoint, sentence: corpus.Sentence, meeting: Meeting, search: Search) -> list[str]:
+    """What the receiver makes of the sentence at each SNR."""
+    batch = batching.collate(batching.encode([sentence], c.vocabulary)).to(meeting.device)
+    model = c.model.to(meeting.device)
+    with torch.inference_mode():
+        received = torch.cat(through_channel(model, batch, meeting))
+        mask = batch.source_mask.repeat(len(meeting.snrs), 1)
+        return c.vocabulary.decode(search(model.receiver, received, mask))

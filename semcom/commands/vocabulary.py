@@ -5,22 +5,24 @@ import logging
 from semcom.base import output_files
 from semcom.base.errors import escape
 from semcom.commands.inputs import load_corpus, split_of
-from semcom.data.settings import CorpusConfig, VocabularyConfig
+from semcom.commands.settings import VocabSettings
 from semcom.data.vocabulary import Vocabulary, train_vocabulary
 
 log = logging.getLogger(__name__)
 
 
-def make_vocabulary(
-    settings: VocabularyConfig, corpus_settings: CorpusConfig, output: str, overwrite: bool
-) -> Vocabulary:
+def make_vocabulary(settings: VocabSettings) -> Vocabulary:
     """Train a sentencepiece model on the training split and write it."""
-    output_files.check_outputs({"--output": output}, corpus_settings.corpus)
-    output_files.check_room("--output", output, named=True, overwrite=overwrite, folder=False)
-    source = load_corpus(corpus_settings)
-    made = train_vocabulary((s.text for s in split_of(source, "train")), settings.size)
+    output = settings.output
+    output_files.check_outputs({"--output": output}, settings.corpus.corpus)
+    output_files.check_room(
+        "--output", output, named=True, overwrite=settings.outputs.overwrite, folder=False
+    )
+    source = load_corpus(settings.corpus)
+    made = train_vocabulary((s.text for s in split_of(source, "train")), settings.vocabulary.size)
     output_files.write_atomically(output, made.serialized)
     log.info(
-        f"made {escape(output)}: {made}\nnext: python -m semcom train --vocab {escape(output)} --output FILE, with the same --corpus"
+        f"made {escape(output)}: {made}\n"
+        f"next: python -m semcom train --vocab {escape(output)} --output FILE, with the same --corpus"
     )
     return made

@@ -7,6 +7,7 @@ from semcom.base.flags import Rule, Validated, setting, whole
 
 DEFAULT_TEACHER = "checkpoints/teacher.pt"
 PARTS = ("encoder", "channel_encoder", "channel_decoder", "decoder")
+TRANSMITTER_PARTS, RECEIVER_PARTS = PARTS[:2], PARTS[2:]
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,8 @@ from torch import Tensor, nn
 
 from semcom.base.errors import SemcomError
 from semcom.models.layers import LAYER_NORM_EPS, DecoderLayer, Embedding, EncoderLayer, widened
-from semcom.models.settings import PARTS
+from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 
-TRANSMITTER_PARTS = PARTS[:2]
-RECEIVER_PARTS = PARTS[2:]
 LIMITS = {
     "vocab_size": 1_000_000,
     "channel_dim": 4096,

@@ -1,0 +1,200 @@
+"""The parsers of all commands, made from their settings; what is not in ``settings.py`` is a title, a line of
+description or a flag of older scripts. Nothing here imports torch."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from semcom.base.errors import SemcomError, escape
+from semcom.base.flags import add_flags
+from semcom.commands.settings import (
+    AnalysisSettings,
+    AuditSettings,
+    DigitsSettings,
+    DistilSettings,
+    DoctorSettings,
+    EvaluateSettings,
+    ExportSettings,
+    ImportSettings,
+    SpliceSettings,
+    TrainSettings,
+    TransmitSettings,
+    VocabSettings,
+)
+
+REPLACED = {
+    "--vocab-file": "the vocabulary comes from the teacher's checkpoint",
+    "--num-layers": "the teacher's size comes from its checkpoint; the student's is --student-layers",
+    "--d-model": "the teacher's size comes from its checkpoint; the student's is --student-d-model",
+    "--dff": "the teacher's size comes from its checkpoint; the student's is --student-dff",
+    "--num-heads": "the teacher's size comes from its checkpoint; the student's is --student-heads",
+    "--MAX-LENGTH": "positions need no limit; sentences are chosen by words: --max-length",
+    "--MIN-LENGTH": "sentences are chosen by words: --min-length",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """One line for an error, no abbreviations of flags."""
+
+    def __init__(self, **arguments: Any):
+        super().__init__(
+            allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **arguments
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise SemcomError(f"{escape(message)}; see: {self.prog} --help")
+
+
+class _Replaced(argparse.Action):
+    """A flag of older scripts, answered with the new way."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> NoReturn:
+        assert option_string is not None
+        raise SemcomError(f"{option_string}: no longer needed, {REPLACED[option_string]}; leave it out")
+
+
+def distillation_parser() -> Parser:
+    parser = Parser(
+        prog="distillation.py",
+        description=(
+            "Distil a shallower student from a teacher transceiver, through a noisy channel; optionally "
+            "splice a hybrid.\n"
+            "  python distillation.py --distill-part decoder --create-hybrid"
+        ),
+    )
+    add_flags(parser, DistilSettings)
+    for flag in REPLACED:
+        parser.add_argument(flag, action=_Replaced, nargs="?", help=argparse.SUPPRESS)
+    return parser
+
+
+def analysis_parser() -> Parser:
+    parser = Parser(
+        prog="semantic_analysis.py",
+        description=(
+            "How far does each student's understanding diverge from its teacher's? Without arguments: all "
+            "runs under checkpoints/.\n"
+            "  python semantic_analysis.py checkpoints/distillation_decoder/best_student_model.pt"
+        ),
+    )
+    add_flags(parser, AnalysisSettings)
+    return parser
+
+
+def digits_parser() -> Parser:
+    parser = Parser(prog="distillation_examples.py", description="The image setting, on handwritten digits.")
+    add_flags(parser, DigitsSettings)
+    return parser
+
+
+# --- python -m semcom: a verb's module, and with it torch, is imported when the verb is called
+
+
+@dataclass(frozen=True)
+class Verb:
+    """together: whether several processes share its work; of another the main one does all."""
+
+    help: str
+    settings: type[Any]
+    call: Callable[[Any], object]
+    together: bool = False
+
+
+def _vocab(settings: VocabSettings) -> object:
+    from semcom.commands.vocabulary import make_vocabulary
+
+    return make_vocabulary(settings)
+
+
+def _train(settings: TrainSettings) -> object:
+    from semcom.commands.train import train
+
+    return train(settings)
+
+
+def _splice(settings: SpliceSettings) -> object:
+    from semcom.commands.splice import splice
+
+    return splice(settings)
+
+
+def _import(settings: ImportSettings) -> object:
+    from semcom.commands.deepsc_models import import_deepsc
+
+    return import_deepsc(settings)
+
+
+def _export(settings: ExportSettings) -> object:
+    from semcom.commands.deepsc_models import export_deepsc
+
+    return export_deepsc(settings)
+
+
+def _evaluate(settings: EvaluateSettings) -> object:
+    from semcom.commands.evaluate import evaluate
+
+    return evaluate(settings)
+
+
+def _audit(settings: AuditSettings) -> object:
+    from semcom.commands.audit import audit
+
+    return audit(settings)
+
+
+def _doctor(settings: DoctorSettings) -> object:
+    from semcom.commands.doctor import doctor
+
+    return doctor(settings)
+
+
+def _transmit(settings: TransmitSettings) -> object:
+    from semcom.commands.transmit import transmit
+
+    transmit(settings)
+    return None
+
+
+VERBS = {
+    "vocab": Verb("train a sentencepiece vocabulary (unigram, byte fallback)", VocabSettings, _vocab),
+    "train": Verb(
+        "train a teacher, from nothing or on from a checkpoint", TrainSettings, _train, together=True
+    ),
+    "splice": Verb(
+        "join the transmitter of one checkpoint and the receiver of another", SpliceSettings, _splice
+    ),
+    "import": Verb("turn a model of public DeepSC code into a checkpoint", ImportSettings, _import),
+    "export": Verb("write a checkpoint's weights for public DeepSC code", ExportSettings, _export),
+    "evaluate": Verb(
+        "BLEU, token accuracy and exact sentences, checkpoints side by side under the same draws",
+        EvaluateSettings,
+        _evaluate,
+        together=True,
+    ),
+    "audit": Verb(
+        "score a model as the public DeepSC script does and rightly, one habit changed at a time",
+        AuditSettings,
+        _audit,
+    ),
+    "doctor": Verb(
+        "measure power, SNR and fading against theory, and the offset in dB of the public DeepSC code",
+        DoctorSettings,
+        _doctor,
+    ),
+    "transmit": Verb("send a sentence and print what each receiver understood", TransmitSettings, _transmit),
+}
+
+
+def package_parser() -> Parser:
+    parser = Parser(prog="python -m semcom", description="Vocabularies, teachers, splices and measurements.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, verb in VERBS.items():
+        add_flags(verbs.add_parser(name, help=verb.help, description=verb.help), verb.settings)
+    return parser
