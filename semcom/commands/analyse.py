@@ -13,6 +13,7 @@ from semcom.base import distributed, output_files
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import as_record
+from semcom.base.messages import N_
 from semcom.commands.inputs import LOSS_SETTINGS, load_corpus, load_teacher, make_channel, shipped
 from semcom.commands.measuring import (
     RECEIVER_KNOWS,
@@ -32,13 +33,14 @@ from semcom.evaluation import sentence_similarity as embeddings
 from semcom.evaluation.measures import measures
 from semcom.evaluation.pairs import Run, pair_up
 from semcom.evaluation.scores import Meeting, least_sure
-from semcom.evaluation.study import Study, plain_values
+from semcom.evaluation.study import Row, Study, plain_values
 from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
 from semcom.models.settings import DEFAULT_TEACHER
 from semcom.report import compose, figures, render, tables
+from semcom.report.sections.common import Similarities, TemperatureEffect
 
 log = logging.getLogger(__name__)
 
@@ -199,7 +201,7 @@ def _measure(
 
 def _measure_foreign(
     run: Run, test: Sequence[corpus.Sentence], meeting: Meeting, replicates: int
-) -> compose.Foreign:
+) -> list[Row]:
     """Text measures of a checkpoint whose tokens do not compare with the teacher's."""
     who = pair_up(run.checkpoint, [], teacher_label=run.label)
     encoded = batching.encode(test, run.checkpoint.vocabulary, leave_out_long=True)
@@ -215,18 +217,16 @@ def _measure_foreign(
     sums = measured.heard[who.reference.key].sums
     weights = bootstrap.resamples(len(encoded), replicates, meeting.seed)
     values = measures(weights @ sums)
-    return compose.Foreign(
-        [
-            {
-                "pair": run.label,
-                "channel": str(meeting.channel),
-                "snr": float(snr),
-                "vocabulary": str(run.checkpoint.vocabulary),
-                **{name: bootstrap.interval(values[name][k]) for name in ("bleu", "exact")},
-            }
-            for k, snr in enumerate(meeting.snrs)
-        ]
-    )
+    return [
+        {
+            "pair": run.label,
+            "channel": str(meeting.channel),
+            "snr": float(snr),
+            "vocabulary": str(run.checkpoint.vocabulary),
+            **{name: bootstrap.interval(values[name][k]) for name in ("bleu", "exact")},
+        }
+        for k, snr in enumerate(meeting.snrs)
+    ]
 
 
 def _record(
@@ -268,7 +268,7 @@ def _publish(
     survey: AnalysisSettings,
     records: Sequence[dict],
     studies: Sequence[Study],
-    foreign: Sequence[compose.Foreign],
+    foreign: Sequence[Sequence[Row]],
     teachers: Sequence[Checkpoint],
     whole: corpus.Corpus,
     sentences: int,
@@ -294,12 +294,12 @@ def _publish(
         "records": list(records),
     }
     if foreign:
-        results["other_vocabularies"] = plain_values([row for group in foreign for row in group.rows])
+        results["other_vocabularies"] = plain_values([row for group in foreign for row in group])
     document, lost = None, []
     if not survey.report.no_report:
         bands = lost_words.frequency_bands(lost_words.count(s.text for s in whole.split("train")))
         lost = [study.words_lost(bands) for study in studies]
-        findings = compose.Findings(
+        contents = compose.Results(
             studies,
             lost,
             [t.name for t in teachers],
@@ -310,7 +310,7 @@ def _publish(
             _temperature_effect(teachers[0], studies[0]),
             _provenance(survey, whole, sentences, teachers, studies, device),
         )
-        document = compose.compose(findings, survey.report.lang)
+        document = compose.compose(contents, survey.report.lang)
         results["studies"] = [
             plain_values(
                 {"teacher": teacher.path, "channel": study.channel, **study.results(), "words_lost": rows}
@@ -332,7 +332,7 @@ def _publish(
                 [
                     [row["pair"], row["channel"], row["snr"], row["bleu"].value, row["exact"].value]
                     for group in foreign
-                    for row in group.rows
+                    for row in group
                 ],
                 ["model", "channel", "SNR, dB", "BLEU", "exact"],
             )
@@ -405,7 +405,7 @@ def _say_records(records: Sequence[dict], common: Mapping[str, object]) -> None:
     log.info(f"BLEU is {common['bleu_signature']}")
 
 
-def _similarities(studies: Sequence[Study], device: torch.device) -> list[compose.Similarities] | str:
+def _similarities(studies: Sequence[Study], device: torch.device) -> list[Similarities] | str:
     if reason := embeddings.available():
         return reason
     if min(len(study.sentences) for study in studies) < 2:
@@ -422,7 +422,7 @@ def _similarities(studies: Sequence[Study], device: torch.device) -> list[compos
             for pair in study.roster.pairs
         }
         found.append(
-            compose.Similarities(
+            Similarities(
                 {label: bootstrap.interval(values) for label, values in scores.items()},
                 {label: bootstrap.interval(scale.rescaled(values)) for label, values in scores.items()},
                 scale.floor,
@@ -432,14 +432,15 @@ def _similarities(studies: Sequence[Study], device: torch.device) -> list[compos
     return found
 
 
-def _temperature_effect(teacher: Checkpoint, study: Study) -> tuple[dict[float, list[float]], list[str]]:
+def _temperature_effect(teacher: Checkpoint, study: Study) -> TemperatureEffect:
     """The teacher's next-piece distribution at the place of the first test sentence where it is least
     sure."""
     rows, best = figures.temperature_rows(
         least_sure(teacher.model, study.measured.encoded[0]), TEMPERATURES, PIECES_SHOWN
     )
     texts = zip(best, study.decode([[piece] for piece in best]))
-    return rows, ["(end)" if piece == EOS else text or f"piece {piece}" for piece, text in texts]
+    pieces = ["(end)" if piece == EOS else text or f"piece {piece}" for piece, text in texts]
+    return TemperatureEffect(rows, pieces)
 
 
 def _provenance(
@@ -452,34 +453,34 @@ def _provenance(
 ) -> list[tuple[str, str]]:
     around = environment(device)
     lines = [
-        ("corpus", f"{whole.name}, fingerprint {whole.fingerprint}"),
-        ("test sentences", str(sentences)),
-        *[("split", "all: the whole corpus, not the 5 % that a hash calls test")]
+        (N_("corpus"), f"{whole.name}, fingerprint {whole.fingerprint}"),
+        (N_("test sentences"), str(sentences)),
+        *[(N_("split"), "all: the whole corpus, not the 5 % that a hash calls test")]
         * (survey.evaluation.split == "all"),
-        ("channels", ", ".join(str(make_channel(channel)) for channel in survey.channels)),
-        ("SNRs", ", ".join(f"{snr:g}" for snr in survey.snrs) + " dB"),
-        ("seed of the draws", str(survey.run.seed)),
-        ("decoding", str(_search(survey))),
-        ("bootstrap samples", str(survey.report.replicates)),
-        ("receiver's knowledge", RECEIVER_KNOWS),
+        (N_("channels"), ", ".join(str(make_channel(channel)) for channel in survey.channels)),
+        (N_("SNRs"), ", ".join(f"{snr:g}" for snr in survey.snrs) + " dB"),
+        (N_("seed of the draws"), str(survey.run.seed)),
+        (N_("decoding"), str(_search(survey))),
+        (N_("bootstrap samples"), str(survey.report.replicates)),
+        (N_("receiver's knowledge"), RECEIVER_KNOWS),
     ]
     lines += [
-        ("teacher", line)
+        (N_("teacher"), line)
         for line in dict.fromkeys(f"{teacher.path}, weights {teacher.fingerprint}" for teacher in teachers)
     ]
     lines += [
-        ("checkpoint", f"{run.label}: {run.checkpoint.path}, weights {run.checkpoint.fingerprint}")
+        (N_("checkpoint"), f"{run.label}: {run.checkpoint.path}, weights {run.checkpoint.fingerprint}")
         for run in {run.label: run for study in studies for run in study.roster.runs}.values()
     ]
     return lines + [
         (
-            "versions",
+            N_("versions"),
             ", ".join(
                 f"{name} {around[name]}" for name in ("semcom", "python", "torch", "numpy", "sacrebleu")
             ),
         ),
         (
-            "device",
+            N_("device"),
             f"{around['gpu'] or around['device']}, {around['threads']} threads, {around['processes']} processes",
         ),
     ]

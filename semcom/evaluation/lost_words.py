@@ -21,23 +21,6 @@ from itertools import chain
 import numpy as np
 
 KINDS = ("number", "negation", "name", "function", "content")
-RULES = {
-    "number": "It contains a digit, or all its parts between hyphens are English number words (one, second, half, dozen, twenty-one).",
-    "negation": "It is not, no, never, none, nothing, nobody, nowhere, neither, nor, cannot, without or ends in n't; "
-    'No before a digit abbreviates "number" and is none.',
-    "name": "It begins with a capital, is not the sentence's first word and is not I.",
-    "function": "It is in a closed list of English articles, prepositions, conjunctions, pronouns, auxiliaries and question words, "
-    "contracted (it's, we'll) or not.",
-    "content": "None of the other rules holds.",
-}
-RULES_ZH = {
-    "number": "含有数字，或其连字符之间的各部分均为英语数词（one、second、half、dozen、twenty-one）。",
-    "negation": "为 not、no、never、none、nothing、nobody、nowhere、neither、nor、cannot、without 之一，或以 n't 结尾；"
-    "数字前的 No 是“编号”的缩写，不算否定。",
-    "name": "首字母大写，且既不是句首词，也不是 I。",
-    "function": "属于英语冠词、介词、连词、代词、助动词和疑问词的封闭词表，缩写形式（it's、we'll）亦然。",
-    "content": "以上规则均不适用。",
-}
 NUMBER_WORDS = frozenset(
     """
     zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen
@@ -91,7 +74,7 @@ def words(text: str) -> list[str]:
 
 
 def kinds(words: Sequence[str]) -> list[str]:
-    """The kind of each word of one sentence: of ``KINDS`` the first whose rule in ``RULES`` holds."""
+    """The kind of each word of one sentence: of ``KINDS`` the first whose rule holds."""
     return [
         _kind(word, following, first=place == 0)
         for place, (word, following) in enumerate(zip(words, [*words[1:], ""]))

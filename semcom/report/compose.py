@@ -1,178 +1,107 @@
 """The divergence report as a ``Document``: all studies, what goes with them, and how they were made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from semcom.evaluation.intervals import Interval
-from semcom.evaluation.study import Study
-from semcom.report import figures
-from semcom.report.catalogue import Say
-from semcom.report.document import Block, Column, Document, Figure, Section, Table, Text
-from semcom.report.sections import Chapter
+from semcom.base.messages import N_
+from semcom.evaluation.study import Row, Study
+from semcom.report.catalogue import translation
+from semcom.report.document import Document, Section
+from semcom.report.sections import (
+    common,
+    ends,
+    lost_words,
+    noise,
+    pair_matrix,
+    representations,
+    setting_trends,
+    snr_gap,
+    summary,
+)
+from semcom.report.sections.common import Similarities, TemperatureEffect
+from semcom.report.sections.study_report import StudyReport
 
-
-@dataclass(frozen=True)
-class Similarities:
-    """Sentence similarity at the reference SNR, by pair; floor: shuffled pairs of equal length; ceiling: a
-    sentence with itself."""
-
-    pairs: Mapping[str, Interval]
-    rescaled: Mapping[str, Interval]
-    floor: float
-    ceiling: float
-
-
-@dataclass(frozen=True)
-class Foreign:
-    """A pair of another vocabulary or signal width: text measures alone. rows: of pair, SNR and measures."""
-
-    rows: Sequence[Mapping[str, Any]]
+SECTIONS = {
+    "matrix": (N_("Sender × receiver"), pair_matrix.blocks),
+    "ends": (N_("From which end"), ends.blocks),
+    "noise": (N_("Mismatch beside noise"), noise.blocks),
+    "price": (N_("The price in dB"), snr_gap.blocks),
+    "meaning": (N_("What meaning is lost"), lost_words.blocks),
+    "representations": (N_("Representations"), representations.blocks),
+    "settings": (N_("What controls divergence"), setting_trends.blocks),
+}
+"""Of each study: a section's anchor, its title and what makes its blocks; without blocks it is left out."""
 
 
 @dataclass
-class Findings:
-    """All that a report is made of. lost: ``Study.words_lost`` of each study; teachers: the name of each
-    one's. histories: a run's label -> its epochs. similarity: of each study, or why it cannot be had.
-    temperature: probabilities of the likeliest pieces by temperature."""
+class Results:
+    """All that a report is made of.
+
+    lost: ``Study.words_lost`` of each study. teachers: the name of each one's. similarity: of each study, or
+    why it cannot be had. other_vocabularies: of each checkpoint whose tokens do not compare, rows of text
+    measures. histories: a run's label -> its epochs. provenance: labels and values.
+    """
 
     studies: Sequence[Study]
-    lost: Sequence[Sequence[Mapping[str, Any]]]
+    lost: Sequence[Sequence[Row]]
     teachers: Sequence[str]
-    signature: str
+    bleu_signature: str
     similarity: Sequence[Similarities] | str
-    foreign: Sequence[Foreign] = ()
-    histories: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    temperature: tuple[Mapping[float, Sequence[float]], Sequence[str]] | None = None
+    other_vocabularies: Sequence[Sequence[Row]] = ()
+    histories: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    temperature: TemperatureEffect | None = None
     provenance: Sequence[tuple[str, str]] = ()
 
 
-def compose(findings: Findings, language: str) -> Document:
+def compose(results: Results, language: str) -> Document:
     """The report of all studies, in ``language`` (en or zh)."""
-    w = Say(language)
-    teachers = findings.teachers if len(set(findings.teachers)) > 1 else [""] * len(findings.teachers)
-    chapters = [
-        Chapter(study, w, lost, number, teacher, len(findings.studies) > 1)
-        for number, (study, lost, teacher) in enumerate(zip(findings.studies, findings.lost, teachers), 1)
-    ]
-    common = [
-        Section(name, w(title), blocks)
-        for name, title, blocks in (
-            ("similarity", "Sentence similarity", _similarity(findings, w)),
-            ("foreign", "Other vocabularies", _foreign(findings, w)),
-            ("training", "How the runs were trained", _training(findings, w)),
-            ("definitions", "Definitions", _definitions(findings, w)),
-        )
-        if blocks
-    ]
+    _ = translation(language).gettext
+    reports = _study_reports(results, language)
     return Document(
-        w("Semantic divergence of mismatched ends"),
+        _("Semantic divergence of mismatched ends"),
         language,
-        [line for chapter in chapters for line in chapter.summary()],
-        [section for chapter in chapters for section in chapter.sections()] + common,
-        [(w(label), value) for label, value in findings.provenance],
+        [paragraph for report in reports for paragraph in summary.paragraphs(report)],
+        [section for report in reports for section in _sections(report)]
+        + _common_sections(results, language),
+        [(_(label), value) for label, value in results.provenance],
     )
 
 
-def _similarity(findings: Findings, w: Say) -> list[Block]:
-    if isinstance(findings.similarity, str):
-        return [Text(w("Not measured: {reason}", reason=findings.similarity))]
+def _study_reports(results: Results, language: str) -> list[StudyReport]:
+    several_teachers = len(set(results.teachers)) > 1
+    teachers = results.teachers if several_teachers else [""] * len(results.teachers)
+    each = zip(results.studies, results.lost, teachers)
     return [
-        Table(
-            f"similarity_{number}",
-            w(
-                "Cosine of sentence embeddings (all-MiniLM-L6-v2) at {snr:g} dB, {channel}: floor {floor:.3f} (shuffled pairs of equal "
-                "length), ceiling {ceiling:.3f}.",
-                snr=study.reference_snr,
-                channel=study.channel,
-                floor=found.floor,
-                ceiling=found.ceiling,
-            ),
-            [Column(w("pair")), Column(w("similarity"), 4), Column(w("rescaled"), 4)],
-            [[label, score, found.rescaled[label]] for label, score in found.pairs.items()],
-            w(
-                "Rescaled: 0 at the floor, 1 at the ceiling. A wrong number or name may lower it little: read it beside the words lost."
-            ),
-        )
-        for number, (study, found) in enumerate(zip(findings.studies, findings.similarity), 1)
+        StudyReport(study, translation(language), lost, number, teacher, len(results.studies) > 1)
+        for number, (study, lost, teacher) in enumerate(each, 1)
     ]
 
 
-def _foreign(findings: Findings, w: Say) -> list[Block]:
-    columns = [
-        Column(w("pair")),
-        Column(w("channel")),
-        Column(w("SNR, dB"), 0),
-        Column("BLEU", 2),
-        Column(w("exact"), 4),
+def _sections(report: StudyReport) -> Iterator[Section]:
+    for anchor, (title, make_blocks) in SECTIONS.items():
+        blocks = make_blocks(report)
+        if blocks:
+            yield Section(report.name(anchor), report.title(report.gettext(title)), blocks)
+
+
+def _common_sections(results: Results, language: str) -> list[Section]:
+    _ = translation(language).gettext
+    sections = [
+        Section(
+            "similarity",
+            _("Sentence similarity"),
+            common.similarity(results.studies, results.similarity, _),
+        ),
+        Section(
+            "foreign",
+            _("Other vocabularies"),
+            common.other_vocabularies(results.other_vocabularies, _),
+        ),
+        Section(
+            "training",
+            _("How the runs were trained"),
+            common.training(results.histories, results.temperature, _),
+        ),
+        Section("definitions", _("Definitions"), common.definitions(results.bleu_signature, _)),
     ]
-    return [
-        Table(
-            f"foreign_{number}",
-            w(
-                "A pair of another vocabulary or signal width than the teacher's: text measures alone, tokens do not "
-                "compare."
-            ),
-            columns,
-            [[row["pair"], row["channel"], row["snr"], row["bleu"], row["exact"]] for row in group.rows],
-        )
-        for number, group in enumerate(findings.foreign, 1)
-    ]
-
-
-def _training(findings: Findings, w: Say) -> list[Block]:
-    blocks: list[Block] = []
-    if findings.histories:
-        data = [{"run": label, **row} for label, history in findings.histories.items() for row in history]
-        blocks.append(
-            Figure(
-                "training",
-                w(
-                    "Training of the runs; the parts of each one's loss are in training_curves.png of its folder."
-                ),
-                w("Loss, validation, learning rate and temperature by epoch, a curve a run."),
-                data,
-                figures.trainings(findings.histories),
-                (13.0, 4.0),
-            )
-        )
-    if findings.temperature:
-        rows, pieces = findings.temperature
-        data = [
-            {"temperature": t, "piece": piece, "probability": p}
-            for t, probabilities in rows.items()
-            for piece, p in zip(pieces, probabilities)
-        ]
-        blocks.append(
-            Figure(
-                "temperature_effect",
-                w(
-                    "The teacher's distribution over the next piece, at one place of a test sentence, at several temperatures."
-                ),
-                w("Bars of probability a piece and temperature."),
-                data,
-                figures.temperature_effect(rows, pieces),
-            )
-        )
-    return blocks
-
-
-def _definitions(findings: Findings, w: Say) -> list[Block]:
-    return [
-        Text(text)
-        for text in (
-            w(
-                "SNR is per complex symbol before equalisation; the signal has mean power 1 per complex symbol, each sentence by itself. The receiver "
-                "knows how many symbols were sent. All pairs meet the same draws of fading and noise."
-            ),
-            w(
-                "BLEU is sacrebleu's ({signature}) of free-running text. Cross-entropy, KL(teacher ‖ pair), JS and agreement are of next-piece "
-                'distributions at temperature 1 on gold prefixes, nats a token, end of sentence included; "own prefix" is on what the teacher itself '
-                "decoded.",
-                signature=findings.signature,
-            ),
-            w(
-                "Intervals are percentiles of a bootstrap over sentences, the same resamples for all pairs; over seeds they are Student's t."
-            ),
-        )
-    ]
+    return [section for section in sections if section.blocks]

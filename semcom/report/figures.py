@@ -11,6 +11,9 @@ from semcom.base.errors import escape
 from semcom.evaluation.intervals import Interval
 
 Draw = Callable[[Any], None]
+Curve = Sequence[tuple[float, Interval]]
+"""Points: place and value."""
+Curves = Mapping[str, Curve]
 MARKERS = "os^vD*Pxhp"
 COLOURS = ("#1f5fa8", "#c8501e", "#2f8f4e", "#8a4fa3", "#b08a00", "#5b5b5b", "#d0447f", "#1a9ba1")
 LINES = ("-", "--", ":", "-.")
@@ -44,7 +47,7 @@ def _style(number: int) -> dict[str, Any]:
 
 
 def curves(
-    panels: Mapping[str, Mapping[str, Sequence[tuple[float, Interval]]]],
+    panels: Mapping[str, Curves],
     dashed: str | None = None,
     across: str = SNR,
     logarithmic: Sequence[str] = (),
@@ -122,7 +125,7 @@ def bars(groups: Mapping[str, Sequence[tuple[str, Interval]]], title: str) -> Dr
     return draw
 
 
-def effects(panels: Mapping[str, Mapping[str, Sequence[tuple[float, Interval]]]]) -> Draw:
+def effects(panels: Mapping[str, Curves]) -> Draw:
     """``curves`` of effects, with a line at none."""
     inner = curves(panels)
 

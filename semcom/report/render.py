@@ -22,35 +22,9 @@ from semcom.base.errors import escape
 from semcom.base.output_files import write_atomically
 from semcom.evaluation.intervals import Interval
 from semcom.report import tables
+from semcom.report.catalogue import translation
 from semcom.report.document import Cell, Column, Document, Figure, Table
-
-WORDS = {
-    "en": {
-        "summary": "Summary",
-        "contents": "Contents",
-        "table": "Table {}.",
-        "figure": "Figure {}.",
-        "note": "Note: ",
-        "data": "Download the data (CSV)",
-        "picture": "Download the figure (SVG)",
-        "provenance": "How this report was made",
-        "item": "Item",
-        "value": "Value",
-    },
-    "zh": {
-        "summary": "摘要",
-        "contents": "目录",
-        "table": "表 {}：",
-        "figure": "图 {}：",
-        "note": "注：",
-        "data": "下载数据（CSV）",
-        "picture": "下载图像（SVG）",
-        "provenance": "本报告的生成方式",
-        "item": "项目",
-        "value": "内容",
-    },
-}
-"""The templates' own words, by language."""
+from semcom.report.settings import LANGUAGES
 
 LONG = 28
 """Characters from which a text cell may wrap."""
@@ -100,8 +74,8 @@ def write(document: Document, folder: str | Path) -> list[Path]:
 def check(document: Document) -> None:
     """ValueError for an unknown language, a name that is no plain file name or stands twice, a row of wrong
     length, a NaN."""
-    if document.language not in WORDS:
-        raise ValueError(f"language {document.language!r}: allowed are {', '.join(WORDS)}")
+    if document.language not in LANGUAGES:
+        raise ValueError(f"language {document.language!r}: allowed are {', '.join(LANGUAGES)}")
     seen = set()
     for kind, block in [("section", s) for s in document.sections] + [
         ("block", b) for b in (*document.tables(), *document.figures())
@@ -174,8 +148,8 @@ def html(document: Document, images: Mapping[str, bytes]) -> str:
         finalize=lambda value: value if isinstance(value, Markup) else escape(value),
     )
     return environment.get_template("report.html.jinja").render(
+        _=translation(document.language).gettext,
         document=document,
-        words=WORDS[document.language],
         kind=lambda block: type(block).__name__,
         label=_labels(document),
         zip=zip,
@@ -200,12 +174,10 @@ def _uri(kind: str, content: bytes) -> Markup:
 
 
 def _labels(document: Document) -> dict[str, str]:
-    words, blocks = WORDS[document.language], {"table": document.tables(), "figure": document.figures()}
-    return {
-        block.name: words[kind].format(number)
-        for kind in blocks
-        for number, block in enumerate(blocks[kind], 1)
-    }
+    """Name of a table or figure -> what it is called, numbered apart."""
+    _ = translation(document.language).gettext
+    labels = {table.name: _("Table {}.").format(n) for n, table in enumerate(document.tables(), 1)}
+    return labels | {figure.name: _("Figure {}.").format(n) for n, figure in enumerate(document.figures(), 1)}
 
 
 def _parts(cell: Cell) -> tuple[Any, ...]:
@@ -277,8 +249,9 @@ def csv_of(block: Table | Figure) -> str:
 def markdown(document: Document) -> str:
     """The report in GitHub's Markdown, its figures beside it. ValueError as ``check`` says."""
     check(document)
-    words, label, shown = WORDS[document.language], _labels(document), _markdown
-    lines = [f"# {shown(document.title)}", f"**{words['summary']}**", *map(shown, document.summary)]
+    _, label, shown = translation(document.language).gettext, _labels(document), _markdown
+    summary = _("Summary")
+    lines = [f"# {shown(document.title)}", f"**{summary}**", *map(shown, document.summary)]
     for section in document.sections:
         lines.append(f"## {shown(section.title)}")
         for block in section.blocks:
@@ -294,15 +267,16 @@ def markdown(document: Document) -> str:
                         ],
                     )
                 )
-                lines += [words["note"] + shown(block.note)] if block.note else []
+                lines += [_("Note: ") + shown(block.note)] if block.note else []
             elif isinstance(block, Figure):
                 lines.append(f"![{shown(block.alternative)}](figures/{block.name}.png)")
                 lines.append(f"**{label[block.name]}** {shown(block.caption)}")
             else:
                 lines.append(shown(block.words))
+    provenance = _("How this report was made")
     lines += [
-        f"## {words['provenance']}",
-        _pipes([words["item"], words["value"]], ["text", "text"], document.provenance),
+        f"## {provenance}",
+        _pipes([_("Item"), _("Value")], ["text", "text"], document.provenance),
     ]
     return "\n\n".join(lines) + "\n"
 

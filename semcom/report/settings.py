@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from semcom.base.errors import SemcomError
 from semcom.base.flags import Validated, differs, flag_of, number, setting, whole
 
+LANGUAGES = ("en", "zh")
+
 
 @dataclass(frozen=True)
 class ReportConfig(Validated):
@@ -15,14 +17,14 @@ class ReportConfig(Validated):
     )
     matrix: str = setting(
         "auto",
-        "which transmitters meet which receivers: all; matched, student ends with the teacher's and with those they "
-        "belong to; auto, all up to 12 pairs",
+        "which transmitters meet which receivers: all; matched, student ends with the teacher's and with "
+        "those they belong to; auto, all up to 12 pairs",
         choices=("auto", "all", "matched"),
     )
     replicates: int = setting(
         2000, "bootstrap samples behind each interval", whole(100, 100_000, example="2000"), metavar="N"
     )
-    lang: str = setting("en", "language of the report: English or Chinese", choices=("en", "zh"))
+    lang: str = setting("en", "language of the report: English or Chinese", choices=LANGUAGES)
     report_dir: str | None = setting(
         None, "folder of the report (default checkpoints/report)", metavar="FOLDER"
     )

@@ -1,0 +1,138 @@
+"""Sections on all studies together: sentence similarity, other vocabularies, training, definitions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from semcom.evaluation.intervals import Interval
+from semcom.evaluation.study import Row, Study
+from semcom.report import figures
+from semcom.report.document import Block, Cell, Column, Figure, Table, Text
+
+Translate = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Similarities:
+    """Sentence similarity at the reference SNR, by pair; floor: shuffled pairs of equal length; ceiling: a
+    sentence with itself."""
+
+    pairs: Mapping[str, Interval]
+    rescaled: Mapping[str, Interval]
+    floor: float
+    ceiling: float
+
+
+@dataclass(frozen=True)
+class TemperatureEffect:
+    """A teacher's probabilities of its likeliest ``pieces`` by temperature."""
+
+    probabilities: Mapping[float, Sequence[float]]
+    pieces: Sequence[str]
+
+
+def similarity(
+    studies: Sequence[Study], measured: Sequence[Similarities] | str, _: Translate
+) -> Sequence[Block]:
+    """measured: of each study, or why it cannot be had."""
+    if isinstance(measured, str):
+        return [Text(_("Not measured: {reason}").format(reason=measured))]
+    return [
+        _similarity_of_a_study(number, study, found, _)
+        for number, (study, found) in enumerate(zip(studies, measured), 1)
+    ]
+
+
+def _similarity_of_a_study(number: int, study: Study, found: Similarities, _: Translate) -> Table:
+    caption = _(
+        "Cosine of sentence embeddings (all-MiniLM-L6-v2) at {snr:g} dB, {channel}: floor {floor:.3f} "
+        "(shuffled pairs of equal length), ceiling {ceiling:.3f}."
+    )
+    note = _(
+        "Rescaled: 0 at the floor, 1 at the ceiling. A wrong number or name may lower it little: read it "
+        "beside the words lost."
+    )
+    columns = [Column(_("pair")), Column(_("similarity"), 4), Column(_("rescaled"), 4)]
+    rows: list[list[Cell]] = [[label, score, found.rescaled[label]] for label, score in found.pairs.items()]
+    filled = caption.format(
+        snr=study.reference_snr, channel=study.channel, floor=found.floor, ceiling=found.ceiling
+    )
+    return Table(f"similarity_{number}", filled, columns, rows, note)
+
+
+def other_vocabularies(measured: Sequence[Sequence[Row]], _: Translate) -> Sequence[Block]:
+    """measured: of each checkpoint, rows of pair, channel, SNR and measures."""
+    caption = _(
+        "A pair of another vocabulary or signal width than the teacher's: text measures alone, tokens do not "
+        "compare."
+    )
+    columns = {
+        "pair": Column(_("pair")),
+        "channel": Column(_("channel")),
+        "snr": Column(_("SNR, dB"), 0),
+        "bleu": Column(_("BLEU"), 2),
+        "exact": Column(_("exact"), 4),
+    }
+    return [
+        Table(
+            f"foreign_{number}",
+            caption,
+            list(columns.values()),
+            [[row[name] for name in columns] for row in rows],
+        )
+        for number, rows in enumerate(measured, 1)
+    ]
+
+
+def training(
+    histories: Mapping[str, Sequence[Row]], temperature: TemperatureEffect | None, _: Translate
+) -> Sequence[Block]:
+    """histories: a run's label -> its epochs."""
+    curves = [_training_curves(histories, _)] if histories else []
+    return curves + ([_temperature_effect(temperature, _)] if temperature else [])
+
+
+def _training_curves(histories: Mapping[str, Sequence[Row]], _: Translate) -> Figure:
+    return Figure(
+        "training",
+        _("Training of the runs; the parts of each one's loss are in training_curves.png of its folder."),
+        _("Loss, validation, learning rate and temperature by epoch, a curve a run."),
+        [{"run": label, **epoch} for label, epochs in histories.items() for epoch in epochs],
+        figures.trainings(histories),
+        (13.0, 4.0),
+    )
+
+
+def _temperature_effect(effect: TemperatureEffect, _: Translate) -> Figure:
+    data = [
+        {"temperature": temperature, "piece": piece, "probability": probability}
+        for temperature, probabilities in effect.probabilities.items()
+        for piece, probability in zip(effect.pieces, probabilities)
+    ]
+    return Figure(
+        "temperature_effect",
+        _(
+            "The teacher's distribution over the next piece, at one place of a test sentence, at several "
+            "temperatures."
+        ),
+        _("Bars of probability a piece and temperature."),
+        data,
+        figures.temperature_effect(effect.probabilities, effect.pieces),
+    )
+
+
+def definitions(bleu_signature: str, _: Translate) -> Sequence[Block]:
+    snr = _(
+        "SNR is per complex symbol before equalisation; the signal has mean power 1 per complex symbol, each "
+        "sentence by itself. The receiver knows how many symbols were sent. All pairs meet the same draws of "
+        "fading and noise."
+    )
+    measures = _(
+        "BLEU is sacrebleu's ({signature}) of free-running text. Cross-entropy, KL(teacher ‖ pair), JS and "
+        "agreement are of next-piece distributions at temperature 1 on gold prefixes, nats a token, end of "
+        'sentence included; "own prefix" is on what the teacher itself decoded.'
+    )
+    intervals = _(
+        "Intervals are percentiles of a bootstrap over sentences, the same resamples for all pairs; over "
+        "seeds they are Student's t."
+    )
+    return [Text(snr), Text(measures.format(signature=bleu_signature)), Text(intervals)]

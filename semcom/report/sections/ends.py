@@ -1,0 +1,73 @@
+"""From which end a divergence comes: the transmitter's share, the receiver's, and that of their meeting."""
+
+from semcom.base.messages import N_
+from semcom.evaluation.pairs import Square
+from semcom.evaluation.study import EFFECTS
+from semcom.report import figures
+from semcom.report.document import Block, Cell, Column, Figure, Table, Text
+from semcom.report.sections.study_report import BLEU, CROSS_ENTROPY, StudyReport, curve_data
+from semcom.report.sections.summary import SHOWN_SQUARES, kind_of
+
+MEASURES = {"cross_entropy": CROSS_ENTROPY, "bleu": BLEU, "kl_divergence": N_("KL, nats a token")}
+PARTS = ("transmitter", "receiver", "interaction")
+
+
+def blocks(report: StudyReport) -> list[Block]:
+    if not report.study.compared:
+        return []
+    squares = report.study.roster.squares
+    if not squares:
+        wanted = report.gettext(
+            "A transmitter and a receiver of one student are wanted to tell the ends apart: distil with "
+            "--distill-part encoder and with --distill-part decoder, all else equal."
+        )
+        return [Text(wanted)]
+    kinds = [Text(f"{square.label}: {kind_of(report, square)}") for square in squares]
+    return [*kinds, _effects(report), _effects_by_snr(report)]
+
+
+def _effects(report: StudyReport) -> Table:
+    _, study = report.gettext, report.study
+    effects = [row for square in study.roster.squares for row in study.effects(square)]
+    rows: list[list[Cell]] = [
+        [row["square"], _(MEASURES[row["measure"]]), *(row[part] for part in (*PARTS, "total"))]
+        for row in effects
+        if row["snr"] == study.reference_snr
+    ]
+    columns = [
+        Column(_("student")),
+        Column(_("measure")),
+        Column(_("transmitter"), 4),
+        Column(_("receiver"), 4),
+        Column(_("interaction"), 4),
+        Column(_("total"), 4),
+    ]
+    note = _(
+        "With m(transmitter, receiver) and T, S for teacher and student: transmitter m(ST)-m(TT), receiver "
+        "m(TS)-m(TT), interaction m(SS)-m(ST)-m(TS)+m(TT); they add up to m(SS)-m(TT)."
+    )
+    caption = _("What each end adds, at {snr}, in the measure's own units.").format(snr=report.snr)
+    return report.table("effects", caption, columns, rows, note)
+
+
+def _effects_by_snr(report: StudyReport) -> Figure:
+    _ = report.gettext
+    squares = report.study.roster.squares[:SHOWN_SQUARES]
+    panels = {square.label: _curves(report, square) for square in squares}
+    return Figure(
+        report.name("effects_by_snr"),
+        _(
+            "Effect of either end and of their meeting on cross-entropy (nats a token) by SNR, with 95 % "
+            "intervals."
+        ),
+        _("Curves of transmitter, receiver and interaction effects over SNR."),
+        curve_data(panels),
+        figures.effects(panels),
+        (1.5 + 4.5 * len(panels), 4.0),
+    )
+
+
+def _curves(report: StudyReport, square: Square) -> figures.Curves:
+    rows = [row for row in report.study.effects(square) if row["measure"] == EFFECTS[0]]
+    rows.sort(key=lambda row: row["snr"])
+    return {part: [(row["snr"], row[part]) for row in rows] for part in PARTS}

@@ -1,0 +1,137 @@
+"""What meaning is lost: words by kind, frequency, length and topic, and the sentences that diverge most."""
+
+from semcom.base.messages import N_
+from semcom.evaluation import lost_words
+from semcom.evaluation.study import Row
+from semcom.report import figures
+from semcom.report.document import Block, Cell, Column, Figure, Table
+from semcom.report.sections.study_report import StudyReport, bounds_of, value_of
+
+EXAMPLES = 10
+SHOWN_PAIRS = 8
+PAIRS_WITH_INTERVALS = 3
+"""Pairs up to which the words lost stand with their intervals; of more, the page would be too wide, and a CSV
+has them."""
+GROUPS = {
+    "all": N_("all words"),
+    "kind": N_("kind of word"),
+    "frequency": N_("rank in the training split measured on"),
+    "length": N_("words of the sentence"),
+    "topic": N_("topic"),
+    "topics of this pair": N_("topics of this pair"),
+}
+KINDS = {
+    "number": N_("number"),
+    "negation": N_("negation"),
+    "name": N_("name"),
+    "function": N_("function"),
+    "content": N_("content"),
+}
+CLASSES = {
+    "words": N_("lost"),
+    "added": N_("added"),
+    **KINDS,
+    "seen": N_("seen"),
+    "not seen": N_("not seen"),
+    "rarer": N_("rarer"),
+    "unseen": N_("unseen"),
+}
+"""Classes whose name is no number and no topic."""
+RULES = {
+    "number": N_(
+        "It contains a digit, or all its parts between hyphens are English number words (one, second, half, "
+        "dozen, twenty-one)."
+    ),
+    "negation": N_(
+        "It is not, no, never, none, nothing, nobody, nowhere, neither, nor, cannot, without or ends in n't; "
+        'No before a digit abbreviates "number" and is none.'
+    ),
+    "name": N_("It begins with a capital, is not the sentence's first word and is not I."),
+    "function": N_(
+        "It is in a closed list of English articles, prepositions, conjunctions, pronouns, auxiliaries and "
+        "question words, contracted (it's, we'll) or not."
+    ),
+    "content": N_("None of the other rules holds."),
+}
+"""What a kind of word is, as the note below the table says it."""
+
+
+def blocks(report: StudyReport) -> list[Block]:
+    if not report.study.compared:
+        return []
+    pairs = [report.pair(pair) for pair in report.first_draws]
+    found = {(row["by"], row["class"], row["pair"]): row for row in report.lost}
+    return [
+        _words_lost(report, pairs, found),
+        _lost_by_kind(report, pairs, found),
+        *_most_diverging(report),
+    ]
+
+
+def _words_lost(report: StudyReport, pairs: list[str], found: dict[tuple[str, str, str], Row]) -> Table:
+    _ = report.gettext
+    with_intervals = len(pairs) <= PAIRS_WITH_INTERVALS
+    rows: list[list[Cell]] = []
+    for by, name in dict.fromkeys((row["by"], row["class"]) for row in report.lost):
+        of_class = [found.get((by, name, pair)) for pair in pairs]
+        words = max(row["words"] for row in of_class if row)
+        lost = [row["lost"] if row else None for row in of_class]
+        shown = lost if with_intervals else [value_of(interval) for interval in lost]
+        rows.append([_(GROUPS[by]), _(CLASSES[name]) if name in CLASSES else name, words, *shown])
+    columns = [Column(_("by")), Column(_("class")), Column(_("words")), *(Column(pair, 4) for pair in pairs)]
+    caption = _("Share of words lost at {snr}; words_lost.csv has the 95 % intervals.").format(snr=report.snr)
+    return report.table("words_lost", caption, columns, rows, _how_counted(report))
+
+
+def _how_counted(report: StudyReport) -> str:
+    _ = report.gettext
+    lost_and_added = _(
+        "A word is lost where the text understood has it fewer times, in any order and case; added is the "
+        "share of the words understood that were not sent. Where no word of a class was lost, its interval "
+        "is the exact one of a binomial share."
+    )
+    rules = [f"{_(KINDS[kind])}: {_(rule)}" for kind, rule in RULES.items()]
+    return " ".join([lost_and_added, *rules])
+
+
+def _lost_by_kind(report: StudyReport, pairs: list[str], found: dict[tuple[str, str, str], Row]) -> Figure:
+    _ = report.gettext
+    lost = {
+        pair: [
+            (kind, found["kind", kind, pair]["lost"])
+            for kind in lost_words.KINDS
+            if ("kind", kind, pair) in found
+        ]
+        for pair in pairs[:SHOWN_PAIRS]
+    }
+    data = [
+        {"pair": pair, "class": kind, **bounds_of(share)}
+        for pair, kinds in lost.items()
+        for kind, share in kinds
+    ]
+    caption = _("Share of words lost by kind at {snr}, with 95 % intervals{first}.")
+    return Figure(
+        report.name("words_lost_by_kind"),
+        caption.format(snr=report.snr, first=report.first(pairs, SHOWN_PAIRS)),
+        _("For each kind of word a point a pair."),
+        data,
+        figures.bars(lost, "share of words lost"),
+        (8.0, 2.0 + 0.5 * len(lost)),
+    )
+
+
+def _most_diverging(report: StudyReport) -> list[Table]:
+    """The sentences that diverge most, and what each pair understood."""
+    _ = report.gettext
+    caption = _(
+        "Sentence {rank} of those that diverge most: KL {kl:.2f} nats a token at {snr}, mean over the pairs. "
+        "=: as it was sent."
+    )
+    columns = [Column(_("pair")), Column(_("understood"))]
+    tables = []
+    for rank, (sentence, kl, understood) in enumerate(report.study.most_diverging(EXAMPLES), 1):
+        rows = [[_("sent"), sentence.text]]
+        rows += [[label, "=" if text == sentence.text else text] for label, text in understood.items()]
+        filled = caption.format(rank=rank, kl=kl, snr=report.snr)
+        tables.append(report.table(f"sentence_{rank}", filled, columns, rows))
+    return tables

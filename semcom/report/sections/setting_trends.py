@@ -1,0 +1,176 @@
+"""What controls divergence: runs over seeds, and over the values of one setting."""
+
+from collections.abc import Sequence
+
+from semcom.base.messages import N_
+from semcom.evaluation import intervals, setting_trends
+from semcom.evaluation.intervals import Interval
+from semcom.evaluation.study import FOLLOWED, Sweep
+from semcom.report import figures
+from semcom.report.document import Block, Cell, Column, Figure, Table, Text
+from semcom.report.sections.study_report import BLEU, KL, StudyReport
+
+SHOWN_SWEEPS = 4
+GAP = "cross-entropy gap, nats a token"
+CURVES = {"kl_divergence": KL, "cross_entropy_gap": GAP, "bleu": BLEU}
+JUDGED = {"kl_divergence": N_("KL"), "cross_entropy_gap": N_("cross-entropy gap")}
+"""Measures of which the claim is made that they fall with a higher value."""
+VERDICTS = {
+    "supported": N_("supported"),
+    "contradicted": N_("contradicted"),
+    "undecided": N_("undecided with these runs"),
+}
+UNDECIDED = {
+    "few_values": N_("fewer than four values"),
+    "few_seeds": N_("fewer than three seeds"),
+    "unbalanced": N_("too many seeds lack a value"),
+    "not_significant": N_("p of 0.05 or more"),
+    "signs_differ": N_("seeds disagree in sign"),
+}
+
+
+def blocks(report: StudyReport) -> list[Block]:
+    found: list[Block] = [*_over_seeds(report), *_not_told_apart(report)]
+    sweeps = report.study.sweeps
+    if not sweeps:
+        return found
+    curves = [_curves(report, sweep, number) for number, sweep in enumerate(sweeps, 1)]
+    return [*found, _trends(report, sweeps), *curves, _divergence_and_quality(report, sweeps)]
+
+
+def _over_seeds(report: StudyReport) -> list[Table]:
+    _ = report.gettext
+    rows: list[list[Cell]] = [
+        [", ".join(row["runs"]), row["seeds"], *(row[measure] for measure in FOLLOWED)]
+        for row in report.study.over_seeds()
+    ]
+    if not rows:
+        return []
+    columns = [
+        Column(_("runs")),
+        Column(_("seeds")),
+        Column(_("KL"), 4),
+        Column(_("cross-entropy gap"), 4),
+        Column(_("BLEU"), 2),
+    ]
+    caption = _(
+        "Runs that differ in their seed alone: mean over seeds and 95 % interval (Student's t), at {snr}."
+    )
+    return [report.table("over_seeds", caption.format(snr=report.snr), columns, rows)]
+
+
+def _not_told_apart(report: StudyReport) -> list[Text]:
+    study = report.study
+    followed = {label for sweep in study.sweeps for label in sweep.runs}
+    alone = [run.label for run in study.runs if run.label not in followed]
+    differing = study.differing()
+    if len(differing) < 2 or not alone:
+        return []
+    text = report.gettext(
+        "The runs differ in {settings}. What each of these does cannot be told apart by runs that differ "
+        "from all others in several at once, or in what is no number: {runs}."
+    )
+    return [Text(text.format(settings=", ".join(differing), runs=", ".join(alone)))]
+
+
+def _trends(report: StudyReport, sweeps: Sequence[Sweep]) -> Table:
+    _ = report.gettext
+    columns = [
+        Column(_("setting")),
+        Column(_("held fixed")),
+        Column(_("measure")),
+        Column(_("ρ"), 2),
+        Column(_("p"), 3),
+        Column(_("values")),
+        Column(_("seeds")),
+        Column(_("claim: higher value, smaller divergence")),
+    ]
+    caption = _(
+        "Spearman's rank correlation of a setting with divergence, and whether a higher value means a "
+        "smaller one."
+    )
+    note = _(
+        "A verdict needs at least four values and three seeds, values permuted within seeds, p < 0.05 and "
+        "one sign in every seed."
+    )
+    rows = [_trend(report, sweep, measure) for sweep in sweeps for measure in JUDGED]
+    return report.table("trends", caption, columns, rows, note)
+
+
+def _trend(report: StudyReport, sweep: Sweep, measure: str) -> list[Cell]:
+    _, trend = report.gettext, sweep.trends[measure]
+    verdict = _(VERDICTS[setting_trends.judge(trend, "falls")])
+    if trend.why:
+        verdict += f" ({_(UNDECIDED[trend.why])})"
+    found = [trend.rho, trend.p, trend.values, trend.seeds]
+    return [sweep.setting, held_fixed(sweep), _(JUDGED[measure]), *found, verdict]
+
+
+def _curves(report: StudyReport, sweep: Sweep, number: int) -> Figure:
+    _ = report.gettext
+    points = sorted(sweep.points.items())
+    panels: dict[str, figures.Curves] = {}
+    for measure, title in CURVES.items():
+        by_value: dict[float, list[float]] = {}
+        for (value, _seed), measured in points:
+            by_value.setdefault(value, []).append(measured[measure])
+        panels[title] = {"mean over seeds": [(value, _mean(found)) for value, found in by_value.items()]}
+    data = [
+        {"setting": sweep.setting, "value": value, "seed": seed, **measured}
+        for (value, seed), measured in points
+    ]
+    caption = _(
+        "Divergence by {setting}{held} at {snr}: mean over seeds, with its 95 % interval where there are "
+        "several."
+    )
+    return Figure(
+        report.name(f"trend_{number}"),
+        caption.format(setting=sweep.setting, held=in_brackets(held_fixed(sweep)), snr=report.snr),
+        _("Three panels over the setting's values."),
+        data,
+        figures.curves(panels, across=sweep.setting),
+        (12.0, 3.8),
+    )
+
+
+def _divergence_and_quality(report: StudyReport, sweeps: Sequence[Sweep]) -> Figure:
+    """Divergence against cross-entropy: an undertrained student diverges for that alone."""
+    _ = report.gettext
+    points = {
+        sweep.setting + in_brackets(held_fixed(sweep)): [
+            (measured["cross_entropy_gap"], measured["kl_divergence"], f"{value:g}")
+            for (value, _seed), measured in sorted(sweep.points.items())
+        ]
+        for sweep in sweeps[:SHOWN_SWEEPS]
+    }
+    data = [
+        {"setting": name, "cross_entropy_gap": x, "kl_divergence": y, "value": text}
+        for name, group in points.items()
+        for x, y, text in group
+    ]
+    return Figure(
+        report.name("divergence_and_quality"),
+        _(
+            "KL to the teacher beside the cross-entropy gap: a student that has learnt too little diverges "
+            "for that alone."
+        ),
+        _("A point a run."),
+        data,
+        figures.scatter(points, GAP, KL),
+    )
+
+
+def held_fixed(sweep: Sweep) -> str:
+    """What the runs of a sweep share and others have otherwise."""
+    return ", ".join(f"{name} {value}" for name, value in sweep.held.items())
+
+
+def in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
+
+
+def _mean(values: Sequence[float]) -> Interval:
+    """Over seeds, with its interval; a single value is drawn as a point."""
+    if len(values) == 1:
+        return Interval(values[0], values[0], values[0])
+    return intervals.estimate(values).interval

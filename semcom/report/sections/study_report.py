@@ -1,0 +1,117 @@
+"""What the sections on one study share: its language, its names, its tables and curves over SNR."""
+
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from gettext import NullTranslations
+
+from semcom.base.messages import N_
+from semcom.evaluation.intervals import Interval
+from semcom.evaluation.measures import Pair
+from semcom.evaluation.study import Row, Study
+from semcom.report.document import Cell, Column, Table
+from semcom.report.figures import Curve, Curves
+
+KL = N_("KL to the teacher, nats a token")
+CROSS_ENTROPY = N_("cross-entropy, nats a token")
+BLEU = N_("BLEU")
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """One study's part of the report.
+
+    lost: ``Study.words_lost``. number, teacher: which study of how many, and whose, where there are
+    ``several``.
+    """
+
+    study: Study
+    translation: NullTranslations
+    lost: Sequence[Row]
+    number: int = 1
+    teacher: str = ""
+    several: bool = False
+
+    def gettext(self, text: str) -> str:
+        """``text`` in the report's language."""
+        return self.translation.gettext(text)
+
+    def name(self, base: str) -> str:
+        """Of a section, table or figure, once in a report."""
+        return f"{base}_{self.number}" if self.several else base
+
+    def title(self, text: str) -> str:
+        """Of a section, with what tells its study from the others."""
+        if not self.several:
+            return text
+        return " · ".join(part for part in (text, self.teacher, self.study.channel) if part)
+
+    @property
+    def where(self) -> str:
+        """The channel, in brackets, where there are several."""
+        return f" ({self.study.channel})" if self.several else ""
+
+    @property
+    def snr(self) -> str:
+        return f"{self.study.reference_snr:g} dB"
+
+    def pair(self, pair: Pair) -> str:
+        return self.study.roster.label(pair)
+
+    @property
+    def first_draws(self) -> list[Pair]:
+        """All pairs but the teacher's own under another draw of the channel."""
+        return [pair for pair in self.study.roster.pairs if pair.draw == 0]
+
+    def first(self, shown: Sized, limit: int) -> str:
+        """What a caption adds where not all are shown."""
+        if len(shown) <= limit:
+            return ""
+        return self.gettext(" (the first {limit} of {all})").format(limit=limit, all=len(shown))
+
+    def table(
+        self,
+        name: str,
+        caption: str,
+        columns: Sequence[Column],
+        rows: Iterable[Sequence[Cell]],
+        note: str = "",
+    ) -> Table:
+        return Table(self.name(name), caption, columns, [list(row) for row in rows], note)
+
+    def table_by_snr(
+        self, name: str, caption: str, places: int | None, lines: Mapping[str, tuple[Pair, str]]
+    ) -> Table:
+        """Plain values of a pair's measure, a column an SNR. lines: label -> pair and measure."""
+        snrs = sorted(self.study.snrs)
+        columns = [
+            Column(self.gettext("pair")),
+            *(Column(f"{snr:g}", places) for snr in snrs),
+        ]
+        rows = [
+            [label, *(value_of(self.study.row(pair, snr)[measure]) for snr in snrs)]
+            for label, (pair, measure) in lines.items()
+        ]
+        return self.table(name, caption, columns, rows)
+
+    def curve(self, pair: Pair, measure: str) -> Curve:
+        """A pair's measure by SNR, where it is known."""
+        values = [(snr, self.study.row(pair, snr)[measure]) for snr in sorted(self.study.snrs)]
+        return [(snr, value) for snr, value in values if value is not None]
+
+
+def value_of(interval: Interval | None) -> float | None:
+    return None if interval is None else interval.value
+
+
+def bounds_of(interval: Interval) -> dict[str, float]:
+    return {"value": interval.value, "low": interval.low, "high": interval.high}
+
+
+def curve_data(panels: Mapping[str, Curves]) -> list[dict[str, object]]:
+    """The numbers of curves, a row a point."""
+    return [
+        {"measure": title, "name": name, "x": x, **bounds_of(interval)}
+        for title, lines in panels.items()
+        for name, points in lines.items()
+        for x, interval in points
+    ]
