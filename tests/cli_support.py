@@ -13,6 +13,7 @@ import semantic_analysis
 from semcom.commands import cli
 
 ROOT = Path(__file__).resolve().parent.parent
+TINY_TEACHER = "tiny_teacher.pt"
 TINY_TRAINING = ["--corpus-size", "400", "--batch-size", "32", "--quiet", "--device", "cpu"]
 
 
@@ -45,7 +46,7 @@ def script(name: str, *argv: object, **options) -> subprocess.CompletedProcess:
 
 def train_tiny_teacher(folder: Path, *flags: object) -> Path:
     """3 layers, D=16, a few steps: enough to load, distil and measure."""
-    path = folder / "tiny_teacher.pt"
+    path = folder / TINY_TEACHER
     code = package(
         "train",
         "--output",

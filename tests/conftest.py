@@ -1,14 +1,71 @@
-"""Fixtures shared by the tests: a small real vocabulary, the sentences it was trained on, a tiny teacher, an
-empty folder."""
+"""What the tests share: one thread a process, what is made once for all processes, a small real vocabulary,
+the sentences it was trained on, a tiny teacher, an empty folder."""
 
+import fcntl
+import os
 import platform
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
-import cli_support
-import pytest
+# Before torch is imported: the tests run in as many processes as there are cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from semcom.data import corpus
-from semcom.data.vocabulary import train_vocabulary
-from semcom.models.kernels import native
+import cli_support  # noqa: E402
+import pytest  # noqa: E402
+
+from semcom.data import corpus  # noqa: E402
+from semcom.data.vocabulary import train_vocabulary  # noqa: E402
+from semcom.models.kernels import native  # noqa: E402
+
+COMPILE_ONCE = Path(__file__).with_name("compile_once.py")
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory) -> Path:
+    """Of this run of the tests: the same one in each of its processes."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made_once(shared_folder) -> Callable[[str, Callable[[Path], object]], Path]:
+    """``made_once(name, make)``: the folder of this name, which the first process to ask for it has filled by
+    ``make(folder)``; tests must not write to it."""
+
+    def made_once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, whole = shared_folder / name, shared_folder / f"{name}.whole"
+        with open(shared_folder / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not whole.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                whole.touch()
+        return folder
+
+    return made_once
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(shared_folder) -> None:
+    """The C++ is compiled once a run of the tests, by the first process that asks for it."""
+    compilers = (os.environ.get("CXX"), "g++", "clang++")
+    compiler = next((name for name in compilers if name and shutil.which(shlex.split(name)[0])), None)
+    if compiler:
+        keeper = shlex.join([sys.executable, str(COMPILE_ONCE), str(shared_folder)])
+        os.environ["CXX"] = f"{keeper} {compiler}"
+
+
+@pytest.fixture(autouse=True)
+def compiler_where_marked(request, compiled_once) -> None:
+    """Tests marked ``native`` are skipped where nothing compiles."""
+    if request.node.get_closest_marker("native") and (reason := native.cannot_compile()):
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +79,9 @@ def vocabulary(sentences):
 
 
 @pytest.fixture(scope="session")
-def teacher(tmp_path_factory):
+def teacher(made_once):
     """The file of ``cli_support.train_tiny_teacher``; tests must not write to it."""
-    return cli_support.train_tiny_teacher(tmp_path_factory.mktemp("teacher"))
+    return made_once("teacher", cli_support.train_tiny_teacher) / cli_support.TINY_TEACHER
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import pytest
 import torch
 from cli_support import TINY_TRAINING, distil, refused, script, train_tiny_teacher
-from native_support import compiled_only
 
 from semcom.models import checkpoint
 from semcom.models.kernels import native
@@ -588,7 +587,7 @@ def test_compile_without_a_compiler_warns_and_goes_on(teacher, here, capsys, mon
     )
 
 
-@compiled_only
+@pytest.mark.native
 @pytest.mark.parametrize(
     "flags",
     [[], ["--kd-loss", "dkd"], ["--precision", "bf16", "--distill-part", "decoder"]],

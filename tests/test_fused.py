@@ -7,7 +7,6 @@ from functools import partial
 
 import pytest
 import torch
-from native_support import compiled_only
 from torch import nn
 from toy import CPU, C, encoded, size, transceiver
 
@@ -135,7 +134,7 @@ def test_gradcheck(divergence, temperature, weights):
     assert torch.autograd.gradcheck(loss, leaves)
 
 
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=compiled_only)])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.native)])
 def test_a_graph_kept_for_a_second_backward_gives_the_same_again(compiled):
     student, teacher, targets = rows(torch.float32 if compiled else torch.float64)
     loss = (
@@ -274,7 +273,7 @@ def test_chunks_hold_fewer_rows_as_the_vocabulary_grows():
     assert fused_linear_loss.rows_within({"cpu": 1, "cuda": 1}, 10, CPU) == 1
 
 
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=compiled_only)])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.native)])
 def test_whole_logits_never_exist(compiled, monkeypatch):
     """No tensor of the step is as large as one model's logits."""
     student, teacher, targets = rows(torch.float32, rows=400, pieces=3000)
@@ -319,7 +318,7 @@ def test_bf16_products_round_and_no_more():
         assert relative(mine, right) < 3e-2
 
 
-@compiled_only
+@pytest.mark.native
 def test_the_compiled_losses_equal_the_plain_ones(machine, monkeypatch):
     """Against float64; with temperatures and weights by row, over several chunks of pieces that are no
     multiple of any block."""
@@ -357,7 +356,7 @@ def equals_the_plain_ones(distils, threads, scale, number, monkeypatch):
     assert len(calls) == -(-number // 16), "the compiled losses did it"
 
 
-@compiled_only
+@pytest.mark.native
 @pytest.mark.parametrize("precision_of, tolerance", [("fp32", 1e-5), ("bf16", 2e-2)])
 def test_the_compiled_losses_at_any_temperature(precision_of, tolerance, machine, monkeypatch):
     """At powers of two one exponential stands for two; logits over a range where the squares of some are
@@ -382,7 +381,7 @@ def test_the_compiled_losses_at_any_temperature(precision_of, tolerance, machine
         assert len(calls) == number, "the compiled losses did it"
 
 
-@compiled_only
+@pytest.mark.native
 def test_a_weight_that_is_stored_turned(machine):
     student, teacher, targets = rows(torch.float32)
     turned = nn.Linear(D, V)
@@ -407,7 +406,7 @@ def test_a_weight_that_is_stored_turned(machine):
         )
 
 
-@compiled_only
+@pytest.mark.native
 def test_adding_bfloat16_to_float32(machine, monkeypatch):
     for number, threads in itertools.product((1, 16, 331), (1, 3, 40)):
         monkeypatch.setattr(torch, "get_num_threads", partial(int, threads))
@@ -432,7 +431,7 @@ SHAPES = [  # rows, pieces, width, the teacher's width: whole tiles and blocks, 
 ]
 
 
-@compiled_only
+@pytest.mark.native
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_the_compiled_losses_of_every_shape(shape, threads, monkeypatch):
@@ -467,7 +466,7 @@ def test_the_compiled_losses_of_every_shape(shape, threads, monkeypatch):
         assert relative(ours, exact) < 3e-6
 
 
-@compiled_only
+@pytest.mark.native
 def test_compiled_gradients_of_weights_stay_exact_over_many_rows():
     """Summed row by row in one float they would lose 1e-6."""
     student, _, targets = rows(torch.float32, rows=30_000, width=16, pieces=48)
@@ -480,7 +479,7 @@ def test_compiled_gradients_of_weights_stay_exact_over_many_rows():
     assert relative(ours[1], right[1]) < 3e-7
 
 
-@compiled_only
+@pytest.mark.native
 def test_compiled_losses_of_small_and_large_numbers():
     """States of 1e-12 beside weights of 1e12."""
     student, _, targets = rows(torch.float32, width=32)
@@ -494,7 +493,7 @@ def test_compiled_losses_of_small_and_large_numbers():
         assert relative(ours * scale, right) < 1e-6
 
 
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=compiled_only)])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.native)])
 @pytest.mark.parametrize("wanted", list(itertools.product((True, False), repeat=3)), ids=str)
 def test_what_is_not_wanted_is_not_made(wanted, compiled):
     student, _, targets = rows(torch.float32)
@@ -514,7 +513,7 @@ def test_what_is_not_wanted_is_not_made(wanted, compiled):
         assert torch.allclose(ours, right, atol=1e-6)
 
 
-@compiled_only
+@pytest.mark.native
 def test_what_the_compiled_losses_do(monkeypatch):
     """All of float32 or bfloat16, at any width; other losses and dtypes go the plain way."""
     calls = []
@@ -544,7 +543,7 @@ def test_chunks_are_an_odd_number_of_cache_lines():
                 assert chunk // line % 2 == 1 and most - chunk < 2 * line
 
 
-@compiled_only
+@pytest.mark.native
 @pytest.mark.parametrize("of_probabilities", [False, True])
 def test_the_compiled_losses_of_several_teachers_and_divergences_are_the_plain_ones(of_probabilities):
     student, first, targets = rows(torch.float32)
@@ -561,7 +560,7 @@ def test_the_compiled_losses_of_several_teachers_and_divergences_are_the_plain_o
             assert relative(mine, right) < 1e-5
 
 
-@compiled_only
+@pytest.mark.native
 def test_the_compiled_losses_round_to_bfloat16_as_the_plain_ones_do(machine):
     student, teacher, targets = rows(torch.float32, width=64, pieces=500)
     exact = plain(student, teacher, targets, 4.0)
@@ -577,7 +576,7 @@ def test_the_compiled_losses_round_to_bfloat16_as_the_plain_ones_do(machine):
         assert relative(mine, exactly) < 1.2 * relative(theirs, exactly) + 1e-3 < 3e-2
 
 
-@compiled_only
+@pytest.mark.native
 def test_the_compiled_gradient_of_the_bias_is_not_rounded_to_bfloat16():
     student, teacher, targets = rows(torch.float32)
     with precision.products("bf16", CPU):
@@ -589,7 +588,7 @@ def test_the_compiled_gradient_of_the_bias_is_not_rounded_to_bfloat16():
     assert relative(torch.autograd.grad(loss, student.projection.bias)[0], right) < 1e-6
 
 
-@compiled_only
+@pytest.mark.native
 @pytest.mark.parametrize("whose", ["student", "teacher"])
 @pytest.mark.parametrize("where", ["bias", "weight", "state"])
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
@@ -604,7 +603,7 @@ def test_the_compiled_losses_do_not_hide_what_is_not_finite(whose, where, poison
     assert not torch.isfinite(sums.loss) and not torch.isfinite(sums.kd)
 
 
-@compiled_only
+@pytest.mark.native
 def test_compiled_losses_of_no_row_and_of_a_piece_that_there_is_not():
     student, teacher, targets = rows(torch.float32)
     none = fused_linear_loss.distillation(
@@ -622,7 +621,7 @@ def test_compiled_losses_of_no_row_and_of_a_piece_that_there_is_not():
             fused_linear_loss.cross_entropy(student, wrong, compiled=True)
 
 
-@compiled_only
+@pytest.mark.native
 def test_the_compiled_exponential():
     """Of every logit that is not vanishing beside the largest, by the gradient of a softmax over two
     pieces."""
@@ -642,7 +641,7 @@ def test_the_compiled_exponential():
     assert (gradient[:, 0] / right - 1).abs().max() < 5e-6
 
 
-@compiled_only
+@pytest.mark.native
 @pytest.mark.parametrize("whose", ["student", "teacher"])
 @pytest.mark.parametrize("low", [-torch.inf, -1e30, -1e5])
 @pytest.mark.parametrize("masked", [slice(0, 64), slice(3, 5)], ids=["a whole tile", "two pieces"])
@@ -674,7 +673,7 @@ def test_pieces_that_cannot_be(whose, low, masked):
     assert all(relative(mine, theirs) < 1e-5 for mine, theirs in zip(ours, right))
 
 
-@compiled_only
+@pytest.mark.native
 def test_the_compiled_losses_of_models_of_other_kinds_are_the_plain_ones():
     """What is written in C++ takes a tensor for what it was told."""
     student, teacher, targets = rows(torch.float32)
@@ -702,7 +701,7 @@ def test_the_compiled_losses_of_models_of_other_kinds_are_the_plain_ones():
     assert found.loss.item() == pytest.approx(expected)
 
 
-@compiled_only
+@pytest.mark.native
 @pytest.mark.parametrize(
     "given, message",
     [

@@ -7,7 +7,6 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from native_support import compiled_only
 from toy import CPU, C, encoded, size, through, transceiver
 
 from semcom.base import precision
@@ -21,7 +20,7 @@ from semcom.models.kernels.packed_forward import Spans
 from semcom.models.layers import Residual, seed_dropout
 
 LENGTHS, ASKED = [1, 16, 17, 33, 0, 5, 50], [2, 1, 40, 16, 5, 5, 31]
-pytestmark = compiled_only
+pytestmark = pytest.mark.native
 
 
 def spans(lengths):

@@ -20,7 +20,10 @@ from semcom.report import render
 from semcom.report.document import Column, Document, Figure, Section, Table, Text
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome here")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome here"),
+]
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -96,6 +96,7 @@ def made(tmp_path_factory):
     return folder, two
 
 
+@pytest.mark.processes
 def test_a_process_of_the_distillation_had_no_sentence_now_and_then(made):
     """So that the tests below say something about that case too."""
     data = encode_splits(
@@ -106,6 +107,7 @@ def test_a_process_of_the_distillation_had_no_sentence_now_and_then(made):
     assert min(sizes) == 1 and max(sizes) > 2
 
 
+@pytest.mark.processes
 def test_losses_are_those_of_one_process(made):
     folder, _ = made
     one, two = rows(folder / "one/history.csv"), rows(folder / "two/history.csv")
@@ -128,6 +130,7 @@ def test_losses_are_those_of_one_process(made):
             assert float(theirs[column]) == pytest.approx(float(ours[column]), rel=1e-5), column
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("file", ["final_student_model.pt", "best_student_model.pt"])
 def test_weights_are_those_of_one_process(made, file):
     folder, _ = made
@@ -142,6 +145,7 @@ def test_weights_are_those_of_one_process(made, file):
             assert (two[name] - one[name]).norm() <= 1e-5 * one[name].norm(), name
 
 
+@pytest.mark.processes
 def test_one_process_writes_and_speaks(made):
     folder, two = made
     assert sorted(p.name for p in (folder / "one").iterdir()) == sorted(
@@ -169,6 +173,7 @@ def test_one_process_writes_and_speaks(made):
     assert counts == [1, 2]
 
 
+@pytest.mark.processes
 def test_evaluation_is_that_of_one_process(made, tmp_path):
     folder, _ = made
     flags = [
@@ -197,6 +202,7 @@ def test_evaluation_is_that_of_one_process(made, tmp_path):
     ]
 
 
+@pytest.mark.processes
 def test_the_main_process_refuses_for_all_and_once(made):
     folder, _ = made
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
