@@ -31,8 +31,9 @@ from semcom.data.batching import Batch, Encoded, collate
 from semcom.data.corpus import make_sentence
 from semcom.data.vocabulary import BOS, EOS, PAD
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
-from semcom.distillation.settings import DistillationConfig, TrainingConfig
+from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.trainer import Loop
+from semcom.distillation.training_settings import TrainingConfig
 from semcom.models import decoding
 from semcom.models.layers import seed_dropout
 from semcom.models.transceiver import Architecture, EndSize, Transceiver, build

@@ -20,8 +20,8 @@ from semcom.commands.inputs import shipped
 from semcom.data import batching, corpus
 from semcom.data.vocabulary import read_vocabulary  # noqa: E402
 from semcom.distillation.objectives import TransceiverObjective  # noqa: E402
-from semcom.distillation.settings import TrainingConfig  # noqa: E402
 from semcom.distillation.trainer import Loop  # noqa: E402
+from semcom.distillation.training_settings import TrainingConfig  # noqa: E402
 from semcom.models.layers import seed_dropout  # noqa: E402
 from semcom.models.transceiver import Architecture, EndSize, build  # noqa: E402
 

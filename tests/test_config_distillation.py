@@ -8,7 +8,8 @@ import pytest
 
 from semcom.base.errors import SemcomError
 from semcom.base.flags import add_flags, as_record, settings_of
-from semcom.distillation.settings import KD_LOSSES, TEMPERATURES, DistillationConfig, TransferConfig
+from semcom.distillation.logit_losses import LOGIT_LOSSES
+from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TransferConfig
 
 
 def parsed(settings, line):
@@ -49,8 +50,19 @@ def test_the_temperature_follows_the_loss_unless_it_is_given(line, temperature):
     assert as_record(parsed(DistillationConfig, line))["temperature"] == temperature
 
 
-def test_every_loss_has_a_temperature():
-    assert set(TEMPERATURES) == set(KD_LOSSES)
+def test_every_loss_has_a_function_a_temperature_and_settings_of_its_own():
+    assert set(LOGIT_LOSSES) == set(KD_LOSSES)
+    assert all(loss.temperature > 0 for loss in KD_LOSSES.values())
+    own = [name for loss in KD_LOSSES.values() for name in loss.own]
+    assert len(set(own)) == len(own) and set(own) <= set(DistillationConfig.__dataclass_fields__)
+    assert all(not loss.warmup or loss.warmup in loss.own for loss in KD_LOSSES.values())
+
+
+def test_help_tells_losses_and_their_temperatures():
+    words = {name: f.metadata["help"] for name, f in DistillationConfig.__dataclass_fields__.items()}
+    temperatures = "(default 4 for kd and dkd, 1 for the others and with --standardize-logits)"
+    assert words["temperature"].endswith(temperatures)
+    assert words["kd_loss"].endswith(": Kullback-Leibler, reversed, Jensen-Shannon, skewed, decoupled")
 
 
 def test_defaults_settings_of_are_those_of_python():

@@ -3,6 +3,7 @@ schedules and scales."""
 
 import math
 
+import formulas
 import pytest
 import torch
 import torch.nn.functional as F
@@ -31,13 +32,13 @@ TARGETS = torch.randint(V, (4, 6), generator=torch.Generator().manual_seed(2))
 LENGTHS = (6, 2, 5, 1)
 MASK = torch.arange(6) < torch.tensor(LENGTHS)[:, None]
 DIVERGENCES = {  # by settings that differ from the defaults, of student, teacher, targets
-    "kd": ({}, lambda s, t, y, T: losses.kd(s, t, T)),
-    "rkl": ({}, lambda s, t, y, T: losses.rkl(s, t, T)),
-    "jsd": ({"jsd_beta": 0.3}, lambda s, t, y, T: losses.jsd(s, t, T, 0.3)),
-    "skl": ({"skew": 0.25}, lambda s, t, y, T: losses.skl(s, t, T, 0.25)),
+    "kd": ({}, lambda s, t, y, T: formulas.kd(s, t, T)),
+    "rkl": ({}, lambda s, t, y, T: formulas.rkl(s, t, T)),
+    "jsd": ({"jsd_beta": 0.3}, lambda s, t, y, T: formulas.jsd(s, t, T, 0.3)),
+    "skl": ({"skew": 0.25}, lambda s, t, y, T: formulas.skl(s, t, T, 0.25)),
     "dkd": (
         {"dkd_alpha": 2.0, "dkd_beta": 3.0, "dkd_warmup": 0.0},
-        lambda s, t, y, T: losses.dkd(s, t, y, T, 2.0, 3.0),
+        lambda s, t, y, T: formulas.dkd(s, t, y, T, 2.0, 3.0),
     ),
 }
 EVERY = pytest.mark.parametrize("standardize", [False, True])
@@ -317,7 +318,7 @@ def test_progress_drives_temperature_weight_and_warm_up():
     ):
         criterion.progress = progress
         found = criterion(STUDENT, TEACHER, TARGETS)
-        kd = losses.dkd(STUDENT, TEACHER, TARGETS, T, 1.0, 8.0).mean()
+        kd = formulas.dkd(STUDENT, TEACHER, TARGETS, T, 1.0, 8.0).mean()
         close(found["kd"], kd)
         close(found["loss"], (1 - a) * ce + a * warm * kd)
 

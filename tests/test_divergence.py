@@ -16,7 +16,8 @@ from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.batching import Encoded, collate
 from semcom.data.corpus import Sentence, make_sentence
 from semcom.data.settings import CorpusConfig
-from semcom.distillation.settings import DistillationConfig, StudentConfig, TrainingConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.training_settings import StudentConfig, TrainingConfig
 from semcom.evaluation import (
     bootstrap,
     intervals,

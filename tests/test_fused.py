@@ -5,6 +5,7 @@ import copy
 import itertools
 from functools import partial
 
+import formulas
 import pytest
 import torch
 from torch import nn
@@ -16,7 +17,8 @@ from semcom.distillation import fused_linear_loss, losses, trainer
 from semcom.distillation.fused_linear_loss import Mean, Projected
 from semcom.distillation.kd_loss import row_loss
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
-from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TrainingConfig
+from semcom.distillation.settings import KD_LOSSES, DistillationConfig
+from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.kernels import native as compiler
 from semcom.models.kernels import row_losses as native
 
@@ -48,7 +50,9 @@ def rows(dtype=torch.float64, *, scale=1.0, seed=0, rows=N, width=D, pieces=V):
 def plain(student, teacher, targets, temperature):
     logits = student.projection(student.state)
     ce = losses.cross_entropy(logits, targets).sum()
-    return (ce, losses.kd(logits, teacher.projection(teacher.state), temperature).sum()) if teacher else (ce,)
+    return (
+        (ce, formulas.kd(logits, teacher.projection(teacher.state), temperature).sum()) if teacher else (ce,)
+    )
 
 
 def gradients(student, value):
@@ -343,7 +347,7 @@ def equals_the_plain_ones(distils, threads, scale, number, monkeypatch):
         logits = exact[0].projection(exact[0].state)
         ce, kd = (
             losses.cross_entropy(logits, targets),
-            losses.kd(logits, exact[1].projection(exact[1].state), temperature.double()),
+            formulas.kd(logits, exact[1].projection(exact[1].state), temperature.double()),
         )
         expected = (weights[0] * ce + weights[1] * kd).sum(), ce.sum(), kd.sum()
         found = fused_linear_loss.distillation(student, teacher, targets, temperature, weights, compiled=True)
@@ -451,7 +455,7 @@ def test_the_compiled_losses_of_every_shape(shape, threads, monkeypatch):
         (torch.linspace(0.1, 1, number), torch.linspace(1, 0.2, number)),
     )
     for temperature, weights in ((4.0, (0.3, 0.7)), by_row):
-        kd = losses.kd(logits, taught, torch.as_tensor(temperature).double())
+        kd = formulas.kd(logits, taught, torch.as_tensor(temperature).double())
         expected = (weights[0] * ce + weights[1] * kd).sum()
         found = fused_linear_loss.distillation(student, teacher, targets, temperature, weights, compiled=True)
         assert [x.item() for x in found] == pytest.approx(

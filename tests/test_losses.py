@@ -3,6 +3,7 @@
 import math
 import statistics
 
+import formulas
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,11 +19,11 @@ STUDENT, TEACHER = logits(0, 5, 7, 11), logits(1, 5, 7, 11)
 TARGETS = torch.randint(11, (5, 7), generator=torch.Generator().manual_seed(2))
 BETA, SKEW, DKD = 0.3, 0.1, (1.5, 8.0)
 BASE = {
-    "kd": lambda s, t, y, T: losses.kd(s, t, T),
-    "rkl": lambda s, t, y, T: losses.rkl(s, t, T),
-    "jsd": lambda s, t, y, T: losses.jsd(s, t, T, BETA),
-    "skl": lambda s, t, y, T: losses.skl(s, t, T, SKEW),
-    "dkd": lambda s, t, y, T: losses.dkd(s, t, y, T, *DKD),
+    "kd": lambda s, t, y, T: formulas.kd(s, t, T),
+    "rkl": lambda s, t, y, T: formulas.rkl(s, t, T),
+    "jsd": lambda s, t, y, T: formulas.jsd(s, t, T, BETA),
+    "skl": lambda s, t, y, T: formulas.skl(s, t, T, SKEW),
+    "dkd": lambda s, t, y, T: formulas.dkd(s, t, y, T, *DKD),
 }
 
 
@@ -135,19 +136,21 @@ def test_fixed_numbers(name, expected):
 def test_divergences_against_torch_and_scipy(T):
     special, distance = pytest.importorskip("scipy.special"), pytest.importorskip("scipy.spatial.distance")
     p, q = ((x / T).softmax(-1).numpy() for x in (TEACHER, STUDENT))
-    close(losses.kd(STUDENT, TEACHER, T), T**2 * kl_by_torch(TEACHER, STUDENT, T))
-    close(losses.rkl(STUDENT, TEACHER, T), T**2 * kl_by_torch(STUDENT, TEACHER, T))
+    close(formulas.kd(STUDENT, TEACHER, T), T**2 * kl_by_torch(TEACHER, STUDENT, T))
+    close(formulas.rkl(STUDENT, TEACHER, T), T**2 * kl_by_torch(STUDENT, TEACHER, T))
     close(
-        losses.skl(STUDENT, TEACHER, T, 0.25),
+        formulas.skl(STUDENT, TEACHER, T, 0.25),
         torch.from_numpy(special.rel_entr(p, 0.25 * p + 0.75 * q).sum(-1)),
     )
-    close(losses.jsd(STUDENT, TEACHER, T, 0.5), torch.from_numpy(distance.jensenshannon(p, q, axis=-1) ** 2))
+    close(
+        formulas.jsd(STUDENT, TEACHER, T, 0.5), torch.from_numpy(distance.jensenshannon(p, q, axis=-1) ** 2)
+    )
 
 
 @pytest.mark.parametrize("T", [0.5, 1.0, 4.0])
 def test_gradient_of_kd_is_t_times_the_difference_of_the_softened(T):
     student = STUDENT.clone().requires_grad_()
-    losses.kd(student, TEACHER, T).sum().backward()
+    formulas.kd(student, TEACHER, T).sum().backward()
     close(student.grad, T * ((STUDENT / T).softmax(-1) - (TEACHER / T).softmax(-1)))
 
 
@@ -155,7 +158,7 @@ def test_kd_at_a_high_temperature_is_half_the_centred_square_error_over_v():
     """The T^2 factor: Hinton et al. 2015, section 2.1, the limit that does not fade as T grows."""
     difference = (STUDENT - STUDENT.mean(-1, keepdim=True)) - (TEACHER - TEACHER.mean(-1, keepdim=True))
     torch.testing.assert_close(
-        losses.kd(STUDENT, TEACHER, 1e4), difference.square().mean(-1) / 2, rtol=1e-3, atol=1e-6
+        formulas.kd(STUDENT, TEACHER, 1e4), difference.square().mean(-1) / 2, rtol=1e-3, atol=1e-6
     )
 
 
@@ -294,14 +297,14 @@ def test_generalised_jensen_shannon_vanishes_at_both_ends_with_the_slopes_of_the
     forward, reverse = kl_by_torch(TEACHER, STUDENT), kl_by_torch(STUDENT, TEACHER)
     small = 1e-7
     torch.testing.assert_close(
-        losses.jsd(STUDENT, TEACHER, 1.0, small) / small, forward, rtol=1e-3, atol=1e-5
+        formulas.jsd(STUDENT, TEACHER, 1.0, small) / small, forward, rtol=1e-3, atol=1e-5
     )
     torch.testing.assert_close(
-        losses.jsd(STUDENT, TEACHER, 1.0, 1 - small) / small, reverse, rtol=1e-3, atol=1e-5
+        formulas.jsd(STUDENT, TEACHER, 1.0, 1 - small) / small, reverse, rtol=1e-3, atol=1e-5
     )
     for beta in (0.0, 1.0):
         student = STUDENT.clone().requires_grad_()
-        value = losses.jsd(student, TEACHER, 1.0, beta)
+        value = formulas.jsd(student, TEACHER, 1.0, beta)
         value.sum().backward()
         assert (value == 0).all() and student.grad.abs().max() < 1e-14
 
@@ -309,25 +312,27 @@ def test_generalised_jensen_shannon_vanishes_at_both_ends_with_the_slopes_of_the
 @pytest.mark.parametrize("beta", [0.1, 0.3, 0.5, 0.9])
 def test_generalised_jensen_shannon_lies_below_the_entropy_of_its_shares(beta):
     bound = -beta * math.log(beta) - (1 - beta) * math.log(1 - beta)
-    found = losses.jsd(STUDENT, TEACHER, 0.2, beta)
+    found = formulas.jsd(STUDENT, TEACHER, 0.2, beta)
     assert (found > 0).all() and (found <= bound).all()
     apart = torch.tensor([1e4, 0.0]).double(), torch.tensor([0.0, 1e4]).double()
-    assert losses.jsd(*apart, 1.0, beta).item() == pytest.approx(bound)
+    assert formulas.jsd(*apart, 1.0, beta).item() == pytest.approx(bound)
 
 
 def test_generalised_jensen_shannon_exchanged():
-    close(losses.jsd(STUDENT, TEACHER, 2.0, 0.3), losses.jsd(TEACHER, STUDENT, 2.0, 0.7))
-    assert not torch.allclose(losses.jsd(STUDENT, TEACHER, 2.0, 0.3), losses.jsd(TEACHER, STUDENT, 2.0, 0.3))
+    close(formulas.jsd(STUDENT, TEACHER, 2.0, 0.3), formulas.jsd(TEACHER, STUDENT, 2.0, 0.7))
+    assert not torch.allclose(
+        formulas.jsd(STUDENT, TEACHER, 2.0, 0.3), formulas.jsd(TEACHER, STUDENT, 2.0, 0.3)
+    )
 
 
 def test_rkl_is_kd_with_arguments_exchanged():
-    close(losses.rkl(STUDENT, TEACHER, 2.0), losses.kd(TEACHER, STUDENT, 2.0))
-    assert not torch.allclose(losses.rkl(STUDENT, TEACHER, 2.0), losses.kd(STUDENT, TEACHER, 2.0))
+    close(formulas.rkl(STUDENT, TEACHER, 2.0), formulas.kd(TEACHER, STUDENT, 2.0))
+    assert not torch.allclose(formulas.rkl(STUDENT, TEACHER, 2.0), formulas.kd(STUDENT, TEACHER, 2.0))
 
 
 def test_skewed_kl_falls_from_kl_to_zero_below_its_bound():
     skews = (0.0, 0.01, 0.1, 0.5, 0.9, 1.0)
-    values = [losses.skl(STUDENT, TEACHER, 1.0, skew) for skew in skews]
+    values = [formulas.skl(STUDENT, TEACHER, 1.0, skew) for skew in skews]
     close(values[0], kl_by_torch(TEACHER, STUDENT))
     assert (values[-1] == 0).all()
     assert all((b < a).all() for a, b in zip(values, values[1:]))
@@ -340,7 +345,7 @@ def test_skewed_kl_falls_from_kl_to_zero_below_its_bound():
 @pytest.mark.parametrize("T", [0.5, 1.0, 4.0])
 def test_dkd_with_the_teachers_doubt_as_beta_is_kd(T):
     doubt = 1 - (TEACHER / T).softmax(-1).gather(-1, TARGETS[..., None]).squeeze(-1)
-    close(losses.dkd(STUDENT, TEACHER, TARGETS, T, 1.0, doubt), losses.kd(STUDENT, TEACHER, T))
+    close(formulas.dkd(STUDENT, TEACHER, TARGETS, T, 1.0, doubt), formulas.kd(STUDENT, TEACHER, T))
 
 
 @pytest.mark.parametrize("T", [0.5, 1.0, 4.0])
@@ -355,20 +360,22 @@ def test_the_two_parts_of_dkd(T):
         )
 
     close(
-        losses.dkd(STUDENT, TEACHER, TARGETS, T, 0.0, 1.0),
+        formulas.dkd(STUDENT, TEACHER, TARGETS, T, 0.0, 1.0),
         T**2 * kl_by_torch(without(TEACHER, TARGETS), without(STUDENT, TARGETS), T),
     )
-    close(losses.dkd(STUDENT, TEACHER, TARGETS, T, 1.0, 0.0), T**2 * kl_by_torch(two(TEACHER), two(STUDENT)))
+    close(
+        formulas.dkd(STUDENT, TEACHER, TARGETS, T, 1.0, 0.0), T**2 * kl_by_torch(two(TEACHER), two(STUDENT))
+    )
 
 
 def test_nckd_ignores_the_target_logits():
     column = TARGETS[..., None]
     plain = STUDENT.clone().requires_grad_()
-    expected = losses.dkd(plain, TEACHER, TARGETS, 2.0, 0.0, 1.0)
+    expected = formulas.dkd(plain, TEACHER, TARGETS, 2.0, 0.0, 1.0)
     expected.sum().backward()
     for student_logit, teacher_logit in ((1e4, -1e4), (-1e4, 1e4), (0.0, 30.0)):
         student = STUDENT.scatter(-1, column, student_logit).requires_grad_()
-        found = losses.dkd(student, TEACHER.scatter(-1, column, teacher_logit), TARGETS, 2.0, 0.0, 1.0)
+        found = formulas.dkd(student, TEACHER.scatter(-1, column, teacher_logit), TARGETS, 2.0, 0.0, 1.0)
         close(found, expected, 1e-9)
         found.sum().backward()
         assert student.grad.gather(-1, column).abs().max() < 1e-12
@@ -382,7 +389,7 @@ def test_dkd_where_the_target_is_so_likely_that_the_rest_underflows(dtype):
     student, teacher = (x.to(dtype).scatter(-1, column, 1000.0) for x in (STUDENT, TEACHER))
     assert ((1 - teacher.softmax(-1).gather(-1, column)) == 0).all()
     student.requires_grad_()
-    value = losses.dkd(student, teacher, TARGETS, 1.0, 1.0, 1.0)
+    value = formulas.dkd(student, teacher, TARGETS, 1.0, 1.0, 1.0)
     expected = kl_by_torch(without(TEACHER, TARGETS), without(STUDENT, TARGETS))
     close(value.double(), expected, 1e-3 if dtype == torch.float32 else 1e-10)
     value.sum().backward()
@@ -410,9 +417,9 @@ def test_a_constant_row_stands_for_the_uniform_distribution(value, dtype):
     scores = losses.standardize(constant)
     close(scores, scores[:, :1].expand_as(scores), 1e-6)
     teacher = logits(9, 2, 1000, dtype=dtype)
-    found = losses.kd(scores, losses.standardize(teacher), 1.0)
+    found = formulas.kd(scores, losses.standardize(teacher), 1.0)
     torch.testing.assert_close(
-        found, losses.kd(torch.zeros_like(constant), losses.standardize(teacher), 1.0), rtol=1e-5, atol=1e-6
+        found, formulas.kd(torch.zeros_like(constant), losses.standardize(teacher), 1.0), rtol=1e-5, atol=1e-6
     )
 
 

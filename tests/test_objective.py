@@ -1,5 +1,6 @@
 """What is trained and what is frozen; means over real tokens; one draw for teacher and student."""
 
+import formulas
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,10 +8,10 @@ from toy import CPU, C, V, bits, collated, encoded, same_bits, size, transceiver
 
 from semcom.channel.channels import Channel, apply
 from semcom.data.batching import collate
-from semcom.distillation import losses
 from semcom.distillation.objectives import DistillationObjective, Frozen, TransceiverObjective
-from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TrainingConfig, TransferConfig
+from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TransferConfig
 from semcom.distillation.trainer import fit
+from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.layers import seed_dropout
 from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 from semcom.models.transceiver import splice
@@ -305,11 +306,11 @@ def test_the_named_divergence_is_what_is_measured(name):
     targets = batch.target_out[batch.target_mask]
     divergence = (
         {
-            "kd": losses.kd(student, teacher, 2.0),
-            "rkl": losses.rkl(student, teacher, 2.0),
-            "jsd": losses.jsd(student, teacher, 2.0, 0.5),
-            "skl": losses.skl(student, teacher, 2.0, 0.1),
-            "dkd": losses.dkd(student, teacher, targets, 2.0, 1.0, 8.0),
+            "kd": formulas.kd(student, teacher, 2.0),
+            "rkl": formulas.rkl(student, teacher, 2.0),
+            "jsd": formulas.jsd(student, teacher, 2.0, 0.5),
+            "skl": formulas.skl(student, teacher, 2.0, 0.1),
+            "dkd": formulas.dkd(student, teacher, targets, 2.0, 1.0, 8.0),
         }[name]
         .mean()
         .item()
@@ -353,7 +354,7 @@ def test_scales_against_a_loop_over_segments(schedule):
                     for model, state in ((student, ours), (teacher, theirs))
                 )
                 other = bool(said.argmax() != whole)
-                total += weight * (3.0 if other else 1.0) * losses.kd(heard, said, t).item()
+                total += weight * (3.0 if other else 1.0) * formulas.kd(heard, said, t).item()
                 apart, count = apart + other, count + 1
         start += tokens
     found = means(distilling_by(settings, teachers=[teacher], student=student), batch)
@@ -399,7 +400,7 @@ def test_two_teachers_each_through_its_own_pair(mean):
     expected = 0.75 * first + 0.25 * other
     if mean == "probabilities":
         expected = 2 * (0.75 * (first / 2).softmax(-1) + 0.25 * (other / 2).softmax(-1)).log()
-    assert found["kd"] == pytest.approx(losses.kd(ours, expected, 2.0).mean().item(), rel=1e-4)
+    assert found["kd"] == pytest.approx(formulas.kd(ours, expected, 2.0).mean().item(), rel=1e-4)
 
 
 def test_in_a_part_mode_the_first_teacher_lends_the_frozen_end():
@@ -411,7 +412,7 @@ def test_in_a_part_mode_the_first_teacher_lends_the_frozen_end():
     )
     first, other, ours = logits_of([*teachers, student], batch)
     assert means(objective, batch)["kd"] == pytest.approx(
-        losses.kd(ours, (first + other) / 2, 2.0).mean().item(), rel=1e-4
+        formulas.kd(ours, (first + other) / 2, 2.0).mean().item(), rel=1e-4
     )
 
 
@@ -461,7 +462,7 @@ def test_schedules_follow_the_run_and_the_snr():
     )
     student, teacher = logits_of([transceiver(size(1), size(1), seed=2), transceiver(seed=1)], batch)
     level = batch.draw(C, seed=0, number=0).level.repeat_interleave(batch.target_mask.sum(1))
-    kd = torch.stack([losses.kd(s, t, float(8 - 6 * x)) for s, t, x in zip(student, teacher, level)])
+    kd = torch.stack([formulas.kd(s, t, float(8 - 6 * x)) for s, t, x in zip(student, teacher, level)])
     ce = F.cross_entropy(student, batch.target_out[batch.target_mask], reduction="none")
     weight = 0.7 - 0.6 * level
     assert means(by_snr, batch)["distillation"] == pytest.approx(

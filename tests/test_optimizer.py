@@ -1,5 +1,6 @@
 """AdamW: bits against torch's own class, a formula in float64, and what the first step of a run imports."""
 
+import io
 import os
 import subprocess
 import sys
@@ -72,13 +73,87 @@ def test_gradients_are_forgotten():
     )
 
 
+def advance(optimizer, params, steps):
+    """Steps whose gradients and learning rates are those of their numbers; the second parameter has none at
+    first."""
+    for step in steps:
+        give_gradients(params, step)
+        if step < 2:
+            params[1].grad = None
+        optimizer.step(LRS[step])
+
+
+def through_a_file(state):
+    """As a checkpoint would keep it."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize("kept", range(len(LRS) + 1))
+def test_a_run_that_is_taken_up_again_goes_on_to_the_bit(kept):
+    unbroken, params = parameters(), parameters()
+    advance(AdamW(unbroken, 0.1), unbroken, range(len(LRS)))
+    first = AdamW(params, 0.1)
+    advance(first, params, range(kept))
+    again = [torch.nn.Parameter(p.detach().clone()) for p in params]
+    second = AdamW(again, 0.1)
+    second.load_state_dict(through_a_file(first.state_dict()))
+    advance(second, again, range(kept, len(LRS)))
+    assert all(torch.equal(a, b) for a, b in zip(unbroken, again))
+
+
+def test_torchs_own_class_goes_on_from_our_state_to_the_bit():
+    ours = parameters()
+    mine = AdamW(ours, 0.1)
+    advance(mine, ours, range(3))
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
+    reference = torch.optim.AdamW(theirs, betas=(0.9, 0.98), weight_decay=0.1, fused=True)
+    state = through_a_file(mine.state_dict())["state"]
+    reference.load_state_dict({**reference.state_dict(), "state": state})
+    advance(mine, ours, range(3, len(LRS)))
+    for step in range(3, len(LRS)):
+        give_gradients(theirs, step)
+        reference.param_groups[0]["lr"] = LRS[step]
+        reference.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs))
+
+
+def test_a_loaded_state_is_a_copy():
+    params, others = parameters(), parameters()
+    first, second = AdamW(params, 0.1), AdamW(others, 0.1)
+    advance(first, params, range(3))
+    second.load_state_dict(first.state_dict())
+    before = through_a_file(first.state_dict())
+    advance(second, others, range(3, 5))
+    after = first.state_dict()
+    assert all(
+        torch.equal(after["state"][number][name], tensor)
+        for number, state in before["state"].items()
+        for name, tensor in state.items()
+    )
+
+
+def test_the_state_of_other_parameters_is_refused():
+    params = parameters()
+    optimizer = AdamW(params, 0.1)
+    advance(optimizer, params, range(3))
+    state = optimizer.state_dict()
+    with pytest.raises(ValueError, match="a state of 3 parameters: this optimiser has 2"):
+        AdamW(params[:2], 0.1).load_state_dict(state)
+    with pytest.raises(ValueError, match=r"parameter 0: its state is .*\(5, 7\).*, it is \(17, 2\) itself"):
+        AdamW(params[::-1], 0.1).load_state_dict(state)
+
+
 def test_training_does_not_import_torchs_compiler(teacher, tmp_path):
     """It would double the time until the first step."""
+    flags = [*TINY_TRAINING, "--steps", "1", "--teacher-checkpoint", str(teacher), "--student-layers", "1"]
     run = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 from semcom.commands import cli
-cli.distil({[*TINY_TRAINING, "--steps", "1", "--teacher-checkpoint", str(teacher), "--student-layers", "1"]!r})
+cli.distil({flags!r})
 assert "torch" in sys.modules
 print("torch._dynamo" in sys.modules)
 """

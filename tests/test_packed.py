@@ -14,7 +14,8 @@ from semcom.channel.channels import Channel
 from semcom.data.batching import collate
 from semcom.distillation import fused_linear_loss, trainer
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
-from semcom.distillation.settings import DistillationConfig, TrainingConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.kernels import native, packed_forward
 from semcom.models.kernels.packed_forward import Spans
 from semcom.models.layers import Residual, seed_dropout

@@ -9,7 +9,8 @@ from semcom.base import precision
 from semcom.channel.channels import Channel
 from semcom.distillation import trainer
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
-from semcom.distillation.settings import DistillationConfig, TrainingConfig
+from semcom.distillation.settings import DistillationConfig
+from semcom.distillation.training_settings import TrainingConfig
 
 CUDA = torch.device("cuda")
 

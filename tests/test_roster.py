@@ -9,7 +9,8 @@ from toy import Numbers, size, transceiver
 from semcom.base.flags import as_record
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import CorpusConfig
-from semcom.distillation.settings import DistillationConfig, StudentConfig, TrainingConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.training_settings import StudentConfig, TrainingConfig
 from semcom.evaluation.pairs import (
     CODE,
     INTEROPERABLE,

@@ -23,8 +23,9 @@ from semcom.data.vocabulary import BOS, EOS
 from semcom.distillation import sequence_level
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.sequence_level import teacher_sentences
-from semcom.distillation.settings import DistillationConfig, TrainingConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.trainer import fit
+from semcom.distillation.training_settings import TrainingConfig
 from semcom.evaluation.scores import Entrant, Meeting, decode, score
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search, beam, greedy, length_limit

@@ -98,20 +98,15 @@ def test_the_command_line_starts_light(module):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_settings_need_the_standard_library_and_settings_alone(room):
-    path = PACKAGE / room / "settings.py"
-    foreign = {
-        node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)
-    }
-    foreign |= {
-        alias.name
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Import)
-        for alias in node.names
-    }
-    light = ("semcom.base.errors", "semcom.base.flags")
-    assert all(
-        name.split(".")[0] in sys.stdlib_module_names or name in light or name.endswith(".settings")
-        for name in foreign
-    )
+SETTINGS = sorted(PACKAGE.glob("*/*settings.py"))
+
+
+@pytest.mark.parametrize("path", SETTINGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_settings_need_the_standard_library_and_settings_alone(path):
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    foreign = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    foreign |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    light = {f"semcom.{path.parent.name}.{path.stem}" for path in SETTINGS}
+    light |= {"semcom.base.errors", "semcom.base.flags"}
+    assert {path.parent.name for path in SETTINGS} == set(ROOMS)
+    assert all(name.split(".")[0] in sys.stdlib_module_names or name in light for name in foreign)

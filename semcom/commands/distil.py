@@ -29,7 +29,7 @@ from semcom.commands.settings import DistilSettings
 from semcom.commands.splice import write_splice
 from semcom.data.vocabulary import EOS
 from semcom.distillation import kd_loss, objectives, sequence_level, trainer
-from semcom.distillation.settings import StudentConfig
+from semcom.distillation.training_settings import StudentConfig
 from semcom.evaluation.scores import least_sure
 from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models import checkpoint, transceiver
@@ -88,7 +88,7 @@ def _prepare(
         settings,
         training=resolve_training(settings.training, device, teacher.model.architecture.receiver.d_model),
     )
-    if settings.training.compile and not settings.distillation.is_plain and device.type != "cpu":
+    if settings.training.compile and not settings.distillation.by_hand and device.type != "cpu":
         log.warning("--compile: on GPUs it compiles --kd-loss kd of raw logits alone; going on without")
         settings = replace(settings, training=replace(settings.training, compile=False))
     student = _new_student(settings, teacher)

@@ -16,7 +16,7 @@ from semcom.data import batching, corpus
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import UNKNOWN, Vocabulary, WordVocabulary
 from semcom.distillation import fused_linear_loss, trainer
-from semcom.distillation.settings import TrainingConfig
+from semcom.distillation.training_settings import TrainingConfig
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import DEFAULT_TEACHER

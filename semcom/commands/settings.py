@@ -8,7 +8,8 @@ from semcom.base.flags import Validated, as_record, differs, flag_of, group, gro
 from semcom.base.settings import OutputConfig, RunConfig
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import DEFAULT_VOCABULARY, CorpusConfig, VocabularyConfig
-from semcom.distillation.settings import DistillationConfig, StudentConfig, TrainingConfig, TransferConfig
+from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TransferConfig
+from semcom.distillation.training_settings import StudentConfig, TrainingConfig
 from semcom.evaluation.settings import DoctorConfig, EvaluationConfig
 from semcom.models.settings import (
     DEFAULT_TEACHER,
@@ -102,10 +103,11 @@ class DistilSettings(Validated):
 
     def _check_loss(self) -> None:
         d, crossed = self.distillation, self.transfer.cross_weight
-        if d.scales and d.kd_loss == "dkd":
+        if d.scales and KD_LOSSES[d.kd_loss].needs_target:
+            *others, last = [name for name, loss in KD_LOSSES.items() if not loss.needs_target]
             raise SemcomError(
-                "--scales with --kd-loss dkd: a segment of a sentence has no one right piece for dkd to set "
-                "apart; give --kd-loss kd, rkl, jsd or skl"
+                f"--scales with --kd-loss {d.kd_loss}: a segment of a sentence has no one right piece for "
+                f"{d.kd_loss} to set apart; give --kd-loss {', '.join(others)} or {last}"
             )
         if crossed and d.distill_part != "full":
             raise SemcomError(

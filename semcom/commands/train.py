@@ -27,7 +27,7 @@ from semcom.commands.settings import SIZES, TrainSettings
 from semcom.data.settings import DEFAULT_VOCABULARY
 from semcom.data.vocabulary import Vocabulary, read_vocabulary
 from semcom.distillation import objectives, trainer
-from semcom.distillation.settings import TrainingConfig
+from semcom.distillation.training_settings import TrainingConfig
 from semcom.models import checkpoint, transceiver
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.transceiver import PARTS, Architecture, EndSize

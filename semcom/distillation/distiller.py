@@ -21,8 +21,9 @@ from semcom.base.errors import SemcomError
 from semcom.distillation.kd_loss import UNLABELLED, DistillationLoss
 from semcom.distillation.objectives import Frozen
 from semcom.distillation.optimizer import AdamW
-from semcom.distillation.settings import DistillationConfig, TrainingConfig
+from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.trainer import NonFiniteLoss, learning_rate
+from semcom.distillation.training_settings import TrainingConfig
 
 Model = Callable[..., Any]
 """A module, or a method of one: inputs -> logits [..., V], (logits, grid of logits [B, H, W, V]), or an

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from semcom.distillation import losses
+from semcom.distillation.logit_losses import LOGIT_LOSSES, LossSettings
 from semcom.distillation.losses import Temperature
 from semcom.distillation.settings import DistillationConfig
 
@@ -21,75 +22,74 @@ UNLABELLED = -100
 
 
 def row_loss(settings: DistillationConfig) -> RowLoss:
-    """The divergence that ``settings`` name, one value a row."""
-    s = settings
-    divergence: RowLoss = {
-        "kd": lambda student, teacher, targets, t: losses.kd(student, teacher, t),
-        "rkl": lambda student, teacher, targets, t: losses.rkl(student, teacher, t),
-        "jsd": lambda student, teacher, targets, t: losses.jsd(student, teacher, t, s.jsd_beta),
-        "skl": lambda student, teacher, targets, t: losses.skl(student, teacher, t, s.skew),
-        "dkd": lambda student, teacher, targets, t: losses.dkd(
-            student, teacher, targets, t, s.dkd_alpha, s.dkd_beta
-        ),
-    }[s.kd_loss]
-    if not s.standardize_logits:
-        return divergence
-    return lambda student, teacher, targets, t: divergence(
-        losses.standardize(student), losses.standardize(teacher), targets, t
-    )
+    """The divergence that ``settings`` name, of z-scores of the logits where they ask for that, one value a
+    row."""
+    logit_loss = LOGIT_LOSSES[settings.kd_loss]
+
+    def divergence(student: Tensor, teacher: Tensor, targets: Tensor, temperature: Temperature) -> Tensor:
+        if settings.standardize_logits:
+            student, teacher = losses.standardize(student), losses.standardize(teacher)
+        return logit_loss(student, teacher, targets, LossSettings(temperature, settings))
+
+    return divergence
+
+
+def over_run(start: float, end: float | None, shape: str, progress: float) -> float:
+    """A setting's value when ``progress`` (0 to 1) of the run is done: constant, linear or by half a cosine
+    from start to end."""
+    if shape == "constant" or end is None:
+        return start
+    share = progress if shape == "linear" else (1 - math.cos(math.pi * progress)) / 2
+    return start + (end - start) * share
 
 
 def scheduled(
     start: float, end: float | None, shape: str, progress: float, level: Tensor | None = None
 ) -> Temperature:
-    """A setting's value when ``progress`` (0 to 1) of the run is done: constant, linear or by half a cosine
-    from start to end.
-
-    By ``snr`` it is linear in the place of a row's SNR in the training range, ``level`` (0 to 1) [...].
-    """
-    if shape == "constant" or end is None:
-        return start
-    if shape == "snr":
-        if level is None:
-            raise ValueError("a schedule by SNR needs the level of each row")
-        return start + (end - start) * level
-    return start + (end - start) * (progress if shape == "linear" else (1 - math.cos(math.pi * progress)) / 2)
+    """``over_run``; by ``snr`` linear in the place of a row's SNR in the training range, ``level`` (0 to 1)
+    [...]."""
+    if shape != "snr" or end is None:
+        return over_run(start, end, shape, progress)
+    if level is None:
+        raise ValueError("a schedule by SNR needs the level of each row")
+    return start + (end - start) * level
 
 
 def temperature(settings: DistillationConfig, progress: float, level: Tensor | None = None) -> Temperature:
     """T when ``progress`` of the run is done."""
-    return scheduled(
-        settings.temperature, settings.final_temperature, settings.temperature_schedule, progress, level
-    )
+    s = settings
+    return scheduled(s.temperature, s.final_temperature, s.temperature_schedule, progress, level)
 
 
 def weights(
     settings: DistillationConfig, progress: float, level: Tensor | None = None
 ) -> tuple[Temperature, Temperature]:
-    """Weights of cross-entropy, 1 - a, and of distillation, a; the latter rises from 0 during the warm-up of
-    ``dkd``."""
-    a = scheduled(settings.distill_weight, settings.final_weight, settings.weight_schedule, progress, level)
-    warm = (
-        min(progress / settings.dkd_warmup, 1) if settings.kd_loss == "dkd" and settings.dkd_warmup else 1.0
-    )
-    return 1 - a, a * warm
+    """Weights of cross-entropy, 1 - a, and of distillation, a; the latter rises from 0 over the warm-up of a
+    loss that has one."""
+    s = settings
+    a = scheduled(s.distill_weight, s.final_weight, s.weight_schedule, progress, level)
+    return 1 - a, a * _warmth(s, progress)
+
+
+def _warmth(settings: DistillationConfig, progress: float) -> float:
+    return min(progress / settings.warmup, 1) if settings.warmup else 1.0
 
 
 def scalars(settings: DistillationConfig, progress: float) -> dict[str, float | None]:
     """T and a when ``progress`` of the run is done, for a log; None where they depend on the SNR."""
-    by_snr = {
-        "temperature": settings.temperature_schedule == "snr",
-        "weight": settings.weight_schedule == "snr",
+    s = settings
+    t = over_run(s.temperature, s.final_temperature, s.temperature_schedule, progress)
+    a = over_run(s.distill_weight, s.final_weight, s.weight_schedule, progress) * _warmth(s, progress)
+    return {
+        "temperature": None if s.temperature_schedule == "snr" else t,
+        "weight": None if s.weight_schedule == "snr" else a,
     }
-    t = None if by_snr["temperature"] else temperature(settings, progress)
-    return {"temperature": t, "weight": None if by_snr["weight"] else weights(settings, progress)[1]}
 
 
 class DistillationLoss(nn.Module):
     """(1 - a) * CE + a * KD of any student and teacher with logits [..., V], each a mean over its rows.
 
-    ``progress``, the share of the run that is done, drives schedules and the warm-up of ``dkd``; set it
-    before each step.
+    ``progress``, the share of the run that is done, drives schedules and warm-up; set it before each step.
     """
 
     def __init__(self, settings: DistillationConfig | None = None):
@@ -120,34 +120,33 @@ class DistillationLoss(nn.Module):
             student, teacher, targets = student[mask], teacher[mask], targets[mask]
         teacher = teacher.detach()
         labelled = targets != UNLABELLED
-        t, (ce_weight, kd_weight) = (
-            temperature(self.settings, self.progress),
-            weights(self.settings, self.progress),
-        )
         known = torch.where(labelled, targets, teacher.argmax(-1))
-        ce = losses.cross_entropy(student[labelled], targets[labelled])
-        means = {"ce": _mean(ce), "kd": _mean(self.divergence(student, teacher, known, t))}
-        means["loss"] = ce_weight * means["ce"] + kd_weight * means["kd"]
-        if self.settings.scales:
-            if student_grid is None or teacher_grid is None:
-                raise ValueError(
-                    "scales need student_grid and teacher_grid, logits at each place [B, H, W, V]"
-                )
-            if mask is not None:
-                student_grid, teacher_grid = student_grid[mask], teacher_grid[mask]
-            means["scales"], means["complementary"] = self._scales(
-                student_grid, teacher_grid.detach(), known, t
-            )
-            means["loss"] = means["loss"] + kd_weight * self.settings.scale_weight * means["scales"]
-        return means
+        t = temperature(self.settings, self.progress)
+        ce_weight, kd_weight = weights(self.settings, self.progress)
+        ce = _mean(losses.cross_entropy(student[labelled], targets[labelled]))
+        kd = _mean(self.divergence(student, teacher, known, t))
+        loss = ce_weight * ce + kd_weight * kd
+        if not self.settings.scales:
+            return {"ce": ce, "kd": kd, "loss": loss}
+        if student_grid is None or teacher_grid is None:
+            raise ValueError("scales need student_grid and teacher_grid, logits at each place [B, H, W, V]")
+        if mask is not None:
+            student_grid, teacher_grid = student_grid[mask], teacher_grid[mask]
+        scales, complementary = self._scales(student_grid, teacher_grid.detach(), known, t)
+        loss = loss + kd_weight * self.settings.scale_weight * scales
+        return {"ce": ce, "kd": kd, "loss": loss, "scales": scales, "complementary": complementary}
 
-    def _scales(self, student: Tensor, teacher: Tensor, targets: Tensor, t: float) -> tuple[Tensor, Tensor]:
-        ours, theirs = (
-            torch.cat([losses.pool_grid(grid, scale) for scale in self.settings.scales], 1)
-            for grid in (student, teacher)
-        )
-        seen, whole = theirs.argmax(-1), losses.pool_grid(teacher, 1).argmax(-1)
-        weight = losses.complementary(seen, whole.expand_as(seen), self.settings.complementary_weight)
+    def _scales(
+        self, student: Tensor, teacher: Tensor, targets: Tensor, t: Temperature
+    ) -> tuple[Tensor, Tensor]:
+        """The mean of the cells of all scales, and the share of complementary ones. student, teacher: [B, H,
+        W, V]; targets: [B]."""
+        scales = self.settings.scales
+        ours = torch.cat([losses.pool_grid(student, scale) for scale in scales], 1)
+        theirs = torch.cat([losses.pool_grid(teacher, scale) for scale in scales], 1)
+        seen = theirs.argmax(-1)
+        whole = losses.pool_grid(teacher, 1).argmax(-1).expand_as(seen)
+        weight = losses.complementary(seen, whole, self.settings.complementary_weight)
         rows = weight * self.divergence(ours, theirs, targets[:, None].expand_as(seen), t)
         return _mean(rows), _mean((seen != whole).float())
 

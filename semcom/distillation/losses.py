@@ -1,4 +1,4 @@
-"""One small pure function per loss and divergence.
+"""The small pure functions that losses are made of, and cross-entropy.
 
 Logits are [..., V] with the classes last; what is returned is [...], one value a row, so that the caller
 gathers real rows, sums and divides. KL terms are computed in float32 at least, in nats. A temperature is a
@@ -36,7 +36,7 @@ def kl_of_logs(log_p: Tensor, log_q: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
-def _mix(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
+def mix(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
     """log(share * p + (1 - share) * q), of p or q alone where that is all."""
     if share in (0, 1):
         return log_p if share else log_q
@@ -50,77 +50,18 @@ def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
 
 def js_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
     """[...] nats: Jensen-Shannon divergence, between 0 and log 2."""
-    return jsd(q_logits, p_logits, 1.0, 0.5)
+    log_p, log_q = log_softmax(p_logits), log_softmax(q_logits)
+    log_m = mix(log_p, log_q, 0.5)
+    return 0.5 * kl_of_logs(log_p, log_m) + 0.5 * kl_of_logs(log_q, log_m)
 
 
 def kl_and_js(log_p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
     """``kl_divergence`` and ``js_divergence`` of log-probabilities that are there already: many pairs share
     p."""
-    p, q, log_m = log_p.exp(), log_q.exp(), _mix(log_p, log_q, 0.5)
-    return (p * (log_p - log_q)).sum(-1), ((p * (log_p - log_m)).sum(-1) + (q * (log_q - log_m)).sum(-1)) / 2
-
-
-def kd(student: Tensor, teacher: Tensor, temperature: Temperature) -> Tensor:
-    """[...] T^2 * KL(softmax(teacher/T) || softmax(student/T)): Hinton, Vinyals and Dean 2015, arXiv
-    1503.02531.
-
-    T^2 keeps the size of the gradient as T grows.
-    """
-    return temperature**2 * kl_of_logs(log_softmax(teacher, temperature), log_softmax(student, temperature))
-
-
-def rkl(student: Tensor, teacher: Tensor, temperature: Temperature) -> Tensor:
-    """[...] T^2 * KL(softmax(student/T) || softmax(teacher/T)), the reverse of ``kd``: MiniLLM, arXiv
-    2306.08543."""
-    return kd(teacher, student, temperature)
-
-
-def jsd(student: Tensor, teacher: Tensor, temperature: Temperature, beta: float) -> Tensor:
-    """[...] beta * KL(p || m) + (1 - beta) * KL(q || m) with m = beta * p + (1 - beta) * q, p the teacher's
-    and q the student's distribution at T: generalised Jensen-Shannon, GKD, arXiv 2306.13649. No T^2."""
-    p, q = log_softmax(teacher, temperature), log_softmax(student, temperature)
-    m = _mix(p, q, beta)
-    return beta * kl_of_logs(p, m) + (1 - beta) * kl_of_logs(q, m)
-
-
-def skl(student: Tensor, teacher: Tensor, temperature: Temperature, skew: float) -> Tensor:
-    """[...] KL(p || skew * p + (1 - skew) * q), p the teacher's and q the student's distribution at T:
-    DistiLLM, arXiv 2402.03898. No T^2."""
-    p, q = log_softmax(teacher, temperature), log_softmax(student, temperature)
-    return kl_of_logs(p, _mix(p, q, skew))
-
-
-def dkd(
-    student: Tensor,
-    teacher: Tensor,
-    targets: Tensor,
-    temperature: Temperature,
-    alpha: float | Tensor,
-    beta: float | Tensor,
-) -> Tensor:
-    """[...] alpha * TCKD + beta * NCKD: Decoupled Knowledge Distillation, Zhao et al., CVPR 2022, arXiv
-    2203.08679.
-
-    TCKD = T^2 * KL of (target, all others) at T; NCKD = T^2 * KL of the distributions renormalised over the
-    other classes. ``kd`` is TCKD + (1 - p) * NCKD, p the teacher's probability of the target at T.
-    """
-    hit_p, miss_p, others_p = _decouple(log_softmax(teacher, temperature), targets)
-    hit_q, miss_q, others_q = _decouple(log_softmax(student, temperature), targets)
-    target_class = hit_p.exp() * (hit_p - hit_q) + miss_p.exp() * (miss_p - miss_q)
-    # The target's own entries are -inf on both sides: they have no difference, and no weight.
-    apart = torch.zeros_like(others_p).scatter(-1, targets[..., None], 1).bool()
-    others = (others_p.exp() * (others_p - others_q).masked_fill(apart, 0)).sum(-1)
-    return temperature**2 * (alpha * target_class + beta * others)
-
-
-def _decouple(log_p: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """log p[target] [...], log(1 - p[target]) [...] and log-probabilities given another class [..., V], -inf
-    at the target."""
-    column = targets[..., None]
-    others = log_p.scatter(-1, column, -torch.inf)
-    # By logsumexp: 1 - p[target] underflows where the target is nearly certain.
-    miss = others.logsumexp(-1)
-    return log_p.gather(-1, column).squeeze(-1), miss, others - miss[..., None]
+    p, q, log_m = log_p.exp(), log_q.exp(), mix(log_p, log_q, 0.5)
+    kl = (p * (log_p - log_q)).sum(-1)
+    to_mixture = (p * (log_p - log_m)).sum(-1) + (q * (log_q - log_m)).sum(-1)
+    return kl, to_mixture / 2
 
 
 def standardize(logits: Tensor) -> Tensor:
@@ -155,13 +96,12 @@ def segments(lengths: Tensor, scale: int) -> tuple[Tensor, Tensor]:
     cut = lengths >= scale
     sentence = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
     place = torch.arange(len(sentence), device=lengths.device) - (lengths.cumsum(0) - lengths)[sentence]
-    # Row i lies in segment k with floor(k L / m) <= i < floor((k + 1) L / m), that is k = floor(((i + 1) m -
-    # 1) / L).
+    # Row i lies in segment k with floor(k L / m) <= i < floor((k + 1) L / m): k = floor(((i + 1) m - 1) / L).
     inside = ((place + 1) * scale - 1) // lengths[sentence]
     first = (cut.cumsum(0) - 1) * scale
-    return torch.where(cut[sentence], first[sentence] + inside, -1), cut.nonzero().squeeze(
-        1
-    ).repeat_interleave(scale)
+    segment_of_row = torch.where(cut[sentence], first[sentence] + inside, -1)
+    sentence_of_segment = cut.nonzero().squeeze(1).repeat_interleave(scale)
+    return segment_of_row, sentence_of_segment
 
 
 def pool(rows: Tensor, segment: Tensor, count: int) -> Tensor:

@@ -169,7 +169,7 @@ class DistillationObjective(nn.Module):
         self.shares = tuple(weight / sum(given) for weight in given)
         self.transmitter = student.transmitter if self.trains_transmitter else Frozen(student.transmitter)
         self.receiver = student.receiver if self.trains_receiver else Frozen(student.receiver)
-        self.row_loss = None if settings.is_plain else kd_loss.row_loss(settings)
+        self.row_loss = None if settings.by_hand else kd_loss.row_loss(settings)
         self.feature = losses.feature_mse if transfer.feature_loss == "mse" else losses.feature_cosine
         features = transfer.feature_weights(part)
         self.weights = {"distillation" if settings.distils else "ce": 1.0, **features}

@@ -2,9 +2,29 @@
 compiler at its first step, which takes about as long as importing torch itself does."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of one parameter: running means of its gradient and of the gradient's square, and the number of steps,
+    a scalar in float32."""
+
+    mean: Tensor
+    square: Tensor
+    steps: Tensor
+
+
+class State(TypedDict):
+    """state: "exp_avg", "exp_avg_sq" and "step" by the number of a parameter, as torch's own class names
+    them; a parameter that never had a gradient has no entry. parameters: how many there are."""
+
+    state: dict[int, dict[str, Tensor]]
+    parameters: int
 
 
 class AdamW:
@@ -20,40 +40,82 @@ class AdamW:
     def __init__(self, parameters: Iterable[Tensor], weight_decay: float):
         self.parameters = list(parameters)
         self.weight_decay = weight_decay
-        self.state: dict[Tensor, tuple[Tensor, Tensor, Tensor]] = {}
+        self.moments: dict[Tensor, Moments] = {}
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """One step at this learning rate."""
-        moved = [p for p in self.parameters if p.grad is not None]
-        for p in moved:
-            if p not in self.state:
-                self.state[p] = (
-                    torch.zeros_like(p, memory_format=torch.preserve_format),
-                    torch.zeros_like(p, memory_format=torch.preserve_format),
-                    torch.zeros((), dtype=torch.float32, device=p.device),
-                )
-        if moved:
-            means, squares, steps = map(list, zip(*(self.state[p] for p in moved)))
-            torch._foreach_add_(steps, 1)
-            torch._fused_adamw_(
-                moved,
-                [p.grad for p in moved],
-                means,
-                squares,
-                [],
-                steps,
-                amsgrad=False,
-                lr=lr,
-                beta1=self.BETAS[0],
-                beta2=self.BETAS[1],
-                weight_decay=self.weight_decay,
-                eps=self.EPS,
-                maximize=False,
-                grad_scale=None,
-                found_inf=None,
+        moved, gradients, moments = [], [], []
+        for p in self.parameters:
+            if p.grad is not None:
+                moved.append(p)
+                gradients.append(p.grad)
+                moments.append(self._moments_of(p))
+        if not moved:
+            return
+        steps = [m.steps for m in moments]
+        torch._foreach_add_(steps, 1)
+        torch._fused_adamw_(
+            moved,
+            gradients,
+            [m.mean for m in moments],
+            [m.square for m in moments],
+            [],
+            steps,
+            amsgrad=False,
+            lr=lr,
+            beta1=self.BETAS[0],
+            beta2=self.BETAS[1],
+            weight_decay=self.weight_decay,
+            eps=self.EPS,
+            maximize=False,
+            grad_scale=None,
+            found_inf=None,
+        )
+
+    def _moments_of(self, p: Tensor) -> Moments:
+        if p not in self.moments:
+            self.moments[p] = Moments(
+                torch.zeros_like(p, memory_format=torch.preserve_format),
+                torch.zeros_like(p, memory_format=torch.preserve_format),
+                torch.zeros((), dtype=torch.float32, device=p.device),
             )
+        return self.moments[p]
 
     def zero_grad(self) -> None:
         for p in self.parameters:
             p.grad = None
+
+    def state_dict(self) -> State:
+        """All that the next step depends on beside parameters and gradients, in plain types and tensors; a
+        further step changes these tensors."""
+        state = {}
+        for number, p in enumerate(self.parameters):
+            if p in self.moments:
+                m = self.moments[p]
+                state[number] = {"step": m.steps, "exp_avg": m.mean, "exp_avg_sq": m.square}
+        return {"state": state, "parameters": len(self.parameters)}
+
+    @torch.no_grad()
+    def load_state_dict(self, given: State) -> None:
+        """Go on from a ``state_dict`` of an optimiser of the same parameters in the same order; its tensors
+        are copied.
+
+        Raises ValueError for one of other parameters, and is then as it was.
+        """
+        if given["parameters"] != len(self.parameters):
+            raise ValueError(
+                f"a state of {given['parameters']} parameters: this optimiser has {len(self.parameters)}"
+            )
+        moments = {}
+        for number, state in given["state"].items():
+            p = self.parameters[number]
+            found = {name: tuple(state[name].shape) for name in ("exp_avg", "exp_avg_sq")}
+            if set(found.values()) != {tuple(p.shape)}:
+                raise ValueError(f"parameter {number}: its state is {found}, it is {tuple(p.shape)} itself")
+            moments[p] = Moments(
+                torch.empty_like(p).copy_(state["exp_avg"]),
+                torch.empty_like(p).copy_(state["exp_avg_sq"]),
+                torch.empty((), dtype=torch.float32, device=p.device).copy_(state["step"]),
+            )
+        self.moments = moments

@@ -1,4 +1,4 @@
-"""Settings: The training loop, the student, and what is distilled how."""
+"""Settings: What is distilled and how, and what else the student learns from."""
 
 import math
 from dataclasses import dataclass
@@ -8,102 +8,48 @@ from semcom.base.flags import Rule, Validated, differs, flag_of, number, setting
 
 
 @dataclass(frozen=True)
-class TrainingConfig(Validated):
-    """The training loop."""
+class KDLoss:
+    """What settings know of one ``--kd-loss``; its function stands in ``logit_losses.LOGIT_LOSSES``.
 
-    batch_size: int = setting(128, "sentences a step", whole(1, example="128"), metavar="B")
-    batch_tokens: int | None = setting(
-        None,
-        "target tokens a step, padding included, at most, instead of --batch-size sentences; "
-        "a longer sentence is a step of its own",
-        whole(1, example="3000"),
-        type=int,
-        metavar="N",
-    )
-    epochs: int = setting(10, "passes over the training split", whole(1, example="10"), metavar="N")
-    steps: int | None = setting(
-        None, "train for this many steps instead of --epochs", whole(1, example="1000"), type=int, metavar="N"
-    )
-    minutes: float | None = setting(
-        None,
-        "train for about this many minutes instead: the first steps are timed, the number of steps "
-        "fixed from that and recorded",
-        number(0, above=True, example="45"),
-        type=float,
-        metavar="M",
-    )
-    lr: float = setting(
-        1e-3,
-        "peak learning rate (AdamW; linear warm-up, then linear decay to 0)",
-        number(0, above=True, example="0.001"),
-        metavar="RATE",
-    )
-    warmup_steps: int = setting(
-        300, "warm-up steps, a fifth of the run at most", whole(0, example="300"), metavar="N"
-    )
-    weight_decay: float = setting(0.01, "AdamW weight decay", number(0, example="0.01"), metavar="W")
-    clip: float = setting(
-        1.0, "clip the gradient's norm at this", number(0, above=True, example="1"), metavar="NORM"
-    )
-    precision: str = setting(
-        "auto",
-        "matrix products in float32 or bfloat16; auto takes bf16 above D=64, on CPUs with AMX and GPUs that have it",
-        choices=("auto", "fp32", "bf16"),
-    )
-    compile: bool = setting(
-        False,
-        "compile attention and losses (on GPUs losses alone; needs a C++ compiler, on GPUs Triton): faster steps "
-        "after a few seconds, on GPUs half a minute or more",
-        action="store_true",
-    )
+    words: for ``--help``. temperature: the default T. own: fields of ``DistillationConfig`` that are its
+    alone. warmup: that of them which is the share of the run over which its weight rises from 0.
+    needs_target: it sets the right class apart, so that it has no meaning for a segment of a sentence.
+    by_hand: the fused loss has its gradient written by hand, which can be compiled on GPUs too.
+    """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.steps and self.minutes:
-            raise SemcomError(f"--steps {self.steps} and --minutes {self.minutes:g}: give one of them")
-        if self.batch_tokens and differs(self, "batch_size"):
-            raise SemcomError(
-                f"--batch-size {self.batch_size} and --batch-tokens {self.batch_tokens}: give one of them"
-            )
+    words: str
+    temperature: float = 1.0
+    own: tuple[str, ...] = ()
+    warmup: str = ""
+    needs_target: bool = False
+    by_hand: bool = False
 
 
-@dataclass(frozen=True)
-class StudentConfig(Validated):
-    """Capacity of the student: a knob of its knowledge."""
-
-    student_layers: int = setting(2, "layers of each trained end", whole(1, 64, example="2"), metavar="N")
-    student_d_model: int | None = setting(
-        None,
-        "model width of the student; default the teacher's",
-        whole(1, 8192, example="64"),
-        type=int,
-        metavar="D",
-    )
-    student_heads: int | None = setting(
-        None,
-        "attention heads of the student; default the teacher's",
-        whole(1, 256, example="4"),
-        type=int,
-        metavar="H",
-    )
-    student_dff: int | None = setting(
-        None,
-        "feed-forward width of the student; default the teacher's",
-        whole(1, 65_536, example="256"),
-        type=int,
-        metavar="F",
-    )
-    student_init: str = setting(
-        "teacher",
-        "start from evenly spaced teacher layers, or from random weights",
-        choices=("teacher", "random"),
-    )
-
-
-KD_LOSSES = ("kd", "rkl", "jsd", "skl", "dkd")
+KD_LOSSES = {
+    "kd": KDLoss("Kullback-Leibler", temperature=4.0, by_hand=True),
+    "rkl": KDLoss("reversed"),
+    "jsd": KDLoss("Jensen-Shannon", own=("jsd_beta",)),
+    "skl": KDLoss("skewed", own=("skew",)),
+    "dkd": KDLoss(
+        "decoupled",
+        temperature=4.0,
+        own=("dkd_alpha", "dkd_beta", "dkd_warmup"),
+        warmup="dkd_warmup",
+        needs_target=True,
+    ),
+}
 SCHEDULES = ("constant", "linear", "cosine", "snr")
-TEMPERATURES = {"kd": 4.0, "rkl": 1.0, "jsd": 1.0, "skl": 1.0, "dkd": 4.0}
 STANDARDIZED_TEMPERATURE = 1.0
+
+
+def _default_temperatures() -> str:
+    """Those of ``KD_LOSSES``, for ``--help``."""
+    names: dict[float, list[str]] = {}
+    for name, loss in KD_LOSSES.items():
+        names.setdefault(loss.temperature, []).append(name)
+    del names[STANDARDIZED_TEMPERATURE]
+    apart = [f"{t:g} for {' and '.join(of)}" for t, of in names.items()]
+    return ", ".join([*apart, f"{STANDARDIZED_TEMPERATURE:g} for the others and with --standardize-logits"])
 
 
 @dataclass(frozen=True)
@@ -113,14 +59,15 @@ class DistillationConfig(Validated):
 
     distill_part: str = setting(
         "full",
-        "train both ends, the transmitter (encoder) or the receiver (decoder); the other end stays the teacher's",
+        "train both ends, the transmitter (encoder) or the receiver (decoder); "
+        "the other end stays the teacher's",
         type=str.lower,
         choices=("full", "encoder", "decoder"),
     )
-    temperature: float | None = setting(
+    # None until ``__post_init__`` alone.
+    temperature: float = setting(
         None,
-        "distillation temperature T (default 4 for kd and dkd, 1 for the others and with "
-        "--standardize-logits)",
+        f"distillation temperature T (default {_default_temperatures()})",
         number(0, above=True, example="4"),
         type=float,
         metavar="T",
@@ -133,7 +80,7 @@ class DistillationConfig(Validated):
     )
     kd_loss: str = setting(
         "kd",
-        "divergence of the student from the teacher: Kullback-Leibler, reversed, Jensen-Shannon, skewed, decoupled",
+        f"divergence of the student from the teacher: {', '.join(loss.words for loss in KD_LOSSES.values())}",
         type=str.lower,
         choices=KD_LOSSES,
     )
@@ -201,22 +148,37 @@ class DistillationConfig(Validated):
 
     def __post_init__(self) -> None:
         if self.temperature is None:
-            given = STANDARDIZED_TEMPERATURE if self.standardize_logits else TEMPERATURES.get(self.kd_loss)
-            object.__setattr__(self, "temperature", given)
+            object.__setattr__(self, "temperature", self._default_temperature())
         super().__post_init__()
-        owners = {
-            "jsd_beta": "jsd",
-            "skew": "skl",
-            "dkd_alpha": "dkd",
-            "dkd_beta": "dkd",
-            "dkd_warmup": "dkd",
-        }
-        for name, owner in owners.items():
-            if self.kd_loss != owner and differs(self, name):
-                raise SemcomError(
-                    f"{flag_of(name)} {getattr(self, name):g}: is a setting of --kd-loss {owner}, this run has {self.kd_loss}; "
-                    f"leave it out, or give --kd-loss {owner}"
-                )
+        self._check_own_settings()
+        self._check_scales()
+        self._check_schedule("temperature_schedule", "final_temperature")
+        self._check_schedule("weight_schedule", "final_weight")
+        if self.distill_weight == self.final_weight:
+            raise SemcomError(
+                f"--final-weight {self.final_weight:g}: is --distill-weight itself; "
+                "leave the schedule out, or give another end"
+            )
+        if not self.distils:
+            self._check_labels_alone()
+
+    def _default_temperature(self) -> float | None:
+        """None for a loss that there is not, which the rules refuse."""
+        if self.standardize_logits:
+            return STANDARDIZED_TEMPERATURE
+        loss = KD_LOSSES.get(self.kd_loss)
+        return loss.temperature if loss else None
+
+    def _check_own_settings(self) -> None:
+        for owner, loss in KD_LOSSES.items():
+            for name in loss.own:
+                if self.kd_loss != owner and differs(self, name):
+                    raise SemcomError(
+                        f"{flag_of(name)} {getattr(self, name):g}: is a setting of --kd-loss {owner}, "
+                        f"this run has {self.kd_loss}; leave it out, or give --kd-loss {owner}"
+                    )
+
+    def _check_scales(self) -> None:
         if self.scales and not self.scale_weight:
             raise SemcomError(
                 "--scale-weight 0: the segments of --scales would count for nothing; leave both out"
@@ -224,35 +186,27 @@ class DistillationConfig(Validated):
         for name in ("scale_weight", "complementary_weight"):
             if not self.scales and differs(self, name):
                 raise SemcomError(
-                    f"{flag_of(name)} {getattr(self, name):g}: weighs segments, and there are none without --scales; "
-                    "leave it out, or add --scales 1 2"
+                    f"{flag_of(name)} {getattr(self, name):g}: weighs segments, and there are none without "
+                    "--scales; leave it out, or add --scales 1 2"
                 )
-        for schedule, final in (
-            ("temperature_schedule", "final_temperature"),
-            ("weight_schedule", "final_weight"),
-        ):
-            shape, end = getattr(self, schedule), getattr(self, final)
-            if (shape == "constant") != (end is None):
-                cure = (
-                    f"leave it out, or give {flag_of(schedule)} linear"
-                    if end is not None
-                    else f"add {flag_of(final)}"
-                )
-                given = f"{flag_of(final)} {end:g}" if end is not None else f"{flag_of(schedule)} {shape}"
-                raise SemcomError(
-                    f"{given}: needs {'a schedule' if end is not None else 'an end to go to'}; {cure}"
-                )
-        if self.distill_weight == self.final_weight:
+
+    def _check_schedule(self, schedule: str, final: str) -> None:
+        shape, end = getattr(self, schedule), getattr(self, final)
+        if shape == "constant" and end is not None:
             raise SemcomError(
-                f"--final-weight {self.final_weight:g}: is --distill-weight itself; leave the schedule out, or give another end"
+                f"{flag_of(final)} {end:g}: needs a schedule; "
+                f"leave it out, or give {flag_of(schedule)} linear"
             )
-        if not self.distils:
-            for name in ("kd_loss", "standardize_logits", "scales", "temperature_schedule"):
-                if differs(self, name):
-                    raise SemcomError(
-                        f"{flag_of(name)}: with --distill-weight 0 nothing is compared with the teacher; "
-                        "leave it out, or give a weight above 0"
-                    )
+        if shape != "constant" and end is None:
+            raise SemcomError(f"{flag_of(schedule)} {shape}: needs an end to go to; add {flag_of(final)}")
+
+    def _check_labels_alone(self) -> None:
+        for name in ("kd_loss", "standardize_logits", "scales", "temperature_schedule"):
+            if differs(self, name):
+                raise SemcomError(
+                    f"{flag_of(name)}: with --distill-weight 0 nothing is compared with the teacher; "
+                    "leave it out, or give a weight above 0"
+                )
 
     @property
     def distils(self) -> bool:
@@ -260,39 +214,41 @@ class DistillationConfig(Validated):
         return self.distill_weight > 0 or bool(self.final_weight)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the divergence is ``kd`` of logits as they are."""
-        return self.kd_loss == "kd" and not self.standardize_logits
+    def warmup(self) -> float:
+        """Share of the run over which the weight of the loss rises from 0."""
+        name = KD_LOSSES[self.kd_loss].warmup
+        return getattr(self, name) if name else 0.0
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether the fused loss has the gradient of this divergence written by hand."""
+        return KD_LOSSES[self.kd_loss].by_hand and not self.standardize_logits
 
     def describe(self) -> str:
         """The loss in a few words."""
         if not self.distils:
             return "labels alone"
-        parts = [f"{self.kd_loss}{' of standardised logits' * self.standardize_logits}"]
+        parts = [self.kd_loss + " of standardised logits" * self.standardize_logits]
         for name, first, schedule, last in (
             ("T=", self.temperature, self.temperature_schedule, self.final_temperature),
             ("weight ", self.distill_weight, self.weight_schedule, self.final_weight),
         ):
             parts.append(f"{name}{first:g}" + (f" to {last:g} ({schedule})" if last is not None else ""))
-        return ", ".join(parts + [f"scales {' '.join(map(str, self.scales))}"] * bool(self.scales))
+        if self.scales:
+            parts.append(f"scales {' '.join(map(str, self.scales))}")
+        return ", ".join(parts)
 
     def advice(self) -> list[str]:
         """One line for each setting that is legal but unwise."""
+        temperatures = {"--temperature": self.temperature, "--final-temperature": self.final_temperature}
+        weights = {"--distill-weight": self.distill_weight, "--final-weight": self.final_weight}
         lines = []
-        for flag, temperature in (
-            ("--temperature", self.temperature),
-            ("--final-temperature", self.final_temperature),
-        ):
-            if temperature is not None and temperature < 1 and not self.standardize_logits:
-                lines.append(
-                    f"{flag} {temperature:g} is under 1: it sharpens the teacher instead of softening it"
-                )
-            if temperature is not None and temperature > 15:
-                lines.append(f"{flag} {temperature:g} is over 15: the teacher's distribution is nearly flat")
-        for flag, weight in (
-            ("--distill-weight", self.distill_weight),
-            ("--final-weight", self.final_weight),
-        ):
+        for flag, t in temperatures.items():
+            if t is not None and t < 1 and not self.standardize_logits:
+                lines.append(f"{flag} {t:g} is under 1: it sharpens the teacher instead of softening it")
+            if t is not None and t > 15:
+                lines.append(f"{flag} {t:g} is over 15: the teacher's distribution is nearly flat")
+        for flag, weight in weights.items():
             if weight is not None and weight > 0.95:
                 lines.append(f"{flag} {weight:g} is over 0.95: the labels hardly count")
         return lines
@@ -338,8 +294,8 @@ class TransferConfig(Validated):
     )
     sequence_level: int = setting(
         0,
-        "train on what the teacher decodes at the training SNRs instead of on the sentences sent, found by beam "
-        "search of this width; 1 is greedy, 0 off",
+        "train on what the teacher decodes at the training SNRs instead of on the sentences sent, found by "
+        "beam search of this width; 1 is greedy, 0 off",
         whole(0, 64, example="1"),
         metavar="WIDTH",
     )
@@ -375,7 +331,7 @@ class TransferConfig(Validated):
             elif weight:
                 compared = "transmitted signals" if name == "signal" else f"semantic {name} states"
                 raise SemcomError(
-                    f"{flag_of(name + '_weight')} {weight:g}: compares {compared}, and --distill-part {part} trains the other end; "
-                    "leave it out"
+                    f"{flag_of(name + '_weight')} {weight:g}: compares {compared}, "
+                    f"and --distill-part {part} trains the other end; leave it out"
                 )
         return {name: weight for name, weight in weights.items() if weight > 0}

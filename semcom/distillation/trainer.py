@@ -18,7 +18,7 @@ from semcom.base.distributed import ALONE, Processes
 from semcom.data.batching import Batch, Encoded, by_length, collate, shuffled
 from semcom.distillation.objectives import Terms
 from semcom.distillation.optimizer import AdamW
-from semcom.distillation.settings import TrainingConfig
+from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.layers import seed_dropout
 
 VALIDATION_SEED = (

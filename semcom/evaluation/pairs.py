@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, fields
 
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import CorpusConfig
-from semcom.distillation.settings import DistillationConfig, StudentConfig, TrainingConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.training_settings import StudentConfig, TrainingConfig
 from semcom.evaluation.measures import End, Pair
 from semcom.models.checkpoint import Checkpoint, fingerprint_of
 
