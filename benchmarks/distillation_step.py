@@ -5,7 +5,7 @@ not, in turn on the same sentences.
 
 First it checks that with the same weights, sentences and noise, and without dropout, the textbook's loss is
 ours. The second table times projection and loss alone, forward and backward, over the batch's real target
-tokens. The textbook is given our allocator settings (``runtime.keep_freed_memory``); one row has it as it
+tokens. The textbook is given our allocator settings (``keep_freed_memory``); one row has it as it
 runs without them, in a process of its own.
 """
 

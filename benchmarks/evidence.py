@@ -1,10 +1,9 @@
 """What distillation gains on real text: a screen of all arms, then the final comparison over fresh seeds; the
-tables and the figure of the guide.
+tables and the figure of docs/results.md.
 
     python benchmarks/evidence.py screen --teacher captions_teacher.pt --corpus captions.en --folder evidence
-    python benchmarks/evidence.py final  --teacher captions_teacher.pt --corpus captions.en --folder evidence
-    python benchmarks/evidence.py equal-time --teacher captions_teacher.pt --corpus captions.en --folder
-    evidence
+    python benchmarks/evidence.py final --teacher captions_teacher.pt --corpus captions.en --folder evidence
+    python benchmarks/evidence.py equal-time --teacher captions_teacher.pt --corpus captions.en
 
 Runs that are finished are not run again, so an interrupted comparison goes on where it stopped. Two processes
 share the work: start both with OMP_NUM_THREADS=1, one with ``--share 0 2``, one with ``--share 1 2``;

@@ -1,8 +1,9 @@
-"""Students of a teacher trained on real text: three modes, two depths, their hybrids; the table of the guide.
+"""Students of a teacher trained on real text: three modes, two depths, their hybrids; the table of
+docs/results.md.
 
-    python -m semcom vocab --corpus captions.en --size 4000 --output captions.model python -m semcom train
-    --corpus captions.en --corpus-size all --vocab captions.model --output captions_teacher.pt … python
-    benchmarks/real_text.py --teacher captions_teacher.pt --corpus captions.en --folder real_text
+    python -m semcom vocab --corpus captions.en --size 4000 --output captions.model
+    python -m semcom train --corpus captions.en --vocab captions.model --output captions_teacher.pt …
+    python benchmarks/real_text.py --teacher captions_teacher.pt --corpus captions.en --folder real_text
 
 prints a Markdown table of BLEU on the test split and, below it, what was understood of twenty sentences.
 """

@@ -1,5 +1,5 @@
 """Does a higher temperature mean a smaller divergence? Receivers at five temperatures, three seeds, from both
-starts; the reports of the guide.
+starts; the reports of docs/results.md.
 
     python benchmarks/temperatures.py --teacher captions_teacher.pt --corpus captions.en --folder temperatures
 

@@ -395,9 +395,7 @@ def test_the_notebook_runs_from_start_to_end(here, monkeypatch, capsys):
     cells = json.loads((ROOT / "notebooks/distillation.ipynb").read_text(encoding="utf-8"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
-    guide = re.findall(
-        r"```python\n(.*?)```", (ROOT / "DISTILLATION_GUIDE.md").read_text(encoding="utf-8"), re.S
-    )
+    guide = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(encoding="utf-8"), re.S)
     lines = {line.rstrip("\n") for cell in code for line in cell["source"]}
     shown = [
         line

@@ -54,7 +54,7 @@ def _default_temperatures() -> str:
 
 @dataclass(frozen=True)
 class DistillationConfig(Validated):
-    """What is distilled and how: loss = (1 - weight) * CE + weight * KD, KD one of the losses of the guide at
+    """What is distilled and how: loss = (1 - weight) * CE + weight * KD, KD one of the losses of docs/losses.md at
     temperature T."""
 
     distill_part: str = setting(

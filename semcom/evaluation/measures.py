@@ -86,7 +86,7 @@ class Measured:
 
 
 def measures(sums: np.ndarray) -> dict[str, np.ndarray]:
-    """[..., len(COLUMNS)] summed over any set of sentences -> every measure of the guide, each [...]."""
+    """[..., len(COLUMNS)] over any set of sentences -> all measures of docs/definitions.md, each [...]."""
     column = {name: sums[..., index] for name, index in PLACE.items()}
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
