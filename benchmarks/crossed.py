@@ -73,7 +73,8 @@ def main() -> None:
             )
             teacher, straight, st, ts = (float(row["bleu"]) for row in list(csv.DictReader(table.open()))[:4])
             lines.append(
-                f"| {layers} | {weight:g} | {teacher:.1f} | {straight:.1f} | {st:.1f} | {ts:.1f} | {min(st, ts) - straight:+.1f} |"
+                f"| {layers} | {weight:g} | {teacher:.1f} | {straight:.1f} | {st:.1f} | {ts:.1f} | "
+                f"{min(st, ts) - straight:+.1f} |"
             )
     header = [
         "layers",

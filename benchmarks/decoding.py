@@ -56,7 +56,8 @@ def main(argv: list[str] | None = None) -> None:
     encoded = harness.sentences(shape, given.sentences)
     model = harness.never_ending(build(shape.architecture(shape.teacher_layers), 0))
     print(
-        f"{given.sentences} sentences, {harness.STEPS} tokens each, {shape.teacher_layers}+{shape.teacher_layers} layers, V={shape.vocab_size:,}\n"
+        f"{given.sentences} sentences, {harness.STEPS} tokens each, "
+        f"{shape.teacher_layers}+{shape.teacher_layers} layers, V={shape.vocab_size:,}\n"
     )
 
     plain = textbook.like(model)
@@ -200,7 +201,8 @@ def agree(name: str, theirs: Tokens, ours: Tokens, receiver, received: torch.Ten
             logits = receiver.project(state[0, -1])
             if abs(logits[a[place]] - logits[b[place]]) > TIE:
                 raise SystemExit(
-                    f"sentence {row}, token {place}: {name} says {a[place]} and ours {b[place]}, and this is no tie"
+                    f"sentence {row}, token {place}: {name} says {a[place]} and ours {b[place]}, and this is "
+                    "no tie"
                 )
             ties += 1
     print(f"{name} and ours decode the same tokens of {len(ours)} sentences, {ties} of which part at a tie\n")

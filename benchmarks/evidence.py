@@ -22,7 +22,6 @@ from semcom.commands import ablation
 from semcom.commands.ablation import Arm  # noqa: E402
 from semcom.report import tables  # noqa: E402
 
-
 SCREEN_SEED, FINAL_SEEDS = 1, (11, 12, 13, 14, 15)
 SCREEN = (
     Arm("labels", "--distill-weight 0", None),
@@ -119,7 +118,8 @@ def main(argv: list[str] | None = None) -> None:
                 continue
             if not all_finished(arms[:2], given.seeds, folder):
                 raise SystemExit(
-                    f"{folder}: equal time takes its seconds from labels and kd of the final phase; finish that first"
+                    f"{folder}: equal time takes its seconds from labels and kd of the final phase; finish "
+                    "that first"
                 )
             steps = given.equal_steps or steps_in_equal_time(arms, given.seeds, folder, int(given.steps))
             fair = [

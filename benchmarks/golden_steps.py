@@ -357,8 +357,8 @@ def reports() -> list[Step]:
         Step(
             "analysis",
             (
-                f"""semantic_analysis --runs runs/ends --matrix all --output ends.json --report-dir ends_report
-                {REPORT}""",
+                f"semantic_analysis --runs runs/ends --matrix all --output ends.json "
+                f"--report-dir ends_report {REPORT}",
             ),
             ENDS,
         ),

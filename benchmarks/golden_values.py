@@ -4,7 +4,8 @@ A reading is ``source -> key -> value``. A source is a command's console or a fi
 text, a list of them (a column), or for a column of more than ``LISTED`` the dictionary count, sum and digest.
 
 Left out are ``IGNORED_KEYS``, ``IGNORED_ENDINGS``, ``NOT_NUMBERS`` and ``CACHE``, each with its reason; all
-words that are printed; pixels of pictures; and what a page holds: its tables are the report's Markdown and CSV.
+words that are printed; pixels of pictures; and what a page holds: its tables are the report's Markdown
+and CSV.
 """
 
 import csv

@@ -70,7 +70,8 @@ class Shape:
     def __str__(self) -> str:
         return (
             f"V={self.vocab_size:,}, layers: teacher {self.teacher_layers}+{self.teacher_layers}, student "
-            f"{self.student_layers}+{self.student_layers}, D={self.d_model}, {self.heads} heads, feed-forward {self.dff}, "
+            f"{self.student_layers}+{self.student_layers}, D={self.d_model}, {self.heads} heads, "
+            f"feed-forward {self.dff}, "
             f"C={self.channel_dim}, batch {self.batch_size}, {self.shortest}-{self.longest} source tokens"
         )
 
@@ -148,12 +149,14 @@ def check_loss(shape: Shape, batch: Batch, *, distil: bool = True, compiled: boo
         ours = loss_of(objective, batch, shape.channel_dim).item()
         difference = abs(theirs - ours) / abs(theirs)
         print(
-            f"same weights, sentences and noise, no dropout: textbook's loss {theirs:.6f}, ours{', compiled' * compile_it} {ours:.6f}, "
+            f"same weights, sentences and noise, no dropout: textbook's loss {theirs:.6f}, "
+            f"ours{', compiled' * compile_it} {ours:.6f}, "
             f"relative difference {difference:.1e}\n"
         )
         if not difference <= TOLERANCE:
             raise SystemExit(
-                f"the two do not compute the same loss: relative difference {difference:.1e} is above {TOLERANCE:.0e}"
+                f"the two do not compute the same loss: relative difference {difference:.1e} is above "
+                f"{TOLERANCE:.0e}"
             )
 
 
@@ -318,7 +321,8 @@ class Report:
         self.commit = commit()
         self.records: list[dict] = []
         print(
-            f"`{self.command}` at {self.commit}, torch {torch.__version__}, {torch.get_num_threads()} threads, {processor()}\n"
+            f"`{self.command}` at {self.commit}, torch {torch.__version__}, {torch.get_num_threads()} "
+            f"threads, {processor()}\n"
         )
 
     def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

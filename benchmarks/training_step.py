@@ -65,7 +65,8 @@ def main(argv: list[str] | None = None) -> None:
     encoded, shape = read(given)
     chosen = precision.resolve("auto", harness.CPU, shape.d_model)
     print(
-        f"{len(encoded):,} sentences, V={shape.vocab_size:,}, {shape.teacher_layers}+{shape.teacher_layers} layers, "
+        f"{len(encoded):,} sentences, V={shape.vocab_size:,}, {shape.teacher_layers}+{shape.teacher_layers} "
+        "layers, "
         f"batches of {shape.batch_size}; auto chooses {chosen}\n"
     )
 

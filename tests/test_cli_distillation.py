@@ -649,7 +649,8 @@ def test_out_of_memory_names_the_batch_size(teacher, here, capsys, monkeypatch):
 
     def full(*args, **choice):
         raise RuntimeError(
-            "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to "
+            "allocate 9 bytes"
         )
 
     monkeypatch.setattr(trainer.Loop, "step", full)

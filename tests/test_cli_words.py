@@ -125,8 +125,8 @@ def test_the_hash_split_of_an_imported_models_pickle_is_warned_of(folder, here, 
     out = capsys.readouterr().out
     (line,) = [line for line in out.splitlines() if line.startswith(said)]
     assert (
-        "the hash split means nothing to a model trained elsewhere: measure it on its own test_data.pkl with --split all"
-        in line
+        "the hash split means nothing to a model trained elsewhere: measure it on its own test_data.pkl with "
+        "--split all" in line
     )
     for quiet in ([folder / "test_data.pkl", "--split", "all", "--sentences", 5], [folder / "test_data.txt"]):
         assert package(*command, *quiet) == 0 and said not in capsys.readouterr().out

@@ -105,7 +105,8 @@ def test_flags_reach_their_settings():
     ) == ("cosine", 1, "snr", 0)
     assert parsed(
         TransferConfig,
-        "--teacher-weights 2 1 --teacher-mean probabilities --feature-loss cosine --cross-weight 0.5 --sequence-level 4",
+        "--teacher-weights 2 1 --teacher-mean probabilities --feature-loss cosine --cross-weight 0.5 "
+        "--sequence-level 4",
     ) == TransferConfig(
         teacher_weights=(2.0, 1.0),
         teacher_mean="probabilities",

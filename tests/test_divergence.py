@@ -325,7 +325,8 @@ SAID = [
     ("energy", "We support gas and gas alone."),
     (
         "health",
-        "It is no good, as the rapporteur of the committee said to the members of this house in May and in June 2006.",
+        "It is no good, as the rapporteur of the committee said to the members of this house in May and in "
+        "June 2006.",
     ),
     ("trade", "Trade is free."),
     ("health", "Nobody is ill."),

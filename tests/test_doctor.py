@@ -439,8 +439,8 @@ def test_sionna_that_disagrees_is_off(teacher, here, capsys, stub):
     assert package("doctor", teacher, *QUICK) == 1
     error = capsys.readouterr().err
     assert (
-        f"4 of {OURS + 6} checks fail: Sionna awgn, 0 dB; Sionna awgn, 12 dB; Sionna rayleigh, 0 dB; Sionna rayleigh, 12 dB"
-        in error
+        f"4 of {OURS + 6} checks fail: Sionna awgn, 0 dB; Sionna awgn, 12 dB; Sionna rayleigh, 0 dB; Sionna "
+        "rayleigh, 12 dB" in error
     )
 
 
@@ -483,8 +483,8 @@ def test_a_transmitter_below_one_is_said_to_be_left_alone(teacher, here, capsys,
     assert package("doctor", teacher, *QUICK) == 0
     told = capsys.readouterr().out
     assert (
-        "in the public code this transmitter would not be scaled: its real tokens would have 0.25 per complex symbol, -6.02 dB\n"
-        in told
+        "in the public code this transmitter would not be scaled: its real tokens would have 0.25 per "
+        "complex symbol, -6.02 dB\n" in told
     )
     assert "its X dB are X-6.02 dB here for awgn and rayleigh, X-3.01 dB for rician" in told
 

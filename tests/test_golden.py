@@ -54,7 +54,10 @@ def test_what_is_new_is_noted_and_what_is_missing_differs():
 
 
 def test_numbers_without_times_paths_and_versions():
-    text = "made runs/T2.0/a4.pt: 8.0464 nats in 12 s, 1,234 tokens/s; T=4, -6 to 18 dB, 7.3%; torch 2.13.0+cpu 0123456789abcdef"
+    text = (
+        "made runs/T2.0/a4.pt: 8.0464 nats in 12 s, 1,234 tokens/s; T=4, -6 to 18 dB, 7.3%; "
+        "torch 2.13.0+cpu 0123456789abcdef"
+    )
     assert golden_values.numbers_of(text) == [8.0464, 4.0, -6.0, 18.0, 7.3]
 
 

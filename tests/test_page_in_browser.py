@@ -37,8 +37,10 @@ HOSTILE = (
     "x" * 300,
 )
 SENTENCE = {
-    "en": "The receiver knows fewer topics than the transmitter, so that about one sentence in six loses its meaning.",
-    "zh": "接收端掌握的主题少于发送端，因此在深衰落条件下，大约六分之一的句子会失去原意，其余句子基本不受影响。",
+    "en": "The receiver knows fewer topics than the transmitter, "
+    "so that about one sentence in six loses its meaning.",
+    "zh": "接收端掌握的主题少于发送端，因此在深衰落条件下，"
+    "大约六分之一的句子会失去原意，其余句子基本不受影响。",
 }
 
 
@@ -285,7 +287,8 @@ def test_words_and_rules_are_legible(browser, page, width):
         > 150
     )
     heights = browser.evaluate(
-        "[...document.querySelectorAll('td.number')].map(e => { const r = document.createRange(); r.selectNodeContents(e); "
+        "[...document.querySelectorAll('td.number')].map(e => { const r = document.createRange(); "
+        "r.selectNodeContents(e); "
         "return r.getBoundingClientRect().height })"
     )
     assert max(heights) < 30

@@ -128,7 +128,8 @@ def test_topic_is_told_by_the_words(corpus):
         (r"\d|\b(two|three|four|ten|twenty|million)\b", 0.08, 0.40),
         (r"\b(19|20)\d\d\b", 0.02, 0.25),
         (
-            r"\b\d+ (January|February|March|April|May|June|July|August|September|October|November|December)\b",
+            r"\b\d+ (January|February|March|April|May|June|July|August|September|October|November"
+            r"|December)\b",
             0.005,
             0.1,
         ),

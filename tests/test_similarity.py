@@ -135,7 +135,10 @@ def test_other_weights_are_refused(installed, tmp_path):
 
 
 def test_the_module_imports_no_model():
-    code = "import sys, semcom.evaluation.sentence_similarity as s; s.available(); print([m for m in sys.modules if 'transformers' in m or 'minilm' in m])"
+    code = (
+        "import sys, semcom.evaluation.sentence_similarity as s; s.available(); "
+        "print([m for m in sys.modules if 'transformers' in m or 'minilm' in m])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -86,10 +86,10 @@ def kind_of(word, before="so"):
 
 def test_each_rule():
     for kind, examples in {
-        ""
-        "number": "7 1,200.5 CO2 10th A5-0108 one Twelve hundred third half dozen twenty-one two-thirds one's millions",
-        ""
-        "negation": "not No never None nothing nobody Nobody's nowhere neither nor cannot without don't Isn't won't can't NOT",
+        "number": "7 1,200.5 CO2 10th A5-0108 one Twelve hundred third half dozen twenty-one two-thirds "
+        "one's millions",
+        "negation": "not No never None nothing nobody Nobody's nowhere neither nor cannot without don't "
+        "Isn't won't can't NOT",
         "name": "Germany Mr Council Iran's The May European Über É",
         "function": "the of and because we I I'm I've it's they'll himself does been would which whenever s",
         "content": "fisheries notable nonetheless half-hearted first-class one-sided no-fly farmer's",
