@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import semcom
 from semcom.commands import examples, flags_page, parsers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,7 +103,7 @@ def test_every_command_in_the_documents_parses(document):
     parsed = 0
     for command in commands_of(document):
         for start, parser in KNOWN.items():
-            if command.startswith(start):
+            if command == start or command.startswith(f"{start} "):
                 parser.parse_args(shlex.split(command.removeprefix(start)))
                 parsed += 1
     assert parsed >= 5 or document not in ("README.md", "DISTILLATION_GUIDE.md")
@@ -123,8 +124,8 @@ ELSEWHERE = {
         "--dff",
     ),
     *("--num-layers", "--num-heads"),
-    # the page of flags, for --help
-    "--help",
+    # ruff, and argparse
+    *("--check", "--help"),
 }
 
 
@@ -232,6 +233,14 @@ def test_long_lines_are_noticed():
 
 def test_the_guide_is_an_entry():
     assert len((ROOT / "DISTILLATION_GUIDE.md").read_bytes()) <= 15_000
+
+
+def test_the_citation_names_this_version():
+    citation = (ROOT / "CITATION.cff").read_text()
+    fields = dict(re.findall(r"^([a-z-]+): (.+)$", citation, re.M))
+    assert fields["version"] == semcom.__version__
+    assert {"cff-version", "message", "title"} <= set(fields) and "\nauthors:\n  - name: " in citation
+    assert fields["license"] == "MIT" and "MIT License" in (ROOT / "LICENSE").read_text()
 
 
 MEASURED = {"README.md", "docs/results.md", "docs/speed.md", "checkpoints/README.md", "CHANGELOG.md"}
