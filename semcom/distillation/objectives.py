@@ -119,16 +119,19 @@ class Frozen(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Heard:
-    """What one teacher says of a batch: its transmission, and its decoder states at the N real target tokens.
-
-    signal: [B, S, C]; encoder_state: [M, D], None where the student's transmitter is this teacher's;
-    received: [B, S, C]; rows.state: [N, D].
-    """
+class _Sent:
+    """A batch on its way. signal, received: [B, S, C]; encoder_state: [M, D], at the M real source tokens."""
 
     signal: Tensor
-    encoder_state: Tensor | None
+    encoder_state: Tensor
     received: Tensor
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What a receiver makes of it, at the N real target tokens."""
+
+    sent: _Sent
     rows: Projected
 
 
@@ -159,92 +162,75 @@ class DistillationObjective(nn.Module):
         compiled: bool = False,
     ):
         super().__init__()
-        transfer = transfer or TransferConfig()
-        part = settings.distill_part
-        self.settings, self.transfer = settings, transfer
+        self.settings, self.transfer = settings, transfer or TransferConfig()
         self.channel, self.snr_range, self.compiled = channel, snr_range, compiled
+        part = settings.distill_part
         self.trains_transmitter, self.trains_receiver = part != "decoder", part != "encoder"
-        self.teachers = Frozen(nn.ModuleList(teachers))
-        given = transfer.teacher_weights or (1.0,) * len(teachers)
-        self.shares = tuple(weight / sum(given) for weight in given)
         self.transmitter = student.transmitter if self.trains_transmitter else Frozen(student.transmitter)
         self.receiver = student.receiver if self.trains_receiver else Frozen(student.receiver)
+        self.teachers = Frozen(nn.ModuleList(teachers))
+        given = self.transfer.teacher_weights or (1.0,) * len(teachers)
+        self.shares = tuple(weight / sum(given) for weight in given)
         self.row_loss = None if settings.by_hand else kd_loss.row_loss(settings)
-        self.feature = losses.feature_mse if transfer.feature_loss == "mse" else losses.feature_cosine
-        features = transfer.feature_weights(part)
-        self.weights = {"distillation" if settings.distils else "ce": 1.0, **features}
-        self.weights |= {"scales": settings.scale_weight} if settings.scales else {}
-        self.weights |= (
-            dict.fromkeys(("cross_transmitter", "cross_receiver"), transfer.cross_weight)
-            if transfer.cross_weight
-            else {}
-        )
+        self.feature = losses.feature_mse if self.transfer.feature_loss == "mse" else losses.feature_cosine
+        self.main_term = "distillation" if settings.distils else "ce"
+        features = self.transfer.feature_weights(part)
+        self.weights = {self.main_term: 1.0, **features}
+        if settings.scales:
+            self.weights["scales"] = settings.scale_weight
+        if self.transfer.cross_weight:
+            self.weights["cross_transmitter"] = self.weights["cross_receiver"] = self.transfer.cross_weight
         self.maps = _feature_maps(student.architecture, teachers[0].architecture, features, seed)
 
     def forward(self, batch: Batch, draw: Draw) -> Terms:
-        snr, mask = draw.snr_between(*self.snr_range), batch.target_mask
-        targets = batch.target_out[mask]
-        # In decoder mode both receivers hear the same frozen transmitter: it and the channel run once.
-        ends = _ends(self, batch)
+        ends, snr = _ends(self, batch), draw.snr_between(*self.snr_range)
+        targets = batch.target_out[batch.target_mask]
         with torch.set_grad_enabled(self.trains_transmitter and torch.is_grad_enabled()):
-            signal, encoder_state = ends.transmit(self.transmitter)
-            received = apply(self.channel, signal, draw, snr)
-        state = ends.receive(self.receiver, received)
-        ours = Projected(state, _inside(self.receiver).projection)
+            sent = self._send(ends, self.transmitter, draw, snr)
+        ours = _Heard(sent, _listen(ends, self.receiver, sent.received))
         if not self.training or self.weights.keys() == {"ce"}:
-            return {
-                "ce": (fused_linear_loss.cross_entropy(ours, targets, compiled=self.compiled), len(targets))
-            }
-        heard = self._listen(ends, draw, snr, None if self.trains_transmitter else (signal, received))
+            return self._label_terms(ours.rows, targets)
+        heard = self._hear_teachers(ends, draw, snr, sent)
         teacher = Mean([h.rows for h in heard], self.shares, self.transfer.teacher_mean == "probabilities")
-        level = draw.level.repeat_interleave(mask.sum(1))
-        terms = self._compare(ours, teacher, targets, level)
-        if "scales" in self.weights:
-            terms |= self._segments(ours, teacher, mask.sum(1), draw.level)
-        first, sent = heard[0], batch.source_mask
-        if "encoder" in self.weights:
-            terms["encoder"] = self._feature("encoder", encoder_state, first.encoder_state)
-        if "signal" in self.weights:
-            terms["signal"] = self._feature("signal", signal[sent], first.signal[sent])
-        if "decoder" in self.weights:
-            terms["decoder"] = self._feature("decoder", state, first.rows.state)
-        if "cross_receiver" in self.weights:
-            listener = self.teachers.module[0].receiver
+        lengths = batch.target_mask.sum(1)
+        level = draw.level.repeat_interleave(lengths)
+        terms = self._row_terms(ours.rows, teacher, targets, level)
+        if self.settings.scales:
+            terms |= self._segment_terms(ours.rows, teacher, lengths, draw.level)
+        terms |= self._feature_terms(ours, heard[0], batch.source_mask)
+        if self.transfer.cross_weight:
             crossed = {
-                "cross_transmitter": (listener, received),
-                "cross_receiver": (self.receiver, first.received),
+                "cross_transmitter": _listen(ends, self.teachers.module[0].receiver, sent.received),
+                "cross_receiver": _listen(ends, self.receiver, heard[0].sent.received),
             }
-            for name, (receiver, arrived) in crossed.items():
-                rows = Projected(ends.receive(receiver, arrived), receiver.projection)
-                terms[name] = next(iter(self._compare(rows, teacher, targets, level).values()))
+            for name, rows in crossed.items():
+                terms[name] = self._row_terms(rows, teacher, targets, level)[self.main_term]
         return terms
 
+    def _send(self, ends: _Padded, transmitter: nn.Module, draw: Draw, snr: Tensor) -> _Sent:
+        signal, encoder_state = ends.transmit(transmitter)
+        return _Sent(signal, encoder_state, apply(self.channel, signal, draw, snr))
+
     @torch.no_grad()
-    def _listen(
-        self, ends: _Padded, draw: Draw, snr: Tensor, shared: tuple[Tensor, Tensor] | None
-    ) -> list[_Heard]:
-        """Each teacher's own transmission as its own receiver hears it; ``shared``, the first one's signal
-        and what arrived of it."""
+    def _hear_teachers(self, ends: _Padded, draw: Draw, snr: Tensor, ours: _Sent) -> list[_Heard]:
+        """Each teacher's own transmission as its own receiver hears it. In decoder mode ``ours`` is the first
+        teacher's already: the frozen transmitter and the channel run once."""
         heard = []
         for teacher in self.teachers.module:
-            if shared:
-                (signal, received), encoder_state, shared = shared, None, None
-            else:
-                signal, encoder_state = ends.transmit(teacher.transmitter)
-                received = apply(self.channel, signal, draw, snr)
-            state = ends.receive(teacher.receiver, received)
-            heard.append(
-                _Heard(signal, encoder_state, received, Projected(state, teacher.receiver.projection))
-            )
+            shared = teacher is self.teachers.module[0] and not self.trains_transmitter
+            sent = ours if shared else self._send(ends, teacher.transmitter, draw, snr)
+            heard.append(_Heard(sent, _listen(ends, teacher.receiver, sent.received)))
         return heard
 
-    def _compare(self, ours: Projected, teacher: Mean, targets: Tensor, level: Tensor) -> Terms:
-        """The loss of N rows first, then its two sides for the log. level: [N], the place of a row's SNR in
-        the training range."""
+    def _label_terms(self, ours: Projected, targets: Tensor) -> Terms:
+        ce = fused_linear_loss.cross_entropy(ours, targets, compiled=self.compiled)
+        return {"ce": (ce, len(targets))}
+
+    def _row_terms(self, ours: Projected, teacher: Mean, targets: Tensor, level: Tensor) -> Terms:
+        """``main_term`` of N rows; of "distillation" also its two sides, for the log. level: [N], the place
+        of a row's SNR in the training range."""
         if not self.settings.distils:
-            return {
-                "ce": (fused_linear_loss.cross_entropy(ours, targets, compiled=self.compiled), len(targets))
-            }
+            return self._label_terms(ours, targets)
         sums = fused_linear_loss.distillation(
             ours,
             teacher,
@@ -254,28 +240,27 @@ class DistillationObjective(nn.Module):
             row_loss=self.row_loss,
             compiled=self.compiled,
         )
-        return {name: (total, len(targets)) for name, total in zip(("distillation", "ce", "kd"), sums)}
+        return {
+            "distillation": (sums.loss, len(targets)),
+            "ce": (sums.ce, len(targets)),
+            "kd": (sums.kd, len(targets)),
+        }
 
-    def _segments(self, ours: Projected, teacher: Mean, lengths: Tensor, level: Tensor) -> Terms:
+    def _segment_terms(self, ours: Projected, teacher: Mean, lengths: Tensor, level: Tensor) -> Terms:
         """Scale Decoupled Distillation on the time axis: the mean over the segments of all scales, weighted
         as distillation is.
 
         lengths: [B] real target tokens; level: [B].
         """
         cuts = [losses.segments(lengths, scale) for scale in self.settings.scales]
-        sentence = torch.cat([sentence for _, sentence in cuts])
-
-        def pooled(rows: Projected, cuts: list[tuple[Tensor, Tensor]]) -> Projected:
-            means = [losses.pool(rows.state, segment, len(sentence)) for segment, sentence in cuts]
-            return Projected(torch.cat(means), rows.projection)
-
-        theirs = replace(teacher, members=[pooled(m, cuts) for m in teacher.members])
-        whole = replace(teacher, members=[pooled(m, [losses.segments(lengths, 1)]) for m in teacher.members])
+        sentence = torch.cat([of_segment for _, of_segment in cuts])
+        theirs = _pooled_mean(teacher, cuts)
+        whole = _pooled_mean(teacher, [losses.segments(lengths, 1)])
         seen, in_all = fused_linear_loss.classes(theirs), fused_linear_loss.classes(whole)[sentence]
         _, weight = kd_loss.weights(self.settings, self.progress, level[sentence])
         weight = weight * losses.complementary(seen, in_all, self.settings.complementary_weight)
         sums = fused_linear_loss.distillation(
-            pooled(ours, cuts),
+            _pooled(ours, cuts),
             theirs,
             seen,
             kd_loss.temperature(self.settings, self.progress, level[sentence]),
@@ -285,9 +270,34 @@ class DistillationObjective(nn.Module):
         )
         return {"scales": (sums.loss, len(seen)), "complementary": ((seen != in_all).sum(), len(seen))}
 
-    def _feature(self, name: str, student: Tensor, teacher: Tensor) -> tuple[Tensor, int]:
-        mapped = self.maps[name](student).float() if name in self.maps else student
-        return self.feature(mapped, teacher).sum(), len(teacher)
+    def _feature_terms(self, ours: _Heard, theirs: _Heard, source_mask: Tensor) -> Terms:
+        """Differences from the first teacher, of those features that have a weight."""
+        compared = {
+            "encoder": lambda heard: heard.sent.encoder_state,
+            "signal": lambda heard: heard.sent.signal[source_mask],
+            "decoder": lambda heard: heard.rows.state,
+        }
+        terms: Terms = {}
+        for name, feature in compared.items():
+            if name in self.weights:
+                student, teacher = feature(ours), feature(theirs)
+                mapped = self.maps[name](student).float() if name in self.maps else student
+                terms[name] = self.feature(mapped, teacher).sum(), len(teacher)
+        return terms
+
+
+def _listen(ends: _Padded, receiver: nn.Module, received: Tensor) -> Projected:
+    return Projected(ends.receive(receiver, received), _inside(receiver).projection)
+
+
+def _pooled(rows: Projected, cuts: Sequence[tuple[Tensor, Tensor]]) -> Projected:
+    """Logits of the mean states of segments, as ``losses.segments`` cut them."""
+    means = [losses.pool(rows.state, segment, len(sentence)) for segment, sentence in cuts]
+    return Projected(torch.cat(means), rows.projection)
+
+
+def _pooled_mean(teacher: Mean, cuts: Sequence[tuple[Tensor, Tensor]]) -> Mean:
+    return replace(teacher, members=[_pooled(member, cuts) for member in teacher.members])
 
 
 def _feature_maps(
