@@ -90,8 +90,11 @@ def test_the_page_of_flags_shows_the_defaults_that_the_parser_has():
 
 def commands_of(document: str) -> list[str]:
     blocks = re.findall(r"```bash\n(.*?)```", text_of(document), re.S)
+    launched = re.compile(
+        r"^(torchrun|accelerate launch) .*?(?=distillation\.py|semantic_analysis\.py|-m semcom)"
+    )
     return [
-        re.sub(r"\s+#.*", "", part).strip()
+        launched.sub("python ", re.sub(r"\s+#.*", "", part).strip())
         for block in blocks
         for line in block.splitlines()
         for part in line.split(" && ")
@@ -106,7 +109,8 @@ def test_every_command_in_the_documents_parses(document):
             if command == start or command.startswith(f"{start} "):
                 parser.parse_args(shlex.split(command.removeprefix(start)))
                 parsed += 1
-    assert parsed >= 5 or document not in ("README.md", "DISTILLATION_GUIDE.md")
+    least = {"README.md": 5, "DISTILLATION_GUIDE.md": 5, "docs/processes.md": 7, "docs/deepsc.md": 6}
+    assert parsed >= least.get(document, 0)
 
 
 ELSEWHERE = {
@@ -142,11 +146,12 @@ def test_every_flag_named_in_the_documents_is_one():
 
 
 def test_every_file_of_the_tree_that_is_named_exists():
-    spans = set(re.findall(r"`([^`\s]+)`", PAGES))
+    spans = re.findall(r"```.*?```|`[^`]+`", PAGES, re.S)
     folders = ("semcom/", "tests/", "benchmarks/", "docs/", "notebooks/", "vocab/")
-    named = {span for span in spans if span.startswith(folders) and "<" not in span}
-    assert not {span for span in named if not list(ROOT.glob(span.rstrip("/")))}
-    assert "benchmarks/textbook.py" in named
+    words = {word.strip("`,;:") for span in spans for word in span.split()}
+    named = {word for word in words if word.startswith(folders)}
+    assert not {word for word in named if not list(ROOT.glob(word.rstrip("/")))}
+    assert {"benchmarks/textbook.py", "benchmarks/crossed.py", "semcom/base/"} <= named
 
 
 def test_ci_runs_the_test_command_of_the_readme():
