@@ -115,6 +115,7 @@ def test_rows_of_topics_and_of_seen_ones(models):
         Numbers(),
         meeting(),
     )
+    rows = rows.to_dict("records")
     found = {(r["model"], r["snr"], r["topic"]): r for r in rows}
     assert {t for m, s, t in found if m == "a"} == {"", "trade", "energy", "health", "(seen)", "(not seen)"}
     assert {t for m, s, t in found if m == "b"} == {

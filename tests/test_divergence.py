@@ -27,12 +27,14 @@ from semcom.evaluation import (
     snr_gap,
     text_metrics,
 )
-from semcom.evaluation.intervals import Interval
-from semcom.evaluation.measures import COLUMNS, PLACE, End, Heard, Measured, Pair, Signals, measures
-from semcom.evaluation.pairs import CODE, KNOWLEDGE, Roster, Run, Square, pair_up
+from semcom.evaluation.campaign import grouped
+from semcom.evaluation.intervals import Interval, plain_values, records
+from semcom.evaluation.measures import COLUMNS, PLACE, measures
+from semcom.evaluation.pairs import CODE, KNOWLEDGE, End, Pair, Pairing, Run, Square, pair_up
+from semcom.evaluation.results import Measured, PairResult, Signals
 from semcom.evaluation.scores import Meeting
 from semcom.evaluation.snr_gap import OTHER_NOT_REACHED
-from semcom.evaluation.study import EFFECTS, FOLLOWED, TRIALS, Study, grouped, plain_values
+from semcom.evaluation.study import EFFECTS, FOLLOWED, TRIALS, Study
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import greedy
 from semcom.models.settings import PARTS
@@ -103,7 +105,7 @@ def made_up_sums(encoded, generator, level):
     return sums
 
 
-def made_up(who: Roster, encoded, texts=None, *, step=0.5):
+def made_up(who: Pairing, encoded, texts=None, *, step=0.5):
     """A study whose sums are random. step: how much worse each further end is than the one before. texts: by
     a pair's label what it understood at every SNR."""
     generator = np.random.default_rng(4)
@@ -118,7 +120,7 @@ def made_up(who: Roster, encoded, texts=None, *, step=0.5):
         said += understood
         of_one = level[pair.transmitter.fingerprint] + level[pair.receiver.fingerprint] + 0.1 * pair.draw
         pieces = [[len(said) - len(encoded) + i] for i in range(len(encoded))]
-        heard[pair.key] = Heard(made_up_sums(encoded, generator, of_one), [pieces] * len(SNRS), 0.5)
+        heard[pair.key] = PairResult(made_up_sums(encoded, generator, of_one), [pieces] * len(SNRS), 0.5)
         sent[pair.transmitter.fingerprint] = Signals(
             generator.gamma(2, 1, len(encoded)), np.zeros((1, 2)), None
         )
@@ -142,7 +144,7 @@ def at(study, pair, k, replicate=0):
     """A pair's measures at SNR number ``k``, of one resample, from its sums."""
     return {
         name: float(value)
-        for name, value in measures(study.weights[replicate] @ study.measured.heard[pair.key].sums[k]).items()
+        for name, value in measures(study.weights[replicate] @ study.measured.pairs[pair.key].sums[k]).items()
     }
 
 
@@ -150,11 +152,11 @@ def at(study, pair, k, replicate=0):
 
 
 def test_a_row_a_pair_and_snr_with_the_measures_of_its_sums(study):
-    rows = study.matrix_rows
-    assert len(rows) == len(study.roster.pairs) * 3 and len({(r["pair"], r["snr"]) for r in rows}) == len(
+    rows = records(study.matrix)
+    assert len(rows) == len(study.pairing.pairs) * 3 and len({(r["pair"], r["snr"]) for r in rows}) == len(
         rows
     )
-    for pair in study.roster.pairs:
+    for pair in study.pairing.pairs:
         for k, snr in enumerate(SNRS):
             row = study.row(pair, snr)
             assert (row["transmitter"], row["receiver"], row["draw"], row["channel"], row["snr"]) == (
@@ -164,7 +166,7 @@ def test_a_row_a_pair_and_snr_with_the_measures_of_its_sums(study):
                 "awgn",
                 snr,
             )
-            for name, value in measures(study.measured.heard[pair.key].sums[k].sum(0)).items():
+            for name, value in measures(study.measured.pairs[pair.key].sums[k].sum(0)).items():
                 assert row[name].value == pytest.approx(float(value)), name
     pair, name = study.compared[0], "kl_divergence"
     of_all = np.array([at(study, pair, 2, replicate)[name] for replicate in range(151)])
@@ -176,7 +178,7 @@ def test_a_row_a_pair_and_snr_with_the_measures_of_its_sums(study):
 
 
 def test_noise_is_what_divergences_stand_beside(study):
-    pair, noise = study.compared[1], study.roster.noise
+    pair, noise = study.compared[1], study.pairing.noise
     for name in ("kl_divergence", "js_divergence"):
         of_all = np.array(
             [
@@ -186,12 +188,12 @@ def test_noise_is_what_divergences_stand_beside(study):
         )
         found, wanted = study.row(pair, 12.0)[f"{name}_over_noise"], bootstrap.interval(of_all)
         assert (found.value, found.low, found.high) == pytest.approx((wanted.value, wanted.low, wanted.high))
-        assert study.row(study.roster.reference)[f"{name}_over_noise"] == Interval(0.0, 0.0, 0.0)
+        assert study.row(study.pairing.reference)[f"{name}_over_noise"] == Interval(0.0, 0.0, 0.0)
         assert f"{name}_over_noise" not in study.row(noise)
 
 
 def test_the_gap_of_cross_entropy_is_paired(study):
-    reference = study.roster.reference
+    reference = study.pairing.reference
     for pair in study.compared:
         of_all = np.array(
             [
@@ -211,7 +213,7 @@ def test_p_is_adjusted_over_the_whole_table(study):
         for pair in study.compared:
             for k in range(3):
                 ours, theirs = (
-                    study.measured.heard[p.key].sums[k][:, None] for p in (pair, study.roster.reference)
+                    study.measured.pairs[p.key].sums[k][:, None] for p in (pair, study.pairing.reference)
                 )
                 raw.append(
                     float(
@@ -232,13 +234,13 @@ def test_p_is_adjusted_over_the_whole_table(study):
         assert len(raw) == 24 and factors.max() > 12 and factors.min() < 6, "the adjustment shows"
     assert all(
         f"{name}_p" not in study.row(pair)
-        for pair in (study.roster.reference, study.roster.noise)
+        for pair in (study.pairing.reference, study.pairing.noise)
         for name in ("bleu", "cross_entropy")
     )
 
 
 def test_compared_are_all_but_teacher_and_noise(study):
-    assert len(study.compared) == len(study.roster.pairs) - 2 and study.roster.pairs[2:] == study.compared
+    assert len(study.compared) == len(study.pairing.pairs) - 2 and study.pairing.pairs[2:] == study.compared
     assert study.snrs == list(SNRS) and study.at_reference == 2
 
 
@@ -246,12 +248,12 @@ def test_compared_are_all_but_teacher_and_noise(study):
 
 
 def test_effects_are_differences_of_the_corners_and_add_up(study):
-    squares = study.roster.squares
+    squares = study.pairing.squares
     assert [square.kind for square in squares] == [CODE, KNOWLEDGE]
     for square in squares:
-        rows = {(row["measure"], row["snr"]): row for row in study.effects(square)}
+        rows = {(row["measure"], row["snr"]): row for row in records(study.effects(square))}
         assert set(rows) == {(name, snr) for name in EFFECTS for snr in SNRS}
-        corners = study.roster.corners(square)
+        corners = study.pairing.corners(square)
         for (name, snr), row in rows.items():
             m = {
                 corner: np.array([at(study, pair, SNRS.index(snr), r)[name] for r in range(151)])
@@ -274,7 +276,7 @@ def test_effects_are_differences_of_the_corners_and_add_up(study):
             assert (row["square"], row["kind"], row["channel"]) == (square.label, square.kind, "awgn")
         sums = {
             name: sum(
-                study.measured.heard[pair.key].sums[0].sum(0)[PLACE["nats"]] * sign
+                study.measured.pairs[pair.key].sums[0].sum(0)[PLACE["nats"]] * sign
                 for pair, sign in zip(corners.values(), signs)
             )
             for name, signs in {"transmitter": (-1, 0, 1, 0), "receiver": (-1, 1, 0, 0)}.items()
@@ -292,25 +294,25 @@ def test_effects_are_differences_of_the_corners_and_add_up(study):
 
 
 def test_prices_are_of_curves_in_the_order_of_snrs(study):
-    found = study.prices()
-    assert list(found) == [study.roster.label(pair) for pair in study.compared]
+    found = {row.pop("pair"): row for row in records(study.prices())}
+    assert list(found) == [study.pairing.label(pair) for pair in study.compared]
     for pair in study.compared:
         theirs, ours = (
             np.array([[at(study, p, SNRS.index(snr), r)["bleu"] for snr in sorted(SNRS)] for r in range(151)])
-            for p in (study.roster.reference, pair)
+            for p in (study.pairing.reference, pair)
         )
-        assert found[study.roster.label(pair)] == snr_gap.price(np.array(sorted(SNRS)), theirs, ours)
+        assert found[study.pairing.label(pair)] == vars(snr_gap.price(np.array(sorted(SNRS)), theirs, ours))
 
 
 def test_rows_of_representations(study):
-    rows = study.representations()
+    rows = records(study.representations())
     assert [row["end"] for row in rows] == [
         "teacher",
         "full",
         "enc",
-        *(study.roster.label(pair) for pair in study.roster.pairs),
+        *(study.pairing.label(pair) for pair in study.pairing.pairs),
     ]
-    distance = study.measured.sent[study.roster.transmitters[1].fingerprint].distance
+    distance = study.measured.sent[study.pairing.transmitters[1].fingerprint].distance
     assert (
         rows[1]["signal_distance"].value == pytest.approx(distance.mean())
         and rows[1]["signal_distance"].low < distance.mean()
@@ -356,7 +358,7 @@ def test_words_lost_are_those_counted_one_by_one(of_words):
     bands = lost_words.frequency_bands(
         lost_words.count(["the the the council has", "the council has adopted gas"]), edges=(2, 4)
     )
-    rows = of_words.words_lost(bands)
+    rows = records(of_words.words_lost(bands))
     found = {(r["by"], r["class"]): r for r in rows if r["pair"] == "full → full"}
     tallies: dict[tuple[str, str], list[int]] = {}
     for (topic, text), understood in zip(SAID, HEARD):
@@ -387,7 +389,7 @@ def test_words_lost_are_those_counted_one_by_one(of_words):
 def test_words_lost_have_the_interval_of_their_ratio(of_words):
     [row] = [
         r
-        for r in of_words.words_lost(lost_words.frequency_bands({}))
+        for r in records(of_words.words_lost(lost_words.frequency_bands({})))
         if (r["pair"], r["by"], r["class"]) == ("full → full", "all", "words")
     ]
     lost = np.array([sum(lost_words.lost(text, understood)) for (_, text), understood in zip(SAID, HEARD)])
@@ -396,9 +398,9 @@ def test_words_lost_have_the_interval_of_their_ratio(of_words):
 
 
 def test_words_lost_of_whom_and_in_what(of_words):
-    rows = of_words.words_lost(lost_words.frequency_bands({}))
+    rows = records(of_words.words_lost(lost_words.frequency_bands({})))
     assert {row["pair"] for row in rows} == {
-        of_words.roster.label(pair) for pair in of_words.roster.pairs if pair.draw == 0
+        of_words.pairing.label(pair) for pair in of_words.pairing.pairs if pair.draw == 0
     }
     assert all(row["lost"].value == 0 for row in rows if row["pair"] != "full → full")
     by_pair = {
@@ -413,7 +415,7 @@ def test_words_lost_of_whom_and_in_what(of_words):
         "trade and energy, and trade alone"
     )
     plain_text = made_up(pair_up(TEACHER, [FULL]), spoken([(None, text) for _, text in SAID]))
-    assert {row["by"] for row in plain_text.words_lost(lost_words.frequency_bands({}))} == {
+    assert set(plain_text.words_lost(lost_words.frequency_bands({}))["by"]) == {
         "all",
         "kind",
         "frequency",
@@ -425,7 +427,7 @@ def test_words_lost_of_whom_and_in_what(of_words):
 def test_most_diverging_sentences(study):
     by_token = np.mean(
         [
-            [sums[PLACE["kl"]] / sums[PLACE["tokens"]] for sums in study.measured.heard[pair.key].sums[2]]
+            [sums[PLACE["kl"]] / sums[PLACE["tokens"]] for sums in study.measured.pairs[pair.key].sums[2]]
             for pair in study.compared
         ],
         0,
@@ -434,16 +436,16 @@ def test_most_diverging_sentences(study):
     found = study.most_diverging(7)
     assert [sentence for sentence, *_ in found] == [study.sentences[i] for i in order[:7]]
     assert [value for _, value, _ in found] == pytest.approx([by_token[i] for i in order[:7]])
-    labels = [study.roster.label(pair) for pair in [study.roster.reference, *study.compared]]
+    labels = [study.pairing.label(pair) for pair in [study.pairing.reference, *study.compared]]
     assert all(list(understood) == labels for *_, understood in found)
     assert len(study.most_diverging(99)) == 40
 
 
 def test_what_each_understood(of_words):
-    of_words.measured.heard[of_words.roster.own["full"].key].pieces[0] = [[0]] * 5  # at 12 dB
+    of_words.measured.pairs[of_words.pairing.own["full"].key].pieces[0] = [[0]] * 5  # at 12 dB
     assert (
-        of_words.texts(of_words.roster.own["full"]) == HEARD
-        and of_words.texts(of_words.roster.own["full"], 0) == [SAID[0][1]] * 5
+        of_words.texts(of_words.pairing.own["full"]) == HEARD
+        and of_words.texts(of_words.pairing.own["full"], 0) == [SAID[0][1]] * 5
     )
     understood = {sentence.text: texts for sentence, _, texts in of_words.most_diverging(5)}
     assert [understood[text]["full → full"] for _, text in SAID] == HEARD
@@ -456,12 +458,12 @@ def test_a_teacher_alone_with_itself():
     assert (
         not alone.compared
         and alone.most_diverging(3) == []
-        and alone.prices() == {}
-        and len(alone.matrix_rows) == 2 * 3
+        and alone.prices().empty
+        and len(alone.matrix) == 2 * 3
     )
     assert (
-        alone.words_lost(lost_words.frequency_bands({}))
-        and alone.followed(alone.roster.runs[0])["cross_entropy_gap"] == 0
+        len(alone.words_lost(lost_words.frequency_bands({})))
+        and alone.followed(alone.pairing.runs[0])["cross_entropy_gap"] == 0
     )
     json.dumps(plain_values(alone.results()), allow_nan=False)
 
@@ -488,8 +490,8 @@ def swept():
 
 
 def test_a_run_is_followed_by_its_own_pair_at_the_reference_snr(swept):
-    for run in swept.roster.runs:
-        ours, theirs = at(swept, swept.roster.own[run.label], 2), at(swept, swept.roster.reference, 2)
+    for run in swept.pairing.runs:
+        ours, theirs = at(swept, swept.pairing.own[run.label], 2), at(swept, swept.pairing.reference, 2)
         assert swept.followed(run) == pytest.approx(
             {
                 "kl_divergence": ours["kl_divergence"],
@@ -500,17 +502,17 @@ def test_a_run_is_followed_by_its_own_pair_at_the_reference_snr(swept):
 
 
 def test_runs_of_unknown_settings_and_hybrids_are_not_followed(swept):
-    assert [run.label for run in swept.runs] == [
-        run.label for run in swept.roster.runs if run.label not in ("hybrid", "unknown")
+    assert [run.label for run in swept.campaign.runs] == [
+        run.label for run in swept.pairing.runs if run.label not in ("hybrid", "unknown")
     ]
 
 
 def test_over_seeds(swept):
-    rows = swept.over_seeds()
+    rows = records(swept.campaign.over_seeds())
     assert [row["runs"] for row in rows] == [[f"T{t} s{s}" for s in (1, 2, 3)] for t in (1, 2, 4, 8)] + [
         ["w s1", "w s2"]
     ]
-    by_label = {run.label: swept.followed(run) for run in swept.runs}
+    by_label = {run.label: swept.followed(run) for run in swept.campaign.runs}
     for row in rows:
         assert row["seeds"] == len(row["runs"])
         for name in FOLLOWED:
@@ -522,8 +524,8 @@ def test_over_seeds(swept):
 
 
 def test_trends_are_over_runs_that_differ_in_one_setting(swept):
-    found = {(sweep.setting, *sweep.held.values()): sweep for sweep in swept.sweeps}
-    assert sorted(sweep.setting for sweep in swept.sweeps) == ["distill_weight", "temperature"], (
+    found = {(sweep.setting, *sweep.held.values()): sweep for sweep in swept.campaign.sweeps}
+    assert sorted(sweep.setting for sweep in swept.campaign.sweeps) == ["distill_weight", "temperature"], (
         "a loss has a name, no size"
     )
     temperature, weight = found["temperature", 0.7, "kd"], found["distill_weight", 4.0, "kd"]
@@ -533,14 +535,12 @@ def test_trends_are_over_runs_that_differ_in_one_setting(swept):
     }
     assert set(temperature.runs) == {f"T{t} s{s}" for t in (1, 2, 4, 8) for s in (1, 2, 3)}
     assert set(weight.runs) == {"T4 s1", "T4 s2", "T4 s3", "w s1", "w s2"}
-    by_label = {run.label: swept.followed(run) for run in swept.runs}
-    assert temperature.points == {
-        (float(t), s): by_label[f"T{t} s{s}"] for t in (1, 2, 4, 8) for s in (1, 2, 3)
-    }
+    by_label = {run.label: swept.followed(run) for run in swept.campaign.runs}
+    points = {(row.pop("value"), row.pop("seed")): row for row in records(temperature.points)}
+    assert points == {(float(t), s): by_label[f"T{t} s{s}"] for t in (1, 2, 4, 8) for s in (1, 2, 3)}
     for name in FOLLOWED:
         expected = setting_trends.trend(
-            setting_trends.Point(value, seed, by_label[f"T{value:g} s{seed}"][name])
-            for value, seed in temperature.points
+            setting_trends.Point(value, seed, by_label[f"T{value:g} s{seed}"][name]) for value, seed in points
         )
         assert temperature.trends[name] == expected
         assert weight.trends[name].why == "few_values"
@@ -549,7 +549,7 @@ def test_trends_are_over_runs_that_differ_in_one_setting(swept):
 
 
 def test_differing_settings(swept):
-    assert swept.differing() == {
+    assert swept.campaign.differing() == {
         "temperature": [1.0, 2.0, 4.0, 8.0],
         "distill_weight": [0.7, 0.3],
         "kd_loss": ["kd", "rkl"],
@@ -589,15 +589,15 @@ def test_plain_rows_have_no_infinity_and_no_nan():
 def test_all_results_are_json(study, swept):
     """Also of ends of another width, and of a channel without noise to stand beside."""
     odd = made_up(pair_up(TEACHER, [FULL]), encoded(12, 4, 9))
-    own = odd.roster.own["full"]
-    odd.measured.heard[own.key].sums[:, :, PLACE["distance"]] = np.nan
+    own = odd.pairing.own["full"]
+    odd.measured.pairs[own.key].sums[:, :, PLACE["distance"]] = np.nan
     for name in ("kl", "js"):
-        odd.measured.heard[odd.roster.noise.key].sums[:, :, PLACE[name]] = 0
+        odd.measured.pairs[odd.pairing.noise.key].sums[:, :, PLACE[name]] = 0
     assert (
         odd.row(own)["representation_distance"] is None
         and odd.row(own)["kl_divergence_over_noise"].value == math.inf
     )
-    assert odd.row(odd.roster.reference)["kl_divergence_over_noise"] is None
+    assert odd.row(odd.pairing.reference)["kl_divergence_over_noise"] is None
     for one in (study, swept, odd):
         found = json.loads(json.dumps(plain_values(one.results()), allow_nan=False))
         assert set(found) == {
@@ -609,11 +609,11 @@ def test_all_results_are_json(study, swept):
             "differing_settings",
             "trends",
         }
-        assert len(found["matrix"]) == 3 * len(one.roster.pairs) and len(found["price"]) == len(one.compared)
+        assert len(found["matrix"]) == 3 * len(one.pairing.pairs) and len(found["price"]) == len(one.compared)
         first = found["matrix"][0]
         assert set(first["bleu"]) == {"value", "low", "high"} and first["pair"] == "teacher → teacher"
     assert found["effects"][0]["transmitter"]["value"] == pytest.approx(
-        odd.effects(odd.roster.squares[0])[0]["transmitter"].value
+        odd.effects(odd.pairing.squares[0])["transmitter"][0].value
     )
     swept_trends = plain_values(swept.results())["trends"]
     assert {len(sweep["points"]) for sweep in swept_trends} == {12, 5} and swept_trends[0]["points"][0][
@@ -652,7 +652,7 @@ def ordered():
     squares = [Square(*pair, CODE) for pair in ends[1:]]
     crossed = [Pair(transmitters[1], receivers[0]), Pair(transmitters[0], receivers[1])]
     own = {pair[0].label: Pair(*pair) for pair in ends[1:]}
-    who = Roster(
+    who = Pairing(
         reference,
         noise,
         [],
@@ -669,19 +669,25 @@ def ordered():
     return Study(who, measured, "awgn", 12.0, 300, 1, Numbers().decode)
 
 
+def price_of(study, pair):
+    prices = study.prices()
+    [price] = records(prices[prices["pair"] == study.pairing.label(pair)])
+    return price
+
+
 def test_a_student_equal_to_the_teacher_has_no_effect_and_costs_nothing(ordered):
-    equal = ordered.roster.squares[0]
+    equal = ordered.pairing.squares[0]
     assert equal.label == "noise 0"
-    for row in ordered.effects(equal):
+    for row in records(ordered.effects(equal)):
         assert all(
             row[part] == Interval(0.0, 0.0, 0.0)
             for part in ("transmitter", "receiver", "interaction", "total")
         )
-    pairs = [pair for pair in ordered.roster.corners(equal).values() if pair != ordered.roster.reference]
+    pairs = [pair for pair in ordered.pairing.corners(equal).values() if pair != ordered.pairing.reference]
     assert len(pairs) == 3
     for pair in pairs:
-        cost = ordered.prices()[ordered.roster.label(pair)]
-        assert cost.gap == Interval(0.0, 0.0, 0.0)
+        cost = price_of(ordered, pair)
+        assert cost["gap"] == Interval(0.0, 0.0, 0.0)
         for snr in GRID:
             row = ordered.row(pair, snr)
             assert row["bleu_p"] == row["cross_entropy_p"] == 1.0 and row["cross_entropy_gap"] == Interval(
@@ -695,7 +701,7 @@ def test_a_student_equal_to_the_teacher_has_no_effect_and_costs_nothing(ordered)
 
 
 def test_more_noise_on_the_weights_is_more_divergence(ordered):
-    rows = [ordered.row(ordered.roster.own[f"noise {noise:g}"]) for noise in NOISES]
+    rows = [ordered.row(ordered.pairing.own[f"noise {noise:g}"]) for noise in NOISES]
     for one, other in zip(rows, rows[1:]):
         assert one["kl_divergence"].high < other["kl_divergence"].low
         assert (
@@ -713,17 +719,16 @@ def test_more_noise_on_the_weights_is_more_divergence(ordered):
 
 def test_more_noise_on_the_weights_costs_more(ordered):
     """Teacher 82 BLEU at 24 dB: little noise delays the 74 that count, more of it never gets there."""
-    prices = [
-        ordered.prices()[ordered.roster.label(ordered.roster.own[f"noise {noise:g}"])] for noise in NOISES
-    ]
-    assert prices[0].gap.value == 0 < 0.3 < prices[1].gap.value < 8
-    assert [p.why == OTHER_NOT_REACHED for p in prices] == [False, False, True, True]
-    assert prices[0].at_least < prices[1].at_least < prices[2].at_least <= prices[3].at_least
-    assert prices[2].gap is None and prices[2].at_most == math.inf
+    prices = [price_of(ordered, ordered.pairing.own[f"noise {noise:g}"]) for noise in NOISES]
+    assert prices[0]["gap"].value == 0 < 0.3 < prices[1]["gap"].value < 8
+    assert [p["why"] == OTHER_NOT_REACHED for p in prices] == [False, False, True, True]
+    least = [p["at_least"] for p in prices]
+    assert least[0] < least[1] < least[2] <= least[3]
+    assert prices[2]["gap"] is None and prices[2]["at_most"] == math.inf
 
 
 def test_bleu_of_the_study_is_sacrebleus(ordered):
-    for pair in ordered.roster.pairs:
+    for pair in ordered.pairing.pairs:
         assert ordered.row(pair)["bleu"].value == pytest.approx(
             text_metrics.bleu(ordered.texts(pair), [s.text for s in ordered.sentences])
         )

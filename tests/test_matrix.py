@@ -22,8 +22,9 @@ from semcom.data.batching import collate
 from semcom.data.vocabulary import BOS, EOS
 from semcom.evaluation import pair_matrix, text_metrics
 from semcom.evaluation.cache import part_key, read_parts
-from semcom.evaluation.measures import COLUMNS, PLACE, End, Pair, measures
+from semcom.evaluation.measures import COLUMNS, PLACE, measures
 from semcom.evaluation.pair_matrix import measure
+from semcom.evaluation.pairs import End, Pair
 from semcom.evaluation.scores import Meeting
 from semcom.models.checkpoint import fingerprint_of
 from semcom.models.decoding import Search, greedy
@@ -104,17 +105,17 @@ def column(sums, name):
 
 def same(one, other, exactly=True):
     """Whether two ``Measured`` hold the same."""
-    assert one.heard.keys() == other.heard.keys() and one.sent.keys() == other.sent.keys()
+    assert one.pairs.keys() == other.pairs.keys() and one.sent.keys() == other.sent.keys()
     close = (
         np.testing.assert_array_equal
         if exactly
         else lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
     )
-    for key, heard in one.heard.items():
-        assert heard.pieces == other.heard[key].pieces
-        close(heard.sums, other.heard[key].sums)
+    for key, heard in one.pairs.items():
+        assert heard.pieces == other.pairs[key].pieces
+        close(heard.sums, other.pairs[key].sums)
         assert heard.cka == (
-            other.heard[key].cka if exactly else pytest.approx(other.heard[key].cka, rel=1e-3)
+            other.pairs[key].cka if exactly else pytest.approx(other.pairs[key].cka, rel=1e-3)
         )
     for key, sent in one.sent.items():
         close(sent.distance, other.sent[key].distance)
@@ -191,7 +192,7 @@ class Spliced:
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda p: f"{p.transmitter.label}-{p.receiver.label}-{p.draw}")
 def test_sums_are_those_of_each_sentence_alone(found, pair):
-    heard = found.heard[pair.key]
+    heard = found.pairs[pair.key]
     assert heard.sums.shape == (2, 14, len(COLUMNS)) and len(set(map(len, heard.pieces[0]))) > 2
     for k, snr in enumerate(SNRS):
         for i in range(len(SENTENCES)):
@@ -208,8 +209,8 @@ def test_measures_are_means_over_tokens_and_corpus_bleu(found, pair):
     for k, snr in enumerate(SNRS):
         rows = [alone(pair, i, snr)[0] for i in range(len(SENTENCES))]
         of_all = {name: sum(row[name] for row in rows) for name in COLUMNS}
-        texts, theirs = (Numbers().decode(found.heard[p.key].pieces[k]) for p in (pair, TT))
-        row = {name: float(value[k]) for name, value in measures(found.heard[pair.key].sums.sum(1)).items()}
+        texts, theirs = (Numbers().decode(found.pairs[p.key].pieces[k]) for p in (pair, TT))
+        row = {name: float(value[k]) for name, value in measures(found.pairs[pair.key].sums.sum(1)).items()}
         by_token = {
             "token_accuracy": "matches",
             "cross_entropy": "nats",
@@ -231,24 +232,24 @@ def test_measures_are_means_over_tokens_and_corpus_bleu(found, pair):
             and row["bleu_to_reference"] > 1
         )
     # Any set of sentences, and many at once.
-    sums = found.heard[pair.key].sums
+    sums = found.pairs[pair.key].sums
     halves = measures(np.stack([sums[:, :7].sum(1), sums[:, 7:].sum(1)]))
     assert halves["kl_divergence"].shape == (2, 2)
     assert halves["bleu"][1, 0] == pytest.approx(
         sacrebleu.corpus_bleu(
-            Numbers().decode(found.heard[pair.key].pieces[0][7:]), [[e.sentence.text for e in SENTENCES[7:]]]
+            Numbers().decode(found.pairs[pair.key].pieces[0][7:]), [[e.sentence.text for e in SENTENCES[7:]]]
         ).score
     )
 
 
 def test_a_pair_does_not_diverge_from_itself(found):
-    row = measures(found.heard[TT.key].sums.sum(1))
+    row = measures(found.pairs[TT.key].sums.sum(1))
     for name in ("kl_divergence", "representation_distance", "kl_reference_prefix"):
         assert (row[name] == 0).all(), name
     assert (row["agreement_rate"] == 1).all() and row["bleu_to_reference"] == pytest.approx([100, 100])
     assert row["js_divergence"] == pytest.approx([0, 0], abs=1e-6)
     assert (
-        found.heard[TT.key].cka == pytest.approx(1)
+        found.pairs[TT.key].cka == pytest.approx(1)
         and (found.sent[T.transmitter.fingerprint].distance == 0).all()
     )
 
@@ -257,13 +258,13 @@ def test_equal_weights_in_another_end_do_not_diverge_either():
     """Not by being recognised as the reference: it is measured like any other."""
     copy = Pair(replace(T.transmitter, fingerprint="copy"), replace(T.receiver, fingerprint="copy"))
     found = found_of([TT, copy])
-    np.testing.assert_array_equal(column(found.heard[copy.key].sums, "kl"), 0)
-    np.testing.assert_array_equal(found.heard[copy.key].sums, found.heard[TT.key].sums)
+    np.testing.assert_array_equal(column(found.pairs[copy.key].sums, "kl"), 0)
+    np.testing.assert_array_equal(found.pairs[copy.key].sums, found.pairs[TT.key].sums)
     assert found.sent["copy"].cka == pytest.approx(1) and (found.sent["copy"].distance == 0).all()
 
 
 def test_another_draw_is_another_channel(found):
-    ours, noise = (found.heard[pair.key].sums for pair in (TT, NOISE))
+    ours, noise = (found.pairs[pair.key].sums for pair in (TT, NOISE))
     assert (column(noise, "kl")[0] > 0).all() and (column(noise, "nats") != column(ours, "nats")).all()
     at_low, at_high = measures(noise.sum(1))["kl_divergence"]
     assert at_low > at_high > 0, "the more noise, the more two draws differ"
@@ -271,18 +272,18 @@ def test_another_draw_is_another_channel(found):
 
 def test_over_an_ideal_channel_draws_and_snrs_are_nothing():
     found = found_of([TT, NOISE, SS], given=meeting(channel=Channel("ideal")))
-    np.testing.assert_array_equal(found.heard[TT.key].sums, found.heard[NOISE.key].sums)
-    np.testing.assert_array_equal(found.heard[SS.key].sums[0], found.heard[SS.key].sums[1])
+    np.testing.assert_array_equal(found.pairs[TT.key].sums, found.pairs[NOISE.key].sums)
+    np.testing.assert_array_equal(found.pairs[SS.key].sums[0], found.pairs[SS.key].sums[1])
 
 
 def test_beam_search_is_used_where_it_is_asked_for(found):
     wide = found_of([TT], given=meeting(search=Search(3, 0.6)))
-    assert wide.heard[TT.key].pieces != found.heard[TT.key].pieces
+    assert wide.pairs[TT.key].pieces != found.pairs[TT.key].pieces
     batch = collate(SENTENCES[:1])
     received = through(T.model, batch, RAYLEIGH, 0.0)
-    assert wide.heard[TT.key].pieces[0][0] == Search(3, 0.6)(T.model.receiver, received, batch.source_mask)[0]
+    assert wide.pairs[TT.key].pieces[0][0] == Search(3, 0.6)(T.model.receiver, received, batch.source_mask)[0]
     assert (
-        column(wide.heard[TT.key].sums, "own_tokens")[0] == [len(p) + 1 for p in wide.heard[TT.key].pieces[0]]
+        column(wide.pairs[TT.key].sums, "own_tokens")[0] == [len(p) + 1 for p in wide.pairs[TT.key].pieces[0]]
     ).all()
 
 
@@ -303,7 +304,7 @@ def test_perfect_decodings_and_one_that_is_not():
     row = {
         name: float(value[0])
         for name, value in measures(
-            found_of([TT], sentences=LADDER, given=meeting(search=Oracle())).heard[TT.key].sums[:, :7].sum(1)
+            found_of([TT], sentences=LADDER, given=meeting(search=Oracle())).pairs[TT.key].sums[:, :7].sum(1)
         ).items()
     }
     assert (
@@ -377,14 +378,14 @@ def test_likeness_of_states(found):
         return torch.cat(rows).numpy()
 
     for pair in PAIRS:
-        assert found.heard[pair.key].cka == pytest.approx(
+        assert found.pairs[pair.key].cka == pytest.approx(
             text_metrics.cka(states(TT, "decoder"), states(pair, "decoder")), rel=1e-3
         )
         assert found.sent[pair.transmitter.fingerprint].cka == pytest.approx(
             text_metrics.cka(states(TT, "encoder"), states(pair, "encoder")), rel=1e-3
         )
     low = found_of([TT, SS], cka_snr=0.0)
-    assert low.heard[SS.key].cka != pytest.approx(found.heard[SS.key].cka, rel=1e-3)
+    assert low.pairs[SS.key].cka != pytest.approx(found.pairs[SS.key].cka, rel=1e-3)
 
 
 # What must not matter
@@ -410,10 +411,10 @@ def test_chunks_change_no_sums(found, monkeypatch):
     cut = found_of()
     first = found_of(sentences=SENTENCES[:6])
     for pair in PAIRS:
-        heard, expected = cut.heard[pair.key], found.heard[pair.key]
+        heard, expected = cut.pairs[pair.key], found.pairs[pair.key]
         assert heard.pieces == expected.pieces
         np.testing.assert_allclose(heard.sums, expected.sums, rtol=1e-3, atol=1e-4)
-        assert heard.cka == first.heard[pair.key].cka, "of the first chunk alone"
+        assert heard.cka == first.pairs[pair.key].cka, "of the first chunk alone"
     for end, sent in cut.sent.items():
         np.testing.assert_allclose(sent.distance, found.sent[end].distance, rtol=1e-4)
         np.testing.assert_array_equal(sent.symbols, first.sent[end].symbols)
@@ -421,7 +422,7 @@ def test_chunks_change_no_sums(found, monkeypatch):
 
 def test_order_of_sentences_and_pairs_changes_nothing(found):
     turned = found_of(PAIRS[::-1], sentences=SENTENCES[::-1])
-    for heard in turned.heard.values():
+    for heard in turned.pairs.values():
         heard.sums, heard.pieces = heard.sums[:, ::-1], [by_snr[::-1] for by_snr in heard.pieces]
     for sent in turned.sent.values():
         sent.distance = sent.distance[::-1]
@@ -434,21 +435,21 @@ def test_order_of_sentences_and_pairs_changes_nothing(found):
 def test_other_pairs_and_the_reference_beside_a_pair_change_nothing(found, pairs):
     """The reference need not be measured itself to be compared with."""
     few = found_of(pairs)
-    assert list(few.heard) == [pair.key for pair in pairs]
+    assert list(few.pairs) == [pair.key for pair in pairs]
     for pair in pairs:
-        np.testing.assert_allclose(few.heard[pair.key].sums, found.heard[pair.key].sums, rtol=1e-3, atol=1e-4)
-        assert few.heard[pair.key].pieces == found.heard[pair.key].pieces and few.heard[
+        np.testing.assert_allclose(few.pairs[pair.key].sums, found.pairs[pair.key].sums, rtol=1e-3, atol=1e-4)
+        assert few.pairs[pair.key].pieces == found.pairs[pair.key].pieces and few.pairs[
             pair.key
-        ].cka == pytest.approx(found.heard[pair.key].cka)
+        ].cka == pytest.approx(found.pairs[pair.key].cka)
 
 
 def test_snrs_share_their_draw_and_do_not_touch_each_other(found):
     more = found_of(given=meeting(snrs=(12.0, -6.0, 0.0)))
     for pair in PAIRS:
         np.testing.assert_allclose(
-            more.heard[pair.key].sums[[2, 0]], found.heard[pair.key].sums, rtol=1e-3, atol=1e-4
+            more.pairs[pair.key].sums[[2, 0]], found.pairs[pair.key].sums, rtol=1e-3, atol=1e-4
         )
-        assert more.heard[pair.key].cka == pytest.approx(found.heard[pair.key].cka, rel=1e-3)
+        assert more.pairs[pair.key].cka == pytest.approx(found.pairs[pair.key].cka, rel=1e-3)
 
 
 # Where there is nothing to compare
@@ -457,21 +458,21 @@ def test_snrs_share_their_draw_and_do_not_touch_each_other(found):
 def test_without_a_reference_there_are_text_measures_alone(found):
     lone = found_of([TT, SS], None)
     for pair in (TT, SS):
-        row, expected = (measures(f.heard[pair.key].sums.sum(1)) for f in (lone, found))
+        row, expected = (measures(f.pairs[pair.key].sums.sum(1)) for f in (lone, found))
         for name, value in row.items():
             assert (
                 np.isnan(value).all()
                 if name in DIVERGENCES
                 else value == pytest.approx(expected[name], rel=1e-4)
             ), name
-        assert lone.heard[pair.key].cka is None and lone.sent[pair.transmitter.fingerprint].cka is None
+        assert lone.pairs[pair.key].cka is None and lone.sent[pair.transmitter.fingerprint].cka is None
         assert np.isnan(lone.sent[pair.transmitter.fingerprint].distance).all() and len(
             lone.sent[pair.transmitter.fingerprint].symbols
         )
 
 
 def test_states_of_unequal_width_have_no_distance(found):
-    row = measures(found.heard[Pair(T.transmitter, N.receiver).key].sums.sum(1))
+    row = measures(found.pairs[Pair(T.transmitter, N.receiver).key].sums.sum(1))
     assert np.isnan(row["representation_distance"]).all()
     assert (
         all(np.isfinite(value).all() for name, value in row.items() if name != "representation_distance")
@@ -487,7 +488,7 @@ def test_the_longest_sentence_that_never_ends_is_compared_too():
     endless = Model("endless", model)
     pair = Pair(endless.transmitter, endless.receiver)
     found = found_of([pair], pair, encoded(1, 700, 700), meeting(snrs=(12.0,)))
-    assert measures(found.heard[pair.key].sums.sum(1))["kl_reference_prefix"] == [0]
+    assert measures(found.pairs[pair.key].sums.sum(1))["kl_reference_prefix"] == [0]
 
 
 def test_topics_that_both_ends_have_seen():
@@ -575,7 +576,7 @@ def test_one_more_pair_is_measured_alone(tmp_path, calls):
     calls.clear()
     little([TS], kept_in=None)
     assert calls[S.receiver.fingerprint] == once
-    np.testing.assert_allclose(more.heard[TS.key].sums, little([TS]).heard[TS.key].sums, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(more.pairs[TS.key].sums, little([TS]).pairs[TS.key].sums, rtol=1e-3, atol=1e-4)
 
 
 class Bomb:
@@ -660,8 +661,8 @@ def test_a_flipped_bit_never_changes_what_is_read(tmp_path, calls):
         noticed += not read
         if read:
             [(heard, sent)] = read.values()
-            np.testing.assert_array_equal(heard.sums, found.heard[SS.key].sums)
-            assert heard.pieces == found.heard[SS.key].pieces and said == []
+            np.testing.assert_array_equal(heard.sums, found.pairs[SS.key].sums)
+            assert heard.pieces == found.pairs[SS.key].pieces and said == []
     assert noticed > 100
 
 
@@ -716,8 +717,8 @@ def test_other_weights_are_not_taken_for_those_measured(tmp_path):
     pair = Pair(changed.transmitter, changed.receiver)
     assert pair.key[0] == SS.key[0] and pair.key[1] != SS.key[1]
     again = little([TT, NOISE, pair], kept_in=tmp_path)
-    assert (column(again.heard[pair.key].sums, "kl") != column(first.heard[SS.key].sums, "kl")).all()
-    np.testing.assert_array_equal(again.heard[TT.key].sums, first.heard[TT.key].sums)
+    assert (column(again.pairs[pair.key].sums, "kl") != column(first.pairs[SS.key].sums, "kl")).all()
+    np.testing.assert_array_equal(again.pairs[TT.key].sums, first.pairs[TT.key].sums)
 
 
 def test_another_vocabulary_is_not_taken_for_this_one(tmp_path, calls):
@@ -760,8 +761,8 @@ def test_pieces_of_empty_decodings_are_kept(tmp_path):
     for pairs in ([TT, silent], [silent]):
         first, again = (little(pairs, kept_in=tmp_path) for _ in range(2))
         same(first, again)
-    assert again.heard[silent.key].pieces == [[[]] * 9] * 2
-    row = measures(again.heard[silent.key].sums.sum(1))
+    assert again.pairs[silent.key].pieces == [[[]] * 9] * 2
+    row = measures(again.pairs[silent.key].sums.sum(1))
     assert (row["bleu"] == 0).all() and (row["bleu_to_reference"] == 0).all() and (row["exact"] == 0).all()
 
 
@@ -773,6 +774,6 @@ def test_a_loss_of_gold_pieces_is_cross_entropy():
         expected = F.cross_entropy(
             T.model.receiver.project(state[batch.target_mask]), batch.target_out[batch.target_mask]
         ).item()
-    assert measures(found_of([TT]).heard[TT.key].sums.sum(1))["cross_entropy"][1] == pytest.approx(
+    assert measures(found_of([TT]).pairs[TT.key].sums.sum(1))["cross_entropy"][1] == pytest.approx(
         expected, rel=1e-4
     )

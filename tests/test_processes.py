@@ -23,7 +23,7 @@ from semcom.data.settings import CorpusConfig
 from semcom.distillation.objectives import TransceiverObjective
 from semcom.distillation.trainer import validate
 from semcom.evaluation import pair_matrix
-from semcom.evaluation.measures import End, Pair
+from semcom.evaluation.pairs import End, Pair
 from semcom.evaluation.scores import Entrant, Meeting, score_all
 from semcom.models import checkpoint
 
@@ -273,9 +273,9 @@ def test_divergence_and_scores_are_those_of_one_process(count):
 
     alone, scores = measure(distributed.ALONE)
     for measured, their_scores in by_threads(count, measure):
-        assert their_scores == scores
+        assert their_scores.equals(scores)
         for pair in pairs:
-            ours, theirs = alone.heard[pair.key], measured.heard[pair.key]
+            ours, theirs = alone.pairs[pair.key], measured.pairs[pair.key]
             assert theirs.pieces == ours.pieces and theirs.cka == pytest.approx(ours.cka, rel=1e-6)
             np.testing.assert_allclose(theirs.sums, ours.sums, rtol=1e-6, atol=1e-9)
 

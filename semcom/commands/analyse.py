@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from semcom.base import distributed, output_files
@@ -28,12 +29,12 @@ from semcom.commands.settings import AnalysisSettings
 from semcom.data import batching, corpus
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import EOS, WordVocabulary
-from semcom.evaluation import bootstrap, lost_words, pair_matrix
+from semcom.evaluation import bootstrap, intervals, lost_words, pair_matrix
 from semcom.evaluation import sentence_similarity as embeddings
 from semcom.evaluation.measures import measures
 from semcom.evaluation.pairs import Run, pair_up
 from semcom.evaluation.scores import Meeting, least_sure
-from semcom.evaluation.study import Row, Study, plain_values
+from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
@@ -214,7 +215,7 @@ def _measure_foreign(
         cka_snr=meeting.snrs[0],
         cache=None,
     )
-    sums = measured.heard[who.reference.key].sums
+    sums = measured.pairs[who.reference.key].sums
     weights = bootstrap.resamples(len(encoded), replicates, meeting.seed)
     values = measures(weights @ sums)
     return [
@@ -234,8 +235,8 @@ def _record(
 ) -> dict[str, object]:
     """A run's divergence by SNR, over all sentences."""
     own, reference = (
-        measures(study.measured.heard[pair.key].sums.sum(1))
-        for pair in (study.roster.own[run.label], study.roster.reference)
+        measures(study.measured.pairs[pair.key].sums.sum(1))
+        for pair in (study.pairing.own[run.label], study.pairing.reference)
     )
     by_snr = {}
     for k, snr in enumerate(study.snrs):
@@ -294,7 +295,7 @@ def _publish(
         "records": list(records),
     }
     if foreign:
-        results["other_vocabularies"] = plain_values([row for group in foreign for row in group])
+        results["other_vocabularies"] = intervals.plain_values([row for group in foreign for row in group])
     document, lost = None, []
     if not survey.report.no_report:
         bands = lost_words.frequency_bands(lost_words.count(s.text for s in whole.split("train")))
@@ -312,7 +313,7 @@ def _publish(
         )
         document = compose.compose(contents, survey.report.lang)
         results["studies"] = [
-            plain_values(
+            intervals.plain_values(
                 {"teacher": teacher.path, "channel": study.channel, **study.results(), "words_lost": rows}
             )
             for study, teacher, rows in zip(studies, teachers, lost)
@@ -343,10 +344,10 @@ def _publish(
         # An earlier report's page must not vouch for figures of this one.
         (folder / "report.html").unlink(missing_ok=True)
         output_files.write_json(folder / RESULTS, results)
-        tables.write_csv(
-            folder / "matrix.csv", [_flat(row) for study in studies for row in study.matrix_rows]
-        )
-        tables.write_csv(folder / "words_lost.csv", [_flat(row) for rows in lost for row in rows])
+        matrix = intervals.flat(pd.concat([study.matrix for study in studies], ignore_index=True))
+        tables.write_csv(folder / "matrix.csv", matrix.to_dict("records"))
+        words_lost = intervals.flat(pd.concat(lost, ignore_index=True))
+        tables.write_csv(folder / "words_lost.csv", words_lost.to_dict("records"))
         page = render.write(document, folder)[0]
         log.info("\n" + "\n".join(map(escape, document.summary)))
         wanted = ("effects", "price", "trends")
@@ -358,19 +359,6 @@ def _publish(
         )
     else:
         log.info(f"\nmade {made}")
-
-
-def _flat(row: Mapping[str, object]) -> dict[str, object]:
-    """A row with its intervals as three columns each."""
-    flat: dict[str, object] = {}
-    for name, value in row.items():
-        plain = plain_values(value)
-        flat |= (
-            {name: plain["value"], f"{name} low": plain["low"], f"{name} high": plain["high"]}
-            if isinstance(plain, dict)
-            else {name: plain}
-        )
-    return flat
 
 
 def _say_records(records: Sequence[dict], common: Mapping[str, object]) -> None:
@@ -418,8 +406,8 @@ def _similarities(studies: Sequence[Study], device: torch.device) -> list[Simila
     for study in studies:
         scale = embeddings.Similarity([sentence.text for sentence in study.sentences], encode)
         scores = {
-            study.roster.label(pair): study.weights @ scale(study.texts(pair)) / study.weights.sum(1)
-            for pair in study.roster.pairs
+            study.pairing.label(pair): study.weights @ scale(study.texts(pair)) / study.weights.sum(1)
+            for pair in study.pairing.pairs
         }
         found.append(
             Similarities(
@@ -470,7 +458,7 @@ def _provenance(
     ]
     lines += [
         (N_("checkpoint"), f"{run.label}: {run.checkpoint.path}, weights {run.checkpoint.fingerprint}")
-        for run in {run.label: run for study in studies for run in study.roster.runs}.values()
+        for run in {run.label: run for study in studies for run in study.pairing.runs}.values()
     ]
     return lines + [
         (

@@ -5,6 +5,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -46,6 +47,9 @@ from semcom.models.transceiver import (
 )
 from semcom.report import tables
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 log = logging.getLogger(__name__)
 
 SUMMARY_SENTENCES = 300
@@ -59,7 +63,7 @@ class Outcome:
     student: Path
     hybrid: Path | None
     record: dict[str, object]
-    scores: list[dict[str, object]]
+    scores: "pd.DataFrame"
 
 
 def distil(settings: DistilSettings) -> Outcome:
@@ -445,7 +449,7 @@ class _Distillation:
         best = checkpoint.load(self.folder / "best_student_model.pt")
         return write_splice(self.teacher, best, self.settings.hybrid_parts, self.settings.hybrid_output)
 
-    def _summary(self, hybrid: Path | None) -> list[dict[str, object]]:
+    def _summary(self, hybrid: Path | None) -> "pd.DataFrame":
         best = self.folder / "best_student_model.pt"
         made = [("student", best)] + ([("hybrid", hybrid)] if hybrid else [])
         loaded = [("teacher", self.teacher)] + self.together.from_main(
@@ -463,22 +467,23 @@ class _Distillation:
             self.together,
         )
         self.record |= {
-            "test_scores": rows,
+            "test_scores": rows.to_dict("records"),
             "bleu_signature": bleu_signature(),
             "wall_seconds": round(time.monotonic() - self.started, 1),
         }
         if self.together.is_main:
             self._write_record()
         lines = [
-            f"\nBLEU on {rows[0]['sentences']} test sentences, {rows[0]['channel']}, by SNR in dB; {RECEIVER_KNOWS}\n"
+            f"\nBLEU on {rows['sentences'].iloc[0]} test sentences, {rows['channel'].iloc[0]}, by SNR in dB; {RECEIVER_KNOWS}\n"
             f"{bleu_signature()}",
-            tables.pivot([row for row in rows if not row["topic"]], "model", "snr", "bleu"),
+            tables.pivot(rows[rows["topic"] == ""].to_dict("records"), "model", "snr", "bleu"),
             "",
         ]
-        if apart := [row for row in rows if row["topic"] and row["snr"] == SUMMARY_SNRS[-1]]:
+        apart = rows[(rows["topic"] != "") & (rows["snr"] == SUMMARY_SNRS[-1])]
+        if len(apart):
             lines += [
                 f"BLEU at {SUMMARY_SNRS[-1]:g} dB, topics that the student has seen and not seen apart",
-                tables.pivot(apart, "model", "topic", "bleu", str),
+                tables.pivot(apart.to_dict("records"), "model", "topic", "bleu", str),
                 "",
             ]
         lines.append(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from semcom.base import distributed, output_files
@@ -44,7 +45,7 @@ class _Prepared:
     picture: Path | None
 
 
-def evaluate(settings: EvaluateSettings) -> list[Row]:
+def evaluate(settings: EvaluateSettings) -> pd.DataFrame:
     """BLEU, token accuracy, exact sentences of checkpoints side by side under the same draws, with the
     floor."""
     keep_freed_memory()
@@ -105,11 +106,10 @@ def _show(
     settings: EvaluateSettings,
     meeting: Meeting,
     encoded: Sequence[batching.Encoded],
-    rows: Sequence[Row],
+    rows: pd.DataFrame,
     floor: Row,
 ) -> None:
-    overall = [row for row in rows if not row["topic"]]
-    by_topic = [row for row in rows if row["topic"]]
+    overall, by_topic = rows[rows["topic"] == ""], rows[rows["topic"] != ""]
     log.info(
         f"\n{described(len(encoded), settings.evaluation)}, {meeting.channel}, SNR in dB per complex symbol "
         f"before equalisation, seed {meeting.seed}; {meeting.search}; {RECEIVER_KNOWS}"
@@ -120,18 +120,18 @@ def _show(
         ("exact", "exact sentences"),
         ("cross_entropy", "cross-entropy, nats a token"),
     ):
-        log.info(f"\n{title}\n{tables.pivot(overall, 'model', 'snr', measure)}")
+        log.info(f"\n{title}\n{tables.pivot(overall.to_dict('records'), 'model', 'snr', measure)}")
         if floor.get(measure) is not None:
             log.info(f"floor (another sentence of the same length, or the nearest): {floor[measure]:.4g}")
-    if by_topic:
+    if len(by_topic):
         _show_topics(by_topic, nearest(settings.evaluation.snr, REFERENCE_PREFERRED))
 
 
-def _show_topics(by_topic: Sequence[Row], reference: float) -> None:
-    at_reference = [dict(row) for row in by_topic if row["snr"] == reference]
-    for row in at_reference:
-        row["topic, sentences"] = f"{row['topic']}, {row['sentences']}"
-    table = tables.pivot(at_reference, "topic, sentences", "model", "bleu", str)
+def _show_topics(by_topic: pd.DataFrame, reference: float) -> None:
+    at_reference = by_topic[by_topic["snr"] == reference]
+    topics = at_reference["topic"] + ", " + at_reference["sentences"].astype(str)
+    at_reference = at_reference.assign(**{"topic, sentences": topics})
+    table = tables.pivot(at_reference.to_dict("records"), "topic, sentences", "model", "bleu", str)
     log.info(f"\nBLEU by topic at {reference:g} dB\n{table}")
 
 
@@ -147,7 +147,7 @@ def _show_examples(
     log.info(_examples(encoded, at_reference, evaluation.examples, reference))
 
 
-def _write(output: str, picture: Path, meeting: Meeting, rows: Sequence[Row], floor: Row) -> None:
+def _write(output: str, picture: Path, meeting: Meeting, rows: pd.DataFrame, floor: Row) -> None:
     """All rows as CSV, those over all sentences as a picture."""
     of_floor = {"model": "(floor)", "channel": str(meeting.channel), "snr": None, "topic": "", **floor}
     common = {
@@ -155,9 +155,11 @@ def _write(output: str, picture: Path, meeting: Meeting, rows: Sequence[Row], fl
         "decoding": str(meeting.search),
         "bleu_signature": bleu_signature(),
     }
-    tables.write_csv(output, [{**row, **common} for row in [*rows, of_floor]])
-    overall = [row for row in rows if not row["topic"]]
-    tables.plot_by_snr(overall, {"bleu": "BLEU", "token_accuracy": "token accuracy"}, picture)
+    tables.write_csv(output, [{**row, **common} for row in [*rows.to_dict("records"), of_floor]])
+    overall = rows[rows["topic"] == ""]
+    tables.plot_by_snr(
+        overall.to_dict("records"), {"bleu": "BLEU", "token_accuracy": "token accuracy"}, picture
+    )
     log.info(f"\nmade {escape(output)} and {escape(picture)}")
 
 

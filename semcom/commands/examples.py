@@ -181,11 +181,8 @@ def _table(outcomes: list) -> str:
     rows = []
     for outcome in outcomes:
         r = outcome.record
-        overall = [row for row in outcome.scores if not row["topic"]]
-        by_model = {
-            name: {row["snr"]: row["bleu"] for row in overall if row["model"] == name}
-            for name in ("teacher", "student")
-        }
+        overall = outcome.scores[outcome.scores["topic"] == ""]
+        bleu = overall.pivot(index="model", columns="snr", values="bleu")
         rows.append(
             [
                 r["output_path"],
@@ -194,11 +191,11 @@ def _table(outcomes: list) -> str:
                 r["channel"],
                 r["best_loss"],
                 r["compression_ratio"],
-                *(by_model["student"][snr] for snr in by_model["student"]),
-                *list(by_model["teacher"].values())[-1:],
+                *bleu.loc["student"].tolist(),
+                bleu.loc["teacher"].iloc[-1],
             ]
         )
-    snrs = [f"BLEU {snr:g} dB" for snr in by_model["student"]]
+    snrs = [f"BLEU {snr:g} dB" for snr in bleu.columns]
     return tables.table(
         rows,
         [

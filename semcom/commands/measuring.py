@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,9 +15,12 @@ from semcom.channel.channels import Channel
 from semcom.commands.inputs import read_corpus
 from semcom.data import batching, corpus
 from semcom.data.settings import CorpusConfig
-from semcom.evaluation.scores import SEEN, UNSEEN, Entrant, Meeting, Row, score_all
+from semcom.evaluation.scores import SEEN, UNSEEN, Entrant, Meeting, score_all
 from semcom.evaluation.settings import EvaluationConfig
 from semcom.models.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +88,7 @@ def summary_scores(
     sentences: int,
     seen_topics: Sequence[str] | None,
     together: Processes,
-) -> list[Row]:
+) -> "pd.DataFrame":
     """Scores of a few checkpoints on the test split of the corpus a run was made with.
 
     All topics are in it; rows apart for ``seen_topics`` and the others where there are others.
@@ -98,8 +102,8 @@ def summary_scores(
         replace(e, seen_topics=frozenset(seen_topics) if seen_topics else None) for e in entrants(loaded)
     ]
     rows, _ = score_all(entered, batching.encode(test, vocabulary, leave_out_long=True), vocabulary, meeting)
-    apart = {"", SEEN, UNSEEN} if any(row["topic"] == UNSEEN for row in rows) else {""}
-    return [row for row in rows if row["topic"] in apart]
+    apart = ["", SEEN, UNSEEN] if (rows["topic"] == UNSEEN).any() else [""]
+    return rows[rows["topic"].isin(apart)]
 
 
 def foreign_splits(made: Sequence[tuple[str, dict]], used: CorpusConfig, split: str = "test") -> list[str]:

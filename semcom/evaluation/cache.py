@@ -17,7 +17,9 @@ from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.data.batching import Encoded
 from semcom.data.vocabulary import Vocabulary
-from semcom.evaluation.measures import COLUMNS, Heard, Pair, Signals
+from semcom.evaluation.measures import COLUMNS
+from semcom.evaluation.pairs import Pair
+from semcom.evaluation.results import PairResult, Signals
 from semcom.evaluation.scores import Meeting
 
 log = logging.getLogger(__name__)
@@ -62,21 +64,21 @@ def _path(cache: str | Path, key: dict[str, object]) -> Path:
 def keep_parts(
     cache: str | Path,
     keys: Mapping[tuple, dict],
-    made: Mapping[tuple, tuple[Heard, Signals]],
+    made: Mapping[tuple, tuple[PairResult, Signals]],
 ) -> bool:
     """Write the parts; whether that went well."""
-    for pair, (heard, sent) in made.items():
+    for pair, (result, sent) in made.items():
         buffer = io.BytesIO()
-        flat = [pieces for by_snr in heard.pieces for pieces in by_snr]
+        flat = [pieces for by_snr in result.pieces for pieces in by_snr]
         np.savez_compressed(
             buffer,
             key=np.array(json.dumps(keys[pair])),
-            sums=heard.sums,
+            sums=result.sums,
             lengths=np.array([len(p) for p in flat]),
             pieces=np.array([piece for p in flat for piece in p], dtype=np.int32),
             distance=sent.distance,
             symbols=sent.symbols,
-            cka=np.array([np.nan if value is None else value for value in (heard.cka, sent.cka)]),
+            cka=np.array([np.nan if value is None else value for value in (result.cka, sent.cka)]),
         )
         try:
             output_files.write_atomically(_path(cache, keys[pair]), buffer.getvalue())
@@ -91,7 +93,7 @@ def read_parts(
     keys: Mapping[tuple, dict],
     chunk: Sequence[Encoded],
     meeting: Meeting,
-) -> dict[tuple, tuple[Heard, Signals]]:
+) -> dict[tuple, tuple[PairResult, Signals]]:
     """Parts that are there whole; one that is damaged or foreign is left aside, which a line says."""
     found = {}
     for pair, key in keys.items():
@@ -107,7 +109,9 @@ def read_parts(
     return found
 
 
-def _checked(stored: Mapping[str, np.ndarray], key: dict, snrs: int, sentences: int) -> tuple[Heard, Signals]:
+def _checked(
+    stored: Mapping[str, np.ndarray], key: dict, snrs: int, sentences: int
+) -> tuple[PairResult, Signals]:
     if json.loads(str(stored["key"])) != key:
         raise ValueError("made from something else")
     sums, lengths = stored["sums"], stored["lengths"]
@@ -120,4 +124,4 @@ def _checked(stored: Mapping[str, np.ndarray], key: dict, snrs: int, sentences: 
     flat = [part.tolist() for part in np.split(stored["pieces"], np.cumsum(lengths)[:-1])]
     cka = [None if np.isnan(value) else float(value) for value in stored["cka"]]
     pieces = [flat[k * sentences : (k + 1) * sentences] for k in range(snrs)]
-    return Heard(sums, pieces, cka[0]), Signals(stored["distance"], stored["symbols"], cka[1])
+    return PairResult(sums, pieces, cka[0]), Signals(stored["distance"], stored["symbols"], cka[1])

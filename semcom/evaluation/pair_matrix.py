@@ -21,7 +21,9 @@ from semcom.data.vocabulary import Vocabulary
 from semcom.distillation import losses
 from semcom.evaluation import text_metrics
 from semcom.evaluation.cache import keep_parts, part_key, read_parts
-from semcom.evaluation.measures import COLUMNS, PLACE, TO_REFERENCE, TO_SENT, Heard, Measured, Pair, Signals
+from semcom.evaluation.measures import COLUMNS, PLACE, TO_REFERENCE, TO_SENT
+from semcom.evaluation.pairs import Pair
+from semcom.evaluation.results import Measured, PairResult, Signals
 from semcom.evaluation.scores import Meeting
 
 CHUNK = 256
@@ -78,10 +80,10 @@ def measure(
 def _joined(
     pairs: Sequence[Pair], found: list[dict], encoded: Sequence[Encoded], meeting: Meeting
 ) -> Measured:
-    heard, sent = {}, {}
+    result, sent = {}, {}
     for pair in pairs:
         parts = [chunk[pair.key] for chunk in found]
-        heard[pair.key] = Heard(
+        result[pair.key] = PairResult(
             np.concatenate([h.sums for h, _ in parts], axis=1),
             [[pieces for h, _ in parts for pieces in h.pieces[k]] for k in range(len(meeting.snrs))],
             parts[0][0].cka,
@@ -90,7 +92,7 @@ def _joined(
             sent[pair.transmitter.fingerprint] = Signals(
                 np.concatenate([s.distance for _, s in parts]), parts[0][1].symbols, parts[0][1].cka
             )
-    return Measured(meeting.snrs, encoded, heard, sent)
+    return Measured(meeting.snrs, encoded, result, sent)
 
 
 @torch.inference_mode()
@@ -102,7 +104,7 @@ def _measure_chunk(
     meeting: Meeting,
     cka_snr: float,
     with_states: bool,
-) -> dict[tuple, tuple[Heard, Signals]]:
+) -> dict[tuple, tuple[PairResult, Signals]]:
     everyone = [*pairs, *([reference] if reference and reference.key not in {p.key for p in pairs} else [])]
     for pair in everyone:
         pair.transmitter.module.to(meeting.device).eval()
@@ -122,7 +124,7 @@ def _measure_chunk(
     made = {}
     for pair in pairs:
         pieces = [[p for part in parts for p in part.pieces[pair.key][k]] for k in range(len(meeting.snrs))]
-        heard = Heard(
+        result = PairResult(
             np.concatenate([part.sums[pair.key] for part in parts], axis=1)[:, rows],
             [[by_snr[row] for row in rows] for by_snr in pieces],
         )
@@ -131,13 +133,13 @@ def _measure_chunk(
         if with_states:
             sent.symbols = _thinned(states("symbols", end))
             if reference:
-                heard.cka = text_metrics.cka(
+                result.cka = text_metrics.cka(
                     states("decoder_states", reference.key), states("decoder_states", pair.key)
                 )
                 sent.cka = text_metrics.cka(
                     states("encoder_states", reference.transmitter.fingerprint), states("encoder_states", end)
                 )
-        made[pair.key] = heard, sent
+        made[pair.key] = result, sent
     return made
 
 

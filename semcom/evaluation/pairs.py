@@ -8,8 +8,8 @@ from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import CorpusConfig
 from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
-from semcom.evaluation.measures import End, Pair
 from semcom.models.checkpoint import Checkpoint, fingerprint_of
+from semcom.models.transceiver import Receiver, Transmitter
 
 MATRIX_LIMIT = 12
 """Pairs up to which every transmitter meets every receiver unless told otherwise."""
@@ -37,6 +37,37 @@ PART, SEED, CROSS, SPLICED, TEACHER = (
 )
 KNOWLEDGE, INTEROPERABLE, CODE, UNKNOWN = "knowledge", "interoperable", "code mismatch", "unknown"
 REFERENCE, NOISE, OWN, UNRELATED = "teacher", "noise", "one student", "unrelated ends"
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of a link. fingerprint: of its weights; ends of one fingerprint are one. seen_topics: of the
+    built-in corpus, None where that is not known."""
+
+    label: str
+    module: Transmitter | Receiver
+    fingerprint: str
+    seen_topics: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A transmitter that talks to a receiver. draw: number of the channel's draw; 0 is common to all but the
+    noise reference."""
+
+    transmitter: End
+    receiver: End
+    draw: int = 0
+
+    @property
+    def seen_topics(self) -> frozenset[str] | None:
+        """Topics that both ends have seen."""
+        sender, listener = self.transmitter.seen_topics, self.receiver.seen_topics
+        return sender & listener if sender is not None and listener is not None else None
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.transmitter.fingerprint, self.receiver.fingerprint, self.draw
 
 
 @dataclass(frozen=True)
@@ -105,7 +136,7 @@ class Square:
 
 
 @dataclass
-class Roster:
+class Pairing:
     """reference: the teacher's own pair. noise: the same under an independent draw. pairs: all that are
     measured, these two first.
 
@@ -158,7 +189,7 @@ class Roster:
 
 def pair_up(
     teacher: Checkpoint, runs: Sequence[Run], matrix: str = "auto", *, teacher_label: str = "teacher"
-) -> Roster:
+) -> Pairing:
     """All ends, pairs and squares of ``runs``, which share the teacher's vocabulary and signal width.
 
     matrix: ``all``, every transmitter into every receiver; ``matched``, each student's ends with the
@@ -205,7 +236,7 @@ def pair_up(
     }
     whole = matrix == "all" or (matrix == "auto" and len(transmitters) * len(receivers) <= MATRIX_LIMIT)
     noise = Pair(reference.transmitter, reference.receiver, 1)
-    roster = Roster(reference, noise, list(runs), own, transmitters, receivers, [], squares, whole, kinds)
+    pairing = Pairing(reference, noise, list(runs), own, transmitters, receivers, [], squares, whole, kinds)
     met = (
         [Pair(a, b) for a in transmitters for b in receivers]
         if whole
@@ -214,11 +245,11 @@ def pair_up(
             *own.values(),
             *(Pair(reference.transmitter, b) for b in receivers),
             *(Pair(a, reference.receiver) for a in transmitters),
-            *(pair for square in squares for pair in roster.corners(square).values()),
+            *(pair for square in squares for pair in pairing.corners(square).values()),
         ]
     )
-    roster.pairs = list({pair.key: pair for pair in [reference, roster.noise, *met]}.values())
-    return roster
+    pairing.pairs = list({pair.key: pair for pair in [reference, pairing.noise, *met]}.values())
+    return pairing
 
 
 def _square(

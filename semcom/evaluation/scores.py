@@ -3,6 +3,7 @@ rows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from semcom.distillation import losses
 from semcom.evaluation import text_metrics
 from semcom.models.decoding import Search
 from semcom.models.transceiver import Transceiver
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = dict[str, object]
 SEEN, UNSEEN = "(seen)", "(not seen)"
@@ -136,13 +140,15 @@ def score(decoded: Decoded, encoded: Sequence[Encoded], keep: Sequence[int] | No
 
 def score_all(
     entrants: Sequence[Entrant], encoded: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting
-) -> tuple[list[Row], dict[str, list[Decoded]]]:
+) -> tuple["pd.DataFrame", dict[str, list[Decoded]]]:
     """Rows of ``score``: each entrant at each SNR, over all sentences and over those of each topic; and the
     decodings.
 
     Rows of topic ``SEEN`` and ``UNSEEN`` sum up the topics that every entrant has seen and the others: one
     partition for all.
     """
+    import pandas as pd
+
     rows: list[Row] = []
     decodings = {}
     known = [e.seen_topics for e in entrants if e.seen_topics is not None]
@@ -154,7 +160,7 @@ def score_all(
             rows.append({**common, "topic": "", **score(decoded, encoded)})
             for topic, keep in groups.items():
                 rows.append({**common, "topic": topic, **score(decoded, encoded, keep)})
-    return rows, decodings
+    return pd.DataFrame(rows), decodings
 
 
 def _by_topic(encoded: Sequence[Encoded], seen: frozenset[str] | None) -> dict[str, list[int]]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import pandas as pd
+
 from semcom.base.messages import N_
 from semcom.evaluation.study import Row, Study
 from semcom.report.catalogue import translation
@@ -43,7 +45,7 @@ class Results:
     """
 
     studies: Sequence[Study]
-    lost: Sequence[Sequence[Row]]
+    lost: Sequence[pd.DataFrame]
     teachers: Sequence[str]
     bleu_signature: str
     similarity: Sequence[Similarities] | str
@@ -72,7 +74,9 @@ def _study_reports(results: Results, language: str) -> list[StudyReport]:
     teachers = results.teachers if several_teachers else [""] * len(results.teachers)
     each = zip(results.studies, results.lost, teachers)
     return [
-        StudyReport(study, translation(language), lost, number, teacher, len(results.studies) > 1)
+        StudyReport(
+            study, translation(language), lost.to_dict("records"), number, teacher, len(results.studies) > 1
+        )
         for number, (study, lost, teacher) in enumerate(each, 1)
     ]
 

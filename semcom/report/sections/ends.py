@@ -15,7 +15,7 @@ PARTS = ("transmitter", "receiver", "interaction")
 def blocks(report: StudyReport) -> list[Block]:
     if not report.study.compared:
         return []
-    squares = report.study.roster.squares
+    squares = report.study.pairing.squares
     if not squares:
         wanted = report.gettext(
             "A transmitter and a receiver of one student are wanted to tell the ends apart: distil with "
@@ -28,7 +28,7 @@ def blocks(report: StudyReport) -> list[Block]:
 
 def _effects(report: StudyReport) -> Table:
     _, study = report.gettext, report.study
-    effects = [row for square in study.roster.squares for row in study.effects(square)]
+    effects = study.effects(*study.pairing.squares).to_dict("records")
     rows: list[list[Cell]] = [
         [row["square"], _(MEASURES[row["measure"]]), *(row[part] for part in (*PARTS, "total"))]
         for row in effects
@@ -52,7 +52,7 @@ def _effects(report: StudyReport) -> Table:
 
 def _effects_by_snr(report: StudyReport) -> Figure:
     _ = report.gettext
-    squares = report.study.roster.squares[:SHOWN_SQUARES]
+    squares = report.study.pairing.squares[:SHOWN_SQUARES]
     panels = {square.label: _curves(report, square) for square in squares}
     return Figure(
         report.name("effects_by_snr"),
@@ -68,6 +68,6 @@ def _effects_by_snr(report: StudyReport) -> Figure:
 
 
 def _curves(report: StudyReport, square: Square) -> figures.Curves:
-    rows = [row for row in report.study.effects(square) if row["measure"] == EFFECTS[0]]
+    rows = [row for row in report.study.effects(square).to_dict("records") if row["measure"] == EFFECTS[0]]
     rows.sort(key=lambda row: row["snr"])
     return {part: [(row["snr"], row[part]) for row in rows] for part in PARTS}

@@ -8,7 +8,7 @@ def blocks(report: StudyReport) -> list[Block]:
     _, study = report.gettext, report.study
     if not study.compared:
         return []
-    lines = {_("the channel's noise, KL"): (study.roster.noise, "kl_divergence")}
+    lines = {_("the channel's noise, KL"): (study.pairing.noise, "kl_divergence")}
     lines |= {report.pair(pair): (pair, "kl_divergence_over_noise") for pair in study.compared}
     how_to_read = _(
         "The first line is the teacher against itself under an independent draw of fading and noise; below "

@@ -43,7 +43,7 @@ def blocks(report: StudyReport) -> list[Block]:
 
 
 def _left_out(report: StudyReport) -> list[Block]:
-    if report.study.roster.whole:
+    if report.study.pairing.whole:
         return []
     text = report.gettext(
         "There are too many pairs to measure all: student ends meet the teacher's and those they belong to. "
@@ -61,7 +61,7 @@ def _matrix(report: StudyReport) -> Table:
         "the teacher from itself under another draw. matrix.csv has every measure and SNR."
     )
     rows: list[list[Cell]] = []
-    for pair in study.roster.pairs:
+    for pair in study.pairing.pairs:
         row = study.row(pair)
         other_draw = _(" (other draw)") if pair.draw else ""
         measured = [row.get(measure) for measure in COLUMNS]
@@ -83,7 +83,7 @@ def _curves(report: StudyReport) -> Figure:
     for measure, title in CURVES.items():
         pairs = study.compared if measure == "kl_divergence" else report.first_draws
         panels[title] = {report.pair(pair): report.curve(pair, measure) for pair in pairs}
-    panels[KL][NOISE_CURVE] = report.curve(study.roster.noise, "kl_divergence")
+    panels[KL][NOISE_CURVE] = report.curve(study.pairing.noise, "kl_divergence")
     return Figure(
         report.name("matrix_by_snr"),
         _(
@@ -99,8 +99,8 @@ def _curves(report: StudyReport) -> Figure:
 
 
 def _by_snr(report: StudyReport, measure: str) -> Table:
-    _, roster, column = report.gettext, report.study.roster, BY_SNR[measure]
-    pairs = [p for p in roster.pairs if measure not in TO_THE_TEACHER or p.key != roster.reference.key]
+    _, pairing, column = report.gettext, report.study.pairing, BY_SNR[measure]
+    pairs = [p for p in pairing.pairs if measure not in TO_THE_TEACHER or p.key != pairing.reference.key]
     caption = _("{measure}, by SNR in dB ({channel}).")
     return report.table_by_snr(
         f"{measure}_by_snr",

@@ -30,7 +30,7 @@ def _states_and_signals(report: StudyReport) -> Table:
     _ = report.gettext
     rows: list[list[Cell]] = [
         [row["end"], _(STATES[row["what"]]), row["cka"], row["signal_distance"]]
-        for row in report.study.representations()
+        for row in report.study.representations().to_dict("records")
     ]
     columns = [
         Column(_("end or pair")),
@@ -43,7 +43,7 @@ def _states_and_signals(report: StudyReport) -> Table:
 
 def _constellations(report: StudyReport) -> Figure:
     _, study = report.gettext, report.study
-    transmitters = study.roster.transmitters
+    transmitters = study.pairing.transmitters
     symbols = {
         end.label: study.measured.sent[end.fingerprint].symbols for end in transmitters[:SHOWN_TRANSMITTERS]
     }

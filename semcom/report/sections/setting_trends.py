@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from semcom.base.messages import N_
 from semcom.evaluation import intervals, setting_trends
+from semcom.evaluation.campaign import Sweep
 from semcom.evaluation.intervals import Interval
-from semcom.evaluation.study import FOLLOWED, Sweep
+from semcom.evaluation.study import FOLLOWED
 from semcom.report import figures
 from semcom.report.document import Block, Cell, Column, Figure, Table, Text
 from semcom.report.sections.study_report import BLEU, KL, StudyReport
@@ -31,7 +32,7 @@ UNDECIDED = {
 
 def blocks(report: StudyReport) -> list[Block]:
     found: list[Block] = [*_over_seeds(report), *_not_told_apart(report)]
-    sweeps = report.study.sweeps
+    sweeps = report.study.campaign.sweeps
     if not sweeps:
         return found
     curves = [_curves(report, sweep, number) for number, sweep in enumerate(sweeps, 1)]
@@ -42,7 +43,7 @@ def _over_seeds(report: StudyReport) -> list[Table]:
     _ = report.gettext
     rows: list[list[Cell]] = [
         [", ".join(row["runs"]), row["seeds"], *(row[measure] for measure in FOLLOWED)]
-        for row in report.study.over_seeds()
+        for row in report.study.campaign.over_seeds().to_dict("records")
     ]
     if not rows:
         return []
@@ -60,10 +61,10 @@ def _over_seeds(report: StudyReport) -> list[Table]:
 
 
 def _not_told_apart(report: StudyReport) -> list[Text]:
-    study = report.study
-    followed = {label for sweep in study.sweeps for label in sweep.runs}
-    alone = [run.label for run in study.runs if run.label not in followed]
-    differing = study.differing()
+    campaign = report.study.campaign
+    followed = {label for sweep in campaign.sweeps for label in sweep.runs}
+    alone = [run.label for run in campaign.runs if run.label not in followed]
+    differing = campaign.differing()
     if len(differing) < 2 or not alone:
         return []
     text = report.gettext(
@@ -108,17 +109,12 @@ def _trend(report: StudyReport, sweep: Sweep, measure: str) -> list[Cell]:
 
 def _curves(report: StudyReport, sweep: Sweep, number: int) -> Figure:
     _ = report.gettext
-    points = sorted(sweep.points.items())
+    points = sweep.points.sort_values(["value", "seed"])
     panels: dict[str, figures.Curves] = {}
     for measure, title in CURVES.items():
-        by_value: dict[float, list[float]] = {}
-        for (value, _seed), measured in points:
-            by_value.setdefault(value, []).append(measured[measure])
-        panels[title] = {"mean over seeds": [(value, _mean(found)) for value, found in by_value.items()]}
-    data = [
-        {"setting": sweep.setting, "value": value, "seed": seed, **measured}
-        for (value, seed), measured in points
-    ]
+        by_value = points.groupby("value")[measure]
+        panels[title] = {"mean over seeds": [(value, _mean(found.tolist())) for value, found in by_value]}
+    data = points.assign(setting=sweep.setting)[["setting", *points.columns]].to_dict("records")
     caption = _(
         "Divergence by {setting}{held} at {snr}: mean over seeds, with its 95 % interval where there are "
         "several."
@@ -138,8 +134,8 @@ def _divergence_and_quality(report: StudyReport, sweeps: Sequence[Sweep]) -> Fig
     _ = report.gettext
     points = {
         sweep.setting + in_brackets(held_fixed(sweep)): [
-            (measured["cross_entropy_gap"], measured["kl_divergence"], f"{value:g}")
-            for (value, _seed), measured in sorted(sweep.points.items())
+            (row["cross_entropy_gap"], row["kl_divergence"], f"{row['value']:g}")
+            for row in sweep.points.sort_values(["value", "seed"]).to_dict("records")
         ]
         for sweep in sweeps[:SHOWN_SWEEPS]
     }

@@ -1,6 +1,7 @@
 """What mismatch costs in dB."""
 
-from semcom.evaluation.snr_gap import OTHER_NOT_REACHED, Price
+from semcom.evaluation.snr_gap import OTHER_NOT_REACHED
+from semcom.evaluation.study import Row
 from semcom.report.document import Block, Cell, Column, Text
 from semcom.report.sections.study_report import StudyReport
 
@@ -10,8 +11,15 @@ def blocks(report: StudyReport) -> list[Block]:
     if len(study.snrs) < 2 or study.channel == "ideal":
         return []
     rows: list[list[Cell]] = [
-        [label, price.level, price.gap, _remark(report, price), price.censored, price.replicates]
-        for label, price in study.prices().items()
+        [
+            row["pair"],
+            row["level"],
+            row["gap"],
+            _remark(report, row),
+            row["above"] + row["below"] + row["unbounded"],
+            row["replicates"],
+        ]
+        for row in study.prices().to_dict("records")
     ]
     if not rows:
         return []
@@ -31,12 +39,12 @@ def blocks(report: StudyReport) -> list[Block]:
     return [Text(how_to_read), report.table("price", _("The price of mismatch in dB."), columns, rows)]
 
 
-def _remark(report: StudyReport, price: Price) -> str:
+def _remark(report: StudyReport, price: Row) -> str:
     _ = report.gettext
-    if price.gap is not None:
+    if price["gap"] is not None:
         return ""
-    if price.level <= 0:
+    if price["level"] <= 0:
         return _("the teacher itself understands nothing here")
-    if price.why == OTHER_NOT_REACHED:
-        return _("not reached; the gap is above {at_least:.1f} dB").format(at_least=price.at_least)
+    if price["why"] == OTHER_NOT_REACHED:
+        return _("not reached; the gap is above {at_least:.1f} dB").format(at_least=price["at_least"])
     return _("reached below the lowest SNR: give lower ones")

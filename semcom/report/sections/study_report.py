@@ -6,7 +6,7 @@ from gettext import NullTranslations
 
 from semcom.base.messages import N_
 from semcom.evaluation.intervals import Interval
-from semcom.evaluation.measures import Pair
+from semcom.evaluation.pairs import Pair
 from semcom.evaluation.study import Row, Study
 from semcom.report.document import Cell, Column, Table
 from semcom.report.figures import Curve, Curves
@@ -55,12 +55,12 @@ class StudyReport:
         return f"{self.study.reference_snr:g} dB"
 
     def pair(self, pair: Pair) -> str:
-        return self.study.roster.label(pair)
+        return self.study.pairing.label(pair)
 
     @property
     def first_draws(self) -> list[Pair]:
         """All pairs but the teacher's own under another draw of the channel."""
-        return [pair for pair in self.study.roster.pairs if pair.draw == 0]
+        return [pair for pair in self.study.pairing.pairs if pair.draw == 0]
 
     def first(self, shown: Sized, limit: int) -> str:
         """What a caption adds where not all are shown."""

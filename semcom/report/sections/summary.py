@@ -26,7 +26,7 @@ def paragraphs(report: StudyReport) -> list[str]:
             "Only the teacher's own pair was measured{where}: there is nothing that could diverge from it."
         )
         return [nothing.format(where=report.where)]
-    squares = report.study.roster.squares[:SHOWN_SQUARES]
+    squares = report.study.pairing.squares[:SHOWN_SQUARES]
     rows = [report.study.row(pair) for pair in report.study.compared]
     return [
         *(_cost_of_a_student(report, square) for square in squares),
@@ -48,7 +48,7 @@ def kind_of(report: StudyReport, square: Square) -> str:
 def _cost_of_a_student(report: StudyReport, square: Square) -> str:
     (effect,) = (
         row
-        for row in report.study.effects(square)
+        for row in report.study.effects(square).to_dict("records")
         if row["snr"] == report.study.reference_snr and row["measure"] == EFFECTS[0]
     )
     told = report.gettext(

@@ -1,0 +1,42 @@
+"""What a measurement of pairs of ends found, sentence by sentence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from semcom.data.batching import Encoded
+
+
+@dataclass
+class PairResult:
+    """What one pair made of N sentences at S SNRs.
+
+    sums: [S, N, len(COLUMNS)]; NaN where there was no reference to compare with. pieces: S lists of N
+    decodings. cka: of final decoder states with the reference's at the SNR asked for, on the first chunk.
+    """
+
+    sums: np.ndarray
+    pieces: list[list[list[int]]]
+    cka: float | None = None
+
+
+@dataclass
+class Signals:
+    """What one transmitter sent. distance: [N], mean squared difference of its symbols from the reference's,
+    per complex symbol (each of mean power 1: uncorrelated signals are 2 apart). symbols: [M, 2], some of
+    them. cka: of encoder states with the reference's."""
+
+    distance: np.ndarray
+    symbols: np.ndarray
+    cka: float | None = None
+
+
+@dataclass
+class Measured:
+    """All that was found. pairs: by ``Pair.key``. sent: by a transmitter's fingerprint."""
+
+    snrs: Sequence[float]
+    encoded: Sequence[Encoded]
+    pairs: dict[tuple[str, str, int], PairResult]
+    sent: dict[str, Signals]
