@@ -83,6 +83,13 @@ def test_opcodes_that_python_does_not_write_today(read, data):
     assert read(data) == pickle.loads(data) == [[4, 5], [4, 5]]
 
 
+def test_a_memo_may_leave_out_numbers_but_not_reach_far(read):
+    """The unpickler's memo has a place for each number below the highest."""
+    assert read(b"](]r\x01\x01\x00\x00e.") == [[]]
+    assert "keeps more lists" in refused(read, b"](]r\x02\x01\x00\x00e.")
+    assert "keeps more lists" in refused(read, b"](]p258\ne.")
+
+
 # Refusals
 
 
@@ -113,6 +120,15 @@ def test_code_is_refused_and_does_not_run(read, tmp_path, protocol, place):
     )
     pickle.loads(data)
     assert marker.exists(), "what was refused would have run"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_nothing_is_looked_up_even_where_the_check_has_a_hole(read, tmp_path, monkeypatch, protocol):
+    marker = tmp_path / "ran"
+    monkeypatch.setattr(pickled_ids, "_check", lambda data: (len(data), 1))
+    assert "posix.system is refused" in refused(read, pickle.dumps(Runs(marker), protocol))
+    assert "somebody is refused" in refused(read, b"Psomebody\n.")
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize(

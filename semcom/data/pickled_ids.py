@@ -1,15 +1,19 @@
-"""Pickled lists of ids, as public DeepSC code keeps its sentences, read without unpickling: a small
-interpreter of the few opcodes that make lists and whole numbers (protocols 0 to 5; the opcodes are those of
-Python's ``pickletools``). Nothing in the file can run.
+"""Pickled lists of ids, as public DeepSC code keeps its sentences, read by Python's own ``Unpickler`` behind a
+check of every opcode (protocols 0 to 5). Nothing in the file can run: only opcodes that make lists and whole
+numbers pass, and no class or function is ever looked up.
 
-A file may lie. What is held stays within a fixed multiple of the file's size: each claimed length is bounded,
-at most one memo entry exists for each list, and a list that is shared many times is held once (and so is the
-same object at each of its places).
+A file may lie. What is held stays within a fixed multiple of the file's size: a number has at most 8 bytes or
+23 digits, there are at most ``MOST_LISTS`` lists, a list is kept for later under a number not far above how
+many there are, and a list that is shared many times is held once (and so is the same object at each of its
+places).
 """
 
+import io
 import os
+import pickle
 import pickletools
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,14 +26,19 @@ _EXPECTED = "expected a pickled list of lists of whole numbers, such as train_da
 _DEEPEST_MARKS = 2  # lists in a list
 _LONGEST_DIGITS = 24  # of a number in protocol 0; ids and memo numbers have ten
 _WIDEST_LONG = 8
-# Numbers below are taken from here: half the time of making each, and eight bytes instead of 36.
-_SMALL = list(range(65_536))
+_FREE_MEMO_NUMBERS = 255  # above the number of lists; the unpickler's memo has a place for each number below
+_TRUNCATED = "ends too early, it is truncated"
+
+_NUMBERS = {"BININT2", "BININT1", "BININT", "INT", "LONG", "LONG1", "LONG4"}
+_RECALLS = {"BINGET", "LONG_BINGET", "GET"}
+_KEEPS = {"BINPUT", "LONG_BINPUT", "MEMOIZE", "PUT"}
 # A zero in front would make it octal to some readers, and I00 and I01 are False and True.
-_DECIMAL = rb"-?(?:0|[1-9][0-9]{0,22})"
-_NUMBER = re.compile(_DECIMAL)
-# Protocol 0 spells each number out and appends it alone; many at once take a tenth of the time.
-_APPENDED = re.compile(rb"(?:I" + _DECIMAL + rb"\na){1,1000}")
-_BEHIND = bytes(32)  # no opcode is 0, and no step is longer: reading past the end needs no test at each step
+_DECIMAL = re.compile(rb"-?(?:0|[1-9][0-9]{0,22})\n")
+_DECIMAL_LONG = re.compile(rb"-?(?:0|[1-9][0-9]{0,22})L?\n")
+_SPELT_OUT = {"INT": _DECIMAL, "LONG": _DECIMAL_LONG, "GET": _DECIMAL, "PUT": _DECIMAL}
+_ALLOWED = _NUMBERS | _RECALLS | _KEEPS
+_ALLOWED |= {"PROTO", "FRAME", "MARK", "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "STOP"}
+_OPCODES = {ord(opcode.code): opcode for opcode in pickletools.opcodes}
 
 
 def read_id_lists(path: str | Path) -> list[list[int]]:
@@ -39,203 +48,200 @@ def read_id_lists(path: str | Path) -> list[list[int]]:
     Raises SemcomError that names the file, what was found in it and what is expected.
     """
     try:
-        pickle = Path(path).read_bytes()
+        data = Path(path).read_bytes()
     except OSError as error:
         raise SemcomError(
             f"--corpus: {escape(path)}: cannot be read ({os.strerror(error.errno or 0)})"
         ) from None
-    return _Reader(pickle, f"--corpus: {escape(path)}").read()
+    try:
+        return _id_lists(_load(data))
+    except _Refusal as reason:
+        raise SemcomError(f"--corpus: {escape(path)}: {reason}; {_EXPECTED}") from None
 
 
-class _Reader:
-    def __init__(self, pickle: bytes, where: str):
-        self.end = len(pickle)
-        self.data = pickle + _BEHIND
-        self.where = where
+class _Refusal(Exception):
+    """The message is what was found in the file."""
 
-    def refuse(self, reason: str) -> NoReturn:
-        raise SemcomError(f"{self.where}: {reason}; {_EXPECTED}")
 
-    def read(self) -> list[list[int]]:
-        found = self.interpret()
-        if type(found) is not list:
-            self.refuse(f"holds the number {found} alone")
-        known: set[int] = set()
-        for number, sentence in enumerate(found, 1):
-            if type(sentence) is not list:
-                self.refuse(f"place {number} of the outer list holds the number {sentence}, not a list")
-            if sentence and id(sentence) not in known:
-                if list in set(map(type, sentence)):
-                    self.refuse(f"sentence {number} holds a list: lists are nested deeper than two")
-                if not 0 <= (low := min(sentence)) <= (high := max(sentence)) <= LARGEST_ID:
-                    self.refuse(
-                        f"sentence {number} holds {low if low < 0 else high}, ids are from 0 to {LARGEST_ID}"
-                    )
-            known.add(id(sentence))
-        return found
+def _id_lists(found: object) -> list[list[int]]:
+    """``found``, if it is a list of lists of ids."""
+    if not isinstance(found, list):
+        raise _Refusal(f"holds the number {found} alone")
+    known: set[int] = set()
+    for number, sentence in enumerate(found, 1):
+        if type(sentence) is not list:
+            raise _Refusal(f"place {number} of the outer list holds the number {sentence}, not a list")
+        if sentence and id(sentence) not in known:
+            if list in set(map(type, sentence)):
+                raise _Refusal(f"sentence {number} holds a list: lists are nested deeper than two")
+            low, high = min(sentence), max(sentence)
+            if low < 0 or high > LARGEST_ID:
+                wrong = low if low < 0 else high
+                raise _Refusal(f"sentence {number} holds {wrong}, ids are from 0 to {LARGEST_ID}")
+        known.add(id(sentence))
+    return found
 
-    def interpret(self) -> object:
-        """What the pickle makes: a number, or lists of lists and numbers (nothing else can arise)."""
-        data, small = self.data, _SMALL
-        stack: list = []
-        push = stack.append
-        beneath: list[list] = []  # the stacks below each mark
-        memo: dict[int, list] = {}
-        lists = position = start = 0
-        try:
-            while True:
-                start = position
-                opcode = data[position]
-                position += 1
-                if opcode == 0x4D:  # BININT2
-                    push(small[data[position] | data[position + 1] << 8])
-                    position += 2
-                elif opcode == 0x4B:  # BININT1
-                    push(data[position])
-                    position += 1
-                elif opcode in (0x61, 0x65):  # APPEND, APPENDS
-                    if opcode == 0x61:
-                        items = (stack.pop(),)
-                    else:
-                        items, stack = stack, beneath.pop()
-                        push = stack.append
-                    if type(stack[-1]) is not list:
-                        self.refuse(f"byte {start}: appends to a number")
-                    stack[-1].extend(items)
-                elif opcode == 0x28:  # MARK
-                    if len(beneath) == _DEEPEST_MARKS:
-                        self.refuse(f"byte {start}: lists are nested deeper than two")
-                    beneath.append(stack)
-                    stack = []
-                    push = stack.append
-                elif opcode in (0x5D, 0x6C):  # EMPTY_LIST, LIST
-                    made: list = []
-                    if opcode == 0x6C:
-                        made, stack = stack, beneath.pop()
-                        push = stack.append
-                    push(made)
-                    lists += 1
-                    if lists > MOST_LISTS:
-                        self.refuse(f"byte {start}: more than {MOST_LISTS:,} lists")
-                elif opcode in (0x71, 0x72, 0x94, 0x70):  # BINPUT, LONG_BINPUT, MEMOIZE, PUT
-                    if opcode == 0x71:
-                        index, position = data[position], position + 1
-                    elif opcode == 0x72:
-                        index, position = (
-                            int.from_bytes(data[position : position + 4], "little"),
-                            position + 4,
-                        )
-                    elif opcode == 0x94:
-                        index = len(memo)
-                    else:
-                        index, position = self.digits(position)
-                    if type(stack[-1]) is not list:
-                        self.refuse(f"byte {start}: keeps a number for later")
-                    memo[index] = stack[-1]
-                    if len(memo) > lists:
-                        self.refuse(f"byte {start}: keeps more lists for later than there are")
-                elif opcode == 0x4A:  # BININT
-                    push(int.from_bytes(data[position : position + 4], "little", signed=True))
-                    position += 4
-                elif opcode == 0x68:  # BINGET
-                    push(memo[data[position]])
-                    position += 1
-                elif opcode == 0x6A:  # LONG_BINGET
-                    push(memo[int.from_bytes(data[position : position + 4], "little")])
-                    position += 4
-                elif opcode == 0x67:  # GET
-                    index, position = self.digits(position)
-                    push(memo[index])
-                elif (
-                    opcode == 0x49
-                    and stack
-                    and type(stack[-1]) is list
-                    and (run := _APPENDED.match(data, start))
-                ):  # INT, APPEND, INT, ..
-                    stack[-1].extend(map(int, run[0][1:-2].split(b"\naI")))
-                    position = run.end()
-                elif opcode in (0x49, 0x4C):  # INT, LONG
-                    value, position = self.digits(
-                        position, suffix=b"L" if opcode == 0x4C else b"", may_be_bool=opcode == 0x49
-                    )
-                    push(value)
-                elif opcode in (0x8A, 0x8B):  # LONG1, LONG4
-                    width = (
-                        data[position]
-                        if opcode == 0x8A
-                        else int.from_bytes(data[position : position + 4], "little", signed=True)
-                    )
-                    position += 1 if opcode == 0x8A else 4
-                    if not 0 <= width <= _WIDEST_LONG:
-                        self.refuse(
-                            f"byte {start}: a number of {width} bytes, ids are from 0 to {LARGEST_ID}"
-                        )
-                    push(int.from_bytes(data[position : position + width], "little", signed=True))
-                    position += width
-                elif opcode == 0x95:  # FRAME
-                    if int.from_bytes(data[position : position + 8], "little") > self.end - position - 8:
-                        self.refuse("ends too early, it is truncated")
-                    position += 8
-                elif opcode == 0x80:  # PROTO
-                    if data[position] > HIGHEST_PROTOCOL:
-                        self.refuse(
-                            f"byte {start}: pickle protocol {data[position]}, known are 0 to {HIGHEST_PROTOCOL}"
-                        )
-                    position += 1
-                elif opcode == 0x2E:  # STOP
-                    (value,) = stack
-                    if beneath or position != self.end:
-                        self.refuse(
-                            f"byte {position}: something follows the end of the pickle"
-                            if not beneath
-                            else f"byte {start}: the pickle ends within a list"
-                        )
-                    return value
-                else:
-                    self.refuse_opcode(opcode, start)
-        except (IndexError, KeyError, ValueError):
-            # An empty stack, a missing mark or memo entry, several values at the end.
-            if position >= self.end:
-                self.refuse("ends too early, it is truncated")
-            self.refuse(f"byte {start}: a broken pickle, {_name(data[start])} has nothing to work on")
 
-    def digits(self, position: int, *, suffix: bytes = b"", may_be_bool: bool = False) -> tuple[int, int]:
-        """A number in decimal with its line end, and the position behind it."""
-        stop = self.data.find(b"\n", position, position + _LONGEST_DIGITS)
-        if stop < 0:
-            if position + _LONGEST_DIGITS > self.end:
-                self.refuse("ends too early, it is truncated")
-            self.refuse(
-                f"byte {position}: a number of more than {_LONGEST_DIGITS} digits, ids are from 0 to {LARGEST_ID}"
-            )
-        digits = self.data[position:stop]
-        if may_be_bool and digits in (b"00", b"01"):
-            self.refuse(f"byte {position - 1}: found {bool(int(digits))} (INT)")
-        if not _NUMBER.fullmatch(digits.removesuffix(suffix)):
-            self.refuse(f"byte {position}: {escape(digits.decode('latin-1'))!r} is no whole number")
-        return int(digits.removesuffix(suffix)), stop + 1
+class _Unpickler(pickle.Unpickler):
+    """Looks nothing up."""
 
-    def refuse_opcode(self, opcode: int, start: int) -> NoReturn:
-        if start >= self.end:
-            self.refuse("ends too early, it is truncated")
-        name = _name(opcode)
-        if name in ("GLOBAL", "INST"):
-            named = self.data[start + 1 : min(start + 101, self.end)].split(b"\n")[:2]
-            name += f" {escape(' '.join(part.decode('latin-1') for part in named))}"
-        kinds = {
-            kind.name
-            for kind in (
-                pickletools.code2op[chr(opcode)].stack_after if chr(opcode) in pickletools.code2op else []
-            )
-        }
-        what = (
-            f"{name}, a value of type {kinds.pop()}"
-            if len(kinds) == 1 and not kinds & {"any", "mark"}
-            else name
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise pickle.UnpicklingError(f"{module}.{name} is refused")
+
+    def persistent_load(self, persistent_id: object) -> NoReturn:
+        raise pickle.UnpicklingError(f"{persistent_id} is refused")
+
+
+def _load(data: bytes) -> object:
+    """What the pickle makes: a number, or lists of lists and numbers (nothing else can arise)."""
+    end, left = _check(data)
+    try:
+        found = _Unpickler(io.BytesIO(data)).load()
+    except AttributeError:
+        raise _Refusal("appends to a number") from None
+    except (pickle.UnpicklingError, EOFError, LookupError, ValueError) as error:
+        raise _Refusal(f"a broken pickle, an opcode has nothing to work on ({escape(error)})") from None
+    if left > 1:
+        raise _Refusal(_TRUNCATED)
+    if end < len(data):
+        raise _Refusal(f"byte {end}: something follows the end of the pickle")
+    return found
+
+
+def _check(data: bytes) -> tuple[int, int]:
+    """Where the pickle ends, and how many values its opcodes leave. Raises _Refusal for what must not be
+    unpickled."""
+    stream, bounds, start = io.BytesIO(data), _Bounds(data), None
+    try:
+        for opcode, argument, start in pickletools.genops(stream):
+            bounds.meet(opcode.name, argument, start or 0)
+    except ValueError:
+        raise _unreadable(data, _behind(data, start)) from None
+    return stream.tell(), bounds.heights[0]
+
+
+@dataclass
+class _Bounds:
+    """What the opcodes of ``data`` have made so far. heights: how many values lie on the stack, and above
+    each mark."""
+
+    data: bytes
+    heights: list[int] = field(default_factory=lambda: [0])
+    lists: int = 0
+    kept: int = 0
+    number_on_top: bool = False
+
+    def meet(self, name: str, argument: int | None, start: int) -> None:
+        """The next opcode, at byte ``start``. Raises _Refusal."""
+        if name in _SPELT_OUT and not _SPELT_OUT[name].match(self.data, start + 1):
+            raise _unreadable(self.data, start)
+        after_number, self.number_on_top = self.number_on_top, name in _NUMBERS
+        if self.number_on_top or name in _RECALLS:
+            self.heights[-1] += 1
+            if name in ("LONG1", "LONG4") and _width(self.data, start) > _WIDEST_LONG:
+                raise _unreadable(self.data, start)
+        elif name == "APPEND":
+            self.heights[-1] -= 1
+        elif name in ("MARK", "APPENDS", "EMPTY_LIST", "LIST"):
+            self.build(name, start)
+        elif name in _KEEPS:
+            if after_number:
+                raise _Refusal(f"byte {start}: keeps a number for later")
+            self.keep(argument, start)
+        elif name == "STOP":
+            if len(self.heights) > 1:
+                raise _Refusal(f"byte {start}: the pickle ends within a list")
+        elif name == "FRAME":
+            if (argument or 0) > len(self.data) - start - 9:
+                raise _Refusal(_TRUNCATED)
+        elif name == "PROTO":
+            if (argument or 0) > HIGHEST_PROTOCOL:
+                raise _Refusal(f"byte {start}: pickle protocol {argument}, known are 0 to {HIGHEST_PROTOCOL}")
+        else:
+            raise _forbidden(self.data, start)
+
+    def build(self, name: str, start: int) -> None:
+        """A mark, or a list begun or filled."""
+        if name == "MARK":
+            if len(self.heights) > _DEEPEST_MARKS:
+                raise _Refusal(f"byte {start}: lists are nested deeper than two")
+            self.heights.append(0)
+            return
+        if name in ("APPENDS", "LIST") and len(self.heights) > 1:
+            self.heights.pop()
+        if name in ("EMPTY_LIST", "LIST"):
+            self.heights[-1] += 1
+            self.lists += 1
+            if self.lists > MOST_LISTS:
+                raise _Refusal(f"byte {start}: more than {MOST_LISTS:,} lists")
+
+    def keep(self, number: int | None, start: int) -> None:
+        """A list kept for later under ``number``, or, without one, under the next."""
+        self.kept += 1
+        if max(self.kept, number or 0) > self.lists + _FREE_MEMO_NUMBERS:
+            raise _Refusal(f"byte {start}: keeps more lists for later than there are")
+
+
+def _behind(data: bytes, start: int | None) -> int:
+    """The byte behind the opcode at ``start`` and its argument; 0 without one."""
+    if start is None:
+        return 0
+    stream = io.BytesIO(data)
+    stream.seek(start)
+    next(pickletools.genops(stream))
+    return stream.tell()
+
+
+def _unreadable(data: bytes, start: int) -> _Refusal:
+    """Why the opcode at ``start`` or its argument cannot be taken."""
+    if start >= len(data):
+        return _Refusal(_TRUNCATED)
+    opcode = _OPCODES.get(data[start])
+    if opcode is None or opcode.name not in _ALLOWED:
+        return _forbidden(data, start)
+    if opcode.name in ("LONG1", "LONG4"):
+        width = _width(data, start)
+        if not 0 <= width <= _WIDEST_LONG:
+            return _Refusal(f"byte {start}: a number of {width} bytes, ids are from 0 to {LARGEST_ID}")
+    if opcode.name in _SPELT_OUT:
+        return _not_decimal(data, start)
+    return _Refusal(_TRUNCATED)
+
+
+def _width(data: bytes, start: int) -> int:
+    """How many bytes the LONG1 or LONG4 at ``start`` says that its number has."""
+    if data[start : start + 1] == b"\x8a":
+        return int.from_bytes(data[start + 1 : start + 2], "little")
+    return int.from_bytes(data[start + 1 : start + 5], "little", signed=True)
+
+
+def _not_decimal(data: bytes, start: int) -> _Refusal:
+    """Why the argument of the opcode at ``start`` is no number in decimal."""
+    first = start + 1
+    stop = data.find(b"\n", first, first + _LONGEST_DIGITS)
+    if stop < 0 and first + _LONGEST_DIGITS > len(data):
+        return _Refusal(_TRUNCATED)
+    if stop < 0:
+        return _Refusal(
+            f"byte {first}: a number of more than {_LONGEST_DIGITS} digits, ids are from 0 to {LARGEST_ID}"
         )
-        self.refuse(f"byte {start}: found {what}; refused, nothing of it was run")
+    digits = data[first:stop]
+    if digits in (b"00", b"01"):
+        return _Refusal(f"byte {start}: found {bool(int(digits))} (INT)")
+    return _Refusal(f"byte {first}: {escape(digits.decode('latin-1'))!r} is no whole number")
 
 
-def _name(opcode: int) -> str:
-    known = pickletools.code2op.get(chr(opcode))
-    return known.name if known else f"0x{opcode:02x}, which is no pickle opcode"
+def _forbidden(data: bytes, start: int) -> _Refusal:
+    """Names the opcode at ``start``, and what it would make."""
+    opcode = _OPCODES.get(data[start])
+    if opcode is None:
+        what = f"0x{data[start]:02x}, which is no pickle opcode"
+    else:
+        what = opcode.name
+        if what in ("GLOBAL", "INST"):
+            named = data[start + 1 : start + 101].split(b"\n")[:2]
+            what += f" {escape(' '.join(part.decode('latin-1') for part in named))}"
+        kinds = {kind.name for kind in opcode.stack_after}
+        if len(kinds) == 1 and not kinds & {"any", "mark"}:
+            what += f", a value of type {kinds.pop()}"
+    return _Refusal(f"byte {start}: found {what}; refused, nothing of it was run")
