@@ -7,6 +7,7 @@ prints a Markdown table at 12 dB: student of both ends, both splices with the te
 are behind.
 """
 
+import argparse
 import csv
 import sys
 from pathlib import Path
@@ -14,68 +15,38 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness import trained_parser  # noqa: E402
-from semcom.commands import cli  # noqa: E402
+from semcom.base import console  # noqa: E402
+from semcom.base.settings import RunConfig  # noqa: E402
+from semcom.commands.distil import distil  # noqa: E402
+from semcom.commands.evaluate import evaluate  # noqa: E402
+from semcom.commands.settings import (  # noqa: E402
+    DistillationFiles,
+    DistilSettings,
+    EvaluateSettings,
+    SpliceSettings,
+)
+from semcom.commands.splice import splice  # noqa: E402
+from semcom.data.settings import CorpusConfig  # noqa: E402
+from semcom.distillation.settings import TransferConfig  # noqa: E402
+from semcom.distillation.training_settings import StudentConfig, TrainingConfig  # noqa: E402
+from semcom.evaluation.settings import EvaluationConfig  # noqa: E402
 
-LAYERS, WEIGHTS, SNR = (2, 1), (0.0, 0.5), "12"
+LAYERS, WEIGHTS, SNR = (2, 1), (0.0, 0.5), 12.0
 
 
 def main() -> None:
     parser = trained_parser(__doc__, folder="crossed", steps="300")
     given = parser.parse_args()
-    folder, lines = Path(given.folder), []
+    console.speak()
+    lines = []
     for layers in LAYERS:
         for weight in WEIGHTS:
-            run = folder / f"layers{layers}_cross{weight:g}"
-            cli.distil(
-                [
-                    "--teacher-checkpoint",
-                    given.teacher,
-                    "--corpus",
-                    given.corpus,
-                    "--student-layers",
-                    str(layers),
-                    "--steps",
-                    given.steps,
-                    "--cross-weight",
-                    str(weight),
-                    "--output-path",
-                    str(run),
-                    "--quiet",
-                ]
-            )
-            student, sends, hears = (
-                str(run / "best_student_model.pt"),
-                str(run / "student_sends.pt"),
-                str(run / "student_hears.pt"),
-            )
-            cli.package(["splice", "--transmitter", student, "--receiver", given.teacher, "--output", sends])
-            cli.package(["splice", "--transmitter", given.teacher, "--receiver", student, "--output", hears])
-            table = run / "scores.csv"
-            cli.package(
-                [
-                    "evaluate",
-                    given.teacher,
-                    student,
-                    sends,
-                    hears,
-                    "--corpus",
-                    given.corpus,
-                    "--corpus-size",
-                    "all",
-                    "--snr",
-                    SNR,
-                    "--sentences",
-                    given.sentences,
-                    "--output",
-                    str(table),
-                    "--quiet",
-                ]
-            )
-            teacher, straight, st, ts = (float(row["bleu"]) for row in list(csv.DictReader(table.open()))[:4])
-            lines.append(
-                f"| {layers} | {weight:g} | {teacher:.1f} | {straight:.1f} | {st:.1f} | {ts:.1f} | "
-                f"{min(st, ts) - straight:+.1f} |"
-            )
+            run = Path(given.folder) / f"layers{layers}_cross{weight:g}"
+            distil(student(given, run, layers, weight))
+            teacher, straight, st, ts = bleu_of_splices(given, run)
+            worse = min(st, ts) - straight
+            cells = [layers, f"{weight:g}", *(f"{bleu:.1f}" for bleu in (teacher, straight, st, ts))]
+            lines.append("| " + " | ".join(map(str, cells)) + f" | {worse:+.1f} |")
     header = [
         "layers",
         "`--cross-weight`",
@@ -85,7 +56,39 @@ def main() -> None:
         "teacher → student",
         "worse splice less straight",
     ]
-    print(f"\nBLEU at {SNR} dB\n\n| {' | '.join(header)} |\n{'| --- ' * len(header)}|\n" + "\n".join(lines))
+    print(f"\nBLEU at {SNR:g} dB\n\n| {' | '.join(header)} |\n{'| --- ' * len(header)}|\n" + "\n".join(lines))
+
+
+def student(given: argparse.Namespace, run: Path, layers: int, weight: float) -> DistilSettings:
+    return DistilSettings(
+        files=DistillationFiles(teacher_checkpoint=(given.teacher,), output_path=str(run)),
+        transfer=TransferConfig(cross_weight=weight),
+        student=StudentConfig(student_layers=layers),
+        corpus=CorpusConfig(corpus=(given.corpus,)),
+        training=TrainingConfig(steps=int(given.steps)),
+        run=RunConfig(quiet=True),
+    )
+
+
+def bleu_of_splices(given: argparse.Namespace, run: Path) -> list[float]:
+    """Of the teacher, the student of both ends, and the splices of the two, student's transmitter first."""
+    best, sends, hears = (
+        str(run / f"{name}.pt") for name in ("best_student_model", "student_sends", "student_hears")
+    )
+    splice(SpliceSettings(transmitter=best, receiver=given.teacher, output=sends))
+    splice(SpliceSettings(transmitter=given.teacher, receiver=best, output=hears))
+    table = run / "scores.csv"
+    evaluate(
+        EvaluateSettings(
+            checkpoints=(given.teacher, best, sends, hears),
+            output=str(table),
+            evaluation=EvaluationConfig(snr=(SNR,), sentences=int(given.sentences)),
+            corpus=CorpusConfig(corpus=(given.corpus,), corpus_size=None),
+            run=RunConfig(quiet=True),
+        )
+    )
+    with table.open() as file:
+        return [float(row["bleu"]) for row in list(csv.DictReader(file))[:4]]
 
 
 if __name__ == "__main__":

@@ -18,8 +18,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness import trained_parser  # noqa: E402
-from semcom.commands import ablation
+from semcom.base import console  # noqa: E402
+from semcom.base.settings import RunConfig  # noqa: E402
+from semcom.commands import ablation  # noqa: E402
 from semcom.commands.ablation import Arm  # noqa: E402
+from semcom.commands.settings import AnalysisSettings, DistillationFiles, DistilSettings  # noqa: E402
+from semcom.data.settings import CorpusConfig  # noqa: E402
+from semcom.distillation.training_settings import TrainingConfig  # noqa: E402
+from semcom.evaluation.settings import EvaluationConfig  # noqa: E402
 from semcom.report import tables  # noqa: E402
 
 SCREEN_SEED, FINAL_SEEDS = 1, (11, 12, 13, 14, 15)
@@ -102,6 +108,7 @@ def main(argv: list[str] | None = None) -> None:
         help="final: what each arm gains at 6 dB, a panel a comparison, as PNG or SVG",
     )
     given = parser.parse_args(argv)
+    console.speak()
     root = Path(given.folder) / given.phase.replace("equal-time", "final")
     if given.phase == "screen":
         compare(given, "screen, one seed", list(SCREEN), [SCREEN_SEED], root, 21_600, given.steps)
@@ -165,34 +172,37 @@ def compare(
 ) -> list[ablation.Gain]:
     """Run what is missing of a comparison, and show what is whole of it; returns what its arms gain at 6
     dB."""
-    # Nine tenths of a corpus are its training split.
-    common = [
-        "--teacher-checkpoint",
-        given.teacher,
-        "--corpus",
-        given.corpus,
-        "--corpus-size",
-        str(round(size / 0.9)),
-        *ablation.RECEIVER,
-        "--quiet",
-        "--steps",
-        str(steps),
-        "--batch-size",
-        given.batch_size,
-    ]
-    analysis = ["--corpus", given.corpus, "--corpus-size", "all", "--sentences", given.sentences, "--quiet"]
+    comparison = ablation.Comparison(arms, seeds, root, common_of(given, size, steps), analysis_of(given))
     if not given.report:
-        ablation.run(arms, seeds, root, common, analysis, share=tuple(given.share))
+        comparison.run(share=tuple(given.share))
     whole = [arm for arm in arms if all_finished([arm], seeds, root)]
     shown = [arm for arm in whole if arm.base in (None, *(other.name for other in whole))]
     if missing := [arm.name for arm in arms if arm not in shown]:
         print(f"\n{title}: not finished yet: {', '.join(missing)}")
     if not shown:
         return []
-    rows = ablation.collect(shown, seeds, root)
-    print(f"\n{title}; {len(seeds)} seeds\n{ablation.table(rows)}")
-    ablation.keep(rows, root, title, stem)
-    return ablation.gains(rows)
+    lines = ablation.collect(shown, seeds, root)
+    print(f"\n{title}; {len(seeds)} seeds\n{ablation.table(lines)}")
+    ablation.keep(lines, root, title, stem)
+    return ablation.gains(lines)
+
+
+def common_of(given: argparse.Namespace, size: int, steps: str) -> DistilSettings:
+    # Nine tenths of a corpus are its training split.
+    return replace(
+        ablation.RECEIVER,
+        files=DistillationFiles(teacher_checkpoint=(given.teacher,)),
+        corpus=CorpusConfig(corpus=(given.corpus,), corpus_size=round(size / 0.9)),
+        training=TrainingConfig(steps=int(steps), batch_size=int(given.batch_size)),
+    )
+
+
+def analysis_of(given: argparse.Namespace) -> AnalysisSettings:
+    return AnalysisSettings(
+        corpus=CorpusConfig(corpus=(given.corpus,), corpus_size=None),
+        evaluation=EvaluationConfig(sentences=int(given.sentences)),
+        run=RunConfig(quiet=True),
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from semcom.commands import cli  # noqa: E402
+from semcom.base import console  # noqa: E402
+from semcom.base.settings import OutputConfig, RunConfig  # noqa: E402
+from semcom.commands.distil import distil  # noqa: E402
+from semcom.commands.settings import DistillationFiles, DistilSettings  # noqa: E402
+from semcom.distillation.settings import DistillationConfig  # noqa: E402
+from semcom.distillation.training_settings import TrainingConfig  # noqa: E402
 
 
 def main() -> None:
@@ -25,25 +30,20 @@ def main() -> None:
     parser.add_argument("--epochs", default="1")
     parser.add_argument("--folder", default="checkpoints/learning_rate")
     given = parser.parse_args()
+    console.speak()
     losses = {}
     for part in given.parts:
         for rate in given.rates:
-            outcome = cli.distil(
-                [
-                    "--teacher-checkpoint",
-                    given.teacher,
-                    "--distill-part",
-                    part,
-                    "--lr",
-                    rate,
-                    "--epochs",
-                    given.epochs,
-                    "--output-path",
-                    f"{given.folder}/{part}_{rate}",
-                    "--overwrite",
-                    "--quiet",
-                ]
+            settings = DistilSettings(
+                files=DistillationFiles(
+                    teacher_checkpoint=(given.teacher,), output_path=f"{given.folder}/{part}_{rate}"
+                ),
+                outputs=OutputConfig(overwrite=True),
+                distillation=DistillationConfig(distill_part=part),
+                training=TrainingConfig(lr=float(rate), epochs=int(given.epochs)),
+                run=RunConfig(quiet=True),
             )
+            outcome = distil(settings)
             losses[part, rate] = outcome.record["best_loss"]
     print("\n| mode | " + " | ".join(given.rates) + " |\n" + "| --- " * (len(given.rates) + 1) + "|")
     for part in given.parts:

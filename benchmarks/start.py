@@ -20,7 +20,8 @@ FIRST_STEP = """
 import os
 import sys
 sys.path.insert(0, {root!r})
-from semcom import cli, trainer
+from semcom.commands import cli
+from semcom.distillation import trainer
 step = trainer.Loop.step
 def first(self, *given, **choice):
     step(self, *given, **choice)

@@ -137,7 +137,7 @@ def test_all_dry_runs(here, capsys):
 
 
 def test_example_six_runs_and_reports(teacher, here, capsys, monkeypatch):
-    monkeypatch.setattr(examples_module, "ANALYSED", "12")
+    monkeypatch.setattr(examples_module, "ANALYSED_SENTENCES", 12)
     assert examples("6", "--epochs", 1, "--teacher-checkpoint", teacher, *TINY_TRAINING) == 0
     out = capsys.readouterr().out
     assert (here / "checkpoints/temp_exp/T2.0/best_student_model.pt").is_file()

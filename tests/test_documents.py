@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import semcom
-from semcom.commands import examples, flags_page, parsers
+from semcom.commands import flags_page, parsers
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
@@ -41,7 +41,7 @@ KNOWN = {
     "python distillation.py": parsers.distillation_parser(),
     "python semantic_analysis.py": parsers.analysis_parser(),
     "python -m semcom": parsers.package_parser(),
-    "python distillation_examples.py": examples.parser(),
+    "python distillation_examples.py": parsers.examples_parser(),
 }
 
 
@@ -75,7 +75,7 @@ def test_the_page_of_flags_names_every_flag_that_other_commands_have_of_their_ow
     verbs = next(
         a for a in parsers.package_parser()._actions if isinstance(a, argparse._SubParsersAction)
     ).choices.values()
-    others = set.union(*map(flags, [*verbs, parsers.analysis_parser(), examples.parser()]))
+    others = set.union(*map(flags, [*verbs, parsers.analysis_parser(), parsers.examples_parser()]))
     assert not {flag for flag in others if f"`{flag}" not in FLAGS}
 
 

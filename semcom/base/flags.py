@@ -240,3 +240,72 @@ def _group_of(shown: _Group, flags: argparse.Namespace) -> Any:
 
 def _value(parsed: Any) -> Any:
     return tuple(parsed) if isinstance(parsed, list) else parsed
+
+
+# --- settings -> what a person types
+
+
+def parse_over(parser: argparse.ArgumentParser, words: Sequence[str], settings: Settings) -> Settings:
+    """The settings with what the flags in ``words`` say otherwise. Fields without a flag become the default."""
+    known = {f.name: value for f, value, needed in _values(settings) if needed}
+    return settings_of(type(settings), parser.parse_args(words, argparse.Namespace(**known)))
+
+
+def words_of(settings: DataclassInstance, first: Sequence[str] = ()) -> list[str]:
+    """Positional arguments, then the flags without which the settings would be others.
+
+    first: names of settings whose flags stand ahead, also where they say what is the default.
+    """
+    arguments, ahead, flags = [], {}, []
+    for f, value, needed in _values(settings):
+        words = _words(f, value)
+        if f.metadata["positional"]:
+            arguments += words if needed else []
+        elif f.name in first:
+            ahead[f.name] = words
+        elif needed:
+            flags += words
+    return arguments + [word for name in first for word in ahead[name]] + flags
+
+
+def _words(f: Field[Any], value: Any) -> list[str]:
+    if value is None and not f.metadata["absent"]:
+        return []
+    if value is None:
+        value = f.metadata["absent"]
+    values = value if isinstance(value, tuple) else (value,)
+    typed = [str(v).removesuffix(".0") if isinstance(v, float) else str(v) for v in values]
+    if f.metadata["positional"]:
+        return typed
+    if isinstance(value, bool):
+        return [flag_of(f.name)] if value else []
+    return [flag_of(f.name), *typed]
+
+
+def _values(settings: DataclassInstance) -> Iterator[tuple[Field[Any], Any, bool]]:
+    """Each field with a flag, its value, and whether the settings need the flag to be what they are."""
+    for f in fields(settings):
+        if "group" in f.metadata:
+            yield from _values_of_group(f.metadata["group"], getattr(settings, f.name))
+        elif "help" in f.metadata:
+            value = getattr(settings, f.name)
+            yield f, value, value != f.default
+
+
+def _values_of_group(shown: _Group, given: Any) -> Iterator[tuple[Field[Any], Any, bool]]:
+    alternatives = (given,) if shown.several is None else given
+    for f, _ in shown.flags():
+        value, default = getattr(alternatives[0], f.name), getattr(shown.default, f.name)
+        if f.name == shown.several:
+            value, default = tuple(getattr(each, f.name) for each in alternatives), (default,)
+        yield f, value, value != default and not _filled_in(alternatives[0], f)
+
+
+def _filled_in(settings: DataclassInstance, f: Field[Any]) -> bool:
+    """Whether the value is what the settings themselves put in the place of None."""
+    if f.default is not None:
+        return False
+    try:
+        return replace(settings, **{f.name: None}) == settings
+    except SemcomError:
+        return False

@@ -1,21 +1,28 @@
 """What distillation gains: arms that differ in their flags alone, run with the same seeds, measured on the
 same sentences and draws.
 
-An arm is a command of ``distillation.py``; each of its runs is measured against its teacher by
-``semantic_analysis.py``.
+An arm is a distillation; each of its runs is analysed against its teacher.
 """
 
 import json
 import logging
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
-from semcom.commands import cli, parsers
+from semcom.base.flags import parse_over, words_of
+from semcom.base.settings import OutputConfig, RunConfig
+from semcom.commands.analyse import analyse
+from semcom.commands.distil import distil
+from semcom.commands.parsers import distillation_parser
+from semcom.commands.settings import AnalysisSettings, DistilSettings, analysis_like, command_of
+from semcom.distillation.settings import DistillationConfig
+from semcom.distillation.training_settings import StudentConfig, TrainingConfig
 from semcom.evaluation import intervals
+from semcom.evaluation.intervals import Estimate
 from semcom.report import tables
 
 log = logging.getLogger(__name__)
@@ -29,6 +36,10 @@ COLUMNS = {
     "validation": "validation CE",
     "kl 6": "KL 6 dB",
 }
+GAIN = "bleu 6"
+PLACES = {"bleu": ".2f", "validation": ".4f", "kl": ".4f"}
+SHOWN_FIRST = ("distill_part", "student_layers", "steps")
+"""Of a command: what is common to all arms."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,16 @@ class Arm:
         safe = "".join(c if c.isalnum() or c in ".-" else "_" for c in self.name)
         return root / safe / f"seed{seed}"
 
+    def settings(self, common: DistilSettings) -> DistilSettings:
+        """What is common to all arms, with what sets this one apart."""
+        return parse_over(distillation_parser(), shlex.split(self.flags), common)
+
+    @property
+    def names(self) -> set[str]:
+        """Of the settings that set the arm apart."""
+        flags = [word.split("=")[0] for word in shlex.split(self.flags) if word.startswith("--")]
+        return {flag.removeprefix("--").replace("-", "_") for flag in flags}
+
 
 COMPARED = (
     Arm("labels", "--distill-weight 0", None),
@@ -53,72 +74,72 @@ COMPARED = (
 )
 """What experiment 8 compares: labels alone, the default, a divergence that is not mass-covering alone, and
 one blind to the logits' size."""
-PLACES = {"bleu": ".2f", "validation": ".4f", "kl": ".4f"}
-Gain = tuple[str, float, float | None]  # an arm, its mean and half of its interval
 FOLDER = Path("checkpoints/examples/evidence")
-RECEIVER = ("--distill-part", "decoder", "--student-layers", "2")
+RECEIVER = DistilSettings(
+    distillation=DistillationConfig(distill_part="decoder"),
+    student=StudentConfig(student_layers=2),
+    run=RunConfig(quiet=True),
+)
+STEPS, ANALYSED_SENTENCES = 300, 500
+
+Gain = tuple[str, float, float | None]  # an arm, its mean and half of its interval
 
 
-def commands(
-    arm: Arm, seed: int, root: Path, common: Sequence[str], analysis: Sequence[str]
-) -> list[list[str]]:
-    """The distillation of one run and its analysis, as a person would type them."""
-    folder = arm.folder(root, seed)
-    return [
-        [
-            "python",
-            "distillation.py",
-            *common,
-            *shlex.split(arm.flags),
-            "--seed",
-            str(seed),
-            "--output-path",
-            str(folder),
-        ],
-        [
-            "python",
-            "semantic_analysis.py",
-            str(folder / "best_student_model.pt"),
-            "--snr",
-            *(f"{snr:g}" for snr in SNRS),
-            *analysis,
-            "--no-report",
-            "--output",
-            str(folder / MEASURED),
-        ],
-    ]
+# --- runs
 
 
-def run(
-    arms: Iterable[Arm],
-    seeds: Iterable[int],
-    root: Path,
-    common: Sequence[str],
-    analysis: Sequence[str],
-    *,
-    share: tuple[int, int] = (0, 1),
-) -> None:
-    """All runs that are not finished yet. share: (k, n), this process's part of them where n processes work
-    on one folder.
+@dataclass(frozen=True)
+class Comparison:
+    """Arms and seeds, in a folder. common: the distillation that all arms start from. analysis: how each run is
+    measured."""
 
-    Raises SemcomError where the folder holds runs of other flags: they would not compare.
-    """
-    settings, kept = {"distillation": list(common), "analysis": list(analysis)}, root / SETTINGS
-    if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != settings:
-        raise SemcomError(
-            f"{escape(root)}: holds runs of other flags ({escape(kept)} says which), which would not compare; name another folder"
+    arms: Sequence[Arm]
+    seeds: Sequence[int]
+    root: Path
+    common: DistilSettings
+    analysis: AnalysisSettings
+
+    def distillation(self, arm: Arm, seed: int) -> DistilSettings:
+        run = arm.settings(self.common)
+        files = replace(run.files, output_path=str(arm.folder(self.root, seed)))
+        return replace(run, files=files, run=replace(run.run, seed=seed))
+
+    def measurement(self, arm: Arm, seed: int) -> AnalysisSettings:
+        folder, analysis = arm.folder(self.root, seed), self.analysis
+        return replace(
+            analysis,
+            checkpoints=(str(folder / "best_student_model.pt"),),
+            evaluation=replace(analysis.evaluation, snr=SNRS),
+            report=replace(analysis.report, no_report=True),
+            files=replace(analysis.files, output=str(folder / MEASURED)),
         )
-    output_files.write_json(kept, settings)
-    todo = [(arm, seed) for seed in seeds for arm in arms]
-    for arm, seed in todo[share[0] :: share[1]]:
-        if finished(arm, seed, root):
-            continue
-        distillation, measuring = commands(
-            arm, seed, root, [*common, "--overwrite"], [*analysis, "--overwrite"]
-        )
-        log.info(f"\n$ {shlex.join(distillation)}")
-        cli.distil(distillation[2:])
-        cli.analyse(measuring[2:])
+
+    def run(self, *, share: tuple[int, int] = (0, 1)) -> None:
+        """All runs that are not finished yet. share: (k, n), this process's part of them where n processes
+        work on one folder.
+
+        Raises SemcomError where the folder holds runs of other flags: they would not compare.
+        """
+        self._keep_settings()
+        overwriting = OutputConfig(overwrite=True)
+        todo = [(arm, seed) for seed in self.seeds for arm in self.arms]
+        for arm, seed in todo[share[0] :: share[1]]:
+            if finished(arm, seed, self.root):
+                continue
+            distillation = replace(self.distillation(arm, seed), outputs=overwriting)
+            log.info(f"\n$ {command_of(distillation, SHOWN_FIRST)}")
+            distil(distillation)
+            analyse(replace(self.measurement(arm, seed), outputs=overwriting))
+
+    def _keep_settings(self) -> None:
+        kept = self.root / SETTINGS
+        settings = {"distillation": words_of(self.common), "analysis": words_of(self.analysis)}
+        if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != settings:
+            raise SemcomError(
+                f"{escape(self.root)}: holds runs of other flags ({escape(kept)} says which), which would not "
+                "compare; name another folder"
+            )
+        output_files.write_json(kept, settings)
 
 
 def finished(arm: Arm, seed: int, root: Path) -> bool:
@@ -128,92 +149,94 @@ def finished(arm: Arm, seed: int, root: Path) -> bool:
     if not (folder / MEASURED).exists():
         return False
     record = json.loads((folder / "distillation_config.json").read_text(encoding="utf-8"))
-    parser = parsers.distillation_parser()
-    wanted = vars(parser.parse_args(shlex.split(arm.flags)))
-    given = {
-        action.dest
-        for action in parser._actions
-        if {word.split("=")[0] for word in shlex.split(arm.flags)} & set(action.option_strings)
-    }
-    for name in sorted(given):
+    wanted = arm.settings(DistilSettings()).record()
+    for name in sorted(arm.names):
         if record.get(name) != wanted[name]:
             raise SemcomError(
-                f"{escape(folder)}: was run with {name} {escape(record.get(name))}, arm {arm.name!r} has {escape(wanted[name])}; "
-                "remove it, or name another folder"
+                f"{escape(folder)}: was run with {name} {escape(record.get(name))}, arm {arm.name!r} has "
+                f"{escape(wanted[name])}; remove it, or name another folder"
             )
     return True
 
 
-def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> list[dict[str, object]]:
+# --- experiment 8
+
+
+def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> "list[Line]":
     """Experiment 8: ``COMPARED`` receivers of two layers over ``seeds`` seeds, 300 steps each unless
     ``extra`` says otherwise.
 
-    Returns and prints the rows of ``collect``; leaves them as CSV and JSON, with a picture, in ``FOLDER``.
+    Returns and prints the lines of ``collect``; leaves them as CSV and JSON, with a picture, in ``FOLDER``.
     """
-    own = {
-        "--seed",
-        "--output-path",
-        "--distill-part",
-        "--student-layers",
-        *(word for arm in COMPARED for word in shlex.split(arm.flags)),
-    }
-    if wrong := next((word for word in extra if word.split("=")[0] in own and word.startswith("--")), None):
-        raise SemcomError(
-            f"{escape(wrong)}: experiment 8 sets it; for another value type the command yourself, see --dry-run"
-        )
-    parsers.distillation_parser().parse_args(extra)
-    lengths = {"--steps", "--epochs", "--minutes"}
-    common = [
-        *RECEIVER,
-        *([] if lengths & {word.split("=")[0] for word in extra} else ["--steps", "300"]),
-        "--quiet",
-        *extra,
-    ]
-    analysis = ["--sentences", "500", *cli.shared_flags(common)]
-    numbers = range(1, seeds + 1)
+    comparison = _comparison(extra, range(1, seeds + 1))
     if dry_run:
-        for command in [
-            line
-            for seed in numbers
-            for arm in COMPARED
-            for line in commands(arm, seed, FOLDER, common, analysis)
-        ]:
-            log.info(f"\n$ {shlex.join(command)}")
+        for seed in comparison.seeds:
+            for arm in comparison.arms:
+                log.info(f"\n$ {command_of(comparison.distillation(arm, seed), SHOWN_FIRST)}")
+                log.info(f"\n$ {command_of(comparison.measurement(arm, seed))}")
         return []
     if line := output_files.make_room("--output-path", FOLDER, named=False, overwrite=False, folder=True):
         log.info(line)
-    run(COMPARED, numbers, FOLDER, common, analysis)
-    rows = collect(COMPARED, numbers, FOLDER)
-    log.info(f"\n{seeds} seeds, {shlex.join(common)}\n{table(rows)}")
-    keep(rows, FOLDER, shlex.join(common))
-    return rows
+    comparison.run()
+    lines = collect(comparison.arms, comparison.seeds, FOLDER)
+    title = shlex.join(words_of(comparison.common, SHOWN_FIRST))
+    log.info(f"\n{seeds} seeds, {title}\n{table(lines)}")
+    keep(lines, FOLDER, title)
+    return lines
 
 
-def gains(rows: Sequence[dict[str, object]]) -> list[Gain]:
-    """BLEU that each arm gains over its base at 6 dB."""
-    return [
-        (str(row["arm"]), row["bleu 6 less base"].mean, row["bleu 6 less base"].half_width)
-        for row in rows
-        if row["base"]
-    ]
+def _comparison(extra: Sequence[str], seeds: Sequence[int]) -> Comparison:
+    """Of ``COMPARED``, with the flags ``extra`` that the user adds to all."""
+    own = {"seed", "output_path", "distill_part", "student_layers"}.union(*(arm.names for arm in COMPARED))
+    given = [word.split("=")[0] for word in extra if word.startswith("--")]
+    for word, flag in zip([word for word in extra if word.startswith("--")], given):
+        if flag.removeprefix("--").replace("-", "_") in own:
+            raise SemcomError(
+                f"{escape(word)}: experiment 8 sets it; for another value type the command yourself, see --dry-run"
+            )
+    lengths = {"--steps", "--epochs", "--minutes"}
+    training = TrainingConfig() if lengths & set(given) else TrainingConfig(steps=STEPS)
+    common = parse_over(distillation_parser(), extra, replace(RECEIVER, training=training))
+    analysis = analysis_like(common)
+    measured = replace(analysis.evaluation, sentences=ANALYSED_SENTENCES)
+    return Comparison(COMPARED, seeds, FOLDER, common, replace(analysis, evaluation=measured))
 
 
-def keep(rows: Sequence[dict[str, object]], root: Path, title: str, stem: str = "arms") -> None:
-    """Rows as CSV and JSON, and what each arm gains at 6 dB as a picture."""
-    tables.write_csv(root / f"{stem}.csv", flat(rows))
-    output_files.write_json(root / f"{stem}.json", {"title": title, "rows": flat(rows)})
-    tables.plot_intervals({"BLEU gained at 6 dB over its base": gains(rows)}, root / f"{stem}.png", mark=0)
-    log.info(f"\nmade {escape(root / stem)}.csv, .json and .png")
+# --- what the runs came to
+
+
+@dataclass(frozen=True)
+class Line:
+    """An arm over seeds: mean and interval of each measure, their paired differences to the arm's base, and the
+    p of some of these, Holm-adjusted over the arms."""
+
+    arm: Arm
+    seeds: int
+    measures: dict[str, Estimate]
+    less_base: dict[str, Estimate]
+    p: dict[str, float] = field(default_factory=dict)
+
+    def flat(self) -> dict[str, object]:
+        """Plain values, for files."""
+        row: dict[str, object] = {
+            "arm": self.arm.name,
+            "base": self.arm.base,
+            "seeds": self.seeds,
+            "flags": self.arm.flags,
+        }
+        for name, estimate in self.measures.items():
+            row |= {name: estimate.mean, f"{name} half width": estimate.half_width}
+            if gain := self.less_base.get(name):
+                row |= {f"{name} less base": gain.mean, f"{name} less base half width": gain.half_width}
+        return row | {f"{name} p": p for name, p in self.p.items()}
 
 
 def measured(arm: Arm, seed: int, root: Path) -> dict[str, float]:
     """What one run came to: BLEU and KL to the teacher (nats a token) by SNR, validation cross-entropy,
     seconds of training."""
     folder = arm.folder(root, seed)
-    record, divergence = (
-        json.loads((folder / name).read_text(encoding="utf-8"))
-        for name in ("distillation_config.json", MEASURED)
-    )
+    record = json.loads((folder / "distillation_config.json").read_text(encoding="utf-8"))
+    divergence = json.loads((folder / MEASURED).read_text(encoding="utf-8"))
     by_snr = divergence["records"][0]["by_snr"]
     values = {
         "validation": record["best_loss"],
@@ -230,45 +253,53 @@ def measured(arm: Arm, seed: int, root: Path) -> dict[str, float]:
     return values
 
 
-def collect(arms: Sequence[Arm], seeds: Sequence[int], root: Path) -> list[dict[str, object]]:
-    """One row an arm: mean and interval of each measure over seeds, and its paired difference to the arm's
-    base, Holm-adjusted over the arms."""
+def collect(arms: Sequence[Arm], seeds: Sequence[int], root: Path) -> list[Line]:
+    """A line an arm, from what its finished runs left."""
     values = {arm.name: [measured(arm, seed, root) for seed in seeds] for arm in arms}
-    rows = []
-    for arm in arms:
-        row: dict[str, object] = {"arm": arm.name, "base": arm.base, "seeds": len(seeds), "flags": arm.flags}
-        for name in values[arm.name][0]:
-            row[name] = intervals.estimate([v[name] for v in values[arm.name]])
-            if arm.base:
-                row[f"{name} less base"] = intervals.paired(
-                    [v[name] for v in values[arm.name]], [v[name] for v in values[arm.base]]
-                )
-        rows.append(row)
+    lines = [_line(arm, values[arm.name], values[arm.base] if arm.base is not None else None) for arm in arms]
     for name in COLUMNS:
-        tested = [row for row in rows if row["base"] and row[f"{name} less base"].p is not None]
-        for row, p in zip(tested, intervals.holm([row[f"{name} less base"].p for row in tested])):
-            row[f"{name} p"] = p
-    return rows
+        tested = [(line, p) for line in lines if (p := _p(line, name)) is not None]
+        for (line, _), p in zip(tested, intervals.holm([p for _, p in tested])):
+            line.p[name] = p
+    return lines
 
 
-def table(rows: Sequence[dict[str, object]]) -> str:
+def _line(arm: Arm, ours: Sequence[dict[str, float]], base: Sequence[dict[str, float]] | None) -> Line:
+    """ours, base: what each seed came to."""
+    measures, less_base = {}, {}
+    for name in ours[0]:
+        column = [values[name] for values in ours]
+        measures[name] = intervals.estimate(column)
+        if base is not None:
+            less_base[name] = intervals.paired(column, [values[name] for values in base])
+    return Line(arm, len(ours), measures, less_base)
+
+
+def _p(line: Line, name: str) -> float | None:
+    return line.less_base[name].p if name in line.less_base else None
+
+
+def gains(lines: Sequence[Line]) -> list[Gain]:
+    """BLEU that each arm gains over its base at 6 dB."""
+    found = [(line.arm.name, line.less_base[GAIN]) for line in lines if GAIN in line.less_base]
+    return [(name, gain.mean, gain.half_width) for name, gain in found]
+
+
+def table(lines: Sequence[Line]) -> str:
     """Means, and what each arm gains over its base at 6 dB."""
-    lines = []
-    for row in rows:
-        gain, p = row.get("bleu 6 less base"), row.get("bleu 6 p")
-        measures = [format(row[name], PLACES[name.split()[0]]) for name in COLUMNS]
-        lines.append(
-            [row["arm"], *measures, f"{gain:.2f}" if gain else None, f"{p:.3f}" if p is not None else None]
-        )
-    return tables.table(lines, ["arm", *COLUMNS.values(), "gain 6 dB", "Holm p"])
+    rows: list[list[object]] = []
+    for line in lines:
+        measures = [format(line.measures[name], PLACES[name.split()[0]]) for name in COLUMNS]
+        gain, p = line.less_base.get(GAIN), line.p.get(GAIN)
+        tested = [f"{gain:.2f}" if gain else None, f"{p:.3f}" if p is not None else None]
+        rows.append([line.arm.name, *measures, *tested])
+    return tables.table(rows, ["arm", *COLUMNS.values(), "gain 6 dB", "Holm p"])
 
 
-def flat(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
-    """Rows of plain values, for files."""
-    return [{key: part for name, value in row.items() for key, part in _parts(name, value)} for row in rows]
-
-
-def _parts(name: str, value: object) -> list[tuple[str, object]]:
-    if not isinstance(value, intervals.Estimate):
-        return [(name, value)]
-    return [(name, value.mean), (f"{name} half width", value.half_width)]
+def keep(lines: Sequence[Line], root: Path, title: str, stem: str = "arms") -> None:
+    """The lines as CSV and JSON, and what each arm gains at 6 dB as a picture."""
+    rows = [line.flat() for line in lines]
+    tables.write_csv(root / f"{stem}.csv", rows)
+    output_files.write_json(root / f"{stem}.json", {"title": title, "rows": rows})
+    tables.plot_intervals({"BLEU gained at 6 dB over its base": gains(lines)}, root / f"{stem}.png", mark=0)
+    log.info(f"\nmade {escape(root / stem)}.csv, .json and .png")

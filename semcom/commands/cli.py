@@ -7,12 +7,11 @@ Nothing here imports torch before the flags are known to be good.
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from semcom.base import console, distributed
 from semcom.base.errors import ChecksFailed, InterruptedRun, SemcomError, escape
-from semcom.base.flags import flag_of, settings_of
+from semcom.base.flags import settings_of
 from semcom.commands import parsers
 from semcom.commands.settings import AnalysisSettings, DistilSettings
 
@@ -87,19 +86,17 @@ def _out_of_memory(error: Exception) -> bool:
     )
 
 
-def distil(argv: Sequence[str], *, keep_earlier: bool = False) -> "Outcome":
-    """``python distillation.py``; ``keep_earlier`` sets aside what is at a named path too."""
-    flags = parsers.distillation_parser().parse_args(argv)
-    settings = replace(settings_of(DistilSettings, flags), keep_earlier=keep_earlier)
+def distil(argv: Sequence[str]) -> "Outcome":
+    """``python distillation.py``"""
+    settings = settings_of(DistilSettings, parsers.distillation_parser().parse_args(argv))
     from semcom.commands.distil import distil
 
     return distil(settings)
 
 
-def analyse(argv: Sequence[str], *, keep_earlier: bool = False) -> object:
-    """``python semantic_analysis.py``; ``keep_earlier`` sets aside what is at a named path too."""
-    flags = parsers.analysis_parser().parse_args(argv)
-    settings = replace(settings_of(AnalysisSettings, flags), keep_earlier=keep_earlier)
+def analyse(argv: Sequence[str]) -> object:
+    """``python semantic_analysis.py``"""
+    settings = settings_of(AnalysisSettings, parsers.analysis_parser().parse_args(argv))
     from semcom.commands.analyse import analyse
 
     return analyse(settings)
@@ -111,34 +108,3 @@ def package(argv: Sequence[str]) -> None:
     verb = parsers.VERBS[flags.verb]
     if distributed.rank() == 0 or verb.together:
         verb.call(settings_of(verb.settings, flags))
-
-
-SHARED = (
-    "corpus",
-    "min_length",
-    "max_length",
-    "max_sentences",
-    "channel",
-    "rician_k",
-    "equalizer",
-    "seed",
-    "device",
-    "quiet",
-    "debug",
-    "overwrite",
-    "teacher_checkpoint",
-)
-
-
-def shared_flags(distillation: Sequence[str]) -> list[str]:
-    """Of the flags of a distillation, those that its analysis has too; of several teachers the first."""
-    parser = parsers.distillation_parser()
-    given, flags = parser.parse_args(distillation), []
-    for name in SHARED:
-        value = getattr(given, name)
-        if value != parser.get_default(name):
-            values = (
-                value[:1] if name == "teacher_checkpoint" else value if isinstance(value, list) else [value]
-            )
-            flags += [flag_of(name), *([] if value is True else map(str, values))]
-    return flags

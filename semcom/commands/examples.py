@@ -1,16 +1,29 @@
 """The numbered experiments: each a list of commands that a person would type, run one after another."""
 
-import argparse
 import logging
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from semcom.base.errors import SemcomError
-from semcom.base.flags import settings_of
-from semcom.commands import ablation, cli, parsers
-from semcom.commands.settings import DIGITS, DigitsSettings
-from semcom.report import tables
+from semcom.base.flags import flag_of, parse_over, settings_of
+from semcom.channel.settings import ChannelConfig
+from semcom.commands import parsers
+from semcom.commands.settings import (
+    DIGITS,
+    SEEDS,
+    AnalysisSettings,
+    DigitsSettings,
+    DistillationFiles,
+    DistilSettings,
+    analysis_like,
+    command_of,
+)
+from semcom.distillation.settings import DistillationConfig
+
+if TYPE_CHECKING:
+    from semcom.commands.distil import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -18,15 +31,15 @@ CLOSING = (
     "Three single runs cannot decide what temperature does: one seed each, and the differences are of the size that "
     "another seed makes. Repeat with several --seed before you conclude."
 )
-SEEDS = 5
-ANALYSED = "300"
+ANALYSED_SENTENCES = 300
 """Test sentences of an experiment's report."""
+PATHS = ("output_path", "hybrid_output")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """title: one line. distillations: the flags of ``distillation.py``, one run each. analyse: folder to
-    report on in the end.
+    """title: one line. runs: the distillations. sets: names of the settings that they are about, whose flags are
+    shown in any case and not taken from the user. analyse: folder to report on in the end.
 
     study: what runs it instead, where it compares over seeds: (other flags, number of seeds, whether to print
     the commands alone). switches: of the flags given for ``all``, those that are for this one too; None for
@@ -34,22 +47,40 @@ class Experiment:
     """
 
     title: str
-    distillations: tuple[str, ...] = ()
+    runs: tuple[DistilSettings, ...] = ()
+    sets: tuple[str, ...] = ()
     analyse: str | None = None
     closing: str = ""
     study: Callable[[list[str], int, bool], object] | None = None
     switches: tuple[str, ...] | None = None
 
 
-def _digits(extra: list[str], seeds: int, dry_run: bool) -> None:
+def _run(
+    folder: str,
+    distillation: DistillationConfig = DistillationConfig(),
+    *,
+    hybrid: str | None = None,
+    channel: ChannelConfig = ChannelConfig(),
+) -> DistilSettings:
+    files = DistillationFiles(output_path=folder, create_hybrid=hybrid is not None, hybrid_output=hybrid)
+    return DistilSettings(files=files, distillation=distillation, channel=channel)
+
+
+def _evidence(extra: list[str], seeds: int, dry_run: bool) -> object:
+    from semcom.commands import ablation
+
+    return ablation.experiment(extra, seeds, dry_run)
+
+
+def _digits(extra: list[str], seeds: int, dry_run: bool) -> object:
     settings = settings_of(DigitsSettings, parsers.digits_parser().parse_args(extra))
     if dry_run:
-        return log.info(
-            "\n$ " + shlex.join(["python", "distillation_examples.py", "9", "--seeds", str(seeds), *extra])
-        )
+        command = ["python", "distillation_examples.py", "9", "--seeds", str(seeds), *extra]
+        log.info(f"\n$ {shlex.join(command)}")
+        return None
     from semcom.commands import digits
 
-    digits.run(
+    return digits.run(
         settings.output_path or DIGITS,
         seeds,
         named=settings.output_path is not None,
@@ -58,44 +89,68 @@ def _digits(extra: list[str], seeds: int, dry_run: bool) -> None:
     )
 
 
+_HYBRID = ("student_layers", "distill_part", "create_hybrid", "output_path", "hybrid_output")
+_TEMPERATURE = ("student_layers", "temperature", "output_path")
+
 EXPERIMENTS = {
     1: Experiment(
-        "basic compression: a 2-layer student of both ends", ("--output-path checkpoints/examples/basic",)
+        "basic compression: a 2-layer student of both ends",
+        (_run("checkpoints/examples/basic"),),
+        ("student_layers", "output_path"),
     ),
     2: Experiment(
         "receiver distillation and hybrid",
         (
-            "--distill-part decoder --create-hybrid --output-path checkpoints/examples/receiver "
-            "--hybrid-output checkpoints/examples/receiver_hybrid.pt",
+            _run(
+                "checkpoints/examples/receiver",
+                DistillationConfig(distill_part="decoder"),
+                hybrid="checkpoints/examples/receiver_hybrid.pt",
+            ),
         ),
+        _HYBRID,
     ),
     3: Experiment(
         "transmitter distillation and hybrid",
         (
-            "--distill-part encoder --create-hybrid --output-path checkpoints/examples/transmitter "
-            "--hybrid-output checkpoints/examples/transmitter_hybrid.pt",
+            _run(
+                "checkpoints/examples/transmitter",
+                DistillationConfig(distill_part="encoder"),
+                hybrid="checkpoints/examples/transmitter_hybrid.pt",
+            ),
         ),
+        _HYBRID,
     ),
-    4: Experiment("soft targets, T=8", ("--temperature 8 --output-path checkpoints/examples/soft",)),
-    5: Experiment("hard targets, T=2", ("--temperature 2 --output-path checkpoints/examples/hard",)),
+    4: Experiment(
+        "soft targets, T=8",
+        (_run("checkpoints/examples/soft", DistillationConfig(temperature=8.0)),),
+        _TEMPERATURE,
+    ),
+    5: Experiment(
+        "hard targets, T=2",
+        (_run("checkpoints/examples/hard", DistillationConfig(temperature=2.0)),),
+        _TEMPERATURE,
+    ),
     6: Experiment(
         "temperatures 2, 4 and 8, all else held fixed",
         tuple(
-            f"--temperature {t} --distill-weight 0.7 --output-path checkpoints/temp_exp/T{t:.1f}"
-            for t in (2, 4, 8)
+            _run(f"checkpoints/temp_exp/T{t}", DistillationConfig(temperature=t, distill_weight=0.7))
+            for t in (2.0, 4.0, 8.0)
         ),
+        ("student_layers", "temperature", "distill_weight", "output_path"),
         analyse="checkpoints/temp_exp",
         closing=CLOSING,
     ),
     7: Experiment(
         "channels: AWGN, Rayleigh, Rician",
         tuple(
-            f"--channel {c} --output-path checkpoints/examples/{c}" for c in ("awgn", "rayleigh", "rician")
+            _run(f"checkpoints/examples/{name}", channel=ChannelConfig(channel=name))
+            for name in ("awgn", "rayleigh", "rician")
         ),
+        ("student_layers", "channel", "output_path"),
     ),
     8: Experiment(
         "what distillation gains: receivers from labels alone and by three losses, over seeds",
-        study=ablation.experiment,
+        study=_evidence,
     ),
     9: Experiment(
         "image setting: every loss on handwritten digits, few labels, and a digit never seen, over seeds",
@@ -109,42 +164,33 @@ def listing() -> str:
     return "\n".join(f"{number}  {e.title}" for number, e in EXPERIMENTS.items())
 
 
-def commands(number: int, extra: list[str]) -> list[list[str]]:
-    """The commands of an experiment as argument lists; ``extra`` flags go to each distillation, and to the
-    analysis where it has them.
+def runs_of(number: int, extra: Sequence[str]) -> list[DistilSettings]:
+    """The distillations of an experiment, with the flags ``extra`` that the user adds to each.
 
     Raises SemcomError for flags that are wrong or that the experiment sets itself.
     """
     e = EXPERIMENTS[number]
-    own = {word for flags in e.distillations for word in shlex.split(flags) if word.startswith("--")} | {
-        "--student-layers"
-    }
+    own = {flag_of(name) for name in (*e.sets, *PATHS)}
     for word in extra:
-        if (flag := word.split("=")[0]) in own | {"--output-path", "--hybrid-output"}:
+        if (flag := word.split("=")[0]) in own:
             raise SemcomError(
                 f"{flag}: experiment {number} sets it; for another value type the command yourself, see --dry-run"
             )
-    lines = [
-        ["python", "distillation.py", "--student-layers", "2", *shlex.split(flags), *extra]
-        for flags in e.distillations
-    ]
-    if e.analyse:
-        lines.append(
-            [
-                "python",
-                "semantic_analysis.py",
-                "--runs",
-                e.analyse,
-                "--sentences",
-                ANALYSED,
-                "--output",
-                f"{e.analyse}/semantic_analysis_results.json",
-                "--report-dir",
-                f"{e.analyse}/report",
-                *cli.shared_flags(lines[0][2:]),
-            ]
-        )
-    return lines
+    parser = parsers.distillation_parser()
+    return [replace(parse_over(parser, extra, run), keep_earlier=True) for run in e.runs]
+
+
+def analysis_of(folder: str, run: DistilSettings) -> AnalysisSettings:
+    """The report on all runs in a folder, of which ``run`` is one."""
+    like = analysis_like(run)
+    files = replace(like.files, runs=folder, output=f"{folder}/semantic_analysis_results.json")
+    return replace(
+        like,
+        files=files,
+        report=replace(like.report, report_dir=f"{folder}/report"),
+        evaluation=replace(like.evaluation, sentences=ANALYSED_SENTENCES),
+        keep_earlier=True,
+    )
 
 
 def run(number: int, extra: list[str], seeds: int, dry_run: bool) -> None:
@@ -155,21 +201,19 @@ def run(number: int, extra: list[str], seeds: int, dry_run: bool) -> None:
         log.info(f"experiment {number}: {e.title}")
         e.study(extra, seeds, dry_run)
         return
-    lines = commands(number, extra)
-    for line in lines:
-        if line[1] == "distillation.py":
-            parsers.distillation_parser().parse_args(line[2:])
+    runs = runs_of(number, extra)
     log.info(f"experiment {number}: {e.title}")
-    outcomes = []
+    outcomes: list[Outcome] = []
     try:
-        for line in lines:
-            log.info(f"\n$ {shlex.join(line)}")
-            if dry_run:
-                continue
-            if line[1] == "distillation.py":
-                outcomes.append(cli.distil(line[2:], keep_earlier=True))
-            else:
-                cli.analyse(line[2:], keep_earlier=True)
+        for settings in runs:
+            log.info(f"\n$ {command_of(settings, first=e.sets)}")
+            if not dry_run:
+                outcomes.append(_distil(settings))
+        if e.analyse:
+            analysis = analysis_of(e.analyse, runs[0])
+            log.info(f"\n$ {command_of(analysis)}")
+            if not dry_run:
+                _analyse(analysis)
     finally:
         if outcomes:
             log.info("\n" + _table(outcomes))
@@ -177,7 +221,21 @@ def run(number: int, extra: list[str], seeds: int, dry_run: bool) -> None:
         log.info("\n" + e.closing)
 
 
-def _table(outcomes: list) -> str:
+def _distil(settings: DistilSettings) -> "Outcome":
+    from semcom.commands.distil import distil
+
+    return distil(settings)
+
+
+def _analyse(settings: AnalysisSettings) -> None:
+    from semcom.commands.analyse import analyse
+
+    analyse(settings)
+
+
+def _table(outcomes: Sequence["Outcome"]) -> str:
+    from semcom.report import tables
+
     rows = []
     for outcome in outcomes:
         r = outcome.record
@@ -223,29 +281,9 @@ def parse_numbers(text: str) -> list[int]:
     return [int(text)]
 
 
-def parser() -> argparse.ArgumentParser:
-    made = parsers.Parser(
-        prog="distillation_examples.py",
-        description=(
-            "Numbered experiments; other flags of distillation.py are passed on. Experiment 9 has --output-path, --overwrite and --quiet."
-        ),
-    )
-    made.add_argument("number", metavar="N|all|list", help="which experiment; list names them")
-    made.add_argument(
-        "--seeds", type=int, metavar="N", help=f"experiments over seeds: how many (default {SEEDS})"
-    )
-    made.add_argument(
-        "--epochs", metavar="N", help="passes over the training split (default that of distillation.py)"
-    )
-    made.add_argument(
-        "--dry-run", action="store_true", help="print the commands a person would type, run nothing"
-    )
-    return made
-
-
 def examples(argv: Sequence[str]) -> None:
     """``python distillation_examples.py``"""
-    flags, extra = parser().parse_known_args(argv)
+    flags, extra = parsers.examples_parser().parse_known_args(argv)
     extra += ["--epochs", flags.epochs] if flags.epochs else []
     if flags.seeds is not None and flags.seeds < 1:
         raise SemcomError(
@@ -257,13 +295,10 @@ def examples(argv: Sequence[str]) -> None:
     if flags.seeds and not any(EXPERIMENTS[number].study for number in numbers):
         over_seeds = " and ".join(str(number) for number, e in EXPERIMENTS.items() if e.study)
         raise SemcomError(
-            f"--seeds {flags.seeds}: experiment {flags.number} runs one seed, {over_seeds} run several; leave it out, or give --seed N"
+            f"--seeds {flags.seeds}: experiment {flags.number} runs one seed, {over_seeds} run several; leave it "
+            "out, or give --seed N"
         )
     for number in numbers:
         switches = EXPERIMENTS[number].switches if len(numbers) > 1 else None
-        run(
-            number,
-            extra if switches is None else [word for word in extra if word in switches],
-            flags.seeds or SEEDS,
-            flags.dry_run,
-        )
+        taken = extra if switches is None else [word for word in extra if word in switches]
+        run(number, taken, flags.seeds or SEEDS, flags.dry_run)

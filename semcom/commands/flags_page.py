@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 
-from semcom.commands import examples, parsers
+from semcom.commands import parsers
 
 WIDTH = 120
 HEAD = """\
@@ -44,7 +44,7 @@ def page() -> str:
 def commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     yield "distillation.py", parsers.distillation_parser()
     yield "semantic_analysis.py", parsers.analysis_parser()
-    yield "distillation_examples.py", examples.parser()
+    yield "distillation_examples.py", parsers.examples_parser()
     yield "distillation_examples.py 9", parsers.digits_parser()
     for action in parsers.package_parser()._actions:
         if isinstance(action, argparse._SubParsersAction):

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import add_flags
 from semcom.commands.settings import (
+    SEEDS,
     AnalysisSettings,
     AuditSettings,
     DigitsSettings,
@@ -85,6 +86,27 @@ def analysis_parser() -> Parser:
         ),
     )
     add_flags(parser, AnalysisSettings)
+    return parser
+
+
+def examples_parser() -> Parser:
+    parser = Parser(
+        prog="distillation_examples.py",
+        description=(
+            "Numbered experiments; other flags of distillation.py are passed on. Experiment 9 has "
+            "--output-path, --overwrite and --quiet."
+        ),
+    )
+    parser.add_argument("number", metavar="N|all|list", help="which experiment; list names them")
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help=f"experiments over seeds: how many (default {SEEDS})"
+    )
+    parser.add_argument(
+        "--epochs", metavar="N", help="passes over the training split (default that of distillation.py)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the commands a person would type, run nothing"
+    )
     return parser
 
 

@@ -1,10 +1,23 @@
 """Settings of each verb: one dataclass, of the flags that it has in the order in which ``--help`` shows them."""
 
-from dataclasses import dataclass
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from semcom.base.errors import SemcomError, escape
-from semcom.base.flags import Validated, as_record, differs, flag_of, group, groups, required, setting
+from semcom.base.flags import (
+    Validated,
+    as_record,
+    differs,
+    flag_of,
+    group,
+    groups,
+    required,
+    setting,
+    words_of,
+)
 from semcom.base.settings import OutputConfig, RunConfig
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import DEFAULT_VOCABULARY, CorpusConfig, VocabularyConfig
@@ -23,6 +36,8 @@ from semcom.models.settings import (
 from semcom.report.settings import ReportConfig
 
 DIGITS = "checkpoints/examples/digits"
+SEEDS = 5
+"""Of an experiment over seeds."""
 WHOLE_CORPUS = CorpusConfig(corpus_size=60_000)
 """Of the built-in corpus, where a model is trained from nothing or measured."""
 AUDITED = EvaluationConfig(snr=(0.0, 6.0, 12.0, 18.0))
@@ -81,6 +96,7 @@ class DistillationFiles(Validated):
 class DistilSettings(Validated):
     """keep_earlier: set aside what is at a named path too, as for a default one."""
 
+    script: ClassVar[str] = "distillation.py"
     files: DistillationFiles = group(DistillationFiles())
     outputs: OutputConfig = group(OutputConfig())
     distillation: DistillationConfig = group(DistillationConfig(), title="Distillation")
@@ -202,6 +218,7 @@ class AnalysisFiles(Validated):
 class AnalysisSettings(Validated):
     """keep_earlier: set aside what is at a named path too, as for a default one."""
 
+    script: ClassVar[str] = "semantic_analysis.py"
     checkpoints: tuple[str, ...] = setting(
         (),
         "checkpoints to compare instead of the runs",
@@ -221,6 +238,26 @@ class AnalysisSettings(Validated):
     @property
     def snrs(self) -> tuple[float, ...]:
         return tuple(sorted({*self.evaluation.snr, self.report.reference_snr}))
+
+
+def command_of(settings: DistilSettings | AnalysisSettings, first: Sequence[str] = ()) -> str:
+    """What a person would type for these settings. first: names of settings whose flags stand ahead, also
+    where they say what is the default."""
+    return shlex.join(["python", settings.script, *words_of(settings, first)])
+
+
+def analysis_like(run: DistilSettings) -> AnalysisSettings:
+    """An analysis on the text, through the channel and with the seed of a distillation, of its first
+    teacher."""
+    text = replace(run.corpus, corpus_size=WHOLE_CORPUS.corpus_size, topics=(), exclude_topics=())
+    teacher = run.files.teacher_checkpoint[0] if run.files.teacher_checkpoint else None
+    return AnalysisSettings(
+        files=AnalysisFiles(teacher_checkpoint=teacher),
+        outputs=run.outputs,
+        corpus=text,
+        channels=(run.channel,),
+        run=run.run,
+    )
 
 
 # --- distillation_examples.py 9

@@ -2,6 +2,8 @@
 stood in for."""
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,13 @@ import pytest
 from benchmarks import evidence as benchmark
 from semcom.base import console
 from semcom.base.errors import SemcomError
-from semcom.commands import ablation, cli, parsers
-from semcom.commands.ablation import Arm
+from semcom.base.flags import settings_of
+from semcom.base.settings import RunConfig
+from semcom.commands import ablation
+from semcom.commands.ablation import Arm, Comparison
+from semcom.commands.parsers import analysis_parser, distillation_parser
+from semcom.commands.settings import AnalysisSettings, DistilSettings, command_of
+from semcom.distillation.training_settings import TrainingConfig
 from semcom.evaluation import intervals
 
 ARMS = [
@@ -27,36 +34,33 @@ def stand_in(monkeypatch, tmp_path):
     ran = []
     console.speak()
 
-    def distil(argv):
-        given = parsers.distillation_parser().parse_args(argv)
-        folder = Path(given.output_path)
+    def distil(settings):
+        folder, seed = Path(settings.files.output_path), settings.run.seed
         folder.mkdir(parents=True)
-        ran.append((folder.parent.name, given.seed))
-        (folder / "distillation_config.json").write_text(
-            json.dumps({**vars(given), "best_loss": 0.5, "training_seconds": 10.0, "steps_done": 300})
-        )
+        ran.append((folder.parent.name, seed))
+        left = {"best_loss": 0.5, "training_seconds": 10.0, "steps_done": 300}
+        (folder / "distillation_config.json").write_text(json.dumps({**settings.record(), **left}))
 
-    def analyse(argv):
-        given = parsers.analysis_parser().parse_args(argv)
-        seed, name = given.seed, Path(given.checkpoints[0]).parent.parent.name
-        at = {
-            "bleu": 80
-            + next(gain for arm, gain in GAIN.items() if Arm(arm, "").folder(Path(), 0).parent.name == name)
-            + 0.01 * seed**2,
-            "kl_divergence": 0.1,
-            "reference_bleu": 90.0,
-        }
-        Path(given.output).write_text(
-            json.dumps({"records": [{"by_snr": {f"{snr:g}": at for snr in given.snr}}]})
-        )
+    def analyse(settings):
+        name = Path(settings.checkpoints[0]).parent.parent.name
+        gain = next(gain for arm, gain in GAIN.items() if Arm(arm, "").folder(Path(), 0).parent.name == name)
+        bleu = 80 + gain + 0.01 * settings.run.seed**2
+        at = {"bleu": bleu, "kl_divergence": 0.1, "reference_bleu": 90.0}
+        by_snr = {f"{snr:g}": at for snr in settings.evaluation.snr}
+        Path(settings.files.output).write_text(json.dumps({"records": [{"by_snr": by_snr}]}))
 
-    monkeypatch.setattr(cli, "distil", distil)
-    monkeypatch.setattr(cli, "analyse", analyse)
+    monkeypatch.setattr(ablation, "distil", distil)
+    monkeypatch.setattr(ablation, "analyse", analyse)
     return tmp_path, ran
 
 
+def comparison(root, seeds, arms=ARMS, steps=300):
+    common = DistilSettings(training=TrainingConfig(steps=steps))
+    return Comparison(arms, seeds, root, common, AnalysisSettings(run=RunConfig(seed=3)))
+
+
 def run(root, seeds, **choice):
-    ablation.run(ARMS, seeds, root, ["--steps", "300"], ["--seed", "3"], **choice)
+    comparison(root, seeds).run(**choice)
 
 
 def test_every_arm_runs_with_every_seed_once(stand_in):
@@ -71,7 +75,7 @@ def test_runs_of_other_flags_in_the_folder_are_refused(stand_in):
     root, ran = stand_in
     run(root, [1])
     with pytest.raises(SemcomError, match="holds runs of other flags .*settings.json.*name another folder"):
-        ablation.run(ARMS, [1], root, ["--steps", "400"], ["--seed", "3"])
+        comparison(root, [1], steps=400).run()
     assert len(ran) == 3
 
 
@@ -80,7 +84,7 @@ def test_a_run_of_an_arm_with_other_flags_is_refused(stand_in):
     run(root, [1])
     changed = Arm("other", "--kd-loss rkl --temperature 2")
     with pytest.raises(SemcomError, match="was run with kd_loss jsd, arm 'other' has rkl; remove it"):
-        ablation.run([changed], [1], root, ["--steps", "300"], ["--seed", "3"])
+        comparison(root, [1], [changed]).run()
     assert ablation.finished(ARMS[2], 1, root) and not ablation.finished(ARMS[2], 2, root)
 
 
@@ -96,10 +100,9 @@ def test_the_experiment_runs_reports_and_keeps(stand_in, monkeypatch, capsys):
         dry.count("$ python distillation.py") == dry.count("$ python semantic_analysis.py") == 8
         and "--steps 300" in dry
     )
-    rows = ablation.experiment(["--epochs", "1"], 2, dry_run=False)
-    assert [row["arm"] for row in rows] == ["labels", "kd", "skl", "lskd"] and rows[2][
-        "bleu 6 less base"
-    ].mean == pytest.approx(1.0)
+    lines = ablation.experiment(["--epochs", "1"], 2, dry_run=False)
+    assert [line.arm.name for line in lines] == ["labels", "kd", "skl", "lskd"]
+    assert lines[2].less_base["bleu 6"].mean == pytest.approx(1.0)
     out = capsys.readouterr().out
     assert "1.00 ± 0.00" in out and "--steps" not in out
     root = folder / ablation.FOLDER
@@ -123,43 +126,46 @@ def test_rows_hold_means_and_paired_gains(monkeypatch, stand_in):
     root, _ = stand_in
     seeds = [1, 2, 3]
 
-    def analyse(argv, before=cli.analyse):
-        given = parsers.analysis_parser().parse_args(argv)
-        before([*argv, "--seed", Path(given.checkpoints[0]).parent.name.removeprefix("seed")])
+    def analyse(settings, before=ablation.analyse):
+        seed = int(Path(settings.checkpoints[0]).parent.name.removeprefix("seed"))
+        before(replace(settings, run=RunConfig(seed=seed)))
 
-    monkeypatch.setattr(cli, "analyse", analyse)
+    monkeypatch.setattr(ablation, "analyse", analyse)
     run(root, seeds)
     labels, kd, other = ablation.collect(ARMS, seeds, root)
-    assert labels["bleu 6"].mean == pytest.approx(80 + 0.01 * 14 / 3) and "bleu 6 less base" not in labels
-    assert kd["bleu 6 less base"].mean == pytest.approx(2.0) and other[
-        "bleu 6 less base"
-    ].mean == pytest.approx(-1.0)
-    assert kd["bleu 6 less base"].half_width == pytest.approx(0, abs=1e-9), (
+    assert labels.measures["bleu 6"].mean == pytest.approx(80 + 0.01 * 14 / 3) and not labels.less_base
+    assert kd.less_base["bleu 6"].mean == pytest.approx(2.0)
+    assert other.less_base["bleu 6"].mean == pytest.approx(-1.0)
+    assert kd.less_base["bleu 6"].half_width == pytest.approx(0, abs=1e-9), (
         "the noise of a seed is common to the pair"
     )
-    assert kd["bleu 6"].half_width == pytest.approx(intervals.estimate([80.01, 80.04, 80.09]).half_width)
-    assert kd["bleu 6 p"] == pytest.approx(0, abs=1e-6) and kd["validation p"] == 1
+    by_hand = intervals.estimate([80.01, 80.04, 80.09])
+    assert kd.measures["bleu 6"].half_width == pytest.approx(by_hand.half_width)
+    assert kd.p["bleu 6"] == pytest.approx(0, abs=1e-6) and kd.p["validation"] == 1
     printed = ablation.table([labels, kd, other])
     assert "kd, T=2" in printed and "2.00 ± 0.00" in printed and "BLEU 0 dB" in printed
-    flat = ablation.flat([kd])[0]
-    assert (
-        flat["bleu 6 less base"] == pytest.approx(2.0)
-        and flat["bleu 6 half width"] == kd["bleu 6"].half_width
-    )
-    json.dumps(flat)
+    row = kd.flat()
+    assert list(row)[:8] == [
+        *("arm", "base", "seeds", "flags"),
+        *("validation", "validation half width"),
+        *("validation less base", "validation less base half width"),
+    ]
+    assert row["bleu 6 less base"] == pytest.approx(2.0)
+    assert row["bleu 6 half width"] == kd.measures["bleu 6"].half_width
+    assert row["bleu 6 p"] == kd.p["bleu 6"]
+    json.dumps(row)
 
 
 def test_commands_are_what_a_person_would_type(tmp_path):
-    distillation, analysis = ablation.commands(
-        ARMS[1], 7, tmp_path, ["--steps", "300"], ["--sentences", "50"]
-    )
-    assert distillation[:2] == ["python", "distillation.py"] and analysis[:2] == [
-        "python",
-        "semantic_analysis.py",
-    ]
-    given = parsers.distillation_parser().parse_args(distillation[2:])
-    assert (given.seed, given.temperature, given.steps) == (7, 2.0, 300)
-    assert parsers.analysis_parser().parse_args(analysis[2:]).snr == list(ablation.SNRS)
+    compared = comparison(tmp_path, [7])
+    distillation, analysis = compared.distillation(ARMS[1], 7), compared.measurement(ARMS[1], 7)
+    scripts = (("distillation.py", distillation), ("semantic_analysis.py", analysis))
+    for (script, settings), parser in zip(scripts, (distillation_parser(), analysis_parser())):
+        command = shlex.split(command_of(settings))
+        assert command[:2] == ["python", script]
+        assert settings_of(type(settings), parser.parse_args(command[2:])) == settings
+    assert distillation.run.seed == 7 and distillation.distillation.temperature == 2.0
+    assert distillation.training.steps == 300 and analysis.evaluation.snr == ablation.SNRS
 
 
 def test_equal_time_by_the_runs_seconds_or_by_given_steps(stand_in, monkeypatch, capsys):
