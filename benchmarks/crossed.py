@@ -18,13 +18,9 @@ from benchmarks.harness import trained_parser  # noqa: E402
 from semcom.base import console  # noqa: E402
 from semcom.base.settings import RunConfig  # noqa: E402
 from semcom.commands.distil import distil  # noqa: E402
+from semcom.commands.distil_settings import DistillationFiles, DistilSettings  # noqa: E402
 from semcom.commands.evaluate import evaluate  # noqa: E402
-from semcom.commands.settings import (  # noqa: E402
-    DistillationFiles,
-    DistilSettings,
-    EvaluateSettings,
-    SpliceSettings,
-)
+from semcom.commands.settings import EvaluateSettings, SpliceSettings  # noqa: E402
 from semcom.commands.splice import splice  # noqa: E402
 from semcom.data.settings import CorpusConfig  # noqa: E402
 from semcom.distillation.settings import TransferConfig  # noqa: E402

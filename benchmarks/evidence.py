@@ -22,7 +22,8 @@ from semcom.base import console  # noqa: E402
 from semcom.base.settings import RunConfig  # noqa: E402
 from semcom.commands import ablation  # noqa: E402
 from semcom.commands.ablation import Arm  # noqa: E402
-from semcom.commands.settings import AnalysisSettings, DistillationFiles, DistilSettings  # noqa: E402
+from semcom.commands.analyse_settings import AnalysisSettings  # noqa: E402
+from semcom.commands.distil_settings import DistillationFiles, DistilSettings  # noqa: E402
 from semcom.data.settings import CorpusConfig  # noqa: E402
 from semcom.distillation.training_settings import TrainingConfig  # noqa: E402
 from semcom.evaluation.settings import EvaluationConfig  # noqa: E402

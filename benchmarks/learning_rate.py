@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from semcom.base import console  # noqa: E402
 from semcom.base.settings import OutputConfig, RunConfig  # noqa: E402
 from semcom.commands.distil import distil  # noqa: E402
-from semcom.commands.settings import DistillationFiles, DistilSettings  # noqa: E402
+from semcom.commands.distil_settings import DistillationFiles, DistilSettings  # noqa: E402
 from semcom.distillation.settings import DistillationConfig  # noqa: E402
 from semcom.distillation.training_settings import TrainingConfig  # noqa: E402
 

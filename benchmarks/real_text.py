@@ -19,8 +19,9 @@ from benchmarks.harness import trained_parser  # noqa: E402
 from semcom.base import console  # noqa: E402
 from semcom.base.settings import OutputConfig, RunConfig  # noqa: E402
 from semcom.commands.distil import distil  # noqa: E402
+from semcom.commands.distil_settings import DistillationFiles, DistilSettings  # noqa: E402
 from semcom.commands.evaluate import evaluate  # noqa: E402
-from semcom.commands.settings import DistillationFiles, DistilSettings, EvaluateSettings  # noqa: E402
+from semcom.commands.settings import EvaluateSettings  # noqa: E402
 from semcom.data.settings import CorpusConfig  # noqa: E402
 from semcom.distillation.settings import DistillationConfig  # noqa: E402
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig  # noqa: E402

@@ -19,15 +19,10 @@ from benchmarks.harness import trained_parser  # noqa: E402
 from semcom.base import console  # noqa: E402
 from semcom.base.settings import OutputConfig, RunConfig  # noqa: E402
 from semcom.commands.analyse import analyse  # noqa: E402
+from semcom.commands.analyse_settings import ANALYSED, AnalysisFiles, AnalysisSettings  # noqa: E402
 from semcom.commands.distil import distil  # noqa: E402
-from semcom.commands.settings import (  # noqa: E402
-    ANALYSED,
-    WHOLE_CORPUS,
-    AnalysisFiles,
-    AnalysisSettings,
-    DistillationFiles,
-    DistilSettings,
-)
+from semcom.commands.distil_settings import DistillationFiles, DistilSettings  # noqa: E402
+from semcom.commands.settings import WHOLE_CORPUS  # noqa: E402
 from semcom.data.settings import CorpusConfig  # noqa: E402
 from semcom.distillation.settings import DistillationConfig  # noqa: E402
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig  # noqa: E402

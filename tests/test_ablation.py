@@ -15,8 +15,9 @@ from semcom.base.flags import settings_of
 from semcom.base.settings import RunConfig
 from semcom.commands import ablation
 from semcom.commands.ablation import Arm, Comparison
+from semcom.commands.analyse_settings import AnalysisSettings
+from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.parsers import analysis_parser, distillation_parser
-from semcom.commands.settings import AnalysisSettings, DistilSettings, command_of
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.evaluation import intervals
 
@@ -161,7 +162,7 @@ def test_commands_are_what_a_person_would_type(tmp_path):
     distillation, analysis = compared.distillation(ARMS[1], 7), compared.measurement(ARMS[1], 7)
     scripts = (("distillation.py", distillation), ("semantic_analysis.py", analysis))
     for (script, settings), parser in zip(scripts, (distillation_parser(), analysis_parser())):
-        command = shlex.split(command_of(settings))
+        command = shlex.split(settings.command())
         assert command[:2] == ["python", script]
         assert settings_of(type(settings), parser.parse_args(command[2:])) == settings
     assert distillation.run.seed == 7 and distillation.distillation.temperature == 2.0

@@ -14,6 +14,7 @@ import semcom
 PACKAGE = Path(semcom.__file__).parent
 ROOMS = ("base", "channel", "data", "models", "distillation", "evaluation", "report", "commands")
 MODULES = sorted(PACKAGE.rglob("*.py"))
+SETTINGS = sorted(PACKAGE.glob("*/*settings.py"))
 
 
 def room_of(path):
@@ -87,7 +88,10 @@ def test_only_checkpoint_saves_and_loads_tensors():
 
 @pytest.mark.parametrize(
     "module",
-    ["semcom.commands.cli", "semcom.commands.parsers", *(f"semcom.{room}.settings" for room in ROOMS)],
+    [
+        *(f"semcom.commands.{name}" for name in ("cli", "parsers", "examples", "flags_page")),
+        *(f"semcom.{path.parent.name}.{path.stem}" for path in SETTINGS),
+    ],
 )
 def test_the_command_line_starts_light(module):
     heavy = ("torch", "numpy", "pandas", "sentencepiece", "matplotlib", "sacrebleu", "tqdm", "scipy")
@@ -96,9 +100,6 @@ def test_the_command_line_starts_light(module):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=True
     )
     assert done.stdout.strip() == "[]"
-
-
-SETTINGS = sorted(PACKAGE.glob("*/*settings.py"))
 
 
 @pytest.mark.parametrize("path", SETTINGS, ids=lambda path: f"{path.parent.name}/{path.stem}")

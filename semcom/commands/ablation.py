@@ -16,9 +16,10 @@ from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import parse_over, words_of
 from semcom.base.settings import OutputConfig, RunConfig
 from semcom.commands.analyse import analyse
+from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
 from semcom.commands.distil import distil
+from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.parsers import distillation_parser
-from semcom.commands.settings import AnalysisSettings, DistilSettings, analysis_like, command_of
 from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
 from semcom.evaluation import intervals
@@ -127,7 +128,7 @@ class Comparison:
             if finished(arm, seed, self.root):
                 continue
             distillation = replace(self.distillation(arm, seed), outputs=overwriting)
-            log.info(f"\n$ {command_of(distillation, SHOWN_FIRST)}")
+            log.info(f"\n$ {distillation.command(SHOWN_FIRST)}")
             distil(distillation)
             analyse(replace(self.measurement(arm, seed), outputs=overwriting))
 
@@ -172,8 +173,8 @@ def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> "list[Line]":
     if dry_run:
         for seed in comparison.seeds:
             for arm in comparison.arms:
-                log.info(f"\n$ {command_of(comparison.distillation(arm, seed), SHOWN_FIRST)}")
-                log.info(f"\n$ {command_of(comparison.measurement(arm, seed))}")
+                log.info(f"\n$ {comparison.distillation(arm, seed).command(SHOWN_FIRST)}")
+                log.info(f"\n$ {comparison.measurement(arm, seed).command()}")
         return []
     if line := output_files.make_room("--output-path", FOLDER, named=False, overwrite=False, folder=True):
         log.info(line)

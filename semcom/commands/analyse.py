@@ -15,6 +15,7 @@ from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import as_record
 from semcom.base.messages import N_
+from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.inputs import LOSS_SETTINGS, load_corpus, load_teacher, make_channel, shipped
 from semcom.commands.measuring import (
     RECEIVER_KNOWS,
@@ -25,7 +26,6 @@ from semcom.commands.measuring import (
     test_split,
 )
 from semcom.commands.runs import Found, by_teacher, history, load_group, runs_under
-from semcom.commands.settings import AnalysisSettings
 from semcom.data import batching, corpus
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import EOS, WordVocabulary

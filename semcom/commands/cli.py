@@ -13,7 +13,8 @@ from semcom.base import console, distributed
 from semcom.base.errors import ChecksFailed, InterruptedRun, SemcomError, escape
 from semcom.base.flags import settings_of
 from semcom.commands import parsers
-from semcom.commands.settings import AnalysisSettings, DistilSettings
+from semcom.commands.analyse_settings import AnalysisSettings
+from semcom.commands.distil_settings import DistilSettings
 
 if TYPE_CHECKING:
     from semcom.commands.distil import Outcome

@@ -13,6 +13,7 @@ from semcom.base import distributed, output_files
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
+from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.inputs import (
     Data,
     check_begun,
@@ -26,7 +27,6 @@ from semcom.commands.inputs import (
     resolve_training,
 )
 from semcom.commands.measuring import RECEIVER_KNOWS, foreign_splits, summary_scores
-from semcom.commands.settings import DistilSettings
 from semcom.commands.splice import write_splice
 from semcom.data.vocabulary import EOS
 from semcom.distillation import kd_loss, objectives, sequence_level, trainer

@@ -10,16 +10,9 @@ from semcom.base.errors import SemcomError
 from semcom.base.flags import flag_of, parse_over, settings_of
 from semcom.channel.settings import ChannelConfig
 from semcom.commands import parsers
-from semcom.commands.settings import (
-    DIGITS,
-    SEEDS,
-    AnalysisSettings,
-    DigitsSettings,
-    DistillationFiles,
-    DistilSettings,
-    analysis_like,
-    command_of,
-)
+from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
+from semcom.commands.distil_settings import DistillationFiles, DistilSettings
+from semcom.commands.settings import DIGITS, SEEDS, DigitsSettings
 from semcom.distillation.settings import DistillationConfig
 
 if TYPE_CHECKING:
@@ -206,12 +199,12 @@ def run(number: int, extra: list[str], seeds: int, dry_run: bool) -> None:
     outcomes: list[Outcome] = []
     try:
         for settings in runs:
-            log.info(f"\n$ {command_of(settings, first=e.sets)}")
+            log.info(f"\n$ {settings.command(first=e.sets)}")
             if not dry_run:
                 outcomes.append(_distil(settings))
         if e.analyse:
             analysis = analysis_of(e.analyse, runs[0])
-            log.info(f"\n$ {command_of(analysis)}")
+            log.info(f"\n$ {analysis.command()}")
             if not dry_run:
                 _analyse(analysis)
     finally:

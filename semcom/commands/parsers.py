@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import add_flags
+from semcom.commands.analyse_settings import AnalysisSettings
+from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.settings import (
     SEEDS,
-    AnalysisSettings,
     AuditSettings,
     DigitsSettings,
-    DistilSettings,
     DoctorSettings,
     EvaluateSettings,
     ExportSettings,

@@ -1,0 +1,71 @@
+"""Settings of ``semantic_analysis.py``."""
+
+import shlex
+from dataclasses import dataclass, replace
+
+from semcom.base.flags import Validated, group, groups, setting, words_of
+from semcom.base.settings import OutputConfig, RunConfig
+from semcom.channel.settings import ChannelConfig
+from semcom.commands.distil_settings import DistilSettings
+from semcom.commands.settings import WHOLE_CORPUS
+from semcom.data.settings import CorpusConfig
+from semcom.evaluation.settings import EvaluationConfig
+from semcom.report.settings import ReportConfig
+
+ANALYSED = EvaluationConfig(snr=tuple(range(-6, 19, 3)))
+
+
+@dataclass(frozen=True)
+class AnalysisFiles(Validated):
+    """Files."""
+
+    runs: str = setting("checkpoints", "look for finished runs here", metavar="FOLDER")
+    teacher_checkpoint: str | None = setting(
+        None, "compare with this (default the teacher each run names)", metavar="FILE"
+    )
+    output: str | None = setting(
+        None, "results as JSON (default semantic_analysis_results.json)", metavar="FILE"
+    )
+
+
+@dataclass(frozen=True)
+class AnalysisSettings(Validated):
+    """keep_earlier: set aside what is at a named path too, as for a default one."""
+
+    checkpoints: tuple[str, ...] = setting(
+        (),
+        "checkpoints to compare instead of the runs",
+        positional=True,
+        nargs="*",
+        metavar="CHECKPOINT",
+    )
+    files: AnalysisFiles = group(AnalysisFiles())
+    outputs: OutputConfig = group(OutputConfig())
+    report: ReportConfig = group(ReportConfig())
+    evaluation: EvaluationConfig = group(ANALYSED)
+    corpus: CorpusConfig = group(WHOLE_CORPUS)
+    channels: tuple[ChannelConfig, ...] = groups(ChannelConfig(), several="channel")
+    run: RunConfig = group(RunConfig())
+    keep_earlier: bool = False
+
+    @property
+    def snrs(self) -> tuple[float, ...]:
+        return tuple(sorted({*self.evaluation.snr, self.report.reference_snr}))
+
+    def command(self) -> str:
+        """What a person would type."""
+        return shlex.join(["python", "semantic_analysis.py", *words_of(self)])
+
+
+def analysis_like(run: DistilSettings) -> AnalysisSettings:
+    """An analysis on the text, through the channel and with the seed of a distillation, of its first
+    teacher."""
+    text = replace(run.corpus, corpus_size=WHOLE_CORPUS.corpus_size, topics=(), exclude_topics=())
+    teacher = run.files.teacher_checkpoint[0] if run.files.teacher_checkpoint else None
+    return AnalysisSettings(
+        files=AnalysisFiles(teacher_checkpoint=teacher),
+        outputs=run.outputs,
+        corpus=text,
+        channels=(run.channel,),
+        run=run.run,
+    )
