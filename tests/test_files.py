@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from semcom.base.errors import SemcomError, escape
-from semcom.base.output_files import check_outputs, lock, make_room, write_atomically, write_json
+from semcom.base.output_files import Place, check_outputs, lock, write_atomically, write_json
 
 
 @pytest.fixture
@@ -133,20 +133,20 @@ def test_a_default_path_is_set_aside_and_a_named_one_refused(tmp_path, folder):
 
     room = dict(folder=folder, overwrite=False)
     assert (
-        make_room("--output", path, named=False, **room) is None
-        and make_room("--output", path, named=True, **room) is None
+        Place("--output", path, named=False, **room).make_room() is None
+        and Place("--output", path, named=True, **room).make_room() is None
     )
     occupy("first")
     with pytest.raises(SemcomError, match="--output .*exists already.*--overwrite"):
-        make_room("--output", path, named=True, **room)
+        Place("--output", path, named=True, **room).make_room()
     assert (
-        make_room("--output", path, named=True, folder=folder, overwrite=True) is None
+        Place("--output", path, named=True, folder=folder, overwrite=True).make_room() is None
         and read(path.name) == "first"
     )
     first, second = ("run.1", "run.2") if folder else ("run.1.pt", "run.2.pt")
-    assert first in make_room("--output", path, named=False, **room)
+    assert first in Place("--output", path, named=False, **room).make_room()
     occupy("second")
-    assert second in make_room("--output", path, named=False, **room)
+    assert second in Place("--output", path, named=False, **room).make_room()
     assert not path.exists() and read(first) == "first" and read(second) == "second"
 
 
@@ -158,7 +158,7 @@ def test_a_file_is_no_folder_and_a_folder_no_file(tmp_path):
         ("folder", False, "a file is wanted"),
     ):
         with pytest.raises(SemcomError, match=message):
-            make_room("--output", tmp_path / name, named=False, overwrite=True, folder=folder)
+            Place("--output", tmp_path / name, named=False, overwrite=True, folder=folder).make_room()
 
 
 def test_a_second_run_is_kept_out_until_the_first_ends(tmp_path):

@@ -1,4 +1,4 @@
-"""What a run says while it works: the standard ``logging``, shown on the console by the main process alone."""
+"""What a run says while it works: the standard ``logging``, shown by the main process alone."""
 
 import logging
 import sys

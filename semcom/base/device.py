@@ -20,8 +20,7 @@ _MALLOPT = {
 
 
 def resolve_device(name: str) -> torch.device:
-    """auto, cpu, cuda or cuda:N; of several processes on a machine each takes the GPU of its own number
-    there.
+    """auto, cpu, cuda or cuda:N; of several processes on a machine each takes the GPU of its own number there.
 
     Raises SemcomError for another name or a GPU that is not there.
     """
@@ -32,24 +31,28 @@ def resolve_device(name: str) -> torch.device:
         raise SemcomError(
             f"--device {escape(name)}: must be auto, cpu, cuda or cuda:N; for example --device cpu"
         )
-    if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if count == 0:
-            raise SemcomError(f"--device {escape(name)}: this torch finds no CUDA device; use --device cpu")
-        if index and int(index) >= count:
-            raise SemcomError(f"--device {escape(name)}: this machine has cuda:0 to cuda:{count - 1}")
-        if distributed.count() > 1:
-            if index:
-                raise SemcomError(
-                    f"--device {escape(name)}: of several processes each takes a GPU of its own; give --device cuda"
-                )
-            if distributed.local_count() > count:
-                raise SemcomError(
-                    f"--device {name}: {distributed.local_count()} processes on this machine, which has {count} GPUs; "
-                    f"start {count} at most, or give --device cpu"
-                )
-            return torch.device("cuda", distributed.local_rank())
-    return torch.device(name)
+    return _gpu(name, index) if kind == "cuda" else torch.device(name)
+
+
+def _gpu(name: str, index: str) -> torch.device:
+    """index: the number in ``name``, empty for none."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        raise SemcomError(f"--device {escape(name)}: this torch finds no CUDA device; use --device cpu")
+    if index and int(index) >= count:
+        raise SemcomError(f"--device {escape(name)}: this machine has cuda:0 to cuda:{count - 1}")
+    if distributed.count() == 1:
+        return torch.device(name)
+    if index:
+        raise SemcomError(
+            f"--device {escape(name)}: of several processes each takes a GPU of its own; give --device cuda"
+        )
+    if distributed.local_count() > count:
+        raise SemcomError(
+            f"--device {name}: {distributed.local_count()} processes on this machine, which has {count} GPUs; "
+            f"start {count} at most, or give --device cpu"
+        )
+    return torch.device("cuda", distributed.local_rank())
 
 
 def keep_freed_memory() -> None:

@@ -1,11 +1,12 @@
-"""Files that a run leaves: atomic writes, output paths checked before the first step, one run to a folder."""
+"""Files that a run leaves: atomic writes, paths checked before the first step, one run to a folder."""
 
 import contextlib
 import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
@@ -51,44 +52,44 @@ def write_json(path: str | Path, value: object) -> None:
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def check_outputs(outputs: dict[str, str | Path], inputs: Iterable[str | Path]) -> None:
+def check_outputs(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path]) -> None:
     """Raise SemcomError for an output (flag -> path) that is an input or inside one, is another output, or
     cannot be written."""
     read = {os.path.realpath(path) for path in inputs}
     folders = [path for path in read if os.path.isdir(path)]
     written: dict[str, str] = {}
     for flag, path in outputs.items():
-        real = os.path.realpath(path)
+        given, real = f"{flag} {escape(path)}", os.path.realpath(path)
         if inside := next((f for f in folders if real.startswith(os.path.join(f, ""))), None):
             raise SemcomError(
-                f"{flag} {escape(path)}: lies inside {escape(inside)}, an input of this run; name another path"
+                f"{given}: lies inside {escape(inside)}, an input of this run; name another path"
             )
         if real in read:
-            raise SemcomError(
-                f"{flag} {escape(path)}: is an input of this run and would be overwritten; name another path"
-            )
+            raise SemcomError(f"{given}: is an input of this run and would be overwritten; name another path")
         if real in written:
-            raise SemcomError(
-                f"{flag} {escape(path)}: is the same path as {written[real]}; name another path"
-            )
+            raise SemcomError(f"{given}: is the same path as {written[real]}; name another path")
         written[real] = flag
-        if not Path(real).name:
-            raise SemcomError(f"{flag} {escape(path)}: is no place to write to; name another path")
-        folder = Path(real)
-        try:
-            while not folder.exists():
-                folder = folder.parent
-        except OSError as error:
-            raise SemcomError(
-                f"{flag} {escape(path)[:80]}: is no usable path ({error.strerror}); name another"
-            ) from None
-        folder = folder.parent if folder == Path(real) and not folder.is_dir() else folder
-        if not folder.is_dir():
-            raise SemcomError(
-                f"{flag} {escape(path)}: {escape(folder)} is a file, not a folder; name another path"
-            )
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise SemcomError(f"{flag} {escape(path)}: {escape(folder)} cannot be written; name another path")
+        _check_writable(flag, path)
+
+
+def _check_writable(flag: str, path: str | Path) -> None:
+    given, real = f"{flag} {escape(path)}", Path(os.path.realpath(path))
+    if not real.name:
+        raise SemcomError(f"{given}: is no place to write to; name another path")
+    folder = real
+    try:
+        while not folder.exists():
+            folder = folder.parent
+    except OSError as error:
+        raise SemcomError(
+            f"{flag} {escape(path)[:80]}: is no usable path ({error.strerror}); name another"
+        ) from None
+    if folder == real and not folder.is_dir():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise SemcomError(f"{given}: {escape(folder)} is a file, not a folder; name another path")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SemcomError(f"{given}: {escape(folder)} cannot be written; name another path")
 
 
 def companion(flag: str, path: str | Path, suffix: str) -> Path:
@@ -98,43 +99,57 @@ def companion(flag: str, path: str | Path, suffix: str) -> Path:
     return Path(path).with_suffix(suffix)
 
 
-def check_room(flag: str, path: str | Path, *, named: bool, overwrite: bool, folder: bool) -> bool:
-    """Whether something is at ``path`` that must be set aside. Raises SemcomError where a path the user
-    ``named`` is taken.
-
-    Touches nothing, so that it can be asked long before ``make_room``.
-    """
-    path = Path(path)
-    if folder and path.exists() and not path.is_dir():
-        raise SemcomError(f"{flag} {escape(path)}: is a file, a folder is wanted; name another path")
-    if not folder and path.is_dir():
-        raise SemcomError(f"{flag} {escape(path)}: is a folder, a file is wanted; name another path")
-    occupied = (
-        path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir()) if folder else path.exists()
-    )
-    if not occupied or overwrite:
-        return False
-    if named:
-        raise SemcomError(
-            f"{flag} {escape(path)}: exists already; name another path, or give --overwrite to replace it"
-        )
-    return True
+def check_files(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path], *, overwrite: bool) -> None:
+    """``check_outputs``, of files that the user named; and raise SemcomError where one is taken and not to be
+    overwritten."""
+    check_outputs(outputs, inputs)
+    for flag, path in outputs.items():
+        Place(flag, path, named=True, overwrite=overwrite, folder=False).check()
 
 
-def make_room(flag: str, path: str | Path, *, named: bool, overwrite: bool, folder: bool) -> str | None:
-    """Keep what a finished run left at ``path``; return a line about it.
+@dataclass(frozen=True)
+class Place:
+    """Where a run writes: a folder or a file, under a path that the user ``named`` by a flag or the default."""
 
-    A path the user ``named`` is refused without ``overwrite``; a default path is set aside under a numbered
-    name.
-    """
-    path = Path(path)
-    if not check_room(flag, path, named=named, overwrite=overwrite, folder=folder):
-        return None
-    number = 1
-    while (aside := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
-        number += 1
-    path.rename(aside)
-    return f"kept the earlier {escape(path)} as {escape(aside)}"
+    flag: str
+    path: str | Path
+    named: bool
+    overwrite: bool
+    folder: bool
+
+    def check(self) -> bool:
+        """Whether something is there that must be set aside. Raises SemcomError where a named path is taken.
+
+        Touches nothing, so that it can be asked long before ``make_room``.
+        """
+        path, given = Path(self.path), f"{self.flag} {escape(self.path)}"
+        if self.folder and path.exists() and not path.is_dir():
+            raise SemcomError(f"{given}: is a file, a folder is wanted; name another path")
+        if not self.folder and path.is_dir():
+            raise SemcomError(f"{given}: is a folder, a file is wanted; name another path")
+        if self.overwrite or not self._is_taken():
+            return False
+        if self.named:
+            raise SemcomError(
+                f"{given}: exists already; name another path, or give --overwrite to replace it"
+            )
+        return True
+
+    def _is_taken(self) -> bool:
+        path = Path(self.path)
+        if not self.folder:
+            return path.exists()
+        return path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir())
+
+    def make_room(self) -> str | None:
+        """Keep what a finished run left there, under a numbered name; return a line about it."""
+        if not self.check():
+            return None
+        path, number = Path(self.path), 1
+        while (aside := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
+            number += 1
+        path.rename(aside)
+        return f"kept the earlier {escape(path)} as {escape(aside)}"
 
 
 @contextlib.contextmanager

@@ -176,7 +176,8 @@ def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> "list[Line]":
                 log.info(f"\n$ {comparison.distillation(arm, seed).command(SHOWN_FIRST)}")
                 log.info(f"\n$ {comparison.measurement(arm, seed).command()}")
         return []
-    if line := output_files.make_room("--output-path", FOLDER, named=False, overwrite=False, folder=True):
+    place = output_files.Place("--output-path", FOLDER, named=False, overwrite=False, folder=True)
+    if line := place.make_room():
         log.info(line)
     comparison.run()
     lines = collect(comparison.arms, comparison.seeds, FOLDER)

@@ -15,6 +15,7 @@ from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import as_record
 from semcom.base.messages import N_
+from semcom.base.output_files import Place
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.inputs import LOSS_SETTINGS, load_corpus, load_teacher, make_channel, shipped
 from semcom.commands.measuring import (
@@ -64,13 +65,16 @@ TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 PIECES_SHOWN = 8
 
 
-def _outputs(survey: AnalysisSettings) -> dict[str, tuple[str, bool]]:
-    """Flag -> path, and whether the user named it."""
+def _places(survey: AnalysisSettings) -> list[Place]:
+    """Of the results, and of the report if it is wanted."""
     output, folder = survey.files.output, survey.report.report_dir
-    outputs = {"--output": (output or RESULTS, output is not None and not survey.keep_earlier)}
+    overwrite = survey.outputs.overwrite
+    named = output is not None and not survey.keep_earlier
+    places = [Place("--output", output or RESULTS, named, overwrite, folder=False)]
     if not survey.report.no_report:
-        outputs["--report-dir"] = (folder or REPORT, folder is not None and not survey.keep_earlier)
-    return outputs
+        named = folder is not None and not survey.keep_earlier
+        places.append(Place("--report-dir", folder or REPORT, named, overwrite, folder=True))
+    return places
 
 
 def _search(survey: AnalysisSettings) -> Search:
@@ -97,12 +101,10 @@ def analyse(survey: AnalysisSettings) -> list[dict[str, object]]:
             *(shipped(path or DEFAULT_TEACHER) for path in groups),
             *survey.corpus.corpus,
         ]
-        outputs = _outputs(survey)
-        output_files.check_outputs({flag: path for flag, (path, _) in outputs.items()}, inputs)
-        for flag, (path, named) in outputs.items():
-            output_files.check_room(
-                flag, path, named=named, overwrite=survey.outputs.overwrite, folder=flag == "--report-dir"
-            )
+        places = _places(survey)
+        output_files.check_outputs({place.flag: place.path for place in places}, inputs)
+        for place in places:
+            place.check()
         used = corpus_of_runs(survey.corpus, [f.made for f in given])
         whole = load_corpus(used, _word_vocabulary(groups))
         for line in foreign_splits([(escape(f.label), f.made) for f in given], used, survey.evaluation.split):
@@ -318,13 +320,12 @@ def _publish(
             )
             for study, teacher, rows in zip(studies, teachers, lost)
         ]
-    outputs = _outputs(survey)
-    for flag, (path, named) in outputs.items():
-        if line := output_files.make_room(
-            flag, path, named=named, overwrite=survey.outputs.overwrite, folder=flag == "--report-dir"
-        ):
+    places = _places(survey)
+    for place in places:
+        if line := place.make_room():
             log.info(line)
-    output_files.write_json(outputs["--output"][0], results)
+    outputs = {place.flag: place.path for place in places}
+    output_files.write_json(outputs["--output"], results)
     _say_records(records, {**common, "measured": described(sentences, survey.evaluation)})
     if foreign:
         log.info(
@@ -338,9 +339,9 @@ def _publish(
                 ["model", "channel", "SNR, dB", "BLEU", "exact"],
             )
         )
-    made = escape(outputs["--output"][0])
+    made = escape(outputs["--output"])
     if document:
-        folder = Path(outputs["--report-dir"][0])
+        folder = Path(outputs["--report-dir"])
         # An earlier report's page must not vouch for figures of this one.
         (folder / "report.html").unlink(missing_ok=True)
         output_files.write_json(folder / RESULTS, results)

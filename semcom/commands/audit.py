@@ -60,10 +60,8 @@ def audit(given: AuditSettings) -> list[Row]:
     loaded = checkpoint.load(path)
     picture = output_files.companion("--output", output, ".png") if output else None
     if output and picture:
-        outputs = {"--output": output, "--output (its picture)": picture}
-        output_files.check_outputs(outputs, [path, *corpus_settings.corpus])
-        for flag, place in outputs.items():
-            output_files.check_room(flag, place, named=True, overwrite=overwrite, folder=False)
+        outputs: dict[str, str | Path] = {"--output": output, "--output (its picture)": picture}
+        output_files.check_files(outputs, [path, *corpus_settings.corpus], overwrite=overwrite)
     used = corpus_of_runs(corpus_settings, [loaded.config])
     whole = load_corpus(used, loaded.vocabulary)
     chosen = {s.id for s in test_split(whole, settings.sentences, settings.split)}

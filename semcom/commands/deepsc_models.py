@@ -21,9 +21,8 @@ def import_deepsc(settings: ImportSettings) -> Checkpoint:
     """A state dict of public DeepSC code and its vocabulary as a checkpoint; float32 weights keep their
     bits."""
     path, vocabulary_file, output = settings.checkpoint, settings.vocab_file, settings.output
-    overwrite = settings.outputs.overwrite
-    output_files.check_outputs({"--output": output}, [path, vocabulary_file])
-    output_files.check_room("--output", output, named=True, overwrite=overwrite, folder=False)
+    inputs = [path, vocabulary_file]
+    output_files.check_files({"--output": output}, inputs, overwrite=settings.outputs.overwrite)
     where = escape(path)
     vocabulary = _read_vocabulary(vocabulary_file)
     imported = deepsc_weights.from_state(
@@ -90,12 +89,9 @@ def _read_vocabulary(path: str) -> WordVocabulary:
 def export_deepsc(settings: ExportSettings) -> Path:
     """A checkpoint as a state dict that public DeepSC code loads, and its vocabulary as that code's JSON."""
     path, output, vocabulary_output = settings.checkpoint, settings.output, settings.vocab_output
-    overwrite = settings.outputs.overwrite
     source = checkpoint.load(path)
     outputs = {"--output": output} | ({"--vocab-output": vocabulary_output} if vocabulary_output else {})
-    output_files.check_outputs(outputs, [path])
-    for flag, file in outputs.items():
-        output_files.check_room(flag, file, named=True, overwrite=overwrite, folder=False)
+    output_files.check_files(outputs, [path], overwrite=settings.outputs.overwrite)
     words = isinstance(source.vocabulary, WordVocabulary)
     if vocabulary_output and not words:
         raise SemcomError(

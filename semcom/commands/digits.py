@@ -475,10 +475,10 @@ def run(
     output_files.check_outputs(
         {"--output-path": folder} | {f"--output-path ({name})": folder / name for name in FILES}, []
     )
-    place = {"flag": "--output-path", "path": folder, "named": named, "overwrite": overwrite, "folder": True}
-    output_files.check_room(**place)
+    place = output_files.Place("--output-path", folder, named, overwrite, folder=True)
+    place.check()
     with output_files.lock(folder):
-        if line := output_files.make_room(**place):
+        if line := place.make_room():
             log.info(line)
         digits = Digits()
         learn = len(digits.classes) - plan.test - plan.validation

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from semcom.base import distributed, output_files
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
+from semcom.base.output_files import Place
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.inputs import (
     Data,
@@ -99,28 +101,27 @@ def _prepare(
     if settings.files.create_hybrid:
         # Parts that cannot be joined are told before the hours of training, not after.
         transceiver.splice(teacher.model, student, settings.hybrid_parts)
-    folder, hybrid_path = settings.output_path, settings.hybrid_output
-    outputs = {"--output-path": folder} | ({"--hybrid-output": hybrid_path} if hybrid_path else {})
-    read_from = [
-        *(t.path for t in teachers),
-        *settings.corpus.corpus,
-        *filter(None, [settings.files.student_checkpoint]),
-    ]
-    output_files.check_outputs(
-        outputs
-        | {f"--output-path ({name})": folder / name for name in _student_files(settings.training.epochs)},
-        read_from,
-    )
-    for place in _places(settings):
-        output_files.check_room(**place)
+    _check_outputs(settings, [t.path for t in teachers])
     data = encode_splits(load_corpus(settings.corpus, teacher.vocabulary), teacher.vocabulary)
     for line in _advice(settings, teacher.model.architecture):
         log.warning(f"{line}")
     for line in foreign_splits([(t.name, t.config) for t in teachers], settings.corpus):
         log.info(line)
-    held.enter_context(output_files.lock(folder))
+    held.enter_context(output_files.lock(settings.output_path))
     _make_room(settings)
     return settings, teachers, student, data
+
+
+def _check_outputs(settings: DistilSettings, teachers: Sequence[str]) -> None:
+    started_from = settings.files.student_checkpoint
+    inputs = [*teachers, *settings.corpus.corpus, *([started_from] if started_from else [])]
+    places = _places(settings)
+    outputs = {place.flag: place.path for place in places}
+    for name in _student_files(settings.training.epochs):
+        outputs[f"--output-path ({name})"] = settings.output_path / name
+    output_files.check_outputs(outputs, inputs)
+    for place in places:
+        place.check()
 
 
 def _check_same_signal(first: Checkpoint, other: Checkpoint) -> None:
@@ -143,32 +144,21 @@ def _student_files(epochs: int) -> list[str]:
     ]
 
 
-def _places(settings: DistilSettings) -> list[dict]:
-    """Arguments of ``files.make_room`` for the folder and the hybrid."""
-    given, keep = settings.files, settings.keep_earlier
-    places = [
-        {
-            "flag": "--output-path",
-            "path": settings.output_path,
-            "named": given.output_path is not None and not keep,
-            "folder": True,
-        }
-    ]
+def _places(settings: DistilSettings) -> list[Place]:
+    """Of the folder, and of the hybrid if one is wanted."""
+    given, keep, overwrite = settings.files, settings.keep_earlier, settings.outputs.overwrite
+    named = given.output_path is not None and not keep
+    places = [Place("--output-path", settings.output_path, named, overwrite, folder=True)]
     if settings.hybrid_output:
-        places.append(
-            {
-                "flag": "--hybrid-output",
-                "path": settings.hybrid_output,
-                "named": given.hybrid_output is not None and not keep,
-                "folder": False,
-            }
-        )
-    return [{**place, "overwrite": settings.outputs.overwrite} for place in places]
+        named = given.hybrid_output is not None and not keep
+        places.append(Place("--hybrid-output", settings.hybrid_output, named, overwrite, folder=False))
+    return places
 
 
 def _make_room(settings: DistilSettings) -> None:
-    for line in filter(None, [output_files.make_room(**place) for place in _places(settings)]):
-        log.info(line)
+    for place in _places(settings):
+        if line := place.make_room():
+            log.info(line)
     if settings.outputs.overwrite:
         # Left beside the new student, the old record would describe it.
         for pattern in (*_student_files(0), "student_model_epoch*.pt"):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -78,11 +79,10 @@ def doctor(given: DoctorSettings) -> Findings:
             f"--rician-k {rician_k:g}: doctor compares with theory up to {GREATEST_K:g}; for example --rician-k 10"
         )
     picture = output_files.companion("--output", output, ".png") if output else None
-    if output:
-        outputs = {"--output": output, "--output (its picture)": picture}
-        output_files.check_outputs(outputs, [path or shipped(DEFAULT_TEACHER), *corpus_settings.corpus])
-        for flag, place in outputs.items():
-            output_files.check_room(flag, place, named=True, overwrite=overwrite, folder=False)
+    if output and picture:
+        outputs: dict[str, str | Path] = {"--output": output, "--output (its picture)": picture}
+        inputs = [path or shipped(DEFAULT_TEACHER), *corpus_settings.corpus]
+        output_files.check_files(outputs, inputs, overwrite=overwrite)
     device = resolve_device(run.device)
     patient = checkpoint.load(path) if path else load_teacher(None)
     source = load_corpus(corpus_settings, patient.vocabulary)
@@ -107,7 +107,7 @@ def doctor(given: DoctorSettings) -> Findings:
     ):
         log.info("\n" + section)
     checks, off = found.checks, link_checks.failing(found.checks)
-    if output:
+    if output and picture:
         record = {
             **as_record(fades, corpus_settings, run),
             "snr": settings.snr,

@@ -75,11 +75,8 @@ def _prepare(settings: EvaluateSettings) -> _Prepared:
     picture = output_files.companion("--output", output, ".png") if output else None
     if output and picture:
         outputs: dict[str, str | Path] = {"--output": output, "--output (its picture)": picture}
-        output_files.check_outputs(outputs, [*paths, *settings.corpus.corpus])
-        for flag, path in outputs.items():
-            output_files.check_room(
-                flag, path, named=True, overwrite=settings.outputs.overwrite, folder=False
-            )
+        inputs = [*paths, *settings.corpus.corpus]
+        output_files.check_files(outputs, inputs, overwrite=settings.outputs.overwrite)
     used = corpus_of_runs(settings.corpus, [c.config for _, c in loaded])
     vocabulary = loaded[0][1].vocabulary
     test = test_split(load_corpus(used, vocabulary), evaluation.sentences, evaluation.split)

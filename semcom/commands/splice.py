@@ -61,11 +61,11 @@ def _lineage(base: Checkpoint, other: Checkpoint) -> dict[str, object]:
 
 def splice(settings: SpliceSettings) -> Path:
     """The transmitter of one checkpoint and the receiver of another, as a third."""
-    output, overwrite = settings.output, settings.outputs.overwrite
+    output = settings.output
     sender = checkpoint.load(settings.transmitter, "--transmitter")
     listener = checkpoint.load(settings.receiver, "--receiver")
-    output_files.check_outputs({"--output": output}, [settings.transmitter, settings.receiver])
-    output_files.check_room("--output", output, named=True, overwrite=overwrite, folder=False)
+    inputs = [settings.transmitter, settings.receiver]
+    output_files.check_files({"--output": output}, inputs, overwrite=settings.outputs.overwrite)
     made = write_splice(sender, listener, RECEIVER_PARTS, output)
     log.info(
         f"made {escape(made)}: transmitter of {sender.name}, receiver of {listener.name}\n"

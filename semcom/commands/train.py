@@ -113,10 +113,11 @@ def _prepare_teacher(
         settings.start_from or shipped(settings.vocab or DEFAULT_VOCABULARY),
         *settings.corpus.corpus,
     ]
-    outputs = {"--output": settings.output, "--output (its record)": _record_beside(settings.output)}
-    output_files.check_outputs(outputs, inputs)
-    for flag, path in outputs.items():
-        output_files.check_room(flag, path, named=True, overwrite=settings.outputs.overwrite, folder=False)
+    outputs: dict[str, str | Path] = {
+        "--output": settings.output,
+        "--output (its record)": _record_beside(settings.output),
+    }
+    output_files.check_files(outputs, inputs, overwrite=settings.outputs.overwrite)
     before = checkpoint.load(settings.start_from, "--start-from") if settings.start_from else None
     vocabulary = before.vocabulary if before else _load_vocabulary(inputs[0])
     data = encode_splits(load_corpus(settings.corpus, vocabulary), vocabulary)

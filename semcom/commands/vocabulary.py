@@ -14,10 +14,8 @@ log = logging.getLogger(__name__)
 def make_vocabulary(settings: VocabSettings) -> Vocabulary:
     """Train a sentencepiece model on the training split and write it."""
     output = settings.output
-    output_files.check_outputs({"--output": output}, settings.corpus.corpus)
-    output_files.check_room(
-        "--output", output, named=True, overwrite=settings.outputs.overwrite, folder=False
-    )
+    outputs = {"--output": output}
+    output_files.check_files(outputs, settings.corpus.corpus, overwrite=settings.outputs.overwrite)
     source = load_corpus(settings.corpus)
     made = train_vocabulary((s.text for s in split_of(source, "train")), settings.vocabulary.size)
     output_files.write_atomically(output, made.serialized)
