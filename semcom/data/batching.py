@@ -159,8 +159,9 @@ def shuffled(
     if batch_tokens:
         mean = sum(e.target_tokens for e in order) / max(1, len(order))
         batch_size = max(1, round(batch_tokens / max(1.0, mean)))
-    batches = []
-    for start in range(0, len(order), pool := POOL_BATCHES * batch_size):
+    batches: list[list[Encoded]] = []
+    pool = POOL_BATCHES * batch_size
+    for start in range(0, len(order), pool):
         batches += _cut(sorted(order[start : start + pool], key=lambda e: e.length), batch_size, batch_tokens)
     rng.shuffle(batches)
     return batches
@@ -172,9 +173,11 @@ def _cut(ordered: Sequence[Encoded], batch_size: int, batch_tokens: int | None) 
     longest = 0
     for e in ordered:
         longest = max(longest, e.target_tokens)
-        if batch and (
-            longest * (len(batch) + 1) > batch_tokens if batch_tokens else len(batch) == batch_size
-        ):
+        if batch_tokens:
+            full = longest * (len(batch) + 1) > batch_tokens
+        else:
+            full = len(batch) == batch_size
+        if batch and full:
             yield batch
             batch, longest = [], e.target_tokens
         batch.append(e)

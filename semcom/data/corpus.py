@@ -9,7 +9,7 @@ import os
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -19,12 +19,13 @@ from semcom.base.errors import SemcomError, escape
 from semcom.data import parliament, pickled_ids
 from semcom.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary, WordVocabulary
 
+BUILT_IN_SIZE = 60_000
 LONGEST_LINE = 10_000
-LONGEST_RAW = (
-    4 * LONGEST_LINE + 3
-)  # a character is up to four bytes; the line end up to two, one more tells a longer line
+# A character is up to four bytes; the line end up to two, one more tells a longer line.
+LONGEST_RAW = 4 * LONGEST_LINE + 3
 READ = {"lines": "lines read", "pickled": "pickled sentences read", "generated": "sentences generated"}
 SPLITS = ("train", "validation", "test")
+_UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 _SHARES = (90, 95, 100)  # upper bounds in percent
 
 
@@ -92,17 +93,8 @@ class Corpus:
         return f"{kept} ({read}; left out: {dropped or 'none'}{self.note})" if self.account else kept
 
 
-def built_in(
-    size: int | None,
-    topics: Iterable[str] = (),
-    exclude_topics: Iterable[str] = (),
-    vocabulary: Vocabulary | None = None,
-) -> Corpus:
-    """``size`` sentences (default 60,000) of the built-in generator, of the chosen topics.
-
-    A word vocabulary normalises them; fewer are left where it makes two alike.
-    """
-    topics, exclude_topics = list(topics), list(exclude_topics)
+def _chosen_topics(topics: list[str], exclude_topics: list[str]) -> list[str]:
+    """In the order of ``TOPICS``. Raises SemcomError for one that does not exist, and where none is left."""
     for flag, named in (("--topics", topics), ("--exclude-topics", exclude_topics)):
         for topic in named:
             if topic not in parliament.TOPICS:
@@ -114,10 +106,24 @@ def built_in(
         raise SemcomError(
             f"--topics and --exclude-topics leave no topic; choose some of {' '.join(parliament.TOPICS)}"
         )
+    return chosen
+
+
+def built_in(
+    size: int | None,
+    topics: Iterable[str] = (),
+    exclude_topics: Iterable[str] = (),
+    vocabulary: Vocabulary | None = None,
+) -> Corpus:
+    """``size`` sentences (default 60,000) of the built-in generator, of the chosen topics.
+
+    A word vocabulary normalises them; fewer are left where it makes two alike.
+    """
+    chosen = _chosen_topics(list(topics), list(exclude_topics))
     size = BUILT_IN_SIZE if size is None else size
-    name = "the built-in corpus" + (
-        "" if len(chosen) == len(parliament.TOPICS) else f" ({', '.join(chosen)})"
-    )
+    name = "the built-in corpus"
+    if len(chosen) < len(parliament.TOPICS):
+        name += f" ({', '.join(chosen)})"
     generated = islice(parliament.sentences(chosen), size)
     if not isinstance(vocabulary, WordVocabulary):
         return Corpus(name, [make_sentence(text, topic) for text, topic in generated])
@@ -133,11 +139,8 @@ def built_in(
     return Corpus(name, list(distinct.values()), account)
 
 
-BUILT_IN_SIZE = 60_000
-
-
 def read(
-    paths: Iterable[str],
+    paths: Sequence[str],
     size: int | None,
     *,
     min_length: int,
@@ -150,45 +153,54 @@ def read(
 
     size: how many to keep, chosen by a hash of the sentence, so that the sample does not depend on the order
     of files; None keeps all. vocabulary: normalises each line, and its words are what the ids of a pickle
-    mean. Raises SemcomError for a file that is missing or broken, for a pickle without a word vocabulary, and
-    when nothing is left.
+    mean. Raises SemcomError for a missing or broken file, a pickle without a word vocabulary, nothing left.
     """
-    paths = list(paths)
     corpus = Corpus(" ".join(paths), [], Counter())
-    account = corpus.account
     seen: set[int] = set()
-    for path in _files(paths):
-        for text in (
-            _pickled(path, vocabulary, account) if is_pickle(path) else _texts(path, vocabulary, account)
-        ):
-            if text is None:
-                account[f"longer than {LONGEST_LINE:,} characters"] += 1
-            elif not text:
-                account["empty"] += 1
-            elif (words := text.count(" ") + 1) < min_length:
-                account[f"under {min_length} words"] += 1
-            elif words > max_length:
-                account[f"over {max_length} words"] += 1
-            elif (sentence := make_sentence(text)).id in seen:
-                account["duplicates"] += 1
-            else:
-                seen.add(sentence.id)
-                corpus.sentences.append(sentence)
-                if len(corpus) == max_sentences:
-                    break
-        if len(corpus) == max_sentences:
-            corpus.note = f"; stopped at --max-sentences {max_sentences:,}, what follows was not read"
-            break
+    for text in _all_texts(paths, vocabulary, corpus.account):
+        if text is None:
+            corpus.account[f"longer than {LONGEST_LINE:,} characters"] += 1
+        elif reason := _unfit(text, min_length, max_length):
+            corpus.account[reason] += 1
+        elif (sentence := make_sentence(text)).id in seen:
+            corpus.account["duplicates"] += 1
+        else:
+            seen.add(sentence.id)
+            corpus.sentences.append(sentence)
+            if len(corpus) == max_sentences:
+                corpus.note = f"; stopped at --max-sentences {max_sentences:,}, what follows was not read"
+                break
     if not corpus.sentences:
+        remedy = "give longer text, or wider --min-length and --max-length"
         raise SemcomError(
-            f"--corpus {escape(corpus.name)}: no sentence survives ({corpus.describe()}); "
-            "give longer text, or wider --min-length and --max-length"
+            f"--corpus {escape(corpus.name)}: no sentence survives ({corpus.describe()}); {remedy}"
         )
     if size is not None and size < len(corpus):
-        account["beyond --corpus-size"] = len(corpus) - size
-        kept = {s.id for s in heapq.nsmallest(size, corpus.sentences, key=_sampling_key)}
-        corpus.sentences = [s for s in corpus.sentences if s.id in kept]
+        corpus.account["beyond --corpus-size"] = len(corpus) - size
+        corpus.sentences = _sample(corpus.sentences, size)
     return corpus
+
+
+def _sample(sentences: list[Sentence], size: int) -> list[Sentence]:
+    kept = {s.id for s in heapq.nsmallest(size, sentences, key=_sampling_key)}
+    return [s for s in sentences if s.id in kept]
+
+
+def _all_texts(paths: Sequence[str], vocabulary: Vocabulary | None, account: Counter) -> Iterator[str | None]:
+    """Of each file in turn; None for a text that is too long."""
+    for path in _files(paths):
+        texts = _pickled if is_pickle(path) else _texts
+        yield from texts(path, vocabulary, account)
+
+
+def _unfit(text: str, min_length: int, max_length: int) -> str:
+    """Why a text is left out, if it is."""
+    if not text:
+        return "empty"
+    words = text.count(" ") + 1
+    if words < min_length:
+        return f"under {min_length} words"
+    return f"over {max_length} words" if words > max_length else ""
 
 
 def is_pickle(path: str | Path) -> bool:
@@ -210,17 +222,19 @@ def _texts(path: Path, vocabulary: Vocabulary | None, account: Counter) -> Itera
     account["lines"] += 0
     for line in _lines(path):
         account["lines"] += 1
-        yield (
-            line if line is None else clean(line) if vocabulary is None else vocabulary.normalize(clean(line))
-        )
+        if line is not None:
+            line = clean(line)
+            line = line if vocabulary is None else vocabulary.normalize(line)
+        yield line
 
 
 def _pickled(path: Path, vocabulary: Vocabulary | None, account: Counter) -> Iterator[str | None]:
     """Sentences of pickled ids as text; None for one that is too long."""
     if not isinstance(vocabulary, WordVocabulary):
         raise SemcomError(
-            f"--corpus: {escape(path)}: a pickle holds ids of a word vocabulary, and there is none here; give a checkpoint imported "
-            "with it: python -m semcom import CHECKPOINT.pth --vocab-file vocab.json --output teacher.pt"
+            f"--corpus: {escape(path)}: a pickle holds ids of a word vocabulary, and there is none here; "
+            "give a checkpoint imported with it: "
+            "python -m semcom import CHECKPOINT.pth --vocab-file vocab.json --output teacher.pt"
         )
     account["pickled"] += 0
     known: set[int] = set()
@@ -234,15 +248,11 @@ def _pickled(path: Path, vocabulary: Vocabulary | None, account: Counter) -> Ite
         known.add(id(ids))
         if ids and max(ids) >= len(vocabulary):
             raise SemcomError(
-                f"--corpus: {escape(path)}: sentence {number} has the id {max(ids)}, the vocabulary in use has V={len(vocabulary)}; "
+                f"--corpus: {escape(path)}: sentence {number} has the id {max(ids)}, "
+                f"the vocabulary in use has V={len(vocabulary)}; "
                 "import the checkpoint with the vocab.json that these ids were made with (--vocab-file)"
             )
-        start, end = 0, len(ids)
-        while start < end and ids[start] == BOS:
-            start += 1
-        while start < end and ids[end - 1] in (EOS, PAD):
-            end -= 1
-        words = ids[start:end]
+        words = _between_marks(ids)
         if len(words) > LONGEST_LINE:
             yield None
         elif words and min(words) < UNK:
@@ -253,6 +263,16 @@ def _pickled(path: Path, vocabulary: Vocabulary | None, account: Counter) -> Ite
                 account["with words that mean others once written out"] += 1
             else:
                 yield text if len(text) <= LONGEST_LINE else None
+
+
+def _between_marks(ids: list[int]) -> list[int]:
+    """Without what stands for the start, the end and padding."""
+    start, end = 0, len(ids)
+    while start < end and ids[start] == BOS:
+        start += 1
+    while start < end and ids[end - 1] in (EOS, PAD):
+        end -= 1
+    return ids[start:end]
 
 
 def _sampling_key(sentence: Sentence) -> int:
@@ -266,26 +286,24 @@ def clean(line: str) -> str:
     if "&" in line:
         line = html.unescape(html.unescape(line))
     if not line.isprintable():
-        line = "".join(
-            " " if c.isspace() else c
-            for c in line
-            if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn")
-        )
+        spaced = (" " if c.isspace() else c for c in line)
+        line = "".join(c for c in spaced if c == " " or unicodedata.category(c) not in _UNPRINTABLE)
     return " ".join(line.split())
 
 
-def _files(paths: list[str]) -> Iterator[Path]:
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _files(paths: Sequence[str]) -> Iterator[Path]:
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            inside = sorted(
-                p
-                for p in path.rglob("*")
-                if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts)
-            )
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
             if not inside:
                 raise SemcomError(
-                    f"--corpus {escape(given)}: the folder holds no file; give text files, one sentence a line"
+                    f"--corpus {escape(given)}: the folder holds no file; "
+                    "give text files, one sentence a line"
                 )
             yield from inside
         elif path.exists():

@@ -1,6 +1,6 @@
-"""Pickled lists of ids, as public DeepSC code keeps its sentences, read by Python's own ``Unpickler`` behind a
-check of every opcode (protocols 0 to 5). Nothing in the file can run: only opcodes that make lists and whole
-numbers pass, and no class or function is ever looked up.
+"""Pickled lists of ids, as public DeepSC code keeps its sentences, read by Python's own ``Unpickler`` behind
+a check of every opcode (protocols 0 to 5). Nothing in the file can run: only opcodes that make lists and
+whole numbers pass, and no class or function is ever looked up.
 
 A file may lie. What is held stays within a fixed multiple of the file's size: a number has at most 8 bytes or
 23 digits, there are at most ``MOST_LISTS`` lists, a list is kept for later under a number not far above how

@@ -59,11 +59,13 @@ class CorpusConfig(Validated):
         for name in ("min_length", "max_length", "max_sentences"):
             if not self.corpus and differs(self, name):
                 raise SemcomError(
-                    f"{flag_of(name)} {getattr(self, name)}: chooses among text files; leave it out or give --corpus"
+                    f"{flag_of(name)} {getattr(self, name)}: chooses among text files; "
+                    "leave it out or give --corpus"
                 )
         if self.corpus and (self.topics or self.exclude_topics):
             raise SemcomError(
-                "--topics and --exclude-topics choose within the built-in corpus; leave them out or leave --corpus out"
+                "--topics and --exclude-topics choose within the built-in corpus; "
+                "leave them out or leave --corpus out"
             )
 
 

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 import sentencepiece
@@ -22,7 +22,8 @@ UNKNOWN = "UNK"  # how a word vocabulary shows UNK: one token to BLEU, and no wo
 LONGEST_WORD = 200
 MOST_WORDS = 1_000_000
 _EXPECTED = (
-    'expected the JSON of a word vocabulary: {"token_to_idx": {"<PAD>": 0, "<START>": 1, "<END>": 2, "<UNK>": 3, word: id, ...}}, '
+    'expected the JSON of a word vocabulary: {"token_to_idx": '
+    '{"<PAD>": 0, "<START>": 1, "<END>": 2, "<UNK>": 3, word: id, ...}}, '
     "as public DeepSC code writes vocab.json"
 )
 
@@ -66,8 +67,8 @@ class PieceVocabulary(Vocabulary):
             self._model.LoadFromSerializedProto(serialized)
         except (RuntimeError, TypeError, ValueError):
             raise SemcomError(
-                f"{escape(name)}: not a sentencepiece model, nor the JSON of a word vocabulary; make one with: "
-                "python -m semcom vocab --size 4000 --output FILE"
+                f"{escape(name)}: not a sentencepiece model, nor the JSON of a word vocabulary; "
+                "make one with: python -m semcom vocab --size 4000 --output FILE"
             ) from None
         ids = (self._model.pad_id(), self._model.bos_id(), self._model.eos_id(), self._model.unk_id())
         if ids != (PAD, BOS, EOS, UNK):
@@ -228,11 +229,11 @@ def _words_of_json(serialized: bytes, name: str) -> list[str]:
         return SemcomError(f"{where}: {reason}; {_EXPECTED}")
 
     def without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-            raise refuse(f"has {_quoted(twice)} twice")
+        found: dict[str, object] = {}
+        for key, value in pairs:
+            if key in found:
+                raise refuse(f"has {_quoted(key)} twice")
+            found[key] = value
         return found
 
     try:
@@ -249,30 +250,34 @@ def _words_of_json(serialized: bytes, name: str) -> list[str]:
         raise refuse('has no object "token_to_idx"')
     if len(ids) > MOST_WORDS:
         raise refuse(f"has {len(ids):,} words, allowed are {MOST_WORDS:,} at most")
-    words: list[str | None] = [None] * len(ids)
+    by_id: dict[int, str] = {}
     for word, i in ids.items():
-        if type(i) is not int:
-            found = "a list or an object" if isinstance(i, (list, dict)) else escape(json.dumps(i)[:40])
-            raise refuse(f"the id of {_quoted(word)} is {found}, not a whole number")
-        if not 0 <= i < len(ids):
-            raise refuse(
-                f"the id of {_quoted(word)} is {str(i)[:20]}, allowed are 0 to {len(ids) - 1} for {len(ids)} words"
-            )
-        if words[i] is not None:
-            raise refuse(f"{_quoted(words[i])} and {_quoted(word)} both have the id {i}")
-        if len(word) > LONGEST_WORD:
-            raise refuse(
-                f"the word {_quoted(word[:40])}… has {len(word):,} characters, allowed are {LONGEST_WORD}"
-            )
-        if any("\ud800" <= c <= "\udfff" for c in word):
-            raise refuse(f"the word {_quoted(word)} holds half a character (a lone surrogate)")
-        words[i] = word
+        if reason := _refusal(word, i, by_id, len(ids)):
+            raise refuse(reason)
+        by_id[i] = word
+    words = [by_id[i] for i in range(len(ids))]
     for i, special in enumerate(SPECIAL_WORDS):
         if words[i : i + 1] != [special]:
-            raise refuse(
-                f"the id {i} is {_quoted(words[i]) if i < len(words) else 'no word'}, not {_quoted(special)}"
-            )
+            found = _quoted(words[i]) if i < len(words) else "no word"
+            raise refuse(f"the id {i} is {found}, not {_quoted(special)}")
     return words
+
+
+def _refusal(word: str, i: object, by_id: Mapping[int, str], size: int) -> str:
+    """Why ``word`` cannot have the id ``i`` beside those of ``by_id`` in a vocabulary of ``size`` words, or
+    nothing."""
+    if type(i) is not int:
+        found = "a list or an object" if isinstance(i, (list, dict)) else escape(json.dumps(i)[:40])
+        return f"the id of {_quoted(word)} is {found}, not a whole number"
+    if not 0 <= i < size:
+        return f"the id of {_quoted(word)} is {str(i)[:20]}, allowed are 0 to {size - 1} for {size} words"
+    if i in by_id:
+        return f"{_quoted(by_id[i])} and {_quoted(word)} both have the id {i}"
+    if len(word) > LONGEST_WORD:
+        return f"the word {_quoted(word[:40])}… has {len(word):,} characters, allowed are {LONGEST_WORD}"
+    if any("\ud800" <= c <= "\udfff" for c in word):
+        return f"the word {_quoted(word)} holds half a character (a lone surrogate)"
+    return ""
 
 
 def _quoted(word: str) -> str:
@@ -317,11 +322,13 @@ def train_vocabulary(sentences: Iterable[str], size: int) -> PieceVocabulary:
 def _too_small(size: int, message: str) -> SemcomError:
     if found := re.search(r"value <= (\d+)", message):
         return SemcomError(
-            f"--size {size}: the corpus is too small for it; the largest size it allows is {found[1]}: --size {found[1]}"
+            f"--size {size}: the corpus is too small for it; "
+            f"the largest size it allows is {found[1]}: --size {found[1]}"
         )
     if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return SemcomError(
-            f"--size {size}: the bytes and characters of this corpus alone need more; use at least --size {int(found[1]) + 1}"
+            f"--size {size}: the bytes and characters of this corpus alone need more; "
+            f"use at least --size {int(found[1]) + 1}"
         )
     return SemcomError(
         f"--size {size}: sentencepiece could not train on this corpus: {escape(message)[-200:]}"

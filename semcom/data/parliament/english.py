@@ -6,8 +6,6 @@ inflects its head, so "call for" gives "called for" and "rule of origin" is
 the business of the lexicon, which may state any plural itself.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple

@@ -6,14 +6,13 @@ a quantity rises), so the topic and the words around it tell much about a
 missing word.  A clause names one place and one time at most.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 
 from semcom.data.parliament.english import CONTRACTED, FIRST, PLURAL, SINGULAR, Verb, conjugate, finite
 from semcom.data.parliament.phrases import DEEPEST, Phrase, Phrases
-from semcom.data.parliament.wordlists import Options, countries, even, weighted, words
+from semcom.data.parliament.tenses import ASKED, NOT_OF_STATES, TENSE, TOLD, UNSUITED
+from semcom.data.parliament.wordlists import Options, countries, even, weighted
 
 
 class Predicate(NamedTuple):
@@ -28,60 +27,12 @@ class Predicate(NamedTuple):
 
 BE_VERB = conjugate("be")
 
-TENSE = words(
-    "28 present, 18 past, 14 perfect, 9 progressive, 8 future, 5 conditional, 7 must, 6 should, 4 can, "
-    "2 could, 3 may, 1 might"
+# "All are not" is no English.
+UNNEGATED = tuple(
+    f"{quantifier} "
+    for quantifier in "all, every, each, most, many, some, both, too many, several, another, countless, "
+    "thousands, certain".split(", ")
 )
-TOLD = words("12 present, 7 past, 6 perfect, 2 future, 1 can")  # in relative clauses
-ASKED = words(
-    "20 present, 12 past, 14 perfect, 10 progressive, 12 future, 4 conditional, 6 must, "
-    "8 should, 6 can, 3 could"
-)
-NOT_OF_STATES = ("progressive", "must", "should", "can", "could")
-REASONED = words(
-    "20 present, 10 past, 8 perfect, 8 progressive, 12 future, 6 should"
-)  # after "why" and the like
-UNNEGATED = (
-    "all ",
-    "every ",
-    "each ",
-    "most ",
-    "many ",
-    "some ",
-    "both ",
-    "too many ",
-    "several ",
-    "another ",
-    "countless ",
-    "thousands ",
-    "certain ",
-)  # "all are not" is no English
-OF_HABITS = (
-    "always",
-    "never",
-    "rarely",
-    "often",
-    "repeatedly",
-    "inevitably",
-    "finally",
-    "already",
-    "certainly",
-)
-OF_NOW = ("now", "still", "already", "constantly")
-UNSUITED = {  # adverbs by tense
-    "progressive": OF_HABITS,
-    "must": OF_NOW + OF_HABITS[3:],
-    "should": OF_NOW + OF_HABITS[3:],
-    "past": OF_NOW,
-    "perfect": ("now", "still", "certainly"),
-    "future": ("already", "rarely", "constantly"),
-    "present": ("already",),
-    "conditional": OF_NOW,
-    "can": OF_NOW,
-    "could": OF_NOW,
-    "may": OF_NOW + OF_HABITS,
-    "might": OF_NOW + OF_HABITS,
-}
 
 
 class Speaker(Phrases):
@@ -112,10 +63,7 @@ class Speaker(Phrases):
         auxiliary, main = finite(predicate.verb, subject.agreement, tense, negated)
         parts = [subject.text]
         if negated:
-            if auxiliary in CONTRACTED and self.chance(0.04):
-                parts.append(CONTRACTED[auxiliary])
-            else:
-                parts.append("cannot" if auxiliary == "can" else f"{auxiliary} not")
+            parts.append(self.negation(auxiliary))
         else:
             if auxiliary:
                 parts.append(auxiliary)
@@ -123,21 +71,29 @@ class Speaker(Phrases):
                 adverb = self.word(predicate.adverbs)
                 if adverb not in UNSUITED.get(tense, ()):
                     parts.append(adverb)
-        if main:
-            parts.append(main)
-        if predicate.rest:
-            parts.append(predicate.rest)
+        parts += [part for part in (main, predicate.rest) if part]
         if not (plain or predicate.closed) and self.depth < DEEPEST:
-            roll = self.random()
-            if roll < 0.19:
-                if tense != "conditional" and not self.timed:
-                    parts.append(self.time(tense, predicate.lasting != negated))
-            elif roll < 0.33:
-                if not self.placed:
-                    parts.append(self.place() if predicate.adverbs == "mild adverb" else self.seat())
-            elif roll < 0.36 and predicate.adverbs in ("adverb", "mild adverb"):
-                parts.append(self.word("manner" if predicate.adverbs == "adverb" else "degree"))
+            parts += self.adjuncts(predicate, tense, negated)
         return own_words(" ".join(parts), subject)
+
+    def negation(self, auxiliary: str) -> str:
+        """The auxiliary, negated."""
+        if auxiliary in CONTRACTED and self.chance(0.04):
+            return CONTRACTED[auxiliary]
+        return "cannot" if auxiliary == "can" else f"{auxiliary} not"
+
+    def adjuncts(self, predicate: Predicate, tense: str, negated: bool) -> list[str]:
+        """When, where or how, at most one of them."""
+        roll = self.random()
+        if roll < 0.19:
+            if tense != "conditional" and not self.timed:
+                return [self.time(tense, predicate.lasting != negated)]
+        elif roll < 0.33:
+            if not self.placed:
+                return [self.place() if predicate.adverbs == "mild adverb" else self.seat()]
+        elif roll < 0.36 and predicate.adverbs in ("adverb", "mild adverb"):
+            return [self.word("manner" if predicate.adverbs == "adverb" else "degree")]
+        return []
 
     def clause(self, tense: str = "", timeless: bool = False, negatable: bool = True) -> str:
         """A clause of its own, in the given tense; `timeless` without an adverbial of time."""
@@ -171,21 +127,18 @@ def own_words(text: str, subject: Phrase) -> str:
 
 # --- The rules of the grammar, each a function of the speaker with its weight.
 
-WE, I, THEY, YOU = (
-    Phrase("we", PLURAL, "our"),
-    Phrase("I", FIRST, "my"),
-    Phrase("they", PLURAL, "their"),
-    Phrase("you", PLURAL, "your"),
-)
+WE = Phrase("we", PLURAL, "our")
+I = Phrase("I", FIRST, "my")
+THEY = Phrase("they", PLURAL, "their")
+YOU = Phrase("you", PLURAL, "your")
 
 
 def relative(pronoun: str, predicates: str) -> Callable[[Speaker, Phrase], str]:
     def modifier(s: Speaker, head: Phrase) -> str:
         predicate = s.rule(PREDICATES[predicates])
         tense = s.pick(TOLD)
-        return s.say(
-            Phrase(pronoun, head.agreement, head.possessive), predicate, tense, s.chance(0.08), plain=True
-        )
+        subject = Phrase(pronoun, head.agreement, head.possessive)
+        return s.say(subject, predicate, tense, s.chance(0.08), plain=True)
 
     return modifier
 
@@ -240,12 +193,12 @@ def passive(title: str, adverbs: str = "mild adverb") -> Callable[[Speaker], Pre
 
 
 def making(title: str, adverbs: str = "adverb") -> Callable[[Speaker], Predicate]:
-    return lambda s: Predicate(
-        s.verb(title),
-        (people := s.people()).text + " to " + own_words(s.verb("deed").base, people),
-        adverbs == "mild adverb",
-        adverbs,
-    )
+    def predicate(s: Speaker) -> Predicate:
+        verb, people = s.verb(title), s.people()
+        deed = own_words(s.verb("deed").base, people)
+        return Predicate(verb, f"{people.text} to {deed}", adverbs == "mild adverb", adverbs)
+
+    return predicate
 
 
 def saying(s: Speaker) -> Predicate:
@@ -351,14 +304,19 @@ PREDICATES = {
     ),
     "place": weighted({passive("manage", "move adverb"): 1}),
 }
+
+
+def nation(s: Speaker) -> Phrase:
+    adjective = s.pick(countries()).adjective
+    return Phrase(f"the {adjective} {'Government' if s.chance(0.6) else 'Presidency'}")
+
+
 NAMED = {
     lambda s: Phrase(f"the {s.word('institution')}"): 22,
     lambda s: Phrase(f"the {s.pick(s.lexicon.institutions)}"): 9,
     lambda s: Phrase(f"the {s.word('actors+')}", PLURAL, "their"): 8,
     lambda s: Phrase(s.pick(countries()).name): 6,
-    lambda s: Phrase(
-        f"the {s.pick(countries()).adjective} {'Government' if s.chance(0.6) else 'Presidency'}"
-    ): 6,
+    nation: 6,
     lambda s: s.name(): 12,
     lambda s: Phrase(f"the {s.word('office')}", SINGULAR, "his"): 6,
     lambda s: Phrase(f"the {s.word('group')}"): 3,

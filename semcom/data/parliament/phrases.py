@@ -1,10 +1,8 @@
 """Noun phrases, names, figures, places and times of the built-in corpus.
 
 `Phrases` draws them for one topic from its word lists; clauses are the
-business of `semcom.parliament.grammar`, which also supplies what may follow a noun.
+business of `semcom.data.parliament.grammar`, which also supplies what may follow a noun.
 """
-
-from __future__ import annotations
 
 import hashlib
 import random
@@ -36,28 +34,9 @@ FIGURE = words("60 the, 5 this, 12 our, 3 Europe's")
 BARE = words("60 -, 1 such")
 UNOWNED = ("problem", "event", "thing")  # never "our bankruptcy"
 WHERE = words("12 this, 8 every, 6 the many, 6 many, 5 our, 4 some, 4 another, 3 several, 3 all the")
-WHEN = {
-    "present": "present",
-    "progressive": "present",
-    "past": "past",
-    "perfect": "perfect",
-}  # the rest: future
-MONTHS = even(
-    [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    ]
-)
+# The other tenses are of the future.
+WHEN = {"present": "present", "progressive": "present", "past": "past", "perfect": "perfect"}
+MONTHS = even("January February March April May June July August September October November December".split())
 SMALL = words(
     "9 two, 8 three, 6 four, 5 five, 4 six, 2 seven, 2 eight, 1 nine, 4 ten, 2 twelve, 2 fifteen, 3 twenty, "
     "2 thirty, 1 forty, 2 fifty, 1 sixty, 1 ninety, 2 a hundred"
@@ -73,33 +52,13 @@ HEADS = {
     ),
 }
 DOMAIN_KINDS = ("measure", "activity")
+# "Energy motion" and the like say nothing.
 UNSPECIFIC = (
-    "motion",
-    "motions",
-    "codecision",
-    "enlargement",
-    "policy-making",
-    "decentralisation",
-    "integration",
-    "oral question",
-    "oral questions",
-    "deadline",
-    "deadlines",
-    "clause",
-    "clauses",
-    "opt-out",
-    "opt-outs",
-    "annex",
-    "annexes",
-    "subsidiarity check",
-    "subsidiarity checks",
-    "transitional period",
-    "transitional periods",
-    "sunset clause",
-    "sunset clauses",
-    "common position",
-    "common positions",
-)
+    "motion, motions, codecision, enlargement, policy-making, decentralisation, integration, oral question, "
+    "oral questions, deadline, deadlines, clause, clauses, opt-out, opt-outs, annex, annexes, "
+    "subsidiarity check, subsidiarity checks, transitional period, transitional periods, sunset clause, "
+    "sunset clauses, common position, common positions"
+).split(", ")
 COMMON_SHARE = {
     "measure": 0.4,
     "person": 0.2,
@@ -166,11 +125,10 @@ class Phrases:
         return f"{number % 10}.5%" if self.chance(0.1) else f"{number}%"
 
     def money(self) -> str:
-        amount = (
-            self.pick(SMALL)
-            if self.chance(0.3)
-            else str((1 + self.below(99)) * (10 if self.chance(0.4) else 1))
-        )
+        if self.chance(0.3):
+            amount = self.pick(SMALL)
+        else:
+            amount = str((1 + self.below(99)) * (10 if self.chance(0.4) else 1))
         return f"{amount} {'billion' if self.chance(0.25) else 'million'} euros"
 
     def name(self) -> Phrase:
@@ -182,14 +140,17 @@ class Phrases:
         elif self.chance(0.12):
             full = f"Commissioner {full}"
         else:
-            full = f"{('Mrs' if self.chance(0.7) else 'Ms') if woman else 'Mr'} {full}"
+            title = "Mr"
+            if woman:
+                title = "Mrs" if self.chance(0.7) else "Ms"
+            full = f"{title} {full}"
         return Phrase(full, SINGULAR, "her" if woman else "his")
 
     # --- noun phrases
 
     def describe(self, kind: str, chosen: Noun, common: bool, many: bool) -> Phrase:
         """Determiner, adjectives and noun."""
-        text = chosen.plural if many else chosen.singular
+        text = chosen.form(many)
         if text.startswith("the "):
             return Phrase(text)
         if common and kind in DOMAIN_KINDS and text not in UNSPECIFIC and self.chance(0.4):
@@ -197,23 +158,7 @@ class Phrases:
         if kind in self.lexicon.adjectives and not (common and kind == "activity") and self.chance(0.27):
             adjective = self.pick(self.lexicon.adjectives[kind])
             text = text if text.startswith(adjective) else f"{adjective} {text}"
-        if kind in ("value", "activity"):
-            options = ABSTRACT if kind == "value" else BARE
-        elif many:
-            options = MANY
-        elif chosen.countable:
-            options = FIGURE if kind == "quantity" else ONE
-        else:
-            options = MASS
-        determiner = self.pick(options)
-        if (
-            kind in UNOWNED
-            and determiner in ("our", "Europe's")
-            or determiner == "the"
-            and kind == "problem"
-            and not (many or chosen.countable)
-        ):
-            determiner = "the" if chosen.countable else ""
+        determiner = self.determiner(kind, chosen.countable, many)
         if determiner == "a":
             determiner = article(text)
         elif determiner == "such a":
@@ -221,6 +166,23 @@ class Phrases:
         if determiner:
             text = f"{determiner} {text}"
         return Phrase(text, PLURAL if many else SINGULAR, "their" if many or kind == "person" else "its")
+
+    def determiner(self, kind: str, countable: bool, many: bool) -> str:
+        """One that suits the noun; "a" stands for "an" too."""
+        if kind in ("value", "activity"):
+            options = ABSTRACT if kind == "value" else BARE
+        elif many:
+            options = MANY
+        elif countable:
+            options = FIGURE if kind == "quantity" else ONE
+        else:
+            options = MASS
+        determiner = self.pick(options)
+        owned = determiner in ("our", "Europe's")
+        the_mass = determiner == "the" and not (many or countable)
+        if (kind in UNOWNED and owned) or (kind == "problem" and the_mass):
+            return "the" if countable else ""
+        return determiner
 
     def noun_phrase(self, kind: str, many: bool | None = None) -> Phrase:
         common = kind in self.lexicon.common and self.chance(COMMON_SHARE.get(kind, 0.2))
@@ -255,10 +217,8 @@ class Phrases:
         kind = ("person", "thing", "activity")[bisect((0.25, 0.75), self.random())]
         head = self.pick(HEADS[kind])
         chosen = self.pick(self.lexicon.own[kind])
-        return Phrase(
-            f"{head} {chosen.plural or chosen.singular}",
-            PLURAL if head.startswith("the demands") else SINGULAR,
-        )
+        agreement = PLURAL if head.startswith("the demands") else SINGULAR
+        return Phrase(f"{head} {chosen.form(many=True)}", agreement)
 
     def place(self) -> str:
         """Where: an adverbial, or nothing if the clause has one."""
@@ -269,15 +229,15 @@ class Phrases:
             return self.seat()
         country = self.pick(countries())
         chosen = self.pick(self.lexicon.own["place"])
-        many = chosen.plural or chosen.singular
+        many = chosen.form(many=True)
         roll = self.random()
         if roll < 0.25:
             return f"{chosen.preposition} the {many} of {country.name}"
         if roll < 0.55:
             return f"{chosen.preposition} {country.adjective} {many}"
         if roll < 0.7 and chosen.plural:
-            single = f"{chosen.preposition} {article(chosen.singular)} {chosen.singular}"
-            return f"{single} near {self.pick(country.cities)}"
+            single = chosen.form(many=False)
+            return f"{chosen.preposition} {article(single)} {single} near {self.pick(country.cities)}"
         return f"{chosen.preposition} {'the' if self.chance(0.5) else 'our'} {many}"
 
     def seat(self) -> str:
@@ -285,22 +245,15 @@ class Phrases:
         self.placed = True
         country = self.pick(countries())
         roll = self.random()
-        return (
-            f"in {country.name}"
-            if roll < 0.55
-            else f"in {self.pick(country.cities)}"
-            if roll < 0.8
-            else self.common_place()
-        )
+        if roll < 0.55:
+            return f"in {country.name}"
+        return f"in {self.pick(country.cities)}" if roll < 0.8 else self.common_place()
 
     def common_place(self) -> str:
         chosen = self.pick(self.lexicon.common["place"])
         determiner = self.pick(WHERE)
-        name = (
-            chosen.singular
-            if determiner in ("this", "every", "another")
-            else chosen.plural or chosen.singular
-        )
+        one = determiner in ("this", "every", "another")
+        name = chosen.form(many=not one)
         if self.chance(0.3):
             name = f"{self.pick(self.lexicon.adjectives['place'])} {name}"
         return f"{chosen.preposition} {determiner} {name}"
@@ -311,9 +264,9 @@ class Phrases:
         if when == "past" and self.chance(0.7):
             return f"on {self.date()}" if self.chance(0.45) else f"in {self.year()}"
         if when == "perfect" and self.chance(0.5):
-            return (
-                f"since {self.year()}" if not lasting or self.chance(0.6) else f"for {self.pick(SMALL)} years"
-            )
+            if lasting and not self.chance(0.6):
+                return f"for {self.pick(SMALL)} years"
+            return f"since {self.year()}"
         if when == "perfect" and lasting and self.chance(0.6):
             return self.word("duration")
         if when == "future" and self.chance(0.35):

@@ -1,14 +1,12 @@
 """Built-in corpus: parliamentary English made up by a grammar.
 
 Each topic has an endless stream of sentences of its own, drawn by the rules
-below, which put together the clauses of `semcom.parliament.grammar` out of the words of
-`semcom.parliament.wordlists`.
+below, which put together the clauses of `semcom.data.parliament.grammar` out of the words of
+`semcom.data.parliament.wordlists`.
 
 The sentences depend on the seed and the topic alone: every weight is a plain
 quotient, exact on every machine, and Python guarantees `random.random`.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
@@ -17,8 +15,6 @@ from semcom.data.parliament.grammar import (
     BE_VERB,
     DEALINGS,
     PREDICATES,
-    REASONED,
-    TENSE,
     WE,
     I,
     Predicate,
@@ -26,23 +22,12 @@ from semcom.data.parliament.grammar import (
     own_words,
 )
 from semcom.data.parliament.phrases import DEEPEST, Phrase
+from semcom.data.parliament.tenses import REASONED, TENSE
 from semcom.data.parliament.wordlists import weighted, words
 
-TOPICS: tuple[str, ...] = (
-    "agriculture",
-    "fisheries",
-    "energy",
-    "transport",
-    "health",
-    "environment",
-    "trade",
-    "finance",
-    "research",
-    "education",
-    "defence",
-    "migration",
-    "employment",
-    "digital",
+TOPICS: tuple[str, ...] = tuple(
+    "agriculture fisheries energy transport health environment trade finance research education defence "
+    "migration employment digital".split()
 )
 SHORTEST, LONGEST = 4, 30  # words in a sentence
 WH = words(
@@ -89,17 +74,16 @@ def subordinate(s: Speaker) -> str:
         link, (tense, other_tense) = s.pick(REASONS), s.pick(REASON_TENSES)
         main, other = s.clause(tense), s.clause(other_tense)
     elif s.chance(0.1):
-        link, main, other = (
-            "since",
-            s.clause("perfect", timeless=True),
-            s.clause("past", True, negatable=False),
-        )
+        link = "since"
+        main, other = s.clause("perfect", timeless=True), s.clause("past", timeless=True, negatable=False)
+    elif s.chance(0.08):
+        link, (tense, other_tense) = "unless", s.pick(UNLESS_TENSES)
+        main = s.clause(tense, timeless=True, negatable=False)
+        other = s.clause(other_tense, timeless=True, negatable=False)
     else:
-        unless = s.chance(0.08)
-        link, (tense, other_tense) = (
-            ("unless", s.pick(UNLESS_TENSES)) if unless else (s.pick(MOMENTS), s.pick(MOMENT_TENSES))
-        )
-        main, other = s.clause(tense, True, not unless), s.clause(other_tense, timeless=True, negatable=False)
+        link, (tense, other_tense) = s.pick(MOMENTS), s.pick(MOMENT_TENSES)
+        main = s.clause(tense, timeless=True)
+        other = s.clause(other_tense, timeless=True, negatable=False)
     return f"{main} {link} {other}" if s.chance(0.6) else f"{link} {other}, {main}"
 
 
@@ -125,7 +109,8 @@ def who_or_which(s: Speaker) -> str:
 
 def doing_to(s: Speaker) -> str:
     actor = s.actor()
-    return f"what {finite(BE_VERB, actor.agreement, 'present', True)[0]} {actor.text} doing to {s.infinitive(actor)}?"
+    be = finite(BE_VERB, actor.agreement, "present", True)[0]
+    return f"what {be} {actor.text} doing to {s.infinitive(actor)}?"
 
 
 def judging(s: Speaker) -> str:
@@ -167,24 +152,13 @@ def there_is(s: Speaker) -> str:
     return f"there {be} {bare(s, subject)} {s.place()}"
 
 
+DETERMINERS = "the this that these those our every each any both most all Europe's".split()
+
+
 def bare(s: Speaker, subject: Phrase) -> str:
     """There is "no" or "more" of something, not "the" or "this"."""
     first, _, rest = subject.text.partition(" ")
-    if first in (
-        "the",
-        "this",
-        "that",
-        "these",
-        "those",
-        "our",
-        "every",
-        "each",
-        "any",
-        "both",
-        "most",
-        "all",
-        "Europe's",
-    ):
+    if first in DETERMINERS:
         return f"{'still ' if s.chance(0.3) else ''}no {rest}"
     return subject.text
 
@@ -199,7 +173,8 @@ def more_than(s: Speaker) -> str:
 
 def thanks(s: Speaker) -> str:
     name, whose = s.name(), s.pick(WHOSE)
-    return f"{s.pick(THANKS)} {name.text} for {own_words(whose, name)} {s.word('document')} on {s.text('activity')}"
+    thanked = f"{s.pick(THANKS)} {name.text} for {own_words(whose, name)}"
+    return f"{thanked} {s.word('document')} on {s.text('activity')}"
 
 
 def voting(s: Speaker) -> str:
@@ -207,9 +182,8 @@ def voting(s: Speaker) -> str:
     roll, number = s.random(), 1 + s.below(140)
     if roll < 0.3:
         verb = ("adopted", "rejected", "approved")[s.below(3)]
-        return (
-            f"the House {verb} {s.text('measure')} by {120 + 5 * s.below(60)} votes to {2 + 3 * s.below(30)}"
-        )
+        measure, votes_for, votes_against = s.text("measure"), 120 + 5 * s.below(60), 2 + 3 * s.below(30)
+        return f"the House {verb} {measure} by {votes_for} votes to {votes_against}"
     if roll < 0.65:
         verb = ("voted for", "voted against", "support", "cannot accept", "welcome", "object to")[s.below(6)]
         return f"{(I, WE)[s.below(2)].text} {verb} Amendment No {number} because {s.clause()}"
@@ -219,12 +193,8 @@ def voting(s: Speaker) -> str:
 
 def neither_nor(s: Speaker) -> str:
     first, second = s.actor_named(), s.actor_named()
-    return s.say(
-        Phrase(f"neither {first.text} nor {second.text}", second.agreement, second.possessive),
-        s.rule(DEALINGS),
-        s.pick(TENSE),
-        plain=True,
-    )
+    both = Phrase(f"neither {first.text} nor {second.text}", second.agreement, second.possessive)
+    return s.say(both, s.rule(DEALINGS), s.pick(TENSE), plain=True)
 
 
 def let_us(s: Speaker) -> str:
@@ -240,7 +210,7 @@ def quoting(s: Speaker) -> str:
 def listing(s: Speaker) -> str:
     """Up to three things at once."""
     kind = ("problem", "measure", "thing", "activity")[s.below(4)]
-    named = (entry.plural or entry.singular for entry in (s.pick(s.lexicon.own[kind]) for _ in range(3)))
+    named = [s.pick(s.lexicon.own[kind]).form(many=True) for _ in range(3)]
     *before, last = dict.fromkeys(named)  # nothing named twice
     return f"{s.pick(TALK)} " + (f"{', '.join(before)} and {last}" if before else last)
 
@@ -266,8 +236,7 @@ MORE = words(
 MORE_BAD = words("4 more urgent, 5 more dangerous, 5 worse, 3 more serious, 2 harder to solve, 1 no worse")
 THANKS = words(
     "8 I thank, 6 I congratulate, 4 we thank, 4 I would like to thank, 3 let me thank, "
-    "2 may I congratulate, "
-    "2 I am grateful to, 2 I wish to thank, 1 I pay tribute to"
+    "2 may I congratulate, 2 I am grateful to, 2 I wish to thank, 1 I pay tribute to"
 )
 WHOSE = words(
     "10 $, 6 the, 4 $ excellent, 2 $ thorough, 2 $ detailed, 2 $ balanced, 1 $ courageous, 1 $ timely"
@@ -279,13 +248,13 @@ STATES = words("6 states, 5 stipulates, 4 lays down, 2 implies, 2 does not mean,
 QUOTED = words("6 said, 3 wrote, 3 replied, 3 added, 2 told us, 1 promised")
 TALK = words(
     "6 I am talking about, 4 this concerns, 4 we are speaking of, 3 the report deals with, "
-    "2 nobody mentions, "
-    "3 I have in mind, 2 let me mention, 2 the debate was about, 2 we must not forget, 1 you never speak of"
+    "2 nobody mentions, 3 I have in mind, 2 let me mention, 2 the debate was about, "
+    "2 we must not forget, 1 you never speak of"
 )
 REMARKS = words(
     "4 and this is important, 3 as we all know, 2 I repeat, 2 to my regret, 2 as usual, "
-    "1 believe it or not, "
-    "1 and I say this with pleasure, 1 so we are told, 1 if I may say so, 1 unlike in the past"
+    "1 believe it or not, 1 and I say this with pleasure, 1 so we are told, 1 if I may say so, "
+    "1 unlike in the past"
 )
 SENTENCES = weighted(
     {

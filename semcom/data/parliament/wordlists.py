@@ -9,8 +9,6 @@ the subject.  ``countries.txt`` holds the names of people and places.
 Every weight is a plain quotient, exact on every machine.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
@@ -31,6 +29,11 @@ class Noun(NamedTuple):
     plural: str | None
     countable: bool
     preposition: str = "in"
+
+    def form(self, many: bool) -> str:
+        """The plural or the singular; the other where a noun has only that."""
+        wanted, other = (self.plural, self.singular) if many else (self.singular, self.plural)
+        return wanted or other or ""
 
 
 def weighted(weights: dict[Any, int]) -> Options:
@@ -97,6 +100,16 @@ class Lexicon:
     NOUNS = ("person", "measure", "problem", "value", "quantity", "thing", "place", "activity", "event")
     ADJECTIVES = ("person", "measure", "problem", "value", "quantity", "activity", "place")
     JUDGED = ADJECTIVES[:-1] + ("thing", "actor")
+    COMMON_VERBS = (
+        "decide, tackle, remedy, uphold, undermine, shift, affect, steer, meet, touch, harm, move "
+        "alone, arise, force, drive, say, opine, want, consider, depend, suffer"
+    ).split(", ")
+    OWN_VERBS = ("handle", "manage", "deed", "aim")
+    PHRASES = (
+        "institution, actors+, be sure, must, fact, address, opening, adverb, mild adverb, be adverb, "
+        "mind adverb, move adverb, manner, degree, present time, past time, perfect time, duration, "
+        "future time, answer, group, office, document"
+    ).split(", ")
 
     def __init__(self, topic: str) -> None:
         own, common = sections(topic), sections("common")
@@ -112,63 +125,8 @@ class Lexicon:
         self.judgements = {
             kind: ranked([item.rstrip("~") for item in common[f"{kind} judgement"]]) for kind in self.JUDGED
         }
-        verbs = {
-            title: common[title]
-            for title in (
-                "decide",
-                "tackle",
-                "remedy",
-                "uphold",
-                "undermine",
-                "shift",
-                "affect",
-                "steer",
-                "meet",
-                "touch",
-                "harm",
-                "move alone",
-                "arise",
-                "force",
-                "drive",
-                "say",
-                "opine",
-                "want",
-                "consider",
-                "depend",
-                "suffer",
-            )
-        }
-        verbs |= {title: own[title] for title in ("handle", "manage", "deed", "aim")} | {
-            "move": common["move+"]
-        }
-        self.verbs = {
-            title: ranked([conjugate(phrase) for phrase in phrases]) for title, phrases in verbs.items()
-        }
-        self.phrases = {
-            title: ranked(common[title])
-            for title in (
-                "institution",
-                "actors+",
-                "be sure",
-                "must",
-                "fact",
-                "address",
-                "opening",
-                "adverb",
-                "mild adverb",
-                "be adverb",
-                "mind adverb",
-                "move adverb",
-                "manner",
-                "degree",
-                "present time",
-                "past time",
-                "perfect time",
-                "duration",
-                "future time",
-                "answer",
-                "group",
-                "office",
-                "document",
-            )
-        }
+        verbs = {title: common[title] for title in self.COMMON_VERBS}
+        verbs |= {title: own[title] for title in self.OWN_VERBS}
+        verbs["move"] = common["move+"]
+        self.verbs = {title: ranked([conjugate(verb) for verb in listed]) for title, listed in verbs.items()}
+        self.phrases = {title: ranked(common[title]) for title in self.PHRASES}
