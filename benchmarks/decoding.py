@@ -24,6 +24,7 @@ from torch import nn  # noqa: E402
 
 from benchmarks import harness, textbook  # noqa: E402
 from semcom.base.device import keep_freed_memory
+from semcom.channel.channels import AWGN
 from semcom.data.batching import Batch, Encoded, collate  # noqa: E402
 from semcom.data.vocabulary import BOS  # noqa: E402
 from semcom.models import decoding  # noqa: E402
@@ -127,7 +128,7 @@ def in_batches(encoded: list[Encoded], size: int, decode) -> Tokens:
 def uncached(plain: textbook.Transceiver, batch: Batch, **choice) -> Tokens:
     """The textbook's way from ids to ids."""
     with torch.no_grad():
-        noise = batch.draw(plain.transmitter.channel_encoder[-1].out_features, seed=0, number=0).noise
+        noise = batch.draw(AWGN(), plain.transmitter.channel_encoder[-1].out_features, seed=0, number=0).noise
         received = textbook.awgn(
             plain.transmitter(batch.source), noise, torch.full((len(batch),), harness.DECODING_SNR)
         )

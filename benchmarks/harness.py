@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from benchmarks import textbook
-from semcom.channel.channels import Channel, Draw, apply
+from semcom.channel.channels import AWGN
+from semcom.channel.draws import Draw
 from semcom.data.batching import Batch, Encoded, collate
 from semcom.data.corpus import make_sentence
 from semcom.data.vocabulary import BOS, EOS, PAD
@@ -115,7 +116,7 @@ def objective_of(teacher: Transceiver, student: Transceiver, **choice) -> Distil
     objective = DistillationObjective(
         [teacher],
         student,
-        Channel("awgn"),
+        AWGN(),
         SNR_RANGE,
         DistillationConfig(temperature=TEMPERATURE, distill_weight=DISTILL_WEIGHT),
         **choice,
@@ -144,7 +145,7 @@ def check_loss(shape: Shape, batch: Batch, *, distil: bool = True, compiled: boo
         objective = (
             objective_of(teacher, student, compiled=compile_it)
             if distil
-            else TransceiverObjective(student, Channel("awgn"), SNR_RANGE, compiled=compile_it)
+            else TransceiverObjective(student, AWGN(), SNR_RANGE, compiled=compile_it)
         )
         ours = loss_of(objective, batch, shape.channel_dim).item()
         difference = abs(theirs - ours) / abs(theirs)
@@ -162,7 +163,7 @@ def check_loss(shape: Shape, batch: Batch, *, distil: bool = True, compiled: boo
 
 def textbook_loss(plain: textbook.Distillation, shape: Shape, batch: Batch) -> Tensor:
     """The textbook's loss under the draw of ``loss_of``."""
-    draw = batch.draw(shape.channel_dim, seed=0, number=1)
+    draw = batch.draw(AWGN(), shape.channel_dim, seed=0, number=1)
     source = padded_source(batch, max(shape.longest, batch.source.shape[1]))
     noise = torch.nn.functional.pad(draw.noise, (0, 0, 0, source.shape[1] - draw.noise.shape[1]))
     return plain.loss(source, noise, draw.snr_between(*SNR_RANGE))
@@ -196,7 +197,7 @@ def step_of(side: str, shape: Shape, batch: Batch) -> Callable[[], object]:
 def received_of(model: torch.nn.Module, batch: Batch, together: int = 64) -> Tensor:
     """What a receiver hears of a batch at ``DECODING_SNR``: [B, S, C]. As in our evaluation, sentences of
     like length are sent together."""
-    drawn = batch.draw(model.architecture.channel_dim, seed=0, number=0)
+    drawn = batch.draw(AWGN(), model.architecture.channel_dim, seed=0, number=0)
     received = torch.zeros_like(drawn.noise)
     with torch.inference_mode():
         for places in torch.tensor(batch.lengths).argsort().split(together):
@@ -204,7 +205,7 @@ def received_of(model: torch.nn.Module, batch: Batch, together: int = 64) -> Ten
             longest = int(real.sum(1).max())
             signal, _ = model.transmitter(batch.source[places, :longest], real[:, :longest])
             part = Draw(drawn.level[places], drawn.scatter[places], drawn.noise[places, :longest])
-            received[places, :longest] = apply(Channel("awgn"), signal, part, DECODING_SNR)
+            received[places, :longest] = AWGN().apply(signal, part, DECODING_SNR)
     return received
 
 

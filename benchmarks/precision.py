@@ -15,7 +15,7 @@ import torch  # noqa: E402
 
 from benchmarks import harness  # noqa: E402
 from semcom.base.device import keep_freed_memory, resolve_device
-from semcom.channel.channels import Channel  # noqa: E402
+from semcom.channel.channels import AWGN  # noqa: E402
 from semcom.commands.inputs import shipped
 from semcom.data import batching, corpus
 from semcom.data.vocabulary import read_vocabulary  # noqa: E402
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
 def _loop(kind: str, width: int, pieces: int, device: torch.device) -> Loop:
     size = EndSize(4, width, width // HEAD_WIDTH, 4 * width)
     objective = (
-        TransceiverObjective(build(Architecture(pieces, size, size), 0), Channel(), (-6.0, 18.0))
+        TransceiverObjective(build(Architecture(pieces, size, size), 0), AWGN(), (-6.0, 18.0))
         .to(device)
         .train()
     )

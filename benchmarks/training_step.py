@@ -22,7 +22,7 @@ import torch  # noqa: E402
 from benchmarks import harness, textbook  # noqa: E402
 from semcom.base import precision
 from semcom.base.device import keep_freed_memory
-from semcom.channel.channels import Channel  # noqa: E402
+from semcom.channel.channels import AWGN  # noqa: E402
 from semcom.commands.inputs import shipped
 from semcom.data import batching, corpus
 from semcom.data.vocabulary import read_vocabulary, train_vocabulary  # noqa: E402
@@ -141,7 +141,7 @@ def sides(shape: harness.Shape, kind: str, compiled: bool) -> dict[str, Callable
     made = {"textbook, random order, fp32": lambda batch: plain.step(batch.source, shape.channel_dim)}
     for compile_it in (False, True)[: 1 + compiled]:
         objective = TransceiverObjective(
-            deepcopy(model), Channel("awgn"), harness.SNR_RANGE, compiled=compile_it
+            deepcopy(model), AWGN(), harness.SNR_RANGE, compiled=compile_it
         ).train()
         loop = harness.loop_of(objective, shape.channel_dim, precision=kind)
         made[f"ours, by length, {kind}" + ", compiled" * compile_it] = lambda batch, loop=loop: loop.step(

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from toy import CPU, Numbers, encoded, through, transceiver
 
-from semcom.channel.channels import Channel
+from semcom.channel.channels import Rayleigh
 from semcom.data.batching import collate
 from semcom.data.corpus import Sentence
 from semcom.data.vocabulary import EOS
@@ -18,7 +18,7 @@ from semcom.models.decoding import greedy
 
 SNRS = (0.0, 12.0)
 SENTENCES = encoded(30, 3, 9)
-RAYLEIGH = Channel("rayleigh")
+RAYLEIGH = Rayleigh()
 
 
 def meeting(batch_size=8, snrs=SNRS, seed=0, channel=RAYLEIGH):

@@ -10,10 +10,12 @@ import pytest
 import torch
 from cli_support import package, refused
 from public_deepsc import WORDS, Public, random_state, scale_power, vocabulary
-from toy import CPU, Numbers, collated
+from toy import CPU, Numbers, channel_of, collated
 
 from semcom.channel import deepsc_link
-from semcom.channel.channels import Channel, apply, fading, sample
+from semcom.channel.channels import AWGN
+from semcom.channel.deepsc_link import PublicRayleigh, PublicRician
+from semcom.channel.draws import sample
 from semcom.commands import audit
 from semcom.commands.audit import long_rows
 from semcom.data import batching
@@ -43,7 +45,6 @@ from semcom.evaluation.deepsc_scoring import (
     over_public_link,
     power_line,
     public_draw,
-    public_fades,
     public_words,
     scores,
     unigram_bleu,
@@ -152,7 +153,7 @@ def imported(state):
 
 
 def at(kind, *snrs, k=1.0):
-    return Meeting(Channel(kind, k), snrs, SEED, CPU, 16, quiet=True)
+    return Meeting(channel_of(kind, k), snrs, SEED, CPU, 16, quiet=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -184,7 +185,7 @@ def test_a_native_receiver_hears_the_public_link_at_its_own_strength():
     signal = deepsc_link.scale_power(
         10 * torch.randn(20, batch.source.shape[1], C, generator=torch.Generator().manual_seed(0))
     )
-    (arrived,) = arrivals(signal, public_draw(batch, C, SEED), at("awgn", 100.0))
+    (arrived,) = arrivals(signal, public_draw(batch, AWGN(), C, SEED), at("awgn", 100.0))
     assert arrived.square().mean() == pytest.approx(0.5, abs=1e-3), (
         "per real dimension, what a receiver of this tool is trained on"
     )
@@ -350,7 +351,7 @@ def test_power_of_a_quiet_transmitter():
 
 def test_the_batch_shares_a_fade_and_its_pads_have_noise():
     batch = collated(5, 3, 9)
-    own, draw = batch.draw(C, seed=SEED, number=0), public_draw(batch, C, SEED)
+    own, draw = batch.draw(AWGN(), C, seed=SEED, number=0), public_draw(batch, AWGN(), C, SEED)
     assert torch.equal(draw.scatter, own.scatter[:1].expand(5, 2))
     assert torch.equal(draw.noise[batch.source_mask], own.noise[batch.source_mask])
     pads = draw.noise[~batch.source_mask]
@@ -363,27 +364,30 @@ def test_the_batch_shares_a_fade_and_its_pads_have_noise():
 def test_public_fades_are_those_of_the_public_code_in_law(k):
     scatter = torch.randn(5000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.5**0.5
     turned = torch.view_as_real(torch.view_as_complex(scatter) * complex(1, 1) / math.sqrt(2))
-    theirs = deepsc_link.fades("rician", turned, k).square().sum(1)
-    ours = public_fades(Channel("rician", k), scatter).square().sum(1)
+    link = PublicRician(k)
+    theirs = link.fades(turned).square().sum(1)
+    ours = link.fades_as_ours(scatter).square().sum(1)
     torch.testing.assert_close(ours, theirs)
     assert ours.mean() == pytest.approx(2, rel=0.1)
-    assert torch.equal(public_fades(Channel("rayleigh"), scatter), deepsc_link.fades("rayleigh", scatter))
+    ours, theirs = (by(scatter) for by in (PublicRayleigh().fades_as_ours, PublicRayleigh().fades))
+    assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize(("kind", "row"), [("rayleigh", FADES), ("rician", FADES), ("rician", UNIT_FADES)])
 def test_decibels_stand_for_the_public_link(kind, row):
     """Rows that our own link makes at another SNR are what the public link makes of our signal, to
     rounding."""
-    batch, channel, snr = collated(5), Channel(kind, 2.0), 4.0
-    draw = batch.draw(C, seed=SEED, number=0)
+    batch, channel, snr = collated(5), channel_of(kind, 2.0), 4.0
+    draw = batch.draw(AWGN(), C, seed=SEED, number=0)
     signal = (
         torch.randn(draw.noise.shape, generator=torch.Generator().manual_seed(0))
         * batch.source_mask[..., None]
     )
-    h = fading(channel, draw.scatter) * (math.sqrt(2) if (kind, row) == ("rician", FADES) else 1)
-    theirs = deepsc_link.receive(kind, math.sqrt(2) * signal, h, draw.noise, snr) / math.sqrt(2)
+    h = channel.gain(draw.scatter) * (math.sqrt(2) if (kind, row) == ("rician", FADES) else 1)
+    link = channel.public_link
+    theirs = link.receive(math.sqrt(2) * signal, h, draw.noise, snr) / math.sqrt(2)
     torch.testing.assert_close(
-        apply(channel, signal, draw, snr + excess_db(kind)[row]), theirs, atol=1e-5, rtol=1e-4
+        channel.apply(signal, draw, snr + excess_db(link)[row]), theirs, atol=1e-5, rtol=1e-4
     )
 
 

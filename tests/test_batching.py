@@ -8,7 +8,8 @@ import torch
 from toy import C, encoded
 
 from semcom.base.errors import SemcomError
-from semcom.channel.channels import sample
+from semcom.channel.channels import AWGN
+from semcom.channel.draws import sample
 from semcom.data.batching import Encoded, by_length, collate, encode, shuffled
 from semcom.data.corpus import Sentence, make_sentence
 from semcom.data.settings import MAX_POSITIONS
@@ -90,9 +91,10 @@ def test_targets_of_other_lengths_by_hand():
     assert batch.target_mask.tolist() == [
         [position < n for position in range(5)] for n in batch.target_lengths
     ]
-    assert batch.draw(C, seed=0, number=0).noise.abs().sum(2).bool().tolist() == batch.source_mask.tolist(), (
-        "the channel carries what was sent"
-    )
+    assert (
+        batch.draw(AWGN(), C, seed=0, number=0).noise.abs().sum(2).bool().tolist()
+        == batch.source_mask.tolist()
+    ), "the channel carries what was sent"
     assert batch.to("cpu").target_lengths == batch.target_lengths
 
 
@@ -122,7 +124,7 @@ def test_a_masked_piece_is_no_padding():
 
 def test_draw_is_the_sentences_own_whatever_the_padding():
     sentences = encoded(6)
-    wide = collate(sentences, 20).draw(C, seed=3, number=4)
+    wide = collate(sentences, 20).draw(AWGN(), C, seed=3, number=4)
     assert wide.noise.shape == (6, 20, C)
     for row, e in enumerate(sentences):
         alone = sample([e.sentence.id], [len(e.source)], C, seed=3, number=4)

@@ -16,7 +16,7 @@ from benchmarks import (
     textbook,
     training_step,
 )
-from semcom.channel.channels import Channel
+from semcom.channel.channels import AWGN
 from semcom.data.vocabulary import PAD
 from semcom.distillation.objectives import TransceiverObjective
 
@@ -57,7 +57,7 @@ def test_loss_and_gradients_are_ours(distil, compiled):
     objective = (
         harness.objective_of(teacher, student, compiled=compiled)
         if distil
-        else TransceiverObjective(student, Channel("awgn"), harness.SNR_RANGE, compiled=compiled)
+        else TransceiverObjective(student, AWGN(), harness.SNR_RANGE, compiled=compiled)
     )
     batch = harness.batch_of(SHAPE)
     theirs, ours = (
@@ -83,7 +83,7 @@ def test_padding_changes_nothing_of_the_textbooks_loss():
     _, student = harness.pair(SHAPE, dropout=0.0)
     plain = textbook.Distillation(textbook.like(student), None)
     batch = harness.batch_of(SHAPE)
-    draw = batch.draw(SHAPE.channel_dim, seed=0, number=1)
+    draw = batch.draw(AWGN(), SHAPE.channel_dim, seed=0, number=1)
     wide = (
         torch.nn.functional.pad(batch.source, (0, 5), value=PAD),
         torch.nn.functional.pad(draw.noise, (0, 0, 0, 5)),

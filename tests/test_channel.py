@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
+from toy import channel_of
 
-from semcom.channel.channels import Channel, Draw, apply, fading, sample
+from semcom.channel.channels import AWGN, Ideal, Rayleigh, Rician
+from semcom.channel.draws import Draw, sample
 
 SENTENCES = 20_000
-KINDS = [Channel("awgn")] + [
-    Channel(kind, k, equalizer)
+KINDS = [AWGN()] + [
+    channel_of(kind, k, equalizer)
     for kind, k in (("rayleigh", 1), ("rician", 3))
     for equalizer in ("zf", "mmse")
 ]
@@ -48,7 +50,7 @@ def kolmogorov(values, distribution):
 @pytest.mark.parametrize("snr", [-6.0, 0.0, 12.0])
 def test_awgn_noise_power_is_n0_per_complex_symbol(many, snr):
     signal = signal_of(many)
-    noise = complex_of(apply(Channel("awgn"), signal, many, snr) - signal).flatten()
+    noise = complex_of(AWGN().apply(signal, many, snr) - signal).flatten()
     n0 = 10 ** (-snr / 10)
     near(noise.abs().square().mean().item() / n0, 1, 1, len(noise))  # |n|^2 is exponential: deviation = mean
     for dimension in (noise.real, noise.imag):
@@ -58,14 +60,14 @@ def test_awgn_noise_power_is_n0_per_complex_symbol(many, snr):
 
 @pytest.mark.parametrize("kind", ["rayleigh", "rician"])
 def test_fading_keeps_the_noise_power_before_equalisation(many, kind):
-    channel, signal, n0 = Channel(kind, 2.0), signal_of(many), 10**-0.3
-    h = complex_of(fading(channel, many.scatter))[:, :, None]
-    noise = h * complex_of(apply(channel, signal, many, 3.0) - signal)
+    channel, signal, n0 = channel_of(kind, 2.0), signal_of(many), 10**-0.3
+    h = complex_of(channel.gain(many.scatter))[:, :, None]
+    noise = h * complex_of(channel.apply(signal, many, 3.0) - signal)
     near(noise.abs().square().mean().item() / n0, 1, 1, noise.numel())
 
 
 def test_rayleigh_gain_is_exponential_of_mean_one(many):
-    power = fading(Channel("rayleigh"), many.scatter).square().sum(-1)
+    power = Rayleigh().gain(many.scatter).square().sum(-1)
     near(power.mean().item(), 1, 1, SENTENCES)
     assert kolmogorov(power, lambda x: 1 - torch.exp(-x)) < 2
     phase = torch.atan2(many.scatter[:, 1], many.scatter[:, 0])
@@ -74,7 +76,7 @@ def test_rayleigh_gain_is_exponential_of_mean_one(many):
 
 @pytest.mark.parametrize("k", [0.0, 1.0, 10.0])
 def test_rician_splits_a_power_of_one_by_k(many, k):
-    h = fading(Channel("rician", k), many.scatter)
+    h = Rician(rician_k=k).gain(many.scatter)
     near(h.square().sum(-1).mean().item(), 1, (1 + 2 * k) ** 0.5 / (1 + k), SENTENCES)
     scattered = 1 / (k + 1)
     near(h[:, 0].mean().item(), (k / (k + 1)) ** 0.5, (scattered / 2) ** 0.5, SENTENCES)
@@ -83,9 +85,7 @@ def test_rician_splits_a_power_of_one_by_k(many, k):
 
 
 def test_rician_without_line_of_sight_is_rayleigh(many):
-    assert torch.equal(
-        fading(Channel("rician", 0.0), many.scatter), fading(Channel("rayleigh"), many.scatter)
-    )
+    assert torch.equal(Rician(rician_k=0.0).gain(many.scatter), Rayleigh().gain(many.scatter))
 
 
 def test_level_is_uniform_and_independent_of_noise_and_fade(many):
@@ -119,18 +119,18 @@ def few():
 def test_zero_forcing_is_awgn_at_the_faded_snr(few, kind):
     """Known block fading under zf turns the noise's phase and scales it by 1/|h|: AWGN at SNR + 10 log10
     |h|^2."""
-    channel, snr = Channel(kind, 1.5), 4.0
+    channel, snr = channel_of(kind, 1.5), 4.0
     signal = signal_of(few).double()
-    gain = fading(channel, few.scatter.double()).square().sum(-1)
-    faded = complex_of(apply(channel, signal, few, snr) - signal).abs()
-    plain = complex_of(apply(Channel("awgn"), signal, few, snr + 10 * torch.log10(gain)) - signal).abs()
+    gain = channel.gain(few.scatter.double()).square().sum(-1)
+    faded = complex_of(channel.apply(signal, few, snr) - signal).abs()
+    plain = complex_of(AWGN().apply(signal, few, snr + 10 * torch.log10(gain)) - signal).abs()
     torch.testing.assert_close(faded, plain, rtol=1e-9, atol=1e-12)
     assert plain[plain > 0].std() > 0
 
 
 @pytest.mark.parametrize("kind", ["rayleigh", "rician"])
 def test_equalisers_against_complex_arithmetic(few, kind):
-    channel, snr = Channel(kind, 2.0), torch.linspace(-6, 18, 7).double()
+    channel, snr = channel_of(kind, 2.0), torch.linspace(-6, 18, 7).double()
     signal = signal_of(few).double()
     n0 = 10 ** (-snr / 10)[:, None, None]
     s = complex_of(few.scatter.double()).reshape(-1, 1, 1)
@@ -140,14 +140,14 @@ def test_equalisers_against_complex_arithmetic(few, kind):
         ("zf", y * h.conj() / h.abs() ** 2),
         ("mmse", y * h.conj() / (h.abs() ** 2 + n0)),
     ):
-        found = complex_of(apply(Channel(kind, 2.0, equalizer), signal, few, snr))
+        found = complex_of(channel_of(kind, 2.0, equalizer).apply(signal, few, snr))
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
     assert channel.equalizer == "zf"
 
 
 def test_mmse_rescales_zero_forcing_by_one_number_a_sentence(few):
     signal, snr = signal_of(few).double(), 0.0
-    zf, mmse = (apply(Channel("rayleigh", equalizer=e), signal, few, snr) for e in ("zf", "mmse"))
+    zf, mmse = (Rayleigh(e).apply(signal, few, snr) for e in ("zf", "mmse"))
     gain = few.scatter.double().square().sum(-1)
     torch.testing.assert_close(mmse, zf * (gain / (gain + 1))[:, None, None])
     assert mmse.abs().max() < zf.abs().max()
@@ -155,9 +155,9 @@ def test_mmse_rescales_zero_forcing_by_one_number_a_sentence(few):
 
 def test_one_gain_a_sentence(few):
     """The equalised noise over the drawn noise is 1/h: constant in a sentence, another in the next."""
-    ratio = complex_of(
-        apply(Channel("rayleigh"), torch.zeros(few.noise.shape).double(), few, 0.0)
-    ) / complex_of(few.noise.double())
+    ratio = complex_of(Rayleigh().apply(torch.zeros(few.noise.shape).double(), few, 0.0)) / complex_of(
+        few.noise.double()
+    )
     of_sentence = [ratio[row, : int(few.noise[row].any(-1).sum())] for row in range(7)]
     for values in of_sentence:
         torch.testing.assert_close(values, values[:1, :1].expand_as(values))
@@ -166,16 +166,16 @@ def test_one_gain_a_sentence(few):
 
 def test_ideal_is_the_identity(few):
     signal = signal_of(few)
-    assert torch.equal(apply(Channel("ideal"), signal, few, -20.0), signal)
+    assert torch.equal(Ideal().apply(signal, few, -20.0), signal)
 
 
 def test_snr_may_differ_by_sentence(few):
     signal, snr = signal_of(few), torch.linspace(-6, 18, 7)
-    together = apply(Channel("rayleigh"), signal, few, snr)
+    together = Rayleigh().apply(signal, few, snr)
     for row in range(7):
         alone = Draw(few.level[row : row + 1], few.scatter[row : row + 1], few.noise[row : row + 1])
         torch.testing.assert_close(
-            together[row : row + 1], apply(Channel("rayleigh"), signal[row : row + 1], alone, float(snr[row]))
+            together[row : row + 1], Rayleigh().apply(signal[row : row + 1], alone, float(snr[row]))
         )
 
 
@@ -216,5 +216,5 @@ def test_padding_stays_silent(channel):
     draw = sample([1, 2, 3], lengths, 4, seed=0, number=0)
     padded = torch.arange(9)[None] >= torch.tensor(lengths)[:, None]
     signal = signal_of(draw).masked_fill(padded[..., None], 0)
-    received = apply(channel, signal, draw, 0.0)
+    received = channel.apply(signal, draw, 0.0)
     assert not received[padded].any() and received[~padded].all()

@@ -12,7 +12,7 @@ import torch
 from toy import bits, collated, same_bits, size, through, transceiver
 
 from semcom.base.errors import SemcomError
-from semcom.channel.channels import Channel
+from semcom.channel.channels import Rayleigh
 from semcom.data.vocabulary import read_vocabulary, train_vocabulary
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint, load, save
@@ -81,7 +81,7 @@ def test_round_trip_to_the_bit(saved, model, vocabulary, monkeypatch, tmp_path):
     batch = collated(6)
     with torch.no_grad():
         states = [
-            m.receiver(through(m, batch, Channel("rayleigh"), 3.0), batch.source_mask, batch.target_in)
+            m.receiver(through(m, batch, Rayleigh(), 3.0), batch.source_mask, batch.target_in)
             for m in (model, loaded.model)
         ]
     assert torch.equal(*states)

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toy import C, V, encoded, size, through, transceiver
+from toy import C, V, channel_of, encoded, size, through, transceiver
 
-from semcom.channel.channels import Channel
+from semcom.channel.channels import AWGN, Rayleigh
 from semcom.data.batching import collate
 from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS
@@ -43,7 +43,7 @@ def listener(eos_bias, seed=0):
 @pytest.mark.parametrize("eos_bias", [-1e9, 4.0, 6.0, 1e9])
 def test_equals_plain_decoding(eos_bias):
     model, batch = listener(eos_bias), collate(encoded(24, 1, 14))
-    received = through(model, batch, Channel("rayleigh"), 0.0)
+    received = through(model, batch, Rayleigh(), 0.0)
     expected = [plain(model.receiver, y, n) for y, n in zip(received, batch.lengths)]
     assert greedy(model.receiver, received, batch.source_mask) == expected
     lengths = set(map(len, expected))
@@ -53,7 +53,7 @@ def test_equals_plain_decoding(eos_bias):
 
 def test_never_ending_sentences_stop_at_their_own_limit():
     model, batch = listener(-1e9), collate(encoded(12, 1, 14))
-    decoded = greedy(model.receiver, through(model, batch, Channel("awgn"), 0.0), batch.source_mask)
+    decoded = greedy(model.receiver, through(model, batch, AWGN(), 0.0), batch.source_mask)
     assert [len(d) for d in decoded] == [int(1.5 * n) + 10 for n in batch.lengths]
 
 
@@ -63,7 +63,7 @@ def test_limit():
 
 def test_eos_at_once_is_an_empty_sentence():
     model, batch = listener(1e9), collate(encoded(3))
-    assert greedy(model.receiver, through(model, batch, Channel("awgn"), 0.0), batch.source_mask) == [
+    assert greedy(model.receiver, through(model, batch, AWGN(), 0.0), batch.source_mask) == [
         [],
         [],
         [],
@@ -81,7 +81,7 @@ def test_the_longest_sentence_decodes_within_the_positions():
 
 
 def meet(model, batch, snr=0.0, channel="rayleigh"):
-    return through(model, batch, Channel(channel), snr), batch.source_mask
+    return through(model, batch, channel_of(channel), snr), batch.source_mask
 
 
 @torch.no_grad()
@@ -223,7 +223,7 @@ def test_batch_mates_order_and_groups_change_nothing(monkeypatch, decode):
 @pytest.mark.parametrize("decode", [greedy, lambda *a: beam(*a, 3, 1.0)], ids=["greedy", "beam"])
 def test_several_snrs_in_one_batch_are_those_one_at_a_time(decode):
     model, batch = listener(5.0), collate(encoded(10, 1, 14))
-    meeting = Meeting(Channel("awgn"), (-6.0, 3.0, 12.0), 0, torch.device("cpu"), 64)
+    meeting = Meeting(AWGN(), (-6.0, 3.0, 12.0), 0, torch.device("cpu"), 64)
     with torch.no_grad():
         arrived = at_snrs(model, batch, meeting)
         apart = [y for snr in meeting.snrs for y in at_snrs(model, batch, replace(meeting, snrs=(snr,)))]

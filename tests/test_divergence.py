@@ -11,7 +11,7 @@ import torch
 from toy import CPU, Numbers, encoded, sharp, size, transceiver
 
 from semcom.base.flags import as_record
-from semcom.channel.channels import Channel
+from semcom.channel.channels import AWGN
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.batching import Encoded, collate
 from semcom.data.corpus import Sentence, make_sentence
@@ -662,7 +662,7 @@ def ordered():
         [reference, noise, *own.values(), *crossed],
         squares,
     )
-    meeting = Meeting(Channel("awgn"), GRID, 0, CPU, 40, quiet=True)
+    meeting = Meeting(AWGN(), GRID, 0, CPU, 40, quiet=True)
     measured = pair_matrix.measure(
         who.pairs, reference, sentences, Numbers(), meeting, cka_snr=12.0, cache=None
     )

@@ -13,8 +13,11 @@ import toy
 from cli_support import package
 from scipy import stats
 
-from semcom.channel import channels, deepsc_link
-from semcom.channel.channels import Channel, Draw
+from semcom.channel import deepsc_link
+from semcom.channel.channels import AWGN, Fading, Rayleigh, Rician
+from semcom.channel.draws import Draw, sample
+from semcom.channel.gains import RicianPower
+from semcom.channel.settings import ChannelConfig
 from semcom.commands import doctor
 from semcom.data import batching
 from semcom.evaluation import link_checks, sionna_check
@@ -45,9 +48,16 @@ def unit_signal(sentences=40, tokens=20, width=8):
     return sent_of(transceiver.normalize_power(signal, torch.ones(sentences, tokens)), [tokens] * sentences)
 
 
-def wrong(monkeypatch, change, module=channels, name="apply"):
-    """Replace a function by one that ``change`` makes of it."""
-    monkeypatch.setattr(module, name, change(getattr(module, name)))
+def wrong(monkeypatch, change, *owners, name="apply"):
+    """Replace a function of these classes or of this module by one that ``change`` makes of it; of all
+    channels with noise, where none is given."""
+    for owner in owners or (AWGN, Fading):
+        monkeypatch.setattr(owner, name, change(getattr(owner, name)))
+
+
+def linked(rician_k=1.0):
+    """The channels that the doctor measures."""
+    return doctor.with_theory(ChannelConfig(rician_k=rician_k))
 
 
 # ---- the command
@@ -72,9 +82,9 @@ def test_a_right_link_is_found_right(teacher, here, capsys):
 def test_the_same_seed_measures_the_same_and_another_seed_does_not():
     def measured(seed):
         checks = [
-            *link_checks.realised_snr([unit_signal()], (0.0, 12.0), 1.0, seed).values(),
-            link_checks.fading(1000, 1.0, seed)["rayleigh"].power,
-            *link_checks.public_offsets([unit_signal()], 1000, 1.0, 12.0, seed).values(),
+            *link_checks.realised_snr([unit_signal()], (0.0, 12.0), linked(), seed).values(),
+            link_checks.fading(linked(), 1000, seed)["rayleigh"].power,
+            *link_checks.public_offsets([unit_signal()], 1000, linked(), 12.0, seed).values(),
         ]
         return [check.measured for check in checks]
 
@@ -96,7 +106,7 @@ def test_noise_three_db_too_strong_is_found(teacher, here, capsys, monkeypatch):
 
 
 def test_a_channel_without_noise_is_found_and_written(teacher, here, capsys, monkeypatch):
-    monkeypatch.setattr(channels, "apply", lambda link, signal, draw, snr: signal)
+    wrong(monkeypatch, lambda apply: lambda link, signal, draw, snr: signal)
     assert package("doctor", teacher, *QUICK, "--output", "d.json") == 1
     checks = {c["name"]: c for c in json.loads((here / "d.json").read_text())["checks"]}
     assert checks["awgn, 0 dB"]["measured"] is None and checks["awgn, 0 dB"]["verdict"] == "OFF"
@@ -206,9 +216,9 @@ def test_the_noise_that_was_drawn_is_the_noise_that_is_measured():
     """Before equalisation the noise is the draw's own, so the SNR follows from the draw without the
     channel."""
     s = unit_signal()
-    checks = link_checks.realised_snr([s], (3.0, 9.0), 2.0, seed=5)
+    checks = link_checks.realised_snr([s], (3.0, 9.0), linked(2.0), seed=5)
     for number, ((kind, snr), check) in enumerate(checks.items(), link_checks.FIRST_SNR_DRAW):
-        noise = s.batch.draw(8, seed=5, number=number).noise.double()
+        noise = s.batch.draw(AWGN(), 8, seed=5, number=number).noise.double()
         assert check.measured == pytest.approx(
             -10 * math.log10(float(noise.square().mean()) * 10 ** (-snr / 10)), abs=1e-4
         ), kind
@@ -223,7 +233,7 @@ def test_padded_positions_count_for_nothing():
     batch = dataclasses.replace(s.batch, lengths=lengths, source_mask=mask)
     padded = Sent(batch, s.raw, transceiver.normalize_power(s.raw, mask))
     assert padded.symbols == sum(lengths) * 4
-    for check in link_checks.realised_snr([padded], (0.0,), 1.0, seed=0).values():
+    for check in link_checks.realised_snr([padded], (0.0,), linked(), seed=0).values():
         assert check.measured == pytest.approx(0, abs=4 * check.half_width)
 
 
@@ -234,24 +244,25 @@ def test_half_a_decibel_is_found_of_forty_sentences(monkeypatch, error_db):
     wrong(
         monkeypatch, lambda apply: lambda link, signal, draw, snr: apply(link, signal, draw, snr + error_db)
     )
-    checks = list(link_checks.realised_snr([s], (6.0,), 1.0, seed=0).values())
+    checks = list(link_checks.realised_snr([s], (6.0,), linked(), seed=0).values())
     assert len(link_checks.failing(checks)) == 3
 
 
 def test_gains_are_those_that_the_channel_has():
-    draw = channels.sample(range(500), [1] * 500, 2, seed=3, number=link_checks.GAIN_DRAW)
-    for link in (Channel("rayleigh"), Channel("rician", 4.0)):
-        expected = channels.fading(link, draw.scatter.double()).square().sum(1).numpy()
+    draw = sample(range(500), [1] * 500, 2, seed=3, number=link_checks.GAIN_DRAW)
+    for link in (Rayleigh(), Rician(rician_k=4.0)):
+        expected = link.gain(draw.scatter.double()).square().sum(1).numpy()
         np.testing.assert_allclose(link_checks.gains(link, 500, seed=3), expected, rtol=1e-9)
 
 
 def test_a_rician_channel_of_power_two_is_found(monkeypatch):
     wrong(
         monkeypatch,
-        lambda fading: lambda link, scatter: fading(link, scatter) * (2**0.5 if link.kind == "rician" else 1),
-        name="fading",
+        lambda gain: lambda link, scatter: gain(link, scatter) * 2**0.5,
+        Rician,
+        name="gain",
     )
-    found = link_checks.fading(2000, 1.0, seed=0)
+    found = link_checks.fading(linked(), 2000, seed=0)
     assert found["rician"].power.p < 1e-9 and found["rician"].distance.p < 1e-9
     assert found["rayleigh"].power.p > 1e-4 and found["rayleigh"].distance.p > 1e-4
 
@@ -261,18 +272,20 @@ def test_a_fade_shared_by_batches_is_found(monkeypatch):
         return Draw(draw.level, draw.scatter[::100].repeat_interleave(100, 0), draw.noise)
 
     wrong(monkeypatch, lambda apply: lambda link, signal, draw, snr: apply(link, signal, shared(draw), snr))
-    assert link_checks.fading(2000, 1.0, seed=0)["rayleigh"].distance.p < 1e-4
+    assert link_checks.fading(linked(), 2000, seed=0)["rayleigh"].distance.p < 1e-4
 
 
 @pytest.mark.parametrize("k", [0.0, 1.0, 30.0])
 def test_distribution_of_the_gain_against_its_moments_and_rice(k):
     """The integral of 1 - F is the mean, 1; and scipy's Rice distribution of |h| is another way to the
     same."""
-    cdf = link_checks.gain_distribution(k)
+    law = RicianPower(k)
+    cdf = law.cdf
     x = np.linspace(0, 40, 400_001)
     assert np.trapezoid(1 - cdf(x), x) == pytest.approx(1, abs=1e-6)
     scale = (1 / (2 * (k + 1))) ** 0.5
     rice = stats.rice((2 * k) ** 0.5, scale=scale)
+    assert law.spread == pytest.approx((rice.moment(4) - 1) ** 0.5, rel=1e-9)
     np.testing.assert_allclose(
         cdf(np.array([0.1, 0.5, 1, 2])), rice.cdf(np.array([0.1, 0.5, 1, 2]) ** 0.5), rtol=1e-6
     )
@@ -299,10 +312,10 @@ def test_right_links_have_uniform_p_values_and_intervals_that_cover():
             (k / (k + 1)) ** 0.5 + (rng.normal(size=1000) + 1j * rng.normal(size=1000)) / (2 * (k + 1)) ** 0.5
             for _ in range(150)
         ]
-        gains = [link_checks.gain_checks("", np.abs(one) ** 2, k) for one in h]
+        gains = [link_checks.gain_checks("", np.abs(one) ** 2, RicianPower(k)) for one in h]
         assert right([g.power for g in gains]) and right([g.distance for g in gains])
     s = unit_signal(5, 4, 4)
-    offsets = [link_checks.public_offsets([s], 200, 1.0, 12.0, seed) for seed in range(100)]
+    offsets = [link_checks.public_offsets([s], 200, linked(), 12.0, seed) for seed in range(100)]
     for kind in ("awgn", "rayleigh", "rician"):
         assert right([o[kind] for o in offsets])
 
@@ -316,15 +329,15 @@ def test_a_check_fails_by_the_number_of_checks_beside_it():
 
 def test_offsets_against_the_draw_and_whatever_the_amplitude():
     s = unit_signal(5, 4, 4)
-    found = link_checks.public_offsets([s], 500, 1.0, 12.0, seed=2)
-    draw = channels.sample(range(500), [1] * 500, 4, seed=2, number=link_checks.PUBLIC_DRAW)
+    found = link_checks.public_offsets([s], 500, linked(), 12.0, seed=2)
+    draw = sample(range(500), [1] * 500, 4, seed=2, number=link_checks.PUBLIC_DRAW)
     noise = 2 * float(draw.noise.double().square().mean()) / (2 * 10**1.2)
     assert found["awgn"].measured == pytest.approx(10 * math.log10(2 / noise) - 12, abs=1e-9)
     fade = float(draw.scatter.double().square().sum(1).mean())
     assert found["rayleigh"].measured == pytest.approx(10 * math.log10(2 * fade / noise) - 12, abs=1e-6)
     for loudness in (0.01, 50.0):
         other = link_checks.public_offsets(
-            [Sent(s.batch, s.raw * loudness, s.signal)], 500, 1.0, 12.0, seed=2
+            [Sent(s.batch, s.raw * loudness, s.signal)], 500, linked(), 12.0, seed=2
         )
         assert [c.measured for c in other.values()] == pytest.approx(
             [c.measured for c in found.values()], abs=1e-5
@@ -332,28 +345,32 @@ def test_offsets_against_the_draw_and_whatever_the_amplitude():
 
 
 @pytest.mark.parametrize(
-    "name, change, off",
+    "owner, name, change, off",
     [
-        ("noise_std", lambda std: lambda snr: std(snr) / 2**0.5, {"awgn", "rayleigh", "rician"}),
-        ("scale_power", lambda scale: lambda x: scale(x) / 2**0.5, {"awgn", "rayleigh", "rician"}),
+        (deepsc_link, "noise_std", lambda std: lambda snr: std(snr) / 2**0.5, {"awgn", "rayleigh", "rician"}),
         (
+            deepsc_link,
+            "scale_power",
+            lambda scale: lambda x: scale(x) / 2**0.5,
+            {"awgn", "rayleigh", "rician"},
+        ),
+        (
+            deepsc_link.PublicRician,
             "fades",
-            lambda fades: (
-                lambda kind, scatter, k: fades(kind, scatter, k) / (2**0.5 if kind == "rician" else 1)
-            ),
+            lambda fades: lambda link, scatter: fades(link, scatter) / 2**0.5,
             {"rician"},
         ),
     ],
 )
-def test_a_wrong_restatement_is_found(monkeypatch, name, change, off):
-    wrong(monkeypatch, change, deepsc_link, name)
-    found = link_checks.public_offsets([unit_signal()], 2000, 1.0, 12.0, seed=0)
+def test_a_wrong_restatement_is_found(monkeypatch, owner, name, change, off):
+    wrong(monkeypatch, change, owner, name=name)
+    found = link_checks.public_offsets([unit_signal()], 2000, linked(), 12.0, seed=0)
     assert {kind for kind, c in found.items() if c.p < 1e-6} == off
     assert all(abs(c.difference) == pytest.approx(3.01, abs=0.5) for kind, c in found.items() if kind in off)
 
 
 def test_a_dead_transmitter_is_off_everywhere_and_still_printed(teacher, here, capsys, monkeypatch):
-    monkeypatch.setattr(link_checks, "send", lambda *_: [sent_of(torch.zeros(2, 3, 4), [3, 3])])
+    monkeypatch.setattr(link_checks, "transmissions", lambda *_: [sent_of(torch.zeros(2, 3, 4), [3, 3])])
     assert package("doctor", teacher, *QUICK, "--output", "d.json") == 1
     off = {c["name"] for c in json.loads((here / "d.json").read_text())["checks"] if c["verdict"] == "OFF"}
     assert {
@@ -479,7 +496,7 @@ def test_the_real_sionna_agrees():
 
 def test_a_transmitter_below_one_is_said_to_be_left_alone(teacher, here, capsys, monkeypatch):
     s = unit_signal()
-    monkeypatch.setattr(link_checks, "send", lambda *_: [Sent(s.batch, s.signal * 0.5, s.signal)])
+    monkeypatch.setattr(link_checks, "transmissions", lambda *_: [Sent(s.batch, s.signal * 0.5, s.signal)])
     assert package("doctor", teacher, *QUICK) == 0
     told = capsys.readouterr().out
     assert (
@@ -491,7 +508,6 @@ def test_a_transmitter_below_one_is_said_to_be_left_alone(teacher, here, capsys,
 
 def test_findings_are_returned(teacher, here):
     from semcom.base.settings import RunConfig
-    from semcom.channel.settings import ChannelConfig
     from semcom.commands.settings import DoctorSettings
     from semcom.data.settings import CorpusConfig
     from semcom.evaluation.settings import DoctorConfig, EvaluationConfig

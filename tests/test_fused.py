@@ -12,7 +12,7 @@ from torch import nn
 from toy import CPU, C, encoded, size, transceiver
 
 from semcom.base import precision
-from semcom.channel.channels import Channel
+from semcom.channel.channels import AWGN
 from semcom.distillation import fused_linear_loss, losses, trainer
 from semcom.distillation.fused_linear_loss import Mean, Projected
 from semcom.distillation.kd_loss import row_loss
@@ -760,9 +760,9 @@ def curve(kind):
     """Losses of 200 steps, and the weights after them."""
     teacher, student = transceiver(seed=1), transceiver(size(1), size(1), seed=2)
     objective = (
-        TransceiverObjective(student, Channel(), (-6.0, 18.0))
+        TransceiverObjective(student, AWGN(), (-6.0, 18.0))
         if kind == "teacher"
-        else DistillationObjective([teacher], student, Channel(), (-6.0, 18.0), DistillationConfig())
+        else DistillationObjective([teacher], student, AWGN(), (-6.0, 18.0), DistillationConfig())
     )
     result = trainer.fit(
         objective,

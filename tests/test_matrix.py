@@ -17,7 +17,7 @@ from toy import CPU, C, Numbers, encoded, sharp, size, spoken, through, transcei
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError
-from semcom.channel.channels import Channel
+from semcom.channel.channels import AWGN, Ideal, Rayleigh
 from semcom.data.batching import collate
 from semcom.data.vocabulary import BOS, EOS
 from semcom.evaluation import pair_matrix, text_metrics
@@ -31,7 +31,7 @@ from semcom.models.decoding import Search, greedy
 
 SNRS = (0.0, 12.0)
 SENTENCES = encoded(14, 3, 9)
-RAYLEIGH, GREEDY = Channel("rayleigh"), Search()
+RAYLEIGH, GREEDY = Rayleigh(), Search()
 DIVERGENCES = (
     "kl_divergence",
     "js_divergence",
@@ -271,7 +271,7 @@ def test_another_draw_is_another_channel(found):
 
 
 def test_over_an_ideal_channel_draws_and_snrs_are_nothing():
-    found = found_of([TT, NOISE, SS], given=meeting(channel=Channel("ideal")))
+    found = found_of([TT, NOISE, SS], given=meeting(channel=Ideal()))
     np.testing.assert_array_equal(found.pairs[TT.key].sums, found.pairs[NOISE.key].sums)
     np.testing.assert_array_equal(found.pairs[SS.key].sums[0], found.pairs[SS.key].sums[1])
 
@@ -677,8 +677,8 @@ class Others(Numbers):
 CHANGES = {
     "seed": dict(given=meeting(seed=1)),
     "SNRs": dict(given=meeting(snrs=(1.0, 12.0))),
-    "channel": dict(given=meeting(channel=Channel("awgn"))),
-    "equalizer": dict(given=meeting(channel=Channel("rayleigh", equalizer="mmse"))),
+    "channel": dict(given=meeting(channel=AWGN())),
+    "equalizer": dict(given=meeting(channel=Rayleigh("mmse"))),
     "search": dict(given=meeting(search=Search(2))),
     "length penalty": dict(given=meeting(search=Search(2, 0.5))),
     "one SNR less": dict(given=meeting(snrs=(12.0,))),

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from toy import CPU, C, V, bits, collated, encoded, same_bits, size, transceiver
 
-from semcom.channel.channels import Channel, apply
+from semcom.channel.channels import AWGN, Rayleigh
 from semcom.data.batching import collate
 from semcom.distillation.objectives import DistillationObjective, Frozen, TransceiverObjective
 from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TransferConfig
@@ -17,7 +17,7 @@ from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 from semcom.models.transceiver import splice
 
 TRAINED = {"full": PARTS, "encoder": TRANSMITTER_PARTS, "decoder": RECEIVER_PARTS}
-AWGN, RANGE = Channel("awgn"), (-6.0, 18.0)
+RANGE = (-6.0, 18.0)
 
 
 def pair(part, *, dropout=0.0, seed=2):
@@ -27,7 +27,7 @@ def pair(part, *, dropout=0.0, seed=2):
     return teacher, student
 
 
-def distilling(part, teacher, student, *, channel=AWGN, weight=0.7, temperature=4.0, feature=0.5):
+def distilling(part, teacher, student, *, channel=AWGN(), weight=0.7, temperature=4.0, feature=0.5):
     objective = DistillationObjective(
         [teacher],
         student,
@@ -44,20 +44,20 @@ def means(objective, batch, number=0):
     with torch.no_grad():
         return {
             name: float(total.double()) / rows
-            for name, (total, rows) in objective(batch, batch.draw(C, seed=0, number=number)).items()
+            for name, (total, rows) in objective(batch, batch.draw(AWGN(), C, seed=0, number=number)).items()
         }
 
 
 def loss(objective, batch):
-    terms = objective(batch, batch.draw(C, seed=0, number=0))
+    terms = objective(batch, batch.draw(AWGN(), C, seed=0, number=0))
     return sum(weight * terms[name][0] / terms[name][1] for name, weight in objective.weights.items())
 
 
 def run(model, batch, number=0, snr_range=RANGE):
     """Signal, and state and logits at real target tokens, under the draw that an objective uses."""
-    draw = batch.draw(C, seed=0, number=number)
+    draw = batch.draw(AWGN(), C, seed=0, number=number)
     signal, _ = model.transmitter(batch.source, batch.source_mask)
-    received = apply(AWGN, signal, draw, draw.snr_between(*snr_range))
+    received = AWGN().apply(signal, draw, draw.snr_between(*snr_range))
     state = model.receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
     return signal, state, model.receiver.project(state)
 
@@ -161,7 +161,7 @@ def test_terms_against_two_models_run_apart(part):
     assert found == pytest.approx({name: value.item() for name, value in expected.items()}, rel=1e-4)
 
 
-@pytest.mark.parametrize("channel", [Channel("awgn"), Channel("rayleigh")], ids=str)
+@pytest.mark.parametrize("channel", [AWGN(), Rayleigh()], ids=str)
 def test_teacher_and_student_meet_the_same_draw(channel):
     teacher = transceiver(seed=1)
     student = splice(teacher, teacher, PARTS)
@@ -173,18 +173,18 @@ def test_teacher_and_student_meet_the_same_draw(channel):
 
 def test_each_sentence_has_its_own_snr_within_the_range():
     model, batch = transceiver(), collated(16)
-    objective = TransceiverObjective(model, AWGN, (-20.0, 40.0))
+    objective = TransceiverObjective(model, AWGN(), (-20.0, 40.0))
     with torch.no_grad():
         expected = F.cross_entropy(
             run(model, batch, snr_range=(-20.0, 40.0))[2], batch.target_out[batch.target_mask]
         ).item()
     assert means(objective, batch)["ce"] == pytest.approx(expected, rel=1e-5)
-    assert means(TransceiverObjective(model, AWGN, (0.0, 0.0)), batch)["ce"] != pytest.approx(
+    assert means(TransceiverObjective(model, AWGN(), (0.0, 0.0)), batch)["ce"] != pytest.approx(
         expected, rel=1e-5
     )
 
 
-def distilling_by(settings, transfer=None, *, teachers=None, student=None, channel=AWGN):
+def distilling_by(settings, transfer=None, *, teachers=None, student=None, channel=AWGN()):
     """An objective of full mode with any settings; two teachers of unequal widths, a student of another
     width."""
     teachers = teachers or [transceiver(seed=1)]
@@ -195,7 +195,7 @@ def distilling_by(settings, transfer=None, *, teachers=None, student=None, chann
 
 
 def everything():
-    yield pytest.param(lambda: TransceiverObjective(transceiver(), AWGN, RANGE).train(), id="transceiver")
+    yield pytest.param(lambda: TransceiverObjective(transceiver(), AWGN(), RANGE).train(), id="transceiver")
     for part in TRAINED:
         yield pytest.param(lambda part=part: distilling(part, *pair(part)), id=part)
     narrow = lambda: transceiver(size(1, 8), size(1, 8), seed=2)  # noqa: E731
@@ -255,7 +255,7 @@ def test_means_are_over_real_tokens(make):
     garbled.target_out[~garbled.target_mask] = V - 3
     for other in (wide, garbled, collate(sentences[::-1]), collate(sentences + sentences)):
         assert means(objective, other) == pytest.approx(expected, rel=1e-6, abs=1e-9)
-    terms = objective(wide, wide.draw(C, seed=0, number=0))
+    terms = objective(wide, wide.draw(AWGN(), C, seed=0, number=0))
     sizes = {
         "source": sum(batch.lengths),
         "segments": segment_count(batch, getattr(getattr(objective, "settings", None), "scales", ())),
@@ -268,9 +268,9 @@ def test_means_are_over_real_tokens(make):
 def test_a_batch_is_the_sum_of_its_sentences(make):
     objective, sentences = make(), encoded(6, 3, 9)
     whole = collate(sentences)
-    terms = objective(whole, whole.draw(C, seed=0, number=0))
+    terms = objective(whole, whole.draw(AWGN(), C, seed=0, number=0))
     alone = [collate([s]) for s in sentences]
-    parts = [objective(b, b.draw(C, seed=0, number=0)) for b in alone]
+    parts = [objective(b, b.draw(AWGN(), C, seed=0, number=0)) for b in alone]
     for name, (total, rows) in terms.items():
         assert total.item() == pytest.approx(sum(p[name][0].item() for p in parts), rel=1e-5)
         assert rows == sum(p[name][1] for p in parts)
@@ -343,7 +343,9 @@ def test_scales_against_a_loop_over_segments(schedule):
         )
         ours, theirs = (run(model, batch)[1] for model in (student, teacher))
     total, apart, count, start = 0.0, 0, 0, 0
-    for level, tokens in zip(batch.draw(C, seed=0, number=0).level.tolist(), (n - 1 for n in batch.lengths)):
+    for level, tokens in zip(
+        batch.draw(AWGN(), C, seed=0, number=0).level.tolist(), (n - 1 for n in batch.lengths)
+    ):
         t, weight = (2 + 3 * level, 0.7 - 0.5 * level) if schedule else (2.0, 0.7)
         whole = teacher.receiver.project(theirs[start : start + tokens].mean(0)).argmax()
         for scale in (m for m in (1, 2, 4) if m <= tokens):
@@ -461,7 +463,7 @@ def test_schedules_follow_the_run_and_the_snr():
         )
     )
     student, teacher = logits_of([transceiver(size(1), size(1), seed=2), transceiver(seed=1)], batch)
-    level = batch.draw(C, seed=0, number=0).level.repeat_interleave(batch.target_mask.sum(1))
+    level = batch.draw(AWGN(), C, seed=0, number=0).level.repeat_interleave(batch.target_mask.sum(1))
     kd = torch.stack([formulas.kd(s, t, float(8 - 6 * x)) for s, t, x in zip(student, teacher, level)])
     ce = F.cross_entropy(student, batch.target_out[batch.target_mask], reduction="none")
     weight = 0.7 - 0.6 * level

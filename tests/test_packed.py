@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from toy import CPU, C, encoded, size, through, transceiver
 
 from semcom.base import precision
-from semcom.channel.channels import Channel
+from semcom.channel.channels import AWGN, Rayleigh, Rician
 from semcom.data.batching import collate
 from semcom.distillation import fused_linear_loss, trainer
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
@@ -214,7 +214,7 @@ def batch(number=9, seed=0):
 
 def both_passes(model, given, snr=6.0):
     """Signal, encoder and decoder state of real tokens, padded and packed."""
-    received = through(model, given, Channel("rayleigh"), snr).detach()
+    received = through(model, given, Rayleigh(), snr).detach()
     sent, said = Spans.of(given.source_mask), Spans.of(given.target_mask)
     signal, state = model.transmitter(given.source, given.source_mask)
     right = (
@@ -290,11 +290,11 @@ def objective(case, compiled, transfer=None, dropout=0.0):
         transceiver(size(1), size(1), seed=2, dropout=dropout),
     )
     if CASES[case] is None:
-        return TransceiverObjective(student, Channel("rician"), (0.0, 12.0), compiled=compiled)
+        return TransceiverObjective(student, Rician(), (0.0, 12.0), compiled=compiled)
     return DistillationObjective(
         [teacher],
         student,
-        Channel("rician"),
+        Rician(),
         (0.0, 12.0),
         DistillationConfig(**CASES[case]),
         transfer,
@@ -313,7 +313,7 @@ def objective(case, compiled, transfer=None, dropout=0.0):
 )
 def test_the_compiled_objective_has_the_terms_and_gradients_of_the_plain_one(case, transfer, calls):
     given = batch()
-    draw = given.draw(C, seed=0, number=1)
+    draw = given.draw(AWGN(), C, seed=0, number=1)
     values = []
     for compiled in (True, False):
         trained = objective(case, compiled, transfer).train()
@@ -337,7 +337,7 @@ def test_the_compiled_objective_has_the_terms_and_gradients_of_the_plain_one(cas
 def test_products_in_float16_are_not_packed(calls):
     given = batch()
     with torch.autocast("cpu", torch.float16), torch.no_grad():
-        objective("full", True).eval()(given, given.draw(C, seed=0, number=1))
+        objective("full", True).eval()(given, given.draw(AWGN(), C, seed=0, number=1))
     assert "attention" not in calls
 
 
@@ -348,7 +348,7 @@ def test_products_in_float16_are_not_packed(calls):
 def test_what_is_packed(compiled, dtype, packs, calls):
     trained = objective("full", compiled).to(dtype).eval()
     given = batch()
-    draw = given.draw(C, seed=0, number=1)
+    draw = given.draw(AWGN(), C, seed=0, number=1)
     trained(given, type(draw)(*(x.to(dtype) for x in (draw.level, draw.scatter, draw.noise))))
     assert ("attention" in calls) == packs
 

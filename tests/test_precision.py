@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from toy import CPU, C, collated, encoded, size, transceiver
 
 from semcom.base import precision
-from semcom.channel.channels import Channel
+from semcom.channel.channels import AWGN
 from semcom.distillation import trainer
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.settings import DistillationConfig
@@ -32,7 +32,7 @@ def test_what_is_rounded_and_what_is_not(kind, expected):
     """Linear maps are; attention, LayerNorm, the signal and the losses are not."""
     seen = []
     model = transceiver(dropout=0.0)
-    objective = TransceiverObjective(model, Channel(), (6.0, 6.0)).train()
+    objective = TransceiverObjective(model, AWGN(), (6.0, 6.0)).train()
     for module in model.modules():
         if isinstance(module, (torch.nn.Linear, torch.nn.LayerNorm)):
             module.register_forward_hook(lambda module, given, made: seen.append((type(module), made.dtype)))
@@ -48,7 +48,7 @@ def test_what_is_rounded_and_what_is_not(kind, expected):
     with pytest.MonkeyPatch.context() as patch, precision.products(kind, CPU):
         patch.setattr(F, "scaled_dot_product_attention", watched)
         batch = collated(6)
-        terms = objective(batch, batch.draw(C, seed=0, number=0))
+        terms = objective(batch, batch.draw(AWGN(), C, seed=0, number=0))
     terms["ce"][0].backward()
     assert set(seen) == {
         (torch.nn.Linear, expected),
@@ -89,7 +89,7 @@ def test_curves_of_both_precisions_are_within_noise():
         ends = size(1, 64, 4, 64), size(1, 64, 4, 64)
         teacher, student = transceiver(*ends, seed=1), transceiver(*ends, seed=2)
         objective = DistillationObjective(
-            [teacher], student, Channel(), (6.0, 18.0), DistillationConfig("full", 2.0, 0.5)
+            [teacher], student, AWGN(), (6.0, 18.0), DistillationConfig("full", 2.0, 0.5)
         )
         config = TrainingConfig(batch_size=16, steps=150, lr=1e-3, precision=kind)
         return trainer.fit(

@@ -16,7 +16,7 @@ from toy import CPU, C, Numbers, encoded, size, transceiver
 from semcom.base import distributed
 from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError
-from semcom.channel.channels import Channel
+from semcom.channel.channels import AWGN, Rayleigh
 from semcom.commands.inputs import encode_splits, load_corpus
 from semcom.data.batching import by_length, shuffled
 from semcom.data.settings import CorpusConfig
@@ -265,7 +265,7 @@ def test_divergence_and_scores_are_those_of_one_process(count):
     pairs, other = [Pair(ends[0], ends[1]), Pair(ends[0], ends[2])], Entrant("other", student)
 
     def measure(together):
-        meeting = Meeting(Channel("rayleigh"), (0.0, 12.0), 3, CPU, 7, True, together)
+        meeting = Meeting(Rayleigh(), (0.0, 12.0), 3, CPU, 7, True, together)
         measured = pair_matrix.measure(
             pairs, pairs[0], sentences, Numbers(), meeting, cka_snr=12.0, cache=None
         )
@@ -281,7 +281,7 @@ def test_divergence_and_scores_are_those_of_one_process(count):
 
 
 def test_validation_is_that_of_one_process():
-    objective = TransceiverObjective(transceiver(size(1), size(1)), Channel("awgn"), (-6.0, 18.0))
+    objective = TransceiverObjective(transceiver(size(1), size(1)), AWGN(), (-6.0, 18.0))
     batches = by_length(encoded(23, 3, 9), 6)
     alone = validate(objective, batches, C, CPU)
     assert by_threads(3, lambda together: validate(objective, batches, C, CPU, together)) == pytest.approx(

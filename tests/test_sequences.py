@@ -16,7 +16,8 @@ from toy import CPU, C, Numbers, V, encoded, size, spoken, transceiver
 
 from semcom.base import output_files
 from semcom.base.distributed import ALONE
-from semcom.channel.channels import Channel, apply, sample
+from semcom.channel.channels import AWGN, Rayleigh, Rician
+from semcom.channel.draws import sample
 from semcom.data.batching import Encoded, collate
 from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS
@@ -31,7 +32,7 @@ from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search, beam, greedy, length_limit
 from semcom.models.transceiver import Architecture, Transceiver
 
-RAYLEIGH, RANGE, GREEDY = Channel("rayleigh"), (-6.0, 18.0), Search()
+RAYLEIGH, RANGE, GREEDY = Rayleigh(), (-6.0, 18.0), Search()
 SENTENCES = encoded(30, 1, 12)
 
 
@@ -90,7 +91,7 @@ def alone(e, search, *, by=TEACHER, channel=RAYLEIGH, snr_range=RANGE, seed=3):
     draw = sample([e.sentence.id], [len(e.source)], C, seed=seed, number=0)
     snr = snr_range[0] + (snr_range[1] - snr_range[0]) * draw.level.item()
     source, mask = torch.tensor([e.source]), torch.ones(1, len(e.source), dtype=torch.bool)
-    received = apply(channel, model.transmitter(source, mask)[0], draw, snr)
+    received = channel.apply(model.transmitter(source, mask)[0], draw, snr)
     if search.width == 1:
         return greedy(model.receiver, received, mask)[0]
     return beam(model.receiver, received, mask, search.width, search.length_penalty)[0]
@@ -118,7 +119,7 @@ def test_each_sentence_meets_the_snr_of_its_draw(tmp_path):
             {"snr_range": (-6.0, -6.0)},
             {"snr_range": (18.0, 18.0)},
             {"seed": 4},
-            {"channel": Channel("awgn")},
+            {"channel": AWGN()},
         )
     ]
     assert all(first != second for place, first in enumerate(found) for second in found[:place])
@@ -161,7 +162,7 @@ def test_endless_decodings_leave_a_position_for_eos(tmp_path):
     ]
     batch = collate(found)
     assert batch.target_in.shape == (4, MAX_POSITIONS)
-    terms = TransceiverObjective(by.model, RAYLEIGH, RANGE)(batch, batch.draw(C, seed=0, number=1))
+    terms = TransceiverObjective(by.model, RAYLEIGH, RANGE)(batch, batch.draw(AWGN(), C, seed=0, number=1))
     assert torch.isfinite(terms["ce"][0])
     assert targets(decoded(tmp_path, by=by, sentences=SENTENCES[:3] + long)[0]) == targets(found)
 
@@ -237,9 +238,9 @@ def with_other_heads():
         {"by": teacher(vocabulary="w")},
         {"sentences": SENTENCES[:-1]},
         {"sentences": SENTENCES[:-1] + encoded(1, seed=9)},
-        {"channel": Channel("rician")},
-        {"channel": Channel("rayleigh", 2.0)},
-        {"channel": Channel("rayleigh", equalizer="mmse")},
+        {"channel": Rician()},
+        {"channel": Rician(rician_k=2.0)},
+        {"channel": Rayleigh("mmse")},
         {"snr_range": (-6.5, 18.0)},
         {"snr_range": (-6.0, 17.5)},
         {"search": Search(2)},
@@ -404,7 +405,7 @@ MIXED = [replace(e, target=target) for e, target in zip(SENTENCES, [[4, 5, 6] * 
 def summed_cross_entropy(model, e, channel, snr, draw):
     """Of one sentence: nats over target tokens, computed without a batch."""
     source, mask = torch.tensor([e.source]), torch.ones(1, len(e.source), dtype=torch.bool)
-    received = apply(channel, model.transmitter(source, mask)[0], draw, snr)
+    received = channel.apply(model.transmitter(source, mask)[0], draw, snr)
     pieces = e.source[1:-1] if e.target is None else e.target
     logits = model.receiver.project(model.receiver(received, mask, torch.tensor([[BOS, *pieces]])))[0]
     return F.cross_entropy(logits, torch.tensor([*pieces, EOS]), reduction="sum").item()
@@ -413,7 +414,9 @@ def summed_cross_entropy(model, e, channel, snr, draw):
 @torch.no_grad()
 def test_cross_entropy_of_other_targets_against_each_sentence_alone():
     model, batch = TEACHER.model, collate(MIXED)
-    total, rows = TransceiverObjective(model, RAYLEIGH, RANGE)(batch, batch.draw(C, seed=0, number=1))["ce"]
+    total, rows = TransceiverObjective(model, RAYLEIGH, RANGE)(
+        batch, batch.draw(AWGN(), C, seed=0, number=1)
+    )["ce"]
     expected = 0.0
     for e in MIXED:
         draw = sample([e.sentence.id], [len(e.source)], C, seed=0, number=1)
@@ -437,7 +440,7 @@ def test_distillation_on_other_targets_is_the_sum_of_its_sentences():
         seed=0,
     ).train()
     terms, *alone = (
-        objective(batch, batch.draw(C, seed=0, number=1))
+        objective(batch, batch.draw(AWGN(), C, seed=0, number=1))
         for batch in [collate(MIXED), *(collate([e]) for e in MIXED)]
     )
     assert {"signal", "decoder", "scales", "cross_receiver"} <= terms.keys()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from semcom.channel.channels import Channel
+from semcom.channel.channels import AWGN
 from semcom.data import batching, corpus
 from semcom.data.vocabulary import read_vocabulary
 from semcom.evaluation.scores import Entrant, Meeting, decode, score
@@ -39,7 +39,7 @@ def test_it_was_trained_on_the_corpus_that_is_generated_today(shipped):
 def test_it_understands_at_12_db_and_not_at_minus_10(shipped):
     """60 sentences; checkpoints/README.md has 500 of them: BLEU 95.5 and 0.6 there."""
     test = sorted(corpus.built_in(6000).split("test"), key=lambda s: s.id)[:60]
-    meeting = Meeting(Channel(), (-10.0, 12.0), 42, torch.device("cpu"), 60, True)
+    meeting = Meeting(AWGN(), (-10.0, 12.0), 42, torch.device("cpu"), 60, True)
     encoded = batching.encode(test, shipped.vocabulary)
     low, high = (
         score(d, encoded) for d in decode(Entrant("t", shipped.model), encoded, shipped.vocabulary, meeting)

@@ -5,10 +5,10 @@ import math
 
 import pytest
 import torch
-from toy import CPU, C, Numbers, bits, encoded, same_bits, size, transceiver
+from toy import CPU, C, Numbers, bits, channel_of, encoded, same_bits, size, transceiver
 
 from semcom.base.errors import InterruptedRun, SemcomError
-from semcom.channel.channels import Channel
+from semcom.channel.channels import AWGN
 from semcom.commands.inputs import check_begun, check_whole
 from semcom.data.batching import by_length, shuffled
 from semcom.distillation.objectives import TransceiverObjective
@@ -19,7 +19,7 @@ from semcom.evaluation.scores import Entrant, Meeting, decode, score
 
 
 def objective_of(model, low=6.0, high=6.0, channel="awgn"):
-    return TransceiverObjective(model, Channel(channel), (low, high))
+    return TransceiverObjective(model, channel_of(channel), (low, high))
 
 
 def train(
@@ -130,7 +130,7 @@ def test_validation_is_a_mean_over_tokens_under_fixed_draws():
     with torch.no_grad():
         total = rows = 0
         for batch in by_length(held, 7):
-            value, count = objective.eval()(batch, batch.draw(C, seed=0, number=0))["ce"]
+            value, count = objective.eval()(batch, batch.draw(AWGN(), C, seed=0, number=0))["ce"]
             total, rows = total + float(value), rows + count
     assert found[0] == pytest.approx(total / rows, rel=1e-5) and rows == sum(len(e.source) - 1 for e in held)
 
@@ -144,7 +144,7 @@ def test_each_epoch_meets_new_noise_and_each_step_its_own_sentences():
                 drawn.extend(zip((s.id for s in batch.sentences), draw.level.tolist()))
             return super().forward(batch, draw)
 
-    train(Watched(transceiver(), Channel("awgn"), (0.0, 0.0)), epochs=2)
+    train(Watched(transceiver(), AWGN(), (0.0, 0.0)), epochs=2)
     first, second = dict(drawn[:90]), dict(drawn[90:])
     assert len(first) == 90 and first.keys() == second.keys()
     assert all(first[i] != second[i] for i in first)
@@ -154,7 +154,7 @@ class Spoiled(TransceiverObjective):
     """Does ``spoil`` at one of the training steps."""
 
     def __init__(self, at, spoil):
-        super().__init__(transceiver(), Channel("awgn"), (6.0, 6.0))
+        super().__init__(transceiver(), AWGN(), (6.0, 6.0))
         self.step, self.at, self.spoil = 0, at, spoil
 
     def forward(self, batch, draw):
@@ -246,7 +246,7 @@ def learn(snr, steps):
 
 def understood(model, *snrs):
     held = encoded(400, seed=5, vocab_size=4 + KINDS)
-    meeting = Meeting(Channel("awgn"), snrs, 0, CPU, 100, quiet=True)
+    meeting = Meeting(AWGN(), snrs, 0, CPU, 100, quiet=True)
     return [score(decoded, held) for decoded in decode(Entrant("toy", model), held, Numbers(), meeting)]
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from toy import C, V, architecture, bits, encoded, same_bits, silent, size, through, transceiver
 
 from semcom.base.errors import SemcomError
-from semcom.channel.channels import Channel, apply
+from semcom.channel.channels import AWGN, Ideal, Rayleigh
 from semcom.data.batching import collate
 from semcom.distillation import losses
 from semcom.models.decoding import greedy
@@ -34,11 +34,10 @@ from semcom.models.transceiver import (
 )
 
 LENGTHS = dict(shortest=3, longest=12)
-AWGN = Channel("awgn")
 
 
 @torch.no_grad()
-def logits(model, batch, channel=AWGN, snr=6.0):
+def logits(model, batch, channel=AWGN(), snr=6.0):
     return model.receiver.project(
         model.receiver(through(model, batch, channel, snr), batch.source_mask, batch.target_in)
     )
@@ -79,15 +78,14 @@ def test_more_padding_changes_neither_loss_nor_sentences():
     assert loss(model, wide) == pytest.approx(loss(model, tight), rel=1e-6)
     assert logits(model, wide).isfinite().all()
     decoded = [
-        greedy(model.receiver, through(model, b, Channel("rayleigh"), 6.0), b.source_mask)
-        for b in (tight, wide)
+        greedy(model.receiver, through(model, b, Rayleigh(), 6.0), b.source_mask) for b in (tight, wide)
     ]
     assert decoded[0] == decoded[1] and any(decoded[0])
 
 
 def test_padded_places_get_exactly_no_gradient():
     model, batch = transceiver(), collate(encoded(6, **LENGTHS), pad_to=15)
-    received = through(model, batch, Channel("awgn"), 6.0).detach().requires_grad_()
+    received = through(model, batch, AWGN(), 6.0).detach().requires_grad_()
     state = model.receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
     state.square().sum().backward()
     assert not received.grad[~batch.source_mask].any() and received.grad[batch.source_mask].any(-1).all()
@@ -103,7 +101,7 @@ def test_a_sentence_is_the_same_alone_and_in_a_batch():
 
 def test_later_target_tokens_change_nothing_before():
     model, batch = transceiver(), collate(encoded(3, 10, 10))
-    received = through(model, batch, Channel("awgn"), 6.0)
+    received = through(model, batch, AWGN(), 6.0)
     before = model.receiver(received, batch.source_mask, batch.target_in)
     for position in range(1, batch.target_in.shape[1]):
         changed = batch.target_in.clone()
@@ -119,7 +117,7 @@ def test_encoder_sees_both_ways_and_receiver_every_symbol():
     source[0, -2] = 4 + (source[0, -2] - 3) % (V - 4)
     states = [model.transmitter.encoder(ids, batch.source_mask) for ids in (batch.source, source)]
     assert (states[0] != states[1]).any(-1).all()
-    received = through(model, batch, Channel("ideal"), 0.0).detach().requires_grad_()
+    received = through(model, batch, Ideal(), 0.0).detach().requires_grad_()
     model.receiver(received, batch.source_mask, batch.target_in)[0, 0].square().sum().backward()
     assert received.grad[0].any(-1).all()
 
@@ -280,7 +278,7 @@ def pair():
 
 def outputs(model):
     with torch.no_grad():
-        return logits(model, collate(encoded(5, **LENGTHS)), Channel("rayleigh"))
+        return logits(model, collate(encoded(5, **LENGTHS)), Rayleigh())
 
 
 def test_splice_of_nothing_is_the_teacher_and_of_all_the_student(pair):
@@ -300,11 +298,11 @@ def test_ends_of_any_depth_and_width_splice(pair, parts):
     sender, listener = (student, teacher) if parts == TRANSMITTER_PARTS else (teacher, student)
     signal, _ = sender.transmitter(batch.source, batch.source_mask)
     draw = silent(batch.lengths)
-    received = apply(Channel("ideal"), signal, draw, 0.0)
+    received = Ideal().apply(signal, draw, 0.0)
     expected = listener.receiver.project(
         listener.receiver(received, batch.source_mask, batch.target_in)
     ).detach()
-    assert torch.equal(logits(hybrid, batch, Channel("ideal")), expected)
+    assert torch.equal(logits(hybrid, batch, Ideal()), expected)
     rebuilt = build(hybrid.architecture, 0)
     rebuilt.load_state_dict(hybrid.state_dict())
     assert torch.equal(outputs(rebuilt.eval()), outputs(hybrid))

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 
 import torch
 
-from semcom.channel.channels import Draw, apply
+from semcom.channel.channels import make_channel
+from semcom.channel.draws import Draw
+from semcom.channel.settings import ChannelConfig
 from semcom.data.batching import Encoded, collate
 from semcom.data.corpus import Sentence
 from semcom.data.vocabulary import BOS, EOS, WordVocabulary
@@ -71,10 +73,15 @@ class Numbers:
         return [" ".join(map(str, pieces)) for pieces in ids]
 
 
+def channel_of(kind, rician_k=1.0, equalizer="zf"):
+    return make_channel(ChannelConfig(kind, rician_k, equalizer))
+
+
 def through(model, batch, channel, snr, *, seed=0, number=0):
     """Received symbols of a batch at one SNR."""
     signal, _ = model.transmitter(batch.source, batch.source_mask)
-    return apply(channel, signal, batch.draw(model.architecture.channel_dim, seed=seed, number=number), snr)
+    draw = batch.draw(channel, model.architecture.channel_dim, seed=seed, number=number)
+    return channel.apply(signal, draw, snr)
 
 
 @contextmanager

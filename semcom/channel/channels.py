@@ -1,119 +1,210 @@
-"""The physical channel: ``sample`` draws what is random, ``apply`` maps a signal through it. Nothing else is
-random.
+"""The physical channels, a class each: ``draw`` draws what is random, ``apply`` maps a signal through it.
 
 Real channel dimensions 2k and 2k+1 of a token are the real and imaginary part of its k-th complex symbol. The
 signal has mean power 1 per complex symbol; the SNR in dB is per complex symbol, before equalisation, so the
 noise power is N0 = 10^(-SNR/10) per complex symbol and N0/2 per real dimension.
+
+Letters: B sentences, S source tokens, C real channel dimensions a token.
 """
 
-import hashlib
-import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from semcom.base.errors import SemcomError
+from semcom.channel import gains
+from semcom.channel.deepsc_link import PublicAWGN, PublicLink, PublicRayleigh, PublicRician
+from semcom.channel.draws import Draw
+from semcom.channel.gains import RicianPower, Theory
+from semcom.channel.settings import ChannelConfig
+
+GREATEST_K = 1000.0
+"""Beyond it the noncentral chi-square of many draws has no series that converges."""
+
 
 @dataclass(frozen=True)
-class Channel:
-    """A deterministic channel model; all randomness is in the ``Draw``.
+class Channel(ABC):
+    """A deterministic channel model; all randomness is in the ``Draw``. Its fields are those settings of
+    ``ChannelConfig`` that it has.
 
-    kind: ideal, awgn, rayleigh or rician. rician_k: ratio of line-of-sight to scattered power, linear.
-    equalizer: zf or mmse.
+    name: that of its row in ``CHANNELS`` and in ``settings.KINDS``.
     """
 
-    kind: str = "awgn"
-    rician_k: float = 1.0
-    equalizer: str = "zf"
+    name: ClassVar[str]
+
+    @classmethod
+    def of(cls, settings: ChannelConfig) -> "Channel":
+        return cls(**{f.name: getattr(settings, f.name) for f in fields(cls)})
+
+    def draw(self, generator: torch.Generator, length: int, width: int) -> Mapping[str, Tensor]:
+        """What a sentence of ``length`` tokens meets here beside level, scatter and noise: name -> [length,
+        ...], a row a token, in units that no SNR changes. Drawn after those three, from ``generator`` alone."""
+        return {}
+
+    @abstractmethod
+    def apply(self, signal: Tensor, draw: Draw, snr_db: Tensor | float) -> Tensor:
+        """What the receiver has after its equaliser.
+
+        signal: [B, S, C], power 1 per complex symbol. snr_db: a number or [B]. Returns [B, S, C]; padded
+        positions stay zero.
+        """
+
+    @property
+    def label(self) -> str:
+        """Its name and what it has of the gain's settings; the name first."""
+        return self.name
 
     def __str__(self) -> str:
-        fades = self.kind in ("rayleigh", "rician")
-        k = f" K={self.rician_k:g}" if self.kind == "rician" else ""
-        return self.kind + k + (f" {self.equalizer}" if fades else "")
+        """The label and all other settings."""
+        return self.label
+
+    @property
+    def key(self) -> dict[str, object]:
+        """All that decides what it makes of a signal and a draw, as JSON gives it back."""
+        # Files kept by earlier versions name K and equaliser of every channel, and stay valid.
+        return {"kind": self.name, "rician_k": 1.0, "equalizer": "zf", **asdict(self)}
+
+    @property
+    def theory(self) -> Theory | None:
+        """What the doctor holds it against; None: nothing."""
+        return None
+
+    @property
+    def public_link(self) -> PublicLink | None:
+        """Its counterpart in the public DeepSC code; None: there is none."""
+        return None
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What B sentences meet, in units that no SNR or channel kind changes.
+class Ideal(Channel):
+    """y = x."""
 
-    level: [B], uniform in [0, 1), the place of a sentence's SNR in the training range.
-    scatter: [B, 2], real and imaginary part of CN(0, 1).
-    noise: [B, S, C], unit variance per real dimension, zero at padded positions.
-    """
+    name = "ideal"
 
-    level: Tensor
-    scatter: Tensor
-    noise: Tensor
-
-    def snr_between(self, low: float, high: float) -> Tensor:
-        """[B] SNRs in dB, uniform in dB between ``low`` and ``high``."""
-        return low + (high - low) * self.level
-
-    def to(self, device: torch.device | str) -> "Draw":
-        return Draw(self.level.to(device), self.scatter.to(device), self.noise.to(device))
+    def apply(self, signal: Tensor, draw: Draw, snr_db: Tensor | float) -> Tensor:
+        return signal
 
 
-def _seed_of(seed: int, sentence_id: int, number: int) -> int:
-    digest = hashlib.blake2b(struct.pack("<qQq", seed, sentence_id, number), digest_size=8).digest()
-    return int.from_bytes(digest, "little", signed=True)
+def noise_power(signal: Tensor, snr_db: Tensor | float) -> Tensor:
+    """N0 per complex symbol, [B, 1, 1]."""
+    snr_db = torch.as_tensor(snr_db, dtype=signal.dtype, device=signal.device).expand(signal.shape[0])
+    return (10 ** (-snr_db / 10))[:, None, None]
 
 
-def sample(
-    sentence_ids: Sequence[int], lengths: Sequence[int], width: int, *, seed: int, number: int
-) -> Draw:
-    """The draw of each sentence, from a CPU generator seeded by (seed, sentence id, draw number).
+@dataclass(frozen=True)
+class AWGN(Channel):
+    """y = x + n."""
 
-    sentence_ids: B ids below 2^64. lengths: B token counts. width: C. The batch a sentence is in, its place
-    there and the padding beside it change nothing.
-    """
-    generator = torch.Generator()
-    level = torch.empty(len(lengths))
-    scatter = torch.empty(len(lengths), 2)
-    noise = torch.zeros(len(lengths), max(lengths), width)
-    for row, (sentence_id, length) in enumerate(zip(sentence_ids, lengths)):
-        generator.manual_seed(_seed_of(seed, sentence_id, number))
-        level[row].uniform_(generator=generator)
-        scatter[row].normal_(std=0.5**0.5, generator=generator)
-        noise[row, :length].normal_(generator=generator)
-    return Draw(level, scatter, noise)
+    name = "awgn"
 
+    def apply(self, signal: Tensor, draw: Draw, snr_db: Tensor | float) -> Tensor:
+        return signal + draw.noise.to(signal.dtype) * (noise_power(signal, snr_db) / 2).sqrt()
 
-def fading(channel: Channel, scatter: Tensor) -> Tensor:
-    """[B, 2] gains h with E|h|^2 = 1, made of CN(0, 1) ``scatter``: Rayleigh h = s, Rician h = sqrt(K/(K+1))
-    + s/sqrt(K+1)."""
-    if channel.kind == "rayleigh":
-        return scatter
-    line_of_sight = scatter.new_tensor([channel.rician_k**0.5, 0.0])
-    return (line_of_sight + scatter) / (channel.rician_k + 1) ** 0.5
+    @property
+    def theory(self) -> Theory:
+        return Theory(lambda draw: torch.ones_like(draw.level[:, None]))
+
+    @property
+    def public_link(self) -> PublicLink:
+        return PublicAWGN()
 
 
 def _multiply(a: Tensor, b: Tensor) -> Tensor:
     """Complex product of [..., 2] pairs."""
-    return torch.stack(
-        (a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1], a[..., 0] * b[..., 1] + a[..., 1] * b[..., 0]), dim=-1
-    )
+    real = a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1]
+    imaginary = a[..., 0] * b[..., 1] + a[..., 1] * b[..., 0]
+    return torch.stack((real, imaginary), dim=-1)
 
 
-def apply(channel: Channel, signal: Tensor, draw: Draw, snr_db: Tensor | float) -> Tensor:
-    """What the receiver has after its equaliser: y = hx + n, h one gain a sentence (block fading), known to
-    the receiver.
+@dataclass(frozen=True)
+class Fading(Channel):
+    """y = hx + n, h one gain a sentence (block fading), known to the receiver.
 
-    signal: [B, S, C], power 1 per complex symbol. snr_db: a number or [B]. Returns [B, S, C]; padded
-    positions stay zero. ``zf`` returns h*y/|h|^2, ``mmse`` h*y/(|h|^2 + N0).
+    equalizer: zf returns h*y/|h|^2, mmse h*y/(|h|^2 + N0).
     """
-    if channel.kind == "ideal":
-        return signal
-    snr_db = torch.as_tensor(snr_db, dtype=signal.dtype, device=signal.device).expand(signal.shape[0])
-    noise_power = (10 ** (-snr_db / 10))[:, None, None]
-    noise = draw.noise.to(signal.dtype) * (noise_power / 2).sqrt()
-    if channel.kind == "awgn":
-        return signal + noise
-    h = fading(channel, draw.scatter.to(signal.dtype))[:, None, None, :]
-    conjugate = h * h.new_tensor([1.0, -1.0])
-    pairs = signal.unflatten(-1, (-1, 2))
-    received = _multiply(pairs, h) + noise.unflatten(-1, (-1, 2))
-    gain = h.square().sum(-1, keepdim=True)
-    if channel.equalizer == "mmse":
-        gain = gain + noise_power[..., None]
-    return (_multiply(received, conjugate) / gain).flatten(-2)
+
+    equalizer: str = ChannelConfig.equalizer
+
+    @abstractmethod
+    def gain(self, scatter: Tensor) -> Tensor:
+        """[B, 2] gains h with E|h|^2 = 1, made of CN(0, 1) ``scatter`` [B, 2]."""
+
+    def apply(self, signal: Tensor, draw: Draw, snr_db: Tensor | float) -> Tensor:
+        n0 = noise_power(signal, snr_db)
+        noise = draw.noise.to(signal.dtype) * (n0 / 2).sqrt()
+        h = self.gain(draw.scatter.to(signal.dtype))[:, None, None, :]
+        conjugate = h * h.new_tensor([1.0, -1.0])
+        received = _multiply(signal.unflatten(-1, (-1, 2)), h) + noise.unflatten(-1, (-1, 2))
+        divisor = h.square().sum(-1, keepdim=True)
+        if self.equalizer == "mmse":
+            divisor = divisor + n0[..., None]
+        return (_multiply(received, conjugate) / divisor).flatten(-2)
+
+    def power(self, draw: Draw) -> Tensor:
+        """[B, 1] |h|^2, in float64."""
+        return self.gain(draw.scatter.double()).square().sum(-1)[:, None]
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.equalizer}"
+
+
+@dataclass(frozen=True)
+class Rayleigh(Fading):
+    """h = s, s ~ CN(0, 1)."""
+
+    name = "rayleigh"
+
+    def gain(self, scatter: Tensor) -> Tensor:
+        return scatter
+
+    @property
+    def theory(self) -> Theory:
+        return Theory(self.power, RicianPower(0.0, "1-e^-x"))
+
+    @property
+    def public_link(self) -> PublicLink:
+        return PublicRayleigh()
+
+
+@dataclass(frozen=True)
+class Rician(Fading):
+    """h = sqrt(K/(K+1)) + s/sqrt(K+1), s ~ CN(0, 1).
+
+    rician_k: ratio of line-of-sight to scattered power, linear.
+    """
+
+    name = "rician"
+    rician_k: float = ChannelConfig.rician_k
+
+    def gain(self, scatter: Tensor) -> Tensor:
+        return gains.rician(scatter, self.rician_k)
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} K={self.rician_k:g}"
+
+    @property
+    def theory(self) -> Theory:
+        """Raises SemcomError for a K beyond ``GREATEST_K``."""
+        if self.rician_k > GREATEST_K:
+            raise SemcomError(
+                f"--rician-k {self.rician_k:g}: doctor compares with theory up to {GREATEST_K:g}; "
+                "for example --rician-k 10"
+            )
+        return Theory(self.power, RicianPower(self.rician_k))
+
+    @property
+    def public_link(self) -> PublicLink:
+        return PublicRician(self.rician_k)
+
+
+CHANNELS: dict[str, type[Channel]] = {channel.name: channel for channel in (Ideal, AWGN, Rayleigh, Rician)}
+"""Name, as ``--channel`` has it -> class. A new one comes last: the doctor numbers its draws in this order."""
+
+
+def make_channel(settings: ChannelConfig) -> Channel:
+    return CHANNELS[settings.channel].of(settings)

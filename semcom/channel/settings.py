@@ -20,12 +20,27 @@ SNR_RANGE = Rule(
 
 
 @dataclass(frozen=True)
+class Kind:
+    """A channel as flags and examples know it. title: its name in text. noisy: whether the SNR matters."""
+
+    title: str
+    noisy: bool = True
+
+
+KINDS = {
+    "ideal": Kind("Ideal", noisy=False),
+    "awgn": Kind("AWGN"),
+    "rayleigh": Kind("Rayleigh"),
+    "rician": Kind("Rician"),
+}
+"""Name -> kind, a row for each of ``channels.CHANNELS``."""
+
+
+@dataclass(frozen=True)
 class ChannelConfig(Validated):
     """The physical channel."""
 
-    channel: str = setting(
-        "awgn", "channel model", type=str.lower, choices=("ideal", "awgn", "rayleigh", "rician")
-    )
+    channel: str = setting("awgn", "channel model", type=str.lower, choices=KINDS)
     rician_k: float = setting(
         1.0, "Rician: line-of-sight over scattered power, linear", number(0, example="1"), metavar="K"
     )

@@ -16,8 +16,9 @@ from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import as_record
 from semcom.base.messages import N_
 from semcom.base.output_files import Place
+from semcom.channel.channels import make_channel
 from semcom.commands.analyse_settings import AnalysisSettings
-from semcom.commands.inputs import LOSS_SETTINGS, load_corpus, load_teacher, make_channel, shipped
+from semcom.commands.inputs import LOSS_SETTINGS, load_corpus, load_teacher, shipped
 from semcom.commands.measuring import (
     RECEIVER_KNOWS,
     corpus_of_runs,

@@ -8,7 +8,9 @@ from pathlib import Path
 from semcom.base import output_files
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
-from semcom.commands.inputs import load_corpus, make_channel
+from semcom.channel.channels import CHANNELS, Channel, make_channel
+from semcom.channel.settings import KINDS
+from semcom.commands.inputs import load_corpus
 from semcom.commands.measuring import (
     REFERENCE_PREFERRED,
     corpus_of_runs,
@@ -48,10 +50,8 @@ def audit(given: AuditSettings) -> list[Row]:
     settings, corpus_settings, channel_settings = given.evaluation, given.corpus, given.channel
     run = given.run
     keep_freed_memory()
-    if channel_settings.channel == "ideal":
-        raise SemcomError(
-            "--channel ideal: the public script has no channel without noise; allowed are awgn, rayleigh, rician"
-        )
+    channel = make_channel(channel_settings)
+    _check_counterpart(channel)
     if channel_settings.equalizer != "zf":
         raise SemcomError(
             f"--equalizer {channel_settings.equalizer}: the public script inverts the fade; leave it out"
@@ -70,9 +70,7 @@ def audit(given: AuditSettings) -> list[Row]:
     encoded = batching.encode(
         [s for s in whole.sentences if s.id in chosen], loaded.vocabulary, leave_out_long=True
     )
-    meeting = Meeting(
-        make_channel(channel_settings), settings.snr, run.seed, device, settings.eval_batch_size, run.quiet
-    )
+    meeting = Meeting(channel, settings.snr, run.seed, device, settings.eval_batch_size, run.quiet)
     link = over_public_link(loaded.model, encoded, meeting)
     found = scores(loaded.model, encoded, loaded.vocabulary, meeting, link)
     reference = nearest(settings.snr, REFERENCE_PREFERRED)
@@ -99,6 +97,16 @@ def audit(given: AuditSettings) -> list[Row]:
         tables.plot_audit([row for row in rows if row["row"] != FORCED], reference, picture)
         log.info(f"\nmade {escape(output)} and {escape(picture)}")
     return rows
+
+
+def _check_counterpart(channel: Channel) -> None:
+    """Raises SemcomError where the public code has none."""
+    if channel.public_link is None:
+        what = "no such channel" if KINDS[channel.name].noisy else "no channel without noise"
+        known = [name for name, other in CHANNELS.items() if other().public_link is not None]
+        raise SemcomError(
+            f"--channel {channel.name}: the public script has {what}; allowed are {', '.join(known)}"
+        )
 
 
 def long_rows(found: dict[int, list[float]], snrs: Sequence[float]) -> list[Row]:

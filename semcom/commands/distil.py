@@ -15,6 +15,7 @@ from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
 from semcom.base.output_files import Place
+from semcom.channel.channels import make_channel
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.inputs import (
     Data,
@@ -24,7 +25,6 @@ from semcom.commands.inputs import (
     imported,
     load_corpus,
     load_teacher,
-    make_channel,
     record_of,
     resolve_training,
 )

@@ -15,6 +15,8 @@ from semcom.base import output_files
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import ChecksFailed, SemcomError, escape
 from semcom.base.flags import as_record
+from semcom.channel.channels import CHANNELS, Channel
+from semcom.channel.settings import ChannelConfig
 from semcom.commands.inputs import load_corpus, load_teacher, shipped
 from semcom.commands.measuring import described, test_split
 from semcom.commands.settings import DoctorSettings
@@ -29,7 +31,6 @@ from semcom.report import tables
 log = logging.getLogger(__name__)
 
 MEASURED_AT = 12.0  # dB; the offset is the same at any
-GREATEST_K = 1000.0  # beyond, the noncentral chi-square of many draws has no series that converges
 NO_COUNTERPART = (
     "one fade a batch there, so that its sentences fade together; here each sentence has its own",
     "power over the batch and its padding there: of this checkpoint a sentence has {low:+.1f} to {high:+.1f} dB about the mean; here each has 1",
@@ -39,8 +40,10 @@ NO_COUNTERPART = (
 
 @dataclass(frozen=True)
 class Findings:
-    """All that was measured. sionna: its checks by name, or the reason why there are none."""
+    """All that was measured. channels: by name. sionna: its checks by name, or the reason why there are
+    none."""
 
+    channels: dict[str, Channel]
     transmitted: Transmitted
     snr: dict[tuple[str, float], Check]
     fading: dict[str, Gains]
@@ -60,6 +63,9 @@ class Findings:
         )
         return ours + theirs
 
+    def label(self, channel: str) -> str:
+        return self.channels[channel].label
+
     def verdict(self, *checks: Check) -> str:
         return "OFF" if any(not c.p >= link_checks.threshold(self.checks) for c in checks) else "ok"
 
@@ -68,16 +74,13 @@ def doctor(given: DoctorSettings) -> Findings:
     """Measure, print, and with ``output`` write JSON and a picture. Raises ChecksFailed, once all is written,
     where a check is off.
 
-    Every channel is measured; of ``given.channel`` only K counts.
+    Every channel that has a theory is measured, whichever ``given.channel`` names.
     """
     path, output, overwrite = given.checkpoint, given.output, given.outputs.overwrite
     settings, fades, corpus_settings, run = given.evaluation, given.fades, given.corpus, given.run
-    rician_k, draws = given.channel.rician_k, fades.draws
+    draws = fades.draws
     keep_freed_memory()
-    if rician_k > GREATEST_K:
-        raise SemcomError(
-            f"--rician-k {rician_k:g}: doctor compares with theory up to {GREATEST_K:g}; for example --rician-k 10"
-        )
+    measured = with_theory(given.channel)
     picture = output_files.companion("--output", output, ".png") if output else None
     if output and picture:
         outputs: dict[str, str | Path] = {"--output": output, "--output (its picture)": picture}
@@ -93,16 +96,16 @@ def doctor(given: DoctorSettings) -> Findings:
         raise SemcomError(
             f"--corpus {escape(source.name)}: no test sentence is short enough for {patient.name}; give shorter text"
         )
-    found = measure(patient, encoded, settings.snr, draws, rician_k, run.seed, device)
+    found = measure(patient, encoded, settings.snr, draws, measured, run.seed, device)
     log.info(
         f"\n{patient.name}, {described(len(encoded), settings)}, C={patient.model.architecture.channel_dim}, seed {run.seed}; "
         "SNR in dB per complex symbol, before equalisation"
     )
     for section in (
         _transmitter(found),
-        _snr(found, rician_k),
-        _fading(found, draws, rician_k),
-        _offsets(found, patient, rician_k),
+        _snr(found),
+        _fading(found, draws),
+        _offsets(found, patient),
         _sionna(found),
     ):
         log.info("\n" + section)
@@ -113,7 +116,7 @@ def doctor(given: DoctorSettings) -> Findings:
             "snr": settings.snr,
             "sentences": settings.sentences,
             "split": settings.split,
-            "rician_k": rician_k,
+            "rician_k": given.channel.rician_k,
             "checkpoint": patient.path,
             "fingerprint": patient.fingerprint,
             "corpus_name": source.name,
@@ -128,16 +131,14 @@ def doctor(given: DoctorSettings) -> Findings:
         level = link_checks.threshold(checks)
         realised = [
             (
-                _named(kind, rician_k),
+                found.label(name),
                 c.theory,
                 c.measured if math.isfinite(c.measured) else math.nan,
                 c.half_width,
             )
-            for (kind, _), c in found.snr.items()
+            for (name, _), c in found.snr.items()
         ]
-        tables.plot_link(
-            _curves(found, rician_k), realised, link_checks.snr_tolerance(found.symbols, level), picture
-        )
+        tables.plot_link(_curves(found), realised, link_checks.snr_tolerance(found.symbols, level), picture)
         log.info(f"\nmade {escape(output)} and {escape(picture)}")
     if not off:
         log.info(
@@ -152,25 +153,32 @@ def doctor(given: DoctorSettings) -> Findings:
     raise ChecksFailed(f"{len(off)} of {len(checks)} checks fail: {'; '.join(c.name for c in off)}")
 
 
+def with_theory(settings: ChannelConfig) -> list[Channel]:
+    """Raises SemcomError for settings that theory does not reach."""
+    everyone = [channel.of(settings) for channel in CHANNELS.values()]
+    return [channel for channel in everyone if channel.theory is not None]
+
+
 def measure(
     patient: Checkpoint,
     encoded: Sequence[batching.Encoded],
     snrs: Sequence[float],
     draws: int,
-    rician_k: float,
+    measured: Sequence[Channel],
     seed: int,
     device: torch.device,
 ) -> Findings:
     """Every figure of one checkpoint's signals on these sentences, at each of the SNRs in dB; the transmitter
     runs on ``device``."""
-    sent = link_checks.send(patient.model, encoded, device)
+    sent = link_checks.transmissions(patient.model, encoded, device)
     snrs = tuple(dict.fromkeys(snrs))
     reason = sionna_check.available()
     return Findings(
+        {channel.name: channel for channel in measured},
         link_checks.transmitted(sent),
-        link_checks.realised_snr(sent, snrs, rician_k, seed),
-        link_checks.fading(draws, rician_k, seed),
-        link_checks.public_offsets(sent, draws, rician_k, MEASURED_AT, seed),
+        link_checks.realised_snr(sent, snrs, measured, seed),
+        link_checks.fading(measured, draws, seed),
+        link_checks.public_offsets(sent, draws, measured, MEASURED_AT, seed),
         reason or sionna_check.measure(sent, snrs, draws, seed),
         sum(s.symbols for s in sent),
     )
@@ -207,11 +215,11 @@ def _table(rows: Sequence[Sequence[object]], header: Sequence[str], decimals: in
     return tables.table(_finite(rows), header, decimals)
 
 
-def _snr(found: Findings, k: float) -> str:
+def _snr(found: Findings) -> str:
     tolerance = link_checks.snr_tolerance(found.symbols, link_checks.threshold(found.checks))
     rows = [
-        [_named(kind, k), c.theory, c.measured, c.half_width, c.difference, found.verdict(c)]
-        for (kind, _), c in found.snr.items()
+        [found.label(name), c.theory, c.measured, c.half_width, c.difference, found.verdict(c)]
+        for (name, _), c in found.snr.items()
     ]
     return (
         f"realised SNR, dB: power sent over noise power before the equaliser, {found.symbols:,} complex symbols; OFF beyond {tolerance:.3f}\n"
@@ -219,14 +227,10 @@ def _snr(found: Findings, k: float) -> str:
     )
 
 
-def _named(kind: str, k: float) -> str:
-    return f"rician K={k:g}" if kind == "rician" else kind
-
-
-def _fading(found: Findings, draws: int, k: float) -> str:
+def _fading(found: Findings, draws: int) -> str:
     rows = [
         [
-            _named(kind, k),
+            found.label(name),
             g.power.measured,
             g.power.half_width,
             1.0,
@@ -234,14 +238,13 @@ def _fading(found: Findings, draws: int, k: float) -> str:
             g.distance.p,
             found.verdict(g.power, g.distance),
         ]
-        for kind, g in found.fading.items()
+        for name, g in found.fading.items()
     ]
     shares = []
-    for kind, g in found.fading.items():
-        theory = "1-e^-x" if kind == "rayleigh" else "noncentral chi-square"
+    for name, g in found.fading.items():
         shares += [
-            [f"{_named(kind, k)}, measured", *(float((g.values < x).mean()) for x in link_checks.FADES)],
-            [f"{_named(kind, k)}, {theory}", *map(float, g.cdf(np.array(link_checks.FADES)))],
+            [f"{found.label(name)}, measured", *(float((g.values < x).mean()) for x in link_checks.FADES)],
+            [f"{found.label(name)}, {g.law.formula}", *map(float, g.law.cdf(np.array(link_checks.FADES)))],
         ]
     return (
         f"fading: |h|^2 of {draws:,} sentences, one h each\n"
@@ -252,18 +255,16 @@ def _fading(found: Findings, draws: int, k: float) -> str:
     )
 
 
-def _offsets(found: Findings, patient: Checkpoint, k: float) -> str:
+def _offsets(found: Findings, patient: Checkpoint) -> str:
     t, amplitude = found.transmitted, patient.model.architecture.amplitude
     rows = [
-        [_named(kind, k), c.measured, c.half_width, c.theory, found.verdict(c)]
-        for kind, c in found.offsets.items()
+        [found.label(name), c.measured, c.half_width, c.theory, found.verdict(c)]
+        for name, c in found.offsets.items()
     ]
-    here = decibels(t.public_power)
     lines = [
         f"the public DeepSC code: its X dB, where its power rule acts, are X + offset here (its link restated, at {MEASURED_AT:g} dB)",
         _table(rows, ["channel", "offset, dB", "± 95 %", "theory", "verdict"]),
-        f"this checkpoint as that code would send it: its X dB are X{here:+.2f} dB here for awgn and rayleigh, "
-        f"X{here + decibels(2):+.2f} dB for rician",
+        f"this checkpoint as that code would send it: its X dB are {_sent_there(found)}",
     ]
     if amplitude != 1:
         root = "sqrt(2)" if math.isclose(amplitude, 2**0.5) else f"{amplitude:.4g}"
@@ -275,6 +276,20 @@ def _offsets(found: Findings, patient: Checkpoint, k: float) -> str:
     return "\n".join(
         [*lines, "no counterpart here:", *("  " + line.format(low=low, high=high) for line in NO_COUNTERPART)]
     )
+
+
+def _sent_there(found: Findings) -> str:
+    """What X dB of the public code are here for this checkpoint, channels of equal E|h|^2 together."""
+    by_power: dict[float, list[str]] = {}
+    for name in found.offsets:
+        if (link := found.channels[name].public_link) is not None:
+            by_power.setdefault(link.power, []).append(name)
+    here = decibels(found.transmitted.public_power)
+    told = [
+        f"X{here + decibels(power):+.2f} dB{'' if i else ' here'} for {' and '.join(names)}"
+        for i, (power, names) in enumerate(by_power.items())
+    ]
+    return ", ".join(told)
 
 
 def _sionna(found: Findings) -> str:
@@ -297,12 +312,12 @@ def _record(found: Findings, patient: Checkpoint) -> dict[str, object]:
     t = found.transmitted
     shares = [
         {
-            "channel": kind,
+            "channel": name,
             "below_db": round(decibels(x), 6),
             "measured": float((g.values < x).mean()),
-            "theory": float(g.cdf(np.array([x]))[0]),
+            "theory": float(g.law.cdf(np.array([x]))[0]),
         }
-        for kind, g in found.fading.items()
+        for name, g in found.fading.items()
         for x in link_checks.FADES
     ]
     figures = {name: value for name, value in asdict(t).items() if name != "checks"}
@@ -329,14 +344,14 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _curves(found: Findings, k: float) -> dict[str, tuple[list[float], list[float], list[float]]]:
+def _curves(found: Findings) -> dict[str, tuple[list[float], list[float], list[float]]]:
     """Channel -> |h|^2, and the shares below it, measured and of theory."""
     x = np.logspace(-3, 1, 121)
     return {
-        _named(kind, k): (
+        found.label(name): (
             x.tolist(),
             (np.searchsorted(np.sort(g.values), x) / len(g.values)).tolist(),
-            g.cdf(x).tolist(),
+            g.law.cdf(x).tolist(),
         )
-        for kind, g in found.fading.items()
+        for name, g in found.fading.items()
     }

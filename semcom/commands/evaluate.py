@@ -12,7 +12,8 @@ from semcom.base import distributed, output_files
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import escape
-from semcom.commands.inputs import load_corpus, make_channel
+from semcom.channel.channels import make_channel
+from semcom.commands.inputs import load_corpus
 from semcom.commands.measuring import (
     RECEIVER_KNOWS,
     REFERENCE_PREFERRED,

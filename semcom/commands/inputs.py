@@ -10,8 +10,6 @@ import torch
 
 from semcom.base import precision
 from semcom.base.errors import InterruptedRun, SemcomError, escape
-from semcom.channel.channels import Channel
-from semcom.channel.settings import ChannelConfig
 from semcom.data import batching, corpus
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import UNKNOWN, Vocabulary, WordVocabulary
@@ -81,10 +79,6 @@ def _unknown_words(vocabulary: WordVocabulary, read: corpus.Corpus) -> str:
 
 def load_teacher(path: str | None) -> Checkpoint:
     return checkpoint.load(shipped(path or DEFAULT_TEACHER), "--teacher-checkpoint")
-
-
-def make_channel(settings: ChannelConfig) -> Channel:
-    return Channel(settings.channel, settings.rician_k, settings.equalizer)
 
 
 def resolve_training(settings: TrainingConfig, device: torch.device, width: int) -> TrainingConfig:

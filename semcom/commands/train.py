@@ -11,6 +11,7 @@ from semcom.base import distributed, output_files
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import as_record
+from semcom.channel.channels import make_channel
 from semcom.commands.inputs import (
     Data,
     check_begun,
@@ -18,7 +19,6 @@ from semcom.commands.inputs import (
     encode_splits,
     imported,
     load_corpus,
-    make_channel,
     record_of,
     resolve_training,
     shipped,

@@ -10,7 +10,8 @@ import torch
 
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
-from semcom.commands.inputs import load_teacher, make_channel
+from semcom.channel.channels import make_channel
+from semcom.commands.inputs import load_teacher
 from semcom.commands.measuring import RECEIVER_KNOWS, labels
 from semcom.commands.settings import TransmitSettings
 from semcom.data import batching, corpus

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from semcom.base.errors import SemcomError, escape
-from semcom.channel.channels import Draw, sample
+from semcom.channel.channels import Channel
+from semcom.channel.draws import Draw, sample
 from semcom.data.corpus import Sentence
 from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS, PAD, Vocabulary
@@ -76,13 +77,12 @@ class Batch:
         """Real target tokens: pieces and eos."""
         return sum(self.target_lengths)
 
-    def draw(self, width: int, *, seed: int, number: int) -> Draw:
-        """What these sentences meet in the channel; ``width`` is C."""
+    def draw(self, channel: Channel, width: int, *, seed: int, number: int) -> Draw:
+        """What these sentences meet in ``channel``; ``width`` is C."""
         ids = [sentence.id for sentence in self.sentences]
-        drawn = sample(ids, self.lengths, width, seed=seed, number=number)
-        padding = self.source.shape[1] - drawn.noise.shape[1]
-        noise = torch.nn.functional.pad(drawn.noise, (0, 0, 0, padding)) if padding else drawn.noise
-        return Draw(drawn.level, drawn.scatter, noise).to(self.source.device)
+        size = self.source.shape[1]
+        drawn = sample(ids, self.lengths, width, seed=seed, number=number, channel=channel, size=size)
+        return drawn.to(self.source.device)
 
     def to(self, device: torch.device | str) -> "Batch":
         tensors = (self.source, self.source_mask, self.target_in, self.target_out, self.target_mask)

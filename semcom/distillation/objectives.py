@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from semcom.base import precision
-from semcom.channel.channels import Channel, Draw, apply
+from semcom.channel.channels import Channel
+from semcom.channel.draws import Draw
 from semcom.data.batching import Batch
 from semcom.distillation import fused_linear_loss, kd_loss, losses
 from semcom.distillation.fused_linear_loss import Mean, Projected
@@ -93,7 +94,7 @@ class TransceiverObjective(nn.Module):
     def forward(self, batch: Batch, draw: Draw) -> Terms:
         ends = _ends(self, batch)
         signal, _ = ends.transmit(self.model.transmitter)
-        received = apply(self.channel, signal, draw, draw.snr_between(*self.snr_range))
+        received = self.channel.apply(signal, draw, draw.snr_between(*self.snr_range))
         real = ends.receive(self.model.receiver, received)
         ce = fused_linear_loss.cross_entropy(
             Projected(real, self.model.receiver.projection),
@@ -209,7 +210,7 @@ class DistillationObjective(nn.Module):
 
     def _send(self, ends: _Padded, transmitter: nn.Module, draw: Draw, snr: Tensor) -> _Sent:
         signal, encoder_state = ends.transmit(transmitter)
-        return _Sent(signal, encoder_state, apply(self.channel, signal, draw, snr))
+        return _Sent(signal, encoder_state, self.channel.apply(signal, draw, snr))
 
     @torch.no_grad()
     def _hear_teachers(self, ends: _Padded, draw: Draw, snr: Tensor, ours: _Sent) -> list[_Heard]:

@@ -19,12 +19,13 @@ from tqdm import tqdm
 from semcom.base import output_files
 from semcom.base.distributed import ALONE, Processes
 from semcom.base.errors import SemcomError, escape
-from semcom.channel.channels import Channel, apply
+from semcom.channel.channels import Channel
 from semcom.data.batching import Encoded, collate
 from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import EOS
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search, length_limit
+from semcom.models.link import send
 from semcom.models.transceiver import Transceiver
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def _key(
         "architecture": teacher.model.architecture.to_dict(),
         "vocabulary": teacher.vocabulary.fingerprint,
         "sentences": hashlib.sha256(b"".join(i.to_bytes(8, "little") for i in ids)).hexdigest(),
-        "channel": asdict(channel),
+        "channel": channel.key,
         "snr_range": [float(snr) for snr in snr_range],
         "search": asdict(search),
         "seed": seed,
@@ -143,9 +144,7 @@ def _decode(
         dynamic_ncols=True,
     ):
         batch = collate(group).to(device)
-        signal, _ = model.transmitter(batch.source, batch.source_mask)
-        draw = batch.draw(model.architecture.channel_dim, seed=seed, number=0)
-        received = apply(channel, signal, draw, draw.snr_between(*snr_range))
+        (received,) = send(model.transmitter, batch, channel, [snr_range], seed=seed).received[0]
         for e, pieces in zip(group, search(model.receiver, received, batch.source_mask)):
             found[e.sentence.id] = pieces[: _longest(e)]
     return {key: pieces for part in together.gather(found) for key, pieces in part.items()}

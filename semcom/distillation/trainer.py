@@ -89,7 +89,9 @@ def validate(
     with torch.inference_mode():
         for batch in processes.share(batches):
             batch = batch.to(device)
-            value, count = objective(batch, batch.draw(width, seed=VALIDATION_SEED, number=0))["ce"]
+            value, count = objective(
+                batch, batch.draw(objective.channel, width, seed=VALIDATION_SEED, number=0)
+            )["ce"]
             total, rows = total + float(value), rows + count
     objective.train()
     total, rows = processes.sum([total, rows])
@@ -225,7 +227,7 @@ class Loop:
         nothing."""
         started = time.perf_counter()
         batch = batch.to(self.device)
-        draw = batch.draw(self.width, seed=self.seed, number=epoch)
+        draw = batch.draw(self.objective.channel, self.width, seed=self.seed, number=epoch)
         with precision.products(self.config.precision, self.device):
             terms: Terms = self.forward(batch, draw)
         counted = 0 if stands_in else 1

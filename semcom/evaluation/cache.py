@@ -44,7 +44,7 @@ def part_key(
         "reference": list(reference.key) if reference else None,
         "vocabulary": vocabulary.fingerprint,
         "sentences": hashlib.sha256(ids).hexdigest(),
-        "channel": asdict(meeting.channel),
+        "channel": meeting.channel.key,
         "snrs": [float(snr) for snr in meeting.snrs],
         "seed": meeting.seed,
         "search": asdict(meeting.search),

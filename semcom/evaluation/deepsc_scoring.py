@@ -18,7 +18,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from semcom.channel import deepsc_link
-from semcom.channel.channels import Channel, Draw, fading, sample
+from semcom.channel.channels import Channel
+from semcom.channel.deepsc_link import PublicFading, PublicLink
+from semcom.channel.draws import Draw, sample
 from semcom.data import batching
 from semcom.data.batching import Batch, Encoded
 from semcom.data.vocabulary import UNKNOWN, Vocabulary, WordVocabulary
@@ -88,40 +90,32 @@ class Link:
     roots: list[float]
 
 
-def public_draw(batch: Batch, width: int, seed: int) -> Draw:
+def public_draw(batch: Batch, channel: Channel, width: int, seed: int) -> Draw:
     """Each sentence's own draw, but for one fade, its first sentence's, and noise on padded positions too."""
-    draw = batch.draw(width, seed=seed, number=0)
+    draw = batch.draw(channel, width, seed=seed, number=0)
     size = batch.source.shape[1]
-    padding = sample(
-        [s.id for s in batch.sentences], [size] * len(batch), width, seed=seed, number=PAD_NOISE
-    ).to(draw.noise.device)
-    return Draw(
-        draw.level,
-        draw.scatter[:1].expand(len(batch), 2),
-        torch.where(batch.source_mask[..., None], draw.noise, padding.noise),
+    ids = [sentence.id for sentence in batch.sentences]
+    padding = sample(ids, [size] * len(batch), width, seed=seed, number=PAD_NOISE).to(draw.noise.device)
+    return replace(
+        draw,
+        scatter=draw.scatter[:1].expand(len(batch), 2),
+        noise=torch.where(batch.source_mask[..., None], draw.noise, padding.noise),
     )
 
 
-def public_fades(channel: Channel, scatter: Tensor) -> Tensor:
-    """[B, 2] gains as ``public_link.fades`` has them, in law; drawn as ours are, so that a sentence has the
-    same fade in all rows.
-
-    The public Rician gain is sqrt(2) times ours, and turned by 45 degrees, which a receiver that knows the
-    gain undoes.
-    """
-    if channel.kind == "awgn":
-        return scatter
-    return fading(channel, scatter) * (PER_REAL if channel.kind == "rician" else 1.0)
+def counterpart(channel: Channel) -> PublicLink:
+    """Its link in the public code. Raises ValueError where there is none."""
+    if channel.public_link is None:
+        raise ValueError(f"the public code has no channel {channel.name!r}")
+    return channel.public_link
 
 
 def arrivals(signal: Tensor, draw: Draw, meeting: Meeting) -> list[Tensor]:
     """What arrives of ``signal`` [B, S, C], in the public code's units, at each of its SNRs; in our units,
     which the receiver takes."""
-    h = public_fades(meeting.channel, draw.scatter)
-    return [
-        deepsc_link.receive(meeting.channel.kind, signal, h, draw.noise, snr) / PER_REAL
-        for snr in meeting.snrs
-    ]
+    link = counterpart(meeting.channel)
+    h = link.fades_as_ours(draw.scatter)
+    return [link.receive(signal, h, draw.noise, snr) / PER_REAL for snr in meeting.snrs]
 
 
 def reading_order(encoded: Sequence[Encoded], meeting: Meeting) -> Iterator[Batch]:
@@ -151,7 +145,7 @@ def over_public_link(model: Transceiver, encoded: Sequence[Encoded], meeting: Me
         mask = batch.source_mask
         raw = model.transmitter.channel_encoder(model.transmitter.encoder(batch.source, mask)).float()
         link.roots.append(float(raw.square().mean().sqrt()))
-        draw = public_draw(batch, raw.shape[2], meeting.seed)
+        draw = public_draw(batch, meeting.channel, raw.shape[2], meeting.seed)
         arrived = torch.cat(arrivals(deepsc_link.scale_power(raw), draw, meeting))
         scaled = torch.cat(arrivals(normalize_power(raw, mask) * PER_REAL, draw, meeting))
         masks = mask.repeat(len(meeting.snrs), 1)
@@ -206,18 +200,19 @@ def link_scores(link: Link, encoded: Sequence[Encoded], vocabulary: Vocabulary) 
     }
 
 
-def excess_db(kind: str) -> dict[int, float]:
+def excess_db(link: PublicLink) -> dict[int, float]:
     """Rows that our own link makes -> dB by which a label of them lies below the SNR that it stands for.
 
     The public code's unit power and noise 1/(2 SNR) per real dimension are 3.01 dB above SNR per complex
     symbol; known block fading with E|h|^2 = 2, twice our h, is another 3.01 dB. So nothing but the SNR
     differs between these rows.
     """
-    return {
-        **({FADES: TWICE_DB * (2 if kind == "rician" else 1)} if kind != "awgn" else {}),
-        **({UNIT_FADES: TWICE_DB} if kind == "rician" else {}),
-        PER_COMPLEX: 0.0,
-    }
+    excess = {}
+    if isinstance(link, PublicFading):
+        excess[FADES] = TWICE_DB + 10 * math.log10(link.power)
+    if link.power != 1:
+        excess[UNIT_FADES] = TWICE_DB
+    return excess | {PER_COMPLEX: 0.0}
 
 
 def scores(
@@ -234,7 +229,7 @@ def scores(
     already.
     """
     found = link_scores(link or over_public_link(model, encoded, meeting), encoded, vocabulary)
-    for row, db in excess_db(meeting.channel.kind).items():
+    for row, db in excess_db(counterpart(meeting.channel)).items():
         decoded = decode(
             Entrant(f"row {row}", model),
             encoded,

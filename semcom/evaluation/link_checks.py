@@ -7,29 +7,41 @@ source tokens, C real channel dimensions a token.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor
 
-from semcom.channel import channels, deepsc_link
-from semcom.channel.channels import Channel
+from semcom.channel import deepsc_link
+from semcom.channel.channels import AWGN, Channel
+from semcom.channel.deepsc_link import PublicLink
+from semcom.channel.draws import Draw, sample
+from semcom.channel.gains import PowerLaw, Theory
 from semcom.data.batching import Batch, Encoded, collate
 from semcom.models.transceiver import Transceiver
 
 BATCH = 64
-FALSE_ALARMS = 5e-4  # of a whole run on a right link: half of the 1 in 1,000 promised, since two of the tests are approximations
+# Of a whole run on a right link: half of the 1 in 1,000 promised, since two of the tests are approximations.
+FALSE_ALARMS = 5e-4
 ROUNDING = 1e-4  # of a power that no noise enters, in float32
 LEVEL = 0.95
 FADES = tuple(10 ** (db / 10) for db in (-20, -10, -3, 0, 3))
-GAIN_DRAW, PUBLIC_DRAW, FIRST_SNR_DRAW = (
-    0,
-    1,
-    2,
-)  # numbers of the draws: every SNR of every channel takes one of its own
+# Numbers of the draws: every SNR of every channel takes one of its own.
+GAIN_DRAW, PUBLIC_DRAW, FIRST_SNR_DRAW = 0, 1, 2
+
+
+class Distribution(Protocol):
+    """What is used of scipy's frozen distributions."""
+
+    def cdf(self, x: float) -> float: ...
+
+    def sf(self, x: float) -> float: ...
+
+    def ppf(self, q: float) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -66,10 +78,16 @@ def decibels(ratio: float) -> float:
     return 10 * math.log10(ratio) if ratio > 0 else -math.inf if ratio == 0 else math.nan
 
 
-def two_sided(distribution, value: float) -> float:
-    """Probability of a value as far out on either side; 0 of what is not a number."""
-    p = 2 * min(float(distribution.cdf(value)), float(distribution.sf(value)))
+def two_sided(below: float, above: float) -> float:
+    """Probability of a value as far out on either side, of the tails on both sides of it; 0 of what is not a
+    number."""
+    p = 2 * min(below, above)
     return min(1.0, p) if math.isfinite(p) else 0.0
+
+
+def tails(distribution: Distribution, value: float) -> tuple[float, float]:
+    """Probabilities of less than ``value``, and of more."""
+    return float(distribution.cdf(value)), float(distribution.sf(value))
 
 
 def exactly(name: str, measured: float, theory: float, tolerance: float) -> Check:
@@ -97,7 +115,7 @@ class Sent:
 
 
 @torch.inference_mode()
-def send(model: Transceiver, encoded: Sequence[Encoded], device: torch.device) -> list[Sent]:
+def transmissions(model: Transceiver, encoded: Sequence[Encoded], device: torch.device) -> list[Sent]:
     """Batches in the order given, as the public code has them: nothing is sorted by length."""
     model = model.to(device)
     sent = []
@@ -169,12 +187,12 @@ def snr_check(name: str, signal: float, noise: float, symbols: int, nominal: flo
         name,
         measured,
         nominal,
-        two_sided(degrees, 2 * symbols * 10 ** ((nominal - measured) / 10)),
+        two_sided(*tails(degrees, 2 * symbols * 10 ** ((nominal - measured) / 10))),
         (high - low) / 2,
     )
 
 
-def chi_square(symbols: int):
+def chi_square(symbols: int) -> Distribution:
     return stats.chi2(2 * symbols)
 
 
@@ -186,97 +204,87 @@ def snr_tolerance(symbols: int, level: float) -> float:
 
 
 def realised_snr(
-    sent: Sequence[Sent], snrs: Sequence[float], rician_k: float, seed: int
+    sent: Sequence[Sent], snrs: Sequence[float], measured: Sequence[Channel], seed: int
 ) -> dict[tuple[str, float], Check]:
-    """(channel, SNR) -> power sent over noise power before the equaliser, in dB.
+    """(Channel, SNR) -> power sent over noise power before the equaliser, in dB, of channels with a theory.
 
-    What ``channel.apply`` returns less the signal is the noise; of fading channels it is n/h, and the known h
-    is multiplied back.
+    What ``apply`` returns less the signal is the noise; of fading channels it is n/h, and the known h is
+    multiplied back.
     """
     checks = {}
+    symbols = sum(s.symbols for s in sent)
+    signal = sum(float(s.signal.double().square().sum()) for s in sent)
     number = FIRST_SNR_DRAW
-    for link in (Channel("awgn"), Channel("rayleigh"), Channel("rician", rician_k)):
+    for channel in measured:
+        if (theory := channel.theory) is None:
+            continue
         for snr in snrs:
-            signal = noise = 0.0
+            noise = 0.0
             for s in sent:
-                draw = s.batch.draw(s.signal.shape[-1], seed=seed, number=number)
-                error = (
-                    (channels.apply(link, s.signal, draw, snr).double() - s.signal.double()).square().sum(-1)
-                )
-                if link.kind != "awgn":
-                    error = error * channels.fading(link, draw.scatter.double()).square().sum(-1)[:, None]
-                noise += float((error * s.batch.source_mask).sum())
-                signal += float(s.signal.double().square().sum())
-            symbols = sum(s.symbols for s in sent)
-            checks[link.kind, snr] = snr_check(f"{link.kind}, {snr:g} dB", signal, noise, symbols, snr)
+                draw = s.batch.draw(channel, s.signal.shape[-1], seed=seed, number=number)
+                noise += _noise_energy(s, channel, theory, draw, snr)
+            name = f"{channel.name}, {snr:g} dB"
+            checks[channel.name, snr] = snr_check(name, signal, noise, symbols, snr)
             number += 1
     return checks
 
 
+def _noise_energy(s: Sent, channel: Channel, theory: Theory, draw: Draw, snr: float) -> float:
+    """Of the noise before the equaliser, over real tokens."""
+    error = channel.apply(s.signal, draw, snr).double() - s.signal.double()
+    energy = error.square().sum(-1) * theory.power(draw)
+    return float((energy * s.batch.source_mask).sum())
+
+
 @dataclass(frozen=True)
 class Gains:
-    """Gains |h|^2 of a fading channel, one a sentence. power: their mean. distance: Kolmogorov-Smirnov, from
-    the distribution function ``cdf``."""
+    """Gains |h|^2 of a fading channel, one a sentence. law: theirs in theory. power: their mean. distance:
+    Kolmogorov-Smirnov, from the distribution function of the law."""
 
     values: np.ndarray
-    cdf: Callable[[np.ndarray], np.ndarray]
+    law: PowerLaw
     power: Check
     distance: Check
 
 
-def gain_distribution(k: float) -> Callable[[np.ndarray], np.ndarray]:
-    """P(|h|^2 < x) of a Rician gain of mean 1 (Rayleigh: K = 0): 2(K+1)|h|^2 is noncentral chi-square, 2
-    degrees, noncentrality 2K."""
-    if k == 0:
-        return lambda x: -np.expm1(-np.asarray(x, dtype=float))
-    return lambda x: stats.ncx2.cdf(2 * (k + 1) * np.asarray(x, dtype=float), 2, 2 * k)
-
-
-def gain_checks(name: str, values: np.ndarray, k: float) -> Gains:
-    """Mean and distribution of gains of a Rician channel of mean 1, or Rayleigh with K = 0."""
+def gain_checks(name: str, values: np.ndarray, law: PowerLaw) -> Gains:
+    """Mean and distribution of gains |h|^2 of mean 1."""
     count = len(values)
-    total = 2 * (k + 1) * float(values.sum())
-    spread = (1 + 2 * k) ** 0.5 / (1 + k)
-    half_width = float(stats.norm.ppf((1 + LEVEL) / 2)) * spread / count**0.5
-    power = Check(
+    mean = Check(
         f"{name} E|h|^2",
         float(values.mean()),
         1.0,
-        two_sided(stats.ncx2(2 * count, 2 * k * count), total),
-        half_width,
+        two_sided(*law.tails(float(values.sum()), count)),
+        float(stats.norm.ppf((1 + LEVEL) / 2)) * law.spread / count**0.5,
     )
-    cdf = gain_distribution(k)
-    found = stats.kstest(values, cdf)
-    return Gains(
-        values,
-        cdf,
-        power,
-        Check(f"{name} distribution of |h|^2", float(found.statistic), 0.0, float(found.pvalue)),
-    )
+    found = stats.kstest(values, law.cdf)
+    distance = Check(f"{name} distribution of |h|^2", float(found.statistic), 0.0, float(found.pvalue))
+    return Gains(values, law, mean, distance)
 
 
-def gains(link: Channel, draws: int, seed: int) -> np.ndarray:
-    """|h|^2 of ``draws`` sentences as ``channel.apply`` has them: of the same draw, noise of awgn over noise
-    after zero forcing is h."""
-    draw = channels.sample(range(draws), [1] * draws, 2, seed=seed, number=GAIN_DRAW)
+def gains(channel: Channel, draws: int, seed: int) -> np.ndarray:
+    """|h|^2 of ``draws`` sentences as ``apply`` has them: of the same draw, noise of awgn over noise after
+    zero forcing is h."""
+    draw = sample(range(draws), [1] * draws, 2, seed=seed, number=GAIN_DRAW, channel=channel)
     signal = torch.full((draws, 1, 2), 0.5**0.5, dtype=torch.float64)
-    plain, faded = (channels.apply(c, signal, draw, 0.0) - signal for c in (Channel("awgn"), link))
+    plain, faded = (by.apply(signal, draw, 0.0) - signal for by in (AWGN(), channel))
     return (plain.square().sum((1, 2)) / faded.square().sum((1, 2))).numpy()
 
 
-def fading(draws: int, rician_k: float, seed: int) -> dict[str, Gains]:
-    """Rayleigh and Rician gains, one a sentence."""
+def fading(measured: Sequence[Channel], draws: int, seed: int) -> dict[str, Gains]:
+    """Channel -> its gains, one a sentence, of channels with a law of them."""
     return {
-        "rayleigh": gain_checks("rayleigh", gains(Channel("rayleigh"), draws, seed), 0.0),
-        "rician": gain_checks("rician", gains(Channel("rician", rician_k), draws, seed), rician_k),
+        channel.name: gain_checks(channel.name, gains(channel, draws, seed), theory.law)
+        for channel in measured
+        if (theory := channel.theory) is not None and theory.law is not None
     }
 
 
 def public_offsets(
-    sent: Sequence[Sent], draws: int, rician_k: float, snr: float, seed: int
+    sent: Sequence[Sent], draws: int, measured: Sequence[Channel], snr: float, seed: int
 ) -> dict[str, Check]:
     """Channel -> by how many dB ``snr`` of the public code is more here, where its power rule acts, measured
-    on its restated link.
+    on its restated link; of channels that have a counterpart there.
 
     Each of ``draws`` tokens of the checkpoint meets a fade of its own, as a batch of the public code does.
     Its signal's power times the mean of |h|^2, over the power of the noise before the equaliser.
@@ -286,27 +294,32 @@ def public_offsets(
     x = tokens[torch.arange(draws) % len(tokens)][:, None]
     root = x.square().mean().sqrt()
     x = deepsc_link.scale_power(x if root > 1 else x * (2 / root))
-    draw = channels.sample(range(draws), [1] * draws, width, seed=seed, number=PUBLIC_DRAW)
-    power = float(x.square().mean()) * 2
+    draw = sample(range(draws), [1] * draws, width, seed=seed, number=PUBLIC_DRAW)
+    return {
+        channel.name: _offset(f"public {channel.name} offset", link, x, draw, snr)
+        for channel in measured
+        if (link := channel.public_link) is not None
+    }
+
+
+def _offset(name: str, link: PublicLink, x: Tensor, draw: Draw, snr: float) -> Check:
+    """Of the signal ``x`` [B, 1, C], a fade a token."""
+    draws, _, width = x.shape
     symbols = draws * width // 2
-    offsets = {}
-    for kind, gain, k in (("awgn", 1, None), ("rayleigh", 1, 0.0), ("rician", 2, rician_k)):
-        h = deepsc_link.fades(kind, draw.scatter.double(), rician_k)
-        strength = h.square().sum(-1)
-        error = (deepsc_link.receive(kind, x, h, draw.noise.double(), snr) - x).square().sum(
-            (1, 2)
-        ) * strength
-        theory = decibels(2 * gain)
-        measured = decibels(power * float(strength.mean()) / (float(error.sum()) / symbols)) - snr
-        # Relative variances of the noise's and the gain's mean; the logarithm of such a ratio is closer to
-        # normal than the ratio.
-        variance = 1 / symbols + (0 if k is None else (1 + 2 * k) / (1 + k) ** 2 / draws)
-        deviation = decibels(math.e) * variance**0.5
-        offsets[kind] = Check(
-            f"public {kind} offset",
-            measured,
-            theory,
-            two_sided(stats.norm(theory, deviation), measured),
-            float(stats.norm.ppf((1 + LEVEL) / 2)) * deviation,
-        )
-    return offsets
+    h = link.fades(draw.scatter.double())
+    strength = h.square().sum(-1)
+    error = link.receive(x, h, draw.noise.double(), snr) - x
+    noise = float((error.square().sum((1, 2)) * strength).sum()) / symbols
+    power = float(x.square().mean()) * 2 * float(strength.mean())
+    theory = decibels(2 * link.power)
+    measured = decibels(power / noise) - snr
+    # Relative variances of the noise's and the gain's mean; the logarithm of such a ratio is closer to normal
+    # than the ratio.
+    deviation = decibels(math.e) * (1 / symbols + link.relative_variance / draws) ** 0.5
+    return Check(
+        name,
+        measured,
+        theory,
+        two_sided(*tails(stats.norm(theory, deviation), measured)),
+        float(stats.norm.ppf((1 + LEVEL) / 2)) * deviation,
+    )

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from semcom.channel.channels import apply
 from semcom.data.batching import Batch, Encoded, by_length, collate
 from semcom.data.vocabulary import Vocabulary
 from semcom.distillation import losses
@@ -25,6 +24,7 @@ from semcom.evaluation.measures import COLUMNS, PLACE, TO_REFERENCE, TO_SENT
 from semcom.evaluation.pairs import Pair
 from semcom.evaluation.results import Measured, PairResult, Signals
 from semcom.evaluation.scores import Meeting
+from semcom.models.link import send
 
 CHUNK = 256
 """Sentences measured and kept together. The states compared (CKA) and the symbols shown are those of the
@@ -171,13 +171,18 @@ def _measure_batch(
     states_at: int | None,
 ) -> _Part:
     part = _Part([s.id for s in batch.sentences], {}, {}, {}, {}, {}, {})
-    signals = {}
+    sent = {}
     for end in {pair.transmitter.fingerprint: pair.transmitter for pair in everyone}.values():
-        signals[end.fingerprint], state = end.module(batch.source, batch.source_mask)
+        numbers = {pair.draw for pair in everyone if pair.transmitter.fingerprint == end.fingerprint}
+        sent[end.fingerprint] = send(
+            end.module, batch, meeting.channel, meeting.snrs, seed=meeting.seed, numbers=numbers
+        )
         if states_at is not None:
-            real = signals[end.fingerprint][batch.source_mask]
+            real = sent[end.fingerprint].signal[batch.source_mask]
+            state = sent[end.fingerprint].state[batch.source_mask]
             part.symbols[end.fingerprint] = real.unflatten(-1, (-1, 2)).flatten(0, 1).cpu().numpy()
-            part.encoder_states[end.fingerprint] = state[batch.source_mask].float().cpu().numpy()
+            part.encoder_states[end.fingerprint] = state.float().cpu().numpy()
+    signals = {fingerprint: by.signal for fingerprint, by in sent.items()}
     for fingerprint, signal in signals.items():
         apart = (
             (signal - signals[reference.transmitter.fingerprint]).double().square().sum((1, 2))
@@ -186,19 +191,8 @@ def _measure_batch(
         )
         symbols = torch.tensor(batch.lengths, device=signal.device) * signal.shape[-1] / 2
         part.distance[fingerprint] = (apart / symbols).cpu().numpy()
-    width = next(iter(signals.values())).shape[-1]
-    draws = {
-        number: batch.draw(width, seed=meeting.seed, number=number)
-        for number in {pair.draw for pair in everyone}
-    }
-    arrived = {
-        pair.key: [
-            apply(meeting.channel, signals[pair.transmitter.fingerprint], draws[pair.draw], snr)
-            for snr in meeting.snrs
-        ]
-        for pair in everyone
-    }
-    sent = [sentence.text for sentence in batch.sentences]
+    arrived = {pair.key: sent[pair.transmitter.fingerprint].received[pair.draw] for pair in everyone}
+    texts_sent = [sentence.text for sentence in batch.sentences]
     for pair in everyone:
         everything = meeting.search(
             pair.receiver.module, torch.cat(arrived[pair.key]), batch.source_mask.repeat(len(meeting.snrs), 1)
@@ -224,7 +218,7 @@ def _measure_batch(
             sums[:, PLACE["matches"]] = [text_metrics.token_matches(p, s) for p, s in zip(pieces, said)]
             sums[:, PLACE["exact"]] = [p == s for p, s in zip(pieces, said)]
             sums[:, PLACE[TO_SENT[0]] : PLACE[TO_SENT[-1]] + 1] = text_metrics.bleu_statistics(
-                texts[pair.key][k], sent
+                texts[pair.key][k], texts_sent
             )
             if reference:
                 sums[:, PLACE[TO_REFERENCE[0]] :] = text_metrics.bleu_statistics(

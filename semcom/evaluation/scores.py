@@ -10,12 +10,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from semcom.base.distributed import ALONE, Processes
-from semcom.channel.channels import Channel, apply
+from semcom.channel.channels import Channel
 from semcom.data.batching import Batch, Encoded, by_length, collate
 from semcom.data.vocabulary import Vocabulary
 from semcom.distillation import losses
 from semcom.evaluation import text_metrics
 from semcom.models.decoding import Search
+from semcom.models.link import send
 from semcom.models.transceiver import Transceiver
 
 if TYPE_CHECKING:
@@ -78,9 +79,7 @@ def _batches(encoded: Sequence[Encoded], meeting: Meeting, what: str) -> Iterato
 
 def through_channel(model: Transceiver, batch: Batch, meeting: Meeting) -> list[Tensor]:
     """What arrives of each sentence at each SNR; the transmitter runs once, all SNRs share its draw."""
-    signal, _ = model.transmitter(batch.source, batch.source_mask)
-    draw = batch.draw(model.architecture.channel_dim, seed=meeting.seed, number=0)
-    return [apply(meeting.channel, signal, draw, snr) for snr in meeting.snrs]
+    return send(model.transmitter, batch, meeting.channel, meeting.snrs, seed=meeting.seed).received[0]
 
 
 @torch.inference_mode()

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 import torch
 
 from semcom.base.errors import escape
+from semcom.channel.gains import RicianPower
 from semcom.evaluation.link_checks import Check, Sent, gain_checks, snr_check
 
 INSTALL = "install it with: pip install .[phy]"
@@ -59,5 +60,6 @@ def measure(sent: Sequence[Sent], snrs: Sequence[float], draws: int, seed: int) 
                     noise += float((error * s.batch.source_mask).sum())
                 check = snr_check(f"{kind}, {snr:g} dB", energy, noise, symbols, snr)
                 found[check.name] = check
-        gains = gain_checks("rayleigh", fade(draws, 1)[0].flatten().abs().double().square().numpy(), 0.0)
+        powers = fade(draws, 1)[0].flatten().abs().double().square().numpy()
+        gains = gain_checks("rayleigh", powers, RicianPower(0.0, "1-e^-x"))
     return found | {check.name: check for check in (gains.power, gains.distance)}
