@@ -31,9 +31,10 @@ from semcom.channel.draws import Draw
 from semcom.data.batching import Batch, Encoded, collate
 from semcom.data.corpus import make_sentence
 from semcom.data.vocabulary import BOS, EOS, PAD
+from semcom.distillation import trainer
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.settings import DistillationConfig
-from semcom.distillation.trainer import Loop
+from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models import decoding
 from semcom.models.layers import seed_dropout
@@ -172,7 +173,8 @@ def textbook_loss(plain: textbook.Distillation, shape: Shape, batch: Batch) -> T
 def loop_of(objective: torch.nn.Module, channel_dim: int, precision: str = "fp32") -> Loop:
     """Our training loop."""
     seed_dropout(objective, 0)
-    return Loop(objective, TrainingConfig(precision=precision), channel_dim, CPU, 0)
+    config = TrainingConfig(precision=precision)
+    return Loop(trainer.LinkTask(objective, (), config, width=channel_dim, device=CPU, seed=0), config)
 
 
 def step_of(side: str, shape: Shape, batch: Batch) -> Callable[[], object]:
@@ -191,7 +193,8 @@ def step_of(side: str, shape: Shape, batch: Batch) -> Callable[[], object]:
         return lambda: plain.step(source, shape.channel_dim)
     precision, _, compiled = side.partition(", ")
     loop = loop_of(objective_of(teacher, student, compiled=bool(compiled)), shape.channel_dim, precision)
-    return lambda: loop.step(batch, 1, 1e-3, 1)
+    step = trainer.step_of(batch)
+    return lambda: loop.step(step, 1, 1e-3, 1)
 
 
 def received_of(model: torch.nn.Module, batch: Batch, together: int = 64) -> Tensor:

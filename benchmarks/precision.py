@@ -20,7 +20,8 @@ from semcom.commands.inputs import shipped
 from semcom.data import batching, corpus
 from semcom.data.vocabulary import read_vocabulary  # noqa: E402
 from semcom.distillation.objectives import TransceiverObjective  # noqa: E402
-from semcom.distillation.trainer import Loop  # noqa: E402
+from semcom.distillation.trainer import LinkTask, step_of  # noqa: E402
+from semcom.distillation.training_loop import Loop  # noqa: E402
 from semcom.distillation.training_settings import TrainingConfig  # noqa: E402
 from semcom.models.layers import seed_dropout  # noqa: E402
 from semcom.models.transceiver import Architecture, EndSize, build  # noqa: E402
@@ -57,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
         for step in range(shapes + steps):
             for kind, loop in loops.items():
                 started = time.perf_counter()
-                loop.step(batches[step % shapes], 1, 1e-3, step)
+                loop.step(step_of(batches[step % shapes]), 1, 1e-3, step)
                 seconds[kind].append(time.perf_counter() - started)
         fp32, bf16 = (statistics.median(values[shapes:]) for values in seconds.values())
         rows.append(
@@ -86,7 +87,8 @@ def _loop(kind: str, width: int, pieces: int, device: torch.device) -> Loop:
         .train()
     )
     seed_dropout(objective, 0)
-    return Loop(objective, TrainingConfig(precision=kind), 16, device, 0)
+    config = TrainingConfig(precision=kind)
+    return Loop(LinkTask(objective, (), config, width=16, device=device, seed=0), config)
 
 
 if __name__ == "__main__":

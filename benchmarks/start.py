@@ -21,12 +21,12 @@ import os
 import sys
 sys.path.insert(0, {root!r})
 from semcom.commands import cli
-from semcom.distillation import trainer
-step = trainer.Loop.step
+from semcom.distillation import training_loop
+step = training_loop.Loop.step
 def first(self, *given, **choice):
     step(self, *given, **choice)
     os._exit(0)
-trainer.Loop.step = first
+training_loop.Loop.step = first
 cli.distil(["--quiet"])
 """
 

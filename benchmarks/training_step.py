@@ -26,6 +26,7 @@ from semcom.channel.channels import AWGN  # noqa: E402
 from semcom.commands.inputs import shipped
 from semcom.data import batching, corpus
 from semcom.data.vocabulary import read_vocabulary, train_vocabulary  # noqa: E402
+from semcom.distillation import trainer  # noqa: E402
 from semcom.distillation.fused_linear_loss import cannot_compile  # noqa: E402
 from semcom.distillation.objectives import TransceiverObjective  # noqa: E402
 from semcom.models.transceiver import build  # noqa: E402
@@ -145,7 +146,7 @@ def sides(shape: harness.Shape, kind: str, compiled: bool) -> dict[str, Callable
         ).train()
         loop = harness.loop_of(objective, shape.channel_dim, precision=kind)
         made[f"ours, by length, {kind}" + ", compiled" * compile_it] = lambda batch, loop=loop: loop.step(
-            batch, 1, 1e-3, 1
+            trainer.step_of(batch), 1, 1e-3, 1
         )
     return made
 

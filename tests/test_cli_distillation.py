@@ -627,9 +627,9 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_student(teacher, here, ca
 
 
 def test_interrupt_keeps_the_best_student(teacher, here, capsys, monkeypatch):
-    from semcom.distillation import trainer
+    from semcom.distillation import training_loop
 
-    plain, calls = trainer.Loop.step, []
+    plain, calls = training_loop.Loop.step, []
 
     def interrupted(*args, **choice):
         calls.append(1)
@@ -637,7 +637,7 @@ def test_interrupt_keeps_the_best_student(teacher, here, capsys, monkeypatch):
             raise KeyboardInterrupt
         return plain(*args, **choice)
 
-    monkeypatch.setattr(trainer.Loop, "step", interrupted)
+    monkeypatch.setattr(training_loop.Loop, "step", interrupted)
     assert distil(*tiny(teacher, "--epochs", 20)) == 130
     assert "interrupted in epoch 2" in capsys.readouterr().err
     assert checkpoint.load(here / "checkpoints/distillation/best_student_model.pt")
@@ -645,7 +645,7 @@ def test_interrupt_keeps_the_best_student(teacher, here, capsys, monkeypatch):
 
 
 def test_out_of_memory_names_the_batch_size(teacher, here, capsys, monkeypatch):
-    from semcom.distillation import trainer
+    from semcom.distillation import training_loop
 
     def full(*args, **choice):
         raise RuntimeError(
@@ -653,7 +653,7 @@ def test_out_of_memory_names_the_batch_size(teacher, here, capsys, monkeypatch):
             "allocate 9 bytes"
         )
 
-    monkeypatch.setattr(trainer.Loop, "step", full)
+    monkeypatch.setattr(training_loop.Loop, "step", full)
     refused(capsys, distil(*tiny(teacher)), "--batch-size")
 
 

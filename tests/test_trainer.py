@@ -13,7 +13,8 @@ from semcom.commands.inputs import check_begun, check_whole
 from semcom.data.batching import by_length, shuffled
 from semcom.distillation.objectives import TransceiverObjective
 from semcom.distillation.optimizer import AdamW
-from semcom.distillation.trainer import Result, fit, learning_rate, validate
+from semcom.distillation.trainer import fit, validate
+from semcom.distillation.training_loop import Result, learning_rate
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.evaluation.scores import Entrant, Meeting, decode, score
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from semcom.distillation.distiller import Model, Row
-from semcom.evaluation.cost import model_costs
+from semcom.distillation.distiller import Model
+from semcom.evaluation.cost import Row, model_costs
 from semcom.report import tables
 
 

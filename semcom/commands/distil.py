@@ -32,6 +32,7 @@ from semcom.commands.measuring import RECEIVER_KNOWS, foreign_splits, summary_sc
 from semcom.commands.splice import write_splice
 from semcom.data.vocabulary import EOS
 from semcom.distillation import kd_loss, objectives, sequence_level, trainer
+from semcom.distillation.training_loop import Epoch, Result
 from semcom.distillation.training_settings import StudentConfig
 from semcom.evaluation.scores import least_sure
 from semcom.evaluation.text_metrics import bleu_signature
@@ -387,7 +388,7 @@ class _Distillation:
         hybrid, self.record = self.together.from_main(self._keep, result)
         return Outcome(self.folder / "best_student_model.pt", hybrid, self.record, self._summary(hybrid))
 
-    def _keep(self, result: trainer.Result) -> tuple[Path | None, dict[str, object]]:
+    def _keep(self, result: Result) -> tuple[Path | None, dict[str, object]]:
         """Write what the training left; returns the hybrid's path and the record."""
         check_begun(result, self.folder)
         if not result.failed and not result.stopped:
@@ -415,7 +416,7 @@ class _Distillation:
         pieces[EOS] = "(end)"
         tables.plot_temperature_effect(logits, self.folder / "temperature_effect.png", temperatures, pieces)
 
-    def _on_epoch(self, epoch: trainer.Epoch, is_best: bool) -> None:
+    def _on_epoch(self, epoch: Epoch, is_best: bool) -> None:
         self.history.append(
             epoch.row() | kd_loss.scalars(self.settings.distillation, self.objective.progress)
         )

@@ -13,7 +13,8 @@ from semcom.base.errors import InterruptedRun, SemcomError, escape
 from semcom.data import batching, corpus
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import UNKNOWN, Vocabulary, WordVocabulary
-from semcom.distillation import fused_linear_loss, trainer
+from semcom.distillation import fused_linear_loss
+from semcom.distillation.training_loop import Result
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
@@ -131,7 +132,7 @@ def encode_splits(source: corpus.Corpus, vocabulary: Vocabulary) -> Data:
     )
 
 
-def record_of(result: trainer.Result, started: float) -> dict[str, object]:
+def record_of(result: Result, started: float) -> dict[str, object]:
     return {
         "best_loss": result.best_loss,
         "best_epoch": result.best_epoch,
@@ -145,12 +146,12 @@ def record_of(result: trainer.Result, started: float) -> dict[str, object]:
     }
 
 
-def check_begun(result: trainer.Result, output: object) -> None:
+def check_begun(result: Result, output: object) -> None:
     if not result.history:
         check_whole(result, f"{escape(output)} was not written, it was before the first validation")
 
 
-def check_whole(result: trainer.Result, what_is_left: str) -> None:
+def check_whole(result: Result, what_is_left: str) -> None:
     """Raise for a run that ended early, once what it has is written."""
     if result.failed:
         raise SemcomError(f"{result.failed}; {what_is_left}; try a smaller --lr")

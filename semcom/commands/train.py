@@ -27,6 +27,7 @@ from semcom.commands.settings import SIZES, TrainSettings
 from semcom.data.settings import DEFAULT_VOCABULARY
 from semcom.data.vocabulary import Vocabulary, read_vocabulary
 from semcom.distillation import objectives, trainer
+from semcom.distillation.training_loop import Epoch
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models import checkpoint, transceiver
 from semcom.models.checkpoint import Checkpoint
@@ -60,7 +61,7 @@ def train(settings: TrainSettings) -> Checkpoint:
     begun = f"{settings.start_from}, " if settings.start_from else ""
     origin = dict.fromkeys(PARTS, f"{begun}trained on {data.record['corpus_name']}, seed {settings.run.seed}")
 
-    def on_epoch(epoch: trainer.Epoch, is_best: bool) -> None:
+    def on_epoch(epoch: Epoch, is_best: bool) -> None:
         if is_best:
             metrics = {
                 "validation_cross_entropy": epoch.validation,

@@ -4,31 +4,30 @@ Letters: B samples, V classes. What a batch holds for a model, its *inputs*, is 
 of forward), a mapping (its keyword arguments) or anything else (its one argument).
 """
 
-import math
 import random
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import length_hint
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from semcom.base.device import resolve_device
 from semcom.base.errors import SemcomError
+from semcom.distillation import training_loop
 from semcom.distillation.kd_loss import UNLABELLED, DistillationLoss
 from semcom.distillation.objectives import Frozen
-from semcom.distillation.optimizer import AdamW
 from semcom.distillation.settings import DistillationConfig
-from semcom.distillation.trainer import NonFiniteLoss, learning_rate
+from semcom.distillation.training_loop import Epoch, Loop, NonFiniteLoss, Step, Terms
 from semcom.distillation.training_settings import TrainingConfig
 
 Model = Callable[..., Any]
 """A module, or a method of one: inputs -> logits [..., V], (logits, grid of logits [B, H, W, V]), or an
 object with ``logits``."""
-Row = dict[str, Any]
+Batch = Sequence[Any]
+"""(inputs, targets) or (inputs, targets, mask)."""
+Row = dict[str, float | None]
 
 
 def set_seed(seed: int) -> None:
@@ -69,28 +68,27 @@ class Distiller:
             raise SemcomError("a schedule by snr: these models meet no channel; give linear or cosine")
         if teacher is None and settings.distils:
             raise SemcomError(
-                f"distill_weight {settings.distill_weight:g}: there is no teacher to distil; give one, or distill_weight=0"
+                f"distill_weight {settings.distill_weight:g}: there is no teacher to distil; "
+                "give one, or distill_weight=0"
             )
         self.device = resolve_device(str(device))
         self.student, self.teacher, self.stopped = student, teacher, ""
         theirs = owner_of(teacher)
         self.frozen = Frozen(theirs).to(self.device) if theirs else None
-        self.module = owner_of(student)
+        self.module = owner_of(student) or nn.Module()
         # What the two share is the teacher's, and frozen by now.
-        self.trained = (
-            [p for p in self.module.to(self.device).parameters() if p.requires_grad] if self.module else []
-        )
+        self.trained = [p for p in self.module.to(self.device).parameters() if p.requires_grad]
         if not self.trained:
             raise SemcomError(
-                "the student must be a module, or a method of one, with parameters that are not the teacher's; "
-                "of one model make two with copy.deepcopy"
+                "the student must be a module, or a method of one, with parameters that are not the "
+                "teacher's; of one model make two with copy.deepcopy"
             )
 
     def fit(
         self,
-        batches: Iterable,
+        batches: Iterable[Batch],
         epochs: int,
-        validation: Iterable | None = None,
+        validation: Iterable[Batch] | None = None,
         on_epoch: Callable[[Row, bool], None] | None = None,
         quiet: bool = False,
     ) -> list[Row]:
@@ -109,80 +107,44 @@ class Distiller:
             raise SemcomError(
                 f"epochs {epochs}: there is no step to take; give an epoch and a batch at least"
             )
-        optimizer = AdamW(self.trained, self.training.weight_decay)
         history: list[Row] = []
-        best, step, epoch, self.stopped = math.inf, 0, 0, ""
-        bar = tqdm(total=total, disable=quiet, unit="step", dynamic_ncols=True, mininterval=0.5)
+
+        def keep(epoch: Epoch, is_best: bool) -> None:
+            history.append(_row(epoch))
+            if on_epoch:
+                on_epoch(history[-1], is_best)
+
+        loop = Loop(_Task(self, validation), self.training)
+        passes = ((Step(batch) for batch in batches) for _ in range(epochs))
+        self.stopped = ""
         try:
-            for epoch in range(1, epochs + 1):
-                sums: dict[str, float] = defaultdict(float)
-                first = step
-                self.module.train()
-                for batch in batches:
-                    step += 1
-                    for name, value in self._step(
-                        optimizer, batch, step, total, f"epoch {epoch}, step {step}"
-                    ).items():
-                        sums[name] += value
-                    bar.update()
-                    bar.set_postfix_str(
-                        f"epoch {epoch} loss {sums['loss'] / (step - first):.4f}", refresh=False
-                    )
-                measured = (
-                    self.evaluate(validation) if validation is not None else {"ce": None, "accuracy": None}
-                )
-                row = {
-                    "epoch": epoch,
-                    **_logged({name: value / (step - first) for name, value in sums.items()}),
-                    "validation": measured["ce"],
-                    "accuracy": measured["accuracy"],
-                    "lr": self._lr(step, total),
-                }
-                history.append(row)
-                is_best = validation is not None and row["validation"] < best
-                best = row["validation"] if is_best else best
-                if on_epoch:
-                    on_epoch(row, is_best)
-                if not quiet:
-                    bar.write(_line(row) + " *" * is_best)
-        except KeyboardInterrupt:
-            self.stopped = f"interrupted in epoch {epoch}, step {step} of {total}"
+            result = training_loop.run(loop, passes, total, on_epoch=keep, quiet=quiet)
         finally:
-            bar.close()
             self.module.eval()
+        if result.failed:
+            raise NonFiniteLoss(f"{result.failed}; try a smaller lr than {self.training.lr:g}")
+        self.stopped = result.stopped
         return history
 
-    def _step(self, optimizer: AdamW, batch: Any, step: int, total: int, where: str) -> dict[str, float]:
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The means of a ``DistillationLoss``; of labels alone the student stands in for its teacher."""
         inputs, targets, mask = self._on_device(batch)
-        # A pass may be longer than the one that was counted.
-        self.loss.progress = min(step / total, 1.0)
-        theirs = self._teacher(inputs) if self.teacher else None
+        theirs = self._teacher(inputs)
         logits, grid = _outputs(self.student, inputs)
         soft, soft_grid = theirs or (logits, grid)
-        means = self.loss(logits, soft, targets, mask, student_grid=grid, teacher_grid=soft_grid)
-        values = {name: float(value.detach()) for name, value in means.items()}
-        if not math.isfinite(values["loss"]):
-            raise NonFiniteLoss(
-                f"the loss is {values['loss']} in {where}; try a smaller lr than {self.training.lr:g}"
-            )
-        optimizer.zero_grad()
-        means["loss"].backward()
-        nn.utils.clip_grad_norm_(self.trained, self.training.clip)
-        optimizer.step(self._lr(step, total))
-        return values
-
-    def _lr(self, step: int, total: int) -> float:
-        return learning_rate(min(step, total), total, self.training.lr, self.training.warmup_steps)
+        return self.loss(logits, soft, targets, mask, student_grid=grid, teacher_grid=soft_grid)
 
     @torch.no_grad()
-    def _teacher(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
+    def _teacher(self, inputs: Any) -> tuple[Tensor, Tensor | None] | None:
+        if self.teacher is None:
+            return None
         if self.frozen:
             # Its owner may have put it into training mode, or a student that shares a part of it.
             self.frozen.module.eval()
         return _outputs(self.teacher, inputs)
 
     @torch.no_grad()
-    def evaluate(self, batches: Iterable) -> dict[str, float]:
+    def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """The student's mean cross-entropy "ce" in nats and share of hits "accuracy" over the labelled rows,
         in eval mode."""
         total = hits = rows = 0.0
@@ -198,9 +160,27 @@ class Distiller:
             raise SemcomError("evaluate: no row has a label; give batches (inputs, targets)")
         return {"ce": total / rows, "accuracy": hits / rows}
 
-    def _on_device(self, batch: Any) -> tuple[Any, Tensor, Tensor | None]:
+    def _on_device(self, batch: Batch) -> tuple[Any, Tensor, Tensor | None]:
         inputs, targets, *mask = batch
         return _moved(inputs, self.device), targets.to(self.device), mask[0].to(self.device) if mask else None
+
+
+class _Task:
+    """What the training loop sees of a distiller. The loss is a term of its own, with a mean over the steps
+    of an epoch, as its parts are."""
+
+    def __init__(self, distiller: Distiller, validation: Iterable[Batch] | None):
+        self.distiller, self.validation = distiller, validation
+        self.objective, self.trained = distiller.loss, distiller.trained
+
+    def train(self) -> None:
+        self.distiller.module.train()
+
+    def terms(self, data: Batch, epoch: int) -> Terms:
+        return {name: (mean, 1) for name, mean in self.distiller._losses(data).items()}
+
+    def measure(self, epoch: int) -> dict[str, float]:
+        return {} if self.validation is None else self.distiller.evaluate(self.validation)
 
 
 class Evaluating:
@@ -244,26 +224,24 @@ def _moved(inputs: Any, device: torch.device) -> Any:
     return inputs.to(device) if hasattr(inputs, "to") else inputs
 
 
-def _logged(means: dict[str, float]) -> Row:
-    """The loss and its parts under the names that ``plot_training_curves`` knows."""
+def _row(epoch: Epoch) -> Row:
+    """An epoch under the names that ``plot_training_curves`` knows."""
     parts = {
-        name if name == "complementary" else f"train_{name}": value
-        for name, value in means.items()
+        name if name == "complementary" else f"train_{name}": mean
+        for name, mean in epoch.parts.items()
         if name != "loss"
     }
-    return {"loss": means["loss"], **parts}
-
-
-def _line(row: Row) -> str:
-    shown = {
-        name.removeprefix("train_"): value
-        for name, value in row.items()
-        if name not in ("epoch", "lr") and value is not None
+    return {
+        "epoch": epoch.epoch,
+        "loss": epoch.loss,
+        **parts,
+        "validation": epoch.held_out.get("ce"),
+        "accuracy": epoch.held_out.get("accuracy"),
+        "lr": epoch.lr,
     }
-    return "  ".join([f"epoch {row['epoch']:3d}", *(f"{name} {value:.4f}" for name, value in shown.items())])
 
 
-def _count(batches: Iterable) -> int:
+def _count(batches: Iterable[Batch]) -> int:
     if iter(batches) is batches:
         raise SemcomError(
             f"batches: a {type(batches).__name__} can be gone through only once; give a list or a DataLoader"

@@ -92,6 +92,8 @@ class DistillationLoss(nn.Module):
     ``progress``, the share of the run that is done, drives schedules and warm-up; set it before each step.
     """
 
+    weights = {"loss": 1.0}
+
     def __init__(self, settings: DistillationConfig | None = None):
         super().__init__()
         self.settings = settings or DistillationConfig()

@@ -18,10 +18,9 @@ from semcom.data.batching import Batch
 from semcom.distillation import fused_linear_loss, kd_loss, losses
 from semcom.distillation.fused_linear_loss import Mean, Projected
 from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.training_loop import Terms
 from semcom.models.kernels import native, packed_forward
 from semcom.models.transceiver import Architecture, Transceiver
-
-Terms = dict[str, tuple[Tensor, int]]
 
 
 class _Padded:

@@ -54,8 +54,8 @@ def _default_temperatures() -> str:
 
 @dataclass(frozen=True)
 class DistillationConfig(Validated):
-    """What is distilled and how: loss = (1 - weight) * CE + weight * KD, KD one of the losses of docs/losses.md at
-    temperature T."""
+    """What is distilled and how: loss = (1 - weight) * CE + weight * KD, KD one of the losses of
+    docs/losses.md at temperature T."""
 
     distill_part: str = setting(
         "full",

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,11 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from semcom.base.errors import SemcomError
 from semcom.data.batching import Batch
-from semcom.distillation.distiller import Evaluating, Model, Row, called, owner_of
+from semcom.distillation.distiller import Evaluating, Model, called, owner_of
 from semcom.models import checkpoint
 from semcom.models.transceiver import Transceiver
 
 WARM_UP = 2
+
+Row = dict[str, str | float | None]
 
 
 class Link(nn.Module):
@@ -42,60 +45,78 @@ def model_costs(models: Mapping[str, Model], inputs: Any, repeats: int) -> list[
     ``repeats`` passes in eval mode, the models in turn, divided by B. A "_ratio" is over the first model's
     figure.
     """
-    runs = {name: Link(model) if isinstance(model, Transceiver) else model for name, model in models.items()}
-    owners = {name: owner_of(run) for name, run in runs.items()}
-    if unowned := [name for name, owner in owners.items() if owner is None]:
-        raise SemcomError(
-            f"compare_models {unowned[0]!r}: must be a module, or a method of one; else its parameters are not known"
-        )
-    samples = len(
-        inputs[0]
-        if isinstance(inputs, (tuple, list))
-        else next(iter(inputs.values()))
-        if isinstance(inputs, Mapping)
-        else inputs
-    )
-    seconds = _seconds(runs, owners, inputs, repeats)
-    rows = []
-    for name, run in runs.items():
-        weights = models[name] if isinstance(models[name], Transceiver) else owners[name]
+    measured = {name: _measured(name, model) for name, model in models.items()}
+    seconds = _seconds(measured, inputs, repeats)
+    samples = _samples(inputs)
+    rows: list[Row] = []
+    first: dict[str, float] = {}
+    for name, model in measured.items():
         found = {
-            "parameters": sum(p.numel() for p in weights.parameters()),
-            "bytes": checkpoint.weights_size(weights),
-            "flops": _flops(run, owners[name], inputs) / samples,
+            "parameters": sum(p.numel() for p in model.weights.parameters()),
+            "bytes": checkpoint.weights_size(model.weights),
+            "flops": _flops(model, inputs) / samples,
             "latency_ms": 1000 * seconds[name] / samples,
         }
-        first = rows[0] if rows else found
-        row = {"model": name}
+        first = first or found
+        row: Row = {"model": name}
         for measure, figure in found.items():
-            row |= {measure: figure, f"{measure}_ratio": figure / first[measure] if first[measure] else None}
+            row[measure] = figure
+            row[f"{measure}_ratio"] = figure / first[measure] if first[measure] else None
         rows.append(row)
     return rows
 
 
-def _flops(run: Model, owner: nn.Module, inputs: Any) -> int:
+@dataclass(frozen=True)
+class _Measured:
+    """run: what is called. owner: the module that is put into eval mode for it. weights: whose size
+    counts."""
+
+    run: Model
+    owner: nn.Module
+    weights: nn.Module
+
+
+def _measured(name: str, model: Model) -> _Measured:
+    if isinstance(model, Transceiver):
+        link = Link(model)
+        return _Measured(link, link, model)
+    owner = owner_of(model)
+    if owner is None:
+        raise SemcomError(
+            f"compare_models {name!r}: must be a module, or a method of one; "
+            "else its parameters are not known"
+        )
+    return _Measured(model, owner, owner)
+
+
+def _samples(inputs: Any) -> int:
+    """B, of the first of the inputs."""
+    if isinstance(inputs, (tuple, list)):
+        return len(inputs[0])
+    return len(next(iter(inputs.values()))) if isinstance(inputs, Mapping) else len(inputs)
+
+
+def _flops(model: _Measured, inputs: Any) -> int:
     # The counter does not know the CPU's fused attention, nor linear maps in inference mode.
     with (
         torch.no_grad(),
-        Evaluating(owner),
+        Evaluating(model.owner),
         sdpa_kernel(SDPBackend.MATH),
         FlopCounterMode(display=False) as counter,
     ):
-        called(run, inputs)
+        called(model.run, inputs)
     return counter.get_total_flops()
 
 
-def _seconds(
-    runs: Mapping[str, Model], owners: Mapping[str, nn.Module], inputs: Any, repeats: int
-) -> dict[str, float]:
+def _seconds(models: Mapping[str, _Measured], inputs: Any, repeats: int) -> dict[str, float]:
     """Median seconds of a forward of each, in turn, so that a machine that slows down slows all."""
-    taken: dict[str, list[float]] = {name: [] for name in runs}
+    taken: dict[str, list[float]] = {name: [] for name in models}
     for number in range(WARM_UP + repeats):
-        for name, run in runs.items():
-            with torch.no_grad(), Evaluating(owners[name]):
+        for name, model in models.items():
+            with torch.no_grad(), Evaluating(model.owner):
                 _wait()
                 started = time.perf_counter()
-                called(run, inputs)
+                called(model.run, inputs)
                 _wait()
             if number >= WARM_UP:
                 taken[name].append(time.perf_counter() - started)
