@@ -29,17 +29,22 @@ from semcom.evaluation import (
 )
 from semcom.evaluation.campaign import grouped
 from semcom.evaluation.intervals import Interval, plain_values, records
-from semcom.evaluation.measures import COLUMNS, PLACE, measures
+from semcom.evaluation.measures import columns, followed, parted
+from semcom.evaluation.measures import of_sums as measures
 from semcom.evaluation.pairs import CODE, KNOWLEDGE, End, Pair, Pairing, Run, Square, pair_up
 from semcom.evaluation.results import Measured, PairResult, Signals
 from semcom.evaluation.scores import Meeting
 from semcom.evaluation.snr_gap import OTHER_NOT_REACHED
-from semcom.evaluation.study import EFFECTS, FOLLOWED, TRIALS, Study
+from semcom.evaluation.study import TRIALS, Study
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import greedy
 from semcom.models.settings import PARTS
 from semcom.models.transceiver import splice
 
+COLUMNS = columns()
+PLACE = {name: place for place, name in enumerate(COLUMNS)}
+EFFECTS = [measure.name for measure in parted()]
+FOLLOWED = [measure.followed_name for measure in followed()]
 SNRS = (12.0, 0.0, 6.0)
 DEFAULTS = as_record(
     DistillationConfig(),

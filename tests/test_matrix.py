@@ -22,13 +22,16 @@ from semcom.data.batching import collate
 from semcom.data.vocabulary import BOS, EOS
 from semcom.evaluation import pair_matrix, text_metrics
 from semcom.evaluation.cache import part_key, read_parts
-from semcom.evaluation.measures import COLUMNS, PLACE, measures
+from semcom.evaluation.measures import columns
+from semcom.evaluation.measures import of_sums as measures
 from semcom.evaluation.pair_matrix import measure
 from semcom.evaluation.pairs import End, Pair
 from semcom.evaluation.scores import Meeting
 from semcom.models.checkpoint import fingerprint_of
 from semcom.models.decoding import Search, greedy
 
+COLUMNS = columns()
+PLACE = {name: place for place, name in enumerate(COLUMNS)}
 SNRS = (0.0, 12.0)
 SENTENCES = encoded(14, 3, 9)
 RAYLEIGH, GREEDY = Rayleigh(), Search()

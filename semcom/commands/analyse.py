@@ -31,9 +31,8 @@ from semcom.commands.runs import Found, by_teacher, history, load_group, runs_un
 from semcom.data import batching, corpus
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import EOS, WordVocabulary
-from semcom.evaluation import bootstrap, intervals, lost_words, pair_matrix
+from semcom.evaluation import bootstrap, intervals, lost_words, measures, pair_matrix
 from semcom.evaluation import sentence_similarity as embeddings
-from semcom.evaluation.measures import measures
 from semcom.evaluation.pairs import Run, pair_up
 from semcom.evaluation.scores import Meeting, least_sure
 from semcom.evaluation.study import Row, Study
@@ -50,18 +49,7 @@ log = logging.getLogger(__name__)
 RESULTS = "semantic_analysis_results.json"
 REPORT = "checkpoints/report"
 CACHE = "checkpoints/cache"
-HEADLINE = ("kl_divergence", "representation_distance", "agreement_rate", "semantic_difference_score")
 RECORDED = ("temperature", "distill_weight", "distill_part", "student_layers", "hybrid_parts", *LOSS_SETTINGS)
-CONSOLE = {
-    "kl_divergence": "KL",
-    "kl_reference_prefix": "KL own prefix",
-    "js_divergence": "JS",
-    "agreement_rate": "agreement",
-    "cross_entropy_gap": "CE gap",
-    "bleu": "BLEU",
-    "reference_bleu": "teacher BLEU",
-    "bleu_to_reference": "BLEU to teacher",
-}
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 PIECES_SHOWN = 8
 
@@ -220,7 +208,7 @@ def _measure_foreign(
     )
     sums = measured.pairs[who.reference.key].sums
     weights = bootstrap.resamples(len(encoded), replicates, meeting.seed)
-    values = measures(weights @ sums)
+    values = measures.of_sums(weights @ sums)
     return [
         {
             "pair": run.label,
@@ -238,20 +226,17 @@ def _record(
 ) -> dict[str, object]:
     """A run's divergence by SNR, over all sentences."""
     own, reference = (
-        measures(study.measured.pairs[pair.key].sums.sum(1))
+        measures.of_sums(study.measured.pairs[pair.key].sums.sum(1))
         for pair in (study.pairing.own[run.label], study.pairing.reference)
     )
     by_snr = {}
     for k, snr in enumerate(study.snrs):
         values = {name: _plain(value[k]) for name, value in own.items()}
         theirs = {name: float(value[k]) for name, value in reference.items()}
-        by_snr[f"{snr:g}"] = {
-            **values,
-            "reference_cross_entropy": theirs["cross_entropy"],
-            "cross_entropy_gap": values["cross_entropy"] - theirs["cross_entropy"],
-            "semantic_difference_score": values["kl_divergence"] * (1 - values["agreement_rate"]),
-            "reference_bleu": theirs["bleu"],
-        }
+        beside = {m.reference_name: theirs[m.name] for m in measures.MEASURES if m.teachers_own}
+        gaps = {m.gap_name: values[m.name] - theirs[m.name] for m in measures.with_gap()}
+        score = values["kl_divergence"] * (1 - values["agreement_rate"])
+        by_snr[f"{snr:g}"] = {**values, **beside, **gaps, "semantic_difference_score": score}
     at_reference = by_snr[f"{reference_snr:g}"]
     return {
         "model": run.label,
@@ -259,7 +244,8 @@ def _record(
         "teacher": teacher.path,
         "channel": channel,
         **{name: run.made.get(name) for name in RECORDED},
-        **{name: at_reference[name] for name in HEADLINE},
+        **{measure.name: at_reference[measure.name] for measure in measures.headlines()},
+        "semantic_difference_score": at_reference["semantic_difference_score"],
         "by_snr": by_snr,
     }
 
@@ -363,8 +349,21 @@ def _publish(
         log.info(f"\nmade {made}")
 
 
+def _columns() -> dict[str, str]:
+    """Name in a record -> heading on the console."""
+    columns: dict[str, str] = {}
+    for measure in measures.on_console():
+        if measure.gap:
+            columns[measure.gap_name] = f"{measure.label} gap"
+            continue
+        columns[measure.name] = measure.label
+        if measure.teachers_own:
+            columns[measure.reference_name] = f"teacher {measure.label}"
+    return columns
+
+
 def _say_records(records: Sequence[dict], common: Mapping[str, object]) -> None:
-    snr = f"{common['reference_snr']:g}"
+    snr, columns = f"{common['reference_snr']:g}", _columns()
     for teacher, channel in dict.fromkeys((r["teacher"], r["channel"]) for r in records):
         group = [r for r in records if (r["teacher"], r["channel"]) == (teacher, channel)]
         log.info(
@@ -374,10 +373,10 @@ def _say_records(records: Sequence[dict], common: Mapping[str, object]) -> None:
         log.info(
             tables.table(
                 [
-                    [r["model"], r["distill_part"], r["temperature"], *(r["by_snr"][snr][c] for c in CONSOLE)]
+                    [r["model"], r["distill_part"], r["temperature"], *(r["by_snr"][snr][c] for c in columns)]
                     for r in group
                 ],
-                ["model", "part", "T", *CONSOLE.values()],
+                ["model", "part", "T", *columns.values()],
             )
         )
         rows = [
@@ -385,13 +384,21 @@ def _say_records(records: Sequence[dict], common: Mapping[str, object]) -> None:
             for r in group
             for s, values in r["by_snr"].items()
         ]
-        rows += [
-            {"model": f"teacher {teacher}", "snr": float(s), "bleu": values["reference_bleu"]}
-            for s, values in group[0]["by_snr"].items()
-        ]
-        for measure, title in (("kl_divergence", "KL to the teacher, nats a token"), ("bleu", "BLEU")):
-            shown = [row for row in rows if measure in row]
-            log.info(f"\n{title}, by SNR in dB\n{tables.pivot(shown, 'model', 'snr', measure)}")
+        for measure in measures.followed():
+            if measure.gap:
+                continue
+            shown = list(rows)
+            if measure.teachers_own:
+                shown += [
+                    {
+                        "model": f"teacher {teacher}",
+                        "snr": float(s),
+                        measure.name: values[measure.reference_name],
+                    }
+                    for s, values in group[0]["by_snr"].items()
+                ]
+            title = f"{measure.title}, {measure.unit}" if measure.unit else measure.title
+            log.info(f"\n{title}, by SNR in dB\n{tables.pivot(shown, 'model', 'snr', measure.name)}")
     log.info(f"BLEU is {common['bleu_signature']}")
 
 

@@ -17,14 +17,17 @@ from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.data.batching import Encoded
 from semcom.data.vocabulary import Vocabulary
-from semcom.evaluation.measures import COLUMNS
-from semcom.evaluation.pairs import Pair
+from semcom.evaluation.measures import columns
+from semcom.evaluation.pairs import Pair, PairKey
 from semcom.evaluation.results import PairResult, Signals
 from semcom.evaluation.scores import Meeting
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+
+Parts = dict[PairKey, tuple[PairResult, Signals]]
+"""What pairs made of a chunk of sentences."""
 
 
 def part_key(
@@ -39,7 +42,7 @@ def part_key(
     ids = b"".join(e.sentence.id.to_bytes(8, "little") for e in chunk)
     return {
         "format": FORMAT,
-        "columns": list(COLUMNS),
+        "columns": columns(),
         "pair": list(pair.key),
         "reference": list(reference.key) if reference else None,
         "vocabulary": vocabulary.fingerprint,
@@ -63,8 +66,8 @@ def _path(cache: str | Path, key: dict[str, object]) -> Path:
 
 def keep_parts(
     cache: str | Path,
-    keys: Mapping[tuple, dict],
-    made: Mapping[tuple, tuple[PairResult, Signals]],
+    keys: Mapping[PairKey, dict],
+    made: Parts,
 ) -> bool:
     """Write the parts; whether that went well."""
     for pair, (result, sent) in made.items():
@@ -90,12 +93,12 @@ def keep_parts(
 
 def read_parts(
     cache: str | Path,
-    keys: Mapping[tuple, dict],
+    keys: Mapping[PairKey, dict],
     chunk: Sequence[Encoded],
     meeting: Meeting,
-) -> dict[tuple, tuple[PairResult, Signals]]:
+) -> Parts:
     """Parts that are there whole; one that is damaged or foreign is left aside, which a line says."""
-    found = {}
+    found: Parts = {}
     for pair, key in keys.items():
         path = _path(cache, key)
         try:
@@ -116,7 +119,7 @@ def _checked(
         raise ValueError("made from something else")
     sums, lengths = stored["sums"], stored["lengths"]
     if (
-        sums.shape != (snrs, sentences, len(COLUMNS))
+        sums.shape != (snrs, sentences, len(columns()))
         or lengths.shape != (snrs * sentences,)
         or stored["distance"].shape != (sentences,)
     ):

@@ -1,4 +1,4 @@
-"""Runs of one teacher over their settings and seeds: what repeats say, and which setting controls divergence."""
+"""Runs of one teacher over settings and seeds: what repeats say, and which setting controls divergence."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,9 +69,10 @@ class Campaign:
         for of_one in grouped(self.runs):
             group = self.measured[self.measured["run"].isin([run.label for run in of_one])]
             if len(group) > 1:
-                means = group.drop(columns=["run", "seed"]).agg(
-                    lambda values: intervals.estimate(values.tolist()).interval
-                )
+                measures = group.drop(columns=["run", "seed"])
+                means = {
+                    name: intervals.estimate(values.tolist()).interval for name, values in measures.items()
+                }
                 rows.append({"runs": group["run"].tolist(), "seeds": len(group), **means})
         return intervals.frame_of(rows)
 

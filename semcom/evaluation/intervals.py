@@ -1,5 +1,5 @@
-"""What repeated runs allow to say: intervals of means, paired differences, many tests at once; and frames whose
-cells are intervals."""
+"""What repeated runs allow to say: intervals of means, paired differences, many tests at once; and frames
+whose cells are intervals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,8 +90,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def frame_of(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """A frame of rows, its columns in order of first appearance. A cell that a row lacks is NaN; None, what was
-    looked for and is not to be had, stays None."""
+    """A frame of rows, its columns in order of first appearance. A cell that a row lacks is NaN; what was
+    looked for and is not to be had is None, and stays so."""
     import pandas as pd
 
     frame = pd.DataFrame(list(rows), dtype=object)
@@ -99,7 +99,7 @@ def frame_of(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     return pd.DataFrame(typed, index=frame.index)
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, object]]:
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows that ``frame_of`` makes ``frame`` of: each without the cells that it lacks."""
     return [
         {str(name): value for name, value in row.items() if value is None or value == value}
@@ -126,8 +126,8 @@ def flat(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def plain_values(value: object) -> object:
-    """Frames and rows as JSON has them: a frame as its ``records``, an interval as value, low and high, an end
-    without bound as null."""
+    """Frames and rows as JSON has them: a frame as its ``records``, an interval as value, low and high, an
+    end without bound as null."""
     import pandas as pd
 
     if isinstance(value, Interval):

@@ -39,6 +39,10 @@ KNOWLEDGE, INTEROPERABLE, CODE, UNKNOWN = "knowledge", "interoperable", "code mi
 REFERENCE, NOISE, OWN, UNRELATED = "teacher", "noise", "one student", "unrelated ends"
 
 
+PairKey = tuple[str, str, int]
+"""A transmitter's fingerprint, a receiver's, and the number of the channel's draw."""
+
+
 @dataclass(frozen=True)
 class End:
     """One end of a link. fingerprint: of its weights; ends of one fingerprint are one. seen_topics: of the
@@ -66,7 +70,7 @@ class Pair:
         return sender & listener if sender is not None and listener is not None else None
 
     @property
-    def key(self) -> tuple[str, str, int]:
+    def key(self) -> PairKey:
         return self.transmitter.fingerprint, self.receiver.fingerprint, self.draw
 
 

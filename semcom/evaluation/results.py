@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from semcom.data.batching import Encoded
+from semcom.evaluation.pairs import PairKey
 
 
 @dataclass
 class PairResult:
     """What one pair made of N sentences at S SNRs.
 
-    sums: [S, N, len(COLUMNS)]; NaN where there was no reference to compare with. pieces: S lists of N
-    decodings. cka: of final decoder states with the reference's at the SNR asked for, on the first chunk.
+    sums: [S, N, K] of ``measures.columns``; NaN where there was no reference to compare with. pieces: S lists
+    of N decodings. cka: of final decoder states with the reference's at the SNR asked for, on the first chunk.
     """
 
     sums: np.ndarray
@@ -38,5 +39,5 @@ class Measured:
 
     snrs: Sequence[float]
     encoded: Sequence[Encoded]
-    pairs: dict[tuple[str, str, int], PairResult]
+    pairs: dict[PairKey, PairResult]
     sent: dict[str, Signals]

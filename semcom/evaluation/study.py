@@ -10,23 +10,16 @@ import numpy as np
 import pandas as pd
 
 from semcom.data.corpus import Sentence
-from semcom.evaluation import bootstrap, intervals, lost_words, snr_gap
+from semcom.evaluation import bootstrap, intervals, lost_words, measures, snr_gap
 from semcom.evaluation.campaign import Campaign
 from semcom.evaluation.intervals import Interval
-from semcom.evaluation.measures import PLACE, measures
 from semcom.evaluation.pairs import Pair, Pairing, Run, Square
 from semcom.evaluation.results import Measured
 
 Row = dict[str, Any]
-EFFECTS = ("cross_entropy", "bleu", "kl_divergence")
-"""Measures that are parted into the effects of either end, the primary one first."""
-TESTED = ("bleu", "cross_entropy")
 TRIALS, TRIALS_A_TEST = 10_000, 60
 """Of the paired tests, at least, and for each: p is no smaller than one in so many, and Holm's correction
 over all must leave room below 0.05."""
-BESIDE_NOISE = ("kl_divergence", "js_divergence")
-FOLLOWED = ("kl_divergence", "cross_entropy_gap", "bleu")
-"""Measures of a run that are followed over settings and seeds."""
 CORNERS = ("TT", "ST", "TS", "SS")
 
 
@@ -73,19 +66,19 @@ class Study:
     def values(self, pair: Pair) -> dict[str, np.ndarray]:
         """Every measure of a pair, [S, R+1]: the test set, then its replicates."""
         if pair.key not in self._values:
-            self._values[pair.key] = measures(self.weights @ self.measured.pairs[pair.key].sums)
+            self._values[pair.key] = measures.of_sums(self.weights @ self.measured.pairs[pair.key].sums)
         return self._values[pair.key]
 
     @cached_property
     def matrix(self) -> pd.DataFrame:
-        """A row a pair and SNR: measures with intervals, divergences over those of the channel's noise, p of
-        BLEU and cross-entropy against the teacher's (Holm over all pairs and SNRs of a measure)."""
+        """A row a pair and SNR: measures with intervals, some over those of the channel's noise, gaps to the
+        teacher's own, p of no difference from it (Holm over all pairs and SNRs of a measure)."""
         pairs, snrs = self.pairing.pairs, range(len(self.snrs))
         frame = intervals.frame_of([self._matrix_row(pair, k) for pair in pairs for k in snrs])
         tested = [pair in self.compared for pair in pairs for _ in snrs]
         if self.compared:
             for name, p_values in self._p_values().items():
-                frame.loc[tested, f"{name}_p"] = p_values
+                frame.loc[tested, name] = p_values
         return frame
 
     def _matrix_row(self, pair: Pair, k: int) -> Row:
@@ -102,41 +95,50 @@ class Study:
         row |= {name: bootstrap.interval(value[k]) for name, value in values.items()}
         if pair.draw == 0:
             noise, reference = self.values(self.pairing.noise), self.values(self.pairing.reference)
-            for name in BESIDE_NOISE:
+            for measure in measures.beside_noise():
                 with np.errstate(invalid="ignore", divide="ignore"):
-                    row[f"{name}_over_noise"] = bootstrap.interval(values[name][k] / noise[name][k])
-            gap = values["cross_entropy"][k] - reference["cross_entropy"][k]
-            row["cross_entropy_gap"] = bootstrap.interval(gap)
+                    ratio = values[measure.name][k] / noise[measure.name][k]
+                row[measure.over_noise_name] = bootstrap.interval(ratio)
+            for measure in measures.with_gap():
+                gap = values[measure.name][k] - reference[measure.name][k]
+                row[measure.gap_name] = bootstrap.interval(gap)
         return row
 
     def _p_values(self) -> dict[str, list[float]]:
-        """Of each tested measure, a p for each pair compared and each of its SNRs, adjusted in Holm's way."""
+        """By column, a p for each pair compared and each of its SNRs, adjusted in Holm's way."""
         tests = [(pair, k) for pair in self.compared for k in range(len(self.snrs))]
         reference = self.measured.pairs[self.pairing.reference.key].sums
         ours = np.stack([self.measured.pairs[pair.key].sums[k] for pair, k in tests], axis=1)
         theirs = np.stack([reference[k] for _, k in tests], axis=1)
-        found = bootstrap.swap_tests(ours, theirs, _tested_measures, self.trials, self.seed)
-        return {name: intervals.holm(p_values.tolist()) for name, p_values in found.items()}
+        tested = measures.tested()
+
+        def values(sums: np.ndarray) -> dict[str, np.ndarray]:
+            return measures.of_sums(sums, tested)
+
+        found = bootstrap.swap_tests(ours, theirs, values, self.trials, self.seed)
+        return {measure.p_name: intervals.holm(found[measure.name].tolist()) for measure in tested}
 
     @cached_property
     def _rows(self) -> dict[tuple[str, float], Row]:
-        return {(row["pair"], row["snr"]): row for row in intervals.records(self.matrix)}
+        rows: list[Row] = intervals.records(self.matrix)
+        return {(row["pair"], row["snr"]): row for row in rows}
 
     def row(self, pair: Pair, snr: float | None = None) -> Row:
-        """Of ``matrix`` that of a pair at one SNR, by default the reference SNR, without the cells it lacks."""
+        """Of ``matrix`` that of a pair at one SNR, by default the reference SNR; without the cells it
+        lacks."""
         return self._rows[self.pairing.label(pair), self.reference_snr if snr is None else snr]
 
     def effects(self, *squares: Square) -> pd.DataFrame:
-        """A row a square, measure and SNR. With m the measure and the transmitter's letter first: transmitter m(ST) -
-        m(TT), receiver m(TS) - m(TT), interaction m(SS) - m(ST) - m(TS) + m(TT), which add up to total m(SS)
-        - m(TT). In the measure's own units."""
+        """A row a square, measure and SNR. With m the measure and the transmitter's letter first: transmitter
+        m(ST) - m(TT), receiver m(TS) - m(TT), interaction m(SS) - m(ST) - m(TS) + m(TT), which add up to
+        total m(SS) - m(TT). In the measure's own units."""
         return intervals.frame_of([row for square in squares for row in self._effects(square)])
 
     def _effects(self, square: Square) -> list[Row]:
         corners = {name: self.values(pair) for name, pair in self.pairing.corners(square).items()}
         rows: list[Row] = []
-        for measure in EFFECTS:
-            tt, st, ts, ss = (corners[name][measure] for name in CORNERS)
+        for measure in measures.parted():
+            tt, st, ts, ss = (corners[name][measure.name] for name in CORNERS)
             parts = {
                 "transmitter": st - tt,
                 "receiver": ts - tt,
@@ -144,7 +146,7 @@ class Study:
                 "total": ss - tt,
             }
             for k, snr in enumerate(self.snrs):
-                of = {"square": square.label, "kind": square.kind, "measure": measure}
+                of = {"square": square.label, "kind": square.kind, "measure": measure.name}
                 found = {name: bootstrap.interval(part[k]) for name, part in parts.items()}
                 rows.append({**of, "channel": self.channel, "snr": snr, **found})
         return rows
@@ -237,7 +239,7 @@ class Study:
         sums = np.mean(
             [self.measured.pairs[pair.key].sums[self.at_reference] for pair in self.compared], axis=0
         )
-        by_token = sums[:, PLACE["kl"]] / sums[:, PLACE["tokens"]]
+        by_token = measures.of_sums(sums)["kl_divergence"]
         worst = np.argsort(-by_token, kind="stable")[:count]
         understood = {self.pairing.label(pair): self.texts(pair) for pair in pairs}
         return [
@@ -265,11 +267,14 @@ class Study:
         return Campaign(self.pairing.runs, self.followed)
 
     def followed(self, run: Run) -> dict[str, float]:
-        """``FOLLOWED`` of a run's own pair at the reference SNR."""
-        pair, k = self.pairing.own[run.label], self.at_reference
-        values, theirs = self.values(pair), self.values(self.pairing.reference)
-        measured = {**values, "cross_entropy_gap": values["cross_entropy"] - theirs["cross_entropy"]}
-        return {name: float(measured[name][k, 0]) for name in FOLLOWED}
+        """The measures followed of a run's own pair at the reference SNR."""
+        k = self.at_reference
+        ours, theirs = self.values(self.pairing.own[run.label]), self.values(self.pairing.reference)
+        found: dict[str, float] = {}
+        for measure in measures.followed():
+            value = ours[measure.name] - theirs[measure.name] if measure.gap else ours[measure.name]
+            found[measure.followed_name] = float(value[k, 0])
+        return found
 
     def results(self) -> dict[str, object]:
         """All but the words lost, as frames and what goes with them, for a file."""
@@ -292,11 +297,6 @@ class Study:
             "differing_settings": self.campaign.differing(),
             "trends": trends,
         }
-
-
-def _tested_measures(sums: np.ndarray) -> dict[str, np.ndarray]:
-    found = measures(sums)
-    return {name: found[name] for name in TESTED}
 
 
 def _parted(tally: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:

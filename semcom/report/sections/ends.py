@@ -1,14 +1,12 @@
 """From which end a divergence comes: the transmitter's share, the receiver's, and that of their meeting."""
 
-from semcom.base.messages import N_
+from semcom.evaluation import measures
 from semcom.evaluation.pairs import Square
-from semcom.evaluation.study import EFFECTS
 from semcom.report import figures
 from semcom.report.document import Block, Cell, Column, Figure, Table, Text
-from semcom.report.sections.study_report import BLEU, CROSS_ENTROPY, StudyReport, curve_data
+from semcom.report.sections.study_report import StudyReport, curve_data
 from semcom.report.sections.summary import SHOWN_SQUARES, kind_of
 
-MEASURES = {"cross_entropy": CROSS_ENTROPY, "bleu": BLEU, "kl_divergence": N_("KL, nats a token")}
 PARTS = ("transmitter", "receiver", "interaction")
 
 
@@ -29,8 +27,9 @@ def blocks(report: StudyReport) -> list[Block]:
 def _effects(report: StudyReport) -> Table:
     _, study = report.gettext, report.study
     effects = study.effects(*study.pairing.squares).to_dict("records")
+    titles = {measure.name: report.with_unit(measure.label, measure) for measure in measures.parted()}
     rows: list[list[Cell]] = [
-        [row["square"], _(MEASURES[row["measure"]]), *(row[part] for part in (*PARTS, "total"))]
+        [row["square"], titles[row["measure"]], *(row[part] for part in (*PARTS, "total"))]
         for row in effects
         if row["snr"] == study.reference_snr
     ]
@@ -68,6 +67,7 @@ def _effects_by_snr(report: StudyReport) -> Figure:
 
 
 def _curves(report: StudyReport, square: Square) -> figures.Curves:
-    rows = [row for row in report.study.effects(square).to_dict("records") if row["measure"] == EFFECTS[0]]
+    primary = measures.parted()[0].name
+    rows = [row for row in report.study.effects(square).to_dict("records") if row["measure"] == primary]
     rows.sort(key=lambda row: row["snr"])
     return {part: [(row["snr"], row[part]) for row in rows] for part in PARTS}

@@ -1,10 +1,12 @@
 """Sender × receiver: every pair's measures at one SNR, and over all."""
 
 from semcom.base.messages import N_
+from semcom.evaluation import measures
+from semcom.evaluation.measures import Measure
 from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, NOISE, OWN, REFERENCE, UNKNOWN, UNRELATED
 from semcom.report import figures
 from semcom.report.document import Block, Cell, Column, Figure, Table, Text
-from semcom.report.sections.study_report import BLEU, CROSS_ENTROPY, KL, StudyReport, curve_data
+from semcom.report.sections.study_report import StudyReport, axis_title, curve_data
 
 KINDS = {
     KNOWLEDGE: N_("knowledge"),
@@ -16,29 +18,11 @@ KINDS = {
     OWN: N_("one student"),
     UNRELATED: N_("unrelated ends"),
 }
-COLUMNS = {
-    "bleu": Column(N_("BLEU"), 2),
-    "bleu_p": Column(N_("p (BLEU)"), 3),
-    "cross_entropy": Column(N_("cross-entropy"), 4),
-    "cross_entropy_p": Column(N_("p (cross-entropy)"), 3),
-    "kl_divergence": Column(N_("KL"), 4),
-    "kl_divergence_over_noise": Column(N_("KL / noise"), 2),
-    "agreement_rate": Column(N_("agreement"), 4),
-}
-CURVES = {"bleu": BLEU, "kl_divergence": KL, "cross_entropy": CROSS_ENTROPY}
-BY_SNR = {
-    "bleu": Column(BLEU, 2),
-    "kl_divergence": Column(KL, 4),
-    "cross_entropy": Column(CROSS_ENTROPY, 4),
-    "js_divergence": Column(N_("JS to the teacher, nats a token"), 4),
-    "token_accuracy": Column(N_("token accuracy"), 4),
-}
-TO_THE_TEACHER = ("kl_divergence", "js_divergence")
 NOISE_CURVE = "the channel's noise"
 
 
 def blocks(report: StudyReport) -> list[Block]:
-    tables_by_snr = [_by_snr(report, measure) for measure in BY_SNR]
+    tables_by_snr = [_by_snr(report, measure) for measure in measures.by_snr()]
     return [*_left_out(report), _matrix(report), _curves(report), *tables_by_snr]
 
 
@@ -60,14 +44,14 @@ def _matrix(report: StudyReport) -> Table:
         "Holm-corrected for each measure over all pairs and SNRs of this channel. KL / noise: over the KL of "
         "the teacher from itself under another draw. matrix.csv has every measure and SNR."
     )
+    measured = _measured(report)
     rows: list[list[Cell]] = []
     for pair in study.pairing.pairs:
         row = study.row(pair)
         other_draw = _(" (other draw)") if pair.draw else ""
-        measured = [row.get(measure) for measure in COLUMNS]
-        rows.append([row["transmitter"], row["receiver"] + other_draw, _(KINDS[row["kind"]]), *measured])
-    columns = [Column(_("transmitter")), Column(_("receiver")), Column(_("kind"))]
-    columns += [Column(_(column.title), column.places) for column in COLUMNS.values()]
+        ends = [row["transmitter"], row["receiver"] + other_draw, _(KINDS[row["kind"]])]
+        rows.append([*ends, *(row.get(name) for name in measured)])
+    columns = [Column(_("transmitter")), Column(_("receiver")), Column(_("kind")), *measured.values()]
     return report.table(
         "matrix",
         caption.format(snr=report.snr, channel=study.channel),
@@ -77,13 +61,30 @@ def _matrix(report: StudyReport) -> Table:
     )
 
 
+def _measured(report: StudyReport) -> dict[str, Column]:
+    """By their names: the measures, each with its p and its ratio to the noise where it has them."""
+    _ = report.gettext
+    columns: dict[str, Column] = {}
+    for measure in measures.in_matrix():
+        label = _(measure.label)
+        columns[measure.name] = Column(label, measure.decimals)
+        if measure.tested:
+            columns[measure.p_name] = Column(_("p ({measure})").format(measure=label), 3)
+        if measure.beside_noise:
+            columns[measure.over_noise_name] = Column(_("{measure} / noise").format(measure=label), 2)
+    return columns
+
+
 def _curves(report: StudyReport) -> Figure:
     _, study = report.gettext, report.study
     panels: dict[str, dict[str, figures.Curve]] = {}
-    for measure, title in CURVES.items():
-        pairs = study.compared if measure == "kl_divergence" else report.first_draws
-        panels[title] = {report.pair(pair): report.curve(pair, measure) for pair in pairs}
-    panels[KL][NOISE_CURVE] = report.curve(study.pairing.noise, "kl_divergence")
+    for measure in measures.with_curve():
+        pairs = study.compared if measure.to_teacher else report.first_draws
+        curves = {report.pair(pair): report.curve(pair, measure.name) for pair in pairs}
+        if measure.to_teacher:
+            curves[NOISE_CURVE] = report.curve(study.pairing.noise, measure.name)
+        panels[axis_title(measure)] = curves
+    in_nats = [axis_title(measure) for measure in measures.with_curve() if measure.unit == measures.NATS]
     return Figure(
         report.name("matrix_by_snr"),
         _(
@@ -93,18 +94,19 @@ def _curves(report: StudyReport) -> Figure:
         ),
         _("Three panels of curves over SNR, one curve a pair."),
         curve_data(panels),
-        figures.curves(panels, dashed=NOISE_CURVE, logarithmic=(KL, CROSS_ENTROPY)),
+        figures.curves(panels, dashed=NOISE_CURVE, logarithmic=in_nats),
         (12.0, 4.4),
     )
 
 
-def _by_snr(report: StudyReport, measure: str) -> Table:
-    _, pairing, column = report.gettext, report.study.pairing, BY_SNR[measure]
-    pairs = [p for p in pairing.pairs if measure not in TO_THE_TEACHER or p.key != pairing.reference.key]
-    caption = _("{measure}, by SNR in dB ({channel}).")
+def _by_snr(report: StudyReport, measure: Measure) -> Table:
+    pairing = report.study.pairing
+    pairs = [pair for pair in pairing.pairs if not measure.to_teacher or pair.key != pairing.reference.key]
+    title = report.with_unit(measure.title, measure)
+    caption = report.gettext("{measure}, by SNR in dB ({channel}).")
     return report.table_by_snr(
-        f"{measure}_by_snr",
-        caption.format(measure=_(column.title), channel=report.study.channel),
-        column.places,
-        {report.pair(pair): (pair, measure) for pair in pairs},
+        f"{measure.name}_by_snr",
+        caption.format(measure=title, channel=report.study.channel),
+        measure.decimals,
+        {report.pair(pair): (pair, measure.name) for pair in pairs},
     )

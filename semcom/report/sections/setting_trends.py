@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 
 from semcom.base.messages import N_
-from semcom.evaluation import intervals, setting_trends
+from semcom.evaluation import intervals, measures, setting_trends
 from semcom.evaluation.campaign import Sweep
 from semcom.evaluation.intervals import Interval
-from semcom.evaluation.study import FOLLOWED
+from semcom.evaluation.measures import Measure
 from semcom.report import figures
 from semcom.report.document import Block, Cell, Column, Figure, Table, Text
-from semcom.report.sections.study_report import BLEU, KL, StudyReport
+from semcom.report.sections.study_report import StudyReport, axis_title
 
 SHOWN_SWEEPS = 4
-GAP = "cross-entropy gap, nats a token"
-CURVES = {"kl_divergence": KL, "cross_entropy_gap": GAP, "bleu": BLEU}
-JUDGED = {"kl_divergence": N_("KL"), "cross_entropy_gap": N_("cross-entropy gap")}
-"""Measures of which the claim is made that they fall with a higher value."""
 VERDICTS = {
     "supported": N_("supported"),
     "contradicted": N_("contradicted"),
@@ -42,7 +38,11 @@ def blocks(report: StudyReport) -> list[Block]:
 def _over_seeds(report: StudyReport) -> list[Table]:
     _ = report.gettext
     rows: list[list[Cell]] = [
-        [", ".join(row["runs"]), row["seeds"], *(row[measure] for measure in FOLLOWED)]
+        [
+            ", ".join(row["runs"]),
+            row["seeds"],
+            *(row[measure.followed_name] for measure in measures.followed()),
+        ]
         for row in report.study.campaign.over_seeds().to_dict("records")
     ]
     if not rows:
@@ -50,9 +50,7 @@ def _over_seeds(report: StudyReport) -> list[Table]:
     columns = [
         Column(_("runs")),
         Column(_("seeds")),
-        Column(_("KL"), 4),
-        Column(_("cross-entropy gap"), 4),
-        Column(_("BLEU"), 2),
+        *(Column(report.followed_label(measure), measure.decimals) for measure in measures.followed()),
     ]
     caption = _(
         "Runs that differ in their seed alone: mean over seeds and 95 % interval (Student's t), at {snr}."
@@ -94,26 +92,30 @@ def _trends(report: StudyReport, sweeps: Sequence[Sweep]) -> Table:
         "A verdict needs at least four values and three seeds, values permuted within seeds, p < 0.05 and "
         "one sign in every seed."
     )
-    rows = [_trend(report, sweep, measure) for sweep in sweeps for measure in JUDGED]
+    # The claim is that these fall with a higher value.
+    judged = [measure for measure in measures.followed() if measure.better == "lower"]
+    rows = [_trend(report, sweep, measure) for sweep in sweeps for measure in judged]
     return report.table("trends", caption, columns, rows, note)
 
 
-def _trend(report: StudyReport, sweep: Sweep, measure: str) -> list[Cell]:
-    _, trend = report.gettext, sweep.trends[measure]
+def _trend(report: StudyReport, sweep: Sweep, measure: Measure) -> list[Cell]:
+    _, trend = report.gettext, sweep.trends[measure.followed_name]
     verdict = _(VERDICTS[setting_trends.judge(trend, "falls")])
     if trend.why:
         verdict += f" ({_(UNDECIDED[trend.why])})"
     found = [trend.rho, trend.p, trend.values, trend.seeds]
-    return [sweep.setting, held_fixed(sweep), _(JUDGED[measure]), *found, verdict]
+    return [sweep.setting, held_fixed(sweep), report.followed_label(measure), *found, verdict]
 
 
 def _curves(report: StudyReport, sweep: Sweep, number: int) -> Figure:
     _ = report.gettext
     points = sweep.points.sort_values(["value", "seed"])
     panels: dict[str, figures.Curves] = {}
-    for measure, title in CURVES.items():
-        by_value = points.groupby("value")[measure]
-        panels[title] = {"mean over seeds": [(value, _mean(found.tolist())) for value, found in by_value]}
+    for measure in measures.followed():
+        by_value = points.groupby("value")[measure.followed_name]
+        panels[_axis_title(measure)] = {
+            "mean over seeds": [(value, _mean(found.tolist())) for value, found in by_value]
+        }
     data = points.assign(setting=sweep.setting)[["setting", *points.columns]].to_dict("records")
     caption = _(
         "Divergence by {setting}{held} at {snr}: mean over seeds, with its 95 % interval where there are "
@@ -152,8 +154,13 @@ def _divergence_and_quality(report: StudyReport, sweeps: Sequence[Sweep]) -> Fig
         ),
         _("A point a run."),
         data,
-        figures.scatter(points, GAP, KL),
+        figures.scatter(points, "cross-entropy gap, nats a token", "KL to the teacher, nats a token"),
     )
+
+
+def _axis_title(measure: Measure) -> str:
+    title = axis_title(measure)
+    return title.replace(measure.title, f"{measure.title} gap", 1) if measure.gap else title
 
 
 def held_fixed(sweep: Sweep) -> str:

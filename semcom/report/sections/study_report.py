@@ -4,16 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from gettext import NullTranslations
 
-from semcom.base.messages import N_
 from semcom.evaluation.intervals import Interval
+from semcom.evaluation.measures import Measure
 from semcom.evaluation.pairs import Pair
 from semcom.evaluation.study import Row, Study
 from semcom.report.document import Cell, Column, Table
 from semcom.report.figures import Curve, Curves
-
-KL = N_("KL to the teacher, nats a token")
-CROSS_ENTROPY = N_("cross-entropy, nats a token")
-BLEU = N_("BLEU")
 
 
 @dataclass(frozen=True)
@@ -62,6 +58,18 @@ class StudyReport:
         """All pairs but the teacher's own under another draw of the channel."""
         return [pair for pair in self.study.pairing.pairs if pair.draw == 0]
 
+    def with_unit(self, text: str, measure: Measure) -> str:
+        """``text``, which names the measure, in the report's language and with the unit."""
+        if not measure.unit:
+            return self.gettext(text)
+        told = self.gettext("{measure}, {unit}")
+        return told.format(measure=self.gettext(text), unit=self.gettext(measure.unit))
+
+    def followed_label(self, measure: Measure) -> str:
+        """Of what is followed of a measure: itself, or its gap to the teacher's."""
+        label = self.gettext(measure.label)
+        return self.gettext("{measure} gap").format(measure=label) if measure.gap else label
+
     def first(self, shown: Sized, limit: int) -> str:
         """What a caption adds where not all are shown."""
         if len(shown) <= limit:
@@ -97,6 +105,11 @@ class StudyReport:
         """A pair's measure by SNR, where it is known."""
         values = [(snr, self.study.row(pair, snr)[measure]) for snr in sorted(self.study.snrs)]
         return [(snr, value) for snr, value in values if value is not None]
+
+
+def axis_title(measure: Measure) -> str:
+    """Of a figure, whose texts are English: the measure and its unit."""
+    return f"{measure.title}, {measure.unit}" if measure.unit else measure.title
 
 
 def value_of(interval: Interval | None) -> float | None:

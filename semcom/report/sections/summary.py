@@ -5,7 +5,7 @@ import math
 from semcom.base.messages import N_
 from semcom.evaluation import setting_trends
 from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, OWN, UNKNOWN, Square
-from semcom.evaluation.study import EFFECTS, Row
+from semcom.evaluation.study import Row
 from semcom.report.sections.study_report import StudyReport
 
 SHOWN_SQUARES = 4
@@ -49,7 +49,7 @@ def _cost_of_a_student(report: StudyReport, square: Square) -> str:
     (effect,) = (
         row
         for row in report.study.effects(square).to_dict("records")
-        if row["snr"] == report.study.reference_snr and row["measure"] == EFFECTS[0]
+        if row["snr"] == report.study.reference_snr and row["measure"] == "cross_entropy"
     )
     told = report.gettext(
         "{label}{where}: at {snr} a student at both ends costs {total:.3f} nats a token of cross-entropy: "

@@ -1,0 +1,213 @@
+"""What pairs of ends make of one batch of sentences: decodings, sums by sentence, states to compare."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semcom.data.batching import Batch, Encoded, collate
+from semcom.data.vocabulary import Vocabulary
+from semcom.distillation import losses
+from semcom.evaluation.measures import all_sums, columns, slices
+from semcom.evaluation.pairs import End, Pair, PairKey
+from semcom.evaluation.scores import Meeting
+from semcom.evaluation.sums import Distributions, PieceSum, Prefixes, TextSums, TokenRows, TokenSum
+from semcom.models.link import Transmission, send
+
+ROWS_ON_CPU, ROWS_ELSEWHERE = 128, 4096
+
+
+@dataclass
+class BatchResult:
+    """What one batch of B sentences gave, in their order. sums: [S, B, K] by pair. pieces: S lists of B
+    decodings. distance, symbols: as ``Signals`` has them. States: of all real tokens, where they are
+    wanted."""
+
+    ids: list[int]
+    sums: dict[PairKey, np.ndarray] = field(default_factory=dict)
+    pieces: dict[PairKey, list[list[list[int]]]] = field(default_factory=dict)
+    distance: dict[str, np.ndarray] = field(default_factory=dict)
+    symbols: dict[str, np.ndarray] = field(default_factory=dict)
+    encoder_states: dict[str, np.ndarray] = field(default_factory=dict)
+    decoder_states: dict[PairKey, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Of ``pairs``, beside ``reference`` (None: beside nothing), which need not be among them."""
+
+    pairs: Sequence[Pair]
+    reference: Pair | None
+    vocabulary: Vocabulary
+    meeting: Meeting
+
+    @cached_property
+    def everyone(self) -> list[Pair]:
+        """The pairs and their reference."""
+        known = {pair.key for pair in self.pairs}
+        if self.reference is None or self.reference.key in known:
+            return list(self.pairs)
+        return [*self.pairs, self.reference]
+
+    @cached_property
+    def transmitters(self) -> dict[str, End]:
+        return {pair.transmitter.fingerprint: pair.transmitter for pair in self.everyone}
+
+    def of_batch(self, batch: Batch, states_at: int | None) -> BatchResult:
+        """states_at: number of the SNR at which states are kept; None: at none."""
+        found = BatchResult([sentence.id for sentence in batch.sentences])
+        sent = self._send(batch)
+        self._compare_signals(batch, sent, found)
+        if states_at is not None:
+            _keep_sent(batch, sent, found)
+        received = {
+            pair.key: sent[pair.transmitter.fingerprint].received[pair.draw] for pair in self.everyone
+        }
+        for pair in self.everyone:
+            found.pieces[pair.key] = self._decode(pair, batch, received[pair.key])
+        for pair in self.pairs:
+            found.sums[pair.key] = np.full((len(self.meeting.snrs), len(batch), len(columns())), np.nan)
+        self._sum_pieces(batch, found)
+        self._sum_texts(batch, found)
+        for k in range(len(self.meeting.snrs)):
+            at_snr = {key: by_snr[k] for key, by_snr in received.items()}
+            states = self._listen(batch, at_snr)
+            self._sum_tokens(batch, "gold", states, {key: sums[k] for key, sums in found.sums.items()})
+            if k == states_at:
+                found.decoder_states = {key: of.float().cpu().numpy() for key, of in states.items()}
+            if self.reference is not None and self._token_sums("own"):
+                own = _with_targets(batch, found.pieces[self.reference.key][k])
+                states = self._listen(own, at_snr)
+                self._sum_tokens(own, "own", states, {key: sums[k] for key, sums in found.sums.items()})
+        return found
+
+    def _send(self, batch: Batch) -> dict[str, Transmission]:
+        """By transmitter, each under the draws that it meets."""
+        meeting, sent = self.meeting, {}
+        for fingerprint, end in self.transmitters.items():
+            draws = {pair.draw for pair in self.everyone if pair.transmitter.fingerprint == fingerprint}
+            sent[fingerprint] = send(
+                end.module, batch, meeting.channel, meeting.snrs, seed=meeting.seed, numbers=draws
+            )
+        return sent
+
+    def _compare_signals(self, batch: Batch, sent: Mapping[str, Transmission], found: BatchResult) -> None:
+        for fingerprint, of_end in sent.items():
+            signal = of_end.signal
+            symbols = torch.tensor(batch.lengths, device=signal.device) * signal.shape[-1] / 2
+            apart = torch.full_like(symbols, torch.nan)
+            if self.reference is not None:
+                theirs = sent[self.reference.transmitter.fingerprint].signal
+                apart = (signal - theirs).double().square().sum((1, 2))
+            found.distance[fingerprint] = (apart / symbols).cpu().numpy()
+
+    def _decode(self, pair: Pair, batch: Batch, received: list[Tensor]) -> list[list[list[int]]]:
+        """A list of decodings an SNR; all SNRs are decoded together."""
+        masks = batch.source_mask.repeat(len(received), 1)
+        decoded = self.meeting.search(pair.receiver.module, torch.cat(received), masks)
+        count = len(batch)
+        return [decoded[k * count : (k + 1) * count] for k in range(len(received))]
+
+    def _listen(self, batch: Batch, received: Mapping[PairKey, Tensor]) -> dict[PairKey, Tensor]:
+        """[rows, D] final decoder states by pair at all target tokens, teacher-forced."""
+        states = {}
+        for pair in self.everyone:
+            state = pair.receiver.module(received[pair.key], batch.source_mask, batch.target_in)
+            states[pair.key] = state[batch.target_mask]
+        return states
+
+    def _sum_pieces(self, batch: Batch, found: BatchResult) -> None:
+        sent = [batch.target_out[i, : n - 1].tolist() for i, n in enumerate(batch.target_lengths)]
+        for needed in all_sums():
+            if isinstance(needed, PieceSum):
+                column = slices()[needed.columns].start
+                for pair in self.pairs:
+                    for sums, decoded in zip(found.sums[pair.key], found.pieces[pair.key]):
+                        sums[:, column] = [needed.of(ours, theirs) for ours, theirs in zip(decoded, sent)]
+
+    def _sum_texts(self, batch: Batch, found: BatchResult) -> None:
+        texts = {
+            key: [self.vocabulary.decode(decoded) for decoded in by_snr]
+            for key, by_snr in found.pieces.items()
+        }
+        against = {"sent": [[sentence.text for sentence in batch.sentences]] * len(self.meeting.snrs)}
+        if self.reference is not None:
+            against["reference"] = texts[self.reference.key]
+        for needed in all_sums():
+            if isinstance(needed, TextSums) and needed.against in against:
+                for pair in self.pairs:
+                    each = zip(found.sums[pair.key], texts[pair.key], against[needed.against])
+                    for sums, ours, theirs in each:
+                        sums[:, slices()[needed.columns]] = needed.of(ours, theirs)
+
+    def _token_sums(self, prefixes: Prefixes) -> list[TokenSum]:
+        """Those that can be had."""
+        return [
+            needed
+            for needed in all_sums()
+            if isinstance(needed, TokenSum)
+            and needed.prefixes == prefixes
+            and (self.reference is not None or not needed.compares)
+        ]
+
+    def _sum_tokens(
+        self,
+        batch: Batch,
+        prefixes: Prefixes,
+        states: Mapping[PairKey, Tensor],
+        sums: Mapping[PairKey, np.ndarray],
+    ) -> None:
+        """Fill in ``sums`` [B, K]: of the batch's targets, foretold from ``states``."""
+        owner, targets = batch.target_mask.nonzero()[:, 0], batch.target_out[batch.target_mask]
+        wanted = self._token_sums(prefixes)
+        totals: dict[PairKey, dict[str, Tensor]] = {pair.key: {} for pair in self.pairs}
+        for rows in _slices(len(owner), owner.device):
+            theirs = None if self.reference is None else _distributions(self.reference, states, rows)
+            for pair in self.pairs:
+                if theirs is not None and pair == self.reference:
+                    ours = theirs
+                else:
+                    ours = _distributions(pair, states, rows)
+                tokens = TokenRows(targets[rows], ours, theirs)
+                for needed in wanted:
+                    values = needed.of(tokens)
+                    if values is not None:
+                        total = totals[pair.key].setdefault(needed.name, _zeros(len(batch), values.device))
+                        total.index_add_(0, owner[rows], values.double())
+        for key, by_name in totals.items():
+            for name, total in by_name.items():
+                sums[key][:, slices()[(name,)].start] = total.cpu().numpy()
+
+
+def _keep_sent(batch: Batch, sent: Mapping[str, Transmission], found: BatchResult) -> None:
+    """Symbols and encoder states of all real tokens."""
+    for fingerprint, of_end in sent.items():
+        symbols = of_end.signal[batch.source_mask].unflatten(-1, (-1, 2)).flatten(0, 1)
+        found.symbols[fingerprint] = symbols.cpu().numpy()
+        found.encoder_states[fingerprint] = of_end.state[batch.source_mask].float().cpu().numpy()
+
+
+def _with_targets(batch: Batch, pieces: Sequence[list[int]]) -> Batch:
+    """The same sentences in the same order with ``pieces`` as what is to be said."""
+    each = zip(batch.sentences, batch.lengths, pieces)
+    encoded = [Encoded(sentence, [0] * length, said) for sentence, length, said in each]
+    return collate(encoded).to(batch.source.device)
+
+
+def _slices(rows: int, device: torch.device) -> Iterator[slice]:
+    """On CPUs so few rows at a time that what is computed of all their pieces stays in cache."""
+    together = ROWS_ON_CPU if device.type == "cpu" else ROWS_ELSEWHERE
+    for start in range(0, rows, together):
+        yield slice(start, start + together)
+
+
+def _distributions(pair: Pair, states: Mapping[PairKey, Tensor], rows: slice) -> Distributions:
+    ours = states[pair.key][rows]
+    return Distributions(losses.log_softmax(pair.receiver.module.project(ours)), ours)
+
+
+def _zeros(count: int, device: torch.device) -> Tensor:
+    return torch.zeros(count, dtype=torch.float64, device=device)

@@ -1,0 +1,127 @@
+"""Sums over a sentence, of which measures are functions, and how each is found: of decoded pieces, of text, or
+of the distributions over the next piece."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semcom.distillation import losses
+from semcom.evaluation import text_metrics
+
+Prefixes = Literal["gold", "own"]
+"""After which the next piece is foretold: those of the sentence sent, or of what the reference decoded."""
+
+
+@dataclass(frozen=True)
+class PieceSum:
+    """of: pieces decoded and pieces sent of one sentence -> its value."""
+
+    name: str
+    of: Callable[[Sequence[int], Sequence[int]], float]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.name,)
+
+
+@dataclass(frozen=True)
+class TextSums:
+    """Several sums at once of N texts understood. against: what they are compared with, the sentences sent or
+    what the reference understood. of: texts and those -> [N, len(statistics)]."""
+
+    against: Literal["sent", "reference"]
+    statistics: tuple[str, ...]
+    of: Callable[[Sequence[str], Sequence[str]], np.ndarray]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(f"{self.against}_{name}" for name in self.statistics)
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """What a receiver expects at some target tokens. logs: [rows, V] log-probabilities of the next piece.
+    states: [rows, D] of its decoder."""
+
+    logs: Tensor
+    states: Tensor
+
+    @cached_property
+    def choice(self) -> Tensor:
+        """[rows] the most probable piece."""
+        return self.logs.argmax(-1)
+
+
+@dataclass(frozen=True)
+class TokenRows:
+    """Some target tokens, teacher-forced. targets: [rows] pieces. ours: of the pair measured. reference: of
+    what it is compared with; None where there is nothing, and then asked for by no sum."""
+
+    targets: Tensor
+    ours: Distributions
+    reference: Distributions | None
+
+    @property
+    def theirs(self) -> Distributions:
+        """Those of the reference."""
+        if self.reference is None:
+            raise ValueError("nothing to compare with")
+        return self.reference
+
+    @cached_property
+    def kl_and_js(self) -> tuple[Tensor, Tensor]:
+        """Together, as they share their exponentials."""
+        return losses.kl_and_js(self.theirs.logs, self.ours.logs)
+
+
+@dataclass(frozen=True)
+class TokenSum:
+    """A sum over target tokens. of: rows of tokens -> [rows]; None where the pair has no such value.
+
+    compares: whether it needs a reference; after the reference's own prefixes it always does.
+    """
+
+    name: str
+    of: Callable[[TokenRows], Tensor | None]
+    prefixes: Prefixes = "gold"
+    compares: bool = True
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.name,)
+
+
+Sum = PieceSum | TokenSum | TextSums
+
+
+def _cross_entropy(rows: TokenRows) -> Tensor:
+    return -rows.ours.logs.gather(-1, rows.targets[:, None]).squeeze(-1)
+
+
+def _distance(rows: TokenRows) -> Tensor | None:
+    """None of states of two widths."""
+    ours, theirs = rows.ours.states, rows.theirs.states
+    return losses.feature_mse(theirs, ours) if ours.shape == theirs.shape else None
+
+
+TOKENS = PieceSum("tokens", lambda decoded, sent: len(sent) + 1)
+MATCHES = PieceSum("matches", text_metrics.token_matches)
+SENTENCES = PieceSum("sentences", lambda decoded, sent: 1)
+EXACT = PieceSum("exact", lambda decoded, sent: decoded == sent)
+
+NATS = TokenSum("nats", _cross_entropy, compares=False)
+KL = TokenSum("kl", lambda rows: rows.kl_and_js[0])
+JS = TokenSum("js", lambda rows: rows.kl_and_js[1])
+AGREEMENTS = TokenSum("agree", lambda rows: rows.theirs.choice == rows.ours.choice)
+DISTANCE = TokenSum("distance", _distance)
+
+OWN_TOKENS = TokenSum("own_tokens", lambda rows: torch.ones_like(rows.targets), "own")
+OWN_KL = TokenSum("own_kl", lambda rows: losses.kl_of_logs(rows.theirs.logs, rows.ours.logs), "own")
+
+TO_SENT = TextSums("sent", text_metrics.BLEU_COLUMNS, text_metrics.bleu_statistics)
+TO_REFERENCE = TextSums("reference", text_metrics.BLEU_COLUMNS, text_metrics.bleu_statistics)
