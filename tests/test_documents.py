@@ -128,6 +128,8 @@ ELSEWHERE = {
         "--dff",
     ),
     *("--num-layers", "--num-heads"),
+    # the example of a recipe
+    "--erasure-rate",
     # ruff, and argparse
     *("--check", "--help"),
 }
