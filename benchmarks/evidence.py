@@ -27,7 +27,7 @@ from semcom.commands.distil_settings import DistillationFiles, DistilSettings  #
 from semcom.data.settings import CorpusConfig  # noqa: E402
 from semcom.distillation.training_settings import TrainingConfig  # noqa: E402
 from semcom.evaluation.settings import EvaluationConfig  # noqa: E402
-from semcom.report import tables  # noqa: E402
+from semcom.report import plots  # noqa: E402
 
 SCREEN_SEED, FINAL_SEEDS = 1, (11, 12, 13, 14, 15)
 SCREEN = (
@@ -145,9 +145,7 @@ def main(argv: list[str] | None = None) -> None:
                 "equal_time",
             )
     if given.figure:
-        tables.plot_intervals(
-            {title: gains for title, gains in panels.items() if gains}, given.figure, mark=0
-        )
+        plots.plot_intervals({title: gains for title, gains in panels.items() if gains}, given.figure, mark=0)
 
 
 def all_finished(arms: list[Arm], seeds: list[int], root: Path) -> bool:

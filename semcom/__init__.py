@@ -12,8 +12,8 @@ _HOMES = {
     "DistillationLoss": "distillation.kd_loss",
     "Distiller": "distillation.distiller",
     "compare_models": "commands.compare",
-    "plot_temperature_effect": "report.tables",
-    "plot_training_curves": "report.tables",
+    "plot_temperature_effect": "report.plots",
+    "plot_training_curves": "report.plots",
     "set_seed": "distillation.distiller",
 }
 __all__ = [*_HOMES]

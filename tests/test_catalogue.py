@@ -9,9 +9,8 @@ from babel.messages.frontend import CommandLineInterface
 
 import semcom
 from semcom.evaluation import pairs
-from semcom.report import render
 from semcom.report.catalogue import LOCALE, translation
-from semcom.report.document import Document
+from semcom.report.document import Document, check
 from semcom.report.sections import pair_matrix, setting_trends, summary
 from semcom.report.settings import LANGUAGES
 
@@ -70,7 +69,7 @@ def test_a_text_without_translation_stays_english():
 def test_languages_are_those_with_a_catalogue():
     assert set(LANGUAGES) == {"en", *(path.name for path in LOCALE.iterdir())}
     for language in LANGUAGES:
-        render.check(Document("t", language, [], [], []))
+        check(Document("t", language, [], [], []))
 
 
 def test_whatever_a_study_names_has_a_text():

@@ -1,11 +1,12 @@
 """Figures say what their data say: read back from the axes."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from semcom.evaluation.intervals import Interval
-from semcom.report import figures
+from semcom.report import figures, plots
 
 
 def drawn(draw):
@@ -71,3 +72,14 @@ def test_temperature_rows_are_softmaxes_of_the_likeliest():
     for t, found in rows.items():
         p = np.exp(logits / t) / np.exp(logits / t).sum()
         assert found == pytest.approx([p[1], p[3]])
+
+
+def test_training_curves_of_rows_and_of_a_frame_are_the_same(tmp_path):
+    rows = [
+        {"epoch": 1, "loss": 2.0, "train_ce": 1.5, "validation": None, "lr": 0.1},
+        {"epoch": 2, "loss": 1.0, "train_ce": 0.5, "validation": 1.25, "lr": 0.1},
+    ]
+    plots.plot_training_curves(rows, tmp_path / "rows.png")
+    plots.plot_training_curves(pd.DataFrame(rows), tmp_path / "frame.png")
+    assert (tmp_path / "rows.png").read_bytes() == (tmp_path / "frame.png").read_bytes()
+    assert len((tmp_path / "rows.png").read_bytes()) > 10_000

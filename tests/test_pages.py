@@ -17,7 +17,7 @@ import pytest
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.evaluation.intervals import Interval
-from semcom.report import render
+from semcom.report import formats, render
 from semcom.report.document import Column, Document, Figure, Section, Table, Text
 
 HOSTILE = (
@@ -258,7 +258,7 @@ def test_html_carries_its_pictures_and_data(images):
     }
     assert list(downloads) == ["gaps.csv", "curve.csv", "curve.svg"]
     assert downloads["curve.svg"] == images["curve.svg"] == base64.b64decode(image["src"].partition(",")[2])
-    assert downloads["gaps.csv"].decode("utf-8-sig") == render.csv_of(TABLE) and downloads[
+    assert downloads["gaps.csv"].decode("utf-8-sig") == formats.csv_of(TABLE) and downloads[
         "gaps.csv"
     ].startswith(b"\xef\xbb\xbf")
 
@@ -290,7 +290,7 @@ def test_html_speaks_the_documents_language():
 
 def test_markdown_word_for_word():
     assert (
-        render.markdown(PLAIN)
+        formats.markdown(PLAIN)
         == r"""# Report
 
 **Summary**
@@ -305,11 +305,11 @@ Before.
 
 **Table 1.** Gaps by pair.
 
-| pair | gap | runs | why |
-| :--- | ---: | ---: | :--- |
-| teacher | −1.23 \[−1.50, 0.00\] | 5 | it knows less than it was asked to know |
-| student | 2.00 \[−∞, ∞\] | – | – |
-| hybrid | 0.00 | 12 | – |
+| pair    |                   gap |   runs | why                                     |
+|:--------|----------------------:|-------:|:----------------------------------------|
+| teacher | −1.23 \[−1.50, 0.00\] |      5 | it knows less than it was asked to know |
+| student |        2.00 \[−∞, ∞\] |      – | –                                       |
+| hybrid  |                  0.00 |     12 | –                                       |
 
 Note: Lower is better.
 
@@ -319,11 +319,15 @@ Note: Lower is better.
 
 ## How this report was made
 
-| Item | Value |
-| :--- | :--- |
-| seed | 7 |
+| Item   | Value   |
+|:-------|:--------|
+| seed   | 7       |
 """
     )
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("| ").split(" | ")]
 
 
 def unmarked(text):
@@ -345,7 +349,7 @@ def test_markdown_shows_hostile_strings_as_text(bad):
         provenance=[(bad, bad)],
         sections=[hostile().sections[HOSTILE.index(bad)]],
     )
-    lines = [line for line in render.markdown(document).splitlines() if line]
+    lines = [line for line in formats.markdown(document).splitlines() if line]
     (
         title,
         _,
@@ -374,11 +378,11 @@ def test_markdown_shows_hostile_strings_as_text(bad):
         note.removeprefix("Note: "),
         re.fullmatch(r"!\[(.*)\]\(figures/figure_\d+\.png\)", picture)[1],
         picture_caption.removeprefix("**Figure 1.** "),
-        *last.strip("| ").split(" | "),
+        *cells(last),
     ]
     assert [unmarked(text) for text in texts] == [escape(bad)] * 10
-    assert [unmarked(text) for text in head.strip("| ").split(" | ")] == [escape(bad), escape(bad), "long"]
-    assert [unmarked(text) for text in row.strip("| ").split(" | ")] == [
+    assert [unmarked(text) for text in cells(head)] == [escape(bad), escape(bad), "long"]
+    assert [unmarked(text) for text in cells(row)] == [
         escape(bad),
         "1.0 [0.0, 2.0]",
         escape(bad * 20),
@@ -386,7 +390,7 @@ def test_markdown_shows_hostile_strings_as_text(bad):
 
 
 def test_markdown_has_no_html_and_every_row_its_cells():
-    text = render.markdown(hostile())
+    text = formats.markdown(hostile())
     assert "<" not in text
     for line in text.splitlines():
         assert not line.startswith("|") or line.count("|") in (3, 4)
@@ -397,7 +401,7 @@ def test_markdown_has_no_html_and_every_row_its_cells():
 
 def test_latex_word_for_word():
     assert (
-        render.latex(PLAIN)
+        formats.latex(PLAIN)
         == r"""% Report
 % \usepackage{array,booktabs}; XeLaTeX or LuaLaTeX for other than Latin letters
 
@@ -405,15 +409,15 @@ def test_latex_word_for_word():
   \centering
   \caption{Gaps by pair.}
   \label{tab:gaps}
-  \begin{tabular}{lrr>{\raggedright\arraybackslash}p{0.50\linewidth}}
-    \toprule
-    pair & gap & runs & why \\
-    \midrule
-    teacher & $-1.23\,[-1.50, 0.00]$ & $5$ & it knows less than it was asked to know \\
-    student & $2.00\,[-\infty, \infty]$ & -- & -- \\
-    hybrid & $0.00$ & $12$ & -- \\
-    \bottomrule
-  \end{tabular}
+\begin{tabular}{lrr>{\raggedright\arraybackslash}p{0.50\linewidth}}
+\toprule
+pair & gap & runs & why \\
+\midrule
+teacher & $-1.23\,[-1.50, 0.00]$ & $5$ & it knows less than it was asked to know \\
+student & $2.00\,[-\infty, \infty]$ & -- & -- \\
+hybrid & $0.00$ & $12$ & -- \\
+\bottomrule
+\end{tabular}
   \par\smallskip\begin{minipage}{\linewidth}\footnotesize Lower is better.\end{minipage}
 \end{table}
 """
@@ -421,7 +425,7 @@ def test_latex_word_for_word():
 
 
 def test_latex_in_chinese_asks_for_ctex():
-    assert r"\usepackage{array,booktabs,ctex}" in render.latex(replace(PLAIN, language="zh"))
+    assert r"\usepackage{array,booktabs,ctex}" in formats.latex(replace(PLAIN, language="zh"))
 
 
 COMMANDS = {
@@ -452,7 +456,7 @@ COMMANDS = {
 
 
 def test_latex_of_hostile_strings_is_balanced_and_calls_nothing_foreign():
-    text = re.sub(r"(?m)^%.*\n|^  \\label{tab:table_\d+}\n", "", render.latex(hostile()))
+    text = re.sub(r"(?m)^%.*\n|^  \\label{tab:table_\d+}\n", "", formats.latex(hostile()))
     tokens = re.findall(r"\\([A-Za-z]+|.)|([{}$&%#_^~<>\"|])|[^\\]", text, re.S)
     assert {command for command, _ in tokens if command} <= COMMANDS
     depth, maths = 0, 0
@@ -480,14 +484,14 @@ def test_latex_of_hostile_strings_is_balanced_and_calls_nothing_foreign():
 
 
 def test_latex_keeps_two_hyphens_two():
-    assert "{-}{-}snr" in render.latex(with_block(replace(TABLE, caption="--snr")))
+    assert "{-}{-}snr" in formats.latex(with_block(replace(TABLE, caption="--snr")))
 
 
 # CSV
 
 
 def test_csv_reads_back_to_the_same_numbers():
-    header, *rows = table_of(render.csv_of(TABLE))
+    header, *rows = table_of(formats.csv_of(TABLE))
     assert header == ["pair", "gap", "gap low", "gap high", "runs", "why"]
     assert [[float(cell) if cell else None for cell in row[1:5]] for row in rows] == [
         [-1.234, -1.5, 0.001, 5],
@@ -497,7 +501,7 @@ def test_csv_reads_back_to_the_same_numbers():
 
 
 def test_csv_of_a_figure_is_its_data():
-    assert table_of(render.csv_of(FIGURE)) == [
+    assert table_of(formats.csv_of(FIGURE)) == [
         ["snr", "gap", "gap low", "gap high", "note"],
         ["0", "1.5", "", "", ""],
         ["10", "-0.5", "-1", "0.25", "'=1+1"],
@@ -508,15 +512,15 @@ def test_csv_of_a_figure_is_its_data():
 def test_csv_holds_hostile_strings_as_text(index, bad):
     quoted = "'" + bad if bad[0] in "=+-@" else escape(bad)
     table, figure = hostile().tables()[index], hostile().figures()[index]
-    assert table_of(render.csv_of(table))[:2] == [
+    assert table_of(formats.csv_of(table))[:2] == [
         [quoted, quoted, f"{quoted} low", f"{quoted} high", "long"],
         [quoted, "1", "0", "2", "'" + bad * 20 if quoted[0] == "'" else escape(bad * 20)],
     ]
-    assert table_of(render.csv_of(figure)) == [[quoted, "x"], [quoted, "1"]]
+    assert table_of(formats.csv_of(figure)) == [[quoted, "x"], [quoted, "1"]]
 
 
 def test_csv_with_two_columns_of_one_title_keeps_both():
-    assert render.csv_of(Table("t", "", [Column("x"), Column("x")], [[1, 2]])) == "x,x\n1,2\n"
+    assert formats.csv_of(Table("t", "", [Column("x"), Column("x")], [[1, 2]])) == "x,x\n1,2\n"
 
 
 # Console
@@ -524,17 +528,17 @@ def test_csv_with_two_columns_of_one_title_keeps_both():
 
 def test_console_word_for_word():
     assert (
-        render.aligned(TABLE)
-        == """pair                     gap  runs  why
--------  -------------------  ----  ---------------------------------------
-teacher  −1.23 [−1.50, 0.00]     5  it knows less than it was asked to know
-student         2.00 [−∞, ∞]     –  –
-hybrid                  0.00    12  –"""
+        formats.aligned(TABLE)
+        == """pair                     gap    runs  why
+-------  -------------------  ------  ---------------------------------------
+teacher  −1.23 [−1.50, 0.00]       5  it knows less than it was asked to know
+student         2.00 [−∞, ∞]       –  –
+hybrid                  0.00      12  –"""
     )
 
 
 def test_console_shows_hostile_strings_as_text():
-    text = "\n".join(map(render.aligned, hostile().tables()))
+    text = "\n".join(map(formats.aligned, hostile().tables()))
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]", text)
     assert all(escape(bad) in text for bad in HOSTILE)
 
@@ -595,12 +599,12 @@ def test_write_leaves_every_file_the_page_last(tmp_path, monkeypatch):
     content = {name: path.read_bytes() for name, path in zip(names, paths)}
     images = {"curve.png": content["figures/curve.png"], "curve.svg": content["figures/curve.svg"]}
     assert content["report.html"].decode() == render.html(PLAIN, images)
-    assert content["report.md"].decode() == render.markdown(PLAIN) and content[
+    assert content["report.md"].decode() == formats.markdown(PLAIN) and content[
         "tables.tex"
-    ].decode() == render.latex(PLAIN)
-    assert content["tables/gaps.csv"].decode() == render.csv_of(TABLE) and content[
+    ].decode() == formats.latex(PLAIN)
+    assert content["tables/gaps.csv"].decode() == formats.csv_of(TABLE) and content[
         "figures/curve.csv"
-    ].decode() == render.csv_of(FIGURE)
+    ].decode() == formats.csv_of(FIGURE)
 
 
 def test_the_same_document_gives_the_same_bytes(tmp_path):
@@ -645,7 +649,7 @@ def test_a_document_that_cannot_be_shown_harms_no_earlier_report(tmp_path):
 )
 @pytest.mark.parametrize(
     "render",
-    [render.markdown, render.latex, lambda document: render.html(document, fake_images(document))],
+    [formats.markdown, formats.latex, lambda document: render.html(document, fake_images(document))],
     ids=["markdown", "latex", "html"],
 )
 def test_what_cannot_be_shown_is_refused(render, document, message):
@@ -655,7 +659,7 @@ def test_what_cannot_be_shown_is_refused(render, document, message):
 
 def test_numpys_numbers_are_numbers():
     table = Table("t", "", [Column("x", 1), Column("n")], [[numpy.float32(-1.25), numpy.int64(3)]])
-    assert "| −1.2 | 3 |" in render.markdown(with_block(table)) and "$-1.2$ & $3$" in render.latex(
+    assert "| −1.2 |   3 |" in formats.markdown(with_block(table)) and "$-1.2$ & $3$" in formats.latex(
         with_block(table)
     )
 
@@ -663,7 +667,7 @@ def test_numpys_numbers_are_numbers():
 def test_an_empty_table_still_has_its_head():
     document = with_block(replace(TABLE, rows=[]))
     assert Reader(render.html(document, {})).cells[:4] == ["pair", "gap", "runs", "why"]
-    assert "| pair | gap | runs | why |" in render.markdown(document)
-    assert "pair & gap & runs & why" in render.latex(document)
-    assert "pair  gap  runs  why" in render.aligned(document.tables()[0])
-    assert render.csv_of(document.tables()[0]) == "pair,gap,runs,why\n"
+    assert "| pair   | gap   | runs   | why   |" in formats.markdown(document)
+    assert "pair & gap & runs & why" in formats.latex(document)
+    assert "pair    gap    runs    why" in formats.aligned(document.tables()[0])
+    assert formats.csv_of(document.tables()[0]) == "pair,gap,runs,why\n"

@@ -24,7 +24,7 @@ from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
 from semcom.evaluation import intervals
 from semcom.evaluation.intervals import Estimate
-from semcom.report import tables
+from semcom.report import plots, tables
 
 log = logging.getLogger(__name__)
 
@@ -295,7 +295,7 @@ def table(lines: Sequence[Line]) -> str:
         gain, p = line.less_base.get(GAIN), line.p.get(GAIN)
         tested = [f"{gain:.2f}" if gain else None, f"{p:.3f}" if p is not None else None]
         rows.append([line.arm.name, *measures, *tested])
-    return tables.table(rows, ["arm", *COLUMNS.values(), "gain 6 dB", "Holm p"])
+    return tables.text(tables.frame_of(rows, ["arm", *COLUMNS.values(), "gain 6 dB", "Holm p"]))
 
 
 def keep(lines: Sequence[Line], root: Path, title: str, stem: str = "arms") -> None:
@@ -303,5 +303,5 @@ def keep(lines: Sequence[Line], root: Path, title: str, stem: str = "arms") -> N
     rows = [line.flat() for line in lines]
     tables.write_csv(root / f"{stem}.csv", rows)
     output_files.write_json(root / f"{stem}.json", {"title": title, "rows": rows})
-    tables.plot_intervals({"BLEU gained at 6 dB over its base": gains(lines)}, root / f"{stem}.png", mark=0)
+    plots.plot_intervals({"BLEU gained at 6 dB over its base": gains(lines)}, root / f"{stem}.png", mark=0)
     log.info(f"\nmade {escape(root / stem)}.csv, .json and .png")

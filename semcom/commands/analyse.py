@@ -41,7 +41,7 @@ from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
 from semcom.models.settings import DEFAULT_TEACHER
-from semcom.report import compose, figures, render, tables
+from semcom.report import compose, figures, formats, render, tables
 from semcom.report.sections.common import Similarities, TemperatureEffect
 
 log = logging.getLogger(__name__)
@@ -317,13 +317,15 @@ def _publish(
     if foreign:
         log.info(
             "\nof another vocabulary or signal width than the teacher's: text measures alone\n"
-            + tables.table(
-                [
-                    [row["pair"], row["channel"], row["snr"], row["bleu"].value, row["exact"].value]
-                    for group in foreign
-                    for row in group
-                ],
-                ["model", "channel", "SNR, dB", "BLEU", "exact"],
+            + tables.text(
+                tables.frame_of(
+                    [
+                        [row["pair"], row["channel"], row["snr"], row["bleu"].value, row["exact"].value]
+                        for group in foreign
+                        for row in group
+                    ],
+                    ["model", "channel", "SNR, dB", "BLEU", "exact"],
+                )
             )
         )
     made = escape(outputs["--output"])
@@ -341,7 +343,7 @@ def _publish(
         wanted = ("effects", "price", "trends")
         for table in document.tables():
             if table.name.startswith(wanted):
-                log.info(f"\n{render.aligned(table)}")
+                log.info(f"\n{formats.aligned(table)}")
         log.info(
             f"\nmade {escape(page)} (open it in a browser), report.md, tables.tex, CSVs and figures beside it, and {made}"
         )
@@ -371,12 +373,19 @@ def _say_records(records: Sequence[dict], common: Mapping[str, object]) -> None:
             f"seed {common['seed']}, {common['decoding']}\nKL, JS and the cross-entropy gap in nats a token; {common['note']}"
         )
         log.info(
-            tables.table(
-                [
-                    [r["model"], r["distill_part"], r["temperature"], *(r["by_snr"][snr][c] for c in columns)]
-                    for r in group
-                ],
-                ["model", "part", "T", *columns.values()],
+            tables.text(
+                tables.frame_of(
+                    [
+                        [
+                            r["model"],
+                            r["distill_part"],
+                            r["temperature"],
+                            *(r["by_snr"][snr][c] for c in columns),
+                        ]
+                        for r in group
+                    ],
+                    ["model", "part", "T", *columns.values()],
+                )
             )
         )
         rows = [

@@ -38,7 +38,7 @@ from semcom.evaluation.deepsc_scoring import (
 )
 from semcom.evaluation.scores import Meeting, Row
 from semcom.models import checkpoint
-from semcom.report import tables
+from semcom.report import plots, tables
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def audit(given: AuditSettings) -> list[Row]:
     rows = [{**row, **about, **versions} for row in long_rows(found, settings.snr)]
     if output and picture:
         tables.write_csv(output, rows)
-        tables.plot_audit([row for row in rows if row["row"] != FORCED], reference, picture)
+        plots.plot_audit([row for row in rows if row["row"] != FORCED], reference, picture)
         log.info(f"\nmade {escape(output)} and {escape(picture)}")
     return rows
 
@@ -154,10 +154,10 @@ def _account(
                 else []
             ),
             f"\nscore, all from 0 to 100 (BLEU-1 up to row {CORPUS}, times 100; then BLEU: {text_metrics.bleu_signature()})",
-            tables.table([[row, HABITS[row], *found[row]] for row in found], header, 2),
+            tables.text(tables.frame_of(([row, HABITS[row], *found[row]] for row in found), header), 2),
             f"\nchange against the row above (row {FORCED} stands apart; in another order the changes would be shared out otherwise)",
-            tables.table(
-                [[row, HABITS[row], *(f"{change:+7.2f}" for change in moved[row])] for row in moved], header
+            tables.text(
+                tables.frame_of(([row, HABITS[row], *moved[row]] for row in moved), header), 2, signed=True
             ),
             "",
             _largest("the habit that moves the score most", moved, at, reference),

@@ -28,7 +28,7 @@ from semcom.distillation.distiller import Distiller
 from semcom.distillation.kd_loss import UNLABELLED
 from semcom.distillation.settings import DistillationConfig
 from semcom.evaluation.intervals import Estimate, estimate, paired
-from semcom.report import tables
+from semcom.report import plots, tables
 from semcom.report.tables import Row
 
 log = logging.getLogger(__name__)
@@ -430,13 +430,11 @@ def unseen_class(rows: Sequence[Row]) -> list[Row]:
 
 
 def _table(lines: Sequence[Row]) -> str:
-    return tables.table(
-        [
-            [f"{value:.2f}" if isinstance(value, Estimate) else value for value in line.values()]
-            for line in lines
-        ],
-        list(lines[0]),
-    )
+    shown = [
+        {name: f"{value:.2f}" if isinstance(value, Estimate) else value for name, value in line.items()}
+        for line in lines
+    ]
+    return tables.text(tables.frame_of(shown))
 
 
 def describe(plan: Plan, seeds: int, summary: dict[str, list[Row]]) -> str:
@@ -550,4 +548,4 @@ def _write(
             if line["class"] == hidden
             for key, of_what in (("recall", f"digit {hidden}"), ("others", "the others"))
         ]
-    tables.plot_intervals(panels, folder / "digits.png")
+    plots.plot_intervals(panels, folder / "digits.png")

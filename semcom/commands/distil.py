@@ -48,7 +48,7 @@ from semcom.models.transceiver import (
     EndSize,
     Transceiver,
 )
-from semcom.report import tables
+from semcom.report import plots, tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -398,7 +398,7 @@ class _Distillation:
             )
         self.record |= record_of(result, self.started)
         self._write_record()
-        tables.plot_training_curves(self.history, self.folder / "training_curves.png")
+        plots.plot_training_curves(self.history, self.folder / "training_curves.png")
         if self.settings.distillation.distils:
             self._plot_temperature()
         hybrid = self._splice_hybrid() if self.settings.hybrid_output else None
@@ -414,7 +414,7 @@ class _Distillation:
             for piece, text in enumerate(vocabulary.decode([[piece] for piece in range(len(vocabulary))]))
         ]
         pieces[EOS] = "(end)"
-        tables.plot_temperature_effect(logits, self.folder / "temperature_effect.png", temperatures, pieces)
+        plots.plot_temperature_effect(logits, self.folder / "temperature_effect.png", temperatures, pieces)
 
     def _on_epoch(self, epoch: Epoch, is_best: bool) -> None:
         self.history.append(

@@ -26,7 +26,7 @@ from semcom.evaluation.link_checks import Check, Gains, Transmitted, decibels
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import DEFAULT_TEACHER
-from semcom.report import tables
+from semcom.report import plots, tables
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def doctor(given: DoctorSettings) -> Findings:
             )
             for (name, _), c in found.snr.items()
         ]
-        tables.plot_link(_curves(found), realised, link_checks.snr_tolerance(found.symbols, level), picture)
+        plots.plot_link(_curves(found), realised, link_checks.snr_tolerance(found.symbols, level), picture)
         log.info(f"\nmade {escape(output)} and {escape(picture)}")
     if not off:
         log.info(
@@ -149,7 +149,8 @@ def doctor(given: DoctorSettings) -> Findings:
         [c.name, *(f"{value:.4g}" for value in (c.measured, c.theory, c.difference)), f"{c.p:.1g}"]
         for c in off
     ]
-    log.info("\n" + tables.table(rows, ["OFF", "measured", "theory", "difference", "p"]))
+    found_off = tables.frame_of(rows, ["OFF", "measured", "theory", "difference", "p"])
+    log.info("\n" + tables.text(found_off))
     raise ChecksFailed(f"{len(off)} of {len(checks)} checks fail: {'; '.join(c.name for c in off)}")
 
 
@@ -212,7 +213,7 @@ def _transmitter(found: Findings) -> str:
 
 
 def _table(rows: Sequence[Sequence[object]], header: Sequence[str], decimals: int | None = None) -> str:
-    return tables.table(_finite(rows), header, decimals)
+    return tables.text(tables.frame_of(_finite(rows), header), decimals)
 
 
 def _snr(found: Findings) -> str:

@@ -32,7 +32,7 @@ from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
-from semcom.report import tables
+from semcom.report import plots, tables
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ def _write(output: str, picture: Path, meeting: Meeting, rows: pd.DataFrame, flo
     }
     tables.write_csv(output, [{**row, **common} for row in [*rows.to_dict("records"), of_floor]])
     overall = rows[rows["topic"] == ""]
-    tables.plot_by_snr(
+    plots.plot_by_snr(
         overall.to_dict("records"), {"bleu": "BLEU", "token_accuracy": "token accuracy"}, picture
     )
     log.info(f"\nmade {escape(output)} and {escape(picture)}")

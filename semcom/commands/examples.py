@@ -247,19 +247,8 @@ def _table(outcomes: Sequence["Outcome"]) -> str:
             ]
         )
     snrs = [f"BLEU {snr:g} dB" for snr in bleu.columns]
-    return tables.table(
-        rows,
-        [
-            "run",
-            "part",
-            "T",
-            "channel",
-            "validation CE",
-            "compression",
-            *snrs,
-            snrs[-1].replace("BLEU", "teacher"),
-        ],
-    )
+    made = ["run", "part", "T", "channel", "validation CE", "compression"]
+    return tables.text(tables.frame_of(rows, [*made, *snrs, snrs[-1].replace("BLEU", "teacher")]))
 
 
 def parse_numbers(text: str) -> list[int]:

@@ -89,7 +89,7 @@ def _send(text: str, loaded: Sequence[tuple[str, Checkpoint]], meeting: Meeting,
     for label, c in loaded:
         understood = _understood(c, sentence, meeting, search)
         rows += [[label, f"{snr:g} dB", heard] for snr, heard in zip(meeting.snrs, understood)]
-    log.info(tables.table(rows, ["model", str(meeting.channel), "understood"]))
+    log.info(tables.text(tables.frame_of(rows, ["model", str(meeting.channel), "understood"])))
 
 
 def _understood(c: Checkpoint, sentence: corpus.Sentence, meeting: Meeting, search: Search) -> list[str]:

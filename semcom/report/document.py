@@ -1,11 +1,16 @@
 """A report as data: sections of text, tables and figures, in one language. Knows neither models nor file
 formats."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semcom.evaluation.intervals import Interval
+from semcom.report.settings import LANGUAGES
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 Cell = str | int | float | Interval | None
 """None is shown as a dash."""
@@ -42,7 +47,7 @@ class Figure:
     caption: str
     alternative: str
     data: Sequence[Mapping[str, Any]]
-    draw: Callable[[Any], None]
+    draw: Callable[["matplotlib.figure.Figure"], None]
     size: tuple[float, float] = (7.0, 4.0)
 
 
@@ -81,3 +86,37 @@ class Document:
 
     def figures(self) -> list[Figure]:
         return [block for section in self.sections for block in section.blocks if isinstance(block, Figure)]
+
+
+def check(document: Document) -> None:
+    """ValueError for an unknown language, a name that is no plain file name or stands twice, a row of wrong
+    length, a NaN."""
+    if document.language not in LANGUAGES:
+        raise ValueError(f"language {document.language!r}: allowed are {', '.join(LANGUAGES)}")
+    tables, figures = document.tables(), document.figures()
+    _check_names(document.sections)
+    _check_names([*tables, *figures])
+    for table in tables:
+        if any(len(row) != len(table.columns) for row in table.rows):
+            width = len(table.columns)
+            raise ValueError(f"table {table.name}: a row has not {width} cells, as its columns have")
+        _check_numbers(table, (cell for row in table.rows for cell in row))
+    for figure in figures:
+        _check_numbers(figure, (cell for row in figure.data for cell in row.values()))
+
+
+def _check_names(named: Sequence[Section | Table | Figure]) -> None:
+    seen = set()
+    for block in named:
+        if not re.fullmatch("[a-z0-9_]+", block.name) or block.name in seen:
+            what = type(block).__name__.lower()
+            raise ValueError(f"{what} {block.name!r}: names are of a-z, 0-9 and _, and stand once")
+        seen.add(block.name)
+
+
+def _check_numbers(block: Table | Figure, cells: Iterable[object]) -> None:
+    for cell in cells:
+        numbers = (cell.value, cell.low, cell.high) if isinstance(cell, Interval) else (cell,)
+        if any(number != number for number in numbers):
+            what = type(block).__name__.lower()
+            raise ValueError(f"{what} {block.name}: NaN is no number to show; give None for what is missing")

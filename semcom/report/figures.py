@@ -4,13 +4,23 @@ sees a model or a file.
 Labels are in English in every language of the report: not every machine's fonts have Chinese.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semcom.base.errors import escape
 from semcom.evaluation.intervals import Interval
 
-Draw = Callable[[Any], None]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+Draw = Callable[["Figure"], None]
+Row = Mapping[str, Any]
 Curve = Sequence[tuple[float, Interval]]
 """Points: place and value."""
 Curves = Mapping[str, Curve]
@@ -19,7 +29,7 @@ COLOURS = ("#1f5fa8", "#c8501e", "#2f8f4e", "#8a4fa3", "#b08a00", "#5b5b5b", "#d
 LINES = ("-", "--", ":", "-.")
 BANDS_FOR = 5
 """Curves up to which each has its band; more would hide one another, and their intervals are in the table."""
-NOISE = {"color": "#999999", "linestyle": "--"}
+NOISE = {"color": "#999999", "linestyle": "--", "marker": ""}
 SNR = "SNR, dB per complex symbol"
 
 
@@ -28,7 +38,8 @@ def label(text: object) -> str:
     return escape(text).replace("$", r"\$")
 
 
-def _panels(figure: Any, columns: int) -> list[Any]:
+def panels_of(figure: "Figure", columns: int) -> list["Axes"]:
+    """Side by side in an empty figure, each with a light grid."""
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for axis in axes:
         axis.grid(alpha=0.25)
@@ -36,7 +47,8 @@ def _panels(figure: Any, columns: int) -> list[Any]:
     return list(axes)
 
 
-def _style(number: int) -> dict[str, Any]:
+def style_of(number: int) -> dict[str, Any]:
+    """Colour, marker and line of curve ``number``, which differ for the first 32."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "marker": MARKERS[number % len(MARKERS)],
@@ -55,32 +67,17 @@ def curves(
     """One panel a title, in it a curve a name with the band of its intervals. dashed: the name of the
     channel's own noise."""
 
-    def draw(figure: Any) -> None:
+    def draw(figure: "Figure") -> None:
         # A name has one style in all panels, also where a panel leaves some out; so one legend holds for all.
         names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
-        styles = {
-            name: {**_style(number), **(NOISE | {"marker": ""} if name == dashed else {})}
-            for number, name in enumerate(names)
-        }
-        axes, shown = _panels(figure, len(panels)), {}
-        for axis, (title, lines) in zip(axes, panels.items()):
+        styles = {name: style_of(number) for number, name in enumerate(names)}
+        if dashed in styles:
+            styles[dashed] |= NOISE
+        shown = {}
+        for axis, (title, lines) in zip(panels_of(figure, len(panels)), panels.items()):
             for name, points in lines.items():
-                style = styles[name]
-                places, values = [x for x, _ in points], [interval.value for _, interval in points]
-                (shown[name],) = axis.plot(places, values, **style)
-                if len(lines) > BANDS_FOR:
-                    continue
-                axis.fill_between(
-                    places,
-                    [i.low for _, i in points],
-                    [i.high for _, i in points],
-                    color=style["color"],
-                    alpha=0.15,
-                    linewidth=0,
-                )
-            if title in logarithmic and all(
-                interval.value > 0 for points in lines.values() for _, interval in points
-            ):
+                shown[name] = _curve(axis, points, styles[name], with_band=len(lines) <= BANDS_FOR)
+            if title in logarithmic and _all_above_zero(lines):
                 axis.set_yscale("log")
             if across == SNR:
                 axis.set_xticks(sorted({x for points in lines.values() for x, _ in points}))
@@ -97,11 +94,24 @@ def curves(
     return draw
 
 
+def _curve(axis: "Axes", points: Curve, style: dict[str, Any], with_band: bool) -> "Line2D":
+    places = [x for x, _ in points]
+    (line,) = axis.plot(places, [interval.value for _, interval in points], **style)
+    if with_band:
+        low, high = [interval.low for _, interval in points], [interval.high for _, interval in points]
+        axis.fill_between(places, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    return line
+
+
+def _all_above_zero(lines: Curves) -> bool:
+    return all(interval.value > 0 for points in lines.values() for _, interval in points)
+
+
 def bars(groups: Mapping[str, Sequence[tuple[str, Interval]]], title: str) -> Draw:
     """Horizontal: for each class a point with its interval for every name; the first class on top."""
 
-    def draw(figure: Any) -> None:
-        (axis,) = _panels(figure, 1)
+    def draw(figure: "Figure") -> None:
+        (axis,) = panels_of(figure, 1)
         classes = list(dict.fromkeys(name for points in groups.values() for name, _ in points))
         for number, (name, points) in enumerate(groups.items()):
             shift = 0.7 * ((number + 0.5) / len(groups) - 0.5)
@@ -129,7 +139,7 @@ def effects(panels: Mapping[str, Curves]) -> Draw:
     """``curves`` of effects, with a line at none."""
     inner = curves(panels)
 
-    def draw(figure: Any) -> None:
+    def draw(figure: "Figure") -> None:
         inner(figure)
         for axis in figure.axes:
             axis.axhline(0, color="black", linewidth=0.8)
@@ -137,11 +147,11 @@ def effects(panels: Mapping[str, Curves]) -> Draw:
     return draw
 
 
-def constellations(symbols: Mapping[str, Any]) -> Draw:
+def constellations(symbols: Mapping[str, "np.ndarray"]) -> Draw:
     """The transmitted complex symbols of each transmitter, [M, 2] of unit mean power, on one scale."""
 
-    def draw(figure: Any) -> None:
-        for axis, (name, points) in zip(_panels(figure, len(symbols)), symbols.items()):
+    def draw(figure: "Figure") -> None:
+        for axis, (name, points) in zip(panels_of(figure, len(symbols)), symbols.items()):
             axis.plot(points[:, 0], points[:, 1], ".", markersize=1.5, alpha=0.4, color=COLOURS[0])
             axis.set(
                 title=label(name),
@@ -158,10 +168,10 @@ def constellations(symbols: Mapping[str, Any]) -> Draw:
 def scatter(points: Mapping[str, Sequence[tuple[float, float, str]]], across: str, up: str) -> Draw:
     """Points by group: x, y and what to write beside it."""
 
-    def draw(figure: Any) -> None:
-        (axis,) = _panels(figure, 1)
+    def draw(figure: "Figure") -> None:
+        (axis,) = panels_of(figure, 1)
         for number, (name, group) in enumerate(points.items()):
-            style = _style(number) | {"linestyle": "none"}
+            style = style_of(number) | {"linestyle": "none"}
             axis.plot([x for x, *_ in group], [y for _, y, _ in group], label=label(name), **style)
             for x, y, text in group:
                 axis.annotate(
@@ -173,161 +183,70 @@ def scatter(points: Mapping[str, Sequence[tuple[float, float, str]]], across: st
     return draw
 
 
-def training(history: Sequence[Mapping[str, Any]], unit: str = "token") -> Draw:
+def training(history: Sequence[Row], unit: str = "token") -> Draw:
     """Loss with its parts, validation cross-entropy, learning rate and, where it is known, temperature, by
     epoch. unit: what a row is."""
+    parts = [name for name in history[0] if name.startswith("train_") and name != "train_complementary"]
+    losses = [name for name in history[0] if name in ("loss", *parts)]
+    panels = {
+        f"training loss, nats a {unit}": losses,
+        f"validation cross-entropy, nats a {unit}": ["validation"],
+        "learning rate": ["lr"],
+    }
+    if history[0].get("temperature") is not None:
+        panels["temperature"] = ["temperature"]
 
-    def draw(figure: Any) -> None:
-        shown = [
-            (
-                f"training loss, nats a {unit}",
-                [
-                    n
-                    for n in history[0]
-                    if n == "loss" or (n.startswith("train_") and n != "train_complementary")
-                ],
-            ),
-            (f"validation cross-entropy, nats a {unit}", ["validation"]),
-            ("learning rate", ["lr"]),
-        ]
-        if history[0].get("temperature") is not None:
-            shown.append(("temperature", ["temperature"]))
-        epochs = [row["epoch"] for row in history]
-        for axis, (title, names) in zip(_panels(figure, len(shown)), shown):
+    def draw(figure: "Figure") -> None:
+        for axis, (title, names) in zip(panels_of(figure, len(panels)), panels.items()):
             for number, name in enumerate(names):
-                axis.plot(
-                    epochs,
-                    [row.get(name) for row in history],
-                    label=label(name.removeprefix("train_")),
-                    **_style(number),
-                )
-            axis.set(title=title, xlabel="epoch")
-            axis.xaxis.get_major_locator().set_params(integer=True)
+                _by_epoch(axis, history, name, name.removeprefix("train_"), number)
+            _over_epochs(axis, title)
             if len(names) > 1:
                 axis.legend(fontsize="x-small", frameon=False)
 
     return draw
 
 
-def trainings(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Draw:
+def trainings(histories: Mapping[str, Sequence[Row]]) -> Draw:
     """``training`` of several runs, a curve each, without the parts of the loss."""
+    titles = {
+        "loss": "training loss, nats a token",
+        "validation": "validation cross-entropy, nats a token",
+        "lr": "learning rate",
+        "temperature": "temperature",
+    }
+    epochs = [epoch for history in histories.values() for epoch in history]
+    known = [name for name in titles if any(epoch.get(name) is not None for epoch in epochs)]
 
-    def draw(figure: Any) -> None:
-        names = {
-            "loss": "training loss, nats a token",
-            "validation": "validation cross-entropy, nats a token",
-            "lr": "learning rate",
-            "temperature": "temperature",
-        }
-        shown = {
-            name: title
-            for name, title in names.items()
-            if any(row.get(name) is not None for history in histories.values() for row in history)
-        }
-        axes = _panels(figure, len(shown))
-        for axis, (name, title) in zip(axes, shown.items()):
+    def draw(figure: "Figure") -> None:
+        axes = panels_of(figure, len(known))
+        for axis, name in zip(axes, known):
             for number, (run, history) in enumerate(histories.items()):
-                axis.plot(
-                    [row["epoch"] for row in history],
-                    [row.get(name) for row in history],
-                    label=label(run),
-                    **_style(number),
-                )
-            axis.set(title=title, xlabel="epoch")
-            axis.xaxis.get_major_locator().set_params(integer=True)
+                _by_epoch(axis, history, name, run, number)
+            _over_epochs(axis, titles[name])
         axes[0].legend(fontsize="x-small", frameon=False)
 
     return draw
 
 
-def audit(rows: Sequence[Mapping[str, Any]], reference: float) -> Draw:
-    """What each habit of an audit moves the score by at the SNR ``reference``, as a waterfall, and the scores
-    over SNR.
-
-    rows: ``row``, ``habit``, ``snr``, ``score`` and ``change`` (None: stands on the ground), in the order of
-    the habits.
-    """
-
-    def draw(figure: Any) -> None:
-        falls, lines = _panels(figure, 2)
-        here = [row for row in rows if row["snr"] == reference]
-        for place, row in enumerate(here):
-            whole = row["change"] is None or place == len(here) - 1
-            start, length = (0.0, row["score"]) if whole else (row["score"] - row["change"], row["change"])
-            colour = COLOURS[0] if whole else COLOURS[2] if length >= 0 else COLOURS[1]
-            falls.barh(place, length, left=start, height=0.6, color=colour)
-            told = f"{row['score']:.1f}" + ("" if row["change"] is None else f" ({row['change']:+.1f})")
-            falls.text(max(start, row["score"]), place, f" {told}", va="center", fontsize="small")
-        falls.set_yticks(range(len(here)), [label(f"{row['row']}  {row['habit']}") for row in here])
-        falls.invert_yaxis()
-        falls.set_xticks(range(0, 101, 20))
-        falls.set(xlim=(0, 125), xlabel="score, 0 to 100", title=f"at {reference:g} dB")
-        for number, name in enumerate(dict.fromkeys(row["row"] for row in rows)):
-            points = sorted((row["snr"], row["score"]) for row in rows if row["row"] == name)
-            lines.plot(*zip(*points), label=f"row {name}", **_style(number))
-        lines.set_xticks(sorted({row["snr"] for row in rows}))
-        lines.set(xlabel="SNR label, dB", title="score, 0 to 100")
-        lines.legend(fontsize="small", frameon=False)
-
-    return draw
+def _by_epoch(axis: "Axes", history: Sequence[Row], name: str, shown_as: str, number: int) -> None:
+    epochs = [row["epoch"] for row in history]
+    values = [math.nan if row.get(name) is None else row[name] for row in history]
+    axis.plot(epochs, values, label=label(shown_as), **style_of(number))
 
 
-def link(
-    gains: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]],
-    realised: Sequence[tuple[str, float, float, float]],
-    tolerance: float,
-) -> Draw:
-    """A channel beside its theory: shares of fading gains below x, realised SNRs, and their differences with
-    95 % intervals.
+def _over_epochs(axis: "Axes", title: str) -> None:
+    from matplotlib.ticker import MaxNLocator
 
-    gains: channel -> (x, measured, theory). realised: (channel, nominal, realised, half of its interval), in
-    dB. tolerance: what a right link may be off, in dB.
-    """
-
-    def draw(figure: Any) -> None:
-        fades, levels, errors = _panels(figure, 3)
-        for number, (name, (x, measured, theory)) in enumerate(gains.items()):
-            colour = COLOURS[number + 1]
-            fades.plot(x, theory, color=colour, linewidth=5, alpha=0.3, label=f"{label(name)}, theory")
-            fades.plot(x, measured, color=colour, linewidth=1, label=f"{label(name)}, measured")
-        fades.set(xscale="log", yscale="log", ylim=(5e-4, 1.5), xlabel="x", title="share of |h|² below x")
-        fades.legend(fontsize="small", frameon=False)
-        nominals, names = (
-            sorted({nominal for _, nominal, *_ in realised}),
-            list(dict.fromkeys(name for name, *_ in realised)),
-        )
-        levels.plot(nominals, nominals, color="black", linewidth=0.8)
-        errors.axhspan(-tolerance, tolerance, color="#999999", alpha=0.15, linewidth=0)
-        errors.axhline(0, color="black", linewidth=0.8)
-        for number, name in enumerate(names):
-            points = sorted(values for channel, *values in realised if channel == name)
-            style = {**_style(number), "linestyle": ""}
-            levels.plot(
-                [x for x, *_ in points], [y for _, y, _ in points], **style, label=label(name), alpha=0.6
-            )
-            aside = (
-                (number - (len(names) - 1) / 2) * 0.04 * max(1.0, nominals[-1] - nominals[0])
-            )  # intervals side by side
-            errors.errorbar(
-                [x + aside for x, *_ in points],
-                [y - x for x, y, _ in points],
-                [half for *_, half in points],
-                capsize=3,
-                **style,
-            )
-        for axis, title in ((levels, "realised SNR, dB"), (errors, "realised less nominal, dB")):
-            axis.set_xticks(nominals)
-            axis.set(xlabel="nominal SNR, dB per complex symbol", title=title)
-        levels.legend(fontsize="small", frameon=False)
-
-    return draw
+    axis.set(title=title, xlabel="epoch")
+    axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
 
 
 def temperature_effect(rows: Mapping[float, Sequence[float]], pieces: Sequence[str]) -> Draw:
     """A teacher's distribution over its most probable ``pieces`` at several temperatures."""
 
-    def draw(figure: Any) -> None:
-        (axis,) = _panels(figure, 1)
+    def draw(figure: "Figure") -> None:
+        (axis,) = panels_of(figure, 1)
         width = 0.8 / len(rows)
         for number, (temperature, probabilities) in enumerate(rows.items()):
             places = [place + width * (number - (len(rows) - 1) / 2) for place in range(len(pieces))]
@@ -348,17 +267,17 @@ def temperature_effect(rows: Mapping[float, Sequence[float]], pieces: Sequence[s
 
 
 def temperature_rows(
-    logits: Sequence[float], temperatures: Sequence[float], shown: int
+    logits: "npt.ArrayLike | torch.Tensor", temperatures: Sequence[float], shown: int
 ) -> tuple[dict[float, list[float]], list[int]]:
     """Probabilities of the ``shown`` most probable of logits [V] at each temperature, and which pieces they
     are."""
     import numpy as np
 
-    logits = logits.detach().cpu() if hasattr(logits, "detach") else logits
-    logits = np.asarray(logits, dtype=np.float64)
-    best = np.argsort(-logits, kind="stable")[:shown]
+    plain = logits.detach().cpu() if hasattr(logits, "detach") else logits
+    values = np.asarray(plain, dtype=np.float64)
+    best = np.argsort(-values, kind="stable")[:shown]
     rows = {}
     for temperature in temperatures:
-        p = np.exp((logits - logits.max()) / temperature)
+        p = np.exp((values - values.max()) / temperature)
         rows[float(temperature)] = (p[best] / p.sum()).tolist()
     return rows, best.tolist()

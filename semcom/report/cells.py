@@ -1,0 +1,71 @@
+"""What a cell of a ``Table`` shows, in every format: its text, and to which side it stands."""
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+
+from semcom.evaluation.intervals import Interval
+from semcom.report.catalogue import translation
+from semcom.report.document import Cell, Column, Document, Table
+
+LONG = 28
+"""Characters from which a text cell may wrap."""
+
+NUMERIC = ("number", "interval")
+
+
+def labels(document: Document) -> dict[str, str]:
+    """Name of a table or figure -> what it is called, numbered apart."""
+    _ = translation(document.language).gettext
+    named = {table.name: _("Table {}.").format(n) for n, table in enumerate(document.tables(), 1)}
+    return named | {figure.name: _("Figure {}.").format(n) for n, figure in enumerate(document.figures(), 1)}
+
+
+def parts(cell: object) -> tuple[object, ...]:
+    """The numbers of an interval; else the cell alone."""
+    return (cell.value, cell.low, cell.high) if isinstance(cell, Interval) else (cell,)
+
+
+def kinds(table: Table) -> list[str]:
+    """Of each column: number, interval (numbers, some with one), text, or long (text that may wrap)."""
+    return [_kind(column, [row[i] for row in table.rows]) for i, column in enumerate(table.columns)]
+
+
+def _kind(column: Column, cells: Sequence[Cell]) -> str:
+    given = [cell for cell in cells if cell is not None]
+    if given and all(isinstance(cell, (Real, Interval)) for cell in given):
+        return "interval" if any(isinstance(cell, Interval) for cell in given) else "number"
+    return "long" if any(len(plain(cell, column)) >= LONG for cell in given) else "text"
+
+
+def sides(table: Table) -> list[str]:
+    """Of each column: numbers to the right, text to the left."""
+    return ["right" if kind in NUMERIC else "left" for kind in kinds(table)]
+
+
+def halves(cell: Cell, column: Column) -> tuple[str, str]:
+    """A cell's text and, of an interval, its ends'."""
+    if isinstance(cell, Interval):
+        value, low, high = (_number(part, column.places) for part in (cell.value, cell.low, cell.high))
+        return value, f"[{low}, {high}]"
+    if cell is None:
+        return "–", ""
+    # Numpy's numbers are real numbers too, if neither int nor float.
+    return (_number(cell, column.places) if isinstance(cell, (int, float, Real)) else cell), ""
+
+
+def plain(cell: Cell, column: Column) -> str:
+    """A cell's text, its ends in brackets."""
+    return " ".join(filter(None, halves(cell, column)))
+
+
+def columns_of_text(table: Table) -> list[list[str]]:
+    return [[plain(row[i], column) for row in table.rows] for i, column in enumerate(table.columns)]
+
+
+def _number(value: float, places: int | None) -> str:
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    # z: no "-0.00"
+    text = str(value) if places is None else format(value, f"z.{places}f")
+    return text.replace("-", "−")
