@@ -335,9 +335,9 @@ def _publish(
         (folder / "report.html").unlink(missing_ok=True)
         output_files.write_json(folder / RESULTS, results)
         matrix = intervals.flat(pd.concat([study.matrix for study in studies], ignore_index=True))
-        tables.write_csv(folder / "matrix.csv", matrix.to_dict("records"))
+        tables.write_csv(folder / "matrix.csv", matrix)
         words_lost = intervals.flat(pd.concat(lost, ignore_index=True))
-        tables.write_csv(folder / "words_lost.csv", words_lost.to_dict("records"))
+        tables.write_csv(folder / "words_lost.csv", words_lost)
         page = render.write(document, folder)[0]
         log.info("\n" + "\n".join(map(escape, document.summary)))
         wanted = ("effects", "price", "trends")

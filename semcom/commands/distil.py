@@ -467,14 +467,14 @@ class _Distillation:
         lines = [
             f"\nBLEU on {rows['sentences'].iloc[0]} test sentences, {rows['channel'].iloc[0]}, by SNR in dB; {RECEIVER_KNOWS}\n"
             f"{bleu_signature()}",
-            tables.pivot(rows[rows["topic"] == ""].to_dict("records"), "model", "snr", "bleu"),
+            tables.pivot(rows[rows["topic"] == ""], "model", "snr", "bleu"),
             "",
         ]
         apart = rows[(rows["topic"] != "") & (rows["snr"] == SUMMARY_SNRS[-1])]
         if len(apart):
             lines += [
                 f"BLEU at {SUMMARY_SNRS[-1]:g} dB, topics that the student has seen and not seen apart",
-                tables.pivot(apart.to_dict("records"), "model", "topic", "bleu", str),
+                tables.pivot(apart, "model", "topic", "bleu", str),
                 "",
             ]
         lines.append(

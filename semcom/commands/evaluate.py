@@ -118,7 +118,7 @@ def _show(
         ("exact", "exact sentences"),
         ("cross_entropy", "cross-entropy, nats a token"),
     ):
-        log.info(f"\n{title}\n{tables.pivot(overall.to_dict('records'), 'model', 'snr', measure)}")
+        log.info(f"\n{title}\n{tables.pivot(overall, 'model', 'snr', measure)}")
         if floor.get(measure) is not None:
             log.info(f"floor (another sentence of the same length, or the nearest): {floor[measure]:.4g}")
     if len(by_topic):
@@ -129,7 +129,7 @@ def _show_topics(by_topic: pd.DataFrame, reference: float) -> None:
     at_reference = by_topic[by_topic["snr"] == reference]
     topics = at_reference["topic"] + ", " + at_reference["sentences"].astype(str)
     at_reference = at_reference.assign(**{"topic, sentences": topics})
-    table = tables.pivot(at_reference.to_dict("records"), "topic, sentences", "model", "bleu", str)
+    table = tables.pivot(at_reference, "topic, sentences", "model", "bleu", str)
     log.info(f"\nBLEU by topic at {reference:g} dB\n{table}")
 
 
@@ -155,9 +155,7 @@ def _write(output: str, picture: Path, meeting: Meeting, rows: pd.DataFrame, flo
     }
     tables.write_csv(output, [{**row, **common} for row in [*rows.to_dict("records"), of_floor]])
     overall = rows[rows["topic"] == ""]
-    plots.plot_by_snr(
-        overall.to_dict("records"), {"bleu": "BLEU", "token_accuracy": "token accuracy"}, picture
-    )
+    plots.plot_by_snr(overall, {"bleu": "BLEU", "token_accuracy": "token accuracy"}, picture)
     log.info(f"\nmade {escape(output)} and {escape(picture)}")
 
 

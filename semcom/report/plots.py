@@ -55,17 +55,17 @@ def plot_temperature_effect(
     _save(figure, path)
 
 
-def plot_by_snr(rows: Sequence[Row], measures: Mapping[str, str], path: str | Path) -> None:
+def plot_by_snr(rows: "pd.DataFrame", measures: Mapping[str, str], path: str | Path) -> None:
     """One panel per measure (name -> title), one curve per model over SNR, as a PNG."""
     figure = _empty(4.6 * len(measures), 3.6)
     axes = _plain_panels(figure, len(measures))
     for axis, (name, title) in zip(axes, measures.items()):
-        axis.set_xticks(sorted({row["snr"] for row in rows}))
-        for number, model in enumerate(dict.fromkeys(row["model"] for row in rows)):
-            known = [row for row in rows if row["model"] == model and row.get(name) is not None]
-            points = sorted((row["snr"], row[name]) for row in known)
-            if points:
-                axis.plot(*zip(*points), marker="os^vD*"[number % 6], ms=4, label=label(model))
+        axis.set_xticks(sorted(rows["snr"].unique()))
+        for number, (model, of_model) in enumerate(rows.groupby("model", sort=False)):
+            points = of_model[["snr", name]].dropna().sort_values("snr")
+            if len(points):
+                marker = "os^vD*"[number % 6]
+                axis.plot(points["snr"], points[name], marker=marker, ms=4, label=label(model))
         axis.set(xlabel=figures.SNR, title=title)
     axes[0].legend(fontsize="small")
     _save(figure, path)

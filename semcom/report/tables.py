@@ -56,7 +56,7 @@ def markdown(titles: Sequence[str], columns: Sequence[Sequence[str]], sides: Seq
 
 
 def pivot(
-    rows: Iterable[Row],
+    table: "pd.DataFrame | Sequence[Row]",
     index: str,
     column: str,
     value: str,
@@ -64,7 +64,7 @@ def pivot(
 ) -> str:
     """A table of ``value`` with one line per ``index`` and one column per ``column``, both in order of
     appearance."""
-    frame = frame_of(rows)
+    frame = _frame(table)
     by_column = frame.pivot(index=index, columns=column, values=value)
     by_column = by_column.reindex(index=frame[index].unique(), columns=frame[column].unique())
     by_column = by_column.rename(columns=label).reset_index()
@@ -73,10 +73,7 @@ def pivot(
 
 def write_csv(path: str | Path, table: "pd.DataFrame | Sequence[Row]") -> None:
     """All rows. Text that a spreadsheet would run as a formula is quoted."""
-    import pandas as pd
-
-    frame = table if isinstance(table, pd.DataFrame) else frame_of(table)
-    write_atomically(path, csv_text(frame))
+    write_atomically(path, csv_text(_frame(table)))
 
 
 def csv_text(frame: "pd.DataFrame") -> str:
@@ -91,6 +88,12 @@ def csv_text(frame: "pd.DataFrame") -> str:
 def spreadsheet_safe(value: Any) -> Any:
     """``value`` for a cell of CSV: text that a spreadsheet would run as a formula is quoted."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def _frame(table: "pd.DataFrame | Sequence[Row]") -> "pd.DataFrame":
+    import pandas as pd
+
+    return table if isinstance(table, pd.DataFrame) else frame_of(table)
 
 
 def _texts(cells: Sequence[Any], decimals: int | None, signed: bool) -> list[str]:
