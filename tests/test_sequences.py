@@ -23,7 +23,7 @@ from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS
 from semcom.distillation import sequence_level
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
-from semcom.distillation.sequence_level import teacher_sentences
+from semcom.distillation.sequence_level import Decoding, teacher_sentences
 from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.trainer import fit
 from semcom.distillation.training_settings import TrainingConfig
@@ -62,12 +62,8 @@ def decoded(
     """What ``teacher_sentences`` returns, and the lines it says."""
     with spoken() as lines:
         found, record = teacher_sentences(
-            by,
+            Decoding(by, channel, snr_range, search, seed),
             sentences,
-            channel,
-            snr_range,
-            search,
-            seed=seed,
             folder=folder,
             device=CPU,
             quiet=True,

@@ -31,7 +31,8 @@ from semcom.commands.inputs import (
 from semcom.commands.measuring import RECEIVER_KNOWS, foreign_splits, summary_scores
 from semcom.commands.splice import write_splice
 from semcom.data.vocabulary import EOS
-from semcom.distillation import kd_loss, objectives, sequence_level, trainer
+from semcom.distillation import kd_loss, objectives, trainer
+from semcom.distillation.sequence_level import Decoding, teacher_sentences
 from semcom.distillation.training_loop import Epoch, Result
 from semcom.distillation.training_settings import StudentConfig
 from semcom.evaluation.scores import least_sure
@@ -352,16 +353,10 @@ class _Distillation:
         self.history: list[dict] = []
         train = self.data.train
         if width := s.transfer.sequence_level:
-            train, self.record["teacher_sentences"] = sequence_level.teacher_sentences(
-                self.teacher,
-                train,
-                make_channel(s.channel),
-                s.snr.snr_range,
-                Search(width),
-                seed=s.run.seed,
-                device=self.device,
-                quiet=s.run.quiet,
-                together=self.together,
+            channel = make_channel(s.channel)
+            by = Decoding(self.teacher, channel, s.snr.snr_range, Search(width), s.run.seed)
+            train, self.record["teacher_sentences"] = teacher_sentences(
+                by, train, device=self.device, quiet=s.run.quiet, together=self.together
             )
         self.objective = objectives.DistillationObjective(
             [t.model for t in self.teachers],

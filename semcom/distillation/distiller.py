@@ -102,11 +102,7 @@ class Distiller:
         training and keeps what the student has learnt. It is left in eval mode. Raises NonFiniteLoss, with
         the student as it was before that step.
         """
-        total = epochs * _count(batches)
-        if total < 1:
-            raise SemcomError(
-                f"epochs {epochs}: there is no step to take; give an epoch and a batch at least"
-            )
+        total = _steps(epochs, batches)
         history: list[Row] = []
 
         def keep(epoch: Epoch, is_best: bool) -> None:
@@ -241,9 +237,12 @@ def _row(epoch: Epoch) -> Row:
     }
 
 
-def _count(batches: Iterable[Batch]) -> int:
+def _steps(epochs: int, batches: Iterable[Batch]) -> int:
     if iter(batches) is batches:
         raise SemcomError(
             f"batches: a {type(batches).__name__} can be gone through only once; give a list or a DataLoader"
         )
-    return length_hint(batches) or sum(1 for _ in batches)
+    total = epochs * (length_hint(batches) or sum(1 for _ in batches))
+    if total < 1:
+        raise SemcomError(f"epochs {epochs}: there is no step to take; give an epoch and a batch at least")
+    return total

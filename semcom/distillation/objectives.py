@@ -168,7 +168,8 @@ class DistillationObjective(nn.Module):
         self.trains_transmitter, self.trains_receiver = part != "decoder", part != "encoder"
         self.transmitter = student.transmitter if self.trains_transmitter else Frozen(student.transmitter)
         self.receiver = student.receiver if self.trains_receiver else Frozen(student.receiver)
-        self.teachers = Frozen(nn.ModuleList(teachers))
+        self.teachers = tuple(teachers)
+        self.frozen = Frozen(nn.ModuleList(teachers))
         given = self.transfer.teacher_weights or (1.0,) * len(teachers)
         self.shares = tuple(weight / sum(given) for weight in given)
         self.row_loss = None if settings.by_hand else kd_loss.row_loss(settings)
@@ -200,7 +201,7 @@ class DistillationObjective(nn.Module):
         terms |= self._feature_terms(ours, heard[0], batch.source_mask)
         if self.transfer.cross_weight:
             crossed = {
-                "cross_transmitter": _listen(ends, self.teachers.module[0].receiver, sent.received),
+                "cross_transmitter": _listen(ends, self.teachers[0].receiver, sent.received),
                 "cross_receiver": _listen(ends, self.receiver, heard[0].sent.received),
             }
             for name, rows in crossed.items():
@@ -216,8 +217,8 @@ class DistillationObjective(nn.Module):
         """Each teacher's own transmission as its own receiver hears it. In decoder mode ``ours`` is the first
         teacher's already: the frozen transmitter and the channel run once."""
         heard = []
-        for teacher in self.teachers.module:
-            shared = teacher is self.teachers.module[0] and not self.trains_transmitter
+        for teacher in self.teachers:
+            shared = teacher is self.teachers[0] and not self.trains_transmitter
             sent = ours if shared else self._send(ends, teacher.transmitter, draw, snr)
             heard.append(_Heard(sent, _listen(ends, teacher.receiver, sent.received)))
         return heard
@@ -309,8 +310,9 @@ def _feature_maps(
     for name in sorted(ends.keys() & set(features)):
         ours, theirs = (getattr(a, ends[name]).d_model for a in (student, teacher))
         if ours != theirs:
-            maps[name] = nn.Linear(ours, theirs, bias=False)
-            nn.init.normal_(maps[name].weight, std=ours**-0.5, generator=generator)
+            linear = nn.Linear(ours, theirs, bias=False)
+            nn.init.normal_(linear.weight, std=ours**-0.5, generator=generator)
+            maps[name] = linear
     return maps
 
 

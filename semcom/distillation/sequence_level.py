@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -26,7 +26,6 @@ from semcom.data.vocabulary import EOS
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search, length_limit
 from semcom.models.link import send
-from semcom.models.transceiver import Transceiver
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +38,38 @@ Pieces = dict[int, list[int]]
 """Sentence id -> what the teacher understood, without bos and eos."""
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How the teacher decodes a sentence: sent once through its transmitter, the channel at an SNR drawn for
+    it within ``snr_range`` (dB) and its receiver. The draw is number 0 of ``seed``; training takes 1 and
+    on."""
+
+    teacher: Checkpoint
+    channel: Channel
+    snr_range: tuple[float, float]
+    search: Search
+    seed: int
+
+    def key(self, encoded: Sequence[Encoded]) -> Key:
+        """All that decodings depend on, as JSON gives it back. Of the sentences, their set."""
+        ids = sorted({e.sentence.id for e in encoded})
+        return {
+            "format": FORMAT,
+            "teacher": self.teacher.fingerprint,
+            "architecture": self.teacher.model.architecture.to_dict(),
+            "vocabulary": self.teacher.vocabulary.fingerprint,
+            "sentences": hashlib.sha256(b"".join(i.to_bytes(8, "little") for i in ids)).hexdigest(),
+            "channel": self.channel.key,
+            "snr_range": [float(snr) for snr in self.snr_range],
+            "search": asdict(self.search),
+            "seed": self.seed,
+        }
+
+
 def teacher_sentences(
-    teacher: Checkpoint,
+    by: Decoding,
     encoded: Sequence[Encoded],
-    channel: Channel,
-    snr_range: tuple[float, float],
-    search: Search,
     *,
-    seed: int,
     device: torch.device,
     quiet: bool,
     folder: str | Path = CACHE,
@@ -56,97 +79,55 @@ def teacher_sentences(
     is an empty target. And for the record of a run, the file that keeps them, whether they were read from it,
     and the share that is exactly what was sent.
 
-    A sentence is sent once through the teacher's transmitter, the channel at an SNR drawn for it within
-    ``snr_range`` (dB) and the teacher's receiver. Its draw is number 0 of ``seed``; training takes 1 and on.
     If ``folder`` keeps these decodings, they are read instead. Several processes share the work; the main one
     alone reads, writes and speaks.
     """
     started = time.monotonic()
-    key = _key(teacher, encoded, channel, snr_range, search, seed)
-    path = (
-        Path(folder)
-        / f"teacher_sentences_{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.json"
-    )
-    pieces = together.from_main(_read, path, key, encoded, teacher.model.architecture.vocab_size)
+    key = by.key(encoded)
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    path = Path(folder) / f"teacher_sentences_{digest[:16]}.json"
+    pieces = together.from_main(_read, path, key, encoded, by.teacher.model.architecture.vocab_size)
     was_read = pieces is not None
     made = f"read from {escape(path)}"
     if pieces is None:
-        # Before inference mode: what is moved within could not be trained through afterwards.
-        pieces = _decode(
-            teacher.model.to(device).eval(),
-            encoded,
-            channel,
-            snr_range,
-            search,
-            seed,
-            device,
-            together,
-            quiet,
-        )
+        pieces = _decode(by, encoded, device, together, quiet)
         kept = together.from_main(_keep, path, key, pieces)
-        made = f"{search}, {time.monotonic() - started:,.0f} s" + (
-            f", kept in {escape(path)}" if kept else ""
-        )
-    exact = sum(pieces[e.sentence.id] == e.source[1:-1] for e in encoded)
+        made = f"{by.search}, {time.monotonic() - started:,.0f} s"
+        made += f", kept in {escape(path)}" if kept else ""
+    number = sum(pieces[e.sentence.id] == e.source[1:-1] for e in encoded)
+    exact = number / len(encoded)
     if together.is_main:
         log.info(
-            f"sequence level: the teacher's decodings of {len(encoded):,} training sentences, {exact:,} ({exact / len(encoded):.1%}) of them "
-            f"exactly what was sent; {made}"
+            f"sequence level: the teacher's decodings of {len(encoded):,} training sentences, "
+            f"{number:,} ({exact:.1%}) of them exactly what was sent; {made}"
         )
-    record = {"file": str(path), "read": was_read, "exact": exact / len(encoded)}
-    return [replace(e, target=pieces[e.sentence.id]) for e in encoded], record
+    targets = [replace(e, target=pieces[e.sentence.id]) for e in encoded]
+    return targets, {"file": str(path), "read": was_read, "exact": exact}
 
 
-def _key(
-    teacher: Checkpoint,
-    encoded: Sequence[Encoded],
-    channel: Channel,
-    snr_range: tuple[float, float],
-    search: Search,
-    seed: int,
-) -> Key:
-    """All that decodings depend on, as JSON gives it back. Of the sentences, their set."""
-    ids = sorted({e.sentence.id for e in encoded})
-    return {
-        "format": FORMAT,
-        "teacher": teacher.fingerprint,
-        "architecture": teacher.model.architecture.to_dict(),
-        "vocabulary": teacher.vocabulary.fingerprint,
-        "sentences": hashlib.sha256(b"".join(i.to_bytes(8, "little") for i in ids)).hexdigest(),
-        "channel": channel.key,
-        "snr_range": [float(snr) for snr in snr_range],
-        "search": asdict(search),
-        "seed": seed,
-    }
-
-
-@torch.inference_mode()
 def _decode(
-    model: Transceiver,
-    encoded: Sequence[Encoded],
-    channel: Channel,
-    snr_range: tuple[float, float],
-    search: Search,
-    seed: int,
-    device: torch.device,
-    together: Processes,
-    quiet: bool,
+    by: Decoding, encoded: Sequence[Encoded], device: torch.device, together: Processes, quiet: bool
 ) -> Pieces:
+    # Before inference mode: what is moved within could not be trained through afterwards.
+    model = by.teacher.model.to(device).eval()
     ordered = sorted(encoded, key=lambda e: (-len(e.source), e.sentence.id))
     groups = [ordered[start : start + SENT_TOGETHER] for start in range(0, len(ordered), SENT_TOGETHER)]
-    found: Pieces = {}
-    for group in tqdm(
+    mine = tqdm(
         together.share(groups),
         desc="teacher's decodings",
         unit="batch",
         disable=quiet or not together.is_main,
         leave=False,
         dynamic_ncols=True,
-    ):
-        batch = collate(group).to(device)
-        (received,) = send(model.transmitter, batch, channel, [snr_range], seed=seed).received[0]
-        for e, pieces in zip(group, search(model.receiver, received, batch.source_mask)):
-            found[e.sentence.id] = pieces[: _longest(e)]
+    )
+    found: Pieces = {}
+    with torch.inference_mode():
+        for group in mine:
+            batch = collate(group).to(device)
+            sent = send(model.transmitter, batch, by.channel, [by.snr_range], seed=by.seed)
+            decoded = by.search(model.receiver, sent.received[0][0], batch.source_mask)
+            for e, pieces in zip(group, decoded):
+                found[e.sentence.id] = pieces[: _longest(e)]
     return {key: pieces for part in together.gather(found) for key, pieces in part.items()}
 
 

@@ -125,7 +125,8 @@ class Epoch:
 
 @dataclass
 class Result:
-    """history: an ``Epoch`` each. best_loss: lowest validation cross-entropy, at ``best_epoch``.
+    """history: an ``Epoch`` each. best_loss: lowest validation cross-entropy, at ``best_epoch``. steps: those
+    begun, of ``total``.
 
     stopped: where the user interrupted it. failed: where a loss was not finite. Both empty for a whole run.
     """
@@ -134,6 +135,7 @@ class Result:
     best_loss: float = math.inf
     best_epoch: int = 0
     steps: int = 0
+    total: int = 0
     stopped: str = ""
     failed: str = ""
 
@@ -163,23 +165,13 @@ def run(
     on_epoch(epoch, is_best) runs after each epoch's validation, on the main process, for saving. A loss that
     is not finite and a keyboard interrupt end the run early; the result says so, on every process alike.
     """
-    task, config, result, epoch = loop.task, loop.config, Result([]), 0
+    result, epoch = Result([], total=total), 0
     quiet = quiet or not loop.processes.is_main
     bar = tqdm(total=total, disable=quiet, unit="step", dynamic_ncols=True, mininterval=0.5)
     try:
         with loop.processes.noted_interrupts() as loop.interrupted:
             for epoch, steps in enumerate(passes, start=1):
-                loop.start_epoch()
-                for step in steps:
-                    result.steps += 1
-                    # Passes may be longer than the one that was counted.
-                    done = min(result.steps, total)
-                    task.objective.progress = done / total
-                    lr = learning_rate(done, total, config.lr, config.warmup_steps)
-                    loop.step(step, epoch, lr, result.steps)
-                    bar.update()
-                    bar.set_postfix_str(loop.postfix(epoch), refresh=False)
-                logged = loop.end_epoch(epoch, result.steps, lr)
+                logged = _train_epoch(loop, steps, epoch, result, bar)
                 is_best = logged.held_out.get("ce", math.inf) < result.best_loss
                 if is_best:
                     result.best_loss, result.best_epoch = logged.validation, epoch
@@ -195,6 +187,24 @@ def run(
     finally:
         bar.close()
     return result
+
+
+def _train_epoch(
+    loop: "Loop[Data]", steps: Iterable[Step[Data]], epoch: int, result: Result, bar: tqdm
+) -> Epoch:
+    """One pass, its steps counted in ``result``."""
+    config, total, lr = loop.config, result.total, 0.0
+    loop.start_epoch()
+    for step in steps:
+        result.steps += 1
+        # Passes may be longer than the one that was counted.
+        place = min(result.steps, total)
+        lr = learning_rate(place, total, config.lr, config.warmup_steps)
+        loop.task.objective.progress = place / total
+        loop.step(step, epoch, lr, result.steps)
+        bar.update()
+        bar.set_postfix_str(loop.postfix(epoch), refresh=False)
+    return loop.end_epoch(epoch, result.steps, lr)
 
 
 @dataclass
