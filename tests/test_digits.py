@@ -140,8 +140,14 @@ def test_methods_of_a_seed_start_alike_and_meet_the_same_batches(data, monkeypat
 
 def test_a_blind_student_meets_no_image_of_its_class_and_no_label(data, rows_seen, monkeypatch):
     of = Seed(data, TINY, 0)
-    targets = []
-    monkeypatch.setattr(digits.Distiller, "_step", _recorded(digits.Distiller._step, targets))
+    targets, fit = [], digits.Distiller.fit
+
+    def recorded(distiller, batches, *given, **choice):
+        batches = list(batches)
+        targets.extend(of_batch for _, of_batch, *_ in batches)
+        return fit(distiller, batches, *given, **choice)
+
+    monkeypatch.setattr(digits.Distiller, "fit", recorded)
     for hidden in (3, 8):
         rows_seen.clear()
         of.plan = dataclasses.replace(TINY, hidden_steps=40)
@@ -149,12 +155,6 @@ def test_a_blind_student_meets_no_image_of_its_class_and_no_label(data, rows_see
         met = data.classes[torch.cat(rows_seen) // 9]
         assert met.unique().tolist() == [c for c in range(CLASSES) if c != hidden]
     assert torch.cat(targets).unique().tolist() == [UNLABELLED]
-
-
-def _recorded(step, targets):
-    return lambda self, optimizer, batch, *rest: (
-        targets.append(batch[1]) or step(self, optimizer, batch, *rest)
-    )
 
 
 def test_only_the_transfer_images_are_trained_on_and_few_with_labels(data, rows_seen):
@@ -270,15 +270,16 @@ def test_summaries_are_means_and_paired_differences():
 
 def test_a_run_leaves_its_table_and_files(here, capsys):
     given = {"named": False, "overwrite": False, "quiet": True, "plan": TINY}
-    summary = digits.run("checkpoints/examples/digits", 2, **given)
-    out = capsys.readouterr()
-    assert out.err == "" and all(
-        word in out.out for word in ("labels alone", "sdd", "student with the bias", "over kd", "2 seeds")
+    with toy.spoken() as lines:
+        summary = digits.run("checkpoints/examples/digits", 2, **given)
+    said = "\n".join(lines)
+    assert capsys.readouterr().err == "" and all(
+        word in said for word in ("labels alone", "sdd", "student with the bias", "over kd", "2 seeds")
     )
     record = json.loads((here / "checkpoints/examples/digits/digits.json").read_text())
     kd = next(line for line in record["few labels"] if line["method"] == "kd")
     line = next(line for line in summary["few labels"] if line["method"] == "kd")
-    assert kd["accuracy"]["mean"] == line["accuracy"].mean and f"{line['accuracy']:.2f}" in out.out
+    assert kd["accuracy"]["mean"] == line["accuracy"].mean and f"{line['accuracy']:.2f}" in said
     assert (
         record["settings"]["methods"]["sdd"]["scales"] == [1, 2]
         and record["seeds"] == 2
@@ -290,8 +291,9 @@ def test_a_run_leaves_its_table_and_files(here, capsys):
     assert len(rows) == 2 * (1 + 3 + 3) and sum(accuracies) / 2 == pytest.approx(kd["accuracy"]["mean"])
     assert (here / "checkpoints/examples/digits/digits.png").read_bytes().startswith(b"\x89PNG")
 
-    digits.run("checkpoints/examples/digits", 2, **given)
-    assert "kept the earlier" in capsys.readouterr().out
+    with toy.spoken() as lines:
+        digits.run("checkpoints/examples/digits", 2, **given)
+    assert "kept the earlier" in "\n".join(lines)
     assert (
         json.loads((here / "checkpoints/examples/digits.1/digits.json").read_text())["rows"] == record["rows"]
     )
@@ -300,10 +302,11 @@ def test_a_run_leaves_its_table_and_files(here, capsys):
     ), "the same seeds, the same numbers"
 
 
-def test_one_seed_has_no_interval(here, capsys):
-    digits.run("one", 1, named=True, overwrite=False, quiet=True, plan=TINY)
-    out = capsys.readouterr().out
-    assert "±" not in out and "1 seed;" in out and (here / "one/digits.png").is_file()
+def test_one_seed_has_no_interval(here):
+    with toy.spoken() as lines:
+        digits.run("one", 1, named=True, overwrite=False, quiet=True, plan=TINY)
+    said = "\n".join(lines)
+    assert "±" not in said and "1 seed;" in said and (here / "one/digits.png").is_file()
 
 
 def test_the_command_and_its_flags(here, capsys, monkeypatch):

@@ -86,6 +86,17 @@ def test_only_checkpoint_saves_and_loads_tensors():
     assert users == {"models/checkpoint.py"}
 
 
+def test_there_is_one_training_loop():
+    """One place where gradients flow back, and one that makes an optimiser."""
+    users = {
+        str(path.relative_to(PACKAGE))
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith((".backward", "AdamW"))
+    }
+    assert users == {"distillation/training_loop.py"}
+
+
 @pytest.mark.parametrize(
     "module",
     [
