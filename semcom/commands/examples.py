@@ -209,7 +209,7 @@ def run(number: int, extra: list[str], seeds: int, dry_run: bool) -> None:
                 _analyse(analysis)
     finally:
         if outcomes:
-            log.info("\n" + _table(outcomes))
+            log.info("\n" + _table(runs, outcomes))
     if e.closing:
         log.info("\n" + e.closing)
 
@@ -226,29 +226,28 @@ def _analyse(settings: AnalysisSettings) -> None:
     analyse(settings)
 
 
-def _table(outcomes: Sequence["Outcome"]) -> str:
+def _table(runs: Sequence[DistilSettings], outcomes: Sequence["Outcome"]) -> str:
     from semcom.report import tables
 
-    rows = []
-    for outcome in outcomes:
-        r = outcome.record
-        overall = outcome.scores[outcome.scores["topic"] == ""]
+    rows, snrs = [], []
+    for settings, outcome in zip(runs, outcomes):
+        overall = outcome.scores.loc[outcome.scores["topic"] == ""]
         bleu = overall.pivot(index="model", columns="snr", values="bleu")
+        snrs = [f"{snr:g} dB" for snr in bleu.columns]
         rows.append(
             [
-                r["output_path"],
-                r["distill_part"],
-                float(r["temperature"]),
-                r["channel"],
-                r["best_loss"],
-                r["compression_ratio"],
+                outcome.record["output_path"],
+                settings.distillation.distill_part,
+                settings.distillation.temperature,
+                settings.channel.channel,
+                outcome.record["best_loss"],
+                outcome.record["compression_ratio"],
                 *bleu.loc["student"].tolist(),
                 bleu.loc["teacher"].iloc[-1],
             ]
         )
-    snrs = [f"BLEU {snr:g} dB" for snr in bleu.columns]
-    made = ["run", "part", "T", "channel", "validation CE", "compression"]
-    return tables.text(tables.frame_of(rows, [*made, *snrs, snrs[-1].replace("BLEU", "teacher")]))
+    measures = ["validation CE", "compression", *(f"BLEU {snr}" for snr in snrs), f"teacher {snrs[-1]}"]
+    return tables.text(tables.frame_of(rows, ["run", "part", "T", "channel", *measures]))
 
 
 def parse_numbers(text: str) -> list[int]:

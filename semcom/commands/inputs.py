@@ -106,28 +106,31 @@ def split_of(source: corpus.Corpus, name: str) -> list[corpus.Sentence]:
 
 @dataclass(frozen=True)
 class Data:
-    """Encoded training and validation sentences, and what the record of a run says of them."""
+    """Encoded training and validation sentences, and what the record of a run says of them. topics_seen: None
+    where the corpus has no topics."""
 
     train: list[batching.Encoded]
     validation: list[batching.Encoded]
+    topics_seen: list[str] | None
     record: dict[str, object]
 
 
 def encode_splits(source: corpus.Corpus, vocabulary: Vocabulary) -> Data:
-    topics = sorted({s.topic for s in source.sentences if s.topic})
+    topics = sorted({s.topic for s in source.sentences if s.topic}) or None
     split_of(source, "test")  # what is needed at the end of a run is asked for at its start
     validation = sorted(split_of(source, "validation"), key=lambda s: s.id)[:VALIDATION_SENTENCES]
-    record = {
+    record: dict[str, object] = {
         "corpus_name": source.name,
         "corpus_fingerprint": source.fingerprint,
         "split_sizes": source.split_sizes(),
-        "topics_seen": topics or None,
+        "topics_seen": topics,
         "vocabulary_fingerprint": vocabulary.fingerprint,
         "vocab_size": len(vocabulary),
     }
     return Data(
         batching.encode(split_of(source, "train"), vocabulary, leave_out_long=True),
         batching.encode(validation, vocabulary, leave_out_long=True),
+        topics,
         record,
     )
 

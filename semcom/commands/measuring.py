@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 REFERENCE_PREFERRED = 12.0
 RECEIVER_KNOWS = "the receiver knows how many symbols were sent"
-ALL_TOPICS = {"topics": (), "exclude_topics": ()}
 
 
 def entrants(loaded: Sequence[tuple[str, Checkpoint]]) -> list[Entrant]:
@@ -95,7 +94,9 @@ def summary_scores(
     """
     vocabulary = loaded[0][1].vocabulary
     test = together.from_main(
-        lambda: test_split(read_corpus(replace(settings, **ALL_TOPICS), vocabulary), sentences)
+        lambda: test_split(
+            read_corpus(replace(settings, topics=(), exclude_topics=()), vocabulary), sentences
+        )
     )
     meeting = Meeting(channel, snrs, run.seed, device, 64, run.quiet, together)
     entered = [

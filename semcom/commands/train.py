@@ -122,7 +122,7 @@ def _prepare_teacher(
     before = checkpoint.load(settings.start_from, "--start-from") if settings.start_from else None
     vocabulary = before.vocabulary if before else _load_vocabulary(inputs[0])
     data = encode_splits(load_corpus(settings.corpus, vocabulary), vocabulary)
-    m, topics = settings.model, data.record["topics_seen"]
+    m, topics = settings.model, data.topics_seen
     if before:
         data = replace(data, record=data.record | imported(before))
         model = transceiver.Transceiver(replace(before.model.architecture, dropout=m.dropout))

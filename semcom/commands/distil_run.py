@@ -1,0 +1,225 @@
+"""A distillation at work: training, and the files that it leaves in its folder."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from semcom.base import output_files
+from semcom.base.device import environment
+from semcom.base.distributed import Processes
+from semcom.base.errors import escape
+from semcom.channel.channels import make_channel
+from semcom.commands.distil_settings import DistilSettings
+from semcom.commands.inputs import Data, check_begun, check_whole, imported, record_of
+from semcom.commands.splice import write_splice
+from semcom.data import batching
+from semcom.data.vocabulary import EOS
+from semcom.distillation import kd_loss, objectives, trainer
+from semcom.distillation.sequence_level import Decoding, teacher_sentences
+from semcom.distillation.training_loop import Epoch, Result
+from semcom.evaluation.scores import least_sure
+from semcom.models import checkpoint
+from semcom.models.checkpoint import Checkpoint
+from semcom.models.decoding import Search
+from semcom.models.settings import PARTS
+from semcom.models.transceiver import Transceiver
+from semcom.report import plots, tables
+
+log = logging.getLogger(__name__)
+
+TEMPERATURES_SHOWN = {1.0, 2.0, 4.0, 8.0, 16.0}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """settings: with the precision and the compiling that the machine has. student: before training."""
+
+    settings: DistilSettings
+    teachers: list[Checkpoint]
+    student: Transceiver
+    data: Data
+
+
+class DistillationRun:
+    """One run, its outputs clear and its folder locked.
+
+    record: of the run, as its JSON and its checkpoints have it. history: a row an epoch.
+    """
+
+    def __init__(self, prepared: Prepared, device: torch.device, together: Processes, started: float):
+        self.settings, self.teachers = prepared.settings, prepared.teachers
+        self.student, self.data = prepared.student, prepared.data
+        self.teacher = prepared.teachers[0]
+        self.device, self.together, self.started = device, together, started
+        self.folder = self.settings.output_path
+        self.best_student = self.folder / "best_student_model.pt"
+        self.record = self._first_record()
+        self.history: list[dict[str, float | None]] = []
+        self._origin = self._origin_of_parts()
+
+    def announce(self) -> None:
+        s, part = self.settings, self.settings.distillation.distill_part
+        low, high = s.snr.snr_range
+        losses = "; ".join([s.distillation.describe(), *s.transfer.describe(part)])
+        log.info(
+            f"teacher: {self.teacher.name}, {self.record['teacher_params']:,} parameters; student ({part}): "
+            f"{self.record['student_params']:,}; {make_channel(s.channel)}, {low:g} to {high:g} dB; {losses}; "
+            f"{self.device}, {s.training.precision}"
+        )
+        if part != "full":
+            same_pair = set(s.hybrid_parts) == set(s.trained_parts)
+            taken = f"the hybrid takes {' '.join(s.hybrid_parts)} from it"
+            log.info(
+                f"{part} mode: the student is trained through the teacher's frozen other end; "
+                + ("student and hybrid are the same pair" if same_pair else taken)
+            )
+
+    # --- training
+
+    def train(self) -> Result:
+        s = self.settings
+        train = self._sentences()
+        objective = objectives.DistillationObjective(
+            [t.model for t in self.teachers],
+            self.student,
+            make_channel(s.channel),
+            s.snr.snr_range,
+            s.distillation,
+            s.transfer,
+            seed=s.run.seed,
+            compiled=s.training.compile,
+        )
+
+        def on_epoch(epoch: Epoch, is_best: bool) -> None:
+            scheduled = kd_loss.scalars(s.distillation, objective.progress)
+            self._keep_epoch(epoch, scheduled, is_best)
+
+        return trainer.fit(
+            objective,
+            train,
+            self.data.validation,
+            s.training,
+            width=self.student.architecture.channel_dim,
+            device=self.device,
+            seed=s.run.seed,
+            quiet=s.run.quiet,
+            on_epoch=on_epoch,
+            processes=self.together,
+        )
+
+    def _sentences(self) -> Sequence[batching.Encoded]:
+        """Of the corpus, or what the teacher makes of them."""
+        s = self.settings
+        if not s.transfer.sequence_level:
+            return self.data.train
+        search = Search(s.transfer.sequence_level)
+        by = Decoding(self.teacher, make_channel(s.channel), s.snr.snr_range, search, s.run.seed)
+        sentences, self.record["teacher_sentences"] = teacher_sentences(
+            by, self.data.train, device=self.device, quiet=s.run.quiet, together=self.together
+        )
+        return sentences
+
+    # --- what it leaves
+
+    def keep(self, result: Result) -> Path | None:
+        """Write what the training left; the hybrid's path, if one was made."""
+        hybrid, self.record = self.together.from_main(self._keep, result)
+        return hybrid
+
+    def _keep(self, result: Result) -> tuple[Path | None, dict[str, object]]:
+        check_begun(result, self.folder)
+        if not result.failed and not result.stopped:
+            last = {"validation_cross_entropy": self.history[-1]["validation"], "epoch": len(self.history)}
+            self._save("final_student_model.pt", last)
+        self.record |= record_of(result, self.started)
+        self.write_record()
+        plots.plot_training_curves(self.history, self.folder / "training_curves.png")
+        if self.settings.distillation.distils:
+            self._plot_temperature()
+        hybrid = self._splice_hybrid()
+        check_whole(result, f"{escape(self.folder)} holds the best student until then")
+        return hybrid, self.record
+
+    def _keep_epoch(self, epoch: Epoch, scheduled: Mapping[str, float | None], is_best: bool) -> None:
+        self.history.append({**epoch.row(), **scheduled})
+        metrics = {"validation_cross_entropy": epoch.validation, "epoch": epoch.epoch, "steps": epoch.steps}
+        if is_best:
+            self._save(self.best_student.name, metrics)
+        if epoch.epoch % 10 == 0:
+            self._save(f"student_model_epoch{epoch.epoch}.pt", metrics)
+        tables.write_csv(self.folder / "history.csv", self.history)
+
+    def _save(self, name: str, metrics: dict[str, float]) -> None:
+        made = Checkpoint(self.student, self.teacher.vocabulary, self._origin, metrics, self.record)
+        checkpoint.save(made, self.folder / name)
+
+    def write_record(self) -> None:
+        output_files.write_json(self.folder / "distillation_config.json", self.record)
+
+    def _splice_hybrid(self) -> Path | None:
+        output = self.settings.hybrid_output
+        if output is None:
+            return None
+        best = checkpoint.load(self.best_student)
+        return write_splice(self.teacher, best, self.settings.hybrid_parts, output)
+
+    def _plot_temperature(self) -> None:
+        """What the run's temperature, beside others, makes of the teacher's distribution."""
+        vocabulary, own = self.teacher.vocabulary, self.settings.distillation.temperature
+        logits = least_sure(self.teacher.model, self.data.validation[0])
+        temperatures = sorted({*TEMPERATURES_SHOWN, own})
+        texts = vocabulary.decode([[piece] for piece in range(len(vocabulary))])
+        pieces = [text or f"piece {piece}" for piece, text in enumerate(texts)]
+        pieces[EOS] = "(end)"
+        plots.plot_temperature_effect(logits, self.folder / "temperature_effect.png", temperatures, pieces)
+
+    # --- the record
+
+    def _origin_of_parts(self) -> dict[str, str]:
+        teacher, part = self.teacher, self.settings.distillation.distill_part
+        origin = {name: f"teacher {teacher.name}: {teacher.origin[name]}" for name in PARTS}
+        trained = dict.fromkeys(self.settings.trained_parts, f"student of {teacher.name} ({part} mode)")
+        return origin | trained
+
+    def _first_record(self) -> dict[str, object]:
+        """What is known before training."""
+        s, ours, theirs = self.settings, self.student.architecture, self.teacher.model.architecture
+        end = s.trained_ends[-1]
+        size = getattr(ours, end)
+        teacher_params, student_params = self.teacher.model.parameter_count(), self.student.parameter_count()
+        return {
+            **s.record(),
+            "teacher_checkpoint": self.teacher.path,
+            "teachers": [[t.path, t.fingerprint] for t in self.teachers],
+            "d_model": size.d_model,
+            "dff": size.dff,
+            "num_heads": size.num_heads,
+            "student_layers": size.layers,
+            "teacher_layers": getattr(theirs, end).layers,
+            "teacher_params": teacher_params,
+            "student_params": student_params,
+            "compression_ratio": teacher_params / student_params,
+            "trained_params": self._trained_parameters(self.student),
+            "teacher_trained_params": self._trained_parameters(self.teacher.model),
+            "output_path": str(self.folder),
+            "create_hybrid": s.files.create_hybrid,
+            "hybrid_output": str(s.hybrid_output) if s.hybrid_output else None,
+            "hybrid_parts": list(s.hybrid_parts),
+            "teacher_fingerprint": self.teacher.fingerprint,
+            "topics_by_end": self._topics_by_end(),
+            **imported(self.teacher),
+            **self.data.record,
+            **environment(self.device),
+        }
+
+    def _trained_parameters(self, model: Transceiver) -> int:
+        return sum(p.numel() for end in self.settings.trained_ends for p in getattr(model, end).parameters())
+
+    def _topics_by_end(self) -> dict[str, list[str] | None]:
+        topics: dict[str, list[str] | None] = {
+            end: sorted(seen) if seen else None for end, seen in self.teacher.topics_by_end().items()
+        }
+        return topics | dict.fromkeys(self.settings.trained_ends, self.data.topics_seen)

@@ -1,0 +1,97 @@
+"""What a distillation says at its end: test scores of teacher, student and hybrid, what was made, what next."""
+
+import logging
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from semcom.base.errors import escape
+from semcom.channel.channels import make_channel
+from semcom.commands.distil_run import DistillationRun
+from semcom.commands.measuring import RECEIVER_KNOWS, summary_scores
+from semcom.evaluation.text_metrics import bleu_signature
+from semcom.models import checkpoint
+from semcom.models.checkpoint import Checkpoint
+from semcom.models.settings import PARTS
+from semcom.report import tables
+
+log = logging.getLogger(__name__)
+
+SENTENCES = 300
+SNRS = (0.0, 6.0, 12.0)
+
+
+def score(run: DistillationRun, hybrid: Path | None) -> pd.DataFrame:
+    """A row for each model, SNR and kind of topics; they join the run's record."""
+    made = [("student", run.best_student)] + ([("hybrid", hybrid)] if hybrid else [])
+
+    def load() -> list[tuple[str, Checkpoint]]:
+        return [(name, checkpoint.load(path)) for name, path in made]
+
+    loaded = [("teacher", run.teacher), *run.together.from_main(load)]
+    scores = summary_scores(
+        loaded,
+        run.settings.corpus,
+        make_channel(run.settings.channel),
+        run.settings.run,
+        run.device,
+        SNRS,
+        SENTENCES,
+        run.data.topics_seen,
+        run.together,
+    )
+    run.record |= {
+        "test_scores": scores.to_dict("records"),
+        "bleu_signature": bleu_signature(),
+        "wall_seconds": round(time.monotonic() - run.started, 1),
+    }
+    if run.together.is_main:
+        run.write_record()
+    return scores
+
+
+def show(run: DistillationRun, hybrid: Path | None, scores: pd.DataFrame) -> None:
+    log.info("\n".join([*_scores(scores), *_made(run, hybrid), _next(run, hybrid)]))
+
+
+def _scores(scores: pd.DataFrame) -> list[str]:
+    overall, by_topic = scores[scores["topic"] == ""], scores[scores["topic"] != ""]
+    first = scores.iloc[0]
+    lines = [
+        f"\nBLEU on {first['sentences']} test sentences, {first['channel']}, by SNR in dB; {RECEIVER_KNOWS}",
+        bleu_signature(),
+        tables.pivot(overall, "model", "snr", "bleu"),
+        "",
+    ]
+    apart = by_topic[by_topic["snr"] == SNRS[-1]]
+    if len(apart):
+        lines += [
+            f"BLEU at {SNRS[-1]:g} dB, topics that the student has seen and not seen apart",
+            tables.pivot(apart, "model", "topic", "bleu", str),
+            "",
+        ]
+    return lines
+
+
+def _made(run: DistillationRun, hybrid: Path | None) -> list[str]:
+    record = run.record
+    lines = [
+        f"made {escape(run.best_student)}: best validation cross-entropy {record['best_loss']:.4f} in epoch "
+        f"{record['best_epoch']}, {record['trained_params']:,} trained parameters, "
+        f"{record['teacher_trained_params']:,} in the teacher's place"
+    ]
+    if hybrid:
+        of_student = run.settings.hybrid_parts
+        sources = [f"{p} from the {'student' if p in of_student else 'teacher'}" for p in PARTS]
+        lines.append(f"made {escape(hybrid)}: {', '.join(sources)}")
+    return lines + [
+        f"curves, history and settings are in {escape(run.folder)}; padding {record['padding']:.1%} of the "
+        f"target positions; {time.monotonic() - run.started:,.0f} s in all"
+    ]
+
+
+def _next(run: DistillationRun, hybrid: Path | None) -> str:
+    models = [run.teacher.path, run.best_student, *([hybrid] if hybrid else [])]
+    shown = " ".join(escape(path) for path in models)
+    return f"next: python -m semcom evaluate {shown}   or   python semantic_analysis.py"
