@@ -127,7 +127,7 @@ def objective_of(teacher: Transceiver, student: Transceiver, **choice) -> Distil
 
 def loss_of(objective: torch.nn.Module, batch: Batch, channel_dim: int) -> Tensor:
     """The loss that the training loop takes the gradient of."""
-    terms = objective(batch, batch.draw(channel_dim, seed=0, number=1))
+    terms = objective(batch, batch.draw(AWGN(), channel_dim, seed=0, number=1))
     return sum(weight * terms[name][0] / terms[name][1] for name, weight in objective.weights.items())
 
 

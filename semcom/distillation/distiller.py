@@ -49,6 +49,7 @@ class Distiller:
     Raises SemcomError for a student without parameters of its own, and for settings that need a channel.
     """
 
+    # Many arguments: the training's settings are named one by one, as flags are.
     def __init__(
         self,
         student: Model,

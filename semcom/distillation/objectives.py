@@ -149,6 +149,7 @@ class DistillationObjective(nn.Module):
 
     progress = 0.0
 
+    # Many arguments: who meets, through what, and what is compared, each used once.
     def __init__(
         self,
         teachers: Sequence[Transceiver],

@@ -56,6 +56,7 @@ class LinkTask:
     held_out: validation batches. width: C.
     """
 
+    # Many arguments: those of ``fit`` that a step needs.
     def __init__(
         self,
         objective: LinkObjective,
@@ -102,6 +103,7 @@ def step_of(batch: Batch, counts: bool = True) -> Step[Batch]:
     return Step(batch, batch.target_tokens, batch.target_mask.numel(), counts)
 
 
+# Many arguments: what a run is made of; callers name each.
 def fit(
     objective: LinkObjective,
     train: Sequence[Encoded],
