@@ -1,0 +1,127 @@
+"""A measure is a row of one table: a toy divergence of one entry is measured, tested, recorded and shown like
+the others."""
+
+import csv
+import json
+
+import pytest
+import torch
+from cli_support import TINY_TRAINING, analyse, distil
+
+from semcom.channel.channels import AWGN
+from semcom.commands.inputs import load_corpus
+from semcom.commands.measuring import test_split as held_out
+from semcom.data.batching import collate, encode
+from semcom.data.settings import CorpusConfig
+from semcom.evaluation import measures, sums
+from semcom.evaluation.measures import Measure
+from semcom.models import checkpoint
+from semcom.models.link import send
+from semcom.report import render
+
+SNRS, SENTENCES = (0.0, 12.0), 8
+
+
+def total_variation(rows):
+    """[rows] half the sum of |p - q|."""
+    return (rows.theirs.logs.exp() - rows.ours.logs.exp()).abs().sum(-1) / 2
+
+
+TOY = Measure(
+    "total_variation",
+    (sums.TOKENS, sums.TokenSum("variation", total_variation)),
+    lambda tokens, variation: variation / tokens,
+    "total variation from the teacher",
+    decimals=3,
+    better="lower",
+    unit="a share",
+    short="TV",
+    to_teacher=True,
+    in_matrix=True,
+    tested=True,
+    beside_noise=True,
+    effect=4,
+    by_snr=6,
+    headline=4,
+    console=8,
+)
+
+
+@pytest.fixture(scope="module")
+def run(teacher, made_once):
+    """A receiver distilled from the tiny teacher."""
+
+    def make(folder):
+        flags = ["--epochs", 1, "--distill-part", "decoder", "--output-path", folder / "decoder"]
+        assert distil("--teacher-checkpoint", teacher, *TINY_TRAINING, *flags) == 0
+
+    return made_once("a_receiver", make)
+
+
+def report_with_the_toy(run, monkeypatch):
+    """In the working directory, of few sentences; pictures take most of a small report's time."""
+    monkeypatch.setattr(measures, "MEASURES", (*measures.MEASURES, TOY))
+    blank = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
+    monkeypatch.setattr(
+        render,
+        "pictures",
+        lambda document: {f"{f.name}.{kind}": blank for f in document.figures() for kind in ("png", "svg")},
+    )
+    small = ["--corpus-size", 1000, "--sentences", SENTENCES, "--replicates", 100, "--quiet"]
+    assert analyse("--runs", run, *small, "--device", "cpu", "--snr", *SNRS) == 0
+
+
+def table_of(markdown, first, column):
+    """Rows of the table of report.md with this column, as dictionaries."""
+    lines = markdown.splitlines()
+    heads = [i for i, line in enumerate(lines) if line.startswith(f"| {first} |")]
+    [start] = [i for i in heads if f"| {column} |" in lines[i]]
+    cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines[start:]]
+    end = next(i for i, line in enumerate(lines[start:]) if not line.startswith("|"))
+    return [dict(zip(cells[0], row)) for row in cells[2:end]]
+
+
+def by_hand(teacher, run, snr):
+    """The toy of the teacher's transmitter and the run's receiver: sentence by sentence, in float64."""
+    one = checkpoint.load(teacher)
+    student = checkpoint.load(run / "decoder/best_student_model.pt")
+    corpus = load_corpus(CorpusConfig(corpus_size=1000), one.vocabulary)
+    total = tokens = 0
+    for e in encode(held_out(corpus, SENTENCES), one.vocabulary):
+        batch = collate([e])
+        with torch.inference_mode():
+            [received] = send(one.model.eval().transmitter, batch, AWGN(), [snr], seed=42).received[0]
+            p, q = (
+                end.eval().project(end(received, batch.source_mask, batch.target_in)[0]).double().softmax(-1)
+                for end in (one.model.receiver, student.model.receiver)
+            )
+        total += float((p - q).clamp_min(0).sum())
+        tokens += len(p)
+    return total / tokens
+
+
+def test_a_measure_of_one_entry_is_measured_recorded_and_shown(teacher, run, here, monkeypatch, capsys):
+    report_with_the_toy(run, monkeypatch)
+    results = json.loads((here / "semantic_analysis_results.json").read_text())
+    [record] = results["records"]
+    for snr in SNRS:
+        value = record["by_snr"][f"{snr:g}"]["total_variation"]
+        assert 0 < value < 1 and value == pytest.approx(by_hand(teacher, run, snr), rel=1e-3)
+    assert record["total_variation"] == record["by_snr"]["12"]["total_variation"]
+    report = here / "checkpoints/report"
+    with (report / "matrix.csv").open(newline="", encoding="utf-8") as file:
+        rows = {(row["pair"], float(row["snr"])): row for row in csv.DictReader(file)}
+    ours, noise = rows["teacher → decoder", 12.0], rows["teacher → teacher (other draw)", 12.0]
+    value = float(ours["total_variation"])
+    assert value == pytest.approx(record["total_variation"])
+    assert float(ours["total_variation low"]) < value < float(ours["total_variation high"])
+    over_noise = float(ours["total_variation_over_noise"])
+    assert over_noise == pytest.approx(value / float(noise["total_variation"]))
+    assert float(ours["total_variation_p"]) < 0.05, "of every sentence, the teacher is nearer to itself"
+    assert float(rows["teacher → teacher", 12.0]["total_variation"]) == 0
+    page = (report / "report.md").read_text(encoding="utf-8").replace("\\", "")
+    shown = table_of(page, "transmitter", "TV")[-1]
+    assert shown["TV"].startswith(f"{value:.3f} [") and shown["TV / noise"].startswith(f"{over_noise:.2f} [")
+    assert "p (TV)" in shown
+    assert "total variation from the teacher, a share, by SNR in dB (awgn)." in page
+    assert "TV" in capsys.readouterr().out
