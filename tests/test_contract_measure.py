@@ -3,6 +3,7 @@ the others."""
 
 import csv
 import json
+import re
 
 import pytest
 import torch
@@ -71,14 +72,12 @@ def report_with_the_toy(run, monkeypatch):
     assert analyse("--runs", run, *small, "--device", "cpu", "--snr", *SNRS) == 0
 
 
-def table_of(markdown, first, column):
-    """Rows of the table of report.md with this column, as dictionaries."""
-    lines = markdown.splitlines()
-    heads = [i for i, line in enumerate(lines) if line.startswith(f"| {first} |")]
-    [start] = [i for i in heads if f"| {column} |" in lines[i]]
-    cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines[start:]]
-    end = next(i for i, line in enumerate(lines[start:]) if not line.startswith("|"))
-    return [dict(zip(cells[0], row)) for row in cells[2:end]]
+def table_of(markdown, *columns):
+    """Rows of the one table of report.md with these columns, as dictionaries."""
+    tables = [group.splitlines() for group in re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE)]
+    cells = [[[cell.strip() for cell in line.strip("| ").split("|")] for line in table] for table in tables]
+    [found] = [table for table in cells if set(columns) <= set(table[0])]
+    return [dict(zip(found[0], row)) for row in found[2:]]
 
 
 def by_hand(teacher, run, snr):

@@ -26,6 +26,7 @@ def test_monotone_is_isotonic_regression():
     wanted = [isotonic_regression(curve) for curve in curves]
     np.testing.assert_allclose(monotone(curves), wanted, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(monotone(curves.reshape(20, 10, 9)), monotone(curves).reshape(20, 10, 9))
+    np.testing.assert_array_equal(monotone(np.asfortranarray(curves)), monotone(curves))
 
 
 def test_monotone_by_hand():

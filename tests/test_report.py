@@ -16,7 +16,6 @@ from semcom.evaluation.study import Study
 from semcom.models import checkpoint
 from semcom.report import render
 from semcom.report.catalogue import LOCALE, translation
-from semcom.report.sections import pair_matrix as matrix_section
 from semcom.report.sections.study_report import StudyReport
 
 QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet", "--replicates", 100]
@@ -160,11 +159,7 @@ def test_every_form_of_the_report_is_there_and_says_the_same(reported):
         for row in results["studies"][0]["matrix"]
         if row["pair"] == "teacher → decoder" and row["snr"] == 12
     )["js_divergence"]["value"]
-    assert (
-        f"{js:.4f}" in page
-        and f"{js:.4f}" in markdown
-        and matrix_section.BY_SNR["token_accuracy"].title in page
-    )
+    assert f"{js:.4f}" in page and f"{js:.4f}" in markdown and "token accuracy" in page
     assert (
         "pip install" in page and "similarity" in page
     )  # how to get what is not installed, or the measure itself

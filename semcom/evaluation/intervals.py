@@ -66,10 +66,11 @@ def estimate(values: Sequence[float]) -> Estimate:
     if count == 1:
         return Estimate(mean, None, None, 1)
     error = stdev(values) / count**0.5
-    half_width = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
     if error == 0:
         return Estimate(mean, 0.0, 1.0 if mean == 0 else 0.0, count)
-    return Estimate(mean, half_width, float(2 * stats.t.sf(abs(mean) / error, count - 1)), count)
+    _, half_width = stats.t.interval(LEVEL, count - 1, scale=error)
+    p = 2 * stats.t.sf(abs(mean), count - 1, scale=error)
+    return Estimate(mean, float(half_width), float(p), count)
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:

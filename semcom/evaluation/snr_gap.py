@@ -46,21 +46,18 @@ def monotone(curves: np.ndarray) -> np.ndarray:
     """The non-decreasing curves nearest to ``curves`` [..., K], by least squares: same shape. ValueError for
     values that are not finite.
 
-    The max-min formula of isotonic regression (Barlow, Bartholomew, Bremner and Brunk, Statistical Inference
-    under Order Restrictions, 1972).
+    Isotonic regression (Barlow, Bartholomew, Bremner and Brunk, Statistical Inference under Order
+    Restrictions, 1972). A curve that does not fall is its own fit, to the bit.
     """
-    curves = np.asarray(curves, dtype=float)
-    if not np.isfinite(curves).all():
+    from scipy.optimize import isotonic_regression
+
+    fit = np.array(curves, dtype=float, order="C")
+    if not np.isfinite(fit).all():
         raise ValueError("curves must be finite: leave out the SNRs that were not measured")
-    fit, count = np.full_like(curves, -inf), curves.shape[-1]
-    for first in range(count):
-        means = curves[..., first:].cumsum(-1) / np.arange(1, count - first + 1)
-        fit[..., first:] = np.maximum(
-            fit[..., first:], np.minimum.accumulate(means[..., ::-1], -1)[..., ::-1]
-        )
-    # Sums round: without this a curve that needs no fit, and hence a second fit, would differ in its last
-    # digits.
-    return np.where((np.diff(curves) >= 0).all(-1, keepdims=True), curves, fit)
+    for curve in fit.reshape(-1, fit.shape[-1]):
+        if (np.diff(curve) < 0).any():
+            curve[:] = isotonic_regression(curve).x
+    return fit
 
 
 def crossing(snrs: np.ndarray, curves: np.ndarray, levels: np.ndarray) -> np.ndarray:
