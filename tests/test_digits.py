@@ -4,13 +4,18 @@ import csv
 import dataclasses
 import json
 
+import pandas as pd
 import pytest
 import torch
 import toy
 from cli_support import examples, refused
 
-from semcom.commands import digits
-from semcom.commands.digits import CLASSES, KD, LABELS_ALONE, Batches, ConvNet, Digits, Plan, Seed
+from semcom.base.settings import RunConfig
+from semcom.commands import digits, digits_images, digits_plan, digits_students, digits_summary
+from semcom.commands.digits_images import CLASSES, Batches, Digits
+from semcom.commands.digits_plan import KD, LABELS_ALONE, Plan
+from semcom.commands.digits_students import ConvNet, Seed
+from semcom.commands.settings import DigitsSettings
 from semcom.distillation import losses
 from semcom.distillation.kd_loss import UNLABELLED
 from semcom.distillation.settings import DistillationConfig
@@ -24,7 +29,7 @@ TINY = Plan(
     teacher_batch=8,
     labelled_batch=4,
     unlabelled_batch=6,
-    methods={LABELS_ALONE: digits.METHODS[LABELS_ALONE], "kd": KD, "sdd": digits.over(KD, 1, 2)},
+    methods={LABELS_ALONE: digits_plan.METHODS[LABELS_ALONE], "kd": KD, "sdd": digits_plan.over(KD, 1, 2)},
 )
 
 
@@ -36,8 +41,10 @@ def data():
 @pytest.fixture
 def rows_seen(monkeypatch):
     """Rows of ``views`` that any network under training was given, a tensor a step."""
-    seen, forward = [], digits.OfRows.forward
-    monkeypatch.setattr(digits.OfRows, "forward", lambda self, rows: seen.append(rows) or forward(self, rows))
+    seen, forward = [], digits_students.OfRows.forward
+    monkeypatch.setattr(
+        digits_students.OfRows, "forward", lambda self, rows: seen.append(rows) or forward(self, rows)
+    )
     return seen
 
 
@@ -48,7 +55,7 @@ def test_views_are_shifts_by_a_pixel(data):
         and data.images.max() == 1
     )
     for number in (0, 1796):
-        for view, (down, right) in enumerate(digits.SHIFTS):
+        for view, (down, right) in enumerate(digits_images.SHIFTS):
             expected = torch.zeros(8, 8)
             for y in range(8):
                 for x in range(8):
@@ -58,7 +65,7 @@ def test_views_are_shifts_by_a_pixel(data):
 
 
 def test_splits_part_the_images_and_share_the_test(data):
-    plan, splits = Plan(), [digits.split(data.classes, Plan(), seed) for seed in range(3)]
+    plan, splits = Plan(), [digits_images.split(data.classes, Plan(), seed) for seed in range(3)]
     for s in splits:
         parts = torch.cat((s.test, s.validation, s.transfer))
         assert sorted(parts.tolist()) == list(range(1797)) and (len(s.test), len(s.validation)) == (
@@ -74,7 +81,7 @@ def test_splits_part_the_images_and_share_the_test(data):
 
 
 def test_batches_hold_labels_of_the_few_and_repeat(data):
-    s = digits.split(data.classes, Plan(), 0)
+    s = digits_images.split(data.classes, Plan(), 0)
     unlabelled = s.transfer[~torch.isin(s.transfer, s.labelled)]
     batches = Batches(data.classes, s.labelled, unlabelled, (20, 50), 16, seed=0)
     once, again = list(batches), list(batches)
@@ -101,7 +108,9 @@ def test_batches_hold_labels_of_the_few_and_repeat(data):
 
 def test_the_student_is_a_twentieth_and_pooling_commutes_with_the_classifier(data):
     plan = Plan()
-    teacher, student = (digits.build(widths, 0) for widths in (plan.teacher_widths, plan.student_widths))
+    teacher, student = (
+        digits_students.build(widths, 0) for widths in (plan.teacher_widths, plan.student_widths)
+    )
     count = [sum(p.numel() for p in network.parameters()) for network in (teacher, student)]
     assert 20 * count[1] <= count[0]
     for network in (teacher, student):
@@ -113,7 +122,9 @@ def test_the_student_is_a_twentieth_and_pooling_commutes_with_the_classifier(dat
         torch.testing.assert_close(
             losses.pool_grid(grid, 2), network.classifier(losses.pool_grid(features, 2))
         )
-    assert toy.same_bits(toy.bits(digits.build((3, 3, 3), 4)), toy.bits(digits.build((3, 3, 3), 4)))
+    assert toy.same_bits(
+        toy.bits(digits_students.build((3, 3, 3), 4)), toy.bits(digits_students.build((3, 3, 3), 4))
+    )
 
 
 def test_methods_of_a_seed_start_alike_and_meet_the_same_batches(data, monkeypatch):
@@ -123,7 +134,7 @@ def test_methods_of_a_seed_start_alike_and_meet_the_same_batches(data, monkeypat
         met.append((toy.bits(distiller.module.network), list(batches)))
         return []
 
-    monkeypatch.setattr(digits.Distiller, "fit", fit)
+    monkeypatch.setattr(digits_students.Distiller, "fit", fit)
     for seed in (0, 1):
         of = Seed(data, TINY, seed)
         met.clear()
@@ -140,14 +151,14 @@ def test_methods_of_a_seed_start_alike_and_meet_the_same_batches(data, monkeypat
 
 def test_a_blind_student_meets_no_image_of_its_class_and_no_label(data, rows_seen, monkeypatch):
     of = Seed(data, TINY, 0)
-    targets, fit = [], digits.Distiller.fit
+    targets, fit = [], digits_students.Distiller.fit
 
     def recorded(distiller, batches, *given, **choice):
         batches = list(batches)
         targets.extend(of_batch for _, of_batch, *_ in batches)
         return fit(distiller, batches, *given, **choice)
 
-    monkeypatch.setattr(digits.Distiller, "fit", recorded)
+    monkeypatch.setattr(digits_students.Distiller, "fit", recorded)
     for hidden in (3, 8):
         rows_seen.clear()
         of.plan = dataclasses.replace(TINY, hidden_steps=40)
@@ -174,9 +185,9 @@ def test_only_the_transfer_images_are_trained_on_and_few_with_labels(data, rows_
 
 
 def test_answers_are_the_teachers(data):
-    teacher = digits.build((3, 3, 3), 0)
+    teacher = digits_students.build((3, 3, 3), 0)
     rows = torch.tensor([5, 9000, 5, 16172])
-    logits, grid = digits.answers(teacher, data.views)(rows)
+    logits, grid = digits_students.answers(teacher, data.views)(rows)
     wanted = teacher.eval().with_grid(data.views[rows])
     torch.testing.assert_close((logits, grid), tuple(part.detach() for part in wanted))
     assert not logits.requires_grad
@@ -195,20 +206,24 @@ def test_the_bias_is_the_best_of_a_fine_grid():
         shifted[:, 3] += bias
         return (shifted.argmax(-1) == classes).double().mean().item()
 
-    bias = digits.best_bias(logits, classes, 3)
+    bias = digits_students.best_bias(logits, classes, 3)
     assert (
         accuracy(bias) == max(accuracy(b / 100) for b in range(-1000, 1000)) > accuracy(0)
         and 1.5 < bias < 3.5
     )
-    torch.testing.assert_close(digits.biased(logits, 3, bias)[:, 3], logits[:, 3] + bias)
-    assert torch.equal(digits.biased(logits, 3, bias)[:, 4:], logits[:, 4:])
+    torch.testing.assert_close(digits_students.biased(logits, 3, bias)[:, 3], logits[:, 3] + bias)
+    assert torch.equal(digits_students.biased(logits, 3, bias)[:, 4:], logits[:, 4:])
 
 
 def test_a_bias_is_chosen_on_validation_and_counted_on_test(data, monkeypatch):
     of, chosen = Seed(data, TINY, 0), []
-    choose = digits.best_bias
-    monkeypatch.setattr(digits, "best_bias", lambda *given: chosen.append(given) or choose(*given))
-    rows = [row for row in digits.measure(of, lambda: None) if row["experiment"] == digits.UNSEEN_CLASS]
+    choose = digits_students.best_bias
+    monkeypatch.setattr(digits_students, "best_bias", lambda *given: chosen.append(given) or choose(*given))
+    rows = [
+        row
+        for row in digits_students.measure(of, lambda: None)
+        if row["experiment"] == digits_students.UNSEEN_CLASS
+    ]
     ((logits, classes, hidden),) = chosen
     assert torch.equal(classes, data.classes[of.split.validation]) and hidden == 3
     assert [row["model"] for row in rows] == ["teacher", "student", "student with the bias"]
@@ -222,29 +237,35 @@ def test_a_bias_is_chosen_on_validation_and_counted_on_test(data, monkeypatch):
 def test_summaries_are_means_and_paired_differences():
     def few(name, *values):
         return [
-            {"experiment": digits.FEW, "seed": seed, "model": name, "accuracy": value, "parameters": 7}
+            {
+                "experiment": digits_students.FEW,
+                "seed": seed,
+                "model": name,
+                "accuracy": value,
+                "parameters": 7,
+            }
             for seed, value in enumerate(values)
         ]
 
     lines = {
-        line["method"]: line
-        for line in digits.few_labels(
-            few("teacher", 98.0, 99.0) + few(LABELS_ALONE, 80.0, 90.0) + few("kd", 85.0, 97.0)
+        line.method: line
+        for line in digits_summary.few_labels(
+            pd.DataFrame(few("teacher", 98.0, 99.0) + few(LABELS_ALONE, 80.0, 90.0) + few("kd", 85.0, 97.0))
         )
     }
-    gain = lines["kd"]["over labels"]
+    gain = lines["kd"].over_labels
     assert gain.mean == 6 and gain.half_width == pytest.approx(12.706 * 1, rel=1e-4), (
         "t with one degree of freedom, standard error 1"
     )
     assert (
-        lines["teacher"]["over kd"] is None
-        and lines["kd"]["over kd"] is None
-        and lines[LABELS_ALONE]["over kd"].mean == -6
+        lines["teacher"].over_kd is None
+        and lines["kd"].over_kd is None
+        and lines[LABELS_ALONE].over_kd.mean == -6
     )
 
     rows = [
         {
-            "experiment": digits.UNSEEN_CLASS,
+            "experiment": digits_students.UNSEEN_CLASS,
             "seed": seed,
             "model": name,
             "hidden": 3,
@@ -259,27 +280,24 @@ def test_summaries_are_means_and_paired_differences():
             ("student with the bias", 2.0 + seed, 95.0, 96.0),
         )
     ]
-    *_, line = digits.unseen_class(rows)
+    *_, line = digits_summary.unseen_class(pd.DataFrame(rows))
     assert (
-        line["recall"].mean == 95
-        and line["others"].mean == 96
-        and line["cost"].mean == 1.5
-        and line["bias"].mean == 2.5
+        line.recall.mean == 95 and line.others.mean == 96 and line.cost.mean == 1.5 and line.bias.mean == 2.5
     )
 
 
 def test_a_run_leaves_its_table_and_files(here, capsys):
-    given = {"named": False, "overwrite": False, "quiet": True, "plan": TINY}
+    quiet = DigitsSettings(run=RunConfig(quiet=True))
     with toy.spoken() as lines:
-        summary = digits.run("checkpoints/examples/digits", 2, **given)
+        summary = digits.run(quiet, 2, TINY)
     said = "\n".join(lines)
     assert capsys.readouterr().err == "" and all(
         word in said for word in ("labels alone", "sdd", "student with the bias", "over kd", "2 seeds")
     )
     record = json.loads((here / "checkpoints/examples/digits/digits.json").read_text())
     kd = next(line for line in record["few labels"] if line["method"] == "kd")
-    line = next(line for line in summary["few labels"] if line["method"] == "kd")
-    assert kd["accuracy"]["mean"] == line["accuracy"].mean and f"{line['accuracy']:.2f}" in said
+    line = next(line for line in summary.few_labels if line.method == "kd")
+    assert kd["accuracy"]["mean"] == line.accuracy.mean and f"{line.accuracy:.2f}" in said
     assert (
         record["settings"]["methods"]["sdd"]["scales"] == [1, 2]
         and record["seeds"] == 2
@@ -292,7 +310,7 @@ def test_a_run_leaves_its_table_and_files(here, capsys):
     assert (here / "checkpoints/examples/digits/digits.png").read_bytes().startswith(b"\x89PNG")
 
     with toy.spoken() as lines:
-        digits.run("checkpoints/examples/digits", 2, **given)
+        digits.run(quiet, 2, TINY)
     assert "kept the earlier" in "\n".join(lines)
     assert (
         json.loads((here / "checkpoints/examples/digits.1/digits.json").read_text())["rows"] == record["rows"]
@@ -304,7 +322,7 @@ def test_a_run_leaves_its_table_and_files(here, capsys):
 
 def test_one_seed_has_no_interval(here):
     with toy.spoken() as lines:
-        digits.run("one", 1, named=True, overwrite=False, quiet=True, plan=TINY)
+        digits.run(DigitsSettings(output_path="one", run=RunConfig(quiet=True)), 1, TINY)
     said = "\n".join(lines)
     assert "±" not in said and "1 seed;" in said and (here / "one/digits.png").is_file()
 
@@ -353,13 +371,16 @@ def test_digits_are_learnt_from_soft_targets(data):
     )
     of = Seed(data, plan, 7)
     alone, taught = (
-        of.accuracy(of.student(settings), of.split.test) for settings in (digits.METHODS[LABELS_ALONE], KD)
+        of.accuracy(of.student(settings), of.split.test)
+        for settings in (digits_plan.METHODS[LABELS_ALONE], KD)
     )
     assert taught > 0.9 and taught > alone + 0.03
     blind = of.blind_student(3)
     three = of.split.test[data.classes[of.split.test] == 3]
-    bias = digits.best_bias(of.logits(blind, of.split.validation), data.classes[of.split.validation], 3)
-    recognised = digits.biased(of.logits(blind, three), 3, bias).argmax(-1) == 3
+    bias = digits_students.best_bias(
+        of.logits(blind, of.split.validation), data.classes[of.split.validation], 3
+    )
+    recognised = digits_students.biased(of.logits(blind, three), 3, bias).argmax(-1) == 3
     assert recognised.double().mean() > 0.6
     assert isinstance(plan.unseen, DistillationConfig) and plan.unseen.distill_weight == 1, (
         "from the teacher alone"

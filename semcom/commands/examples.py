@@ -12,7 +12,7 @@ from semcom.channel.settings import ChannelConfig
 from semcom.commands import parsers
 from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
 from semcom.commands.distil_settings import DistillationFiles, DistilSettings
-from semcom.commands.settings import DIGITS, SEEDS, DigitsSettings
+from semcom.commands.settings import SEEDS, DigitsSettings
 from semcom.distillation.settings import DistillationConfig
 
 if TYPE_CHECKING:
@@ -73,13 +73,7 @@ def _digits(extra: list[str], seeds: int, dry_run: bool) -> object:
         return None
     from semcom.commands import digits
 
-    return digits.run(
-        settings.output_path or DIGITS,
-        seeds,
-        named=settings.output_path is not None,
-        overwrite=settings.outputs.overwrite,
-        quiet=settings.run.quiet,
-    )
+    return digits.run(settings, seeds)
 
 
 _HYBRID = ("student_layers", "distill_part", "create_hybrid", "output_path", "hybrid_output")
