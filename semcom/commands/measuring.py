@@ -1,10 +1,10 @@
 """What the verbs that measure share: labels, test sentences, warnings, the scores of a summary."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -63,7 +63,7 @@ def described(number: int, settings: EvaluationConfig) -> str:
     )
 
 
-def corpus_of_runs(settings: CorpusConfig, made: Sequence[dict]) -> CorpusConfig:
+def corpus_of_runs(settings: CorpusConfig, made: Sequence[Mapping[str, Any]]) -> CorpusConfig:
     """Without --corpus, the text files that all runs were made with, if they agree; else the built-in
     corpus."""
     used = {tuple(map(str, m["corpus"])) for m in made if isinstance(m.get("corpus"), list)}
@@ -107,7 +107,7 @@ def summary_scores(
     return rows[rows["topic"].isin(apart)]
 
 
-def foreign_splits(made: Sequence[tuple[str, dict]], used: CorpusConfig, split: str = "test") -> list[str]:
+def foreign_splits(made: Sequence[tuple[str, Mapping[str, Any]]], used: CorpusConfig, split: str = "test") -> list[str]:
     """A warning for a model that learned elsewhere, itself or in its teacher, and so perhaps from what the
     hash calls the test split.
 

@@ -22,6 +22,7 @@ from semcom.report.sections import (
 )
 from semcom.report.sections.common import Similarities, TemperatureEffect
 from semcom.report.sections.study_report import StudyReport
+from semcom.report.tables import rows_of
 
 SECTIONS = {
     "matrix": (N_("Sender × receiver"), pair_matrix.blocks),
@@ -74,9 +75,7 @@ def _study_reports(results: Results, language: str) -> list[StudyReport]:
     teachers = results.teachers if several_teachers else [""] * len(results.teachers)
     each = zip(results.studies, results.lost, teachers)
     return [
-        StudyReport(
-            study, translation(language), lost.to_dict("records"), number, teacher, len(results.studies) > 1
-        )
+        StudyReport(study, translation(language), rows_of(lost), number, teacher, len(results.studies) > 1)
         for number, (study, lost, teacher) in enumerate(each, 1)
     ]
 

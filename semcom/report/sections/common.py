@@ -16,8 +16,8 @@ class Similarities:
     """Sentence similarity at the reference SNR, by pair; floor: shuffled pairs of equal length; ceiling: a
     sentence with itself."""
 
-    pairs: Mapping[str, Interval]
-    rescaled: Mapping[str, Interval]
+    pairs: Mapping[str, Interval | None]
+    rescaled: Mapping[str, Interval | None]
     floor: float
     ceiling: float
 

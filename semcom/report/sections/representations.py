@@ -5,6 +5,7 @@ from semcom.evaluation.pair_matrix import CHUNK
 from semcom.report import figures
 from semcom.report.document import Block, Cell, Column, Figure, Table, Text
 from semcom.report.sections.study_report import StudyReport
+from semcom.report.tables import rows_of
 
 SHOWN_TRANSMITTERS = 6
 STATES = {"encoder states": N_("encoder states"), "decoder states": N_("decoder states")}
@@ -30,7 +31,7 @@ def _states_and_signals(report: StudyReport) -> Table:
     _ = report.gettext
     rows: list[list[Cell]] = [
         [row["end"], _(STATES[row["what"]]), row["cka"], row["signal_distance"]]
-        for row in report.study.representations().to_dict("records")
+        for row in rows_of(report.study.representations())
     ]
     columns = [
         Column(_("end or pair")),

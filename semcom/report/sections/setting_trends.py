@@ -10,6 +10,7 @@ from semcom.evaluation.measures import Measure
 from semcom.report import figures
 from semcom.report.document import Block, Cell, Column, Figure, Table, Text
 from semcom.report.sections.study_report import StudyReport, axis_title
+from semcom.report.tables import rows_of
 
 SHOWN_SWEEPS = 4
 VERDICTS = {
@@ -43,7 +44,7 @@ def _over_seeds(report: StudyReport) -> list[Table]:
             row["seeds"],
             *(row[measure.followed_name] for measure in measures.followed()),
         ]
-        for row in report.study.campaign.over_seeds().to_dict("records")
+        for row in rows_of(report.study.campaign.over_seeds())
     ]
     if not rows:
         return []
@@ -112,11 +113,10 @@ def _curves(report: StudyReport, sweep: Sweep, number: int) -> Figure:
     points = sweep.points.sort_values(["value", "seed"])
     panels: dict[str, figures.Curves] = {}
     for measure in measures.followed():
-        by_value = points.groupby("value")[measure.followed_name]
-        panels[_axis_title(measure)] = {
-            "mean over seeds": [(value, _mean(found.tolist())) for value, found in by_value]
-        }
-    data = points.assign(setting=sweep.setting)[["setting", *points.columns]].to_dict("records")
+        over_seeds = points.groupby("value")[measure.followed_name].agg(list)
+        means = [_mean(values) for values in over_seeds.tolist()]
+        panels[_axis_title(measure)] = {"mean over seeds": list(zip(over_seeds.index.tolist(), means))}
+    data = rows_of(points.assign(setting=sweep.setting)[["setting", *points.columns]])
     caption = _(
         "Divergence by {setting}{held} at {snr}: mean over seeds, with its 95 % interval where there are "
         "several."
@@ -137,7 +137,7 @@ def _divergence_and_quality(report: StudyReport, sweeps: Sequence[Sweep]) -> Fig
     points = {
         sweep.setting + in_brackets(held_fixed(sweep)): [
             (row["cross_entropy_gap"], row["kl_divergence"], f"{row['value']:g}")
-            for row in sweep.points.sort_values(["value", "seed"]).to_dict("records")
+            for row in rows_of(sweep.points.sort_values(["value", "seed"]))
         ]
         for sweep in sweeps[:SHOWN_SWEEPS]
     }

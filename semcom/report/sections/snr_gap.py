@@ -4,6 +4,7 @@ from semcom.evaluation.snr_gap import OTHER_NOT_REACHED
 from semcom.evaluation.study import Row
 from semcom.report.document import Block, Cell, Column, Text
 from semcom.report.sections.study_report import StudyReport
+from semcom.report.tables import rows_of
 
 
 def blocks(report: StudyReport) -> list[Block]:
@@ -19,7 +20,7 @@ def blocks(report: StudyReport) -> list[Block]:
             row["above"] + row["below"] + row["unbounded"],
             row["replicates"],
         ]
-        for row in study.prices().to_dict("records")
+        for row in rows_of(study.prices())
     ]
     if not rows:
         return []

@@ -7,6 +7,7 @@ from semcom.evaluation import setting_trends
 from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, OWN, UNKNOWN, Square
 from semcom.evaluation.study import Row
 from semcom.report.sections.study_report import StudyReport
+from semcom.report.tables import rows_of
 
 SHOWN_SQUARES = 4
 KINDS = {
@@ -48,7 +49,7 @@ def kind_of(report: StudyReport, square: Square) -> str:
 def _cost_of_a_student(report: StudyReport, square: Square) -> str:
     (effect,) = (
         row
-        for row in report.study.effects(square).to_dict("records")
+        for row in rows_of(report.study.effects(square))
         if row["snr"] == report.study.reference_snr and row["measure"] == "cross_entropy"
     )
     told = report.gettext(

@@ -1,0 +1,144 @@
+"""The report of an analysis: what goes into it beside the studies, and its files."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from semcom.base.device import environment
+from semcom.base.errors import SemcomError, escape
+from semcom.base.messages import N_
+from semcom.channel.channels import make_channel
+from semcom.commands.analysis_results import Analysis
+from semcom.commands.measuring import RECEIVER_KNOWS
+from semcom.data.vocabulary import EOS
+from semcom.evaluation import bootstrap, intervals, lost_words, sentence_similarity
+from semcom.evaluation.scores import least_sure
+from semcom.evaluation.study import Row, Study
+from semcom.evaluation.text_metrics import bleu_signature
+from semcom.models.checkpoint import Checkpoint
+from semcom.report import compose, figures, formats, render, tables
+from semcom.report.document import Document
+from semcom.report.sections.common import Similarities, TemperatureEffect
+
+log = logging.getLogger(__name__)
+
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
+PIECES_SHOWN = 8
+ON_CONSOLE = ("effects", "price", "trends")
+"""Beginnings of the names of tables that the console shows too."""
+
+
+def contents_of(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> compose.Results:
+    """histories: a run's label -> its epochs."""
+    train = analysis.corpus.split("train")
+    bands = lost_words.frequency_bands(lost_words.count(sentence.text for sentence in train))
+    return compose.Results(
+        studies=analysis.studies,
+        lost=[study.words_lost(bands) for study in analysis.studies],
+        teachers=[teacher.name for teacher in analysis.teachers],
+        bleu_signature=bleu_signature(),
+        similarity=_similarities(analysis),
+        other_vocabularies=analysis.other_vocabularies,
+        histories=histories,
+        temperature=_temperature_effect(analysis.teachers[0], analysis.studies[0]),
+        provenance=_provenance(analysis),
+    )
+
+
+def studies_as_json(analysis: Analysis, contents: compose.Results) -> list[object]:
+    return [
+        intervals.plain_values(
+            {"teacher": teacher.path, "channel": study.channel, **study.results(), "words_lost": lost}
+        )
+        for study, teacher, lost in zip(analysis.studies, analysis.teachers, contents.lost)
+    ]
+
+
+def write(document: Document, contents: compose.Results, folder: Path) -> Path:
+    """Page, tables and figures, and the rows that they are made of; returns the page."""
+    matrix = pd.concat([study.matrix for study in contents.studies], ignore_index=True)
+    tables.write_csv(folder / "matrix.csv", intervals.flat(matrix))
+    tables.write_csv(folder / "words_lost.csv", intervals.flat(pd.concat(contents.lost, ignore_index=True)))
+    return render.write(document, folder)[0]
+
+
+def show(document: Document) -> None:
+    """The summary, and the tables that answer at a glance."""
+    log.info("\n" + "\n".join(map(escape, document.summary)))
+    for table in document.tables():
+        if table.name.startswith(ON_CONSOLE):
+            log.info(f"\n{formats.aligned(table)}")
+
+
+def _similarities(analysis: Analysis) -> list[Similarities] | str:
+    if reason := sentence_similarity.available():
+        return reason
+    if min(len(study.sentences) for study in analysis.studies) < 2:
+        return "its floor needs two sentences; give more --sentences"
+    try:
+        encode = sentence_similarity.encoder(str(analysis.device))
+    except SemcomError as error:
+        return str(error)
+    return [_similarity(study, encode) for study in analysis.studies]
+
+
+def _similarity(study: Study, encode: sentence_similarity.Encoder) -> Similarities:
+    scale = sentence_similarity.Similarity([sentence.text for sentence in study.sentences], encode)
+    pairs, rescaled = {}, {}
+    for pair in study.pairing.pairs:
+        scores = study.weights @ scale(study.texts(pair)) / study.weights.sum(1)
+        label = study.pairing.label(pair)
+        pairs[label] = bootstrap.interval(scores)
+        rescaled[label] = bootstrap.interval(np.asarray(scale.rescaled(scores)))
+    return Similarities(pairs, rescaled, scale.floor, scale.ceiling)
+
+
+def _temperature_effect(teacher: Checkpoint, study: Study) -> TemperatureEffect:
+    """The teacher's next-piece distribution at the place of the first test sentence where it is least
+    sure."""
+    logits = least_sure(teacher.model, study.measured.encoded[0])
+    rows, best = figures.temperature_rows(logits, TEMPERATURES, PIECES_SHOWN)
+    texts = zip(best, study.decode([[piece] for piece in best]))
+    pieces = ["(end)" if piece == EOS else text or f"piece {piece}" for piece, text in texts]
+    return TemperatureEffect(rows, pieces)
+
+
+def _provenance(analysis: Analysis) -> list[tuple[str, str]]:
+    """How the report was made: labels, marked for translation, and values."""
+    settings, corpus = analysis.settings, analysis.corpus
+    lines = [
+        (N_("corpus"), f"{corpus.name}, fingerprint {corpus.fingerprint}"),
+        (N_("test sentences"), str(analysis.sentences)),
+    ]
+    if settings.evaluation.split == "all":
+        lines.append((N_("split"), "all: the whole corpus, not the 5 % that a hash calls test"))
+    lines += [
+        (N_("channels"), ", ".join(str(make_channel(channel)) for channel in settings.channels)),
+        (N_("SNRs"), ", ".join(f"{snr:g}" for snr in settings.snrs) + " dB"),
+        (N_("seed of the draws"), str(settings.run.seed)),
+        (N_("decoding"), str(analysis.search)),
+        (N_("bootstrap samples"), str(settings.report.replicates)),
+        (N_("receiver's knowledge"), RECEIVER_KNOWS),
+    ]
+    return lines + _provenance_of_weights(analysis) + _provenance_of_numbers(analysis)
+
+
+def _provenance_of_weights(analysis: Analysis) -> list[tuple[str, str]]:
+    teachers = [f"{teacher.path}, weights {teacher.fingerprint}" for teacher in analysis.teachers]
+    runs = {run.label: run.checkpoint for study in analysis.studies for run in study.pairing.runs}
+    return [(N_("teacher"), line) for line in dict.fromkeys(teachers)] + [
+        (N_("checkpoint"), f"{label}: {run.path}, weights {run.fingerprint}") for label, run in runs.items()
+    ]
+
+
+def _provenance_of_numbers(analysis: Analysis) -> list[tuple[str, str]]:
+    around = environment(analysis.device)
+    packages = ("semcom", "python", "torch", "numpy", "sacrebleu")
+    device, threads = around["gpu"] or around["device"], f"{around['threads']} threads"
+    return [
+        (N_("versions"), ", ".join(f"{name} {around[name]}" for name in packages)),
+        (N_("device"), f"{device}, {threads}, {around['processes']} processes"),
+    ]
