@@ -20,7 +20,7 @@ from semcom.channel.gains import RicianPower
 from semcom.channel.settings import ChannelConfig
 from semcom.commands import doctor
 from semcom.data import batching
-from semcom.evaluation import link_checks, sionna_check
+from semcom.evaluation import link_checks, link_findings, sionna_check
 from semcom.evaluation.link_checks import Check, Sent
 from semcom.models import checkpoint, transceiver
 
@@ -57,7 +57,7 @@ def wrong(monkeypatch, change, *owners, name="apply"):
 
 def linked(rician_k=1.0):
     """The channels that the doctor measures."""
-    return doctor.with_theory(ChannelConfig(rician_k=rician_k))
+    return link_findings.with_theory(ChannelConfig(rician_k=rician_k))
 
 
 # ---- the command

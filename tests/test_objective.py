@@ -17,7 +17,7 @@ from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 from semcom.models.transceiver import splice
 
 TRAINED = {"full": PARTS, "encoder": TRANSMITTER_PARTS, "decoder": RECEIVER_PARTS}
-RANGE = (-6.0, 18.0)
+LINK, RANGE = AWGN(), (-6.0, 18.0)
 
 
 def pair(part, *, dropout=0.0, seed=2):
@@ -27,7 +27,7 @@ def pair(part, *, dropout=0.0, seed=2):
     return teacher, student
 
 
-def distilling(part, teacher, student, *, channel=AWGN(), weight=0.7, temperature=4.0, feature=0.5):
+def distilling(part, teacher, student, *, channel=LINK, weight=0.7, temperature=4.0, feature=0.5):
     objective = DistillationObjective(
         [teacher],
         student,
@@ -184,7 +184,7 @@ def test_each_sentence_has_its_own_snr_within_the_range():
     )
 
 
-def distilling_by(settings, transfer=None, *, teachers=None, student=None, channel=AWGN()):
+def distilling_by(settings, transfer=None, *, teachers=None, student=None, channel=LINK):
     """An objective of full mode with any settings; two teachers of unequal widths, a student of another
     width."""
     teachers = teachers or [transceiver(seed=1)]

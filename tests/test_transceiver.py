@@ -36,8 +36,11 @@ from semcom.models.transceiver import (
 LENGTHS = dict(shortest=3, longest=12)
 
 
+LINK = AWGN()
+
+
 @torch.no_grad()
-def logits(model, batch, channel=AWGN(), snr=6.0):
+def logits(model, batch, channel=LINK, snr=6.0):
     return model.receiver.project(
         model.receiver(through(model, batch, channel, snr), batch.source_mask, batch.target_in)
     )

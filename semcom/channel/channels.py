@@ -41,8 +41,11 @@ class Channel(ABC):
         return cls(**{f.name: getattr(settings, f.name) for f in fields(cls)})
 
     def draw(self, generator: torch.Generator, length: int, width: int) -> Mapping[str, Tensor]:
-        """What a sentence of ``length`` tokens meets here beside level, scatter and noise: name -> [length,
-        ...], a row a token, in units that no SNR changes. Drawn after those three, from ``generator`` alone."""
+        """What a sentence of ``length`` tokens meets here beside level, scatter and noise, drawn after those
+        three from ``generator`` alone: name -> [length, ...], a row a token, in units that no SNR changes.
+
+        ``width`` is C. What belongs to the whole sentence is the same in each row.
+        """
         return {}
 
     @abstractmethod
@@ -203,7 +206,7 @@ class Rician(Fading):
 
 
 CHANNELS: dict[str, type[Channel]] = {channel.name: channel for channel in (Ideal, AWGN, Rayleigh, Rician)}
-"""Name, as ``--channel`` has it -> class. A new one comes last: the doctor numbers its draws in this order."""
+"""Name, as ``--channel`` has it -> class. A new one comes last: the doctor numbers draws in this order."""
 
 
 def make_channel(settings: ChannelConfig) -> Channel:

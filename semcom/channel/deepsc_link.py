@@ -51,16 +51,16 @@ class PublicLink(ABC):
 
     @abstractmethod
     def fades_as_ours(self, scatter: Tensor) -> Tensor:
-        """[B, 2] gains, in law those of ``fades`` but for a turn, which a receiver that knows the gain undoes;
-        of our gain's phase, so that a sentence has the same fade there and here."""
+        """[B, 2] gains, in law those of ``fades`` but for a turn, which a receiver that knows the gain
+        undoes; of our gain's phase, so that a sentence has the same fade there and here."""
 
     @abstractmethod
     def receive(self, x: Tensor, h: Tensor, noise: Tensor, snr_db: float) -> Tensor:
         """What the receiver has of the signal x: (hx + n)/h, the exact inverse whatever the noise.
 
-        x: [B, S, C]. h: [B, 2], all rows alike where a batch has one fade. noise: [B, S, C], unit variance per
-        real dimension. The public code multiplies rows by a 2 x 2 matrix, that is by the conjugate of h, of
-        the same distribution.
+        x: [B, S, C]. h: [B, 2], all rows alike where a batch has one fade. noise: [B, S, C], unit variance
+        per real dimension. The public code multiplies rows by a 2 x 2 matrix, that is by the conjugate of h,
+        of the same distribution.
         """
 
 

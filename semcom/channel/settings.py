@@ -36,6 +36,11 @@ KINDS = {
 """Name -> kind, a row for each of ``channels.CHANNELS``."""
 
 
+def is_noisy(label: str) -> bool:
+    """Whether the SNR matters to the channel of this label, which begins with its name."""
+    return KINDS[label.split()[0]].noisy
+
+
 @dataclass(frozen=True)
 class ChannelConfig(Validated):
     """The physical channel."""

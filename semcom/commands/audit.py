@@ -3,13 +3,16 @@ changed at a time."""
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from semcom.base import output_files
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.channel.channels import CHANNELS, Channel, make_channel
-from semcom.channel.settings import KINDS
+from semcom.channel.settings import ChannelConfig, is_noisy
 from semcom.commands.inputs import load_corpus
 from semcom.commands.measuring import (
     REFERENCE_PREFERRED,
@@ -21,6 +24,8 @@ from semcom.commands.measuring import (
 )
 from semcom.commands.settings import AuditSettings
 from semcom.data import batching
+from semcom.data.batching import Encoded
+from semcom.data.corpus import Corpus
 from semcom.evaluation import text_metrics
 from semcom.evaluation.deepsc_scoring import (
     BLEU_4,
@@ -38,6 +43,7 @@ from semcom.evaluation.deepsc_scoring import (
 )
 from semcom.evaluation.scores import Meeting, Row
 from semcom.models import checkpoint
+from semcom.models.checkpoint import Checkpoint
 from semcom.report import plots, tables
 
 log = logging.getLogger(__name__)
@@ -46,67 +52,87 @@ log = logging.getLogger(__name__)
 def audit(given: AuditSettings) -> list[Row]:
     """Score a checkpoint the public way and the right way; print, and write with ``output``, what each habit
     moves. Returns long rows."""
-    path, output, overwrite = given.checkpoint, given.output, given.outputs.overwrite
-    settings, corpus_settings, channel_settings = given.evaluation, given.corpus, given.channel
-    run = given.run
     keep_freed_memory()
-    channel = make_channel(channel_settings)
-    _check_counterpart(channel)
-    if channel_settings.equalizer != "zf":
-        raise SemcomError(
-            f"--equalizer {channel_settings.equalizer}: the public script inverts the fade; leave it out"
-        )
-    device = resolve_device(run.device)
-    loaded = checkpoint.load(path)
-    picture = output_files.companion("--output", output, ".png") if output else None
-    if output and picture:
-        outputs: dict[str, str | Path] = {"--output": output, "--output (its picture)": picture}
-        output_files.check_files(outputs, [path, *corpus_settings.corpus], overwrite=overwrite)
-    used = corpus_of_runs(corpus_settings, [loaded.config])
-    whole = load_corpus(used, loaded.vocabulary)
-    chosen = {s.id for s in test_split(whole, settings.sentences, settings.split)}
-    for line in foreign_splits([(loaded.name, loaded.config)], used, settings.split):
-        log.info(line)
-    encoded = batching.encode(
-        [s for s in whole.sentences if s.id in chosen], loaded.vocabulary, leave_out_long=True
+    channel = make_channel(given.channel)
+    _check_channel(channel, given.channel)
+    device = resolve_device(given.run.device)
+    loaded = checkpoint.load(given.checkpoint)
+    picture = _picture(given)
+    whole, encoded = _sentences(given, loaded)
+    settings = given.evaluation
+    meeting = Meeting(
+        channel, settings.snr, given.run.seed, device, settings.eval_batch_size, given.run.quiet
     )
-    meeting = Meeting(channel, settings.snr, run.seed, device, settings.eval_batch_size, run.quiet)
     link = over_public_link(loaded.model, encoded, meeting)
     found = scores(loaded.model, encoded, loaded.vocabulary, meeting, link)
     reference = nearest(settings.snr, REFERENCE_PREFERRED)
-    log.info(_account(found, settings.snr, reference, meeting, described(len(encoded), settings), link.roots))
+    account = _Account(found, settings.snr, reference, link.roots)
+    log.info(
+        f"\n{described(len(encoded), settings)}, {channel}, seed {given.run.seed}, greedy decoding; "
+        "the same draws in all rows\n" + account.text()
+    )
     about = {
-        "seed": run.seed,
-        "channel": str(meeting.channel),
+        "seed": given.run.seed,
+        "channel": str(channel),
         "split": settings.split,
         "sentences": len(encoded),
-        "corpus": whole.name,
-        "corpus_fingerprint": whole.fingerprint,
-        "checkpoint": Path(path).name,
-        "fingerprint": loaded.fingerprint,
-        "bleu_signature": text_metrics.bleu_signature(),
+        **_origin(whole, loaded, device),
     }
-    versions = {
-        name: value
-        for name, value in environment(device).items()
-        if name in ("semcom", "torch", "sacrebleu", "device")
-    }
-    rows = [{**row, **about, **versions} for row in long_rows(found, settings.snr)]
-    if output and picture:
-        tables.write_csv(output, rows)
+    rows = [{**row, **about} for row in long_rows(found, settings.snr)]
+    if given.output and picture:
+        tables.write_csv(given.output, rows)
         plots.plot_audit([row for row in rows if row["row"] != FORCED], reference, picture)
-        log.info(f"\nmade {escape(output)} and {escape(picture)}")
+        log.info(f"\nmade {escape(given.output)} and {escape(picture)}")
     return rows
 
 
-def _check_counterpart(channel: Channel) -> None:
-    """Raises SemcomError where the public code has none."""
+def _check_channel(channel: Channel, settings: ChannelConfig) -> None:
+    """Raises SemcomError for what the public code has no counterpart of."""
     if channel.public_link is None:
-        what = "no such channel" if KINDS[channel.name].noisy else "no channel without noise"
-        known = [name for name, other in CHANNELS.items() if other().public_link is not None]
+        what = "no such channel" if is_noisy(channel.name) else "no channel without noise"
+        known = [name for name, other in CHANNELS.items() if other.of(settings).public_link is not None]
         raise SemcomError(
             f"--channel {channel.name}: the public script has {what}; allowed are {', '.join(known)}"
         )
+    if settings.equalizer != "zf":
+        raise SemcomError(
+            f"--equalizer {settings.equalizer}: the public script inverts the fade; leave it out"
+        )
+
+
+def _picture(given: AuditSettings) -> Path | None:
+    """Where the picture goes, once it is known that it and the rows have a place."""
+    if not given.output:
+        return None
+    picture = output_files.companion("--output", given.output, ".png")
+    outputs: dict[str, str | Path] = {"--output": given.output, "--output (its picture)": picture}
+    inputs = [given.checkpoint, *given.corpus.corpus]
+    output_files.check_files(outputs, inputs, overwrite=given.outputs.overwrite)
+    return picture
+
+
+def _sentences(given: AuditSettings, loaded: Checkpoint) -> tuple[Corpus, list[Encoded]]:
+    """The corpus, and those of its sentences that are sent, in reading order."""
+    used = corpus_of_runs(given.corpus, [loaded.config])
+    whole = load_corpus(used, loaded.vocabulary)
+    split = given.evaluation.split
+    chosen = {s.id for s in test_split(whole, given.evaluation.sentences, split)}
+    for line in foreign_splits([(loaded.name, loaded.config)], used, split):
+        log.info(line)
+    in_order = [s for s in whole.sentences if s.id in chosen]
+    return whole, batching.encode(in_order, loaded.vocabulary, leave_out_long=True)
+
+
+def _origin(whole: Corpus, loaded: Checkpoint, device: torch.device) -> Row:
+    versions = environment(device)
+    return {
+        "corpus": whole.name,
+        "corpus_fingerprint": whole.fingerprint,
+        "checkpoint": Path(loaded.path).name,
+        "fingerprint": loaded.fingerprint,
+        "bleu_signature": text_metrics.bleu_signature(),
+        **{name: versions[name] for name in versions if name in ("semcom", "torch", "sacrebleu", "device")},
+    }
 
 
 def long_rows(found: dict[int, list[float]], snrs: Sequence[float]) -> list[Row]:
@@ -126,53 +152,65 @@ def long_rows(found: dict[int, list[float]], snrs: Sequence[float]) -> list[Row]
     ]
 
 
-def _account(
-    found: dict[int, list[float]],
-    snrs: Sequence[float],
-    reference: float,
-    meeting: Meeting,
-    measured: str,
-    roots: Sequence[float],
-) -> str:
-    """What a reader is told on the console."""
-    moved, at = changes(found), list(snrs).index(reference)
-    header = ["row", "what it changes in the row above", *(f"{snr:g} dB" for snr in snrs)]
-    absent = [row for row in HABITS if row not in found]
-    public, right = found[PUBLIC][at], found[PER_COMPLEX][at]
-    return "\n".join(
-        [
-            f"\n{measured}, {meeting.channel}, seed {meeting.seed}, greedy decoding; the same draws in all rows",
-            power_line(roots),
-            f"an SNR label means, down to row {max(found.keys() - {PER_COMPLEX})}, what the public script means by it; in row {PER_COMPLEX}, dB per "
-            "complex symbol before equalisation",
-            *([f"not on this channel: rows {' and '.join(map(str, absent))}"] if absent else []),
-            *(
-                [
-                    f"one fade a batch: rows down to {POWER} rest on {len(roots)} of them, so in part on chance; more --sentences, more fades"
-                ]
-                if FADES in found
-                else []
-            ),
-            f"\nscore, all from 0 to 100 (BLEU-1 up to row {CORPUS}, times 100; then BLEU: {text_metrics.bleu_signature()})",
-            tables.text(tables.frame_of(([row, HABITS[row], *found[row]] for row in found), header), 2),
-            f"\nchange against the row above (row {FORCED} stands apart; in another order the changes would be shared out otherwise)",
-            tables.text(
-                tables.frame_of(([row, HABITS[row], *moved[row]] for row in moved), header), 2, signed=True
-            ),
-            "",
-            _largest("the habit that moves the score most", moved, at, reference),
-            _largest(
-                "of the link and the decoding, scored alike",
-                {row: by_snr for row, by_snr in moved.items() if row > BLEU_4},
-                at,
-                reference,
-            ),
-            f"the public script would print {public / 100:.4f} at {reference:g} dB (BLEU-1; {public:.2f} above); measured rightly it is "
-            f"{right:.2f} (BLEU-4)",
+@dataclass(frozen=True)
+class _Account:
+    """What a reader is told of the scores on the console. found: row -> score by SNR. reference: the SNR at
+    which habits are compared. roots: root mean square of each public batch."""
+
+    found: dict[int, list[float]]
+    snrs: Sequence[float]
+    reference: float
+    roots: Sequence[float]
+
+    def text(self) -> str:
+        moved = changes(self.found)
+        header = ["row", "what it changes in the row above", *(f"{snr:g} dB" for snr in self.snrs)]
+        scored = tables.frame_of(([row, HABITS[row], *by_snr] for row, by_snr in self.found.items()), header)
+        changed = tables.frame_of(([row, HABITS[row], *by_snr] for row, by_snr in moved.items()), header)
+        return "\n".join(
+            [
+                *self.reading(),
+                f"\nscore, all from 0 to 100 (BLEU-1 up to row {CORPUS}, times 100; then BLEU: "
+                f"{text_metrics.bleu_signature()})",
+                tables.text(scored, 2),
+                f"\nchange against the row above (row {FORCED} stands apart; in another order the changes "
+                "would be shared out otherwise)",
+                tables.text(changed, 2, signed=True),
+                "",
+                *self.conclusions(moved),
+            ]
+        )
+
+    def reading(self) -> list[str]:
+        """What the labels mean, and what is missing or uncertain."""
+        last_public = max(self.found.keys() - {PER_COMPLEX})
+        absent = [str(row) for row in HABITS if row not in self.found]
+        lines = [
+            power_line(self.roots),
+            f"an SNR label means, down to row {last_public}, what the public script means by it; "
+            f"in row {PER_COMPLEX}, dB per complex symbol before equalisation",
         ]
-    )
+        if absent:
+            lines.append(f"not on this channel: rows {' and '.join(absent)}")
+        if FADES in self.found:
+            lines.append(
+                f"one fade a batch: rows down to {POWER} rest on {len(self.roots)} of them, so in part on "
+                "chance; more --sentences, more fades"
+            )
+        return lines
 
+    def conclusions(self, moved: dict[int, list[float]]) -> list[str]:
+        at = list(self.snrs).index(self.reference)
+        public, right = self.found[PUBLIC][at], self.found[PER_COMPLEX][at]
+        at_reference = {row: by_snr[at] for row, by_snr in moved.items()}
+        alike = {row: change for row, change in at_reference.items() if row > BLEU_4}
+        return [
+            self.largest("the habit that moves the score most", at_reference),
+            self.largest("of the link and the decoding, scored alike", alike),
+            f"the public script would print {public / 100:.4f} at {self.reference:g} dB "
+            f"(BLEU-1; {public:.2f} above); measured rightly it is {right:.2f} (BLEU-4)",
+        ]
 
-def _largest(what: str, moved: dict[int, list[float]], at: int, reference: float) -> str:
-    row = max(moved, key=lambda row: abs(moved[row][at]))
-    return f"{what} at {reference:g} dB: {HABITS[row]} (row {row}, {moved[row][at]:+.2f})"
+    def largest(self, what: str, changed: dict[int, float]) -> str:
+        row = max(changed, key=lambda row: abs(changed[row]))
+        return f"{what} at {self.reference:g} dB: {HABITS[row]} (row {row}, {changed[row]:+.2f})"

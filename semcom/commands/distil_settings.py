@@ -8,7 +8,7 @@ from pathlib import Path
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import Validated, as_record, group, setting, words_of
 from semcom.base.settings import OutputConfig, RunConfig
-from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
+from semcom.channel.settings import ChannelConfig, TrainingSNRConfig, is_noisy
 from semcom.data.settings import CorpusConfig
 from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TransferConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
@@ -117,7 +117,7 @@ class DistilSettings(Validated):
     def _check_schedules(self) -> None:
         by_snr = "snr" in (self.distillation.temperature_schedule, self.distillation.weight_schedule)
         low, high = self.snr.snr_range
-        if by_snr and (self.channel.channel == "ideal" or low == high):
+        if by_snr and (not is_noisy(self.channel.channel) or low == high):
             raise SemcomError(
                 "a schedule by snr: the sentences of this run differ in no SNR (--channel ideal, or LOW = HIGH "
                 "in --snr-range); give --temperature-schedule or --weight-schedule linear or cosine"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from semcom.base.errors import SemcomError
 from semcom.base.flags import flag_of, parse_over, settings_of
-from semcom.channel.settings import ChannelConfig
+from semcom.channel.settings import KINDS, ChannelConfig
 from semcom.commands import parsers
 from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
 from semcom.commands.distil_settings import DistillationFiles, DistilSettings
@@ -79,6 +79,8 @@ def _digits(extra: list[str], seeds: int, dry_run: bool) -> object:
 _HYBRID = ("student_layers", "distill_part", "create_hybrid", "output_path", "hybrid_output")
 _TEMPERATURE = ("student_layers", "temperature", "output_path")
 
+NOISY = [name for name, kind in KINDS.items() if kind.noisy]
+"""Channels that are worth an experiment."""
 EXPERIMENTS = {
     1: Experiment(
         "basic compression: a 2-layer student of both ends",
@@ -128,11 +130,8 @@ EXPERIMENTS = {
         closing=CLOSING,
     ),
     7: Experiment(
-        "channels: AWGN, Rayleigh, Rician",
-        tuple(
-            _run(f"checkpoints/examples/{name}", channel=ChannelConfig(channel=name))
-            for name in ("awgn", "rayleigh", "rician")
-        ),
+        f"channels: {', '.join(KINDS[name].title for name in NOISY)}",
+        tuple(_run(f"checkpoints/examples/{name}", channel=ChannelConfig(channel=name)) for name in NOISY),
         ("student_layers", "channel", "output_path"),
     ),
     8: Experiment(

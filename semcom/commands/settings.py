@@ -1,6 +1,6 @@
 """Settings of each verb: one dataclass, of the flags that it has in the order in which ``--help`` shows them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import (
@@ -30,6 +30,8 @@ WHOLE_CORPUS = CorpusConfig(corpus_size=60_000)
 """Of the built-in corpus, where a model is trained from nothing or measured."""
 AUDITED = EvaluationConfig(snr=(0.0, 6.0, 12.0, 18.0))
 EXAMINED = EvaluationConfig(snr=(0.0, 6.0, 12.0, 18.0), sentences=200)
+MEASURED_BY = tuple(f.name for f in fields(ChannelConfig) if f.name not in ("channel", "equalizer"))
+"""Settings of the channels as the doctor has them: every channel, under zero forcing."""
 TABLE_OUTPUT = "all rows as CSV; a picture beside it as .png"
 DEBUG = "show the traceback of an error"
 
@@ -163,7 +165,7 @@ class DoctorSettings(Validated):
     outputs: OutputConfig = group(OutputConfig())
     evaluation: EvaluationConfig = group(EXAMINED, only=("snr", "split", "sentences"))
     fades: DoctorConfig = group(DoctorConfig())
-    channel: ChannelConfig = group(ChannelConfig(), only=("rician_k",))
+    channel: ChannelConfig = group(ChannelConfig(), only=MEASURED_BY)
     corpus: CorpusConfig = group(WHOLE_CORPUS)
     run: RunConfig = group(RunConfig())
 

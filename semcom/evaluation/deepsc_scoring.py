@@ -24,7 +24,8 @@ from semcom.channel.draws import Draw, sample
 from semcom.data import batching
 from semcom.data.batching import Batch, Encoded
 from semcom.data.vocabulary import UNKNOWN, Vocabulary, WordVocabulary
-from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode, score
+from semcom.evaluation import text_metrics
+from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode
 from semcom.models.decoding import greedy, length_limit, until_eos
 from semcom.models.transceiver import Transceiver, normalize_power
 
@@ -89,6 +90,15 @@ class Link:
     scaled: list[list[list[int]]]
     roots: list[float]
 
+    @classmethod
+    def at(cls, snrs: int) -> "Link":
+        """Of as many SNRs, before a sentence is sent."""
+
+        def nothing() -> list[list[list[int]]]:
+            return [[] for _ in range(snrs)]
+
+        return cls(nothing(), nothing(), nothing(), nothing(), [])
+
 
 def public_draw(batch: Batch, channel: Channel, width: int, seed: int) -> Draw:
     """Each sentence's own draw, but for one fade, its first sentence's, and noise on padded positions too."""
@@ -135,7 +145,7 @@ def over_public_link(model: Transceiver, encoded: Sequence[Encoded], meeting: Me
     models say none.
     """
     model = model.to(meeting.device).eval()
-    link = Link(*([[] for _ in meeting.snrs] for _ in range(4)), [])
+    link = Link.at(len(meeting.snrs))
 
     def collect(found: list[list[list[int]]], decoded: Sequence[list[int]], size: int) -> None:
         for k, at_snr in enumerate(found):
@@ -241,7 +251,7 @@ def scores(
 
 
 def _bleu(decoded: Decoded, encoded: Sequence[Encoded]) -> float:
-    return score(decoded, encoded)["bleu"]
+    return text_metrics.bleu(decoded.texts, [e.sentence.text for e in encoded])
 
 
 def changes(found: dict[int, list[float]]) -> dict[int, list[float]]:
@@ -257,9 +267,10 @@ def power_line(roots: Sequence[float]) -> str:
     """What the public power rule did to the batches, of these root mean squares per real dimension."""
     active = sum(root > 1 for root in roots)
     line = (
-        f"public power rule: scaled down {active} of {len(roots)} batches (root mean square {min(roots):.3g} to {max(roots):.3g} per real "
-        "dimension before it; it acts above 1)"
+        f"public power rule: scaled down {active} of {len(roots)} batches (root mean square "
+        f"{min(roots):.3g} to {max(roots):.3g} per real dimension before it; it acts above 1)"
     )
-    if active < len(roots):
-        line += f"; what it left alone went out as it was, up to {-20 * math.log10(max(min(roots), 1e-12)):.1f} dB weaker than labelled"
-    return line
+    if active == len(roots):
+        return line
+    weaker = -20 * math.log10(max(min(roots), 1e-12))
+    return line + f"; what it left alone went out as it was, up to {weaker:.1f} dB weaker than labelled"

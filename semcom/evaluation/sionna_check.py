@@ -22,7 +22,10 @@ def available() -> str | None:
     """None where Sionna of PyTorch can be imported, else the reason and its remedy in a line."""
     try:
         if find_spec("sionna") is None or find_spec("sionna.phy") is None:
-            return f"Sionna, an independent simulator, is not installed, so nothing stands beside these figures; {INSTALL}"
+            return (
+                "Sionna, an independent simulator, is not installed, so nothing stands beside these figures; "
+                + INSTALL
+            )
         if int(version().partition(".")[0]) < 2:
             return f"Sionna {escape(version())} is not made of PyTorch; {INSTALL}"
         # To import it seeds torch's global generator, which is the user's.

@@ -1,5 +1,6 @@
 """What mismatch costs in dB."""
 
+from semcom.channel.settings import is_noisy
 from semcom.evaluation.snr_gap import OTHER_NOT_REACHED
 from semcom.evaluation.study import Row
 from semcom.report.document import Block, Cell, Column, Text
@@ -9,7 +10,7 @@ from semcom.report.tables import rows_of
 
 def blocks(report: StudyReport) -> list[Block]:
     _, study = report.gettext, report.study
-    if len(study.snrs) < 2 or study.channel == "ideal":
+    if len(study.snrs) < 2 or not is_noisy(study.channel):
         return []
     rows: list[list[Cell]] = [
         [
