@@ -37,8 +37,10 @@ from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models import decoding
+from semcom.models.architecture import Architecture
 from semcom.models.layers import seed_dropout
-from semcom.models.transceiver import Architecture, EndSize, Transceiver, build
+from semcom.models.transceiver import Transceiver, build
+from semcom.models.transformer import TransformerSize
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
@@ -66,7 +68,7 @@ class Shape:
     longest: int = 32
 
     def architecture(self, layers: int, dropout: float = 0.1) -> Architecture:
-        end = EndSize(layers, self.d_model, self.heads, self.dff)
+        end = TransformerSize(layers, self.d_model, self.heads, self.dff)
         return Architecture(self.vocab_size, end, end, self.channel_dim, dropout)
 
     def __str__(self) -> str:

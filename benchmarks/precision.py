@@ -23,8 +23,10 @@ from semcom.distillation.objectives import TransceiverObjective  # noqa: E402
 from semcom.distillation.trainer import LinkTask, step_of  # noqa: E402
 from semcom.distillation.training_loop import Loop  # noqa: E402
 from semcom.distillation.training_settings import TrainingConfig  # noqa: E402
+from semcom.models.architecture import Architecture  # noqa: E402
 from semcom.models.layers import seed_dropout  # noqa: E402
-from semcom.models.transceiver import Architecture, EndSize, build  # noqa: E402
+from semcom.models.transceiver import build  # noqa: E402
+from semcom.models.transformer import TransformerSize  # noqa: E402
 
 SCRIPT = "precision.py"
 HEAD_WIDTH = 16
@@ -80,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _loop(kind: str, width: int, pieces: int, device: torch.device) -> Loop:
-    size = EndSize(4, width, width // HEAD_WIDTH, 4 * width)
+    size = TransformerSize(4, width, width // HEAD_WIDTH, 4 * width)
     objective = (
         TransceiverObjective(build(Architecture(pieces, size, size), 0), AWGN(), (-6.0, 18.0))
         .to(device)

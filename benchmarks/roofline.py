@@ -23,7 +23,7 @@ import torch  # noqa: E402
 from benchmarks import harness  # noqa: E402
 from semcom.base.device import keep_freed_memory  # noqa: E402
 from semcom.data.batching import Batch  # noqa: E402
-from semcom.models.transceiver import Architecture  # noqa: E402
+from semcom.models.architecture import Architecture  # noqa: E402
 
 SCRIPT = "roofline.py"
 FLOAT = 4  # bytes

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semcom.data.vocabulary import BOS, PAD
+from semcom.models.architecture import Architecture
 from semcom.models.layers import sinusoidal_positions
-from semcom.models.transceiver import Architecture, EndSize
+from semcom.models.transformer import TransformerSize
 
 
 class Embedding(nn.Module):
@@ -72,7 +73,7 @@ class AddAndNorm(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    def __init__(self, size: EndSize, dropout: float):
+    def __init__(self, size: TransformerSize, dropout: float):
         super().__init__()
         self.attention = Attention(size.d_model, size.num_heads)
         self.feed_forward = FeedForward(size.d_model, size.dff)
@@ -85,7 +86,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    def __init__(self, size: EndSize, dropout: float):
+    def __init__(self, size: TransformerSize, dropout: float):
         super().__init__()
         self.attention = Attention(size.d_model, size.num_heads)
         self.cross_attention = Attention(size.d_model, size.num_heads)
@@ -101,7 +102,7 @@ class DecoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self, vocab_size: int, size: EndSize, dropout: float):
+    def __init__(self, vocab_size: int, size: TransformerSize, dropout: float):
         super().__init__()
         self.embedding = Embedding(vocab_size, size.d_model, dropout)
         self.layers = nn.ModuleList(EncoderLayer(size, dropout) for _ in range(size.layers))
@@ -133,7 +134,7 @@ class ChannelDecoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(self, vocab_size: int, size: EndSize, dropout: float):
+    def __init__(self, vocab_size: int, size: TransformerSize, dropout: float):
         super().__init__()
         self.embedding = Embedding(vocab_size, size.d_model, dropout)
         self.layers = nn.ModuleList(DecoderLayer(size, dropout) for _ in range(size.layers))

@@ -16,7 +16,7 @@ from semcom.channel.channels import Rayleigh
 from semcom.data.vocabulary import read_vocabulary, train_vocabulary
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint, load, save
-from semcom.models.transceiver import PARTS
+from semcom.models.settings import PARTS
 
 ORIGIN = {part: f"trained, {part}" for part in PARTS}
 METRICS, CONFIG = (

@@ -12,7 +12,7 @@ from cli_support import TINY_TRAINING, distil, package, refused, script
 
 from semcom.data import corpus
 from semcom.models import checkpoint
-from semcom.models.transceiver import PARTS
+from semcom.models.settings import PARTS
 
 
 def test_vocab_train_evaluate_transmit_on_own_text(here, capsys, monkeypatch):

@@ -13,8 +13,9 @@ from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS
 from semcom.evaluation.scores import Meeting
 from semcom.evaluation.scores import through_channel as at_snrs
-from semcom.models import decoding
-from semcom.models.decoding import MostProbable, beam, greedy, length_limit
+from semcom.models import decoding, screening
+from semcom.models.decoding import beam, greedy, length_limit
+from semcom.models.screening import MostProbable
 
 
 @torch.no_grad()
@@ -195,7 +196,7 @@ def test_a_bias_that_is_no_number_ends_every_row(monkeypatch, precision):
 
 
 def test_pieces_that_tie_and_states_that_are_no_numbers(monkeypatch):
-    monkeypatch.setattr(decoding, "EXACT_BLOCKS", 3)
+    monkeypatch.setattr(screening, "EXACT_BLOCKS", 3)
     projection = torch.nn.Linear(8, 1000)
     with torch.no_grad():
         projection.weight.zero_()

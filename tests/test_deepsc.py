@@ -13,7 +13,9 @@ from cli_support import distil, package
 from public_deepsc import WORDS, Public, batch, positions, random_state, scale_power, vocabulary
 
 from semcom.base.errors import SemcomError
-from semcom.models import checkpoint, deepsc_weights, transceiver
+from semcom.models import checkpoint, deepsc_names, deepsc_weights, transceiver
+from semcom.models.settings import PARTS
+from semcom.models.transformer import TransformerSize
 
 V = 4 + len(WORDS)
 SIZES = [
@@ -103,9 +105,7 @@ def test_sizes_come_from_the_shapes():
     )
     a = found.model.architecture
     assert (a.vocab_size, a.channel_dim, a.channel_encoder_hidden, a.channel_decoder_hidden) == (V, 6, 20, 28)
-    assert a.transmitter == transceiver.EndSize(1, 8, 4, 24) and a.receiver == transceiver.EndSize(
-        3, 16, 4, 24
-    )
+    assert a.transmitter == TransformerSize(1, 8, 4, 24) and a.receiver == TransformerSize(3, 16, 4, 24)
     assert a.amplitude == math.sqrt(2) and found.positions == (50, 50) and not found.rounded
 
 
@@ -420,7 +420,7 @@ def test_native_model_in_the_public_code(here, theirs, capsys):
         native.transmitter.channel_encoder[2].weight *= 0.01
         native.transmitter.channel_encoder[2].bias *= 0.01
     checkpoint.save(
-        checkpoint.Checkpoint(native, there.vocabulary, dict.fromkeys(transceiver.PARTS, "trained here")),
+        checkpoint.Checkpoint(native, there.vocabulary, dict.fromkeys(PARTS, "trained here")),
         "native.pt",
     )
     public = Public(exported("native.pt"), 4)
@@ -500,7 +500,7 @@ def shaken(state):
     generator = torch.Generator().manual_seed(5)
     return state | {
         name: state[name] + 1e-6 * torch.randn(state[name].shape, generator=generator)
-        for name in deepsc_weights.POSITION_TABLES
+        for name in deepsc_names.POSITION_TABLES
     }
 
 
@@ -729,9 +729,7 @@ def test_a_student_checkpoint_of_another_amplitude_is_refused(here, theirs, sent
     assert bring(theirs) == 0
     own = checkpoint.load("teacher.pt")
     native = transceiver.build(replace(own.model.architecture, amplitude=1.0), 3)
-    checkpoint.save(
-        checkpoint.Checkpoint(native, own.vocabulary, dict.fromkeys(transceiver.PARTS, "here")), "native.pt"
-    )
+    checkpoint.save(checkpoint.Checkpoint(native, own.vocabulary, dict.fromkeys(PARTS, "here")), "native.pt")
     assert (
         distil(
             "--teacher-checkpoint",

@@ -16,9 +16,10 @@ from semcom.distillation import fused_linear_loss, trainer
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.training_settings import TrainingConfig
-from semcom.models.kernels import native, packed_forward
-from semcom.models.kernels.packed_forward import Spans
+from semcom.models.kernels import native
+from semcom.models.kernels.attention import attend
 from semcom.models.layers import Residual, seed_dropout
+from semcom.models.spans import Spans
 
 LENGTHS, ASKED = [1, 16, 17, 33, 0, 5, 50], [2, 1, 40, 16, 5, 5, 31]
 pytestmark = pytest.mark.native
@@ -92,9 +93,9 @@ def attends_as_torch(width, heads, causal):
         mixed = attend(q, kv[:, :width], kv[:, width : 2 * width], heads, asking, asked, causal)
         return mixed, *torch.autograd.grad(mixed, (q, kv), upstream.to(dtype))
 
-    for found, right in zip(run(torch.float32, packed_forward.attend), run(torch.float64, one_by_one)):
+    for found, right in zip(run(torch.float32, attend), run(torch.float64, one_by_one)):
         assert relative(found, right) < 1e-6
-    for found, right in zip(run(torch.bfloat16, packed_forward.attend), run(torch.float64, one_by_one)):
+    for found, right in zip(run(torch.bfloat16, attend), run(torch.float64, one_by_one)):
         assert (
             found.dtype == torch.bfloat16 and relative(found, right) < 8e-3
         )  # factors and results rounded to 8 bits
@@ -113,7 +114,7 @@ def test_attention_to_scores_far_apart_is_torchs():
 
     for shift in (0.0, -1e4):
         keys[:, 0], queries[:, 0] = shift, 60.0
-        for found, right in zip(run(torch.float32, packed_forward.attend), run(torch.float64, one_by_one)):
+        for found, right in zip(run(torch.float32, attend), run(torch.float64, one_by_one)):
             assert relative(found, right) < (
                 1e-5 if shift == 0 else 5e-2
             )  # at -2e5 a float32 score has two decimals
@@ -121,7 +122,7 @@ def test_attention_to_scores_far_apart_is_torchs():
 
 def test_attention_of_no_queries():
     keys = torch.randn(5, 8, requires_grad=True)
-    mixed = packed_forward.attend(
+    mixed = attend(
         torch.randn(0, 8, requires_grad=True),
         keys,
         keys,
@@ -138,7 +139,7 @@ def test_numbers_below_float32s_normal_ones_stay_what_they_are():
     """Compiled code takes them for zeros; nothing else does after it, in any of torch's threads."""
     two = spans([300, 400])
     given = [torch.randn(700, 64, requires_grad=True) for _ in "qkv"]
-    packed_forward.attend(*given, 1, two, two, False).sum().backward()
+    attend(*given, 1, two, two, False).sum().backward()
     projection = torch.nn.Linear(64, 5000)
     fused_linear_loss.cross_entropy(
         fused_linear_loss.Projected(given[0], projection), torch.zeros(700, dtype=torch.long), compiled=True
@@ -151,7 +152,7 @@ def test_attention_does_not_hide_what_is_no_number(whose):
     two = spans([3, 4])
     given = [torch.randn(7, 8) for _ in "qkv"]
     given[whose][0, 1] = torch.nan
-    mixed = packed_forward.attend(*given, 1, two, two, False)
+    mixed = attend(*given, 1, two, two, False)
     assert mixed[0].isnan().any() and not mixed[3:].isnan().any()
 
 
@@ -168,7 +169,7 @@ def test_attention_does_not_hide_what_is_no_number(whose):
 )
 def test_attention_refuses_tensors_that_do_not_fit(given, message):
     with pytest.raises(ValueError, match=message):
-        packed_forward.attend(*given(torch.randn(7, 8), spans([3, 4])), False)
+        attend(*given(torch.randn(7, 8), spans([3, 4])), False)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3])
@@ -196,11 +197,12 @@ def is_residual(width, rows, rate):
         return out, *torch.autograd.grad(out, (*given, *moved.norm.parameters()), upstream.to(dtype))
 
     for found, right in zip(
-        run(torch.float32, packed_forward.residual), run(torch.float64, lambda module, *given: module(*given))
+        run(torch.float32, lambda module, *given: module.rows(*given)),
+        run(torch.float64, lambda module, *given: module(*given)),
     ):
         assert relative(found, right) < 1e-6
     rounded = change.bfloat16().requires_grad_()
-    out = packed_forward.residual(module.eval(), x, rounded)
+    out = module.eval().rows(x, rounded)
     (found,) = torch.autograd.grad(out, rounded, upstream)
     exact = rounded.detach().float().requires_grad_()
     (right,) = torch.autograd.grad(module(x, exact), exact, upstream)
@@ -223,8 +225,8 @@ def both_passes(model, given, snr=6.0):
         model.receiver(received, given.source_mask, given.target_in)[given.target_mask],
     )
     found = (
-        *packed_forward.transmit(model.transmitter, given.source, given.source_mask, sent),
-        packed_forward.receive(model.receiver, received, sent, given.target_in, said),
+        *model.transmitter.packed(given.source, given.source_mask, sent),
+        model.receiver.packed(received, sent, given.target_in, said),
     )
     return found, right
 
@@ -267,12 +269,10 @@ def test_padding_is_never_read():
     found, _ = both_passes(model, given)
     given.source[~given.source_mask], given.target_in[~given.target_mask] = 7, 9
     sent, said = Spans.of(given.source_mask), Spans.of(given.target_mask)
-    signal, _ = packed_forward.transmit(model.transmitter, given.source, given.source_mask, sent)
+    signal, _ = model.transmitter.packed(given.source, given.source_mask, sent)
     assert torch.equal(signal, found[0]) and (signal[~given.source_mask] == 0).all()
     poisoned = signal.masked_fill(~given.source_mask[..., None], torch.nan)
-    state, plain = (
-        packed_forward.receive(model.receiver, x, sent, given.target_in, said) for x in (poisoned, signal)
-    )
+    state, plain = (model.receiver.packed(x, sent, given.target_in, said) for x in (poisoned, signal))
     assert torch.equal(state, plain)
 
 

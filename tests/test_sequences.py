@@ -28,9 +28,10 @@ from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.trainer import fit
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.evaluation.scores import Entrant, Meeting, decode, score
+from semcom.models.architecture import Architecture
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search, beam, greedy, length_limit
-from semcom.models.transceiver import Architecture, Transceiver
+from semcom.models.transceiver import Transceiver
 
 RAYLEIGH, RANGE, GREEDY = Rayleigh(), (-6.0, 18.0), Search()
 SENTENCES = encoded(30, 1, 12)

@@ -11,6 +11,8 @@ from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN, Ideal, Rayleigh
 from semcom.data.batching import collate
 from semcom.distillation import losses
+from semcom.models.architecture import Architecture
+from semcom.models.channel_parts import normalize_power
 from semcom.models.decoding import greedy
 from semcom.models.layers import (
     Attention,
@@ -20,18 +22,9 @@ from semcom.models.layers import (
     seed_dropout,
     sinusoidal_positions,
 )
-from semcom.models.transceiver import (
-    PARTS,
-    RECEIVER_PARTS,
-    TRANSMITTER_PARTS,
-    Architecture,
-    Transceiver,
-    build,
-    evenly_spaced,
-    from_teacher_layers,
-    normalize_power,
-    splice,
-)
+from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
+from semcom.models.transceiver import Transceiver, build, splice, start_from_teacher
+from semcom.models.transformer import TransformerSize, evenly_spaced
 
 LENGTHS = dict(shortest=3, longest=12)
 
@@ -217,7 +210,7 @@ def test_fresh_weights():
 
 
 def test_default_sizes_are_those_of_deepsc():
-    a = Architecture(4000)
+    a = Architecture(4000, TransformerSize(), TransformerSize())
     assert a.transmitter == a.receiver == size(4, 128, 8, 512) and (a.channel_dim, a.dropout) == (16, 0.1)
     with torch.device("meta"):
         model = Transceiver(a)
@@ -372,9 +365,9 @@ def test_layers_are_evenly_spaced(total, wanted, chosen):
 
 
 @pytest.mark.parametrize("depth, chosen", [(2, [0, 3]), (1, [0])])
-def test_student_starts_from_teacher_layers(depth, chosen):
+def test_student_starts_start_from_teacher(depth, chosen):
     teacher, student = transceiver(size(4), size(4), seed=1), transceiver(size(depth), size(depth), seed=2)
-    from_teacher_layers(teacher, student)
+    start_from_teacher(teacher, student)
     for name in ("encoder", "decoder"):
         theirs, ours = teacher.part(name), student.part(name)
         assert len(ours.layers) == depth
@@ -388,5 +381,5 @@ def test_student_starts_from_teacher_layers(depth, chosen):
 
 def test_student_of_the_teachers_depth_is_the_teacher():
     teacher, student = transceiver(seed=1), transceiver(seed=2)
-    from_teacher_layers(teacher, student)
+    start_from_teacher(teacher, student)
     assert torch.equal(outputs(student), outputs(teacher))

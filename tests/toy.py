@@ -16,14 +16,16 @@ from semcom.channel.settings import ChannelConfig
 from semcom.data.batching import Encoded, collate
 from semcom.data.corpus import Sentence
 from semcom.data.vocabulary import BOS, EOS, WordVocabulary
-from semcom.models.transceiver import Architecture, EndSize, Transceiver, build
+from semcom.models.architecture import Architecture
+from semcom.models.transceiver import Transceiver, build
+from semcom.models.transformer import TransformerSize
 
 V, C = 24, 8
 CPU = torch.device("cpu")
 
 
 def size(layers=2, width=16, heads=2, hidden=32):
-    return EndSize(layers, width, heads, hidden)
+    return TransformerSize(layers, width, heads, hidden)
 
 
 def architecture(transmitter=None, receiver=None, *, vocab_size=V, channel_dim=C, dropout=0.0):

@@ -134,7 +134,7 @@ class Validated:
 def _check_choices(f: Field[Any], value: Any) -> None:
     choices = f.metadata.get("argument", {}).get("choices")
     given = set(value) if isinstance(value, tuple) else {value}
-    if choices and not given <= set(choices):
+    if choices and value is not None and not given <= set(choices):
         raise SemcomError(f"{flag_of(f.name)} {_shown(value)}: allowed are {', '.join(choices)}")
 
 

@@ -10,7 +10,7 @@ from semcom.commands.settings import ExportSettings, ImportSettings
 from semcom.data.vocabulary import WordVocabulary
 from semcom.models import checkpoint, deepsc_weights
 from semcom.models.checkpoint import Checkpoint
-from semcom.models.transceiver import PARTS
+from semcom.models.settings import PARTS
 
 log = logging.getLogger(__name__)
 

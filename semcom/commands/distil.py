@@ -24,15 +24,10 @@ from semcom.commands.inputs import (
     resolve_training,
 )
 from semcom.commands.measuring import foreign_splits
-from semcom.distillation.training_settings import StudentConfig
+from semcom.commands.student import new_student
 from semcom.models import checkpoint, transceiver
+from semcom.models.architecture import Architecture, sizes_of
 from semcom.models.checkpoint import Checkpoint
-from semcom.models.settings import check_heads
-from semcom.models.transceiver import (
-    Architecture,
-    EndSize,
-    Transceiver,
-)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +68,7 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) ->
     teachers = _load_teachers(settings)
     teacher = teachers[0]
     settings = _resolve(settings, device, teacher)
-    student = _new_student(settings, teacher)
+    student = new_student(settings, teacher)
     if settings.files.create_hybrid:
         # Parts that cannot be joined are told before the hours of training, not after.
         transceiver.splice(teacher.model, student, settings.hybrid_parts)
@@ -160,82 +155,14 @@ def _make_room(settings: DistilSettings) -> None:
                 left.unlink()
 
 
-def _student_size(settings: StudentConfig, teacher: EndSize) -> EndSize:
-    size = replace(
-        teacher,
-        layers=settings.student_layers,
-        d_model=settings.student_d_model or teacher.d_model,
-        num_heads=settings.student_heads or teacher.num_heads,
-        dff=settings.student_dff or teacher.dff,
-    )
-    check_heads("--student-d-model", size.d_model, "--student-heads", size.num_heads)
-    return size
-
-
-def _new_student(settings: DistilSettings, teacher: Checkpoint) -> Transceiver:
-    """The student transceiver before training; in part modes its other end is the teacher's, to the bit."""
-    theirs = teacher.model.architecture
-    sizes = {end: _student_size(settings.student, getattr(theirs, end)) for end in settings.trained_ends}
-    architecture = replace(theirs, **sizes)
-    student = transceiver.build(architecture, settings.run.seed)
-    if settings.files.student_checkpoint:
-        _start_from(
-            settings,
-            student,
-            checkpoint.load(settings.files.student_checkpoint, "--student-checkpoint"),
-            teacher,
-        )
-    elif settings.student.student_init == "teacher":
-        for end, size in sizes.items():
-            ours = getattr(theirs, end)
-            if size.layers > ours.layers:
-                raise SemcomError(
-                    f"--student-layers {size.layers}: the teacher's {end} has {ours.layers} layers to start from; "
-                    f"give at most {ours.layers}, or --student-init random"
-                )
-            if replace(size, layers=ours.layers) != ours:
-                raise SemcomError(
-                    f"--student-init teacher: widths differ from the teacher's (D={size.d_model}, {size.num_heads} heads, "
-                    f"feed-forward {size.dff}; teacher D={ours.d_model}, {ours.num_heads}, {ours.dff}); give --student-init random"
-                )
-        transceiver.from_teacher_layers(teacher.model, student)
-    return transceiver.splice(teacher.model, student, settings.trained_parts)
-
-
-def _start_from(
-    settings: DistilSettings, student: Transceiver, given: Checkpoint, teacher: Checkpoint
-) -> None:
-    checkpoint.check_same_vocabulary(teacher, given)
-    transceiver.check_joint(teacher.model.architecture, given.model.architecture)
-    for end in settings.trained_ends:
-        wanted, found = getattr(student.architecture, end), getattr(given.model.architecture, end)
-        if replace(found, stored_positions=wanted.stored_positions) != wanted:
-            raise SemcomError(
-                f"--student-checkpoint {given.name}: its {end} has {found.layers} layers, D={found.d_model}, {found.num_heads} heads, "
-                f"feed-forward {found.dff}; this run asks for {wanted.layers}, {wanted.d_model}, {wanted.num_heads}, {wanted.dff}; give "
-                f"--student-layers {found.layers} --student-d-model {found.d_model} --student-heads {found.num_heads} --student-dff {found.dff}"
-            )
-        unlike = {"stored_positions": (wanted.stored_positions, found.stored_positions)}
-        channel_part = {"transmitter": "channel_encoder", "receiver": "channel_decoder"}[end]
-        for name in transceiver.CHANNEL_PART_FIELDS[channel_part]:
-            unlike[name] = getattr(student.architecture, name), getattr(given.model.architecture, name)
-        for name, (wanted, found) in unlike.items():
-            if wanted != found:
-                raise SemcomError(
-                    f"--student-checkpoint {given.name}: its {name} is {found:g}, the teacher's {wanted:g}; "
-                    "start from a student of this teacher"
-                )
-        getattr(student, end).load_state_dict(getattr(given.model, end).state_dict())
-
-
 def _advice(settings: DistilSettings, teacher: Architecture) -> list[str]:
     lines = settings.distillation.advice()
-    ends = [getattr(teacher, end) for end in settings.trained_ends]
     layers = settings.student.student_layers
-    if any(3 * layers < end.layers for end in ends):
-        lines.append(f"--student-layers {layers} is under a third of the teacher's depth ({ends[0].layers})")
+    depths = [sizes_of(teacher.size(end))["layers"] or 1 for end in settings.trained_ends]
+    if any(3 * layers < depth for depth in depths):
+        lines.append(f"--student-layers {layers} is under a third of the teacher's depth ({depths[0]})")
     from_teacher = settings.student.student_init == "teacher" and not settings.files.student_checkpoint
-    if from_teacher and all(layers == end.layers for end in ends):
+    if from_teacher and all(layers == depth for depth in depths):
         lines.append(
             f"--student-layers {layers} with --student-init teacher: the student is the teacher before the first step"
         )

@@ -22,6 +22,7 @@ from semcom.distillation.sequence_level import Decoding, teacher_sentences
 from semcom.distillation.training_loop import Epoch, Result
 from semcom.evaluation.scores import least_sure
 from semcom.models import checkpoint
+from semcom.models.architecture import sizes_of
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
 from semcom.models.settings import PARTS
@@ -188,17 +189,17 @@ class DistillationRun:
         """What is known before training."""
         s, ours, theirs = self.settings, self.student.architecture, self.teacher.model.architecture
         end = s.trained_ends[-1]
-        size = getattr(ours, end)
+        size, teacher_size = sizes_of(ours.size(end)), sizes_of(theirs.size(end))
         teacher_params, student_params = self.teacher.model.parameter_count(), self.student.parameter_count()
         return {
             **s.record(),
             "teacher_checkpoint": self.teacher.path,
             "teachers": [[t.path, t.fingerprint] for t in self.teachers],
-            "d_model": size.d_model,
-            "dff": size.dff,
-            "num_heads": size.num_heads,
-            "student_layers": size.layers,
-            "teacher_layers": getattr(theirs, end).layers,
+            "d_model": size["d_model"],
+            "dff": size["dff"],
+            "num_heads": size["num_heads"],
+            "student_layers": size["layers"],
+            "teacher_layers": teacher_size["layers"],
             "teacher_params": teacher_params,
             "student_params": student_params,
             "compression_ratio": teacher_params / student_params,

@@ -89,7 +89,15 @@ class TrainSettings(Validated):
             )
 
 
-SIZES = ("layers", "model_width", "heads", "feed_forward", "channel_dim")
+SIZES = (
+    "transmitter_type",
+    "receiver_type",
+    "layers",
+    "model_width",
+    "heads",
+    "feed_forward",
+    "channel_dim",
+)
 """Settings of a model that a checkpoint to start from has already."""
 
 

@@ -30,8 +30,9 @@ from semcom.distillation import objectives, trainer
 from semcom.distillation.training_loop import Epoch
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models import checkpoint, transceiver
+from semcom.models.architecture import Architecture, sized
 from semcom.models.checkpoint import Checkpoint
-from semcom.models.transceiver import PARTS, Architecture, EndSize
+from semcom.models.settings import PARTS
 
 log = logging.getLogger(__name__)
 
@@ -130,10 +131,11 @@ def _prepare_teacher(
         earlier = before.seen_topics()
         topics = sorted({*topics, *earlier}) if topics and earlier else None
     else:
-        size = EndSize(m.layers, m.model_width, m.heads, m.feed_forward)
-        model = transceiver.build(
-            Architecture(len(vocabulary), size, size, m.channel_dim, m.dropout), settings.run.seed
-        )
+        wanted = {"layers": m.layers, "d_model": m.model_width, "num_heads": m.heads, "dff": m.feed_forward}
+        sender = sized("transmitter", m.transmitter_type, wanted)
+        listener = sized("receiver", m.receiver_type, wanted)
+        architecture = Architecture(len(vocabulary), sender, listener, m.channel_dim, m.dropout)
+        model = transceiver.build(architecture, settings.run.seed)
     training = resolve_training(settings.training, device, model.architecture.receiver.d_model)
     return training, vocabulary, data, model, topics
 

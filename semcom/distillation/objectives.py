@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from semcom.base import precision
 from semcom.channel.channels import Channel
 from semcom.channel.draws import Draw
 from semcom.data.batching import Batch
@@ -19,55 +18,38 @@ from semcom.distillation import fused_linear_loss, kd_loss, losses
 from semcom.distillation.fused_linear_loss import Mean, Projected
 from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.training_loop import Terms
-from semcom.models.kernels import native, packed_forward
-from semcom.models.transceiver import Architecture, Transceiver
+from semcom.models.architecture import Architecture
+from semcom.models.spans import Spans
+from semcom.models.transceiver import Transceiver
 
 
-class _Padded:
+class _Ends:
     """The two ends of a link over a batch. What is made of real tokens comes as rows: M source tokens, N
-    target tokens."""
+    target tokens. compiled: by the compiled kernels, on CPUs, where an end has them."""
 
-    def __init__(self, batch: Batch):
-        self.batch = batch
+    def __init__(self, batch: Batch, compiled: bool):
+        self.batch, self.compiled = batch, compiled and batch.source.device.type == "cpu"
+        if self.compiled:
+            self.sent, self.said = Spans.of(batch.source_mask), Spans.of(batch.target_mask)
 
     def transmit(self, transmitter: nn.Module) -> tuple[Tensor, Tensor]:
         """Signal [B, S, C], encoder state [M, D]."""
-        signal, state = transmitter(self.batch.source, self.batch.source_mask)
-        return signal, state[self.batch.source_mask]
+        batch = self.batch
+        if self.compiled:
+            made = _inside(transmitter).packed(batch.source, batch.source_mask, self.sent)
+            if made is not None:
+                return made
+        signal, state = transmitter(batch.source, batch.source_mask)
+        return signal, state[batch.source_mask]
 
     def receive(self, receiver: nn.Module, received: Tensor) -> Tensor:
         """What arrived, [B, S, C] -> decoder state [N, D]."""
-        return receiver(received, self.batch.source_mask, self.batch.target_in)[self.batch.target_mask]
-
-
-class _Packed(_Padded):
-    """The same by ``packed``."""
-
-    def __init__(self, batch: Batch):
-        super().__init__(batch)
-        self.sent, self.said = (
-            packed_forward.Spans.of(batch.source_mask),
-            packed_forward.Spans.of(batch.target_mask),
-        )
-
-    def transmit(self, transmitter: nn.Module) -> tuple[Tensor, Tensor]:
-        return packed_forward.transmit(
-            _inside(transmitter), self.batch.source, self.batch.source_mask, self.sent
-        )
-
-    def receive(self, receiver: nn.Module, received: Tensor) -> Tensor:
-        return packed_forward.receive(_inside(receiver), received, self.sent, self.batch.target_in, self.said)
-
-
-def _ends(objective: "TransceiverObjective | DistillationObjective", batch: Batch) -> _Padded:
-    device = batch.source.device
-    packs = (
-        objective.compiled
-        and device.type == "cpu"
-        and all(p.dtype == torch.float32 for p in objective.parameters())
-        and (precision.product_dtype(device) or torch.float32) in native.SUFFIXES
-    )
-    return (_Packed if packs else _Padded)(batch)
+        batch = self.batch
+        if self.compiled:
+            state = _inside(receiver).packed(received, self.sent, batch.target_in, self.said)
+            if state is not None:
+                return state
+        return receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
 
 
 class TransceiverObjective(nn.Module):
@@ -91,7 +73,7 @@ class TransceiverObjective(nn.Module):
         self.snr_range = snr_range
 
     def forward(self, batch: Batch, draw: Draw) -> Terms:
-        ends = _ends(self, batch)
+        ends = _Ends(batch, self.compiled)
         signal, _ = ends.transmit(self.model.transmitter)
         received = self.channel.apply(signal, draw, draw.snr_between(*self.snr_range))
         real = ends.receive(self.model.receiver, received)
@@ -185,7 +167,7 @@ class DistillationObjective(nn.Module):
         self.maps = _feature_maps(student.architecture, teachers[0].architecture, features, seed)
 
     def forward(self, batch: Batch, draw: Draw) -> Terms:
-        ends, snr = _ends(self, batch), draw.snr_between(*self.snr_range)
+        ends, snr = _Ends(batch, self.compiled), draw.snr_between(*self.snr_range)
         targets = batch.target_out[batch.target_mask]
         with torch.set_grad_enabled(self.trains_transmitter and torch.is_grad_enabled()):
             sent = self._send(ends, self.transmitter, draw, snr)
@@ -209,12 +191,12 @@ class DistillationObjective(nn.Module):
                 terms[name] = self._row_terms(rows, teacher, targets, level)[self.main_term]
         return terms
 
-    def _send(self, ends: _Padded, transmitter: nn.Module, draw: Draw, snr: Tensor) -> _Sent:
+    def _send(self, ends: _Ends, transmitter: nn.Module, draw: Draw, snr: Tensor) -> _Sent:
         signal, encoder_state = ends.transmit(transmitter)
         return _Sent(signal, encoder_state, self.channel.apply(signal, draw, snr))
 
     @torch.no_grad()
-    def _hear_teachers(self, ends: _Padded, draw: Draw, snr: Tensor, ours: _Sent) -> list[_Heard]:
+    def _hear_teachers(self, ends: _Ends, draw: Draw, snr: Tensor, ours: _Sent) -> list[_Heard]:
         """Each teacher's own transmission as its own receiver hears it. In decoder mode ``ours`` is the first
         teacher's already: the frozen transmitter and the channel run once."""
         heard = []
@@ -288,7 +270,7 @@ class DistillationObjective(nn.Module):
         return terms
 
 
-def _listen(ends: _Padded, receiver: nn.Module, received: Tensor) -> Projected:
+def _listen(ends: _Ends, receiver: nn.Module, received: Tensor) -> Projected:
     return Projected(ends.receive(receiver, received), _inside(receiver).projection)
 
 

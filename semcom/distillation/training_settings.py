@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError
 from semcom.base.flags import Validated, differs, number, setting, whole
+from semcom.models.kinds import RECEIVERS, TRANSMITTERS
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,23 @@ class TrainingConfig(Validated):
 
 @dataclass(frozen=True)
 class StudentConfig(Validated):
-    """Capacity of the student: a knob of its knowledge."""
+    """Capacity of the student: a knob of its knowledge.
 
+    A kind of end passes over the sizes that mean nothing to it.
+    """
+
+    student_transmitter_type: str | None = setting(
+        None,
+        "kind of the student's transmitter; one other than the teacher's needs --student-init random",
+        absent="the teacher's",
+        choices=TRANSMITTERS.keys(),
+    )
+    student_receiver_type: str | None = setting(
+        None,
+        "the same for its receiver",
+        absent="the teacher's",
+        choices=RECEIVERS.keys(),
+    )
     student_layers: int = setting(2, "layers of each trained end", whole(1, 64, example="2"), metavar="N")
     student_d_model: int | None = setting(
         None,

@@ -26,8 +26,9 @@ from semcom.data.batching import Batch, Encoded
 from semcom.data.vocabulary import UNKNOWN, Vocabulary, WordVocabulary
 from semcom.evaluation import text_metrics
 from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode
+from semcom.models.channel_parts import normalize_power
 from semcom.models.decoding import greedy, length_limit, until_eos
-from semcom.models.transceiver import Transceiver, normalize_power
+from semcom.models.transceiver import Transceiver
 
 PUBLIC_BATCH = 64  # sentences that share a fade and a power there
 PUBLIC_TOKENS = 29  # decoded there at most: MAX_LENGTH 30 with START

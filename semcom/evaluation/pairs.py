@@ -9,7 +9,7 @@ from semcom.data.settings import CorpusConfig
 from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
 from semcom.models.checkpoint import Checkpoint, fingerprint_of
-from semcom.models.transceiver import Receiver, Transmitter
+from semcom.models.protocols import Receiver, Transmitter
 
 MATRIX_LIMIT = 12
 """Pairs up to which every transmitter meets every receiver unless told otherwise."""

@@ -1,9 +1,14 @@
 """Attention, feed-forward and positions. Masks have one polarity everywhere: True = may attend.
 
-Letters: B sentences, S or T tokens, D model width, H heads.
+``rows`` of a layer is its ``forward`` over real tokens alone, laid end to end, by the compiled kernels. The
+values are the same, but for rounding and the order of random numbers.
+
+Letters: B sentences, S or T tokens, N or M real tokens of all sentences, D model width, H heads.
 """
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -11,8 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semcom.data.settings import MAX_POSITIONS
+from semcom.models.kernels.attention import attend
+from semcom.models.kernels.residual import normed_sum
+from semcom.models.spans import Spans
 
 LAYER_NORM_EPS = 1e-6
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def sinusoidal_positions(length: int, width: int) -> Tensor:
@@ -30,6 +40,11 @@ def sinusoidal_positions(length: int, width: int) -> Tensor:
 def widened(x: Tensor) -> Tensor:
     """float32 of what is narrower; float64 stays."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def stack(layers: Iterable[Layer]) -> Sequence[Layer]:
+    """Layers of one kind as a module; type checkers know a ``ModuleList`` by no more than its methods."""
+    return cast(Sequence[Layer], nn.ModuleList(layers))
 
 
 class Dropout(nn.Module):
@@ -77,6 +92,8 @@ def seed_dropout(model: nn.Module, seed: int) -> None:
 class Embedding(nn.Module):
     """Pieces to vectors: embedding times sqrt(D) plus sinusoidal position, then dropout."""
 
+    positions: Tensor
+
     def __init__(self, vocab_size: int, width: int, dropout: float, stored_positions: bool = False):
         super().__init__()
         # Weights are drawn by ``build`` or loaded; torch's own drawing would import its compiler where a
@@ -100,6 +117,11 @@ class Embedding(nn.Module):
 def joined(*maps: nn.Linear) -> tuple[Tensor, Tensor]:
     """Weights and biases of several linear maps as those of one."""
     return torch.cat([m.weight for m in maps]), torch.cat([m.bias for m in maps])
+
+
+def products(layers: Sequence[nn.Linear], x: Tensor) -> tuple[Tensor, ...]:
+    """What each of several linear maps of one width makes of x [N, D], by one product."""
+    return F.linear(x, *joined(*layers)).chunk(len(layers), -1)
 
 
 class Attention(nn.Module):
@@ -134,6 +156,15 @@ class Attention(nn.Module):
             mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
+    def rows(self, x: Tensor, spans: Spans, *, causal: bool) -> Tensor:
+        """Of the tokens x [N, D] to those of their sentences -> [N, D]."""
+        queries, keys, values = products((self.query, self.key, self.value), x)
+        return self.output(attend(queries, keys, values, self.heads, spans, spans, causal))
+
+    def rows_across(self, x: Tensor, said: Spans, keys_values: tuple[Tensor, Tensor], sent: Spans) -> Tensor:
+        """Of the tokens x [N, D] to keys and values [M, D] of what was sent -> [N, D]."""
+        return self.output(attend(self.query(x), *keys_values, self.heads, said, sent, causal=False))
+
 
 class FeedForward(nn.Sequential):
     """D -> dff -> ReLU -> D."""
@@ -153,6 +184,12 @@ class Residual(nn.Module):
     def forward(self, x: Tensor, change: Tensor) -> Tensor:
         return self.norm(x + self.dropout(change))
 
+    def rows(self, x: Tensor, change: Tensor) -> Tensor:
+        """x: float32 [N, D]; change: float32 or bfloat16 [N, D] -> float32 [N, D]."""
+        words, threshold = self.dropout.words(x)
+        dropped = words, threshold, 1.0 if words is None else 1 / (1 - self.dropout.rate)
+        return normed_sum(x, change, self.norm.weight, self.norm.bias, self.norm.eps, dropped)
+
 
 class EncoderLayer(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int, dropout: float):
@@ -166,6 +203,11 @@ class EncoderLayer(nn.Module):
         """x: [B, S, D]; mask: [B, 1, 1, S]."""
         x = self.after_attention(x, self.attention(x, self.attention.keys_values(x), mask))
         return self.after_feed_forward(x, self.feed_forward(x))
+
+    def rows(self, x: Tensor, sent: Spans) -> Tensor:
+        """[N, D] -> [N, D]."""
+        x = self.after_attention.rows(x, self.attention.rows(x, sent, causal=False))
+        return self.after_feed_forward.rows(x, self.feed_forward(x))
 
 
 class DecoderLayer(nn.Module):
@@ -191,3 +233,9 @@ class DecoderLayer(nn.Module):
         x = self.after_attention(x, self.attention(x, past, mask))
         x = self.after_cross_attention(x, self.cross_attention(x, memory, memory_mask))
         return self.after_feed_forward(x, self.feed_forward(x))
+
+    def rows(self, x: Tensor, said: Spans, memory: tuple[Tensor, Tensor], sent: Spans) -> Tensor:
+        """x: [N, D]; memory: keys and values of the recovered signal, [M, D] each."""
+        x = self.after_attention.rows(x, self.attention.rows(x, said, causal=True))
+        x = self.after_cross_attention.rows(x, self.cross_attention.rows_across(x, said, memory, sent))
+        return self.after_feed_forward.rows(x, self.feed_forward(x))

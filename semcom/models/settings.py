@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError
 from semcom.base.flags import Rule, Validated, setting, whole
+from semcom.models.kinds import RECEIVERS, TRANSMITTERS, USUAL
 
 DEFAULT_TEACHER = "checkpoints/teacher.pt"
 PARTS = ("encoder", "channel_encoder", "channel_decoder", "decoder")
@@ -12,8 +13,13 @@ TRANSMITTER_PARTS, RECEIVER_PARTS = PARTS[:2], PARTS[2:]
 
 @dataclass(frozen=True)
 class ModelConfig(Validated):
-    """Size of a transceiver trained from nothing."""
+    """Kinds and size of a transceiver trained from nothing.
 
+    A kind of end passes over the sizes that mean nothing to it.
+    """
+
+    transmitter_type: str = setting(USUAL, "kind of the transmitter", choices=TRANSMITTERS.keys())
+    receiver_type: str = setting(USUAL, "kind of the receiver", choices=RECEIVERS.keys())
     layers: int = setting(4, "layers of each end", whole(1, 64, example="4"), metavar="N")
     model_width: int = setting(128, "model width D", whole(1, 8192, example="128"), metavar="D")
     heads: int = setting(8, "attention heads", whole(1, 256, example="8"), metavar="H")
@@ -41,7 +47,8 @@ def check_heads(width_flag: str, width: int, heads_flag: str, heads: int) -> Non
     if width % heads:
         fitting = max(h for h in range(1, heads) if width % h == 0)
         raise SemcomError(
-            f"{heads_flag} {heads}: {width_flag} {width} does not divide by it; for example {heads_flag} {fitting}"
+            f"{heads_flag} {heads}: {width_flag} {width} does not divide by it; "
+            f"for example {heads_flag} {fitting}"
         )
 
 

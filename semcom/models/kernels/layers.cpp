@@ -1,5 +1,5 @@
 // Attention among the tokens of each sentence, and residual with dropout and LayerNorm, forward and backward, over sentences laid end
-// to end without padding. packed.py runs this; layers.py has the same values in torch.
+// to end without padding. attention.py and residual.py run this; models/layers.py has the same values in torch.
 //
 // Letters: N queries, M keys (tokens of all sentences), D model width, H heads, d = D/H. Where tensors are T they are float or
 // bfloat16; everything is computed in float. Any NaN reaches what is computed from it; scores that are all -inf count as equal.

@@ -77,7 +77,8 @@ def check(wanted: Mapping[str, tuple[Tensor | None, Sequence[int], torch.dtype]]
             and tensor.is_contiguous()
         ):
             raise ValueError(
-                f"{name}: {tensor.dtype} {list(tensor.shape)} on {tensor.device}, must be a contiguous {dtype} {list(shape)} on the CPU"
+                f"{name}: {tensor.dtype} {list(tensor.shape)} on {tensor.device}, "
+                f"must be a contiguous {dtype} {list(shape)} on the CPU"
             )
 
 
@@ -152,7 +153,7 @@ def _found(command: str) -> list[str] | None:
     except ValueError:  # a quotation that does not end
         return None
     path = shutil.which(program)
-    return path and [path, *arguments]
+    return [path, *arguments] if path else None
 
 
 def cannot_compile() -> str | None:

@@ -62,8 +62,8 @@ def losses(
         or (teacher is None) != (teacher_bias is None)
     ):
         raise ValueError(
-            f"{logits.dtype}, {n} rows of which {real} count: must be float32 or bfloat16, and a multiple of {LANES} rows; "
-            "teacher and teacher_bias go together"
+            f"{logits.dtype}, {n} rows of which {real} count: must be float32 or bfloat16, "
+            f"and a multiple of {LANES} rows; teacher and teacher_bias go together"
         )
     if not 0 <= int(targets.min()) <= int(targets.max()) < pieces:
         raise IndexError(f"targets must be in 0 to {pieces - 1}")
