@@ -21,5 +21,5 @@ def compare_models(
     rows = model_costs(models, inputs, repeats)
     if not quiet:
         titles = [name.replace("latency_ms", "ms").rpartition("_")[2] for name in rows[0]]
-        print(tables.text(tables.frame_of((row.values() for row in rows), titles)))
+        print(tables.text(tables.frame_of([list(row.values()) for row in rows], titles)))
     return rows
