@@ -151,7 +151,7 @@ def test_every_file_of_the_tree_that_is_named_exists():
     spans = re.findall(r"```.*?```|`[^`]+`", PAGES, re.S)
     folders = ("semcom/", "tests/", "benchmarks/", "docs/", "notebooks/", "vocab/")
     words = {word.strip("`,;:") for span in spans for word in span.split()}
-    named = {word for word in words if word.startswith(folders)}
+    named = {word for word in words if word.startswith(folders)} - {"semcom/models/gru.py"}  # of a recipe
     assert not {word for word in named if not list(ROOT.glob(word.rstrip("/")))}
     assert {"benchmarks/textbook.py", "benchmarks/crossed.py", "semcom/base/"} <= named
 
