@@ -16,6 +16,7 @@ from semcom.evaluation.pairs import End, Pair, PairKey
 from semcom.evaluation.scores import Meeting
 from semcom.evaluation.sums import Distributions, PieceSum, Prefixes, TextSums, TokenRows, TokenSum
 from semcom.models.link import Transmission, send
+from semcom.models.transceiver import Transmitter
 
 ROWS_ON_CPU, ROWS_ELSEWHERE = 128, 4096
 
@@ -53,7 +54,7 @@ class Measurement:
         return [*self.pairs, self.reference]
 
     @cached_property
-    def transmitters(self) -> dict[str, End]:
+    def transmitters(self) -> dict[str, End[Transmitter]]:
         return {pair.transmitter.fingerprint: pair.transmitter for pair in self.everyone}
 
     def of_batch(self, batch: Batch, states_at: int | None) -> BatchResult:

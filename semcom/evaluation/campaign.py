@@ -65,13 +65,14 @@ class Campaign:
     def over_seeds(self) -> pd.DataFrame:
         """Runs that differ in their seed alone: mean and interval (Student's t) of each followed measure over
         two seeds at least."""
-        rows = []
+        rows: list[dict[str, object]] = []
         for of_one in grouped(self.runs):
             group = self.measured[self.measured["run"].isin([run.label for run in of_one])]
             if len(group) > 1:
                 measures = group.drop(columns=["run", "seed"])
                 means = {
-                    name: intervals.estimate(values.tolist()).interval for name, values in measures.items()
+                    str(name): intervals.estimate(values.tolist()).interval
+                    for name, values in measures.items()
                 }
                 rows.append({"runs": group["run"].tolist(), "seeds": len(group), **means})
         return intervals.frame_of(rows)
@@ -90,7 +91,7 @@ class Campaign:
         """group: indices among ``runs``."""
         points = self.measured.iloc[list(group)].reset_index(drop=True)
         labels = points.pop("run")
-        points.insert(0, "value", [float(self.settings[i][setting]) for i in group])
+        points.insert(0, "value", pd.Series([self.settings[i][setting] for i in group]).astype(float))
         trends = {
             name: setting_trends.trend(
                 map(setting_trends.Point, points["value"], points["seed"], points[name])
@@ -108,8 +109,6 @@ class Campaign:
 
 def grouped(runs: Iterable[Run]) -> list[list[Run]]:
     """Runs of the same settings, whatever their seed."""
-    groups: list[list[Run]] = []
-    for run in runs:
-        home = next((group for group in groups if group[0].settings() == run.settings()), None)
-        groups.append([run]) if home is None else home.append(run)
-    return groups
+    each = pd.Series(list(runs), dtype=object)
+    groups = each.groupby(setting_trends.distinct([run.settings() for run in each]))
+    return [group.tolist() for _, group in groups]

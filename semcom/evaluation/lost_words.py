@@ -23,11 +23,13 @@ import numpy as np
 KINDS = ("number", "negation", "name", "function", "content")
 NUMBER_WORDS = frozenset(
     """
-    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen
-    twenty thirty forty fifty sixty seventy eighty ninety hundred hundreds thousand thousands million millions billion billions trillion
-    trillions dozen dozens first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth
-    fifteenth sixteenth seventeenth eighteenth nineteenth twentieth thirtieth fortieth fiftieth sixtieth seventieth eightieth ninetieth
-    hundredth thousandth millionth half halves thirds quarter quarters fifths sixths sevenths eighths ninths tenths twice
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+    sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred
+    hundreds thousand thousands million millions billion billions trillion trillions dozen dozens first
+    second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth
+    fifteenth sixteenth seventeenth eighteenth nineteenth twentieth thirtieth fortieth fiftieth sixtieth
+    seventieth eightieth ninetieth hundredth thousandth millionth half halves thirds quarter quarters
+    fifths sixths sevenths eighths ninths tenths twice
     """.split()
 )
 NEGATIONS = frozenset("not no never none nothing nobody no-one nowhere neither nor cannot without".split())
@@ -35,14 +37,20 @@ NEGATIONS = frozenset("not no never none nothing nobody no-one nowhere neither n
 FUNCTION_WORDS = frozenset(
     """
     a an the
-    about above across after against along alongside amid among around at before behind below beneath beside besides between beyond by
-    concerning despite down during except for from in inside into like near of off on onto out outside over past per regarding since
+    about above across after against along alongside amid among around at before behind below beneath
+    beside besides between beyond by
+    concerning despite down during except for from in inside into like near of off on onto out outside
+    over past per regarding since
     through throughout till to towards toward under until up upon via with within
-    and or but yet so because although though while whilst whereas if unless whether than as once lest that insofar
-    i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself she her hers herself it its itself
-    they them their theirs themselves this these those there here each every either both all any some such other others another
+    and or but yet so because although though while whilst whereas if unless whether than as once lest
+    that insofar
+    i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself
+    she her hers herself it its itself
+    they them their theirs themselves this these those there here each every either both all any some
+    such other others another
     someone somebody something anyone anybody anything everyone everybody everything s
-    am is are was were be been being do does did doing done have has had having will would shall should can could may might must ought
+    am is are was were be been being do does did doing done have has had having will would shall should
+    can could may might must ought
     who whom whose which what when where why how whatever whichever whoever whenever wherever however
     """.split()
 )
@@ -50,7 +58,10 @@ FUNCTION_WORDS = frozenset(
 _LENGTH_EDGES = {9: "1–9", 14: "10–14", 19: "15–19", 30: "20–30"}
 LENGTH_BANDS = (*_LENGTH_EDGES.values(), "31+")
 
-_CJK = "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_CJK = (
+    "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
 # No letters to ``re``, but parts of words: the vowel signs of Hindi, the points of Hebrew.
 _MARKS = "".join(chr(code) for code in range(0x300, 0xFE00) if unicodedata.category(chr(code))[0] == "M")
 _RUN = f"[^\\W_{_CJK}](?:[^\\W_{_CJK}]|[{_MARKS}])*"
@@ -157,15 +168,14 @@ class Sent:
         sent, lower = self.words[index], self._lower[index]
         if sent == understood:
             return [False] * len(sent)
-        heard = [word.lower() for word in understood]
-        wanted, arrived = Counter(lower), Counter(heard)
+        lower_understood = [word.lower() for word in understood]
+        wanted, arrived = Counter(lower), Counter(lower_understood)
         flags = [word not in arrived for word in lower]
         in_part = [word for word, count in wanted.items() if 0 < arrived[word] < count]
         if in_part:
+            matcher = SequenceMatcher(None, lower, lower_understood, autojunk=False)
             aligned = {
-                block.a + step
-                for block in SequenceMatcher(None, lower, heard, autojunk=False).get_matching_blocks()
-                for step in range(block.size)
+                block.a + step for block in matcher.get_matching_blocks() for step in range(block.size)
             }
             forms = Counter(understood)
             for word in in_part:
@@ -181,7 +191,8 @@ class Sent:
         # By form and kind before alignment: else the order of the words understood could move a loss from one
         # kind to another.
         places.sort(key=lambda place: (of_one.index(of_one[place]), place not in aligned, place))
-        alike, other = [], []
+        alike: list[int] = []
+        other: list[int] = []
         used: Counter = Counter()
         for place in places:
             form = self.words[index][place]

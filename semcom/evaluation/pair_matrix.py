@@ -28,6 +28,7 @@ first chunk."""
 SHOWN_SYMBOLS = 2000
 
 
+# Seven arguments: who, beside whom, of what in which pieces, where, and what of it is kept.
 def measure(
     pairs: Sequence[Pair],
     reference: Pair | None,

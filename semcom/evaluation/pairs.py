@@ -2,7 +2,8 @@
 x 2 squares whose corners tell a transmitter's share in a divergence from a receiver's."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from typing import Generic, TypeVar
 
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import CorpusConfig
@@ -43,13 +44,16 @@ PairKey = tuple[str, str, int]
 """A transmitter's fingerprint, a receiver's, and the number of the channel's draw."""
 
 
+Module = TypeVar("Module", Transmitter, Receiver)
+
+
 @dataclass(frozen=True)
-class End:
+class End(Generic[Module]):
     """One end of a link. fingerprint: of its weights; ends of one fingerprint are one. seen_topics: of the
     built-in corpus, None where that is not known."""
 
     label: str
-    module: Transmitter | Receiver
+    module: Module
     fingerprint: str
     seen_topics: frozenset[str] | None = None
 
@@ -59,8 +63,8 @@ class Pair:
     """A transmitter that talks to a receiver. draw: number of the channel's draw; 0 is common to all but the
     noise reference."""
 
-    transmitter: End
-    receiver: End
+    transmitter: End[Transmitter]
+    receiver: End[Receiver]
     draw: int = 0
 
     @property
@@ -85,13 +89,8 @@ class Run:
     def settings(self) -> dict[str, object]:
         """What it was distilled with; of teachers and of a checkpoint to start from, which weights."""
         teachers = self.made.get("teachers")
-        pairs = (
-            list(teachers.items())
-            if isinstance(teachers, Mapping)
-            else teachers
-            if isinstance(teachers, list)
-            else []
-        )
+        named = list(teachers.items()) if isinstance(teachers, Mapping) else teachers
+        pairs = named if isinstance(named, list) else []
         weights = [pair[1] for pair in pairs if isinstance(pair, (list, tuple)) and len(pair) == 2]
         return {
             **{name: self.made.get(name) for name in SETTINGS},
@@ -128,8 +127,8 @@ class Square:
     were trained, ``CODE`` where the student's ends made up a code of their own. differing: settings in which
     the two students' runs differ beside the part."""
 
-    transmitter: End
-    receiver: End
+    transmitter: End[Transmitter]
+    receiver: End[Receiver]
     kind: str
     differing: tuple[str, ...] = ()
 
@@ -152,8 +151,8 @@ class Pairing:
     noise: Pair
     runs: list[Run]
     own: dict[str, Pair]
-    transmitters: list[End]
-    receivers: list[End]
+    transmitters: list[End[Transmitter]]
+    receivers: list[End[Receiver]]
     pairs: list[Pair]
     squares: list[Square] = field(default_factory=list)
     whole: bool = True
@@ -172,23 +171,18 @@ class Pairing:
         """What a pair's divergence from the teacher is a difference of."""
         if pair.draw:
             return NOISE
-        ends = [
-            end
-            for end, its in (
-                (pair.transmitter, self.reference.transmitter),
-                (pair.receiver, self.reference.receiver),
-            )
-            if end != its
-        ]
-        if not ends:
+        sends = pair.transmitter != self.reference.transmitter
+        listens = pair.receiver != self.reference.receiver
+        if not sends and not listens:
             return REFERENCE
-        if len(ends) == 1:
-            return self.kinds.get(ends[0].fingerprint, UNKNOWN)
-        square = next(
-            (s for s in self.squares if (s.transmitter, s.receiver) == (pair.transmitter, pair.receiver)),
-            None,
-        )
-        return UNRELATED if square is None else OWN if square.kind == CODE else square.kind
+        if not listens:
+            return self.kinds.get(pair.transmitter.fingerprint, UNKNOWN)
+        if not sends:
+            return self.kinds.get(pair.receiver.fingerprint, UNKNOWN)
+        for square in self.squares:
+            if (square.transmitter, square.receiver) == (pair.transmitter, pair.receiver):
+                return OWN if square.kind == CODE else square.kind
+        return UNRELATED
 
 
 def pair_up(
@@ -199,77 +193,107 @@ def pair_up(
     matrix: ``all``, every transmitter into every receiver; ``matched``, each student's ends with the
     teacher's and with those it belongs to; ``auto``, the former up to ``MATRIX_LIMIT`` pairs.
     """
-    ends: dict[str, dict[str, End]] = {"transmitter": {}, "receiver": {}}
-    owners: dict[str, Run] = {}
-    of_run = {}
     if any(run.label == teacher_label for run in runs):
         teacher_label += " (reference)"
-    for label, made in [(teacher_label, teacher), *((run.label, run.checkpoint) for run in runs)]:
-        of_run[label] = {}
-        for name, known in ends.items():
-            module = getattr(made.model, name)
-            fingerprint = fingerprint_of(module)
-            of_run[label][name] = known.setdefault(
-                fingerprint, End(label, module, fingerprint, made.topics_by_end()[name])
-            )
-    # A spliced checkpoint, which has no seed, owns an end only where the run that made it is not here.
-    for run in sorted(runs, key=lambda run: (SPLICED in run.made, run.seed is None)):
-        for name, end in of_run[run.label].items():
-            owners.setdefault(name + end.fingerprint, run)
-    transmitters, receivers = (list(known.values()) for known in ends.values())
-    reference = Pair(*of_run.pop(teacher_label).values())
-    own = {label: Pair(**found) for label, found in of_run.items()}
-    only = len(transmitters) == len(receivers) == 2
-    squares = [
-        _square(
-            a,
-            b,
-            owners["transmitter" + a.fingerprint],
-            owners["receiver" + b.fingerprint],
-            teacher.fingerprint,
-            only,
-        )
-        for a in transmitters[1:]
-        for b in receivers[1:]
-    ]
-    squares = [square for square in squares if square]
-    kinds = {
-        end.fingerprint: owners[name + end.fingerprint].kind(teacher.fingerprint)
-        for name, known in ends.items()
-        for end in list(known.values())[1:]
-    }
-    whole = matrix == "all" or (matrix == "auto" and len(transmitters) * len(receivers) <= MATRIX_LIMIT)
-    noise = Pair(reference.transmitter, reference.receiver, 1)
-    pairing = Pairing(reference, noise, list(runs), own, transmitters, receivers, [], squares, whole, kinds)
-    met = (
-        [Pair(a, b) for a in transmitters for b in receivers]
-        if whole
-        else [
-            reference,
-            *own.values(),
-            *(Pair(reference.transmitter, b) for b in receivers),
-            *(Pair(a, reference.receiver) for a in transmitters),
-            *(pair for square in squares for pair in pairing.corners(square).values()),
-        ]
+    ends = _Ends()
+    reference = ends.pair_of(teacher_label, teacher)
+    own = {run.label: ends.pair_of(run.label, run.checkpoint) for run in runs}
+    owners = _owners(runs, own)
+    transmitters, receivers = list(ends.transmitters.values()), list(ends.receivers.values())
+    of_students = [*list(ends.transmitters)[1:], *list(ends.receivers)[1:]]
+    pairing = Pairing(
+        reference,
+        noise=replace(reference, draw=1),
+        runs=list(runs),
+        own=own,
+        transmitters=transmitters,
+        receivers=receivers,
+        pairs=[],
+        squares=_squares(transmitters, receivers, owners, teacher.fingerprint),
+        whole=matrix == "all" or (matrix == "auto" and len(transmitters) * len(receivers) <= MATRIX_LIMIT),
+        kinds={end: owners[end].kind(teacher.fingerprint) for end in of_students},
     )
-    pairing.pairs = list({pair.key: pair for pair in [reference, pairing.noise, *met]}.values())
+    everyone = [reference, pairing.noise, *_met(pairing)]
+    pairing.pairs = list({pair.key: pair for pair in everyone}.values())
     return pairing
 
 
-def _square(
-    transmitter: End, receiver: End, sends: Run, hears: Run, teacher: str, only: bool
-) -> Square | None:
-    """The square of student ends that belong together: of one run, or of two that differ in their part alone
-    or are the ``only`` ones."""
-    if sends is hears:
-        return Square(
-            transmitter, receiver, hears.kind(teacher) if hears.made.get(PART) == "full" else UNKNOWN
+@dataclass
+class _Ends:
+    """Distinct ends by fingerprint, in the order of their first appearance."""
+
+    transmitters: dict[str, End[Transmitter]] = field(default_factory=dict)
+    receivers: dict[str, End[Receiver]] = field(default_factory=dict)
+
+    def pair_of(self, label: str, made: Checkpoint) -> Pair:
+        """A checkpoint's own pair; an end that is known keeps the label under which it came first."""
+        transmitter, receiver, topics = made.model.transmitter, made.model.receiver, made.topics_by_end()
+        sent_by, heard_by = fingerprint_of(transmitter), fingerprint_of(receiver)
+        return Pair(
+            self.transmitters.setdefault(sent_by, End(label, transmitter, sent_by, topics["transmitter"])),
+            self.receivers.setdefault(heard_by, End(label, receiver, heard_by, topics["receiver"])),
         )
-    ours, theirs = sends.settings(), hears.settings()
-    differing = tuple(name for name in ours if name != PART and ours[name] != theirs[name]) + (
-        (SEED,) if sends.seed != hears.seed else ()
-    )
-    if (ours[PART], theirs[PART]) != ("encoder", "decoder") or (differing and not only):
+
+
+def _owners(runs: Sequence[Run], own: Mapping[str, Pair]) -> dict[str, Run]:
+    """An end's fingerprint -> the run that made it."""
+    owners: dict[str, Run] = {}
+    # A spliced checkpoint, which has no seed, owns an end only where the run that made it is not here.
+    for run in sorted(runs, key=lambda run: (SPLICED in run.made, run.seed is None)):
+        pair = own[run.label]
+        owners.setdefault(pair.transmitter.fingerprint, run)
+        owners.setdefault(pair.receiver.fingerprint, run)
+    return owners
+
+
+def _met(pairing: Pairing) -> list[Pair]:
+    """Who meets whom, some of them more than once."""
+    transmitters, receivers, reference = pairing.transmitters, pairing.receivers, pairing.reference
+    if pairing.whole:
+        return [Pair(sender, listener) for sender in transmitters for listener in receivers]
+    return [
+        reference,
+        *pairing.own.values(),
+        *(Pair(reference.transmitter, listener) for listener in receivers),
+        *(Pair(sender, reference.receiver) for sender in transmitters),
+        *(corner for square in pairing.squares for corner in pairing.corners(square).values()),
+    ]
+
+
+def _squares(
+    transmitters: Sequence[End[Transmitter]],
+    receivers: Sequence[End[Receiver]],
+    owners: Mapping[str, Run],
+    teacher: str,
+) -> list[Square]:
+    """All among student ends; the teacher's come first. teacher: fingerprint of its weights."""
+    only = len(transmitters) == len(receivers) == 2
+    each = [
+        _square(sender, listener, owners, teacher, only)
+        for sender in transmitters[1:]
+        for listener in receivers[1:]
+    ]
+    return [square for square in each if square]
+
+
+def _square(
+    sender: End[Transmitter], listener: End[Receiver], owners: Mapping[str, Run], teacher: str, only: bool
+) -> Square | None:
+    """Of student ends that belong together: of one run, or of two that differ in their part alone or are the
+    ``only`` ones."""
+    ours, theirs = owners[sender.fingerprint], owners[listener.fingerprint]
+    if ours is theirs:
+        kind = ours.kind(teacher) if ours.made.get(PART) == "full" else UNKNOWN
+        return Square(sender, listener, kind)
+    parts, differing = (ours.made.get(PART), theirs.made.get(PART)), _differing(ours, theirs)
+    if parts != ("encoder", "decoder") or (differing and not only):
         return None
-    kinds = {sends.kind(teacher), hears.kind(teacher)}
-    return Square(transmitter, receiver, kinds.pop() if len(kinds) == 1 else UNKNOWN, differing)
+    kinds = {ours.kind(teacher), theirs.kind(teacher)}
+    return Square(sender, listener, kinds.pop() if len(kinds) == 1 else UNKNOWN, differing)
+
+
+def _differing(one: Run, other: Run) -> tuple[str, ...]:
+    """Settings in which two runs differ beside the part."""
+    ours, theirs = one.settings(), other.settings()
+    names = [name for name in ours if name != PART and ours[name] != theirs[name]]
+    return tuple(names + [SEED] * (one.seed != other.seed))

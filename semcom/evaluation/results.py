@@ -14,7 +14,8 @@ class PairResult:
     """What one pair made of N sentences at S SNRs.
 
     sums: [S, N, K] of ``measures.columns``; NaN where there was no reference to compare with. pieces: S lists
-    of N decodings. cka: of final decoder states with the reference's at the SNR asked for, on the first chunk.
+    of N decodings. cka: of final decoder states with the reference's at the SNR asked for, on the first
+    chunk.
     """
 
     sums: np.ndarray

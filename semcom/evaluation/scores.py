@@ -163,13 +163,15 @@ def score_all(
 
 
 def _by_topic(encoded: Sequence[Encoded], seen: frozenset[str] | None) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = {}
-    for index, e in enumerate(encoded):
-        if (topic := e.sentence.topic) is None:
-            continue
-        groups.setdefault(topic, []).append(index)
-        if seen is not None:
-            groups.setdefault(SEEN if topic in seen else UNSEEN, []).append(index)
+    """Places of the sentences of each topic, and of those of topics seen and not; one without topic is in
+    none."""
+    import pandas as pd
+
+    topics = pd.Series([e.sentence.topic for e in encoded], dtype=object).dropna()
+    groups = {topic: of_one.index.tolist() for topic, of_one in topics.groupby(topics)}
+    if seen is not None:
+        known = topics.isin(seen).map({True: SEEN, False: UNSEEN})
+        groups |= {name: of_one.index.tolist() for name, of_one in topics.groupby(known)}
     return dict(sorted(groups.items()))
 
 

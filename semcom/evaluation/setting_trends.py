@@ -1,8 +1,8 @@
 """Does a setting control divergence? Trends over runs that differ in one setting, and the search for such
 runs."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import reduce
 from itertools import permutations
 from math import factorial, isnan
@@ -18,6 +18,9 @@ PERMUTATIONS = 20_000
 # Correlations that are equal on paper differ in their last digits; different ones of so few values lie much
 # farther apart.
 ROUNDING = 1e-9
+
+
+Verdict = Literal["rises", "falls", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Trend:
     p: float | None
     values: int
     seeds: int
-    verdict: Literal["rises", "falls", "undecided"]
+    verdict: Verdict
     why: str
 
 
@@ -58,41 +61,47 @@ def trend(runs: Iterable[Point]) -> Trend:
     count) / (1 + 20,000) (Phipson and Smyth, 2010). ValueError for two runs of one value and seed, for NaN
     and for a value that is no number.
     """
-    table: dict[int, dict[float, float]] = {}
+    import pandas as pd
+
+    points = pd.DataFrame([asdict(run) for run in _checked(runs)], columns=["value", "seed", "measure"])
+    for run in points[points.duplicated(["value", "seed"])].itertuples():
+        raise ValueError(f"two runs of value {run.value} and seed {run.seed}: keep one of them")
+    table = points.pivot(index="seed", columns="value", values="measure")
+    whole = table.dropna()
+    rho = p = None
+    by_seed: dict[int, float] = {}
+    if len(table.columns) > 1 and len(whole):
+        positions = _scores(table.columns.to_numpy())
+        scores = [_scores(measures) for measures in whole.to_numpy()]
+        by_seed = {seed: float(positions @ score) for seed, score in zip(whole.index.tolist(), scores)}
+        rho, p = fmean(by_seed.values()), _p(positions, scores)
+    why = _undecided(len(table.columns), len(table), len(whole), p, list(by_seed.values()))
+    verdict: Verdict = "undecided"
+    if not why and rho is not None:
+        verdict = "rises" if rho > 0 else "falls"
+    return Trend(rho, by_seed, p, len(table.columns), len(whole), verdict, why)
+
+
+def _checked(runs: Iterable[Point]) -> Iterator[Point]:
     for run in runs:
         if not numeric([run.value]) or isnan(run.value) or isnan(run.measure):
             raise ValueError(f"no trend over {run}: value and measure must be numbers")
-        if run.value in table.setdefault(run.seed, {}):
-            raise ValueError(f"two runs of value {run.value} and seed {run.seed}: keep one of them")
-        table[run.seed][run.value] = run.measure
-    values = sorted({value for measures in table.values() for value in measures})
-    whole = {
-        seed: [measures[value] for value in values]
-        for seed, measures in sorted(table.items())
-        if len(measures) == len(values)
-    }
-    rho = p = None
-    by_seed: dict[int, float] = {}
-    if len(values) > 1 and whole:
-        positions = _scores(values)
-        scores = {seed: _scores(measures) for seed, measures in whole.items()}
-        by_seed = {seed: float(positions @ score) for seed, score in scores.items()}
-        rho, p = fmean(by_seed.values()), _p(positions, list(scores.values()))
-    why = (
-        "few_values"
-        if len(values) < MIN_VALUES
-        else "few_seeds"
-        if len(table) < MIN_SEEDS
-        else "unbalanced"
-        if len(whole) < MIN_SEEDS
-        else "not_significant"
-        if p is None or p >= ALPHA
-        else "signs_differ"
-        if min(by_seed.values()) <= ROUNDING and max(by_seed.values()) >= -ROUNDING
-        else ""
-    )
-    verdict = "undecided" if why else "rises" if rho > 0 else "falls"
-    return Trend(rho, by_seed, p, len(values), len(whole), verdict, why)
+        yield run
+
+
+def _undecided(values: int, seeds: int, whole: int, p: float | None, correlations: Sequence[float]) -> str:
+    """Why nothing can be said of so many values, seeds and seeds with every value; "" where it can."""
+    if values < MIN_VALUES:
+        return "few_values"
+    if seeds < MIN_SEEDS:
+        return "few_seeds"
+    if whole < MIN_SEEDS:
+        return "unbalanced"
+    if p is None or p >= ALPHA:
+        return "not_significant"
+    if min(correlations) <= ROUNDING and max(correlations) >= -ROUNDING:
+        return "signs_differ"
+    return ""
 
 
 def judge(
@@ -101,13 +110,9 @@ def judge(
     """What a trend says of a claim. ValueError for a claim that is none of both."""
     if claimed not in ("rises", "falls"):
         raise ValueError(f'claimed must be "rises" or "falls": {claimed!r}')
-    return (
-        "undecided"
-        if trend.verdict == "undecided"
-        else "supported"
-        if trend.verdict == claimed
-        else "contradicted"
-    )
+    if trend.verdict == "undecided":
+        return "undecided"
+    return "supported" if trend.verdict == claimed else "contradicted"
 
 
 def numeric(values: Iterable[object]) -> bool:
@@ -139,17 +144,25 @@ def sweeps(
     group together, so settings that only vary together have none. Settings of any type are grouped: ask
     ``numeric`` which groups can have a trend.
     """
+    import pandas as pd
+
     names = list(differing(settings, {*ignore, "seed"}))
-    keys = [{name: _key(run.get(name)) for name in names} for run in settings]
+    codes = pd.DataFrame({name: distinct([run.get(name) for run in settings]) for name in names})
     found: dict[str, list[list[int]]] = {}
     for name in names:
-        groups: dict[tuple, list[int]] = {}
-        for index, key in enumerate(keys):
-            groups.setdefault(tuple(key[other] for other in names if other != name), []).append(index)
-        kept = [group for group in groups.values() if len({keys[index][name] for index in group}) > 1]
+        others = distinct([tuple(row) for row in codes.drop(columns=name).to_numpy()])
+        groups = codes[name].groupby(others)
+        kept = [values.index.tolist() for _, values in groups if values.nunique() > 1]
         if kept:
             found[name] = kept
     return found
+
+
+def distinct(values: Sequence[object]) -> np.ndarray:
+    """A number for each value, from 0 in order of first appearance; equal for those equal as JSON alone."""
+    import pandas as pd
+
+    return pd.factorize(np.fromiter(map(_key, values), dtype=object, count=len(values)))[0]
 
 
 def _key(value: object) -> object:
@@ -162,7 +175,7 @@ def _key(value: object) -> object:
     return isinstance(value, bool), value
 
 
-def _scores(values: Sequence[float]) -> np.ndarray:
+def _scores(values: np.ndarray) -> np.ndarray:
     """Midranks, centred and of length one, so that the rank correlation is an inner product; zeros for equal
     values."""
     from scipy.stats import rankdata

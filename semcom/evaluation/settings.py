@@ -22,8 +22,8 @@ class EvaluationConfig(Validated):
     sentences: int = setting(1000, "test sentences, at most", whole(1, example="1000"), metavar="N")
     split: str = setting(
         "test",
-        "sentences measured: test, the 5 % by hash that no run here learns from; all, for a file that no model has "
-        "learned from, such as test_data.pkl of public DeepSC code",
+        "sentences measured: test, the 5 % by hash that no run here learns from; all, for a file that no "
+        "model has learned from, such as test_data.pkl of public DeepSC code",
         type=str.lower,
         choices=("test", "all"),
     )
@@ -50,7 +50,8 @@ class EvaluationConfig(Validated):
         super().__post_init__()
         if self.beam_width == 1 and differs(self, "length_penalty"):
             raise SemcomError(
-                f"--length-penalty {self.length_penalty:g}: greedy decoding has none; leave it out or add --beam-width 4"
+                f"--length-penalty {self.length_penalty:g}: greedy decoding has none; leave it out or add "
+                "--beam-width 4"
             )
 
 

@@ -71,7 +71,8 @@ def crossing(snrs: np.ndarray, curves: np.ndarray, levels: np.ndarray) -> np.nda
     snrs, curves, levels = (np.asarray(given, dtype=float) for given in (snrs, curves, levels))
     if snrs.ndim != 1 or not snrs.size or curves.shape != (levels.size, snrs.size) or levels.ndim != 1:
         raise ValueError(
-            f"SNRs {snrs.shape}, curves {curves.shape}, levels {levels.shape}: wanted [K], [R + 1, K], [R + 1]"
+            f"SNRs {snrs.shape}, curves {curves.shape}, levels {levels.shape}: "
+            "wanted [K], [R + 1, K], [R + 1]"
         )
     if not np.isfinite(snrs).all() or not (np.diff(snrs) > 0).all():
         raise ValueError(f"SNRs must be finite and increase: {snrs.tolist()}")

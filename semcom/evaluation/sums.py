@@ -1,5 +1,5 @@
-"""Sums over a sentence, of which measures are functions, and how each is found: of decoded pieces, of text, or
-of the distributions over the next piece."""
+"""Sums over a sentence, of which measures are functions, and how each is found: of decoded pieces, of text,
+or of the distributions over the next piece."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -44,8 +44,12 @@ def shuffled_partners(lengths: Sequence[int]) -> list[int]:
     for rank, index in enumerate(order):
         if partner[index] == index and len(order) > 1:
             beside = order[max(rank - 1, 0) : rank] + order[rank + 1 : rank + 2]
-            partner[index] = min(beside, key=lambda i, length=lengths[index]: abs(lengths[i] - length))
+            partner[index] = _nearest(lengths, beside, lengths[index])
     return partner
+
+
+def _nearest(lengths: Sequence[int], among: Sequence[int], length: int) -> int:
+    return min(among, key=lambda index: abs(lengths[index] - length))
 
 
 BLEU_ORDER = 4
