@@ -242,6 +242,19 @@ def test_the_guide_is_an_entry():
     assert len((ROOT / "DISTILLATION_GUIDE.md").read_bytes()) <= 15_000
 
 
+def test_the_map_names_every_module_of_every_room_and_no_other():
+    sections = re.split(r"^### `semcom/(\w+)/`$", text_of("CONTRIBUTING.md"), flags=re.M)[1:]
+    mapped = {
+        f"{room}/{file}"
+        for room, rows in zip(sections[::2], sections[1::2])
+        for file in re.findall(r"^\| `([\w/]+\.py)` \| \S", rows, re.M)
+    }
+    package = Path(semcom.__file__).parent
+    modules = {path.relative_to(package).as_posix() for path in package.glob("*/**/*.py")}
+    modules = {name for name in modules if not name.endswith("__init__.py")}
+    assert mapped == modules, "one line a module under 'The files of each room' in CONTRIBUTING.md"
+
+
 def test_the_citation_names_this_version():
     citation = (ROOT / "CITATION.cff").read_text()
     fields = dict(re.findall(r"^([a-z-]+): (.+)$", citation, re.M))
