@@ -20,7 +20,7 @@ _MALLOPT = {
 
 
 def resolve_device(name: str) -> torch.device:
-    """auto, cpu, cuda or cuda:N; of several processes on a machine each takes the GPU of its own number there.
+    """auto, cpu, cuda or cuda:N; of several processes on a machine each takes the GPU of its own number.
 
     Raises SemcomError for another name or a GPU that is not there.
     """
@@ -49,8 +49,8 @@ def _gpu(name: str, index: str) -> torch.device:
         )
     if distributed.local_count() > count:
         raise SemcomError(
-            f"--device {name}: {distributed.local_count()} processes on this machine, which has {count} GPUs; "
-            f"start {count} at most, or give --device cpu"
+            f"--device {name}: {distributed.local_count()} processes on this machine, which has {count} "
+            f"GPUs; start {count} at most, or give --device cpu"
         )
     return torch.device("cuda", distributed.local_rank())
 

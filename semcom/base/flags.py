@@ -88,8 +88,8 @@ class _Group:
     several: str | None = None
 
     def flags(self) -> Iterator[tuple[Field[Any], Any]]:
-        """The fields that have flags, with their defaults; one that the settings fill in themselves where it is
-        not given keeps the default of its dataclass."""
+        """The fields that have flags, with their defaults; one that the settings fill in themselves keeps the
+        default of its dataclass."""
         plain = type(self.default)()
         for f in fields(self.default):
             if "help" in f.metadata and (not self.only or f.name in self.only):
@@ -246,7 +246,7 @@ def _value(parsed: Any) -> Any:
 
 
 def parse_over(parser: argparse.ArgumentParser, words: Sequence[str], settings: Settings) -> Settings:
-    """The settings with what the flags in ``words`` say otherwise. Fields without a flag become the default."""
+    """The settings with what the flags in ``words`` say otherwise; fields without a flag are the default."""
     known = {f.name: value for f, value, needed in _values(settings) if needed}
     return settings_of(type(settings), parser.parse_args(words, argparse.Namespace(**known)))
 

@@ -109,7 +109,7 @@ def check_files(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path],
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run writes: a folder or a file, under a path that the user ``named`` by a flag or the default."""
+    """Where a run writes: a folder or a file, at a path that the user ``named`` or the default one."""
 
     flag: str
     path: str | Path

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
-from semcom.base.flags import parse_over, words_of
+from semcom.base.flags import flag_of, parse_over, words_of
 from semcom.base.settings import OutputConfig, RunConfig
 from semcom.commands.analyse import analyse
 from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
@@ -91,8 +91,8 @@ Gain = tuple[str, float, float | None]  # an arm, its mean and half of its inter
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arms and seeds, in a folder. common: the distillation that all arms start from. analysis: how each run is
-    measured."""
+    """Arms and seeds, in a folder. common: the distillation that all arms start from. analysis: how each run
+    is measured."""
 
     arms: Sequence[Arm]
     seeds: Sequence[int]
@@ -137,8 +137,8 @@ class Comparison:
         settings = {"distillation": words_of(self.common), "analysis": words_of(self.analysis)}
         if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != settings:
             raise SemcomError(
-                f"{escape(self.root)}: holds runs of other flags ({escape(kept)} says which), which would not "
-                "compare; name another folder"
+                f"{escape(self.root)}: holds runs of other flags ({escape(kept)} says which), which would "
+                "not compare; name another folder"
             )
         output_files.write_json(kept, settings)
 
@@ -190,14 +190,17 @@ def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> "list[Line]":
 def _comparison(extra: Sequence[str], seeds: Sequence[int]) -> Comparison:
     """Of ``COMPARED``, with the flags ``extra`` that the user adds to all."""
     own = {"seed", "output_path", "distill_part", "student_layers"}.union(*(arm.names for arm in COMPARED))
-    given = [word.split("=")[0] for word in extra if word.startswith("--")]
-    for word, flag in zip([word for word in extra if word.startswith("--")], given):
-        if flag.removeprefix("--").replace("-", "_") in own:
+    refused = {flag_of(name) for name in own}
+    given = [word for word in extra if word.startswith("--")]
+    flags = {word.split("=")[0] for word in given}
+    for word in given:
+        if word.split("=")[0] in refused:
             raise SemcomError(
-                f"{escape(word)}: experiment 8 sets it; for another value type the command yourself, see --dry-run"
+                f"{escape(word)}: experiment 8 sets it; for another value type the command yourself, "
+                "see --dry-run"
             )
     lengths = {"--steps", "--epochs", "--minutes"}
-    training = TrainingConfig() if lengths & set(given) else TrainingConfig(steps=STEPS)
+    training = TrainingConfig() if lengths & flags else TrainingConfig(steps=STEPS)
     common = parse_over(distillation_parser(), extra, replace(RECEIVER, training=training))
     analysis = analysis_like(common)
     measured = replace(analysis.evaluation, sentences=ANALYSED_SENTENCES)
@@ -209,8 +212,8 @@ def _comparison(extra: Sequence[str], seeds: Sequence[int]) -> Comparison:
 
 @dataclass(frozen=True)
 class Line:
-    """An arm over seeds: mean and interval of each measure, their paired differences to the arm's base, and the
-    p of some of these, Holm-adjusted over the arms."""
+    """An arm over seeds: mean and interval of each measure, their paired differences to the arm's base, and
+    the p of some of these, Holm-adjusted over the arms."""
 
     arm: Arm
     seeds: int

@@ -1,9 +1,10 @@
-"""What the scripts call: flags are parsed, settings made of them, and the verb's function called; exit codes and
+"""What the scripts call: flags are parsed, settings made of them, the verb's function called; exit codes and
 ``--debug``.
 
 Nothing here imports torch before the flags are known to be good.
 """
 
+import io
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -26,60 +27,60 @@ def run(verb: Callable[[Sequence[str]], object], argv: Sequence[str] | None) -> 
     """Call ``verb`` with the arguments and turn what goes wrong into a line on stderr and an exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
     for stream in (sys.stdout, sys.stderr):
-        # A console that knows fewer characters than the corpus shows their numbers instead.
-        stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            # A console that knows fewer characters than the corpus shows their numbers instead.
+            stream.reconfigure(errors="backslashreplace")
     console.speak()
-    failure: BaseException
-    lost = False
     try:
         verb(argv)
         distributed.leave()
         return 0
-    except SemcomError as error:
-        failure, code, message = error, BAD_INPUT, f"error: {error}"
-    except ChecksFailed as finding:
-        failure, code, message = finding, FAILED, str(finding)
-    except InterruptedRun as stop:
-        failure, code, message = stop, INTERRUPTED, str(stop)
-    except KeyboardInterrupt as stop:
-        failure, code, message = stop, INTERRUPTED, "interrupted; what was finished is kept"
     except BrokenPipeError:
         # The reader of our output has gone (| head): nobody is left to tell.
         sys.stderr.close()
         return FAILED
-    except Exception as error:
-        failure = error
-        if lost := distributed.lost_another(error):
-            code, message = (
-                FAILED,
-                "error: another process of this run ended early; what it says stands above or on its machine",
-            )
-        elif _out_of_memory(error):
-            code, message = (
-                BAD_INPUT,
-                "error: out of memory; give a smaller --batch-size (or --eval-batch-size)",
-            )
-        else:
-            code, message = (
-                FAILED,
-                (
-                    f"error: {type(error).__name__}: {escape(str(error)[:300])}; this is a fault of the program, "
-                    "please report it with what --debug shows"
-                ),
-            )
-    if "--debug" in argv:
-        traceback.print_exception(failure)
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in argv:
+            traceback.print_exception(error)
+        return _tell(error)
+
+
+def _tell(error: BaseException) -> int:
+    """One line on stderr; the exit code."""
+    code, message = _code_and_message(error)
+    line = " ".join(message.splitlines())
     if distributed.local_rank() == 0:
-        print(" ".join(message.splitlines()), file=sys.stderr)
-    else:
-        # What all meet is told once a machine.
-        if not (lost or isinstance(failure, (SemcomError, ChecksFailed, InterruptedRun, KeyboardInterrupt))):
-            print(f"process {distributed.rank()}: " + " ".join(message.splitlines()), file=sys.stderr)
-        distributed.let_another_tell(code)
+        print(line, file=sys.stderr)
+        return code
+    # What all meet is told once a machine.
+    all_meet = isinstance(error, (SemcomError, ChecksFailed, InterruptedRun, KeyboardInterrupt))
+    if not all_meet and not distributed.lost_another(error):
+        print(f"process {distributed.rank()}: {line}", file=sys.stderr)
+    distributed.let_another_tell(code)
     return code
 
 
-def _out_of_memory(error: Exception) -> bool:
+def _code_and_message(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, SemcomError):
+        return BAD_INPUT, f"error: {error}"
+    if isinstance(error, ChecksFailed):
+        return FAILED, str(error)
+    if isinstance(error, InterruptedRun):
+        return INTERRUPTED, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "interrupted; what was finished is kept"
+    if distributed.lost_another(error):
+        ended = "another process of this run ended early; what it says stands above or on its machine"
+        return FAILED, f"error: {ended}"
+    if _out_of_memory(error):
+        return BAD_INPUT, "error: out of memory; give a smaller --batch-size (or --eval-batch-size)"
+    return FAILED, (
+        f"error: {type(error).__name__}: {escape(str(error)[:300])}; this is a fault of the program, "
+        "please report it with what --debug shows"
+    )
+
+
+def _out_of_memory(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)
         or "OutOfMemory" in type(error).__name__

@@ -67,8 +67,8 @@ class DistillationRun:
         losses = "; ".join([s.distillation.describe(), *s.transfer.describe(part)])
         log.info(
             f"teacher: {self.teacher.name}, {self.record['teacher_params']:,} parameters; student ({part}): "
-            f"{self.record['student_params']:,}; {make_channel(s.channel)}, {low:g} to {high:g} dB; {losses}; "
-            f"{self.device}, {s.training.precision}"
+            f"{self.record['student_params']:,}; {make_channel(s.channel)}, {low:g} to {high:g} dB; "
+            f"{losses}; {self.device}, {s.training.precision}"
         )
         if part != "full":
             same_pair = set(s.hybrid_parts) == set(s.trained_parts)
@@ -153,8 +153,8 @@ class DistillationRun:
             self._save(f"student_model_epoch{epoch.epoch}.pt", metrics)
         tables.write_csv(self.folder / "history.csv", self.history)
 
-    def _save(self, name: str, metrics: dict[str, float]) -> None:
-        made = Checkpoint(self.student, self.teacher.vocabulary, self._origin, metrics, self.record)
+    def _save(self, name: str, metrics: Mapping[str, float | None]) -> None:
+        made = Checkpoint(self.student, self.teacher.vocabulary, self._origin, dict(metrics), self.record)
         checkpoint.save(made, self.folder / name)
 
     def write_record(self) -> None:

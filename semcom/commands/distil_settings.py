@@ -110,8 +110,8 @@ class DistilSettings(Validated):
             )
         if t.teacher_mean == "probabilities" and self.distillation.standardize_logits:
             raise SemcomError(
-                "--teacher-mean probabilities with --standardize-logits: a mean of probabilities has no logits "
-                "to standardise; give --teacher-mean logits"
+                "--teacher-mean probabilities with --standardize-logits: a mean of probabilities has no "
+                "logits to standardise; give --teacher-mean logits"
             )
 
     def _check_schedules(self) -> None:
@@ -119,15 +119,16 @@ class DistilSettings(Validated):
         low, high = self.snr.snr_range
         if by_snr and (not is_noisy(self.channel.channel) or low == high):
             raise SemcomError(
-                "a schedule by snr: the sentences of this run differ in no SNR (--channel ideal, or LOW = HIGH "
-                "in --snr-range); give --temperature-schedule or --weight-schedule linear or cosine"
+                "a schedule by snr: the sentences of this run differ in no SNR (--channel ideal, or LOW = "
+                "HIGH in --snr-range); give --temperature-schedule or --weight-schedule linear or cosine"
             )
 
     def _check_features(self) -> None:
         t = self.transfer
         if t.feature_loss != "mse" and not t.feature_weights(self.distillation.distill_part):
             raise SemcomError(
-                f"--feature-loss {t.feature_loss}: no feature is compared; leave it out, or add --feature-weight 1"
+                f"--feature-loss {t.feature_loss}: no feature is compared; leave it out, or add "
+                "--feature-weight 1"
             )
         if len(self.files.teacher_checkpoint) > 1 and not self.distillation.distils:
             raise SemcomError(
@@ -172,6 +173,6 @@ class DistilSettings(Validated):
         return as_record(self.files, *sentences_and_link, *losses, self.training, self.run, self.outputs)
 
     def command(self, first: Sequence[str] = ()) -> str:
-        """What a person would type. first: names of settings whose flags stand ahead, also where they say what
-        is the default."""
+        """What a person would type. first: names of settings whose flags stand ahead, also where they say the
+        default."""
         return shlex.join(["python", "distillation.py", *words_of(self, first)])

@@ -1,7 +1,9 @@
-"""What a distillation says at its end: test scores of teacher, student and hybrid, what was made, what next."""
+"""The end of a distillation: test scores of teacher, student and hybrid, what was made, what next."""
 
 import logging
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +11,10 @@ import pandas as pd
 from semcom.base.errors import escape
 from semcom.channel.channels import make_channel
 from semcom.commands.distil_run import DistillationRun
-from semcom.commands.measuring import RECEIVER_KNOWS, summary_scores
+from semcom.commands.inputs import read_corpus
+from semcom.commands.measuring import RECEIVER_KNOWS, entrants, test_split
+from semcom.data import batching, corpus
+from semcom.evaluation.scores import SEEN, UNSEEN, Meeting, score_all
 from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
@@ -18,7 +23,7 @@ from semcom.report import tables
 
 log = logging.getLogger(__name__)
 
-SENTENCES = 300
+SENTENCES, BATCH_SIZE = 300, 64
 SNRS = (0.0, 6.0, 12.0)
 
 
@@ -30,17 +35,7 @@ def score(run: DistillationRun, hybrid: Path | None) -> pd.DataFrame:
         return [(name, checkpoint.load(path)) for name, path in made]
 
     loaded = [("teacher", run.teacher), *run.together.from_main(load)]
-    scores = summary_scores(
-        loaded,
-        run.settings.corpus,
-        make_channel(run.settings.channel),
-        run.settings.run,
-        run.device,
-        SNRS,
-        SENTENCES,
-        run.data.topics_seen,
-        run.together,
-    )
+    scores = _score_all(run, loaded)
     run.record |= {
         "test_scores": scores.to_dict("records"),
         "bleu_signature": bleu_signature(),
@@ -49,6 +44,23 @@ def score(run: DistillationRun, hybrid: Path | None) -> pd.DataFrame:
     if run.together.is_main:
         run.write_record()
     return scores
+
+
+def _score_all(run: DistillationRun, loaded: Sequence[tuple[str, Checkpoint]]) -> pd.DataFrame:
+    """On test sentences of all topics; apart for topics seen and not seen where there are others."""
+    s, vocabulary, seen = run.settings, run.teacher.vocabulary, run.data.topics_seen
+    all_topics = replace(s.corpus, topics=(), exclude_topics=())
+
+    def read() -> list[corpus.Sentence]:
+        return test_split(read_corpus(all_topics, vocabulary), SENTENCES)
+
+    encoded = batching.encode(run.together.from_main(read), vocabulary, leave_out_long=True)
+    channel = make_channel(s.channel)
+    meeting = Meeting(channel, SNRS, s.run.seed, run.device, BATCH_SIZE, s.run.quiet, run.together)
+    entered = [replace(e, seen_topics=frozenset(seen) if seen else None) for e in entrants(loaded)]
+    scores, _ = score_all(entered, encoded, vocabulary, meeting)
+    shown = ["", SEEN, UNSEEN] if (scores["topic"] == UNSEEN).any() else [""]
+    return scores[scores["topic"].isin(shown)]
 
 
 def show(run: DistillationRun, hybrid: Path | None, scores: pd.DataFrame) -> None:

@@ -153,7 +153,8 @@ def _write(output: str, picture: Path, meeting: Meeting, rows: pd.DataFrame, flo
         "decoding": str(meeting.search),
         "bleu_signature": bleu_signature(),
     }
-    tables.write_csv(output, [{**row, **common} for row in [*rows.to_dict("records"), of_floor]])
+    all_rows: list[Row] = [*tables.rows_of(rows), of_floor]
+    tables.write_csv(output, [{**row, **common} for row in all_rows])
     overall = rows[rows["topic"] == ""]
     plots.plot_by_snr(overall, {"bleu": "BLEU", "token_accuracy": "token accuracy"}, picture)
     log.info(f"\nmade {escape(output)} and {escape(picture)}")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CLOSING = (
-    "Three single runs cannot decide what temperature does: one seed each, and the differences are of the size that "
-    "another seed makes. Repeat with several --seed before you conclude."
+    "Three single runs cannot decide what temperature does: one seed each, and the differences are of the "
+    "size that another seed makes. Repeat with several --seed before you conclude."
 )
 ANALYSED_SENTENCES = 300
 """Test sentences of an experiment's report."""
@@ -31,8 +31,8 @@ PATHS = ("output_path", "hybrid_output")
 
 @dataclass(frozen=True)
 class Experiment:
-    """title: one line. runs: the distillations. sets: names of the settings that they are about, whose flags are
-    shown in any case and not taken from the user. analyse: folder to report on in the end.
+    """title: one line. runs: the distillations. sets: names of the settings that they are about, whose flags
+    are shown in any case and not taken from the user. analyse: folder to report on in the end.
 
     study: what runs it instead, where it compares over seeds: (other flags, number of seeds, whether to print
     the commands alone). switches: of the flags given for ``all``, those that are for this one too; None for
@@ -50,13 +50,17 @@ class Experiment:
 
 def _run(
     folder: str,
-    distillation: DistillationConfig = DistillationConfig(),
+    distillation: DistillationConfig | None = None,
     *,
     hybrid: str | None = None,
-    channel: ChannelConfig = ChannelConfig(),
+    channel: str = "awgn",
 ) -> DistilSettings:
     files = DistillationFiles(output_path=folder, create_hybrid=hybrid is not None, hybrid_output=hybrid)
-    return DistilSettings(files=files, distillation=distillation, channel=channel)
+    return DistilSettings(
+        files=files,
+        distillation=distillation or DistillationConfig(),
+        channel=ChannelConfig(channel=channel),
+    )
 
 
 def _evidence(extra: list[str], seeds: int, dry_run: bool) -> object:
@@ -131,7 +135,7 @@ EXPERIMENTS = {
     ),
     7: Experiment(
         f"channels: {', '.join(KINDS[name].title for name in NOISY)}",
-        tuple(_run(f"checkpoints/examples/{name}", channel=ChannelConfig(channel=name)) for name in NOISY),
+        tuple(_run(f"checkpoints/examples/{name}", channel=name) for name in NOISY),
         ("student_layers", "channel", "output_path"),
     ),
     8: Experiment(
@@ -160,7 +164,8 @@ def runs_of(number: int, extra: Sequence[str]) -> list[DistilSettings]:
     for word in extra:
         if (flag := word.split("=")[0]) in own:
             raise SemcomError(
-                f"{flag}: experiment {number} sets it; for another value type the command yourself, see --dry-run"
+                f"{flag}: experiment {number} sets it; for another value type the command yourself, "
+                "see --dry-run"
             )
     parser = parsers.distillation_parser()
     return [replace(parse_over(parser, extra, run), keep_earlier=True) for run in e.runs]
@@ -224,8 +229,9 @@ def _table(runs: Sequence[DistilSettings], outcomes: Sequence["Outcome"]) -> str
 
     rows, snrs = [], []
     for settings, outcome in zip(runs, outcomes):
-        overall = outcome.scores.loc[outcome.scores["topic"] == ""]
+        overall = outcome.scores.query("topic == ''")
         bleu = overall.pivot(index="model", columns="snr", values="bleu")
+        student, teacher = bleu.loc["student"].tolist(), bleu.loc["teacher"].tolist()
         snrs = [f"{snr:g} dB" for snr in bleu.columns]
         rows.append(
             [
@@ -235,8 +241,8 @@ def _table(runs: Sequence[DistilSettings], outcomes: Sequence["Outcome"]) -> str
                 settings.channel.channel,
                 outcome.record["best_loss"],
                 outcome.record["compression_ratio"],
-                *bleu.loc["student"].tolist(),
-                bleu.loc["teacher"].iloc[-1],
+                *student,
+                teacher[-1],
             ]
         )
     measures = ["validation CE", "compression", *(f"BLEU {snr}" for snr in snrs), f"teacher {snrs[-1]}"]
@@ -269,8 +275,8 @@ def examples(argv: Sequence[str]) -> None:
     if flags.seeds and not any(EXPERIMENTS[number].study for number in numbers):
         over_seeds = " and ".join(str(number) for number, e in EXPERIMENTS.items() if e.study)
         raise SemcomError(
-            f"--seeds {flags.seeds}: experiment {flags.number} runs one seed, {over_seeds} run several; leave it "
-            "out, or give --seed N"
+            f"--seeds {flags.seeds}: experiment {flags.number} runs one seed, {over_seeds} run several; "
+            "leave it out, or give --seed N"
         )
     for number in numbers:
         switches = EXPERIMENTS[number].switches if len(numbers) > 1 else None

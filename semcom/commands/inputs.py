@@ -69,13 +69,13 @@ def _unknown_words(vocabulary: WordVocabulary, read: corpus.Corpus) -> str:
     if unknown:
         # Of words equally frequent the first by alphabet, not by file.
         most = sorted(unknown, key=lambda word: (-unknown[word], word))[:FREQUENT_SHOWN]
-        details.append(f"{len(unknown):,} kinds; most often: {', '.join(escape(word[:40]) for word in most)}")
-    line = f"the vocabulary does not know {f'{100 * share:.1f}' if share >= 0.0005 else 'under 0.1'} % of the words ({'; '.join(details)})"
-    return (
-        line
-        if share <= MUCH_UNKNOWN
-        else f"warning: {line}; is it the vocabulary of this text? No receiver can name what it lacks"
-    )
+        words_shown = ", ".join(escape(word[:40]) for word in most)
+        details.append(f"{len(unknown):,} kinds; most often: {words_shown}")
+    percent = f"{100 * share:.1f}" if share >= 0.0005 else "under 0.1"
+    line = f"the vocabulary does not know {percent} % of the words ({'; '.join(details)})"
+    if share <= MUCH_UNKNOWN:
+        return line
+    return f"warning: {line}; is it the vocabulary of this text? No receiver can name what it lacks"
 
 
 def load_teacher(path: str | None) -> Checkpoint:

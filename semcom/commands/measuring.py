@@ -4,23 +4,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-
-from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
-from semcom.base.settings import RunConfig
-from semcom.channel.channels import Channel
-from semcom.commands.inputs import read_corpus
-from semcom.data import batching, corpus
+from semcom.data import corpus
 from semcom.data.settings import CorpusConfig
-from semcom.evaluation.scores import SEEN, UNSEEN, Entrant, Meeting, score_all
+from semcom.evaluation.scores import Entrant
 from semcom.evaluation.settings import EvaluationConfig
 from semcom.models.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -56,58 +50,30 @@ def test_split(whole: corpus.Corpus, sentences: int, split: str = "test") -> lis
 
 def described(number: int, settings: EvaluationConfig) -> str:
     """How many sentences of what."""
-    return (
-        f"{number} sentences of the whole corpus (--split all)"
-        if settings.split == "all"
-        else f"{number} test sentences"
-    )
+    if settings.split == "all":
+        return f"{number} sentences of the whole corpus (--split all)"
+    return f"{number} test sentences"
 
 
-def corpus_of_runs(settings: CorpusConfig, made: Sequence[Mapping[str, Any]]) -> CorpusConfig:
+def corpus_of_runs(settings: CorpusConfig, made: Sequence[Mapping[str, object]]) -> CorpusConfig:
     """Without --corpus, the text files that all runs were made with, if they agree; else the built-in
     corpus."""
-    used = {tuple(map(str, m["corpus"])) for m in made if isinstance(m.get("corpus"), list)}
+    named = [record.get("corpus") for record in made]
+    used = {tuple(map(str, paths)) for paths in named if isinstance(paths, list)}
     if settings.corpus or settings.topics or settings.exclude_topics or used <= {()}:
         return settings
     if len(used) > 1:
         log.warning(
-            "these were made with different corpora; measuring on the built-in one, name another with --corpus"
+            "these were made with different corpora; measuring on the built-in one, name another with "
+            "--corpus"
         )
         return settings
     return replace(settings, corpus=used.pop())
 
 
-def summary_scores(
-    loaded: Sequence[tuple[str, Checkpoint]],
-    settings: CorpusConfig,
-    channel: Channel,
-    run: RunConfig,
-    device: torch.device,
-    snrs: Sequence[float],
-    sentences: int,
-    seen_topics: Sequence[str] | None,
-    together: Processes,
-) -> "pd.DataFrame":
-    """Scores of a few checkpoints on the test split of the corpus a run was made with.
-
-    All topics are in it; rows apart for ``seen_topics`` and the others where there are others.
-    """
-    vocabulary = loaded[0][1].vocabulary
-    test = together.from_main(
-        lambda: test_split(
-            read_corpus(replace(settings, topics=(), exclude_topics=()), vocabulary), sentences
-        )
-    )
-    meeting = Meeting(channel, snrs, run.seed, device, 64, run.quiet, together)
-    entered = [
-        replace(e, seen_topics=frozenset(seen_topics) if seen_topics else None) for e in entrants(loaded)
-    ]
-    rows, _ = score_all(entered, batching.encode(test, vocabulary, leave_out_long=True), vocabulary, meeting)
-    apart = ["", SEEN, UNSEEN] if (rows["topic"] == UNSEEN).any() else [""]
-    return rows[rows["topic"].isin(apart)]
-
-
-def foreign_splits(made: Sequence[tuple[str, Mapping[str, Any]]], used: CorpusConfig, split: str = "test") -> list[str]:
+def foreign_splits(
+    made: Sequence[tuple[str, Mapping[str, object]]], used: CorpusConfig, split: str = "test"
+) -> list[str]:
     """A warning for a model that learned elsewhere, itself or in its teacher, and so perhaps from what the
     hash calls the test split.
 
@@ -118,8 +84,9 @@ def foreign_splits(made: Sequence[tuple[str, Mapping[str, Any]]], used: CorpusCo
     if not imported or not pickles or split == "all":
         return []
     return [
-        f"warning: {imported[0]} was imported, or learned from a model that was, and is measured on the 5 % of {pickles[0]} that a hash calls "
-        "test: the hash split means nothing to a model trained elsewhere: measure it on its own test_data.pkl with --split all"
+        f"warning: {imported[0]} was imported, or learned from a model that was, and is measured on the 5 % "
+        f"of {pickles[0]} that a hash calls test: the hash split means nothing to a model trained elsewhere: "
+        "measure it on its own test_data.pkl with --split all"
     ]
 
 

@@ -38,7 +38,8 @@ def load_group(
         _check_teacher(teacher, run.checkpoint, named)
         if not all(bool(weights.isfinite().all()) for weights in run.checkpoint.model.state_dict().values()):
             raise SemcomError(
-                f"{run.checkpoint.name}: holds weights that are no finite numbers; leave it out, or distil again with a smaller --lr"
+                f"{run.checkpoint.name}: holds weights that are no finite numbers; leave it out, or distil "
+                "again with a smaller --lr"
             )
     return teacher, runs
 
@@ -48,8 +49,8 @@ def _check_teacher(teacher: Checkpoint, student: Checkpoint, named: str | None) 
     recorded = student.config.get("teacher_fingerprint")
     if named is None and recorded is not None and recorded != teacher.fingerprint:
         raise SemcomError(
-            f"{student.name}: its teacher had the weights {escape(recorded)}, {teacher.name} has {teacher.fingerprint}; "
-            "name the right one with --teacher-checkpoint"
+            f"{student.name}: its teacher had the weights {escape(recorded)}, {teacher.name} has "
+            f"{teacher.fingerprint}; name the right one with --teacher-checkpoint"
         )
 
 
@@ -72,7 +73,8 @@ def runs_under(root: str) -> list[Found]:
                 found += _hybrid_of(label, checkpoint.load(best), made)
     if not found:
         raise SemcomError(
-            f"{escape(root)}: no finished run there; make one with: python distillation.py --distill-part decoder --create-hybrid"
+            f"{escape(root)}: no finished run there; make one with: "
+            "python distillation.py --distill-part decoder --create-hybrid"
         )
     return found
 

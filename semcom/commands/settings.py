@@ -1,4 +1,4 @@
-"""Settings of each verb: one dataclass, of the flags that it has in the order in which ``--help`` shows them."""
+"""Settings of each verb: one dataclass, its flags in the order in which ``--help`` shows them."""
 
 from dataclasses import dataclass, fields
 
@@ -85,7 +85,8 @@ class TrainSettings(Validated):
         given += ["--vocab"] if self.vocab else []
         if given:
             raise SemcomError(
-                f"{given[0]}: sizes and vocabulary are those of --start-from {escape(self.start_from)}; leave it out"
+                f"{given[0]}: sizes and vocabulary are those of --start-from {escape(self.start_from)}; "
+                "leave it out"
             )
 
 
