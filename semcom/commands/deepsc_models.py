@@ -11,10 +11,14 @@ from semcom.data.vocabulary import WordVocabulary
 from semcom.models import checkpoint, deepsc_weights
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS
+from semcom.models.transceiver import Transceiver
 
 log = logging.getLogger(__name__)
 
 IMPORTED = "imported from"
+
+
+# --- import
 
 
 def import_deepsc(settings: ImportSettings) -> Checkpoint:
@@ -23,52 +27,67 @@ def import_deepsc(settings: ImportSettings) -> Checkpoint:
     path, vocabulary_file, output = settings.checkpoint, settings.vocab_file, settings.output
     inputs = [path, vocabulary_file]
     output_files.check_files({"--output": output}, inputs, overwrite=settings.outputs.overwrite)
-    where = escape(path)
     vocabulary = _read_vocabulary(vocabulary_file)
-    imported = deepsc_weights.from_state(
-        checkpoint.load_state_dict(path, "import"), settings.model.heads, settings.model.dropout, where
-    )
-    model = imported.model
-    architecture = model.architecture
-    if len(vocabulary) != architecture.vocab_size:
-        raise SemcomError(
-            f"--vocab-file {escape(vocabulary_file)}: holds {len(vocabulary):,} words, encoder.embedding.weight of {where} has "
-            f"{architecture.vocab_size:,} rows; give the vocab.json that this model was trained with"
-        )
+    state = checkpoint.load_state_dict(path, "import")
+    imported = deepsc_weights.from_state(state, settings.model.heads, settings.model.dropout, escape(path))
+    _check_rows(settings, vocabulary, imported.model)
     record = {
         "imported_from": str(path),
         "imported_vocabulary": str(vocabulary_file),
         "imported_positions": list(imported.positions),
     }
-    checkpoint.save(
-        Checkpoint(model, vocabulary, dict.fromkeys(PARTS, f"{IMPORTED} {path}"), {}, record), output
-    )
+    origin = dict.fromkeys(PARTS, f"{IMPORTED} {path}")
+    checkpoint.save(Checkpoint(imported.model, vocabulary, origin, {}, record), output)
     made = checkpoint.load(output)
-    t, r = architecture.transmitter, architecture.receiver
+    _show_imported(settings, vocabulary, imported)
+    return made
+
+
+def _check_rows(settings: ImportSettings, vocabulary: WordVocabulary, model: Transceiver) -> None:
+    rows = model.architecture.vocab_size
+    if len(vocabulary) != rows:
+        raise SemcomError(
+            f"--vocab-file {escape(settings.vocab_file)}: holds {len(vocabulary):,} words, "
+            f"encoder.embedding.weight of {escape(settings.checkpoint)} has {rows:,} rows; "
+            "give the vocab.json that this model was trained with"
+        )
+
+
+def _show_imported(
+    settings: ImportSettings, vocabulary: WordVocabulary, imported: deepsc_weights.Imported
+) -> None:
+    model = imported.model
+    t, r = model.architecture.transmitter, model.architecture.receiver
     log.info(
-        f"made {escape(output)}: {model.parameter_count():,} parameters, {vocabulary}; {t.layers} encoder and {r.layers} decoder layers, "
-        f"D={t.d_model}, {t.num_heads} heads, feed-forward {t.dff}, C={architecture.channel_dim}"
+        f"made {escape(settings.output)}: {model.parameter_count():,} parameters, {vocabulary}; {t.layers} "
+        f"encoder and {r.layers} decoder layers, D={t.d_model}, {t.num_heads} heads, feed-forward {t.dff}, "
+        f"C={model.architecture.channel_dim}"
     )
     if imported.rounded:
         log.info("its weights were not float32 and have been converted")
     log.info(
-        "power: its signals have power 1 per real dimension, ours 1 per complex symbol; its receiver gets ours times sqrt(2).\n"
-        "  X dB of the public scripts are X + 3.01 dB here on AWGN and Rayleigh, X + 6.02 dB on Rician (K=1, where they have E|h|^2 = 2), power\n"
+        "power: its signals have power 1 per real dimension, ours 1 per complex symbol; its receiver gets "
+        "ours times sqrt(2).\n"
+        "  X dB of the public scripts are X + 3.01 dB here on AWGN and Rayleigh, X + 6.02 dB on Rician (K=1, "
+        "where they have E|h|^2 = 2), power\n"
         "  counted with the padding of a batch as they count it; what the words of this model get: doctor\n"
-        "no counterpart here: power scaled over a whole batch with its padding, and only when above 1 (here each sentence, always);\n"
-        "  one fade for a whole batch (here one a sentence); decoding that attends to padding (here never). What each is worth: audit"
+        "no counterpart here: power scaled over a whole batch with its padding, and only when above 1 (here "
+        "each sentence, always);\n"
+        "  one fade for a whole batch (here one a sentence); decoding that attends to padding (here never). "
+        "What each is worth: audit"
     )
-    if (quietest := float(deepsc_weights.loudness(model).min())) < deepsc_weights.RULE_ACTIVE:
+    quietest = float(deepsc_weights.loudness(model).min())
+    if quietest < deepsc_weights.RULE_ACTIVE:
         log.warning(
-            f"random words leave its transmitter at {quietest:.2f} of the amplitude that the public code scales down to: there such "
-            "sentences go out weaker than its power 1, here all have full power; see what that is worth: audit"
+            f"random words leave its transmitter at {quietest:.2f} of the amplitude that the public code "
+            "scales down to: there such sentences go out weaker than its power 1, here all have full power; "
+            "see what that is worth: audit"
         )
-    quoted = escape(shlex.quote(str(output)))
+    quoted = escape(shlex.quote(str(settings.output)))
     log.info(
         f"next: python -m semcom audit {quoted} --corpus test_data.pkl --split all\n"
         f"      python distillation.py --teacher-checkpoint {quoted} --corpus train_data.pkl"
     )
-    return made
 
 
 def _read_vocabulary(path: str) -> WordVocabulary:
@@ -76,14 +95,18 @@ def _read_vocabulary(path: str) -> WordVocabulary:
         content = Path(path).read_bytes()
     except OSError as error:
         raise SemcomError(
-            f"--vocab-file {escape(path)}: cannot be read ({error.strerror}); give the vocab.json of the public code, "
-            'as {"token_to_idx": {"<PAD>": 0, …}}'
+            f"--vocab-file {escape(path)}: cannot be read ({error.strerror}); give the vocab.json of the "
+            'public code, as {"token_to_idx": {"<PAD>": 0, …}}'
         ) from None
     if not content.lstrip().startswith(b"{"):
         raise SemcomError(
-            f'--vocab-file {escape(path)}: is not JSON; give the vocab.json of the public code, as {{"token_to_idx": …}}'
+            f"--vocab-file {escape(path)}: is not JSON; give the vocab.json of the public code, as "
+            '{"token_to_idx": …}'
         )
     return WordVocabulary(content, f"--vocab-file {path}")
+
+
+# --- export
 
 
 def export_deepsc(settings: ExportSettings) -> Path:
@@ -92,50 +115,52 @@ def export_deepsc(settings: ExportSettings) -> Path:
     source = checkpoint.load(path)
     outputs = {"--output": output} | ({"--vocab-output": vocabulary_output} if vocabulary_output else {})
     output_files.check_files(outputs, [path], overwrite=settings.outputs.overwrite)
-    words = isinstance(source.vocabulary, WordVocabulary)
-    if vocabulary_output and not words:
+    if vocabulary_output and not isinstance(source.vocabulary, WordVocabulary):
         raise SemcomError(
-            f"--vocab-output {escape(vocabulary_output)}: {source.name} has a sentencepiece vocabulary, which has no form that public "
-            "code reads; leave it out"
+            f"--vocab-output {escape(vocabulary_output)}: {source.name} has a sentencepiece vocabulary, "
+            "which has no form that public code reads; leave it out"
         )
-    architecture = source.model.architecture
     rows = _positions(source, settings.model.positions)
-    # What has come from there unaltered goes back unaltered, however loud it is.
-    from_there = all(
-        source.origin[part].split(": ")[-1].startswith(IMPORTED) for part in ("encoder", "channel_encoder")
-    )
-    exported = deepsc_weights.to_state(source.model, rows, keep_level=from_there)
+    exported = deepsc_weights.to_state(source.model, rows, keep_level=_is_from_there(source))
     checkpoint.save_state_dict(exported.state, output)
     if vocabulary_output:
         output_files.write_atomically(vocabulary_output, source.vocabulary.serialized)
-    log.info(
-        f"made {escape(output)}: {sum(t.numel() for t in source.model.parameters()):,} weights under the names of public DeepSC code"
-        + (f"\nmade {escape(vocabulary_output)}: {source.vocabulary}" if vocabulary_output else "")
-    )
-    if exported.gain != 1:
+    _show_exported(settings, source, exported.gain)
+    loading = [
+        *deepsc_weights.constructor(source.model.architecture, rows),
+        f'net.load_state_dict(torch.load({str(output)!a}, map_location="cpu"))',
+    ]
+    log.info("load it there with:\n  " + "\n  ".join(loading))
+    return Path(output)
+
+
+def _is_from_there(source: Checkpoint) -> bool:
+    """What has come from there unaltered goes back unaltered, however loud it is."""
+    origins = [source.origin[part].split(": ")[-1] for part in ("encoder", "channel_encoder")]
+    return all(origin.startswith(IMPORTED) for origin in origins)
+
+
+def _show_exported(settings: ExportSettings, source: Checkpoint, gain: float) -> None:
+    weights = sum(t.numel() for t in source.model.parameters())
+    lines = [f"made {escape(settings.output)}: {weights:,} weights under the names of public DeepSC code"]
+    if settings.vocab_output:
+        lines.append(f"made {escape(settings.vocab_output)}: {source.vocabulary}")
+    log.info("\n".join(lines))
+    if gain != 1:
         log.info(
-            f"its transmitter was made {exported.gain:g} times as loud (the last layer of channel_encoder), so that the power rule of the public "
-            "code, which only scales down, gives each batch power 1"
+            f"its transmitter was made {gain:g} times as loud (the last layer of channel_encoder), so that "
+            "the power rule of the public code, which only scales down, gives each batch power 1"
         )
-    if architecture.amplitude != deepsc_weights.AMPLITUDE:
+    amplitude = source.model.architecture.amplitude
+    if amplitude != deepsc_weights.AMPLITUDE:
         log.info(
-            f"its receiver hears sqrt(2) times the amplitude there: channel_decoder.linear1.weight was multiplied by "
-            f"{architecture.amplitude / deepsc_weights.AMPLITUDE:.4f}"
+            "its receiver hears sqrt(2) times the amplitude there: channel_decoder.linear1.weight was "
+            f"multiplied by {amplitude / deepsc_weights.AMPLITUDE:.4f}"
         )
-    if not words:
+    if not isinstance(source.vocabulary, WordVocabulary):
         log.warning(
             "its vocabulary is sentencepiece; public code has no tokeniser for it, ids must be made here"
         )
-    log.info(
-        "load it there with:\n  "
-        + "\n  ".join(
-            [
-                *deepsc_weights.constructor(architecture, rows),
-                f'net.load_state_dict(torch.load({str(output)!a}, map_location="cpu"))',
-            ]
-        )
-    )
-    return Path(output)
 
 
 def _positions(source: Checkpoint, given: int | None) -> tuple[int, int]:
@@ -143,11 +168,11 @@ def _positions(source: Checkpoint, given: int | None) -> tuple[int, int]:
     if given is not None:
         return given, given
     kept = source.config.get("imported_positions")
-    if (
-        isinstance(kept, list)
-        and len(kept) == 2
-        and all(type(rows) is int and 0 <= rows <= 1_000_000 for rows in kept)
-    ):
-        return tuple(kept)
+    if isinstance(kept, list) and len(kept) == 2 and all(_is_count(rows) for rows in kept):
+        return kept[0], kept[1]
     v = source.model.architecture.vocab_size
     return v, v
+
+
+def _is_count(rows: object) -> bool:
+    return type(rows) is int and 0 <= rows <= 1_000_000

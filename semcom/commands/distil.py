@@ -117,8 +117,8 @@ def _check_same_signal(first: Checkpoint, other: Checkpoint) -> None:
     ours, theirs = (c.model.architecture.channel_dim for c in (first, other))
     if ours != theirs:
         raise SemcomError(
-            f"--teacher-checkpoint {other.name}: signal width C={theirs}, {first.name} has {ours}; all teachers must share it, "
-            "so that they meet the same draw"
+            f"--teacher-checkpoint {other.name}: signal width C={theirs}, {first.name} has {ours}; all "
+            "teachers must share it, so that they meet the same draw"
         )
 
 
@@ -164,20 +164,18 @@ def _advice(settings: DistilSettings, teacher: Architecture) -> list[str]:
     from_teacher = settings.student.student_init == "teacher" and not settings.files.student_checkpoint
     if from_teacher and all(layers == depth for depth in depths):
         lines.append(
-            f"--student-layers {layers} with --student-init teacher: the student is the teacher before the first step"
+            f"--student-layers {layers} with --student-init teacher: the student is the teacher before the "
+            "first step"
         )
     if from_teacher and settings.topics_left_out:
         lines.append(
-            "topics are left out, but the student starts from the teacher's layers, which may have seen them; "
-            "for a student that never saw them give --student-init random"
+            "topics are left out, but the student starts from the teacher's layers, which may have seen "
+            "them; for a student that never saw them give --student-init random"
         )
-    if (
-        settings.files.create_hybrid
-        and settings.distillation.distill_part == "full"
-        and not settings.transfer.cross_weight
-    ):
+    of_both_ends = settings.files.create_hybrid and settings.distillation.distill_part == "full"
+    if of_both_ends and not settings.transfer.cross_weight:
         lines.append(
-            "the two ends of a full-mode hybrid never met in training: it measures drift of the code more than knowledge; "
-            "for a usable pair distil with --distill-part decoder or encoder"
+            "the two ends of a full-mode hybrid never met in training: it measures drift of the code more "
+            "than knowledge; for a usable pair distil with --distill-part decoder or encoder"
         )
     return lines

@@ -230,9 +230,8 @@ def _table(runs: Sequence[DistilSettings], outcomes: Sequence["Outcome"]) -> str
     rows, snrs = [], []
     for settings, outcome in zip(runs, outcomes):
         overall = outcome.scores.query("topic == ''")
-        bleu = overall.pivot(index="model", columns="snr", values="bleu")
-        student, teacher = bleu.loc["student"].tolist(), bleu.loc["teacher"].tolist()
-        snrs = [f"{snr:g} dB" for snr in bleu.columns]
+        bleu = {model: by_snr["bleu"].tolist() for model, by_snr in overall.groupby("model")}
+        snrs = [f"{snr:g} dB" for snr in overall["snr"].unique()]
         rows.append(
             [
                 outcome.record["output_path"],
@@ -241,8 +240,8 @@ def _table(runs: Sequence[DistilSettings], outcomes: Sequence["Outcome"]) -> str
                 settings.channel.channel,
                 outcome.record["best_loss"],
                 outcome.record["compression_ratio"],
-                *student,
-                teacher[-1],
+                *bleu["student"],
+                bleu["teacher"][-1],
             ]
         )
     measures = ["validation CE", "compression", *(f"BLEU {snr}" for snr in snrs), f"teacher {snrs[-1]}"]

@@ -1,10 +1,9 @@
-"""What the verbs that measure share: labels, test sentences, warnings, the scores of a summary."""
+"""What the verbs that measure share: labels, test sentences, warnings."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from semcom.base.errors import SemcomError, escape
 from semcom.data import corpus
@@ -12,9 +11,6 @@ from semcom.data.settings import CorpusConfig
 from semcom.evaluation.scores import Entrant
 from semcom.evaluation.settings import EvaluationConfig
 from semcom.models.checkpoint import Checkpoint
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 

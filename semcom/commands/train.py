@@ -2,13 +2,14 @@
 
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from semcom.base import distributed, output_files
 from semcom.base.device import environment, keep_freed_memory, resolve_device
+from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import as_record
 from semcom.channel.channels import make_channel
@@ -27,14 +28,27 @@ from semcom.commands.settings import SIZES, TrainSettings
 from semcom.data.settings import DEFAULT_VOCABULARY
 from semcom.data.vocabulary import Vocabulary, read_vocabulary
 from semcom.distillation import objectives, trainer
-from semcom.distillation.training_loop import Epoch
+from semcom.distillation.training_loop import Epoch, Result
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models import checkpoint, transceiver
 from semcom.models.architecture import Architecture, sized
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS
+from semcom.models.transceiver import Transceiver
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """training: with the precision and the compiling that the machine has. model: before training. topics:
+    that it will have seen; None where they are not known."""
+
+    training: TrainingConfig
+    vocabulary: Vocabulary
+    data: Data
+    model: Transceiver
+    topics: list[str] | None
 
 
 def train(settings: TrainSettings) -> Checkpoint:
@@ -44,23 +58,48 @@ def train(settings: TrainSettings) -> Checkpoint:
     keep_freed_memory()
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
-    training, vocabulary, data, model, topics = together.from_main(_prepare_teacher, settings, device)
+    prepared = together.from_main(_prepare, settings, device)
+    _announce(settings, prepared, device)
+    record = _record(settings, prepared, device)
+    result = _fit(settings, prepared, record, device, together)
+    return together.from_main(_finish, settings, record, result, started)
+
+
+def _announce(settings: TrainSettings, prepared: _Prepared, device: torch.device) -> None:
+    low, high = settings.snr.snr_range
     log.info(
-        f"teacher: {model.parameter_count():,} parameters, {vocabulary}; {make_channel(settings.channel)}, "
-        f"{settings.snr.snr_range[0]:g} to {settings.snr.snr_range[1]:g} dB, {device}, {training.precision}"
+        f"teacher: {prepared.model.parameter_count():,} parameters, {prepared.vocabulary}; "
+        f"{make_channel(settings.channel)}, {low:g} to {high:g} dB, {device}, {prepared.training.precision}"
     )
+
+
+def _record(settings: TrainSettings, prepared: _Prepared, device: torch.device) -> dict[str, object]:
+    s = settings
     record = {
-        **as_record(settings.corpus, settings.model, settings.channel, settings.snr, training, settings.run),
-        **data.record,
-        "topics_seen": topics,
-        "start_from": settings.start_from,
+        **as_record(s.corpus, s.model, s.channel, s.snr, prepared.training, s.run),
+        **prepared.data.record,
+        "topics_seen": prepared.topics,
+        "start_from": s.start_from,
         **environment(device),
     }
-    if settings.start_from:
+    if s.start_from:
         # The flags of sizes were left out; what they would have meant is not what was trained.
-        record |= {**dict.fromkeys(SIZES), "architecture": model.architecture.to_dict()}
+        record |= {**dict.fromkeys(SIZES), "architecture": prepared.model.architecture.to_dict()}
+    return record
+
+
+def _fit(
+    settings: TrainSettings,
+    prepared: _Prepared,
+    record: dict[str, object],
+    device: torch.device,
+    together: Processes,
+) -> Result:
+    """Train; the best model stands at the output after each epoch."""
+    model, data = prepared.model, prepared.data
     begun = f"{settings.start_from}, " if settings.start_from else ""
-    origin = dict.fromkeys(PARTS, f"{begun}trained on {data.record['corpus_name']}, seed {settings.run.seed}")
+    made = f"{begun}trained on {data.record['corpus_name']}, seed {settings.run.seed}"
+    origin = dict.fromkeys(PARTS, made)
 
     def on_epoch(epoch: Epoch, is_best: bool) -> None:
         if is_best:
@@ -69,15 +108,15 @@ def train(settings: TrainSettings) -> Checkpoint:
                 "epoch": epoch.epoch,
                 "steps": epoch.steps,
             }
-            checkpoint.save(Checkpoint(model, vocabulary, origin, metrics, record), settings.output)
+            best = Checkpoint(model, prepared.vocabulary, origin, metrics, record)
+            checkpoint.save(best, settings.output)
 
-    result = trainer.fit(
-        objectives.TransceiverObjective(
-            model, make_channel(settings.channel), settings.snr.snr_range, compiled=training.compile
-        ),
+    channel, compiled = make_channel(settings.channel), prepared.training.compile
+    return trainer.fit(
+        objectives.TransceiverObjective(model, channel, settings.snr.snr_range, compiled=compiled),
         data.train,
         data.validation,
-        training,
+        prepared.training,
         width=model.architecture.channel_dim,
         device=device,
         seed=settings.run.seed,
@@ -86,58 +125,63 @@ def train(settings: TrainSettings) -> Checkpoint:
         processes=together,
     )
 
-    def finish() -> Checkpoint:
-        check_begun(result, settings.output)
-        output_files.write_json(
-            _record_beside(settings.output),
-            {**record, **record_of(result, started), "history": [e.row() for e in result.history]},
-        )
-        log.info(
-            f"made {escape(settings.output)}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "
-            f"{result.best_epoch}, {result.steps:,} steps, padding {result.padding:.1%}, {time.monotonic() - started:,.0f} s\n"
-            f"next: python -m semcom evaluate {escape(settings.output)}"
-        )
-        check_whole(result, f"{escape(settings.output)} is the best until then")
-        return checkpoint.load(settings.output)
 
-    return together.from_main(finish)
+def _finish(settings: TrainSettings, record: dict[str, object], result: Result, started: float) -> Checkpoint:
+    check_begun(result, settings.output)
+    history = {"history": [epoch.row() for epoch in result.history]}
+    output_files.write_json(
+        _record_beside(settings.output), {**record, **record_of(result, started), **history}
+    )
+    output = escape(settings.output)
+    log.info(
+        f"made {output}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "
+        f"{result.best_epoch}, {result.steps:,} steps, padding {result.padding:.1%}, "
+        f"{time.monotonic() - started:,.0f} s\n"
+        f"next: python -m semcom evaluate {output}"
+    )
+    check_whole(result, f"{output} is the best until then")
+    return checkpoint.load(settings.output)
 
 
 def _record_beside(output: str) -> Path:
     return output_files.companion("--output", output, ".json")
 
 
-def _prepare_teacher(
-    settings: TrainSettings, device: torch.device
-) -> tuple[TrainingConfig, Vocabulary, Data, transceiver.Transceiver, list[str] | None]:
-    """Outputs checked, inputs read, the transceiver before training, and the topics it will have seen."""
-    inputs = [
-        settings.start_from or shipped(settings.vocab or DEFAULT_VOCABULARY),
-        *settings.corpus.corpus,
-    ]
+def _prepare(settings: TrainSettings, device: torch.device) -> _Prepared:
+    """Outputs checked, inputs read."""
+    vocabulary_file = shipped(settings.vocab or DEFAULT_VOCABULARY)
+    inputs = [settings.start_from or vocabulary_file, *settings.corpus.corpus]
     outputs: dict[str, str | Path] = {
         "--output": settings.output,
         "--output (its record)": _record_beside(settings.output),
     }
     output_files.check_files(outputs, inputs, overwrite=settings.outputs.overwrite)
     before = checkpoint.load(settings.start_from, "--start-from") if settings.start_from else None
-    vocabulary = before.vocabulary if before else _load_vocabulary(inputs[0])
+    vocabulary = before.vocabulary if before else _load_vocabulary(vocabulary_file)
     data = encode_splits(load_corpus(settings.corpus, vocabulary), vocabulary)
-    m, topics = settings.model, data.topics_seen
+    topics = data.topics_seen
     if before:
         data = replace(data, record=data.record | imported(before))
-        model = transceiver.Transceiver(replace(before.model.architecture, dropout=m.dropout))
-        model.load_state_dict(before.model.state_dict())
         earlier = before.seen_topics()
         topics = sorted({*topics, *earlier}) if topics and earlier else None
-    else:
-        wanted = {"layers": m.layers, "d_model": m.model_width, "num_heads": m.heads, "dff": m.feed_forward}
-        sender = sized("transmitter", m.transmitter_type, wanted)
-        listener = sized("receiver", m.receiver_type, wanted)
-        architecture = Architecture(len(vocabulary), sender, listener, m.channel_dim, m.dropout)
-        model = transceiver.build(architecture, settings.run.seed)
+    model = _model_of(before, settings) if before else _new_model(settings, vocabulary)
     training = resolve_training(settings.training, device, model.architecture.receiver.d_model)
-    return training, vocabulary, data, model, topics
+    return _Prepared(training, vocabulary, data, model, topics)
+
+
+def _model_of(before: Checkpoint, settings: TrainSettings) -> Transceiver:
+    model = Transceiver(replace(before.model.architecture, dropout=settings.model.dropout))
+    model.load_state_dict(before.model.state_dict())
+    return model
+
+
+def _new_model(settings: TrainSettings, vocabulary: Vocabulary) -> Transceiver:
+    m = settings.model
+    sizes = {"layers": m.layers, "d_model": m.model_width, "num_heads": m.heads, "dff": m.feed_forward}
+    transmitter = sized("transmitter", m.transmitter_type, sizes)
+    receiver = sized("receiver", m.receiver_type, sizes)
+    architecture = Architecture(len(vocabulary), transmitter, receiver, m.channel_dim, m.dropout)
+    return transceiver.build(architecture, settings.run.seed)
 
 
 def _load_vocabulary(path: str) -> Vocabulary:
