@@ -9,6 +9,7 @@ from semcom.base.errors import SemcomError, escape
 from semcom.commands.settings import ExportSettings, ImportSettings
 from semcom.data.vocabulary import WordVocabulary
 from semcom.models import checkpoint, deepsc_weights
+from semcom.models.architecture import sizes_of
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS
 from semcom.models.transceiver import Transceiver
@@ -57,11 +58,11 @@ def _show_imported(
     settings: ImportSettings, vocabulary: WordVocabulary, imported: deepsc_weights.Imported
 ) -> None:
     model = imported.model
-    t, r = model.architecture.transmitter, model.architecture.receiver
+    encoder, decoder = sizes_of(model.architecture.transmitter), sizes_of(model.architecture.receiver)
     log.info(
-        f"made {escape(settings.output)}: {model.parameter_count():,} parameters, {vocabulary}; {t.layers} "
-        f"encoder and {r.layers} decoder layers, D={t.d_model}, {t.num_heads} heads, feed-forward {t.dff}, "
-        f"C={model.architecture.channel_dim}"
+        f"made {escape(settings.output)}: {model.parameter_count():,} parameters, {vocabulary}; "
+        f"{encoder['layers']} encoder and {decoder['layers']} decoder layers, D={encoder['d_model']}, "
+        f"{encoder['num_heads']} heads, feed-forward {encoder['dff']}, C={model.architecture.channel_dim}"
     )
     if imported.rounded:
         log.info("its weights were not float32 and have been converted")

@@ -24,7 +24,10 @@ def new_student(settings: DistilSettings, teacher: Checkpoint) -> Transceiver:
     """The student transceiver before training; in part modes its other end is the teacher's, to the bit."""
     theirs = teacher.model.architecture
     sizes = {end: _size(end, settings.student, theirs.size(end)) for end in settings.trained_ends}
-    student = transceiver.build(replace(theirs, **sizes), settings.run.seed)
+    transmitter = sizes.get("transmitter", theirs.transmitter)
+    receiver = sizes.get("receiver", theirs.receiver)
+    ours = replace(theirs, transmitter=transmitter, receiver=receiver)
+    student = transceiver.build(ours, settings.run.seed)
     if settings.files.student_checkpoint:
         given = checkpoint.load(settings.files.student_checkpoint, "--student-checkpoint")
         checkpoint.check_same_vocabulary(teacher, given)
