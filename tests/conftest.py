@@ -1,6 +1,7 @@
 """What the tests share: one thread a process, what is made once for all processes, a small real vocabulary,
 the sentences it was trained on, a tiny teacher, an empty folder."""
 
+import base64
 import fcntl
 import os
 import platform
@@ -20,6 +21,9 @@ from semcom.data import corpus  # noqa: E402
 from semcom.data.vocabulary import train_vocabulary  # noqa: E402
 from semcom.models.kernels import native  # noqa: E402
 
+ONE_PIXEL = base64.b64decode(  # a PNG
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
+)
 COMPILE_ONCE = Path(__file__).with_name("compile_once.py")
 
 
@@ -89,6 +93,15 @@ def here(tmp_path, monkeypatch):
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def no_drawing(request, monkeypatch) -> None:
+    """Pictures hold one pixel, but for tests marked ``draws``: they are most of what a short run does."""
+    from matplotlib.figure import Figure
+
+    if request.node.get_closest_marker("draws") is None:
+        monkeypatch.setattr(Figure, "savefig", lambda figure, file, **choice: file.write(ONE_PIXEL))
 
 
 @pytest.fixture

@@ -6,7 +6,11 @@ import math
 import pytest
 from cli_support import TINY_TRAINING, analyse, distil, examples, refused, script
 
+from semcom.commands import analyse_settings
 from semcom.commands import examples as examples_module
+from semcom.data.settings import CorpusConfig
+
+pytestmark = pytest.mark.usefixtures("no_drawing")
 
 KEYS = {
     "model",
@@ -22,6 +26,7 @@ KEYS = {
 QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet", "--no-report"]
 
 
+@pytest.mark.draws
 def test_all_runs_are_found_and_measured(teacher, here, capsys):
     tiny = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1]
     assert distil(*tiny, "--distill-part", "decoder", "--temperature", 2) == 0
@@ -138,6 +143,7 @@ def test_all_dry_runs(here, capsys):
 
 def test_example_six_runs_and_reports(teacher, here, capsys, monkeypatch):
     monkeypatch.setattr(examples_module, "ANALYSED_SENTENCES", 12)
+    monkeypatch.setattr(analyse_settings, "WHOLE_CORPUS", CorpusConfig(corpus_size=1000))
     assert examples("6", "--epochs", 1, "--teacher-checkpoint", teacher, *TINY_TRAINING) == 0
     out = capsys.readouterr().out
     assert (here / "checkpoints/temp_exp/T2.0/best_student_model.pt").is_file()

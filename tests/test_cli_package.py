@@ -14,7 +14,10 @@ from semcom.data import corpus
 from semcom.models import checkpoint
 from semcom.models.settings import PARTS
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
 
+
+@pytest.mark.draws
 def test_vocab_train_evaluate_transmit_on_own_text(here, capsys, monkeypatch):
     sentences = [
         f"the {a} {b} was adopted by {n} votes in the plenary."

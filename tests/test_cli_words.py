@@ -17,6 +17,8 @@ from semcom.data.vocabulary import BOS, EOS, WordVocabulary
 from semcom.evaluation.scores import through_channel
 from semcom.models import checkpoint
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
+
 KNOWN = 150
 
 
@@ -31,7 +33,7 @@ def folder(tmp_path_factory):
     (folder / "vocab.json").write_text(
         json.dumps(word_json(["", *(word for word, _ in counts.most_common(KNOWN))]))
     )
-    train_tiny_teacher(folder, "--vocab", folder / "vocab.json")
+    train_tiny_teacher(folder, "--vocab", folder / "vocab.json", "--corpus-size", 400)
     ids = words.encode([line for line in lines if 4 <= len(line.split()) <= 30])[:400]
     (folder / "test_data.pkl").write_bytes(pickle.dumps([[BOS, *row, EOS] for row in ids]))
     (folder / "test_data.txt").write_text("\n".join(words.decode(ids)))

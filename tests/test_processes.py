@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,22 +79,22 @@ def rows(path):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A folder with a teacher without dropout, and the same distillation by one process and by two."""
-    folder = tmp_path_factory.mktemp("processes")
-    teacher = train_tiny_teacher(folder, "--dropout", 0)
-    flags = ["--teacher-checkpoint", teacher, *DISTILLATION]
-    assert distil(*flags, "--output-path", folder / "one", "--hybrid-output", folder / "one.pt") == 0
-    two = torchrun(
-        ROOT / "distillation.py",
-        *flags,
-        "--output-path",
-        folder / "two",
-        "--hybrid-output",
-        folder / "two.pt",
-    )
-    assert two.returncode == 0, two.stderr
-    return folder, two
+def made(made_once):
+    """A folder with a teacher without dropout, and the same distillation by one process and by two; with what
+    the two said."""
+
+    def make(folder):
+        flags = ["--teacher-checkpoint", train_tiny_teacher(folder, "--dropout", 0), *DISTILLATION]
+        one = ["--output-path", folder / "one", "--hybrid-output", folder / "one.pt"]
+        assert distil(*flags, *one) == 0
+        two = ["--output-path", folder / "two", "--hybrid-output", folder / "two.pt"]
+        done = torchrun(ROOT / "distillation.py", *flags, *two)
+        assert done.returncode == 0, done.stderr
+        said = {"stdout": done.stdout, "stderr": done.stderr}
+        folder.with_suffix(".json").write_text(json.dumps(said))
+
+    folder = made_once("processes", make)
+    return folder, SimpleNamespace(**json.loads(folder.with_suffix(".json").read_text()))
 
 
 @pytest.mark.processes

@@ -22,34 +22,27 @@ QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet", "--replicates", 10
 
 
 @pytest.fixture(scope="module")
-def runs(teacher, tmp_path_factory):
+def runs(teacher, made_once):
     """A transmitter and a receiver of one student: the runs of a standard matrix."""
-    folder = tmp_path_factory.mktemp("runs")
-    for part in ("encoder", "decoder"):
-        assert (
-            distil(
-                "--teacher-checkpoint",
-                teacher,
-                *TINY_TRAINING,
-                "--epochs",
-                1,
-                "--distill-part",
-                part,
-                "--output-path",
-                folder / part,
-            )
-            == 0
-        )
-    return folder
+
+    def make(folder):
+        flags = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1]
+        for part in ("encoder", "decoder"):
+            assert distil(*flags, "--distill-part", part, "--output-path", folder / part) == 0
+
+    return made_once("runs", make)
 
 
 @pytest.fixture(scope="module")
-def reported(runs, tmp_path_factory):
+def reported(runs, made_once):
     """One report of them, with the results of its JSON."""
-    folder = tmp_path_factory.mktemp("reported")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert analyse("--runs", runs, *QUICK, "--snr", 0, 12, "--channel", "rayleigh") == 0
+
+    def make(folder):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            assert analyse("--runs", runs, *QUICK, "--snr", 0, 12, "--channel", "rayleigh") == 0
+
+    folder = made_once("reported", make)
     return folder, json.loads((folder / "semantic_analysis_results.json").read_text())
 
 

@@ -10,7 +10,7 @@ from bisect import bisect
 from typing import Any, NamedTuple
 
 from semcom.data.parliament.english import PLURAL, SINGULAR, Verb, article
-from semcom.data.parliament.wordlists import Lexicon, Noun, Options, countries, even, words
+from semcom.data.parliament.wordlists import Noun, Options, countries, even, lexicon, words
 
 DEEPEST = 2  # clauses within clauses
 
@@ -87,7 +87,7 @@ class Phrases:
     def __init__(self, topic: str, seed: int) -> None:
         digest = hashlib.sha256(f"{seed}/{topic}".encode()).digest()
         self.random = random.Random(int.from_bytes(digest[:8], "big")).random
-        self.lexicon = Lexicon(topic)
+        self.lexicon = lexicon(topic)
         self.depth = 0
         self.placed = self.timed = False  # whether the clause has its place and its time
 

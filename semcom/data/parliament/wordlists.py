@@ -130,3 +130,9 @@ class Lexicon:
         verbs["move"] = common["move+"]
         self.verbs = {title: ranked([conjugate(verb) for verb in listed]) for title, listed in verbs.items()}
         self.phrases = {title: ranked(common[title]) for title in self.PHRASES}
+
+
+@cache
+def lexicon(topic: str) -> Lexicon:
+    """Read once: making its verbs' forms takes longer than many sentences."""
+    return Lexicon(topic)
