@@ -115,6 +115,13 @@ def test_the_experiment_runs_reports_and_keeps(stand_in, monkeypatch, capsys):
     )
 
 
+def test_a_temperature_of_the_users_is_every_arms(capsys):
+    console.speak()
+    ablation.experiment(["--temperature", "4"], 1, dry_run=True)
+    skl = next(line for line in capsys.readouterr().out.splitlines() if "--kd-loss skl" in line)
+    assert "--temperature 4" in skl, "though it is the default of another loss"
+
+
 def test_shares_part_the_work(stand_in):
     root, ran = stand_in
     run(root, [1, 2, 3], share=(0, 2))

@@ -157,6 +157,10 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def name_of(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
+
+
 def differs(settings: DataclassInstance, name: str) -> bool:
     """Whether the setting is not the default."""
     return bool(getattr(settings, name) != type(settings).__dataclass_fields__[name].default)
@@ -245,9 +249,14 @@ def _value(parsed: Any) -> Any:
 # --- settings -> what a person types
 
 
-def parse_over(parser: argparse.ArgumentParser, words: Sequence[str], settings: Settings) -> Settings:
-    """The settings with what the flags in ``words`` say otherwise; fields without a flag are the default."""
-    known = {f.name: value for f, value, needed in _values(settings) if needed}
+def parse_over(
+    parser: argparse.ArgumentParser, words: Sequence[str], settings: Settings, fixed: Sequence[str] = ()
+) -> Settings:
+    """The settings with what the flags in ``words`` say otherwise; fields without a flag are the default.
+
+    fixed: names of settings that keep their value even where it would follow from others.
+    """
+    known = {f.name: value for f, value, needed in _values(settings) if needed or f.name in fixed}
     return settings_of(type(settings), parser.parse_args(words, argparse.Namespace(**known)))
 
 
@@ -294,17 +303,16 @@ def _values(settings: DataclassInstance) -> Iterator[tuple[Field[Any], Any, bool
 
 def _values_of_group(shown: _Group, given: Any) -> Iterator[tuple[Field[Any], Any, bool]]:
     alternatives = (given,) if shown.several is None else given
-    for f, _ in shown.flags():
-        value, default = getattr(alternatives[0], f.name), getattr(shown.default, f.name)
+    for f, default in shown.flags():
+        value = getattr(alternatives[0], f.name)
         if f.name == shown.several:
             value, default = tuple(getattr(each, f.name) for each in alternatives), (default,)
-        yield f, value, value != default and not _filled_in(alternatives[0], f)
+        needed = value != default if default is not None else not _follows(alternatives[0], f)
+        yield f, value, needed
 
 
-def _filled_in(settings: DataclassInstance, f: Field[Any]) -> bool:
-    """Whether the value is what the settings themselves put in the place of None."""
-    if f.default is not None:
-        return False
+def _follows(settings: DataclassInstance, f: Field[Any]) -> bool:
+    """Whether the value is None, or what the settings themselves put in the place of None."""
     try:
         return replace(settings, **{f.name: None}) == settings
     except SemcomError:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
-from semcom.base.flags import flag_of, parse_over, words_of
+from semcom.base.flags import flag_of, name_of, parse_over, words_of
 from semcom.base.settings import OutputConfig, RunConfig
 from semcom.commands.analyse import analyse
 from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
@@ -56,15 +56,15 @@ class Arm:
         safe = "".join(c if c.isalnum() or c in ".-" else "_" for c in self.name)
         return root / safe / f"seed{seed}"
 
-    def settings(self, common: DistilSettings) -> DistilSettings:
-        """What is common to all arms, with what sets this one apart."""
-        return parse_over(distillation_parser(), shlex.split(self.flags), common)
+    def settings(self, common: DistilSettings, fixed: Sequence[str] = ()) -> DistilSettings:
+        """What is common to all arms, with what sets this one apart. fixed: as of ``parse_over``."""
+        return parse_over(distillation_parser(), shlex.split(self.flags), common, fixed)
 
     @property
     def names(self) -> set[str]:
         """Of the settings that set the arm apart."""
         flags = [word.split("=")[0] for word in shlex.split(self.flags) if word.startswith("--")]
-        return {flag.removeprefix("--").replace("-", "_") for flag in flags}
+        return {name_of(flag) for flag in flags}
 
 
 COMPARED = (
@@ -92,16 +92,17 @@ Gain = tuple[str, float, float | None]  # an arm, its mean and half of its inter
 @dataclass(frozen=True)
 class Comparison:
     """Arms and seeds, in a folder. common: the distillation that all arms start from. analysis: how each run
-    is measured."""
+    is measured. fixed: names of common settings that do not follow from an arm's."""
 
     arms: Sequence[Arm]
     seeds: Sequence[int]
     root: Path
     common: DistilSettings
     analysis: AnalysisSettings
+    fixed: tuple[str, ...] = ()
 
     def distillation(self, arm: Arm, seed: int) -> DistilSettings:
-        run = arm.settings(self.common)
+        run = arm.settings(self.common, self.fixed)
         files = replace(run.files, output_path=str(arm.folder(self.root, seed)))
         return replace(run, files=files, run=replace(run.run, seed=seed))
 
@@ -134,7 +135,7 @@ class Comparison:
 
     def _keep_settings(self) -> None:
         kept = self.root / SETTINGS
-        settings = {"distillation": words_of(self.common), "analysis": words_of(self.analysis)}
+        settings = {"distillation": words_of(self.common, self.fixed), "analysis": words_of(self.analysis)}
         if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != settings:
             raise SemcomError(
                 f"{escape(self.root)}: holds runs of other flags ({escape(kept)} says which), which would "
@@ -192,7 +193,7 @@ def _comparison(extra: Sequence[str], seeds: Sequence[int]) -> Comparison:
     own = {"seed", "output_path", "distill_part", "student_layers"}.union(*(arm.names for arm in COMPARED))
     refused = {flag_of(name) for name in own}
     given = [word for word in extra if word.startswith("--")]
-    flags = {word.split("=")[0] for word in given}
+    flags = dict.fromkeys(word.split("=")[0] for word in given)
     for word in given:
         if word.split("=")[0] in refused:
             raise SemcomError(
@@ -200,11 +201,13 @@ def _comparison(extra: Sequence[str], seeds: Sequence[int]) -> Comparison:
                 "see --dry-run"
             )
     lengths = {"--steps", "--epochs", "--minutes"}
-    training = TrainingConfig() if lengths & flags else TrainingConfig(steps=STEPS)
+    training = TrainingConfig() if lengths & flags.keys() else TrainingConfig(steps=STEPS)
     common = parse_over(distillation_parser(), extra, replace(RECEIVER, training=training))
     analysis = analysis_like(common)
     measured = replace(analysis.evaluation, sentences=ANALYSED_SENTENCES)
-    return Comparison(COMPARED, seeds, FOLDER, common, replace(analysis, evaluation=measured))
+    analysis = replace(analysis, evaluation=measured)
+    fixed = tuple(name_of(flag) for flag in flags)
+    return Comparison(COMPARED, seeds, FOLDER, common, analysis, fixed)
 
 
 # --- what the runs came to

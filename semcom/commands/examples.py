@@ -168,7 +168,7 @@ def runs_of(number: int, extra: Sequence[str]) -> list[DistilSettings]:
                 "see --dry-run"
             )
     parser = parsers.distillation_parser()
-    return [replace(parse_over(parser, extra, run), keep_earlier=True) for run in e.runs]
+    return [replace(parse_over(parser, extra, run, e.sets), keep_earlier=True) for run in e.runs]
 
 
 def analysis_of(folder: str, run: DistilSettings) -> AnalysisSettings:
