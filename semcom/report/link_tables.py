@@ -141,7 +141,9 @@ def _sent_there(found: Findings) -> str:
     told: list[str] = []
     for power, names in by_power.items():
         here = "" if told else " here"
-        told.append(f"X{public + decibels(power):+.2f} dB{here} for {' and '.join(names)}")
+        *others, last = names
+        together = f"{', '.join(others)} and {last}" if others else last
+        told.append(f"X{public + decibels(power):+.2f} dB{here} for {together}")
     return ", ".join(told)
 
 
