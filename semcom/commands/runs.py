@@ -1,6 +1,5 @@
 """Finished runs and other checkpoints to look at, and the teacher that each belongs to."""
 
-import csv
 import json
 import logging
 import math
@@ -9,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from semcom.base.errors import SemcomError, escape
 from semcom.commands.inputs import load_teacher, shipped
+from semcom.evaluation.intervals import records
 from semcom.evaluation.pairs import Run
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
@@ -117,11 +119,11 @@ def history(found: Found) -> list[dict[str, float]]:
     read."""
     path = Path(found.path).with_name("history.csv")
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [
-                {name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)
-            ]
-    except (OSError, ValueError, TypeError):
+        # As text first: pandas of some years read the last digits of numbers otherwise than Python.
+        epochs = pd.read_csv(path, dtype=str).map(float, na_action="ignore")
+    except (OSError, ValueError):
         return []
-    rows = [{name: value for name, value in row.items() if math.isfinite(value)} for row in rows]
+    if not isinstance(epochs.index, pd.RangeIndex):  # of rows longer than the header
+        return []
+    rows = records(epochs.replace([math.inf, -math.inf], math.nan))
     return [row for row in rows if row.keys() >= {"epoch", "loss", "validation", "lr"}]
