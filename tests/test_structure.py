@@ -106,11 +106,19 @@ def test_there_is_one_training_loop():
 )
 def test_the_command_line_starts_light(module):
     heavy = ("torch", "numpy", "pandas", "sentencepiece", "matplotlib", "sacrebleu", "tqdm", "scipy")
+    assert imported_with(module, heavy) == "[]"
+
+
+def test_the_first_step_waits_for_nothing_that_only_the_end_needs():
+    assert imported_with("semcom.commands.distil", ("pandas", "matplotlib", "sacrebleu", "scipy")) == "[]"
+
+
+def imported_with(module, heavy):
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=True
     )
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
 
 
 @pytest.mark.parametrize("path", SETTINGS, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -5,8 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from semcom.base.errors import escape
 from semcom.channel.channels import make_channel
@@ -21,13 +20,16 @@ from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS
 from semcom.report import tables
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 log = logging.getLogger(__name__)
 
 SENTENCES, BATCH_SIZE = 300, 64
 SNRS = (0.0, 6.0, 12.0)
 
 
-def score(run: DistillationRun, hybrid: Path | None) -> pd.DataFrame:
+def score(run: DistillationRun, hybrid: Path | None) -> "pd.DataFrame":
     """A row for each model, SNR and kind of topics; they join the run's record."""
     made = [("student", run.best_student)] + ([("hybrid", hybrid)] if hybrid else [])
 
@@ -46,7 +48,7 @@ def score(run: DistillationRun, hybrid: Path | None) -> pd.DataFrame:
     return scores
 
 
-def _score_all(run: DistillationRun, loaded: Sequence[tuple[str, Checkpoint]]) -> pd.DataFrame:
+def _score_all(run: DistillationRun, loaded: Sequence[tuple[str, Checkpoint]]) -> "pd.DataFrame":
     """On test sentences of all topics; apart for topics seen and not seen where there are others."""
     s, vocabulary, seen = run.settings, run.teacher.vocabulary, run.data.topics_seen
     all_topics = replace(s.corpus, topics=(), exclude_topics=())
@@ -63,11 +65,11 @@ def _score_all(run: DistillationRun, loaded: Sequence[tuple[str, Checkpoint]]) -
     return scores[scores["topic"].isin(shown)]
 
 
-def show(run: DistillationRun, hybrid: Path | None, scores: pd.DataFrame) -> None:
+def show(run: DistillationRun, hybrid: Path | None, scores: "pd.DataFrame") -> None:
     log.info("\n".join([*_scores(scores), *_made(run, hybrid), _next(run, hybrid)]))
 
 
-def _scores(scores: pd.DataFrame) -> list[str]:
+def _scores(scores: "pd.DataFrame") -> list[str]:
     overall, by_topic = scores[scores["topic"] == ""], scores[scores["topic"] != ""]
     first = scores.iloc[0]
     lines = [

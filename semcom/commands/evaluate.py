@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 
 from semcom.base import distributed, output_files
@@ -34,6 +34,9 @@ from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
 from semcom.report import plots, tables
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 log = logging.getLogger(__name__)
 
 
@@ -46,7 +49,7 @@ class _Prepared:
     picture: Path | None
 
 
-def evaluate(settings: EvaluateSettings) -> pd.DataFrame:
+def evaluate(settings: EvaluateSettings) -> "pd.DataFrame":
     """BLEU, token accuracy, exact sentences of checkpoints side by side under the same draws, with the
     floor."""
     keep_freed_memory()
@@ -104,7 +107,7 @@ def _show(
     settings: EvaluateSettings,
     meeting: Meeting,
     encoded: Sequence[batching.Encoded],
-    rows: pd.DataFrame,
+    rows: "pd.DataFrame",
     floor: Row,
 ) -> None:
     overall, by_topic = rows[rows["topic"] == ""], rows[rows["topic"] != ""]
@@ -125,7 +128,7 @@ def _show(
         _show_topics(by_topic, nearest(settings.evaluation.snr, REFERENCE_PREFERRED))
 
 
-def _show_topics(by_topic: pd.DataFrame, reference: float) -> None:
+def _show_topics(by_topic: "pd.DataFrame", reference: float) -> None:
     at_reference = by_topic[by_topic["snr"] == reference]
     topics = at_reference["topic"] + ", " + at_reference["sentences"].astype(str)
     at_reference = at_reference.assign(**{"topic, sentences": topics})
@@ -145,7 +148,7 @@ def _show_examples(
     log.info(_examples(encoded, at_reference, evaluation.examples, reference))
 
 
-def _write(output: str, picture: Path, meeting: Meeting, rows: pd.DataFrame, floor: Row) -> None:
+def _write(output: str, picture: Path, meeting: Meeting, rows: "pd.DataFrame", floor: Row) -> None:
     """All rows as CSV, those over all sentences as a picture."""
     of_floor = {"model": "(floor)", "channel": str(meeting.channel), "snr": None, "topic": "", **floor}
     common = {
