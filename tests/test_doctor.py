@@ -22,7 +22,7 @@ from semcom.commands import doctor
 from semcom.data import batching
 from semcom.evaluation import link_checks, link_findings, sionna_check
 from semcom.evaluation.link_checks import Check, Sent
-from semcom.models import checkpoint, transceiver
+from semcom.models import channel_parts, checkpoint, protocols, transceiver
 
 QUICK = ["--sentences", 60, "--draws", 2000, "--corpus-size", 3000, "--snr", 0, 12, "--device", "cpu"]
 OURS = 2 + 3 * 2 + 4 + 3  # transmitter, realised SNRs, fading, offsets
@@ -45,7 +45,7 @@ def sent_of(signal, lengths, raw=None):
 
 def unit_signal(sentences=40, tokens=20, width=8):
     signal = torch.randn(sentences, tokens, width, generator=torch.Generator().manual_seed(0))
-    return sent_of(transceiver.normalize_power(signal, torch.ones(sentences, tokens)), [tokens] * sentences)
+    return sent_of(channel_parts.normalize_power(signal, torch.ones(sentences, tokens)), [tokens] * sentences)
 
 
 def wrong(monkeypatch, change, *owners, name="apply"):
@@ -115,7 +115,7 @@ def test_a_channel_without_noise_is_found_and_written(teacher, here, capsys, mon
 
 def test_a_transmitter_that_scales_the_batch_is_found(teacher, here, capsys, monkeypatch):
     monkeypatch.setattr(
-        transceiver, "normalize_power", lambda x, mask: x * torch.rsqrt(2 * x.square().mean())
+        protocols, "normalize_power", lambda x, mask: x * torch.rsqrt(2 * x.square().mean())
     )
     assert package("doctor", teacher, *QUICK) == 1
     assert "power of 60 sentences" in (error := capsys.readouterr().err) and "padded positions" in error
@@ -231,7 +231,7 @@ def test_padded_positions_count_for_nothing():
     lengths = [5 + i % 16 for i in range(40)]
     mask = torch.arange(20)[None] < torch.tensor(lengths)[:, None]
     batch = dataclasses.replace(s.batch, lengths=lengths, source_mask=mask)
-    padded = Sent(batch, s.raw, transceiver.normalize_power(s.raw, mask))
+    padded = Sent(batch, s.raw, channel_parts.normalize_power(s.raw, mask))
     assert padded.symbols == sum(lengths) * 4
     for check in link_checks.realised_snr([padded], (0.0,), linked(), seed=0).values():
         assert check.measured == pytest.approx(0, abs=4 * check.half_width)
