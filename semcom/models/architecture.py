@@ -85,16 +85,22 @@ def sized(end: str, kind: str, wanted: Mapping[str, int | None], like: EndSize |
 
     A kind without a field of that name passes over what is wanted: a recurrent one over num_heads. What is
     not wanted is as in ``like``, by name where that is of another kind, else as the kind's defaults are.
+    Raises SemcomError for what is over the kind's limits.
     """
-    size = kind_of(end, kind).size
-    named = {field.name for field in fields(size)}
+    row = kind_of(end, kind)
+    named = {field.name for field in fields(row.size)}
     given = {name: value for name, value in wanted.items() if name in named and value is not None}
-    if like is None:
-        return size(**given)
-    if like.kind == kind:
+    if like is not None and like.kind == kind:
         return replace(like, **given)
-    theirs = {name: value for name, value in sizes_of(like).items() if name in named and value is not None}
-    return size(**{**theirs, **given})
+    if like is not None:
+        theirs = {name: value for name, value in sizes_of(like).items() if name in named}
+        given = {name: value for name, value in theirs.items() if value is not None} | given
+    for name, value in given.items():
+        if value > row.limits[name]:
+            raise SemcomError(
+                f"{name} {value}: a {end} of kind {kind} has at most {row.limits[name]}; give a smaller one"
+            )
+    return row.size(**given)
 
 
 def sizes_of(size: EndSize) -> dict[str, int | None]:
