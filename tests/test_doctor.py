@@ -114,9 +114,7 @@ def test_a_channel_without_noise_is_found_and_written(teacher, here, capsys, mon
 
 
 def test_a_transmitter_that_scales_the_batch_is_found(teacher, here, capsys, monkeypatch):
-    monkeypatch.setattr(
-        protocols, "normalize_power", lambda x, mask: x * torch.rsqrt(2 * x.square().mean())
-    )
+    monkeypatch.setattr(protocols, "normalize_power", lambda x, mask: x * torch.rsqrt(2 * x.square().mean()))
     assert package("doctor", teacher, *QUICK) == 1
     assert "power of 60 sentences" in (error := capsys.readouterr().err) and "padded positions" in error
 

@@ -88,7 +88,7 @@ def _send(text: str, loaded: Sequence[tuple[str, Checkpoint]], meeting: Meeting,
     rows: list[list[object]] = []
     for label, c in loaded:
         understood = _understood(c, sentence, meeting, search)
-        rows += [[label, f"{snr:g} dB", heard] for snr, heard in zip(meeting.snrs, understood)]
+        rows += [[label, f"{snr:g} dB", text] for snr, text in zip(meeting.snrs, understood)]
     log.info(tables.text(tables.frame_of(rows, ["model", str(meeting.channel), "understood"])))
 
 

@@ -110,7 +110,7 @@ class _Sent:
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _Outputs:
     """What a receiver makes of it, at the N real target tokens."""
 
     sent: _Sent
@@ -171,21 +171,21 @@ class DistillationObjective(nn.Module):
         targets = batch.target_out[batch.target_mask]
         with torch.set_grad_enabled(self.trains_transmitter and torch.is_grad_enabled()):
             sent = self._send(ends, self.transmitter, draw, snr)
-        ours = _Heard(sent, _listen(ends, self.receiver, sent.received))
+        ours = _Outputs(sent, _listen(ends, self.receiver, sent.received))
         if not self.training or self.weights.keys() == {"ce"}:
             return self._label_terms(ours.rows, targets)
-        heard = self._hear_teachers(ends, draw, snr, sent)
-        teacher = Mean([h.rows for h in heard], self.shares, self.transfer.teacher_mean == "probabilities")
+        outputs = self._ask_teachers(ends, draw, snr, sent)
+        teacher = Mean([h.rows for h in outputs], self.shares, self.transfer.teacher_mean == "probabilities")
         lengths = batch.target_mask.sum(1)
         level = draw.level.repeat_interleave(lengths)
         terms = self._row_terms(ours.rows, teacher, targets, level)
         if self.settings.scales:
             terms |= self._segment_terms(ours.rows, teacher, lengths, draw.level)
-        terms |= self._feature_terms(ours, heard[0], batch.source_mask)
+        terms |= self._feature_terms(ours, outputs[0], batch.source_mask)
         if self.transfer.cross_weight:
             crossed = {
                 "cross_transmitter": _listen(ends, self.teachers[0].receiver, sent.received),
-                "cross_receiver": _listen(ends, self.receiver, heard[0].sent.received),
+                "cross_receiver": _listen(ends, self.receiver, outputs[0].sent.received),
             }
             for name, rows in crossed.items():
                 terms[name] = self._row_terms(rows, teacher, targets, level)[self.main_term]
@@ -196,15 +196,15 @@ class DistillationObjective(nn.Module):
         return _Sent(signal, encoder_state, self.channel.apply(signal, draw, snr))
 
     @torch.no_grad()
-    def _hear_teachers(self, ends: _Ends, draw: Draw, snr: Tensor, ours: _Sent) -> list[_Heard]:
+    def _ask_teachers(self, ends: _Ends, draw: Draw, snr: Tensor, ours: _Sent) -> list[_Outputs]:
         """Each teacher's own transmission as its own receiver hears it. In decoder mode ``ours`` is the first
         teacher's already: the frozen transmitter and the channel run once."""
-        heard = []
+        outputs = []
         for teacher in self.teachers:
             shared = teacher is self.teachers[0] and not self.trains_transmitter
             sent = ours if shared else self._send(ends, teacher.transmitter, draw, snr)
-            heard.append(_Heard(sent, _listen(ends, teacher.receiver, sent.received)))
-        return heard
+            outputs.append(_Outputs(sent, _listen(ends, teacher.receiver, sent.received)))
+        return outputs
 
     def _label_terms(self, ours: Projected, targets: Tensor) -> Terms:
         ce = fused_linear_loss.cross_entropy(ours, targets, compiled=self.compiled)
@@ -254,12 +254,12 @@ class DistillationObjective(nn.Module):
         )
         return {"scales": (sums.loss, len(seen)), "complementary": ((seen != in_all).sum(), len(seen))}
 
-    def _feature_terms(self, ours: _Heard, theirs: _Heard, source_mask: Tensor) -> Terms:
+    def _feature_terms(self, ours: _Outputs, theirs: _Outputs, source_mask: Tensor) -> Terms:
         """Differences from the first teacher, of those features that have a weight."""
         compared = {
-            "encoder": lambda heard: heard.sent.encoder_state,
-            "signal": lambda heard: heard.sent.signal[source_mask],
-            "decoder": lambda heard: heard.rows.state,
+            "encoder": lambda outputs: outputs.sent.encoder_state,
+            "signal": lambda outputs: outputs.sent.signal[source_mask],
+            "decoder": lambda outputs: outputs.rows.state,
         }
         terms: Terms = {}
         for name, feature in compared.items():

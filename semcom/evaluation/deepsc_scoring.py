@@ -193,17 +193,17 @@ def link_scores(link: Link, encoded: Sequence[Encoded], vocabulary: Vocabulary) 
     sent = [public_words(text, vocabulary) for text in vocabulary.decode([e.said[1:-1] for e in encoded])]
     limits = [length_limit(len(e.source)) for e in encoded]
 
-    def heard(said: list[list[int]]) -> list[list[str]]:
+    def words_of(said: list[list[int]]) -> list[list[str]]:
         return [public_words(text, vocabulary) for text in vocabulary.decode(said)]
 
     def bleu(said: list[list[int]]) -> float:
         return _bleu(Decoded(vocabulary.decode(said), said, [0.0] * len(said)), encoded)
 
     return {
-        FORCED: [100 * mean_unigram_bleu(sent, heard(said)) for said in link.forced],
-        PUBLIC: [100 * mean_unigram_bleu(sent, heard(said)) for said in link.public],
-        RIGHT_WAY_ROUND: [100 * mean_unigram_bleu(heard(said), sent) for said in link.public],
-        CORPUS: [100 * unigram_bleu(heard(said), sent) for said in link.public],
+        FORCED: [100 * mean_unigram_bleu(sent, words_of(said)) for said in link.forced],
+        PUBLIC: [100 * mean_unigram_bleu(sent, words_of(said)) for said in link.public],
+        RIGHT_WAY_ROUND: [100 * mean_unigram_bleu(words_of(said), sent) for said in link.public],
+        CORPUS: [100 * unigram_bleu(words_of(said), sent) for said in link.public],
         BLEU_4: [bleu(said) for said in link.public],
         MASKED: [bleu([pieces[:PUBLIC_TOKENS] for pieces in said]) for said in link.masked],
         LIMIT: [bleu([pieces[:limit] for pieces, limit in zip(said, limits)]) for said in link.masked],

@@ -67,21 +67,22 @@ def from_state(state: dict[str, Tensor], heads: int, dropout: float, where: str)
     for name, tensor in wanted.items():
         tensor_of(state, theirs[name], tuple(tensor.shape), where)
     _check_memory(state, 4 * sum(tensor.numel() for tensor in wanted.values()), where)
-    (sent_rows, sent), (heard_rows, heard) = (
+    (sending_rows, sending_table), (receiving_rows, receiving_table) = (
         positions_of(state, name, end.d_model, where) for name, end in zip(POSITION_TABLES, ends)
     )
     _check_all_known(state, {*theirs.values(), *POSITION_TABLES}, where)
     model = Transceiver(
         replace(
             architecture,
-            transmitter=replace(ends[0], stored_positions=sent is not None),
-            receiver=replace(ends[1], stored_positions=heard is not None),
+            transmitter=replace(ends[0], stored_positions=sending_table is not None),
+            receiver=replace(ends[1], stored_positions=receiving_table is not None),
         )
     )
-    stored = {name: table for name, table in zip(OUR_TABLES, (sent, heard)) if table is not None}
+    tables = zip(OUR_TABLES, (sending_table, receiving_table))
+    stored = {name: table for name, table in tables if table is not None}
     model.load_state_dict({name: state[theirs[name]] for name in wanted} | stored)
     rounded = any(state[theirs[name]].dtype != torch.float32 for name in wanted)
-    return Imported(model.eval(), (sent_rows, heard_rows), rounded)
+    return Imported(model.eval(), (sending_rows, receiving_rows), rounded)
 
 
 def _check_kin(state: dict[str, Tensor], where: str) -> None:
@@ -233,11 +234,15 @@ def _position_tables(model: Transceiver) -> tuple[Tensor, Tensor]:
 def constructor(a: Architecture, positions: tuple[int, int]) -> list[str]:
     """Lines of Python that build the public model that such a state dict fits."""
     (t, r), v = _transformers(a), a.vocab_size
-    sent, heard = (rows or v for rows in positions)
+    sending, receiving = (rows or v for rows in positions)
     hidden, c = a.channel_encoder_hidden, a.channel_dim
-    lines = [f"net = DeepSC({t.layers}, {v}, {v}, {sent}, {heard}, {t.d_model}, {t.num_heads}, {t.dff})"]
+    lines = [
+        f"net = DeepSC({t.layers}, {v}, {v}, {sending}, {receiving}, {t.d_model}, {t.num_heads}, {t.dff})"
+    ]
     if t != r:
-        lines.append(f"net.decoder = Decoder({r.layers}, {v}, {heard}, {r.d_model}, {r.num_heads}, {r.dff})")
+        lines.append(
+            f"net.decoder = Decoder({r.layers}, {v}, {receiving}, {r.d_model}, {r.num_heads}, {r.dff})"
+        )
     if (hidden, c) != PUBLIC_CHANNEL_ENCODER:
         first, last = f"nn.Linear({t.d_model}, {hidden})", f"nn.Linear({hidden}, {c})"
         lines.append(f"net.channel_encoder = nn.Sequential({first}, nn.ReLU(), {last})")
