@@ -23,6 +23,8 @@ from semcom.models.protocols import Kind, Receiver, Transmitter
 from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 from semcom.models.transceiver import build, splice
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
+
 
 @dataclass(frozen=True)
 class GRUSize:

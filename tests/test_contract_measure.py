@@ -20,6 +20,8 @@ from semcom.models import checkpoint
 from semcom.models.link import send
 from semcom.report import render
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
+
 SNRS, SENTENCES = (0.0, 12.0), 8
 
 

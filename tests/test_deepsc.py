@@ -17,6 +17,8 @@ from semcom.models import checkpoint, deepsc_names, deepsc_weights, transceiver
 from semcom.models.settings import PARTS
 from semcom.models.transformer import TransformerSize
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
+
 V = 4 + len(WORDS)
 SIZES = [
     {},

@@ -82,7 +82,10 @@ def test_auto_on_a_gpu(monkeypatch, supported, width, expected):
     assert precision.resolve("auto", CUDA, width) == expected
 
 
-def test_curves_of_both_precisions_are_within_noise():
+@pytest.mark.parametrize(
+    "steps, learnt", [(30, 3.1), pytest.param(150, 3.0, marks=pytest.mark.slow)], ids=["short", "whole"]
+)
+def test_curves_of_both_precisions_are_within_noise(steps, learnt):
     """The final losses differ by less than those of two seeds do."""
 
     def best(kind, seed):
@@ -91,7 +94,7 @@ def test_curves_of_both_precisions_are_within_noise():
         objective = DistillationObjective(
             [teacher], student, AWGN(), (6.0, 18.0), DistillationConfig("full", 2.0, 0.5)
         )
-        config = TrainingConfig(batch_size=16, steps=150, lr=1e-3, precision=kind)
+        config = TrainingConfig(batch_size=16, steps=steps, lr=1e-3, precision=kind)
         return trainer.fit(
             objective,
             encoded(600),
@@ -105,4 +108,4 @@ def test_curves_of_both_precisions_are_within_noise():
         ).best_loss
 
     exact, rounded, another = best("fp32", 0), best("bf16", 0), best("fp32", 1)
-    assert exact < 3.0 and abs(rounded - exact) < max(abs(another - exact), 0.03)
+    assert exact < learnt and abs(rounded - exact) < max(abs(another - exact), 0.03)

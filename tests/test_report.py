@@ -47,7 +47,7 @@ def reported(runs, made_once):
 
 
 @pytest.fixture(autouse=True)
-def no_drawing(monkeypatch):
+def no_drawing(no_drawing, monkeypatch):
     """Pictures take most of a small report's time; ``reported`` has real ones, and other files test them."""
     blank = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
     monkeypatch.setattr(
