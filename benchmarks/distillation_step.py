@@ -23,6 +23,7 @@ from benchmarks import harness, textbook  # noqa: E402
 from semcom.base import precision
 from semcom.base.device import keep_freed_memory
 from semcom.distillation import fused_linear_loss  # noqa: E402
+from semcom.distillation.projected_logits import Projected  # noqa: E402
 
 SCRIPT = "distillation_step.py"
 DEFAULTS = "textbook, glibc's allocator as it comes"
@@ -111,8 +112,8 @@ def losses_alone(shape: harness.Shape, rows: int, compiled: bool) -> dict:
         forget()
         with precision.products(kind, harness.CPU):
             sums = fused_linear_loss.distillation(
-                fused_linear_loss.Projected(state, student),
-                fused_linear_loss.Projected(teacher_state, teacher),
+                Projected(state, student),
+                Projected(teacher_state, teacher),
                 targets,
                 temperature,
                 (1 - weight, weight),

@@ -14,9 +14,9 @@ from toy import CPU, C, encoded, size, transceiver
 from semcom.base import precision
 from semcom.channel.channels import AWGN
 from semcom.distillation import fused_linear_loss, losses, trainer
-from semcom.distillation.fused_linear_loss import Mean, Projected
 from semcom.distillation.kd_loss import row_loss
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
+from semcom.distillation.projected_logits import Mean, Projected
 from semcom.distillation.settings import KD_LOSSES, DistillationConfig
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.kernels import native as compiler

@@ -14,6 +14,7 @@ from semcom.channel.channels import AWGN, Rayleigh, Rician
 from semcom.data.batching import collate
 from semcom.distillation import fused_linear_loss, trainer
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
+from semcom.distillation.projected_logits import Projected
 from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.kernels import native
@@ -142,7 +143,7 @@ def test_numbers_below_float32s_normal_ones_stay_what_they_are():
     attend(*given, 1, two, two, False).sum().backward()
     projection = torch.nn.Linear(64, 5000)
     fused_linear_loss.cross_entropy(
-        fused_linear_loss.Projected(given[0], projection), torch.zeros(700, dtype=torch.long), compiled=True
+        Projected(given[0], projection), torch.zeros(700, dtype=torch.long), compiled=True
     ).backward()
     assert (torch.full((1_000_000,), 1e-30) * 1e-10 > 0).all()
 

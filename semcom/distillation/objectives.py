@@ -15,10 +15,11 @@ from semcom.channel.channels import Channel
 from semcom.channel.draws import Draw
 from semcom.data.batching import Batch
 from semcom.distillation import fused_linear_loss, kd_loss, losses
-from semcom.distillation.fused_linear_loss import Mean, Projected
+from semcom.distillation.projected_logits import Mean, Projected
 from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.training_loop import Terms
 from semcom.models.architecture import Architecture
+from semcom.models.protocols import Receiver, Transmitter
 from semcom.models.spans import Spans
 from semcom.models.transceiver import Transceiver
 
@@ -36,7 +37,9 @@ class _Ends:
         """Signal [B, S, C], encoder state [M, D]."""
         batch = self.batch
         if self.compiled:
-            made = _inside(transmitter).packed(batch.source, batch.source_mask, self.sent)
+            end = _inside(transmitter)
+            assert isinstance(end, Transmitter)
+            made = end.packed(batch.source, batch.source_mask, self.sent)
             if made is not None:
                 return made
         signal, state = transmitter(batch.source, batch.source_mask)
@@ -46,7 +49,9 @@ class _Ends:
         """What arrived, [B, S, C] -> decoder state [N, D]."""
         batch = self.batch
         if self.compiled:
-            state = _inside(receiver).packed(received, self.sent, batch.target_in, self.said)
+            end = _inside(receiver)
+            assert isinstance(end, Receiver)
+            state = end.packed(received, self.sent, batch.target_in, self.said)
             if state is not None:
                 return state
         return receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
@@ -271,7 +276,9 @@ class DistillationObjective(nn.Module):
 
 
 def _listen(ends: _Ends, receiver: nn.Module, received: Tensor) -> Projected:
-    return Projected(ends.receive(receiver, received), _inside(receiver).projection)
+    end = _inside(receiver)
+    assert isinstance(end, Receiver)
+    return Projected(ends.receive(receiver, received), end.projection)
 
 
 def _pooled(rows: Projected, cuts: Sequence[tuple[Tensor, Tensor]]) -> Projected:
