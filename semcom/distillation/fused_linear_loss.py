@@ -198,8 +198,8 @@ class _Gradient:
             self.weight += to_logits.t() @ self.projection.state[part]
 
     def add_across(self, part: slice, to_logits: Tensor, turned: Tensor) -> None:
-        """The same, by ``rows`` where products are bfloat16; to_logits: [V, n]; turned: weight as [D, V],
-        contiguous."""
+        """The same, by ``row_losses`` where products are bfloat16; to_logits: [V, n]; turned: weight as [D,
+        V], contiguous."""
         if self.state is not None:
             self.state[part] = (turned @ to_logits).t()
         if self.weight is None:

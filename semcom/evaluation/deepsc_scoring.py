@@ -233,7 +233,7 @@ def scores(
     meeting: Meeting,
     link: Link | None = None,
 ) -> dict[int, list[float]]:
-    """Row of ``HABITS`` -> scores by SNR, 0 to 100. The last is ``analysis.scores``' BLEU, and FADES and
+    """Row of ``HABITS`` -> scores by SNR, 0 to 100. The last is ``scores.score``'s BLEU, and FADES and
     UNIT_FADES need a channel that fades.
 
     encoded: the sentences in reading order. link: ``over_public_link`` of the same, where it is there

