@@ -51,6 +51,7 @@ def cross_entropy(student: Projected, targets: Tensor, *, compiled: bool = False
     return _chunked(student, _Loss(None, targets, 1.0, (1.0, 0.0), None, compiled)).loss
 
 
+# Seven arguments: the four of a divergence, the weights, and which loss, by what.
 def distillation(
     student: Projected,
     teacher: Projected | Mean,

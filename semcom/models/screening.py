@@ -52,47 +52,50 @@ class MostProbable:
         self.compared_as = torch.int16 if ordered else self.dtype
 
     def __call__(self, states: Tensor) -> Tensor:
+        rows = len(states)
+        block, row = self._candidates(states)
+        pieces = self.blocks[block]
+        exact = self._exact(states, pieces, row)
+        best = torch.full((rows,), -torch.inf).scatter_reduce_(0, row, exact.amax(1), "amax")
+        first = pieces.masked_fill(exact < best[row, None], len(self.weight)).amin(1)
+        # A row that is not a number has no block above its threshold, and ends.
+        return torch.full((rows,), EOS).scatter_reduce_(0, row, first, "amin", include_self=False)
+
+    def _candidates(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Every block that may hold the argmax of a row: its number, and the row's."""
         rows, width = states.shape
         coarse = torch.zeros(rows, self.table.shape[1], dtype=self.dtype)
         coarse[:, :width], coarse[:, width : width + 3] = states, 1
         screened = torch.empty(len(self.blocks), rows, dtype=self.dtype)
         # |wx - w'x'| <= |w - w'||x| + |w'||x - x'| for the rounded w' and x'; and the logits themselves were
         # rounded.
-        error = self.largest_error * states.norm(dim=1) + self.largest * (states - coarse[:, :width]).norm(
-            dim=1
-        )
+        size, rounded_off = states.norm(dim=1), (states - coarse[:, :width]).norm(dim=1)
+        error = self.largest_error * size + self.largest * rounded_off
         while True:
             self._screen(coarse, screened)
             top = screened.amax(0)
-            gap = (
-                2 * error
-                + 2 * torch.finfo(self.dtype).eps * top.float().abs()
-                + 1e-5 * self.largest * states.norm(dim=1)
-            )
+            of_logits = 2 * torch.finfo(self.dtype).eps * top.float().abs()
+            gap = 2 * error + of_logits + 1e-5 * self.largest * size
             if self.compared_as == self.dtype or (top > gap).all():
                 break
             self.compared_as = self.dtype
         block, row = (screened >= (top - gap).to(self.dtype)).nonzero().unbind(1)
-        pieces = self.blocks[block]
-        exact = torch.cat(
-            [
-                torch.bmm(F.embedding(some, self.weight), states[its, :, None]).squeeze(2) + self.bias[some]
-                for some, its in zip(pieces.split(EXACT_BLOCKS), row.split(EXACT_BLOCKS))
-            ]
-        )
-        best = torch.full((rows,), -torch.inf).scatter_reduce_(0, row, exact.amax(1), "amax")
-        first = pieces.masked_fill(exact < best[row, None], len(self.weight)).amin(1)
-        # A row that is not a number has no block above its threshold, and ends.
-        return torch.full((rows,), EOS).scatter_reduce_(0, row, first, "amin", include_self=False)
+        return block, row
+
+    def _exact(self, states: Tensor, pieces: Tensor, row: Tensor) -> Tensor:
+        """Logits of blocks of pieces, [n, BLOCK], each for its row."""
+        found = []
+        for some, its in zip(pieces.split(EXACT_BLOCKS), row.split(EXACT_BLOCKS)):
+            products = torch.bmm(F.embedding(some, self.weight), states[its, :, None]).squeeze(2)
+            found.append(products + self.bias[some])
+        return torch.cat(found)
 
     def _screen(self, coarse: Tensor, largest: Tensor) -> None:
         """Largest logit of each block and row, [blocks, N]; compared as integers, which is several times
         faster, those of which one is positive."""
         logits = torch.empty(min(STRIPE, len(self.table)), len(coarse), dtype=self.dtype)
         for stripe, found in zip(self.table.split(STRIPE), largest.split(STRIPE // BLOCK)):
-            torch.mm(stripe, coarse.t(), out=logits[: len(stripe)])
-            torch.amax(
-                logits[: len(stripe)].view(self.compared_as).view(-1, BLOCK, len(coarse)),
-                1,
-                out=found.view(self.compared_as),
-            )
+            made = logits[: len(stripe)]
+            torch.mm(stripe, coarse.t(), out=made)
+            blocks = made.view(self.compared_as).view(-1, BLOCK, len(coarse))
+            torch.amax(blocks, 1, out=found.view(self.compared_as))

@@ -31,6 +31,7 @@ class _Asked:
     causal: bool
 
 
+# Seven arguments: three tensors, who asks whom, and how.
 def attend(
     queries: Tensor, keys: Tensor, values: Tensor, heads: int, asking: Spans, asked: Spans, causal: bool
 ) -> Tensor:

@@ -25,6 +25,7 @@ def chunk(most: int, dtype: torch.dtype) -> int:
     return max(LANES, ((most // line - 1) | 1) * line if most >= line else LANES)
 
 
+# Eight arguments: what the C++ reads and writes.
 def losses(
     logits: Tensor,
     teacher: Tensor | None,
@@ -55,38 +56,27 @@ def losses(
             "factors": (factors, (3, n), exact),
         }
     )
-    if (
-        logits.dtype not in native.SUFFIXES
-        or n % LANES
-        or not 0 <= real <= n
-        or (teacher is None) != (teacher_bias is None)
-    ):
+    _check_rows(logits, real, targets, alone=(teacher is None, teacher_bias is None))
+    sums = torch.zeros(3, dtype=torch.float64)
+    temperature, ce_weight, kd_weight = factors
+    read = {"bias": bias, "teacher_bias": teacher_bias, "targets": targets}
+    read |= {"temperature": temperature, "ce_weight": ce_weight, "kd_weight": kd_weight}
+    written = {"logits": logits, "teacher": teacher, "to_bias": to_bias, "sums": sums}
+    sizes = {"pieces": pieces, "rows": n, "real": real}
+    native.call("row_losses", logits.dtype, _CHUNK, **read, **written, **sizes)
+    return sums
+
+
+def _check_rows(logits: Tensor, real: int, targets: Tensor, alone: tuple[bool, bool]) -> None:
+    """alone: whether there is no teacher, and no bias of one."""
+    pieces, n = logits.shape
+    if logits.dtype not in native.SUFFIXES or n % LANES or not 0 <= real <= n or alone[0] != alone[1]:
         raise ValueError(
             f"{logits.dtype}, {n} rows of which {real} count: must be float32 or bfloat16, "
             f"and a multiple of {LANES} rows; teacher and teacher_bias go together"
         )
     if not 0 <= int(targets.min()) <= int(targets.max()) < pieces:
         raise IndexError(f"targets must be in 0 to {pieces - 1}")
-    sums = torch.zeros(3, dtype=torch.float64)
-    native.call(
-        "row_losses",
-        logits.dtype,
-        _CHUNK,
-        logits=logits,
-        teacher=teacher,
-        bias=bias,
-        teacher_bias=teacher_bias,
-        targets=targets,
-        temperature=factors[0],
-        ce_weight=factors[1],
-        kd_weight=factors[2],
-        to_bias=to_bias,
-        sums=sums,
-        pieces=pieces,
-        rows=n,
-        real=real,
-    )
-    return sums
 
 
 def add(to: Tensor, summand: Tensor) -> None:
