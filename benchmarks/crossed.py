@@ -30,10 +30,10 @@ from semcom.evaluation.settings import EvaluationConfig  # noqa: E402
 LAYERS, WEIGHTS, SNR = (2, 1), (0.0, 0.5), 12.0
 
 
+@console.speaking()
 def main() -> None:
     parser = trained_parser(__doc__, folder="crossed", steps="300")
     given = parser.parse_args()
-    console.speak()
     lines = []
     for layers in LAYERS:
         for weight in WEIGHTS:

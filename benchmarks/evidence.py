@@ -74,6 +74,7 @@ def finals(start: str, chosen: list[str]) -> list[Arm]:
     ]
 
 
+@console.speaking()
 def main(argv: list[str] | None = None) -> None:
     parser = trained_parser(__doc__, folder="evidence", steps="600")
     parser.set_defaults(sentences="500")
@@ -109,7 +110,6 @@ def main(argv: list[str] | None = None) -> None:
         help="final: what each arm gains at 6 dB, a panel a comparison, as PNG or SVG",
     )
     given = parser.parse_args(argv)
-    console.speak()
     root = Path(given.folder) / given.phase.replace("equal-time", "final")
     if given.phase == "screen":
         compare(given, "screen, one seed", list(SCREEN), [SCREEN_SEED], root, 21_600, given.steps)

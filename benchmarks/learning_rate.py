@@ -20,6 +20,7 @@ from semcom.distillation.settings import DistillationConfig  # noqa: E402
 from semcom.distillation.training_settings import TrainingConfig  # noqa: E402
 
 
+@console.speaking()
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -30,7 +31,6 @@ def main() -> None:
     parser.add_argument("--epochs", default="1")
     parser.add_argument("--folder", default="checkpoints/learning_rate")
     given = parser.parse_args()
-    console.speak()
     losses = {}
     for part in given.parts:
         for rate in given.rates:

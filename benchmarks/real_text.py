@@ -30,12 +30,12 @@ from semcom.evaluation.settings import EvaluationConfig  # noqa: E402
 PARTS, LAYERS, SNRS = ("full", "encoder", "decoder"), (2, 1), (0.0, 6.0, 12.0, 18.0)
 
 
+@console.speaking()
 def main() -> None:
     parser = trained_parser(__doc__, folder="real_text", steps="600")
     parser.add_argument("--corpus-size", default="24000")
     parser.add_argument("--precision", default="fp32")
     given = parser.parse_args()
-    console.speak()
     made = []
     for part in PARTS:
         for layers in LAYERS:

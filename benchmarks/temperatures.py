@@ -31,6 +31,7 @@ from semcom.report.settings import ReportConfig  # noqa: E402
 TEMPERATURES, SEEDS, STARTS = (1, 2, 4, 8, 16), (1, 2, 3), ("teacher", "random")
 
 
+@console.speaking()
 def main(argv: list[str] | None = None) -> None:
     parser = trained_parser(__doc__, folder="temperatures", steps="300")
     parser.set_defaults(sentences="500")
@@ -39,7 +40,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"))
     parser.add_argument("--report", action="store_true", help="write the reports, train nothing")
     given = parser.parse_args(argv)
-    console.speak()
     if given.report:
         for start in STARTS:
             analyse(report(given, Path(given.folder) / start))

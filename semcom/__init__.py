@@ -3,6 +3,7 @@
 The Python API: ``from semcom import Distiller`` and the other names of ``__all__``.
 """
 
+import logging
 from importlib import import_module
 
 __version__ = "0.1.0"
@@ -17,6 +18,9 @@ _HOMES = {
     "set_seed": "distillation.distiller",
 }
 __all__ = [*_HOMES]
+
+# Without it Python would show warnings on stderr to a program that asked for none.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> object:

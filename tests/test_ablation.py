@@ -33,7 +33,6 @@ GAIN = {"labels": 0.0, "kd, T=2": 2.0, "other": -1.0}
 def stand_in(monkeypatch, tmp_path):
     """Runs that leave what a run leaves: the BLEU of an arm is 80 + its gain + noise of the seed."""
     ran = []
-    console.speak()
 
     def distil(settings):
         folder, seed = Path(settings.files.output_path), settings.run.seed
@@ -52,7 +51,8 @@ def stand_in(monkeypatch, tmp_path):
 
     monkeypatch.setattr(ablation, "distil", distil)
     monkeypatch.setattr(ablation, "analyse", analyse)
-    return tmp_path, ran
+    with console.speaking():
+        yield tmp_path, ran
 
 
 def comparison(root, seeds, arms=ARMS, steps=300):
@@ -116,8 +116,8 @@ def test_the_experiment_runs_reports_and_keeps(stand_in, monkeypatch, capsys):
 
 
 def test_a_temperature_of_the_users_is_every_arms(capsys):
-    console.speak()
-    ablation.experiment(["--temperature", "4"], 1, dry_run=True)
+    with console.speaking():
+        ablation.experiment(["--temperature", "4"], 1, dry_run=True)
     skl = next(line for line in capsys.readouterr().out.splitlines() if "--kd-loss skl" in line)
     assert "--temperature 4" in skl, "though it is the default of another loss"
 

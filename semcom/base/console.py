@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
 from semcom.base import distributed
@@ -32,9 +34,19 @@ class _Console(logging.StreamHandler[TextIO]):
 _CONSOLE = _Console()
 
 
-def speak() -> None:
-    """Show what the package's loggers say from now on; may be called again."""
+@contextmanager
+def speaking() -> Iterator[None]:
+    """Show what the package's loggers say meanwhile, here alone: the handlers of a host program's root logger
+    would say it twice. What was set before is set again afterwards; may be nested."""
     log = logging.getLogger("semcom")
+    level, propagate, speaks = log.level, log.propagate, _CONSOLE in log.handlers
     log.setLevel(logging.INFO)
-    if _CONSOLE not in log.handlers:
-        log.addHandler(_CONSOLE)
+    log.propagate = False
+    log.addHandler(_CONSOLE)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        log.propagate = propagate
+        if not speaks:
+            log.removeHandler(_CONSOLE)

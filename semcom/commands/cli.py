@@ -30,10 +30,10 @@ def run(verb: Callable[[Sequence[str]], object], argv: Sequence[str] | None) -> 
         if isinstance(stream, io.TextIOWrapper):
             # A console that knows fewer characters than the corpus shows their numbers instead.
             stream.reconfigure(errors="backslashreplace")
-    console.speak()
     try:
-        verb(argv)
-        distributed.leave()
+        with console.speaking():
+            verb(argv)
+            distributed.leave()
         return 0
     except BrokenPipeError:
         # The reader of our output has gone (| head): nobody is left to tell.
