@@ -7,6 +7,10 @@ import pytest
 import torch
 from cli_support import TINY_TRAINING, distil, refused, script, train_tiny_teacher
 
+from semcom.base.errors import SemcomError
+from semcom.base.flags import settings_of
+from semcom.commands import parsers
+from semcom.commands.distil_settings import DistilSettings
 from semcom.models import checkpoint
 from semcom.models.kernels import native
 from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
@@ -461,24 +465,33 @@ def test_real_text_with_one_more_flag(teacher, here, capsys):
 
 WRONG = [
     (["--temperature", "0"], ["--temperature 0", "above 0"]),
+    (["--student-layers", "9"], ["--student-layers 9", "3 layers", "--student-init random"]),
+    (["--student-d-model", "15", "--student-init", "random"], ["--student-heads 2", "does not divide"]),
+    (["--student-d-model", "8"], ["--student-init teacher", "--student-init random"]),
+    (["--channel", "fog"], ["--channel", "fog", "rayleigh"]),
+    (["--device", "tpu"], ["--device tpu", "--device cpu"]),
+    (["--topics", "astrology"], ["--topics astrology", "fisheries"]),
+    (["--corpus", "absent.en"], ["--corpus absent.en", "no such file"]),
+    (["--teacher-checkpoint", "absent.pt"], ["absent.pt", "python -m semcom train"]),
+    (["--num-layers", "3"], ["--num-layers", "--student-layers"]),
+    (["--no-such-flag"], ["--no-such-flag", "--help"]),
+    (["--output-path", "x" * 300], ["--output-path xxx", "no usable path"]),
+    (["--output-path", "/"], ["--output-path /"]),
+]
+# What the settings refuse; ``WRONG`` takes one of each kind through the command.
+WRONG_SETTINGS = [
+    (["--temperature", "0"], ["--temperature 0", "above 0"]),
     (["--temperature", "nan"], ["--temperature nan"]),
     (["--distill-weight", "1.5"], ["--distill-weight 1.5", "0 to 1"]),
     (["--batch-size", "0"], ["--batch-size 0"]),
     (["--epochs", "0"], ["--epochs 0"]),
     (["--student-layers", "0"], ["--student-layers 0"]),
-    (["--student-layers", "9"], ["--student-layers 9", "3 layers", "--student-init random"]),
-    (["--student-d-model", "15", "--student-init", "random"], ["--student-heads 2", "does not divide"]),
-    (["--student-d-model", "8"], ["--student-init teacher", "--student-init random"]),
     (["--snr-range", "18", "-6"], ["--snr-range 18 -6", "LOW not above HIGH"]),
     (["--snr-range", "nan", "3"], ["--snr-range nan 3"]),
     (["--lr", "inf"], ["--lr inf"]),
     (["--rician-k", "-1"], ["--rician-k -1"]),
     (["--channel", "fog"], ["--channel", "fog", "rayleigh"]),
     (["--distill-part", "middle"], ["--distill-part", "middle", "decoder"]),
-    (["--device", "tpu"], ["--device tpu", "--device cpu"]),
-    (["--topics", "astrology"], ["--topics astrology", "fisheries"]),
-    (["--corpus", "absent.en"], ["--corpus absent.en", "no such file"]),
-    (["--teacher-checkpoint", "absent.pt"], ["absent.pt", "python -m semcom train"]),
     (["--hybrid-output", "h.pt"], ["--hybrid-output h.pt", "--create-hybrid"]),
     (["--num-layers", "3"], ["--num-layers", "--student-layers"]),
     (["--vocab-file", "v.json"], ["--vocab-file", "teacher's checkpoint"]),
@@ -488,8 +501,6 @@ WRONG = [
     (["--no-such-flag"], ["--no-such-flag", "--help"]),
     (["--corpus-size", "many"], ["--corpus-size", "many", "'all'"]),
     (["--max-length", "20"], ["--max-length 20", "--corpus"]),
-    (["--output-path", "x" * 300], ["--output-path xxx", "no usable path"]),
-    (["--output-path", "/"], ["--output-path /"]),
     (
         ["--kd-loss", "dkd", "--scales", "1", "2"],
         ["--scales with --kd-loss dkd", "no one right piece", "jsd or skl"],
@@ -510,6 +521,16 @@ WRONG = [
         ["--decoder-weight 1", "--distill-part encoder trains the other end"],
     ),
 ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"), WRONG_SETTINGS, ids=[" ".join(flags)[:60] for flags, _ in WRONG_SETTINGS]
+)
+def test_wrong_settings_are_refused_in_one_line(flags, words):
+    with pytest.raises(SemcomError) as error:
+        settings_of(DistilSettings, parsers.distillation_parser().parse_args(flags))
+    message = str(error.value)
+    assert "\n" not in message and [word for word in words if word not in message] == [], message
 
 
 @pytest.mark.parametrize(("flags", "words"), WRONG, ids=[" ".join(flags) for flags, _ in WRONG])

@@ -10,6 +10,9 @@ import pytest
 import torch
 from cli_support import TINY_TRAINING, distil, package, refused, script
 
+from semcom.base.errors import SemcomError
+from semcom.base.flags import settings_of
+from semcom.commands import parsers
 from semcom.data import corpus
 from semcom.models import checkpoint
 from semcom.models.settings import PARTS
@@ -297,19 +300,9 @@ def test_broken_and_malicious_checkpoints(teacher, here, capsys, name):
 WRONG = [
     (["evaluate", "absent.pt"], ["absent.pt", "no such file"]),
     (["evaluate"], ["CHECKPOINT"]),
-    (["evaluate", "TEACHER", "--snr", "loud"], ["--snr", "loud"]),
     (["evaluate", "TEACHER", "--snr", "inf"], ["--snr inf"]),
-    (["evaluate", "TEACHER", "--sentences", "0"], ["--sentences 0"]),
     (["evaluate", "TEACHER", "--output", "TEACHER"], ["--output", "is an input"]),
     (["evaluate", "TEACHER", "--output", "."], ["--output", "is a folder"]),
-    (["evaluate", "TEACHER", "--examples", "-1"], ["--examples -1"]),
-    (["evaluate", "TEACHER", "--beam-width", "0"], ["--beam-width 0", "--beam-width 4"]),
-    (
-        ["evaluate", "TEACHER", "--beam-width", "4", "--length-penalty", "nan"],
-        ["--length-penalty nan", "--length-penalty 1"],
-    ),
-    (["evaluate", "TEACHER", "--beam-width", "4", "--length-penalty", "-1"], ["--length-penalty -1"]),
-    (["transmit", "word", "--length-penalty", "0.5"], ["--length-penalty 0.5", "--beam-width"]),
     (["transmit", "--checkpoints", "TEACHER", "We support this report."], ["give it first"]),
     (["transmit", ""], ["sentence is empty"]),
     (["transmit", "  \t "], ["sentence is empty"]),
@@ -319,14 +312,42 @@ WRONG = [
         ["--vocab absent.model", "python -m semcom vocab"],
     ),
     (["train", "--output", "x.pt", "--vocab", "TEACHER"], ["not a sentencepiece model"]),
+    (["vocab", "--size", "4000", "--corpus-size", "30", "--output", "v.model"], ["largest size it allows"]),
+    (["sing"], ["sing", "--help"]),
+    ([], ["VERB"]),
+]
+# What the settings refuse; ``WRONG`` takes one of each kind through the command.
+WRONG_SETTINGS = [
+    (["evaluate"], ["CHECKPOINT"]),
+    (["evaluate", "TEACHER", "--snr", "loud"], ["--snr", "loud"]),
+    (["evaluate", "TEACHER", "--snr", "inf"], ["--snr inf"]),
+    (["evaluate", "TEACHER", "--sentences", "0"], ["--sentences 0"]),
+    (["evaluate", "TEACHER", "--examples", "-1"], ["--examples -1"]),
+    (["evaluate", "TEACHER", "--beam-width", "0"], ["--beam-width 0", "--beam-width 4"]),
+    (
+        ["evaluate", "TEACHER", "--beam-width", "4", "--length-penalty", "nan"],
+        ["--length-penalty nan", "--length-penalty 1"],
+    ),
+    (["evaluate", "TEACHER", "--beam-width", "4", "--length-penalty", "-1"], ["--length-penalty -1"]),
+    (["transmit", "word", "--length-penalty", "0.5"], ["--length-penalty 0.5", "--beam-width"]),
     (["train", "--output", "x.pt", "--model-width", "10", "--heads", "4"], ["--heads 4", "--heads 2"]),
     (["train", "--output", "x.pt", "--channel-dim", "3"], ["--channel-dim 3", "even"]),
     (["train"], ["--output"]),
-    (["vocab", "--size", "4000", "--corpus-size", "30", "--output", "v.model"], ["largest size it allows"]),
     (["vocab", "--size", "0", "--output", "v.model"], ["--size 0"]),
     (["sing"], ["sing", "--help"]),
     ([], ["VERB"]),
 ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"), WRONG_SETTINGS, ids=[" ".join(flags)[:60] for flags, _ in WRONG_SETTINGS]
+)
+def test_wrong_settings_are_refused_in_one_line(flags, words):
+    with pytest.raises(SemcomError) as error:
+        given = parsers.package_parser().parse_args(flags)
+        settings_of(parsers.VERBS[given.verb].settings, given)
+    message = str(error.value)
+    assert "\n" not in message and [word for word in words if word not in message] == [], message
 
 
 @pytest.mark.parametrize(("flags", "words"), WRONG, ids=[" ".join(flags)[:60] for flags, _ in WRONG])
