@@ -43,6 +43,7 @@ TOY = Measure(
     in_matrix=True,
     tested=True,
     beside_noise=True,
+    curve=True,
     effect=4,
     by_snr=6,
     headline=4,
@@ -125,4 +126,7 @@ def test_a_measure_of_one_entry_is_measured_recorded_and_shown(teacher, run, her
     assert shown["TV"].startswith(f"{value:.3f} [") and shown["TV / noise"].startswith(f"{over_noise:.2f} [")
     assert "p (TV)" in shown
     assert "total variation from the teacher, a share, by SNR in dB (awgn)." in page
+    assert "KL / noise and TV / noise: over the KL and TV of the teacher from itself" in page
+    curves = "BLEU, cross-entropy, KL to the teacher and total variation from the teacher of every pair"
+    assert curves in page
     assert "TV" in capsys.readouterr().out

@@ -39,11 +39,6 @@ def _left_out(report: StudyReport) -> list[Block]:
 def _matrix(report: StudyReport) -> Table:
     _, study = report.gettext, report.study
     caption = _("Every transmitter into every receiver at {snr}, {channel}, with 95 % bootstrap intervals.")
-    note = _(
-        "p: of no difference from the teacher's own pair, by {trials:,} paired swaps of sentences, "
-        "Holm-corrected for each measure over all pairs and SNRs of this channel. KL / noise: over the KL of "
-        "the teacher from itself under another draw. matrix.csv has every measure and SNR."
-    )
     measured = _measured(report)
     rows: list[list[Cell]] = []
     for pair in study.pairing.pairs:
@@ -57,7 +52,22 @@ def _matrix(report: StudyReport) -> Table:
         caption.format(snr=report.snr, channel=study.channel),
         columns,
         rows,
-        note.format(trials=study.trials),
+        _note(report),
+    )
+
+
+def _note(report: StudyReport) -> str:
+    _ = report.gettext
+    beside_noise = [measure for measure in measures.in_matrix() if measure.beside_noise]
+    note = _(
+        "p: of no difference from the teacher's own pair, by {trials:,} paired swaps of sentences, "
+        "Holm-corrected for each measure over all pairs and SNRs of this channel. {ratios}: over the "
+        "{measures} of the teacher from itself under another draw. matrix.csv has every measure and SNR."
+    )
+    return note.format(
+        trials=report.study.trials,
+        ratios=report.listed([_over_noise(report, measure) for measure in beside_noise]),
+        measures=report.listed([_(measure.label) for measure in beside_noise]),
     )
 
 
@@ -71,8 +81,12 @@ def _measured(report: StudyReport) -> dict[str, Column]:
         if measure.tested:
             columns[measure.p_name] = Column(_("p ({measure})").format(measure=label), 3)
         if measure.beside_noise:
-            columns[measure.over_noise_name] = Column(_("{measure} / noise").format(measure=label), 2)
+            columns[measure.over_noise_name] = Column(_over_noise(report, measure), 2)
     return columns
+
+
+def _over_noise(report: StudyReport, measure: Measure) -> str:
+    return report.gettext("{measure} / noise").format(measure=report.gettext(measure.label))
 
 
 def _curves(report: StudyReport) -> Figure:
@@ -85,17 +99,18 @@ def _curves(report: StudyReport) -> Figure:
             curves[NOISE_CURVE] = report.curve(study.pairing.noise, measure.name)
         panels[axis_title(measure)] = curves
     in_nats = [axis_title(measure) for measure in measures.with_curve() if measure.unit == measures.NATS]
+    titles = [_(measure.title) for measure in measures.MEASURES if measure in measures.with_curve()]
+    caption = _(
+        "{measures} of every pair (transmitter → receiver) by SNR; bands, where there are few curves, are "
+        "95 % intervals. Dashed grey: the teacher against itself under an independent draw of the channel."
+    )
     return Figure(
         report.name("matrix_by_snr"),
-        _(
-            "BLEU, cross-entropy and KL to the teacher of every pair (transmitter → receiver) by SNR; bands, "
-            "where there are few curves, are 95 % intervals. Dashed grey: the teacher against itself under "
-            "an independent draw of the channel."
-        ),
-        _("Three panels of curves over SNR, one curve a pair."),
+        caption.format(measures=report.listed(titles)),
+        _("Curves over SNR, a panel a measure and a curve a pair."),
         curve_data(panels),
         figures.curves(panels, dashed=NOISE_CURVE, logarithmic=in_nats),
-        (12.0, 4.4),
+        (4.0 * len(panels), 4.4),
     )
 
 

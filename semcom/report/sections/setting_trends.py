@@ -124,10 +124,10 @@ def _curves(report: StudyReport, sweep: Sweep, number: int) -> Figure:
     return Figure(
         report.name(f"trend_{number}"),
         caption.format(setting=sweep.setting, held=in_brackets(held_fixed(sweep)), snr=report.snr),
-        _("Three panels over the setting's values."),
+        _("Curves over the setting's values, a panel a measure."),
         data,
         figures.curves(panels, across=sweep.setting),
-        (12.0, 3.8),
+        (4.0 * len(panels), 3.8),
     )
 
 

@@ -70,6 +70,14 @@ class StudyReport:
         label = self.gettext(measure.label)
         return self.gettext("{measure} gap").format(measure=label) if measure.gap else label
 
+    def listed(self, texts: Sequence[str]) -> str:
+        """``texts``, in the report's language already, as a sentence lists them."""
+        if len(texts) < 2:
+            return "".join(texts)
+        *others, last = texts
+        several = self.gettext(", ").join(others)
+        return self.gettext("{several} and {last}").format(several=several, last=last)
+
     def first(self, shown: Sized, limit: int) -> str:
         """What a caption adds where not all are shown."""
         if len(shown) <= limit:
