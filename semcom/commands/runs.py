@@ -84,14 +84,14 @@ def runs_under(root: str) -> list[Found]:
 def _hybrid_of(label: str, best: Checkpoint, made: dict) -> list[Found]:
     """The hybrid that was spliced from this very student, also where a later run has set it aside."""
     recorded = Path(made["hybrid_output"])
-    for path in [recorded, *sorted(recorded.parent.glob(f"{recorded.stem}.*{recorded.suffix}"))]:
-        if (
-            path.is_file()
-            and (hybrid := checkpoint.load(path)).config.get("other_fingerprint") == best.fingerprint
-        ):
-            return (
-                [] if hybrid.fingerprint == best.fingerprint else [Found(f"{label} hybrid", str(path), made)]
-            )
+    set_aside = sorted(recorded.parent.glob(f"{recorded.stem}.*{recorded.suffix}"))
+    for path in filter(Path.is_file, [recorded, *set_aside]):
+        hybrid = checkpoint.load(path)
+        if hybrid.config.get("other_fingerprint") != best.fingerprint:
+            continue
+        if hybrid.fingerprint == best.fingerprint:
+            return []
+        return [Found(f"{label} hybrid", str(path), made)]
     log.info(f"note: the hybrid of {escape(label)} is no longer there, it is left out")
     return []
 
