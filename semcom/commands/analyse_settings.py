@@ -1,6 +1,7 @@
 """Settings of ``semantic_analysis.py``."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from semcom.base.flags import Validated, group, groups, setting, words_of
@@ -52,9 +53,10 @@ class AnalysisSettings(Validated):
     def snrs(self) -> tuple[float, ...]:
         return tuple(sorted({*self.evaluation.snr, self.report.reference_snr}))
 
-    def command(self) -> str:
-        """What a person would type."""
-        return shlex.join(["python", "semantic_analysis.py", *words_of(self)])
+    def command(self, first: Sequence[str] = ()) -> str:
+        """What a person would type. first: names of settings whose flags stand ahead, also where they say the
+        default."""
+        return shlex.join(["python", "semantic_analysis.py", *words_of(self, first)])
 
 
 def analysis_like(run: DistilSettings) -> AnalysisSettings:

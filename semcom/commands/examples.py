@@ -26,6 +26,7 @@ CLOSING = (
 )
 ANALYSED_SENTENCES = 300
 """Test sentences of an experiment's report."""
+ANALYSIS_SHOWN_FIRST = ("runs", "sentences")
 PATHS = ("output_path", "hybrid_output")
 
 
@@ -202,7 +203,7 @@ def run(number: int, extra: list[str], seeds: int, dry_run: bool) -> None:
                 outcomes.append(_distil(settings))
         if e.analyse:
             analysis = analysis_of(e.analyse, runs[0])
-            log.info(f"\n$ {analysis.command()}")
+            log.info(f"\n$ {analysis.command(ANALYSIS_SHOWN_FIRST)}")
             if not dry_run:
                 _analyse(analysis)
     finally:
