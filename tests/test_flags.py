@@ -1,6 +1,7 @@
 """Settings become flags, flags settings, and settings the command that a person would type."""
 
 import argparse
+import inspect
 from dataclasses import dataclass
 
 import pytest
@@ -196,6 +197,12 @@ def test_an_analysis_like_a_distillation():
         settings_of(AnalysisSettings, analysis_parser().parse_args(analysis.command().split()[2:]))
         == analysis
     )
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=list(VERBS))
+def test_every_verb_names_a_function_of_its_settings(verb):
+    (argument,) = inspect.signature(verb.load()).parameters.values()
+    assert argument.annotation is verb.settings
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=list(VERBS))

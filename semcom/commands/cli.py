@@ -109,4 +109,5 @@ def package(argv: Sequence[str]) -> None:
     flags = parsers.package_parser().parse_args(argv)
     verb = parsers.VERBS[flags.verb]
     if distributed.rank() == 0 or verb.together:
-        verb.call(settings_of(verb.settings, flags))
+        settings = settings_of(verb.settings, flags)
+        verb.load()(settings)

@@ -2,6 +2,7 @@
 description or a flag of older scripts. Nothing here imports torch."""
 
 import argparse
+import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -116,101 +117,73 @@ def digits_parser() -> Parser:
     return parser
 
 
-# --- python -m semcom: a verb's module, and with it torch, is imported when the verb is called
+# --- python -m semcom
 
 
 @dataclass(frozen=True)
 class Verb:
-    """together: whether several processes share its work; of another the main one does all."""
+    """function: ``module:name`` in this room, imported, and torch with it, when the verb is called.
+    together: whether several processes share its work; of another the main one does all."""
 
     help: str
     settings: type[Any]
-    call: Callable[[Any], object]
+    function: str
     together: bool = False
 
-
-def _vocab(settings: VocabSettings) -> object:
-    from semcom.commands.vocabulary import make_vocabulary
-
-    return make_vocabulary(settings)
-
-
-def _train(settings: TrainSettings) -> object:
-    from semcom.commands.train import train
-
-    return train(settings)
-
-
-def _splice(settings: SpliceSettings) -> object:
-    from semcom.commands.splice import splice
-
-    return splice(settings)
-
-
-def _import(settings: ImportSettings) -> object:
-    from semcom.commands.deepsc_models import import_deepsc
-
-    return import_deepsc(settings)
-
-
-def _export(settings: ExportSettings) -> object:
-    from semcom.commands.deepsc_models import export_deepsc
-
-    return export_deepsc(settings)
-
-
-def _evaluate(settings: EvaluateSettings) -> object:
-    from semcom.commands.evaluate import evaluate
-
-    return evaluate(settings)
-
-
-def _audit(settings: AuditSettings) -> object:
-    from semcom.commands.audit import audit
-
-    return audit(settings)
-
-
-def _doctor(settings: DoctorSettings) -> object:
-    from semcom.commands.doctor import doctor
-
-    return doctor(settings)
-
-
-def _transmit(settings: TransmitSettings) -> object:
-    from semcom.commands.transmit import transmit
-
-    transmit(settings)
-    return None
+    def load(self) -> Callable[[Any], object]:
+        """What takes the settings and does the work."""
+        function: Callable[[Any], object] = pkgutil.resolve_name(f"semcom.commands.{self.function}")
+        return function
 
 
 VERBS = {
-    "vocab": Verb("train a sentencepiece vocabulary (unigram, byte fallback)", VocabSettings, _vocab),
+    "vocab": Verb(
+        "train a sentencepiece vocabulary (unigram, byte fallback)",
+        VocabSettings,
+        "vocabulary:make_vocabulary",
+    ),
     "train": Verb(
-        "train a teacher, from nothing or on from a checkpoint", TrainSettings, _train, together=True
+        "train a teacher, from nothing or on from a checkpoint",
+        TrainSettings,
+        "train:train",
+        together=True,
     ),
     "splice": Verb(
-        "join the transmitter of one checkpoint and the receiver of another", SpliceSettings, _splice
+        "join the transmitter of one checkpoint and the receiver of another",
+        SpliceSettings,
+        "splice:splice",
     ),
-    "import": Verb("turn a model of public DeepSC code into a checkpoint", ImportSettings, _import),
-    "export": Verb("write a checkpoint's weights for public DeepSC code", ExportSettings, _export),
+    "import": Verb(
+        "turn a model of public DeepSC code into a checkpoint",
+        ImportSettings,
+        "deepsc_models:import_deepsc",
+    ),
+    "export": Verb(
+        "write a checkpoint's weights for public DeepSC code",
+        ExportSettings,
+        "deepsc_models:export_deepsc",
+    ),
     "evaluate": Verb(
         "BLEU, token accuracy and exact sentences, checkpoints side by side under the same draws",
         EvaluateSettings,
-        _evaluate,
+        "evaluate:evaluate",
         together=True,
     ),
     "audit": Verb(
         "score a model as the public DeepSC script does and rightly, one habit changed at a time",
         AuditSettings,
-        _audit,
+        "audit:audit",
     ),
     "doctor": Verb(
         "measure power, SNR and fading against theory, and the offset in dB of the public DeepSC code",
         DoctorSettings,
-        _doctor,
+        "doctor:doctor",
     ),
-    "transmit": Verb("send a sentence and print what each receiver understood", TransmitSettings, _transmit),
+    "transmit": Verb(
+        "send a sentence and print what each receiver understood",
+        TransmitSettings,
+        "transmit:transmit",
+    ),
 }
 
 
