@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import io
 import json
 import pickle
@@ -12,7 +13,7 @@ from cli_support import TINY_TRAINING, distil, package, refused, script
 
 from semcom.base.errors import SemcomError
 from semcom.base.flags import settings_of
-from semcom.commands import parsers
+from semcom.commands import cli, parsers
 from semcom.data import corpus
 from semcom.models import checkpoint
 from semcom.models.settings import PARTS
@@ -388,3 +389,16 @@ def test_strings_in_a_checkpoint_are_data(teacher, here, capsys):
         assert (
             package("evaluate", "odd.pt", "--corpus-size", 1000, "--sentences", 3, "--snr", 6, "--quiet") == 0
         )
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize(("names", "told"), [(["some/file"], "some/file"), ([], "output")])
+def test_a_full_disk_is_told_in_a_line(code, names, told, capsys):
+    reason = "No space left on device"
+
+    def fill(argv):
+        raise OSError(code, reason, *names)
+
+    assert cli.run(fill, []) == 2
+    line = f"error: {told}: cannot be written ({reason}); free some space\n"
+    assert capsys.readouterr().err == line

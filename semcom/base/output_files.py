@@ -36,8 +36,13 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
             raise
     except OSError as error:
         kept = "; the previous file is unharmed" if path.is_file() else ""
-        cure = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another place"
+        cure = "free some space" if disk_is_full(error) else "choose another place"
         raise SemcomError(f"{escape(path)}: cannot be written ({error.strerror}){kept}; {cure}") from None
+
+
+def disk_is_full(error: OSError) -> bool:
+    """Whether it is so, or the user's quota is used up."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _permissions(path: Path) -> int:

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from semcom.base import console, distributed
+from semcom.base import console, distributed, output_files
 from semcom.base.errors import ChecksFailed, InterruptedRun, SemcomError, escape
 from semcom.base.flags import settings_of
 from semcom.commands import parsers
@@ -74,6 +74,9 @@ def _code_and_message(error: BaseException) -> tuple[int, str]:
         return FAILED, f"error: {ended}"
     if _out_of_memory(error):
         return BAD_INPUT, "error: out of memory; give a smaller --batch-size (or --eval-batch-size)"
+    if isinstance(error, OSError) and output_files.disk_is_full(error):
+        place = escape(error.filename or "output")
+        return BAD_INPUT, f"error: {place}: cannot be written ({error.strerror}); free some space"
     return FAILED, (
         f"error: {type(error).__name__}: {escape(str(error)[:300])}; this is a fault of the program, "
         "please report it with what --debug shows"
