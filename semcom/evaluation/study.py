@@ -119,14 +119,15 @@ class Study:
         return {measure.p_name: intervals.holm(found[measure.name].tolist()) for measure in tested}
 
     @cached_property
-    def _rows(self) -> dict[tuple[str, float], Row]:
-        rows: list[Row] = intervals.records(self.matrix)
-        return {(row["pair"], row["snr"]): row for row in rows}
+    def _by_pair_and_snr(self) -> pd.DataFrame:
+        """``matrix`` with a column a pair's label and SNR, None where a cell is missing."""
+        cells = self.matrix.astype(object)
+        return cells.where(cells.notna(), None).set_index(["pair", "snr"], drop=False).T
 
-    def row(self, pair: Pair, snr: float | None = None) -> Row:
-        """Of ``matrix`` that of a pair at one SNR, by default the reference SNR; without the cells it
-        lacks."""
-        return self._rows[self.pairing.label(pair), self.reference_snr if snr is None else snr]
+    def row(self, pair: Pair, snr: float | None = None) -> pd.Series:
+        """Of ``matrix`` that of a pair at one SNR, by default the reference SNR; None where a cell is
+        missing."""
+        return self._by_pair_and_snr[self.pairing.label(pair), self.reference_snr if snr is None else snr]
 
     def effects(self, *squares: Square) -> pd.DataFrame:
         """A row a square, measure and SNR. With m the measure and the transmitter's letter first: transmitter

@@ -2,10 +2,11 @@
 
 import math
 
+import pandas as pd
+
 from semcom.base.messages import N_
 from semcom.evaluation import setting_trends
 from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, OWN, UNKNOWN, Square
-from semcom.evaluation.study import Row
 from semcom.report.sections.study_report import StudyReport
 from semcom.report.tables import rows_of
 
@@ -69,7 +70,7 @@ def _cost_of_a_student(report: StudyReport, square: Square) -> str:
     )
 
 
-def _largest_divergence(report: StudyReport, rows: list[Row]) -> str:
+def _largest_divergence(report: StudyReport, rows: list[pd.Series]) -> str:
     _ = report.gettext
     worst = max(rows, key=lambda row: (row["kind"] in TELLING, row["kl_divergence"].value))
     ratio, beside = worst["kl_divergence_over_noise"], ""
@@ -90,7 +91,7 @@ def _largest_divergence(report: StudyReport, rows: list[Row]) -> str:
     )
 
 
-def _significant(report: StudyReport, rows: list[Row]) -> str:
+def _significant(report: StudyReport, rows: list[pd.Series]) -> str:
     told = report.gettext(
         "Of {all} pairs, {ce} differ from the teacher in cross-entropy and {bleu} in BLEU at {snr} (p < "
         "0.05, Holm-corrected over the table)."
