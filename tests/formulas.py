@@ -1,8 +1,10 @@
-"""The logit losses with their own settings as plain arguments, also beyond what the command line allows."""
+"""The logit losses with their own settings as plain arguments, also beyond what the command line allows, and
+the divergences of logits."""
 
 from types import SimpleNamespace
 
 from semcom.distillation.logit_losses import LOGIT_LOSSES, LossSettings
+from semcom.distillation.losses import kl_and_js, log_softmax
 
 
 def _of(name, student, teacher, targets, temperature, **own):
@@ -27,3 +29,11 @@ def skl(student, teacher, temperature, skew):
 
 def dkd(student, teacher, targets, temperature, alpha, beta):
     return _of("dkd", student, teacher, targets, temperature, dkd_alpha=alpha, dkd_beta=beta)
+
+
+def kl_divergence(p_logits, q_logits):
+    return kl_and_js(log_softmax(p_logits), log_softmax(q_logits))[0]
+
+
+def js_divergence(p_logits, q_logits):
+    return kl_and_js(log_softmax(p_logits), log_softmax(q_logits))[1]

@@ -33,8 +33,8 @@ def of_scores(base):
 
 TEMPERED = BASE | {f"z-{name}": of_scores(base) for name, base in BASE.items()}
 EVERY = TEMPERED | {
-    "kl": lambda s, t, y, T: losses.kl_divergence(t, s),
-    "js": lambda s, t, y, T: losses.js_divergence(t, s),
+    "kl": lambda s, t, y, T: formulas.kl_divergence(t, s),
+    "js": lambda s, t, y, T: formulas.js_divergence(t, s),
 }
 
 
@@ -92,8 +92,8 @@ def test_cross_entropy_against_torch():
 
 
 def test_kl_is_of_the_first_from_the_second():
-    close(losses.kl_divergence(TEACHER, STUDENT), kl_by_torch(TEACHER, STUDENT))
-    assert not torch.allclose(losses.kl_divergence(STUDENT, TEACHER), kl_by_torch(TEACHER, STUDENT))
+    close(formulas.kl_divergence(TEACHER, STUDENT), kl_by_torch(TEACHER, STUDENT))
+    assert not torch.allclose(formulas.kl_divergence(STUDENT, TEACHER), kl_by_torch(TEACHER, STUDENT))
 
 
 @pytest.mark.parametrize("T", [0.5, 1.0, 4.0])
@@ -163,14 +163,14 @@ def test_kd_at_a_high_temperature_is_half_the_centred_square_error_over_v():
 
 
 def test_js_by_loop_and_within_its_bounds():
-    found = losses.js_divergence(STUDENT, TEACHER)
+    found = formulas.js_divergence(STUDENT, TEACHER)
     p, q = softmax(STUDENT[4, 6]), softmax(TEACHER[4, 6])
     m = [(a + b) / 2 for a, b in zip(p, q)]
     assert found[4, 6].item() == pytest.approx((kl_by_loop(p, m) + kl_by_loop(q, m)) / 2)
-    torch.testing.assert_close(found, losses.js_divergence(TEACHER, STUDENT))
+    torch.testing.assert_close(found, formulas.js_divergence(TEACHER, STUDENT))
     assert (found > 0).all() and (found < math.log(2)).all()
     apart = torch.tensor([[1e4, 0.0]]), torch.tensor([[0.0, 1e4]])
-    assert losses.js_divergence(*apart).item() == pytest.approx(math.log(2), rel=1e-6)
+    assert formulas.js_divergence(*apart).item() == pytest.approx(math.log(2), rel=1e-6)
 
 
 # Of every loss

@@ -43,21 +43,9 @@ def mix(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
     return torch.logaddexp(log_p + math.log(share), log_q + math.log1p(-share))
 
 
-def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
-    """[...] nats: KL(p || q) of the two next-piece distributions at temperature 1."""
-    return kl_of_logs(log_softmax(p_logits), log_softmax(q_logits))
-
-
-def js_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
-    """[...] nats: Jensen-Shannon divergence, between 0 and log 2."""
-    log_p, log_q = log_softmax(p_logits), log_softmax(q_logits)
-    log_m = mix(log_p, log_q, 0.5)
-    return 0.5 * kl_of_logs(log_p, log_m) + 0.5 * kl_of_logs(log_q, log_m)
-
-
 def kl_and_js(log_p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
-    """``kl_divergence`` and ``js_divergence`` of log-probabilities that are there already: many pairs share
-    p."""
+    """[...] nats: KL(p || q), and the Jensen-Shannon divergence, between 0 and log 2, of log-probabilities at
+    temperature 1."""
     p, q, log_m = log_p.exp(), log_q.exp(), mix(log_p, log_q, 0.5)
     kl = (p * (log_p - log_q)).sum(-1)
     to_mixture = (p * (log_p - log_m)).sum(-1) + (q * (log_q - log_m)).sum(-1)

@@ -24,16 +24,39 @@ from semcom.models.spans import Spans
 from semcom.models.transceiver import Transceiver
 
 
-class _Ends:
-    """The two ends of a link over a batch. What is made of real tokens comes as rows: M source tokens, N
-    target tokens. compiled: by the compiled kernels, on CPUs, where an end has them."""
+@dataclass(frozen=True)
+class _Sent:
+    """A batch on its way. signal, received: [B, S, C]; encoder_state: [M, D], at the M real source tokens."""
 
-    def __init__(self, batch: Batch, compiled: bool):
-        self.batch, self.compiled = batch, compiled and batch.source.device.type == "cpu"
+    signal: Tensor
+    encoder_state: Tensor
+    received: Tensor
+
+
+class _Link:
+    """What carries a batch from any transmitter to any receiver: all meet one channel, draw and SNRs. What is
+    made of real tokens comes as rows: M source tokens, N target tokens.
+
+    snr: [B]. compiled: by the compiled kernels, on CPUs, where an end has them.
+    """
+
+    def __init__(self, batch: Batch, channel: Channel, draw: Draw, snr: Tensor, *, compiled: bool):
+        self.batch, self.channel, self.draw, self.snr = batch, channel, draw, snr
+        self.compiled = compiled and batch.source.device.type == "cpu"
         if self.compiled:
             self.sent, self.said = Spans.of(batch.source_mask), Spans.of(batch.target_mask)
 
-    def transmit(self, transmitter: nn.Module) -> tuple[Tensor, Tensor]:
+    def send(self, transmitter: nn.Module) -> _Sent:
+        signal, encoder_state = self._transmit(transmitter)
+        return _Sent(signal, encoder_state, self.channel.apply(signal, self.draw, self.snr))
+
+    def receive(self, receiver: nn.Module, received: Tensor) -> Projected:
+        """What arrived, [B, S, C] -> logits of N rows."""
+        end = _inside(receiver)
+        assert isinstance(end, Receiver)
+        return Projected(self._decoder_state(receiver, received), end.projection)
+
+    def _transmit(self, transmitter: nn.Module) -> tuple[Tensor, Tensor]:
         """Signal [B, S, C], encoder state [M, D]."""
         batch = self.batch
         if self.compiled:
@@ -45,7 +68,7 @@ class _Ends:
         signal, state = transmitter(batch.source, batch.source_mask)
         return signal, state[batch.source_mask]
 
-    def receive(self, receiver: nn.Module, received: Tensor) -> Tensor:
+    def _decoder_state(self, receiver: nn.Module, received: Tensor) -> Tensor:
         """What arrived, [B, S, C] -> decoder state [N, D]."""
         batch = self.batch
         if self.compiled:
@@ -78,16 +101,12 @@ class TransceiverObjective(nn.Module):
         self.snr_range = snr_range
 
     def forward(self, batch: Batch, draw: Draw) -> Terms:
-        ends = _Ends(batch, self.compiled)
-        signal, _ = ends.transmit(self.model.transmitter)
-        received = self.channel.apply(signal, draw, draw.snr_between(*self.snr_range))
-        real = ends.receive(self.model.receiver, received)
-        ce = fused_linear_loss.cross_entropy(
-            Projected(real, self.model.receiver.projection),
-            batch.target_out[batch.target_mask],
-            compiled=self.compiled,
-        )
-        return {"ce": (ce, len(real))}
+        link = _Link(batch, self.channel, draw, draw.snr_between(*self.snr_range), compiled=self.compiled)
+        sent = link.send(self.model.transmitter)
+        rows = link.receive(self.model.receiver, sent.received)
+        targets = batch.target_out[batch.target_mask]
+        ce = fused_linear_loss.cross_entropy(rows, targets, compiled=self.compiled)
+        return {"ce": (ce, len(targets))}
 
 
 class Frozen(nn.Module):
@@ -103,15 +122,6 @@ class Frozen(nn.Module):
 
     def forward(self, *args):
         return self.module(*args)
-
-
-@dataclass(frozen=True)
-class _Sent:
-    """A batch on its way. signal, received: [B, S, C]; encoder_state: [M, D], at the M real source tokens."""
-
-    signal: Tensor
-    encoder_state: Tensor
-    received: Tensor
 
 
 @dataclass(frozen=True)
@@ -172,14 +182,14 @@ class DistillationObjective(nn.Module):
         self.maps = _feature_maps(student.architecture, teachers[0].architecture, features, seed)
 
     def forward(self, batch: Batch, draw: Draw) -> Terms:
-        ends, snr = _Ends(batch, self.compiled), draw.snr_between(*self.snr_range)
+        link = _Link(batch, self.channel, draw, draw.snr_between(*self.snr_range), compiled=self.compiled)
         targets = batch.target_out[batch.target_mask]
         with torch.set_grad_enabled(self.trains_transmitter and torch.is_grad_enabled()):
-            sent = self._send(ends, self.transmitter, draw, snr)
-        ours = _Outputs(sent, _listen(ends, self.receiver, sent.received))
+            sent = link.send(self.transmitter)
+        ours = _Outputs(sent, link.receive(self.receiver, sent.received))
         if not self.training or self.weights.keys() == {"ce"}:
             return self._label_terms(ours.rows, targets)
-        outputs = self._ask_teachers(ends, draw, snr, sent)
+        outputs = self._ask_teachers(link, sent)
         teacher = Mean([h.rows for h in outputs], self.shares, self.transfer.teacher_mean == "probabilities")
         lengths = batch.target_mask.sum(1)
         level = draw.level.repeat_interleave(lengths)
@@ -189,26 +199,22 @@ class DistillationObjective(nn.Module):
         terms |= self._feature_terms(ours, outputs[0], batch.source_mask)
         if self.transfer.cross_weight:
             crossed = {
-                "cross_transmitter": _listen(ends, self.teachers[0].receiver, sent.received),
-                "cross_receiver": _listen(ends, self.receiver, outputs[0].sent.received),
+                "cross_transmitter": link.receive(self.teachers[0].receiver, sent.received),
+                "cross_receiver": link.receive(self.receiver, outputs[0].sent.received),
             }
             for name, rows in crossed.items():
                 terms[name] = self._row_terms(rows, teacher, targets, level)[self.main_term]
         return terms
 
-    def _send(self, ends: _Ends, transmitter: nn.Module, draw: Draw, snr: Tensor) -> _Sent:
-        signal, encoder_state = ends.transmit(transmitter)
-        return _Sent(signal, encoder_state, self.channel.apply(signal, draw, snr))
-
     @torch.no_grad()
-    def _ask_teachers(self, ends: _Ends, draw: Draw, snr: Tensor, ours: _Sent) -> list[_Outputs]:
+    def _ask_teachers(self, link: _Link, ours: _Sent) -> list[_Outputs]:
         """Each teacher's own transmission as its own receiver hears it. In decoder mode ``ours`` is the first
         teacher's already: the frozen transmitter and the channel run once."""
         outputs = []
         for teacher in self.teachers:
             shared = teacher is self.teachers[0] and not self.trains_transmitter
-            sent = ours if shared else self._send(ends, teacher.transmitter, draw, snr)
-            outputs.append(_Outputs(sent, _listen(ends, teacher.receiver, sent.received)))
+            sent = ours if shared else link.send(teacher.transmitter)
+            outputs.append(_Outputs(sent, link.receive(teacher.receiver, sent.received)))
         return outputs
 
     def _label_terms(self, ours: Projected, targets: Tensor) -> Terms:
@@ -273,12 +279,6 @@ class DistillationObjective(nn.Module):
                 mapped = self.maps[name](student).float() if name in self.maps else student
                 terms[name] = self.feature(mapped, teacher).sum(), len(teacher)
         return terms
-
-
-def _listen(ends: _Ends, receiver: nn.Module, received: Tensor) -> Projected:
-    end = _inside(receiver)
-    assert isinstance(end, Receiver)
-    return Projected(ends.receive(receiver, received), end.projection)
 
 
 def _pooled(rows: Projected, cuts: Sequence[tuple[Tensor, Tensor]]) -> Projected:

@@ -37,11 +37,6 @@ class Estimate:
         half = math.inf if self.half_width is None else self.half_width
         return Interval(self.mean, self.mean - half, self.mean + half)
 
-    @property
-    def above_zero(self) -> bool:
-        """Whether the whole interval is."""
-        return self.half_width is not None and self.mean > self.half_width
-
 
 @dataclass(frozen=True)
 class Interval:

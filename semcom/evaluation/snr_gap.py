@@ -37,10 +37,6 @@ class Price:
     below: int
     unbounded: int
 
-    @property
-    def censored(self) -> int:
-        return self.above + self.below + self.unbounded
-
 
 def monotone(curves: np.ndarray) -> np.ndarray:
     """The non-decreasing curves nearest to ``curves`` [..., K], by least squares: same shape. ValueError for
