@@ -167,10 +167,10 @@ def test_the_public_rows_are_the_public_script(kind, loud):
     for i, snr in enumerate(meeting.snrs):
         said, forced = public_script(state, encoded, kind, snr, k=2.0)
         assert link.public[i] == said and link.forced[i] == forced
-        for row, heard in ((PUBLIC, said), (FORCED, forced)):
+        for row, understood in ((PUBLIC, said), (FORCED, forced)):
             wanted = [
                 nltk_bleu_1(reference=words_of(h), hypothesis=words_of(e.source))
-                for h, e in zip(heard, encoded)
+                for h, e in zip(understood, encoded)
             ]
             assert scores[row][i] == pytest.approx(100 * sum(wanted) / 70, abs=1e-9)
         assert len(set(map(tuple, said))) > 10 and said != forced and len({len(h) for h in said}) > 1, (
@@ -267,16 +267,23 @@ def test_scores_of_given_decodings():
         [2.0],
     )
     found = link_scores(link, encoded, Numbers())
-    sent, heard = ([list(map(str, e.source[1:-1])) for e in encoded], [list(map(str, h)) for h in public])
+    sent, understood = (
+        [list(map(str, e.source[1:-1])) for e in encoded],
+        [list(map(str, h)) for h in public],
+    )
     assert found[FORCED] == [pytest.approx(100 * (1 / 5 + 1 / 4 + 1 / 6) / 3)], (
         "gold as hypothesis: its precision, and no brevity penalty"
     )
-    assert found[PUBLIC] == [pytest.approx(100 * sum(nltk_bleu_1(h, s) for h, s in zip(heard, sent)) / 3)]
+    assert found[PUBLIC] == [
+        pytest.approx(100 * sum(nltk_bleu_1(h, s) for h, s in zip(understood, sent)) / 3)
+    ]
     assert found[RIGHT_WAY_ROUND] == [
-        pytest.approx(100 * sum(nltk_bleu_1(s, h) for h, s in zip(heard, sent)) / 3)
+        pytest.approx(100 * sum(nltk_bleu_1(s, h) for h, s in zip(understood, sent)) / 3)
     ]
     assert found[CORPUS] == [pytest.approx(100 * 11 / 12 * math.exp(1 - 15 / 12))]
-    assert found[BLEU_4] == [text_metrics.bleu([" ".join(h) for h in heard], [" ".join(s) for s in sent])]
+    assert found[BLEU_4] == [
+        text_metrics.bleu([" ".join(h) for h in understood], [" ".join(s) for s in sent])
+    ]
     for row, length in ((MASKED, 29), (LIMIT, length_limit(7))):
         texts = [" ".join(map(str, long[:length])), *(" ".join(s) for s in sent[1:])]
         assert found[row] == [text_metrics.bleu(texts, [" ".join(s) for s in sent])], HABITS[row]

@@ -41,21 +41,21 @@ class GRUDecoder(nn.Module):
         self.gru = nn.GRU(2 * size.d_model, size.d_model, size.layers, batch_first=True)
         self.projection = nn.Linear(size.d_model, vocab_size)
 
-    def forward(self, tokens, heard, past=None):
-        heard = heard[:, None].expand(-1, tokens.shape[1], -1)
-        return self.gru(torch.cat([self.embedding(tokens), heard], -1), past)
+    def forward(self, tokens, pooled, past=None):
+        pooled = pooled[:, None].expand(-1, tokens.shape[1], -1)
+        return self.gru(torch.cat([self.embedding(tokens), pooled], -1), past)
 
 
 class GRUState:
-    def __init__(self, decoder, heard):
-        self.decoder, self.heard, self.past = decoder, heard, None
+    def __init__(self, decoder, pooled):
+        self.decoder, self.pooled, self.past = decoder, pooled, None
 
     def step(self, tokens):
-        states, self.past = self.decoder(tokens[:, None], self.heard, self.past)
+        states, self.past = self.decoder(tokens[:, None], self.pooled, self.past)
         return states[:, 0]
 
     def reorder(self, sentences, rows):
-        self.heard, self.past = self.heard[rows], self.past[:, rows]
+        self.pooled, self.past = self.pooled[rows], self.past[:, rows]
 
 
 class GRUReceiver(Receiver):
@@ -65,15 +65,15 @@ class GRUReceiver(Receiver):
         self.channel_decoder = ChannelDecoder(a.channel_dim, width, a.channel_decoder_hidden, a.amplitude)
         self.decoder = GRUDecoder(a.vocab_size, a.receiver)
 
-    def heard(self, received, source_mask):
+    def pooled(self, received, source_mask):
         memory = self.channel_decoder(received) * source_mask[..., None]
         return memory.sum(1) / source_mask.sum(1, keepdim=True)
 
     def forward(self, received, source_mask, target_in):
-        return self.decoder(target_in, self.heard(received, source_mask))[0]
+        return self.decoder(target_in, self.pooled(received, source_mask))[0]
 
     def start(self, received, source_mask, width=1):
-        return GRUState(self.decoder, self.heard(received, source_mask).repeat_interleave(width, 0))
+        return GRUState(self.decoder, self.pooled(received, source_mask).repeat_interleave(width, 0))
 
     @property
     def projection(self):
@@ -212,7 +212,7 @@ def test_it_decodes_greedily_and_by_beam_as_the_plain_way_does(gru):
     received, mask = through(model, batch, AWGN(), 0.0), batch.source_mask
     found = greedy(model.receiver, received, mask)
     assert found == [plain(model.receiver, y, n) for y, n in zip(received, batch.lengths)]
-    assert len(set(map(tuple, found))) > 3, "what was heard should matter"
+    assert len(set(map(tuple, found))) > 3, "what was received should matter"
     assert beam(model.receiver, received, mask, 1, 1.0) == found
     by_beam = beam(model.receiver, received, mask, 3, 1.0)
     for pieces, y, n in zip(by_beam, received, batch.lengths):

@@ -20,7 +20,7 @@ from semcom.channel.gains import RicianPower
 from semcom.channel.settings import ChannelConfig
 from semcom.commands import doctor
 from semcom.data import batching
-from semcom.evaluation import link_checks, link_findings, sionna_check
+from semcom.evaluation import link_checks, link_report, sionna_check
 from semcom.evaluation.link_checks import Check, Sent
 from semcom.models import channel_parts, checkpoint, protocols, transceiver
 
@@ -57,7 +57,7 @@ def wrong(monkeypatch, change, *owners, name="apply"):
 
 def linked(rician_k=1.0):
     """The channels that the doctor measures."""
-    return link_findings.with_theory(ChannelConfig(rician_k=rician_k))
+    return link_report.with_theory(ChannelConfig(rician_k=rician_k))
 
 
 # ---- the command
@@ -504,7 +504,7 @@ def test_a_transmitter_below_one_is_said_to_be_left_alone(teacher, here, capsys,
     assert "its X dB are X-6.02 dB here for awgn and rayleigh, X-3.01 dB for rician" in told
 
 
-def test_findings_are_returned(teacher, here):
+def test_the_link_report_is_returned(teacher, here):
     from semcom.base.settings import RunConfig
     from semcom.commands.settings import DoctorSettings
     from semcom.data.settings import CorpusConfig

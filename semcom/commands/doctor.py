@@ -17,8 +17,8 @@ from semcom.commands.settings import MEASURED_BY, DoctorSettings
 from semcom.data import batching
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Corpus
-from semcom.evaluation import link_checks, link_findings, sionna_check
-from semcom.evaluation.link_findings import Findings
+from semcom.evaluation import link_checks, link_report, sionna_check
+from semcom.evaluation.link_report import LinkReport
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import DEFAULT_TEACHER
@@ -27,21 +27,21 @@ from semcom.report import link_tables
 log = logging.getLogger(__name__)
 
 
-def doctor(given: DoctorSettings) -> Findings:
+def doctor(given: DoctorSettings) -> LinkReport:
     """Measure, print, and with ``output`` write JSON and a picture. Raises ChecksFailed, once all is written,
     where a check is off.
 
     Every channel that has a theory is measured, whichever ``given.channel`` names.
     """
     keep_freed_memory()
-    channels = link_findings.with_theory(given.channel)
+    channels = link_report.with_theory(given.channel)
     picture = _picture(given)
     device = resolve_device(given.run.device)
     patient = checkpoint.load(given.checkpoint) if given.checkpoint else load_teacher(None)
     source = load_corpus(given.corpus, patient.vocabulary)
     encoded = _sentences(given, source, patient)
     sent = link_checks.transmissions(patient.model, encoded, device)
-    found = link_findings.measure(sent, channels, given.evaluation.snr, given.fades.draws, given.run.seed)
+    found = link_report.measure(sent, channels, given.evaluation.snr, given.fades.draws, given.run.seed)
     architecture = patient.model.architecture
     log.info(
         f"\n{patient.name}, {described(len(encoded), given.evaluation)}, C={architecture.channel_dim}, "
@@ -100,7 +100,7 @@ def _made_with(
     }
 
 
-def _versions(device: torch.device, found: Findings) -> dict[str, object]:
+def _versions(device: torch.device, found: LinkReport) -> dict[str, object]:
     return {
         **environment(device),
         "scipy": metadata.version("scipy"),
@@ -108,7 +108,7 @@ def _versions(device: torch.device, found: Findings) -> dict[str, object]:
     }
 
 
-def _judged(found: Findings) -> Findings:
+def _judged(found: LinkReport) -> LinkReport:
     """``found``, told to hold. Raises ChecksFailed, once those that do not are shown."""
     checks, off = found.checks, link_checks.failing(found.checks)
     if off:

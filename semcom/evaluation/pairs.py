@@ -228,10 +228,10 @@ class _Ends:
     def pair_of(self, label: str, made: Checkpoint) -> Pair:
         """A checkpoint's own pair; an end that is known keeps the label under which it came first."""
         transmitter, receiver, topics = made.model.transmitter, made.model.receiver, made.topics_by_end()
-        sent_by, heard_by = fingerprint_of(transmitter), fingerprint_of(receiver)
+        sender, listener = fingerprint_of(transmitter), fingerprint_of(receiver)
         return Pair(
-            self.transmitters.setdefault(sent_by, End(label, transmitter, sent_by, topics["transmitter"])),
-            self.receivers.setdefault(heard_by, End(label, receiver, heard_by, topics["receiver"])),
+            self.transmitters.setdefault(sender, End(label, transmitter, sender, topics["transmitter"])),
+            self.receivers.setdefault(listener, End(label, receiver, listener, topics["receiver"])),
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from semcom.base.errors import escape
 from semcom.evaluation import sionna_check
 from semcom.evaluation.link_checks import FADES, Check, decibels
-from semcom.evaluation.link_findings import MEASURED_AT, Findings
+from semcom.evaluation.link_report import MEASURED_AT, LinkReport
 from semcom.report import plots, tables
 
 NO_COUNTERPART = (
@@ -22,7 +22,7 @@ NO_COUNTERPART = (
 )
 
 
-def sections(found: Findings, draws: int, amplitude: float) -> list[str]:
+def sections(found: LinkReport, draws: int, amplitude: float) -> list[str]:
     """draws: how many gains. amplitude: what the receiver expects, over ours."""
     return [
         _transmitter(found),
@@ -55,7 +55,7 @@ def _table(rows: Sequence[Sequence[object]], header: list[str], decimals: int | 
     return tables.text(tables.frame_of(cells, header), decimals)
 
 
-def _transmitter(found: Findings) -> str:
+def _transmitter(found: LinkReport) -> str:
     t = found.transmitted
     power, padding = t.checks
     positions, loudest = t.padding
@@ -79,7 +79,7 @@ def _transmitter(found: Findings) -> str:
     )
 
 
-def _snr(found: Findings) -> str:
+def _snr(found: LinkReport) -> str:
     rows = [
         [found.label(name), c.theory, c.measured, c.half_width, c.difference, found.verdict(c)]
         for (name, _), c in found.snr.items()
@@ -91,7 +91,7 @@ def _snr(found: Findings) -> str:
     )
 
 
-def _fading(found: Findings, draws: int) -> str:
+def _fading(found: LinkReport, draws: int) -> str:
     rows, shares = [], []
     for name, g in found.fading.items():
         label, power, distance = found.label(name), g.power, g.distance
@@ -109,7 +109,7 @@ def _fading(found: Findings, draws: int) -> str:
     )
 
 
-def _offsets(found: Findings, amplitude: float) -> str:
+def _offsets(found: LinkReport, amplitude: float) -> str:
     rows = [
         [found.label(name), c.measured, c.half_width, c.theory, found.verdict(c)]
         for name, c in found.offsets.items()
@@ -131,7 +131,7 @@ def _offsets(found: Findings, amplitude: float) -> str:
     return "\n".join([*lines, "no counterpart here:", *differences])
 
 
-def _sent_there(found: Findings) -> str:
+def _sent_there(found: LinkReport) -> str:
     """What X dB of the public code are here for this checkpoint, channels of equal E|h|^2 together."""
     by_power: dict[float, list[str]] = {}
     for name in found.offsets:
@@ -147,7 +147,7 @@ def _sent_there(found: Findings) -> str:
     return ", ".join(told)
 
 
-def _sionna(found: Findings) -> str:
+def _sionna(found: LinkReport) -> str:
     if isinstance(found.sionna, str):
         return found.sionna
     here = {c.name: c for c in found.checks}
@@ -162,7 +162,7 @@ def _sionna(found: Findings) -> str:
     )
 
 
-def picture(found: Findings, path: str | Path) -> None:
+def picture(found: LinkReport, path: str | Path) -> None:
     """Gains and realised SNRs beside their theory, as a PNG."""
     x = np.logspace(-3, 1, 121)
     curves = {}
@@ -181,7 +181,7 @@ def picture(found: Findings, path: str | Path) -> None:
     plots.plot_link(curves, realised, found.tolerance, path)
 
 
-def record(found: Findings, amplitude: float) -> dict[str, object]:
+def record(found: LinkReport, amplitude: float) -> dict[str, object]:
     """Every figure as plain values, infinities among them."""
     t = found.transmitted
     shares = [

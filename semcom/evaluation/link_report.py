@@ -13,7 +13,7 @@ MEASURED_AT = 12.0
 
 
 @dataclass(frozen=True)
-class Findings:
+class LinkReport:
     """All that was measured. channels: by name. sionna: its checks by name, or the reason why there are
     none. symbols: complex ones, at real tokens."""
 
@@ -59,12 +59,12 @@ def with_theory(settings: ChannelConfig) -> list[Channel]:
 
 def measure(
     sent: Sequence[Sent], channels: Sequence[Channel], snrs: Sequence[float], draws: int, seed: int
-) -> Findings:
+) -> LinkReport:
     """Every figure of these signals and channels, at each of the SNRs in dB; of gains, ``draws``
     sentences."""
     snrs = tuple(dict.fromkeys(snrs))
     reason = sionna_check.available()
-    return Findings(
+    return LinkReport(
         {channel.name: channel for channel in channels},
         link_checks.transmitted(sent),
         link_checks.realised_snr(sent, snrs, channels, seed),
