@@ -267,23 +267,17 @@ def test_scores_of_given_decodings():
         [2.0],
     )
     found = link_scores(link, encoded, Numbers())
-    sent, understood = (
-        [list(map(str, e.source[1:-1])) for e in encoded],
-        [list(map(str, h)) for h in public],
-    )
+    sent = [list(map(str, e.source[1:-1])) for e in encoded]
+    understood = [list(map(str, h)) for h in public]
+    both = list(zip(understood, sent))
     assert found[FORCED] == [pytest.approx(100 * (1 / 5 + 1 / 4 + 1 / 6) / 3)], (
         "gold as hypothesis: its precision, and no brevity penalty"
     )
-    assert found[PUBLIC] == [
-        pytest.approx(100 * sum(nltk_bleu_1(h, s) for h, s in zip(understood, sent)) / 3)
-    ]
-    assert found[RIGHT_WAY_ROUND] == [
-        pytest.approx(100 * sum(nltk_bleu_1(s, h) for h, s in zip(understood, sent)) / 3)
-    ]
+    assert found[PUBLIC] == [pytest.approx(100 * sum(nltk_bleu_1(h, s) for h, s in both) / 3)]
+    assert found[RIGHT_WAY_ROUND] == [pytest.approx(100 * sum(nltk_bleu_1(s, h) for h, s in both) / 3)]
     assert found[CORPUS] == [pytest.approx(100 * 11 / 12 * math.exp(1 - 15 / 12))]
-    assert found[BLEU_4] == [
-        text_metrics.bleu([" ".join(h) for h in understood], [" ".join(s) for s in sent])
-    ]
+    hypotheses, references = ([" ".join(words) for words in side] for side in (understood, sent))
+    assert found[BLEU_4] == [text_metrics.bleu(hypotheses, references)]
     for row, length in ((MASKED, 29), (LIMIT, length_limit(7))):
         texts = [" ".join(map(str, long[:length])), *(" ".join(s) for s in sent[1:])]
         assert found[row] == [text_metrics.bleu(texts, [" ".join(s) for s in sent])], HABITS[row]

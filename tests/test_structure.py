@@ -5,6 +5,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ import semcom
 PACKAGE = Path(semcom.__file__).parent
 ROOMS = ("base", "channel", "data", "models", "distillation", "evaluation", "report", "commands")
 MODULES = sorted(PACKAGE.rglob("*.py"))
+DOOR = PACKAGE / "__init__.py"
 SETTINGS = sorted(PACKAGE.glob("*/*settings.py"))
+IMPORTERS = ("import_module", "__import__", "resolve_name")
+LINES_OF_A_MODULE, LINES_OF_A_FUNCTION, ARGUMENTS = 350, 40, 6
 
 
 def room_of(path):
@@ -23,15 +27,34 @@ def room_of(path):
     return ROOMS.index(inside[0]) if len(inside) > 1 else len(ROOMS)
 
 
+def home(name):
+    """``semcom.Distiller`` with the module that it comes from."""
+    package, _, rest = name.partition(".")
+    return f"{package}.{semcom._HOMES[rest]}.{rest}" if rest in semcom._HOMES else name
+
+
 def imported(path):
-    """Modules and names of the package that ``path`` imports anywhere, in functions too."""
+    """Modules and names of the package that ``path`` imports anywhere: in functions too, by the package's own
+    names, by attribute, and as strings that something else imports."""
     for node in ast.walk(ast.parse(path.read_text())):
+        names = []
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith("semcom."))
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            if node.module.split(".")[0] == "semcom":
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Attribute):
+            names = [ast.unparse(node)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names = [node.value]
+        yield from (home(name) for name in names if name.startswith("semcom."))
+
+
+def imported_by_string(path):
+    """The first argument of each call that imports what a string names."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in IMPORTERS:
+            yield node.args[0]
 
 
 def rooms_imported(path):
@@ -55,6 +78,82 @@ def test_a_room_imports_those_above_it_alone(path):
 def test_imports_are_found_at_all():
     assert rooms_imported(PACKAGE / "models/checkpoint.py") == {"base", "data", "models"}
     assert "evaluation" in rooms_imported(PACKAGE / "commands/evaluate.py"), "imports inside functions count"
+
+
+@pytest.mark.parametrize(
+    "code, room",
+    [
+        ("from semcom import Distiller", "distillation"),
+        ("import semcom\nsemcom.plot_training_curves()", "report"),
+        ("def late():\n    import semcom.commands.cli", "commands"),
+        ("import_module('semcom.commands.cli')", "commands"),
+        ("resolve_name(f'semcom.evaluation.{name}')", "evaluation"),
+    ],
+)
+def test_no_way_of_importing_is_missed(tmp_path, code, room):
+    path = tmp_path / "module.py"
+    path.write_text(code)
+    assert rooms_imported(path) == {room}
+
+
+def test_a_string_that_is_imported_says_where_it_begins():
+    given = [text for path in MODULES if path != DOOR for text in imported_by_string(path)]
+    begins = [text.values[0] if isinstance(text, ast.JoinedStr) else text for text in given]
+    assert given and all(isinstance(text, ast.Constant) and text.value for text in begins)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_sizes_are_kept_or_have_a_reason_above_them(path):
+    code = path.read_text()
+    assert len(code.splitlines()) <= LINES_OF_A_MODULE
+    assert too_large(code) == []
+
+
+def too_large(code):
+    """Names of the functions over a limit without a comment right above them such as
+    ``# Seven arguments: what the C++ reads.``"""
+    functions = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)]
+    lines = code.splitlines()
+    return [node.name for node in functions if not excess(node) <= reasons(comment_above(node, lines))]
+
+
+def excess(node):
+    """What there is too much of: lines, but for the docstring; arguments, but for self, cls and ctx."""
+    length = node.end_lineno - node.lineno + 1
+    if ast.get_docstring(node) is not None:
+        length -= node.body[0].end_lineno - node.body[0].lineno + 1
+    given = {arg.arg for arg in ast.walk(node.args) if isinstance(arg, ast.arg)} - {"self", "cls", "ctx"}
+    over = {"lines": length > LINES_OF_A_FUNCTION, "arguments": len(given) > ARGUMENTS}
+    return {what for what, too_many in over.items() if too_many}
+
+
+def comment_above(node, lines):
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) - 1
+    above = takewhile(lambda line: line.strip().startswith("#"), reversed(lines[:first]))
+    return " ".join(line.strip(" #") for line in reversed(list(above)))
+
+
+def reasons(comment):
+    what, colon, why = comment.partition(": ")
+    return set(what.split()) if colon and why else set()
+
+
+MANY = 'def f(self, a, b, c, d, e, f{}):\n    """{}"""\n    {}'
+
+
+@pytest.mark.parametrize(
+    "code, names",
+    [
+        (MANY.format("", "\n" * 50, "a"), []),
+        (MANY.format(", *, g", "", "a"), ["f"]),
+        (MANY.format("", "", "a\n    " * 40), ["f"]),
+        ("# Seven arguments: those of the C++.\n" + MANY.format(", **g", "", "a"), []),
+        ("# Seven arguments: those of the C++.\n" + MANY.format(", g", "", "a\n    " * 40), ["f"]),
+        ("# Seven arguments.\n" + MANY.format(", *g", "", "a"), ["f"]),
+    ],
+)
+def test_sizes_are_counted(code, names):
+    assert too_large(code) == names
 
 
 def test_what_is_no_module_is_installed_too():

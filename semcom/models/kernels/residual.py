@@ -34,6 +34,7 @@ def normed_sum(
 
 
 class _NormedSum(torch.autograd.Function):
+    # Seven arguments: autograd sees those tensors alone that are arguments themselves.
     @staticmethod
     def forward(ctx, x, change, gain, bias, eps, dropped, learns):
         (n, width), exact = x.shape, torch.float32
