@@ -384,7 +384,7 @@ def test_decibels_stand_for_the_public_link(kind, row):
         torch.randn(draw.noise.shape, generator=torch.Generator().manual_seed(0))
         * batch.source_mask[..., None]
     )
-    h = channel.gain(draw.scatter) * (math.sqrt(2) if (kind, row) == ("rician", FADES) else 1)
+    h = channel.gain(draw, torch.float32) * (math.sqrt(2) if (kind, row) == ("rician", FADES) else 1)
     link = channel.public_link
     theirs = link.receive(math.sqrt(2) * signal, h, draw.noise, snr) / math.sqrt(2)
     torch.testing.assert_close(

@@ -62,7 +62,7 @@ def test_help_tells_losses_and_their_temperatures():
     words = {name: f.metadata["help"] for name, f in DistillationConfig.__dataclass_fields__.items()}
     temperatures = "(default 4 for kd and dkd, 1 for the others and with --standardize-logits)"
     assert words["temperature"].endswith(temperatures)
-    assert words["kd_loss"].endswith(": Kullback-Leibler, reversed, Jensen-Shannon, skewed, decoupled")
+    assert ": Kullback-Leibler, reversed, Jensen-Shannon, skewed, decoupled" in words["kd_loss"]
 
 
 def test_defaults_settings_of_are_those_of_python():

@@ -74,8 +74,8 @@ def test_both_tables_name_the_same_channels_in_the_same_order():
 
 
 def test_settings_reach_the_class_that_has_them(toy):
-    assert make_channel(ChannelConfig("toy", equalizer="mmse")) == Flips("mmse")
-    assert make_channel(ChannelConfig("awgn", equalizer="mmse", rician_k=3.0)) == AWGN()
+    assert make_channel(ChannelConfig(channel="toy", equalizer="mmse")) == Flips("mmse")
+    assert make_channel(ChannelConfig(channel="awgn", equalizer="mmse", rician_k=3.0)) == AWGN()
     assert Flips().key != Flips("mmse").key != AWGN().key
 
 

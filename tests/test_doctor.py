@@ -249,14 +249,14 @@ def test_half_a_decibel_is_found_of_forty_sentences(monkeypatch, error_db):
 def test_gains_are_those_that_the_channel_has():
     draw = sample(range(500), [1] * 500, 2, seed=3, number=link_checks.GAIN_DRAW)
     for link in (Rayleigh(), Rician(rician_k=4.0)):
-        expected = link.gain(draw.scatter.double()).square().sum(1).numpy()
+        expected = link.gain(draw, torch.float64).square().sum(1).numpy()
         np.testing.assert_allclose(link_checks.gains(link, 500, seed=3), expected, rtol=1e-9)
 
 
 def test_a_rician_channel_of_power_two_is_found(monkeypatch):
     wrong(
         monkeypatch,
-        lambda gain: lambda link, scatter: gain(link, scatter) * 2**0.5,
+        lambda gain: lambda link, draw, dtype: gain(link, draw, dtype) * 2**0.5,
         Rician,
         name="gain",
     )

@@ -74,7 +74,10 @@ def test_a_group_has_its_own_defaults_and_flags():
 
 def test_several_values_of_one_setting_are_several_groups_and_each_once():
     song = parsed(Song, "la --output s --channel rician awgn rician --rician-k 3")
-    assert song.choir == (ChannelConfig("rician", 3.0), ChannelConfig("awgn", 3.0))
+    assert song.choir == (
+        ChannelConfig(channel="rician", rician_k=3.0),
+        ChannelConfig(channel="awgn", rician_k=3.0),
+    )
 
 
 def test_help_shows_titles_and_the_defaults_of_the_verb():
@@ -187,7 +190,7 @@ def test_an_analysis_like_a_distillation():
     run = DistilSettings(
         files=DistillationFiles(("a.pt", "b.pt")),
         corpus=CorpusConfig(corpus_size=400, exclude_topics=("health",)),
-        channel=ChannelConfig("rayleigh"),
+        channel=ChannelConfig(channel="rayleigh"),
     )
     analysis = analysis_like(run)
     assert analysis.command() == (

@@ -76,7 +76,7 @@ class Numbers:
 
 
 def channel_of(kind, rician_k=1.0, equalizer="zf"):
-    return make_channel(ChannelConfig(kind, rician_k, equalizer))
+    return make_channel(ChannelConfig(channel=kind, rician_k=rician_k, equalizer=equalizer))
 
 
 def through(model, batch, channel, snr, *, seed=0, number=0):

@@ -133,13 +133,13 @@ class Fading(Channel):
     equalizer: str = ChannelConfig.equalizer
 
     @abstractmethod
-    def gain(self, scatter: Tensor) -> Tensor:
-        """[B, 2] gains h with E|h|^2 = 1, made of CN(0, 1) ``scatter`` [B, 2]."""
+    def gain(self, draw: Draw, dtype: torch.dtype) -> Tensor:
+        """[B, 2] gains h with E|h|^2 = 1, made of the draw's CN(0, 1) ``scatter`` [B, 2], or of its own."""
 
     def apply(self, signal: Tensor, draw: Draw, snr_db: Tensor | float) -> Tensor:
         n0 = noise_power(signal, snr_db)
         noise = draw.noise.to(signal.dtype) * (n0 / 2).sqrt()
-        h = self.gain(draw.scatter.to(signal.dtype))[:, None, None, :]
+        h = self.gain(draw, signal.dtype)[:, None, None, :]
         conjugate = h * h.new_tensor([1.0, -1.0])
         received = _multiply(signal.unflatten(-1, (-1, 2)), h) + noise.unflatten(-1, (-1, 2))
         divisor = h.square().sum(-1, keepdim=True)
@@ -149,7 +149,7 @@ class Fading(Channel):
 
     def power(self, draw: Draw) -> Tensor:
         """[B, 1] |h|^2, in float64."""
-        return self.gain(draw.scatter.double()).square().sum(-1)[:, None]
+        return self.gain(draw, torch.float64).square().sum(-1)[:, None]
 
     def __str__(self) -> str:
         return f"{self.label} {self.equalizer}"
@@ -161,8 +161,8 @@ class Rayleigh(Fading):
 
     name = "rayleigh"
 
-    def gain(self, scatter: Tensor) -> Tensor:
-        return scatter
+    def gain(self, draw: Draw, dtype: torch.dtype) -> Tensor:
+        return draw.scatter.to(dtype)
 
     @property
     def theory(self) -> Theory:
@@ -183,8 +183,8 @@ class Rician(Fading):
     name = "rician"
     rician_k: float = ChannelConfig.rician_k
 
-    def gain(self, scatter: Tensor) -> Tensor:
-        return gains.rician(scatter, self.rician_k)
+    def gain(self, draw: Draw, dtype: torch.dtype) -> Tensor:
+        return gains.rician(draw.scatter.to(dtype), self.rician_k)
 
     @property
     def label(self) -> str:

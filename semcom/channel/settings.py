@@ -41,7 +41,7 @@ def is_noisy(label: str) -> bool:
     return KINDS[label.split()[0]].noisy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChannelConfig(Validated):
     """The physical channel."""
 
@@ -50,7 +50,7 @@ class ChannelConfig(Validated):
         1.0, "Rician: line-of-sight over scattered power, linear", number(0, example="1"), metavar="K"
     )
     equalizer: str = setting(
-        "zf", "Rayleigh and Rician: zero forcing or MMSE", type=str.lower, choices=("zf", "mmse")
+        "zf", "fading channels: zero forcing or MMSE", type=str.lower, choices=("zf", "mmse")
     )
 
 
