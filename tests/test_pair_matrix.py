@@ -163,6 +163,7 @@ def alone(pair, number, snr, reference=TT):
     texts = [Numbers().decode([pieces])[0] for pieces in (own, its)]
     values = {
         "tokens": len(said) + 1,
+        "targets": len(said) + 1,
         "sentences": 1,
         "exact": float(own == said),
         "matches": sum(own[i] == said[i] for i in range(min(len(own), len(said)))) + (len(own) == len(said)),

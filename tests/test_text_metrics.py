@@ -121,9 +121,16 @@ def test_bleu_of_sums_is_corpus_bleu():
 
 def test_bleu_of_many_sums_at_once_is_that_of_each():
     sums = np.stack([text_metrics.bleu_statistics(h, r).sum(0) for h, r in CORPORA])
-    each = [float(text_metrics.bleu_of(row)) for row in sums]
+    each = [float(text_metrics.bleu_of(row[None])[0]) for row in sums]
     assert text_metrics.bleu_of(sums).tolist() == each
     assert text_metrics.bleu_of(np.stack([sums, sums[::-1]])).tolist() == [each, each[::-1]]
+
+
+def test_bleu_of_one_set_is_sacrebleus_to_the_bit():
+    for hypotheses, references in CORPORA:
+        sums = text_metrics.bleu_statistics(hypotheses, references).sum(0)
+        assert float(text_metrics.bleu_of(sums)) == text_metrics.bleu(hypotheses, references)
+        assert float(text_metrics.bleu_of(sums)) == pytest.approx(text_metrics.bleu_of(sums[None])[0])
 
 
 def test_bleu_of_a_resample_is_that_of_its_sentences():

@@ -135,8 +135,8 @@ def _show_group(analysis: Analysis, teacher: str, channel: str, group: Sequence[
     for measure in measures.followed():
         if not measure.gap:
             rows = _by_snr(group, measure, teacher)
-            title = f"{measure.title}, {measure.unit}" if measure.unit else measure.title
-            log.info(f"\n{title}, by SNR in dB\n{tables.pivot(rows, 'model', 'snr', measure.name)}")
+            table = tables.pivot(rows, "model", "snr", measure.name)
+            log.info(f"\n{measure.title_with_unit}, by SNR in dB\n{table}")
 
 
 def _at_reference(group: Sequence[Record], snr: str) -> str:

@@ -13,6 +13,7 @@ from semcom.commands.distil_run import DistillationRun
 from semcom.commands.inputs import read_corpus
 from semcom.commands.measuring import RECEIVER_KNOWS, entrants, test_split
 from semcom.data import batching, corpus
+from semcom.evaluation import measures
 from semcom.evaluation.scores import SEEN, UNSEEN, Meeting, score_all
 from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models import checkpoint
@@ -71,18 +72,19 @@ def show(run: DistillationRun, hybrid: Path | None, scores: "pd.DataFrame") -> N
 
 def _scores(scores: "pd.DataFrame") -> list[str]:
     overall, by_topic = scores[scores["topic"] == ""], scores[scores["topic"] != ""]
-    first = scores.iloc[0]
+    measure, row = measures.alone()[0], scores.iloc[0]
+    title = measure.title_with_unit
     lines = [
-        f"\nBLEU on {first['sentences']} test sentences, {first['channel']}, by SNR in dB; {RECEIVER_KNOWS}",
+        f"\n{title} on {row['sentences']} test sentences, {row['channel']}, by SNR in dB; {RECEIVER_KNOWS}",
         bleu_signature(),
-        tables.pivot(overall, "model", "snr", "bleu"),
+        tables.pivot(overall, "model", "snr", measure.name),
         "",
     ]
     apart = by_topic[by_topic["snr"] == SNRS[-1]]
     if len(apart):
         lines += [
-            f"BLEU at {SNRS[-1]:g} dB, topics that the student has seen and not seen apart",
-            tables.pivot(apart, "model", "topic", "bleu", str),
+            f"{title} at {SNRS[-1]:g} dB, topics that the student has seen and not seen apart",
+            tables.pivot(apart, "model", "topic", measure.name, str),
             "",
         ]
     return lines

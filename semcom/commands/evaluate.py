@@ -27,7 +27,9 @@ from semcom.commands.measuring import (
 )
 from semcom.commands.settings import EvaluateSettings
 from semcom.data import batching
+from semcom.evaluation import measures
 from semcom.evaluation.scores import Decoded, Meeting, Row, floor_score, score_all
+from semcom.evaluation.sums import TO_SENT
 from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
@@ -50,7 +52,7 @@ class _Prepared:
 
 
 def evaluate(settings: EvaluateSettings) -> "pd.DataFrame":
-    """BLEU, token accuracy, exact sentences of checkpoints side by side under the same draws, with the
+    """The measures that need no reference, of checkpoints side by side under the same draws, with the
     floor."""
     keep_freed_memory()
     device = resolve_device(settings.run.device)
@@ -115,15 +117,13 @@ def _show(
         f"\n{described(len(encoded), settings.evaluation)}, {meeting.channel}, SNR in dB per complex symbol "
         f"before equalisation, seed {meeting.seed}; {meeting.search}; {RECEIVER_KNOWS}"
     )
-    for measure, title in (
-        ("bleu", f"BLEU ({bleu_signature()})"),
-        ("token_accuracy", "token accuracy"),
-        ("exact", "exact sentences"),
-        ("cross_entropy", "cross-entropy, nats a token"),
-    ):
-        log.info(f"\n{title}\n{tables.pivot(overall, 'model', 'snr', measure)}")
-        if floor.get(measure) is not None:
-            log.info(f"floor (another sentence of the same length, or the nearest): {floor[measure]:.4g}")
+    for measure in measures.alone():
+        signature = f" ({bleu_signature()})" if TO_SENT in measure.sums else ""
+        table = tables.pivot(overall, "model", "snr", measure.name, decimals=measure.decimals)
+        log.info(f"\n{measure.title_with_unit}{signature}\n{table}")
+        lowest = floor.get(measure.name)
+        if lowest is not None:
+            log.info(f"floor (another sentence of the same length, or the nearest): {lowest:.4g}")
     if len(by_topic):
         _show_topics(by_topic, nearest(settings.evaluation.snr, REFERENCE_PREFERRED))
 
@@ -132,8 +132,9 @@ def _show_topics(by_topic: "pd.DataFrame", reference: float) -> None:
     at_reference = by_topic[by_topic["snr"] == reference]
     topics = at_reference["topic"] + ", " + at_reference["sentences"].astype(str)
     at_reference = at_reference.assign(**{"topic, sentences": topics})
-    table = tables.pivot(at_reference, "topic, sentences", "model", "bleu", str)
-    log.info(f"\nBLEU by topic at {reference:g} dB\n{table}")
+    first = measures.alone()[0]
+    table = tables.pivot(at_reference, "topic, sentences", "model", first.name, str, first.decimals)
+    log.info(f"\n{first.title_with_unit} by topic at {reference:g} dB\n{table}")
 
 
 def _show_examples(
@@ -159,7 +160,8 @@ def _write(output: str, picture: Path, meeting: Meeting, rows: "pd.DataFrame", f
     all_rows: list[Row] = [*tables.rows_of(rows), of_floor]
     tables.write_csv(output, [{**row, **common} for row in all_rows])
     overall = rows[rows["topic"] == ""]
-    plots.plot_by_snr(overall, {"bleu": "BLEU", "token_accuracy": "token accuracy"}, picture)
+    titles = {measure.name: measure.title_with_unit for measure in measures.alone()}
+    plots.plot_by_snr(overall, titles, picture)
     log.info(f"\nmade {escape(output)} and {escape(picture)}")
 
 

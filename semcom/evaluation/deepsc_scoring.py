@@ -197,7 +197,7 @@ def link_scores(link: Link, encoded: Sequence[Encoded], vocabulary: Vocabulary) 
         return [public_words(text, vocabulary) for text in vocabulary.decode(said)]
 
     def bleu(said: list[list[int]]) -> float:
-        return _bleu(Decoded(vocabulary.decode(said), said, [0.0] * len(said)), encoded)
+        return _bleu(Decoded(vocabulary.decode(said), said), encoded)
 
     return {
         FORCED: [100 * mean_unigram_bleu(sent, words_of(said)) for said in link.forced],

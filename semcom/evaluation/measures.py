@@ -59,6 +59,15 @@ class Measure:
         return self.short or self.title
 
     @property
+    def title_with_unit(self) -> str:
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+    @property
+    def alone(self) -> bool:
+        """Whether it needs no reference."""
+        return not any(needed.compares for needed in self.sums)
+
+    @property
     def over_noise_name(self) -> str:
         return f"{self.name}_over_noise"
 
@@ -125,7 +134,7 @@ MEASURES: tuple[Measure, ...] = (
     ),
     Measure(
         "cross_entropy",
-        (of.TOKENS, of.NATS),
+        (of.TARGETS, of.NATS),
         _mean,
         N_("cross-entropy"),
         decimals=4,
@@ -262,6 +271,11 @@ def of_sums(sums: np.ndarray, wanted: Sequence[Measure] | None = None) -> dict[s
             measure.name: measure.value(*map(summed, measure.sums))
             for measure in (MEASURES if wanted is None else wanted)
         }
+
+
+def alone() -> list[Measure]:
+    """Measures of a transceiver by itself; the first is the one shown where there is room for one."""
+    return [measure for measure in MEASURES if measure.alone]
 
 
 def tested() -> list[Measure]:

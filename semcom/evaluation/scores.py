@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -14,10 +15,11 @@ from semcom.channel.channels import Channel
 from semcom.data.batching import Batch, Encoded, by_length, collate
 from semcom.data.vocabulary import Vocabulary
 from semcom.distillation import losses
-from semcom.evaluation import text_metrics
+from semcom.evaluation import measures, text_metrics
+from semcom.evaluation.sums import Distributions, PieceSum, TokenRows, TokenSum
 from semcom.models.decoding import Search
 from semcom.models.link import send
-from semcom.models.transceiver import Transceiver
+from semcom.models.transceiver import Receiver, Transceiver
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,12 +58,12 @@ class Meeting:
 
 @dataclass
 class Decoded:
-    """What one entrant understood at one SNR, in the order of the sentences. cross_entropy: nats a target
-    token."""
+    """What one entrant understood at one SNR, in the order of the sentences. token_sums: name of a sum over
+    target tokens that needs no reference -> that of each sentence."""
 
     texts: list[str]
     pieces: list[list[int]]
-    cross_entropy: list[float] = field(default_factory=list)
+    token_sums: dict[str, list[float]] = field(default_factory=dict)
 
 
 def _batches(encoded: Sequence[Encoded], meeting: Meeting, what: str) -> Iterator[Batch]:
@@ -89,27 +91,38 @@ def decode(
     """Decodings of all sentences, one ``Decoded`` an SNR; all SNRs of a batch are decoded together."""
     model = entrant.model.to(meeting.device).eval()
     pieces: list[dict[int, list[int]]] = [{} for _ in meeting.snrs]
-    entropy: list[dict[int, float]] = [{} for _ in meeting.snrs]
+    sums: list[dict[int, dict[str, float]]] = [{} for _ in meeting.snrs]
     for batch in _batches(encoded, meeting, f"decoding {entrant.label}"):
         arrived = through_channel(model, batch, meeting)
         everything = meeting.search(
             model.receiver, torch.cat(arrived), batch.source_mask.repeat(len(arrived), 1)
         )
         for k, at_snr in enumerate(arrived):
-            state = model.receiver(at_snr, batch.source_mask, batch.target_in)
-            rows = losses.cross_entropy(
-                model.receiver.project(state[batch.target_mask]), batch.target_out[batch.target_mask]
-            )
+            token_sums = _token_sums(model.receiver, at_snr, batch)
             for i, sentence in enumerate(batch.sentences):
                 pieces[k][sentence.id] = everything[k * len(batch) + i]
-            for sentence, part in zip(batch.sentences, rows.split(batch.target_lengths)):
-                entropy[k][sentence.id] = float(part.double().sum())
-    pieces, entropy = (_joined(by_snr, meeting) for by_snr in (pieces, entropy))
+                sums[k][sentence.id] = token_sums[i]
     results = []
-    for by_id, nats in zip(pieces, entropy):
-        ordered = [by_id[e.sentence.id] for e in encoded]
-        results.append(Decoded(vocabulary.decode(ordered), ordered, [nats[e.sentence.id] for e in encoded]))
+    for said, summed in zip(_joined(pieces, meeting), _joined(sums, meeting)):
+        ordered = [said[e.sentence.id] for e in encoded]
+        each = [summed[e.sentence.id] for e in encoded]
+        by_name = {name: [of_one[name] for of_one in each] for name in (each[0] if each else ())}
+        results.append(Decoded(vocabulary.decode(ordered), ordered, by_name))
     return results
+
+
+def _token_sums(receiver: Receiver, received: Tensor, batch: Batch) -> list[dict[str, float]]:
+    """Of each sentence, teacher-forced, the sums over target tokens that need no reference, by name."""
+    states = receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
+    ours = Distributions(losses.log_softmax(receiver.project(states)), states)
+    rows = TokenRows(batch.target_out[batch.target_mask], ours, None)
+    found: list[dict[str, float]] = [{} for _ in batch.sentences]
+    for needed in measures.all_sums():
+        values = needed.of(rows) if isinstance(needed, TokenSum) and not needed.compares else None
+        if values is not None:
+            for of_one, part in zip(found, values.split(batch.target_lengths)):
+                of_one[needed.columns[0]] = float(part.double().sum())
+    return found
 
 
 def _joined(by_snr: list[dict], meeting: Meeting) -> list[dict]:
@@ -120,21 +133,33 @@ def _joined(by_snr: list[dict], meeting: Meeting) -> list[dict]:
     ]
 
 
-def score(decoded: Decoded, encoded: Sequence[Encoded], keep: Sequence[int] | None = None) -> Row:
-    """BLEU, token accuracy, share of exact sentences and cross-entropy over the sentences at ``keep``
-    (default all)."""
-    keep = range(len(encoded)) if keep is None else keep
-    references = [encoded[i].source[1:-1] for i in keep]
-    tokens = sum(len(r) + 1 for r in references)
-    matches = sum(text_metrics.token_matches(decoded.pieces[i], r) for i, r in zip(keep, references))
-    return {
-        "bleu": text_metrics.bleu([decoded.texts[i] for i in keep], [encoded[i].sentence.text for i in keep]),
-        "token_accuracy": matches / tokens,
-        "exact": sum(decoded.pieces[i] == r for i, r in zip(keep, references)) / len(keep),
-        "cross_entropy": sum(decoded.cross_entropy[i] for i in keep)
-        / sum(encoded[i].target_tokens for i in keep),
-        "sentences": len(keep),
-    }
+def sums_of(decoded: Decoded, encoded: Sequence[Encoded]) -> np.ndarray:
+    """[N, K] of each sentence what the measures are functions of; not a number where there is none, as of
+    sums that need a reference."""
+    sums = np.full((len(encoded), len(measures.columns())), np.nan)
+    sent, texts = [e.source[1:-1] for e in encoded], [e.sentence.text for e in encoded]
+    for needed in measures.all_sums():
+        column = sums[:, measures.slices()[needed.columns]]
+        if isinstance(needed, TokenSum):
+            if needed.name in decoded.token_sums:
+                column[:, 0] = decoded.token_sums[needed.name]
+        elif isinstance(needed, PieceSum):
+            column[:, 0] = [needed.of(ours, theirs) for ours, theirs in zip(decoded.pieces, sent)]
+        elif not needed.compares:
+            column[:] = needed.of(decoded.texts, texts)
+    return sums
+
+
+def score(decoded: Decoded, encoded: Sequence[Encoded]) -> Row:
+    """The measures that need no reference over the sentences, None where one cannot be had."""
+    return _score(sums_of(decoded, encoded))
+
+
+def _score(sums: np.ndarray) -> Row:
+    """sums: [N, K] of N sentences."""
+    values = measures.of_sums(sums.sum(0), measures.alone())
+    found = {name: None if np.isnan(value) else float(value) for name, value in values.items()}
+    return {**found, "sentences": len(sums)}
 
 
 def score_all(
@@ -156,9 +181,10 @@ def score_all(
         decodings[entrant.label] = decode(entrant, encoded, vocabulary, meeting)
         for snr, decoded in zip(meeting.snrs, decodings[entrant.label]):
             common = {"model": entrant.label, "channel": str(meeting.channel), "snr": float(snr)}
-            rows.append({**common, "topic": "", **score(decoded, encoded)})
+            sums = sums_of(decoded, encoded)
+            rows.append({**common, "topic": "", **_score(sums)})
             for topic, keep in groups.items():
-                rows.append({**common, "topic": topic, **score(decoded, encoded, keep)})
+                rows.append({**common, "topic": topic, **_score(sums[keep])})
     return pd.DataFrame(rows), decodings
 
 
@@ -182,9 +208,8 @@ def floor_score(encoded: Sequence[Encoded]) -> Row:
     other = Decoded(
         [encoded[i].sentence.text for i in partner],
         [encoded[i].source[1:-1] for i in partner],
-        [0.0] * len(encoded),
     )
-    return {**score(other, encoded), "cross_entropy": None}
+    return score(other, encoded)
 
 
 @torch.inference_mode()

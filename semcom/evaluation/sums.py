@@ -1,10 +1,10 @@
 """Sums over a sentence, of which measures are functions, and how each is found: of decoded pieces, of text,
-or of the distributions over the next piece."""
+or of the distributions over the next piece. Those that ``compares`` is true of need a reference."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ class PieceSum:
 
     name: str
     of: Callable[[Sequence[int], Sequence[int]], float]
+    compares: ClassVar[bool] = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -37,6 +38,10 @@ class TextSums:
     against: Literal["sent", "reference"]
     statistics: tuple[str, ...]
     of: Callable[[Sequence[str], Sequence[str]], np.ndarray]
+
+    @property
+    def compares(self) -> bool:
+        return self.against == "reference"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -114,6 +119,7 @@ MATCHES = PieceSum("matches", text_metrics.token_matches)
 SENTENCES = PieceSum("sentences", lambda decoded, sent: 1)
 EXACT = PieceSum("exact", lambda decoded, sent: decoded == sent)
 
+TARGETS = TokenSum("targets", lambda rows: torch.ones_like(rows.targets), compares=False)
 NATS = TokenSum("nats", _cross_entropy, compares=False)
 KL = TokenSum("kl", lambda rows: rows.kl_and_js[0])
 JS = TokenSum("js", lambda rows: rows.kl_and_js[1])

@@ -78,11 +78,13 @@ def bleu_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.
 
 def bleu_of(sums: np.ndarray) -> np.ndarray:
     """[..., 10] summed ``bleu_statistics`` -> [...], sacrebleu's corpus BLEU of them, 0 to 100: of as many
-    resamples as there are at once.
+    resamples as there are at once. Of one set, [10], it is sacrebleu's own, to the last bit.
 
     As sacrebleu 2 has it: an order without a match counts half a match, the next one a quarter (Chen and
     Cherry 2014, smoothing 3).
     """
+    if sums.ndim == 1:
+        return np.asarray(_sacrebleu_of([int(count) for count in sums]))
     lengths, references, matches, ngrams = (
         sums[..., 0],
         sums[..., 1],
@@ -96,6 +98,14 @@ def bleu_of(sums: np.ndarray) -> np.ndarray:
         brevity = np.minimum(0.0, 1 - references / lengths)
         score = 100 * np.exp(precision + brevity)
     return np.where((matches.sum(-1) == 0) | (lengths == 0), 0.0, score)
+
+
+def _sacrebleu_of(counts: Sequence[int]) -> float:
+    from sacrebleu.metrics import BLEU
+
+    length, reference, *found = counts
+    matches, ngrams = found[:BLEU_ORDER], found[BLEU_ORDER:]
+    return BLEU.compute_bleu(matches, ngrams, length, reference, smooth_method="exp").score
 
 
 def cka(x: np.ndarray, y: np.ndarray) -> float | None:

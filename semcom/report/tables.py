@@ -61,14 +61,15 @@ def pivot(
     column: str,
     value: str,
     label: Callable[[Any], str] = "{:g}".format,
+    decimals: int | None = None,
 ) -> str:
     """A table of ``value`` with one line per ``index`` and one column per ``column``, both in order of
-    appearance."""
+    appearance. decimals: as many as the values need where None."""
     frame = _frame(table)
     by_column = frame.pivot(index=index, columns=column, values=value)
     by_column = by_column.reindex(index=frame[index].unique(), columns=frame[column].unique())
     by_column = by_column.rename(columns=label).reset_index()
-    return text(by_column, _decimals(frame[value]))
+    return text(by_column, _decimals(frame[value]) if decimals is None else decimals)
 
 
 def write_csv(path: str | Path, table: "pd.DataFrame | Sequence[Row]") -> None:

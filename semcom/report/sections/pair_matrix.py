@@ -6,7 +6,7 @@ from semcom.evaluation.measures import Measure
 from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, NOISE, OWN, REFERENCE, UNKNOWN, UNRELATED
 from semcom.report import figures
 from semcom.report.document import Block, Cell, Column, Figure, Table, Text
-from semcom.report.sections.study_report import StudyReport, axis_title, curve_data
+from semcom.report.sections.study_report import StudyReport, curve_data
 
 KINDS = {
     KNOWLEDGE: N_("knowledge"),
@@ -97,8 +97,8 @@ def _curves(report: StudyReport) -> Figure:
         curves = {report.pair(pair): report.curve(pair, measure.name) for pair in pairs}
         if measure.to_teacher:
             curves[NOISE_CURVE] = report.curve(study.pairing.noise, measure.name)
-        panels[axis_title(measure)] = curves
-    in_nats = [axis_title(measure) for measure in measures.with_curve() if measure.unit == measures.NATS]
+        panels[measure.title_with_unit] = curves
+    in_nats = [measure.title_with_unit for measure in measures.with_curve() if measure.unit == measures.NATS]
     titles = [_(measure.title) for measure in measures.MEASURES if measure in measures.with_curve()]
     caption = _(
         "{measures} of every pair (transmitter → receiver) by SNR; bands, where there are few curves, are "

@@ -9,7 +9,7 @@ from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measures import Measure
 from semcom.report import figures
 from semcom.report.document import Block, Cell, Column, Figure, Table, Text
-from semcom.report.sections.study_report import StudyReport, axis_title
+from semcom.report.sections.study_report import StudyReport
 from semcom.report.tables import rows_of
 
 SHOWN_SWEEPS = 4
@@ -159,7 +159,7 @@ def _divergence_and_quality(report: StudyReport, sweeps: Sequence[Sweep]) -> Fig
 
 
 def _axis_title(measure: Measure) -> str:
-    title = axis_title(measure)
+    title = measure.title_with_unit
     return title.replace(measure.title, f"{measure.title} gap", 1) if measure.gap else title
 
 

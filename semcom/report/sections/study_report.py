@@ -115,11 +115,6 @@ class StudyReport:
         return [(snr, value) for snr, value in values if value is not None]
 
 
-def axis_title(measure: Measure) -> str:
-    """Of a figure, whose texts are English: the measure and its unit."""
-    return f"{measure.title}, {measure.unit}" if measure.unit else measure.title
-
-
 def value_of(interval: Interval | None) -> float | None:
     return None if interval is None else interval.value
 
