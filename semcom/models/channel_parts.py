@@ -34,6 +34,10 @@ class ChannelDecoder(nn.Module):
         self.linear3 = nn.Linear(hidden, width)
         self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
 
+    @property
+    def beside_weights(self) -> str:
+        return "" if self.amplitude == 1 else f"amplitude {self.amplitude!r}"
+
     def forward(self, received: Tensor) -> Tensor:
         u = self.linear1(received if self.amplitude == 1 else received * self.amplitude)
         u = u + self.linear3(F.relu(self.linear2(F.relu(u))))

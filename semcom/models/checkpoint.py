@@ -11,7 +11,7 @@ import io
 import shlex
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,11 @@ from semcom.base.output_files import write_atomically
 from semcom.data.vocabulary import Vocabulary, read_vocabulary
 from semcom.models import torch_files
 from semcom.models.architecture import ENDS, Architecture, from_file
-from semcom.models.channel_parts import ChannelDecoder
-from semcom.models.kinds import USUAL
-from semcom.models.layers import Attention
-from semcom.models.protocols import Receiver, Transmitter
+from semcom.models.protocols import MoreThanWeights
 from semcom.models.settings import PARTS
 from semcom.models.transceiver import Transceiver
 
 FORMAT = 2
-USUAL_HEADS = 8
 
 
 @dataclass
@@ -76,13 +72,8 @@ def fingerprint_of(module: torch.nn.Module) -> str:
     depends on."""
     digest = hashlib.sha256()
     for name, part in module.named_modules():
-        # Usual settings go unsaid, so that what older runs recorded still holds.
-        if isinstance(part, (Transmitter, Receiver)) and part.size.kind != USUAL:
-            digest.update(f"{name} {part.size.kind} {sorted(asdict(part.size).items())}".encode())
-        if isinstance(part, Attention) and part.heads != USUAL_HEADS:
-            digest.update(f"{name} heads {part.heads}".encode())
-        if isinstance(part, ChannelDecoder) and part.amplitude != 1:
-            digest.update(f"{name} amplitude {part.amplitude!r}".encode())
+        if isinstance(part, MoreThanWeights) and part.beside_weights:
+            digest.update(f"{name} {part.beside_weights}".encode())
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -21,6 +21,7 @@ from semcom.models.kernels.residual import normed_sum
 from semcom.models.spans import Spans
 
 LAYER_NORM_EPS = 1e-6
+USUAL_HEADS = 8
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -135,6 +136,10 @@ class Attention(nn.Module):
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
         self.output = nn.Linear(width, width)
+
+    @property
+    def beside_weights(self) -> str:
+        return "" if self.heads == USUAL_HEADS else f"heads {self.heads}"
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

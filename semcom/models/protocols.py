@@ -8,8 +8,8 @@ end's states, C real channel dimensions a token.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from semcom.base.errors import SemcomError
 from semcom.models.architecture import Architecture, EndSize
 from semcom.models.channel_parts import normalize_power
+from semcom.models.kinds import USUAL
 from semcom.models.layers import widened
 from semcom.models.spans import Spans
 
@@ -32,16 +33,34 @@ class DecodingState(Protocol):
         """Go on with these sentences alone, indices [b], from what these rows have said, indices [b·K]."""
 
 
-class Transmitter(nn.Module, ABC):
+@runtime_checkable
+class MoreThanWeights(Protocol):
+    """A module, of any depth within an end, whose forward pass depends on more than its weights."""
+
+    @property
+    def beside_weights(self) -> str:
+        """That, for the fingerprint; empty where it is the usual, so that what older runs recorded still
+        holds."""
+
+
+class _End(nn.Module, ABC):
+    def __init__(self, size: EndSize):
+        super().__init__()
+        self.size = size
+
+    @property
+    def beside_weights(self) -> str:
+        """See ``MoreThanWeights``: kind and size, but of the usual kind, whose layers say it."""
+        size = self.size
+        return "" if size.kind == USUAL else f"{size.kind} {sorted(asdict(size).items())}"
+
+
+class Transmitter(_End):
     """Makes channel symbols of a sentence. encoder: (ids [B, S], mask [B, S]) -> states [B, S, D];
     channel_encoder: states -> symbols [B, S, C], of any power."""
 
     encoder: nn.Module
     channel_encoder: nn.Module
-
-    def __init__(self, size: EndSize):
-        super().__init__()
-        self.size = size
 
     def forward(self, source: Tensor, source_mask: Tensor) -> tuple[Tensor, Tensor]:
         """[B, S] ids and mask -> signal [B, S, C] of unit power per complex symbol, encoder state [B, S,
@@ -60,7 +79,7 @@ class Transmitter(nn.Module, ABC):
         raise SemcomError(_no_start("transmitter", self.size))
 
 
-class Receiver(nn.Module, ABC):
+class Receiver(_End):
     """Makes a sentence of noisy symbols. channel_decoder: received [B, S, C] -> what ``decoder`` reads.
 
     The receiver knows how many symbols were sent: the mask [B, S] says which are real, in training and
@@ -69,10 +88,6 @@ class Receiver(nn.Module, ABC):
 
     channel_decoder: nn.Module
     decoder: nn.Module
-
-    def __init__(self, size: EndSize):
-        super().__init__()
-        self.size = size
 
     @abstractmethod
     def forward(self, received: Tensor, source_mask: Tensor, target_in: Tensor) -> Tensor:
