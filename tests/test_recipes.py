@@ -18,7 +18,7 @@ PLACE = re.compile(r"^# (semcom/\S+\.py)(?:, (?:last )?in (\w+))?$", re.M)
 
 
 def pieces_of_code() -> list[tuple[str, str, str]]:
-    """File, the name within which it belongs (empty: at the end of the file), and the code."""
+    """File, the name within which it belongs (empty: above the file's last table), and the code."""
     found = []
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     for block in re.findall(r"```python\n(.*?)```", text, re.S):
@@ -30,9 +30,11 @@ def pieces_of_code() -> list[tuple[str, str, str]]:
 
 
 def with_code(source: str, inside: str, code: str) -> str:
-    """Last in the table or class ``inside``, or at the end."""
+    """Last in the table or class ``inside``; else above the last table, or at the end where there is none."""
     if not inside:
-        return f"{source}\n\n{code}\n"
+        tables = [table.start() for table in re.finditer(r"^[A-Z_]+\b.* = {$", source, re.M)]
+        end = tables[-1] if tables else len(source)
+        return f"{source[:end]}\n\n{code}\n\n\n{source[end:]}"
     opened = re.search(rf"^(?:class )?{inside}\b.*[({{:]$", source, re.M)
     assert opened, inside
     closed = re.compile(r"\n[)}]\n|\n\n\n").search(source, opened.end())

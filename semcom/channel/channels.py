@@ -205,7 +205,12 @@ class Rician(Fading):
         return PublicRician(self.rician_k)
 
 
-CHANNELS: dict[str, type[Channel]] = {channel.name: channel for channel in (Ideal, AWGN, Rayleigh, Rician)}
+CHANNELS: dict[str, type[Channel]] = {
+    "ideal": Ideal,
+    "awgn": AWGN,
+    "rayleigh": Rayleigh,
+    "rician": Rician,
+}
 """Name, as ``--channel`` has it -> class. A new one comes last: the doctor numbers draws in this order."""
 
 

@@ -86,4 +86,10 @@ def _decouple(log_p: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return log_p.gather(-1, column).squeeze(-1), miss, others - miss[..., None]
 
 
-LOGIT_LOSSES: dict[str, LogitLoss] = {"kd": kd, "rkl": rkl, "jsd": jsd, "skl": skl, "dkd": dkd}
+LOGIT_LOSSES: dict[str, LogitLoss] = {
+    "kd": kd,
+    "rkl": rkl,
+    "jsd": jsd,
+    "skl": skl,
+    "dkd": dkd,
+}

@@ -25,5 +25,9 @@ def _transformer_receiver() -> "Kind[Receiver]":
     return transformer.RECEIVER
 
 
-TRANSMITTERS: "dict[str, Callable[[], Kind[Transmitter]]]" = {USUAL: _transformer_transmitter}
-RECEIVERS: "dict[str, Callable[[], Kind[Receiver]]]" = {USUAL: _transformer_receiver}
+TRANSMITTERS: "dict[str, Callable[[], Kind[Transmitter]]]" = {
+    USUAL: _transformer_transmitter,
+}
+RECEIVERS: "dict[str, Callable[[], Kind[Receiver]]]" = {
+    USUAL: _transformer_receiver,
+}
