@@ -28,7 +28,8 @@ from semcom.evaluation import (
     text_metrics,
 )
 from semcom.evaluation.campaign import grouped
-from semcom.evaluation.intervals import Interval, plain_values, records
+from semcom.evaluation.frames import plain_values, records
+from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measures import columns, followed, parted
 from semcom.evaluation.measures import of_sums as measures
 from semcom.evaluation.pairs import CODE, KNOWLEDGE, End, Pair, Pairing, Run, Square, pair_up

@@ -22,7 +22,7 @@ from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.parsers import distillation_parser
 from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
-from semcom.evaluation import intervals
+from semcom.evaluation import frames, intervals
 from semcom.evaluation.intervals import Estimate
 from semcom.report import plots, tables
 
@@ -301,7 +301,7 @@ def table(lines: Sequence[Line]) -> str:
         gain, p = line.less_base.get(GAIN), line.p.get(GAIN)
         tested = [f"{gain:.2f}" if gain else None, f"{p:.3f}" if p is not None else None]
         rows.append([line.arm.name, *measures, *tested])
-    return tables.text(tables.frame_of(rows, ["arm", *COLUMNS.values(), "gain 6 dB", "Holm p"]))
+    return tables.text(frames.frame_of(rows, ["arm", *COLUMNS.values(), "gain 6 dB", "Holm p"]))
 
 
 def keep(lines: Sequence[Line], root: Path, title: str, stem: str = "arms") -> None:

@@ -14,7 +14,7 @@ from semcom.channel.channels import make_channel
 from semcom.commands.analysis_results import Analysis
 from semcom.commands.measuring import RECEIVER_KNOWS
 from semcom.data.vocabulary import EOS
-from semcom.evaluation import bootstrap, intervals, lost_words, sentence_similarity
+from semcom.evaluation import bootstrap, frames, lost_words, sentence_similarity
 from semcom.evaluation.scores import least_sure
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_metrics import bleu_signature
@@ -50,7 +50,7 @@ def contents_of(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> c
 
 def studies_as_json(analysis: Analysis, contents: compose.Results) -> list[object]:
     return [
-        intervals.plain_values(
+        frames.plain_values(
             {"teacher": teacher.path, "channel": study.channel, **study.results(), "words_lost": lost}
         )
         for study, teacher, lost in zip(analysis.studies, analysis.teachers, contents.lost)
@@ -60,8 +60,8 @@ def studies_as_json(analysis: Analysis, contents: compose.Results) -> list[objec
 def write(document: Document, contents: compose.Results, folder: Path) -> Path:
     """Page, tables and figures, and the rows that they are made of; returns the page."""
     matrix = pd.concat([study.matrix for study in contents.studies], ignore_index=True)
-    tables.write_csv(folder / "matrix.csv", intervals.flat(matrix))
-    tables.write_csv(folder / "words_lost.csv", intervals.flat(pd.concat(contents.lost, ignore_index=True)))
+    tables.write_csv(folder / "matrix.csv", frames.flat(matrix))
+    tables.write_csv(folder / "words_lost.csv", frames.flat(pd.concat(contents.lost, ignore_index=True)))
     return render.write(document, folder)[0]
 
 

@@ -15,7 +15,7 @@ from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.inputs import LOSS_SETTINGS
 from semcom.commands.measuring import RECEIVER_KNOWS, described
 from semcom.data.corpus import Corpus
-from semcom.evaluation import intervals, measures
+from semcom.evaluation import frames, measures
 from semcom.evaluation.pairs import Run
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_metrics import bleu_signature
@@ -103,7 +103,7 @@ def results_of(analysis: Analysis) -> dict[str, object]:
     }
     if analysis.other_vocabularies:
         rows = [row for rows in analysis.other_vocabularies for row in rows]
-        results["other_vocabularies"] = intervals.plain_values(rows)
+        results["other_vocabularies"] = frames.plain_values(rows)
     return results
 
 
@@ -119,7 +119,7 @@ def show(analysis: Analysis) -> None:
             for rows in analysis.other_vocabularies
             for row in rows
         ]
-        table = tables.text(tables.frame_of(rows, ["model", "channel", "SNR, dB", "BLEU", "exact"]))
+        table = tables.text(frames.frame_of(rows, ["model", "channel", "SNR, dB", "BLEU", "exact"]))
         log.info(f"\nof another vocabulary or signal width than the teacher's: text measures alone\n{table}")
 
 
@@ -146,7 +146,7 @@ def _at_reference(group: Sequence[Record], snr: str) -> str:
         values = record["by_snr"][snr]
         made = [record["model"], record["distill_part"], record["temperature"]]
         rows.append([*made, *(values[name] for name in columns)])
-    return tables.text(tables.frame_of(rows, ["model", "part", "T", *columns.values()]))
+    return tables.text(frames.frame_of(rows, ["model", "part", "T", *columns.values()]))
 
 
 def _columns() -> dict[str, str]:

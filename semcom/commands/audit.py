@@ -26,7 +26,7 @@ from semcom.commands.settings import AuditSettings
 from semcom.data import batching
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Corpus
-from semcom.evaluation import text_metrics
+from semcom.evaluation import frames, text_metrics
 from semcom.evaluation.deepsc_scoring import (
     BLEU_4,
     CORPUS,
@@ -165,8 +165,8 @@ class _Account:
     def text(self) -> str:
         moved = changes(self.found)
         header = ["row", "what it changes in the row above", *(f"{snr:g} dB" for snr in self.snrs)]
-        scored = tables.frame_of(([row, HABITS[row], *by_snr] for row, by_snr in self.found.items()), header)
-        changed = tables.frame_of(([row, HABITS[row], *by_snr] for row, by_snr in moved.items()), header)
+        scored = frames.frame_of(([row, HABITS[row], *by_snr] for row, by_snr in self.found.items()), header)
+        changed = frames.frame_of(([row, HABITS[row], *by_snr] for row, by_snr in moved.items()), header)
         return "\n".join(
             [
                 *self.reading(),

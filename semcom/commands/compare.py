@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from semcom.distillation.distiller import Model
+from semcom.evaluation import frames
 from semcom.evaluation.cost import Row, model_costs
 from semcom.report import tables
 
@@ -21,5 +22,5 @@ def compare_models(
     rows = model_costs(models, inputs, repeats)
     if not quiet:
         titles = [name.replace("latency_ms", "ms").rpartition("_")[2] for name in rows[0]]
-        print(tables.text(tables.frame_of([list(row.values()) for row in rows], titles)))
+        print(tables.text(frames.frame_of([list(row.values()) for row in rows], titles)))
     return rows

@@ -7,6 +7,7 @@ import pandas as pd
 
 from semcom.commands.digits_plan import LABELS_ALONE, Plan
 from semcom.commands.digits_students import BIASED, FEW, STUDENT, TEACHER, UNSEEN_CLASS
+from semcom.evaluation import frames
 from semcom.evaluation.intervals import Estimate, estimate, paired
 from semcom.report import tables
 from semcom.report.tables import Row
@@ -112,7 +113,7 @@ def describe(plan: Plan, seeds: int, summary: Summary) -> str:
 
 
 def _table(lines: Sequence[Line]) -> str:
-    return tables.text(tables.frame_of([_shown(line) for line in lines]))
+    return tables.text(frames.frame_of([_shown(line) for line in lines]))
 
 
 def _shown(line: Line) -> dict[str, object]:

@@ -17,7 +17,7 @@ from semcom.commands.settings import MEASURED_BY, DoctorSettings
 from semcom.data import batching
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Corpus
-from semcom.evaluation import link_checks, link_report, sionna_check
+from semcom.evaluation import frames, link_checks, link_report, sionna_check
 from semcom.evaluation.link_report import LinkReport
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
@@ -55,7 +55,7 @@ def doctor(given: DoctorSettings) -> LinkReport:
             **link_tables.record(found, architecture.amplitude),
             **_versions(device, found),
         }
-        output_files.write_json(given.output, link_tables.finite(record))
+        output_files.write_json(given.output, frames.plain_values(record))
         link_tables.picture(found, picture)
         log.info(f"\nmade {escape(given.output)} and {escape(picture)}")
     return _judged(found)

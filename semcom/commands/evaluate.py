@@ -27,7 +27,7 @@ from semcom.commands.measuring import (
 )
 from semcom.commands.settings import EvaluateSettings
 from semcom.data import batching
-from semcom.evaluation import measures
+from semcom.evaluation import frames, measures
 from semcom.evaluation.scores import Decoded, Meeting, Row, floor_score, score_all
 from semcom.evaluation.sums import TO_SENT
 from semcom.evaluation.text_metrics import bleu_signature
@@ -157,7 +157,7 @@ def _write(output: str, picture: Path, meeting: Meeting, rows: "pd.DataFrame", f
         "decoding": str(meeting.search),
         "bleu_signature": bleu_signature(),
     }
-    all_rows: list[Row] = [*tables.rows_of(rows), of_floor]
+    all_rows: list[Row] = [*frames.records(frames.none_where_missing(rows)), of_floor]
     tables.write_csv(output, [{**row, **common} for row in all_rows])
     overall = rows[rows["topic"] == ""]
     titles = {measure.name: measure.title_with_unit for measure in measures.alone()}

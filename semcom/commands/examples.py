@@ -226,6 +226,7 @@ def _analyse(settings: AnalysisSettings) -> None:
 
 
 def _table(runs: Sequence[DistilSettings], outcomes: Sequence["Outcome"]) -> str:
+    from semcom.evaluation import frames
     from semcom.report import tables
 
     rows, snrs = [], []
@@ -246,7 +247,7 @@ def _table(runs: Sequence[DistilSettings], outcomes: Sequence["Outcome"]) -> str
             ]
         )
     measures = ["validation CE", "compression", *(f"BLEU {snr}" for snr in snrs), f"teacher {snrs[-1]}"]
-    return tables.text(tables.frame_of(rows, ["run", "part", "T", "channel", *measures]))
+    return tables.text(frames.frame_of(rows, ["run", "part", "T", "channel", *measures]))
 
 
 def parse_numbers(text: str) -> list[int]:

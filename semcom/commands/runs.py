@@ -12,7 +12,7 @@ import pandas as pd
 
 from semcom.base.errors import SemcomError, escape
 from semcom.commands.inputs import load_teacher, shipped
-from semcom.evaluation.intervals import records
+from semcom.evaluation.frames import records
 from semcom.evaluation.pairs import Run
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint

@@ -16,6 +16,7 @@ from semcom.commands.measuring import RECEIVER_KNOWS, labels
 from semcom.commands.settings import TransmitSettings
 from semcom.data import batching, corpus
 from semcom.data.vocabulary import WordVocabulary
+from semcom.evaluation import frames
 from semcom.evaluation.scores import Meeting, through_channel
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
@@ -89,7 +90,7 @@ def _send(text: str, loaded: Sequence[tuple[str, Checkpoint]], meeting: Meeting,
     for label, c in loaded:
         understood = _understood(c, sentence, meeting, search)
         rows += [[label, f"{snr:g} dB", text] for snr, text in zip(meeting.snrs, understood)]
-    log.info(tables.text(tables.frame_of(rows, ["model", str(meeting.channel), "understood"])))
+    log.info(tables.text(frames.frame_of(rows, ["model", str(meeting.channel), "understood"])))
 
 
 def _understood(c: Checkpoint, sentence: corpus.Sentence, meeting: Meeting, search: Search) -> list[str]:

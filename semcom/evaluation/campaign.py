@@ -7,7 +7,7 @@ from functools import cached_property
 import pandas as pd
 
 from semcom.data.parliament import TOPICS
-from semcom.evaluation import intervals, setting_trends
+from semcom.evaluation import frames, intervals, setting_trends
 from semcom.evaluation.pairs import Run
 
 
@@ -75,7 +75,7 @@ class Campaign:
                     for name, values in measures.items()
                 }
                 rows.append({"runs": group["run"].tolist(), "seeds": len(group), **means})
-        return intervals.frame_of(rows)
+        return frames.frame_of(rows)
 
     @cached_property
     def sweeps(self) -> list[Sweep]:

@@ -1,16 +1,11 @@
-"""What repeated runs allow to say: intervals of means, paired differences, many tests at once; and frames
-whose cells are intervals."""
+"""What repeated runs allow to say: intervals of means, paired differences, many tests at once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LEVEL = 0.95
 
@@ -83,62 +78,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted
-
-
-def frame_of(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """A frame of rows, its columns in order of first appearance. A cell that a row lacks is NaN; what was
-    looked for and is not to be had is None, and stays so."""
-    import pandas as pd
-
-    frame = pd.DataFrame(list(rows), dtype=object)
-    typed = {name: cells.infer_objects() if cells.notna().all() else cells for name, cells in frame.items()}
-    return pd.DataFrame(typed, index=frame.index)
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows that ``frame_of`` makes ``frame`` of: each without the cells that it lacks."""
-    return [
-        {str(name): value for name, value in row.items() if value is None or value == value}
-        for row in frame.to_dict("records")
-    ]
-
-
-def flat(frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame with three columns, ``name``, ``name low`` and ``name high``, in the place of each column of
-    intervals. None is what is not to be had, and an end without bound."""
-    import pandas as pd
-
-    columns: dict[str, list[object]] = {}
-    for name, cells in frame.items():
-        values = cells.tolist()
-        if any(isinstance(value, Interval) for value in values):
-            found = [value if isinstance(value, Interval) else None for value in values]
-            columns[str(name)] = [interval and _finite(interval.value) for interval in found]
-            columns[f"{name} low"] = [interval and _finite(interval.low) for interval in found]
-            columns[f"{name} high"] = [interval and _finite(interval.high) for interval in found]
-        else:
-            columns[str(name)] = [_finite(value) for value in values]
-    return pd.DataFrame(columns, dtype=object)
-
-
-def plain_values(value: object) -> object:
-    """Frames and rows as JSON has them: a frame as its ``records``, an interval as value, low and high, an
-    end without bound as null."""
-    import pandas as pd
-
-    if isinstance(value, Interval):
-        return {"value": _finite(value.value), "low": _finite(value.low), "high": _finite(value.high)}
-    if isinstance(value, Mapping):
-        return {str(key): plain_values(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_values(part) for part in value]
-    if isinstance(value, pd.DataFrame):
-        return plain_values(records(value))
-    return _finite(value)
-
-
-def _finite(value: object) -> object:
-    """None in the place of a number that is not finite; all else as it is, numpy's numbers as Python's."""
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from semcom.data.corpus import Sentence
-from semcom.evaluation import bootstrap, intervals, lost_words, measures, snr_gap
+from semcom.evaluation import bootstrap, frames, intervals, lost_words, measures, snr_gap
 from semcom.evaluation.campaign import Campaign
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pairs import Pair, Pairing, Run, Square
@@ -74,7 +74,7 @@ class Study:
         """A row a pair and SNR: measures with intervals, some over those of the channel's noise, gaps to the
         teacher's own, p of no difference from it (Holm over all pairs and SNRs of a measure)."""
         pairs, snrs = self.pairing.pairs, range(len(self.snrs))
-        frame = intervals.frame_of([self._matrix_row(pair, k) for pair in pairs for k in snrs])
+        frame = frames.frame_of([self._matrix_row(pair, k) for pair in pairs for k in snrs])
         tested = [pair in self.compared for pair in pairs for _ in snrs]
         if self.compared:
             for name, p_values in self._p_values().items():
@@ -121,8 +121,7 @@ class Study:
     @cached_property
     def _by_pair_and_snr(self) -> pd.DataFrame:
         """``matrix`` with a column a pair's label and SNR, None where a cell is missing."""
-        cells = self.matrix.astype(object)
-        return cells.where(cells.notna(), None).set_index(["pair", "snr"], drop=False).T
+        return frames.none_where_missing(self.matrix).set_index(["pair", "snr"], drop=False).T
 
     def row(self, pair: Pair, snr: float | None = None) -> pd.Series:
         """Of ``matrix`` that of a pair at one SNR, by default the reference SNR; None where a cell is
@@ -133,7 +132,7 @@ class Study:
         """A row a square, measure and SNR. With m the measure and the transmitter's letter first: transmitter
         m(ST) - m(TT), receiver m(TS) - m(TT), interaction m(SS) - m(ST) - m(TS) + m(TT), which add up to
         total m(SS) - m(TT). In the measure's own units."""
-        return intervals.frame_of([row for square in squares for row in self._effects(square)])
+        return frames.frame_of([row for square in squares for row in self._effects(square)])
 
     def _effects(self, square: Square) -> list[Row]:
         corners = {name: self.values(pair) for name, pair in self.pairing.corners(square).items()}
@@ -163,7 +162,7 @@ class Study:
             known = np.isfinite(ours).all(1) & np.isfinite(theirs).all(1)
             price = snr_gap.price(snrs, theirs[known], ours[known])
             rows.append({"pair": self.pairing.label(pair), **vars(price)})
-        return intervals.frame_of(rows)
+        return frames.frame_of(rows)
 
     def texts(self, pair: Pair, k: int | None = None) -> list[str]:
         """What a pair understood at SNR number ``k``, by default the reference SNR."""
@@ -188,7 +187,7 @@ class Study:
                         for name, tally in classes.items()
                         if tally[:, 1].any()
                     ]
-        return intervals.frame_of(rows)
+        return frames.frame_of(rows)
 
     def _word_classes(
         self, pair: Pair, loss: lost_words.Loss, frequency: lost_words.Classes
@@ -260,7 +259,7 @@ class Study:
         for pair in self.pairing.pairs:
             of = {"end": self.pairing.label(pair), "what": "decoder states"}
             rows.append({**of, "cka": self.measured.pairs[pair.key].cka, "signal_distance": None})
-        return intervals.frame_of(rows)
+        return frames.frame_of(rows)
 
     @cached_property
     def campaign(self) -> Campaign:

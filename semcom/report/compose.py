@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from semcom.base.messages import N_
+from semcom.evaluation import frames
 from semcom.evaluation.study import Row, Study
 from semcom.report.catalogue import translation
 from semcom.report.document import Document, Section
@@ -22,7 +23,6 @@ from semcom.report.sections import (
 )
 from semcom.report.sections.common import Similarities, TemperatureEffect
 from semcom.report.sections.study_report import StudyReport
-from semcom.report.tables import rows_of
 
 SECTIONS = {
     "matrix": (N_("Sender × receiver"), pair_matrix.blocks),
@@ -75,7 +75,14 @@ def _study_reports(results: Results, language: str) -> list[StudyReport]:
     teachers = results.teachers if several_teachers else [""] * len(results.teachers)
     each = zip(results.studies, results.lost, teachers)
     return [
-        StudyReport(study, translation(language), rows_of(lost), number, teacher, len(results.studies) > 1)
+        StudyReport(
+            study,
+            translation(language),
+            frames.records(lost),
+            number,
+            teacher,
+            len(results.studies) > 1,
+        )
         for number, (study, lost, teacher) in enumerate(each, 1)
     ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from semcom.base.errors import escape
-from semcom.evaluation import sionna_check
+from semcom.evaluation import frames, sionna_check
 from semcom.evaluation.link_checks import FADES, Check, decibels
 from semcom.evaluation.link_report import MEASURED_AT, LinkReport
 from semcom.report import plots, tables
@@ -38,21 +38,12 @@ def failures(off: Sequence[Check]) -> str:
         [c.name, *(f"{value:.4g}" for value in (c.measured, c.theory, c.difference)), f"{c.p:.1g}"]
         for c in off
     ]
-    return tables.text(tables.frame_of(rows, ["OFF", "measured", "theory", "difference", "p"]))
-
-
-def finite(value: object) -> object:
-    """Neither JSON nor a column's number of decimals has infinities: None in their place."""
-    if isinstance(value, dict):
-        return {name: finite(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return tables.text(frames.frame_of(rows, ["OFF", "measured", "theory", "difference", "p"]))
 
 
 def _table(rows: Sequence[Sequence[object]], header: list[str], decimals: int | None = None) -> str:
-    cells = [[finite(cell) for cell in row] for row in rows]
-    return tables.text(tables.frame_of(cells, header), decimals)
+    cells = [[frames.plain_values(cell) for cell in row] for row in rows]
+    return tables.text(frames.frame_of(cells, header), decimals)
 
 
 def _transmitter(found: LinkReport) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semcom.base.output_files import write_atomically
-from semcom.report import figures, tables
+from semcom.evaluation import frames
+from semcom.report import figures
 from semcom.report.figures import COLOURS, Row, label, panels_of, style_of
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ def plot_training_curves(
     """
     import pandas as pd
 
-    rows = tables.rows_of(history) if isinstance(history, pd.DataFrame) else history
+    if isinstance(history, pd.DataFrame):
+        history = frames.records(frames.none_where_missing(history))
     figure = _empty(13.0, 3.6)
-    figures.training(rows, unit)(figure)
+    figures.training(history, unit)(figure)
     _save(figure, path)
 
 

@@ -9,28 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from semcom.base.errors import escape
 from semcom.base.output_files import write_atomically
+from semcom.evaluation import frames
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Row = Mapping[str, Any]
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
-
-
-def frame_of(
-    rows: Iterable[Row] | Iterable[Sequence[Any]], columns: list[str] | None = None
-) -> "pd.DataFrame":
-    """Of rows with names, columns in order of first appearance, or of bare rows under ``columns``. Cells stay
-    as they are: whole numbers are whole beside a missing one."""
-    import pandas as pd
-
-    return pd.DataFrame(list(rows), columns=columns, dtype=object)
-
-
-def rows_of(frame: "pd.DataFrame") -> list[dict[str, Any]]:
-    """The rows under their names, None where a cell is missing."""
-    cells = frame.astype(object).where(frame.notna(), None)
-    return [{str(name): cell for name, cell in row.items()} for row in cells.to_dict("records")]
 
 
 def text(frame: "pd.DataFrame", decimals: int | None = None, signed: bool = False) -> str:
@@ -94,7 +79,7 @@ def spreadsheet_safe(value: Any) -> Any:
 def _frame(table: "pd.DataFrame | Sequence[Row]") -> "pd.DataFrame":
     import pandas as pd
 
-    return table if isinstance(table, pd.DataFrame) else frame_of(table)
+    return table if isinstance(table, pd.DataFrame) else frames.frame_of(table)
 
 
 def _texts(cells: Sequence[Any], decimals: int | None, signed: bool) -> list[str]:

@@ -1,12 +1,11 @@
 """From which end a divergence comes: the transmitter's share, the receiver's, and that of their meeting."""
 
-from semcom.evaluation import measures
+from semcom.evaluation import frames, measures
 from semcom.evaluation.pairs import Square
 from semcom.report import figures
 from semcom.report.document import Block, Cell, Column, Figure, Table, Text
 from semcom.report.sections.study_report import StudyReport, curve_data
 from semcom.report.sections.summary import SHOWN_SQUARES, kind_of
-from semcom.report.tables import rows_of
 
 PARTS = ("transmitter", "receiver", "interaction")
 
@@ -27,7 +26,7 @@ def blocks(report: StudyReport) -> list[Block]:
 
 def _effects(report: StudyReport) -> Table:
     _, study = report.gettext, report.study
-    effects = rows_of(study.effects(*study.pairing.squares))
+    effects = frames.records(study.effects(*study.pairing.squares))
     titles = {measure.name: report.with_unit(measure.label, measure) for measure in measures.parted()}
     rows: list[list[Cell]] = [
         [row["square"], titles[row["measure"]], *(row[part] for part in (*PARTS, "total"))]
@@ -69,6 +68,6 @@ def _effects_by_snr(report: StudyReport) -> Figure:
 
 def _curves(report: StudyReport, square: Square) -> figures.Curves:
     primary = measures.parted()[0].name
-    rows = [row for row in rows_of(report.study.effects(square)) if row["measure"] == primary]
+    rows = [row for row in frames.records(report.study.effects(square)) if row["measure"] == primary]
     rows.sort(key=lambda row: row["snr"])
     return {part: [(row["snr"], row[part]) for row in rows] for part in PARTS}

@@ -1,11 +1,11 @@
 """What lies between the ends: states beside the teacher's, and the symbols sent."""
 
 from semcom.base.messages import N_
+from semcom.evaluation import frames
 from semcom.evaluation.pair_matrix import CHUNK
 from semcom.report import figures
 from semcom.report.document import Block, Cell, Column, Figure, Table, Text
 from semcom.report.sections.study_report import StudyReport
-from semcom.report.tables import rows_of
 
 SHOWN_TRANSMITTERS = 6
 STATES = {"encoder states": N_("encoder states"), "decoder states": N_("decoder states")}
@@ -31,7 +31,7 @@ def _states_and_signals(report: StudyReport) -> Table:
     _ = report.gettext
     rows: list[list[Cell]] = [
         [row["end"], _(STATES[row["what"]]), row["cka"], row["signal_distance"]]
-        for row in rows_of(report.study.representations())
+        for row in frames.records(report.study.representations())
     ]
     columns = [
         Column(_("end or pair")),

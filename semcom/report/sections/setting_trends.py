@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 from semcom.base.messages import N_
-from semcom.evaluation import intervals, measures, setting_trends
+from semcom.evaluation import frames, intervals, measures, setting_trends
 from semcom.evaluation.campaign import Sweep
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measures import Measure
 from semcom.report import figures
 from semcom.report.document import Block, Cell, Column, Figure, Table, Text
 from semcom.report.sections.study_report import StudyReport
-from semcom.report.tables import rows_of
 
 SHOWN_SWEEPS = 4
 VERDICTS = {
@@ -44,7 +43,7 @@ def _over_seeds(report: StudyReport) -> list[Table]:
             row["seeds"],
             *(row[measure.followed_name] for measure in measures.followed()),
         ]
-        for row in rows_of(report.study.campaign.over_seeds())
+        for row in frames.records(report.study.campaign.over_seeds())
     ]
     if not rows:
         return []
@@ -116,7 +115,7 @@ def _curves(report: StudyReport, sweep: Sweep, number: int) -> Figure:
         over_seeds = points.groupby("value")[measure.followed_name].agg(list)
         means = [_mean(values) for values in over_seeds.tolist()]
         panels[_axis_title(measure)] = {"mean over seeds": list(zip(over_seeds.index.tolist(), means))}
-    data = rows_of(points.assign(setting=sweep.setting)[["setting", *points.columns]])
+    data = frames.records(points.assign(setting=sweep.setting)[["setting", *points.columns]])
     caption = _(
         "Divergence by {setting}{held} at {snr}: mean over seeds, with its 95 % interval where there are "
         "several."
@@ -137,7 +136,7 @@ def _divergence_and_quality(report: StudyReport, sweeps: Sequence[Sweep]) -> Fig
     points = {
         sweep.setting + in_brackets(held_fixed(sweep)): [
             (row["cross_entropy_gap"], row["kl_divergence"], f"{row['value']:g}")
-            for row in rows_of(sweep.points.sort_values(["value", "seed"]))
+            for row in frames.records(sweep.points.sort_values(["value", "seed"]))
         ]
         for sweep in sweeps[:SHOWN_SWEEPS]
     }

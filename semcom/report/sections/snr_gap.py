@@ -1,11 +1,11 @@
 """What mismatch costs in dB."""
 
 from semcom.channel.settings import is_noisy
+from semcom.evaluation import frames
 from semcom.evaluation.snr_gap import OTHER_NOT_REACHED
 from semcom.evaluation.study import Row
 from semcom.report.document import Block, Cell, Column, Text
 from semcom.report.sections.study_report import StudyReport
-from semcom.report.tables import rows_of
 
 
 def blocks(report: StudyReport) -> list[Block]:
@@ -21,7 +21,7 @@ def blocks(report: StudyReport) -> list[Block]:
             row["above"] + row["below"] + row["unbounded"],
             row["replicates"],
         ]
-        for row in rows_of(study.prices())
+        for row in frames.records(study.prices())
     ]
     if not rows:
         return []

@@ -5,10 +5,9 @@ import math
 import pandas as pd
 
 from semcom.base.messages import N_
-from semcom.evaluation import setting_trends
+from semcom.evaluation import frames, setting_trends
 from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, OWN, UNKNOWN, Square
 from semcom.report.sections.study_report import StudyReport
-from semcom.report.tables import rows_of
 
 SHOWN_SQUARES = 4
 KINDS = {
@@ -50,7 +49,7 @@ def kind_of(report: StudyReport, square: Square) -> str:
 def _cost_of_a_student(report: StudyReport, square: Square) -> str:
     (effect,) = (
         row
-        for row in rows_of(report.study.effects(square))
+        for row in frames.records(report.study.effects(square))
         if row["snr"] == report.study.reference_snr and row["measure"] == "cross_entropy"
     )
     told = report.gettext(

@@ -1,0 +1,88 @@
+"""Frames of what was measured, whose cells may be intervals: from rows, to rows, to plain values of a file.
+
+A cell that a row lacks is NaN; what was looked for and is not to be had is None, and stays so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from semcom.evaluation.intervals import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def frame_of(
+    rows: Iterable[Mapping[str, Any]] | Iterable[Sequence[Any]], columns: list[str] | None = None
+) -> pd.DataFrame:
+    """Of rows with names, columns in order of first appearance, or of bare rows under ``columns``. Whole
+    numbers stay whole beside a missing one or one with decimals."""
+    import pandas as pd
+
+    frame = pd.DataFrame(list(rows), columns=columns, dtype=object)
+    typed = pd.DataFrame({place: _typed(frame.iloc[:, place]) for place in range(frame.shape[1])})
+    return typed.set_axis(frame.columns, axis="columns").reindex(frame.index)
+
+
+def _typed(cells: pd.Series) -> pd.Series:
+    from pandas.api.types import infer_dtype
+
+    as_they_are = cells.isna().any() or infer_dtype(cells) == "mixed-integer-float"
+    return cells if as_they_are else cells.infer_objects()
+
+
+def none_where_missing(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same cells as objects of Python, None where one is missing."""
+    return frame.astype(object).where(frame.notna(), None)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows that ``frame_of`` makes ``frame`` of: each without the cells that it lacks."""
+    return [
+        {str(name): value for name, value in row.items() if value is None or value == value}
+        for row in frame.to_dict("records")
+    ]
+
+
+def flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame with three columns, ``name``, ``name low`` and ``name high``, in the place of each column of
+    intervals. None is what is not to be had, and an end without bound."""
+    import pandas as pd
+
+    columns: dict[str, list[object]] = {}
+    for name, cells in frame.items():
+        values = cells.tolist()
+        if any(isinstance(value, Interval) for value in values):
+            found = [value if isinstance(value, Interval) else None for value in values]
+            columns[str(name)] = [interval and _finite(interval.value) for interval in found]
+            columns[f"{name} low"] = [interval and _finite(interval.low) for interval in found]
+            columns[f"{name} high"] = [interval and _finite(interval.high) for interval in found]
+        else:
+            columns[str(name)] = [_finite(value) for value in values]
+    return pd.DataFrame(columns, dtype=object)
+
+
+def plain_values(value: object) -> object:
+    """Frames and rows as JSON has them: a frame as its ``records``, an interval as value, low and high, an
+    end without bound as null."""
+    import pandas as pd
+
+    if isinstance(value, Interval):
+        return {"value": _finite(value.value), "low": _finite(value.low), "high": _finite(value.high)}
+    if isinstance(value, Mapping):
+        return {str(key): plain_values(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_values(part) for part in value]
+    if isinstance(value, pd.DataFrame):
+        return plain_values(records(value))
+    return _finite(value)
+
+
+def _finite(value: object) -> object:
+    """None in the place of a number that is not finite; all else as it is, numpy's numbers as Python's."""
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
