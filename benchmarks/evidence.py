@@ -17,6 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import pandas as pd  # noqa: E402
+
 from benchmarks.harness import trained_parser  # noqa: E402
 from semcom.base import console  # noqa: E402
 from semcom.base.settings import RunConfig  # noqa: E402
@@ -30,48 +32,50 @@ from semcom.evaluation.settings import EvaluationConfig  # noqa: E402
 from semcom.report import plots  # noqa: E402
 
 SCREEN_SEED, FINAL_SEEDS = 1, (11, 12, 13, 14, 15)
+LABELS: dict[str, object] = {"distill_weight": 0.0}
+LSKD: dict[str, object] = {"standardize_logits": True}
+RANDOM: dict[str, object] = {"student_init": "random"}
+BOTH_ENDS: dict[str, object] = {"distill_part": "full"}
 SCREEN = (
-    Arm("labels", "--distill-weight 0", None),
-    Arm("kd", ""),
-    Arm("labels, random start", "--distill-weight 0 --student-init random", None),
-    Arm("kd, random start", "--student-init random", "labels, random start"),
-    Arm("rkl", "--kd-loss rkl"),
-    Arm("jsd", "--kd-loss jsd"),
-    Arm("skl", "--kd-loss skl"),
-    Arm("dkd", "--kd-loss dkd"),
-    Arm("lskd, T=1", "--standardize-logits"),
-    Arm("sdd", "--scales 1 2"),
-    Arm("sdd + lskd, T=1", "--scales 1 2 --standardize-logits"),
-    Arm("kd, T=1", "--temperature 1"),
-    Arm("kd, T=2", "--temperature 2"),
-    Arm("kd, T=8", "--temperature 8"),
-    Arm("kd, T=16", "--temperature 16"),
-    Arm("kd, weight 0.3", "--distill-weight 0.3"),
-    Arm("kd, weight 0.5", "--distill-weight 0.5"),
-    Arm("kd, weight 0.9", "--distill-weight 0.9"),
-    Arm("lskd, T=0.5", "--standardize-logits --temperature 0.5"),
-    Arm("lskd, T=0.7", "--standardize-logits --temperature 0.7"),
-    Arm("lskd, T=2", "--standardize-logits --temperature 2"),
-    Arm("kd + decoder states", "--decoder-weight 1"),
-    Arm("kd + decoder states, cosine", "--decoder-weight 1 --feature-loss cosine"),
-    Arm("sequence level, labels", "--distill-weight 0 --sequence-level 1"),
-    Arm("sequence level + kd", "--sequence-level 1"),
-    Arm("both ends: labels", "--distill-part full --distill-weight 0", None),
-    Arm("both ends: kd", "--distill-part full", "both ends: labels"),
-    Arm("both ends: kd + encoder states", "--distill-part full --encoder-weight 1", "both ends: labels"),
-    Arm("both ends: kd + signal", "--distill-part full --signal-weight 1", "both ends: labels"),
-    Arm("both ends: kd, crossed", "--distill-part full --cross-weight 0.5", "both ends: labels"),
+    Arm("labels", LABELS, None),
+    Arm("kd", {}),
+    Arm("labels, random start", LABELS | RANDOM, None),
+    Arm("kd, random start", RANDOM, "labels, random start"),
+    Arm("rkl", {"kd_loss": "rkl"}),
+    Arm("jsd", {"kd_loss": "jsd"}),
+    Arm("skl", {"kd_loss": "skl"}),
+    Arm("dkd", {"kd_loss": "dkd"}),
+    Arm("lskd, T=1", LSKD),
+    Arm("sdd", {"scales": (1, 2)}),
+    Arm("sdd + lskd, T=1", {"scales": (1, 2)} | LSKD),
+    Arm("kd, T=1", {"temperature": 1.0}),
+    Arm("kd, T=2", {"temperature": 2.0}),
+    Arm("kd, T=8", {"temperature": 8.0}),
+    Arm("kd, T=16", {"temperature": 16.0}),
+    Arm("kd, weight 0.3", {"distill_weight": 0.3}),
+    Arm("kd, weight 0.5", {"distill_weight": 0.5}),
+    Arm("kd, weight 0.9", {"distill_weight": 0.9}),
+    Arm("lskd, T=0.5", LSKD | {"temperature": 0.5}),
+    Arm("lskd, T=0.7", LSKD | {"temperature": 0.7}),
+    Arm("lskd, T=2", LSKD | {"temperature": 2.0}),
+    Arm("kd + decoder states", {"decoder_weight": 1.0}),
+    Arm("kd + decoder states, cosine", {"decoder_weight": 1.0, "feature_loss": "cosine"}),
+    Arm("sequence level, labels", LABELS | {"sequence_level": 1}),
+    Arm("sequence level + kd", {"sequence_level": 1}),
+    Arm("both ends: labels", BOTH_ENDS | LABELS, None),
+    Arm("both ends: kd", BOTH_ENDS, "both ends: labels"),
+    Arm("both ends: kd + encoder states", BOTH_ENDS | {"encoder_weight": 1.0}, "both ends: labels"),
+    Arm("both ends: kd + signal", BOTH_ENDS | {"signal_weight": 1.0}, "both ends: labels"),
+    Arm("both ends: kd, crossed", BOTH_ENDS | {"cross_weight": 0.5}, "both ends: labels"),
 )
-STARTS = {"teacher layers": "", "random weights": " --student-init random"}
+STARTS: dict[str, dict[str, object]] = {"teacher layers": {}, "random weights": RANDOM}
 
 
 def finals(start: str, chosen: list[str]) -> list[Arm]:
     """Labels alone, kd and the chosen arms of the screen, from one start."""
     screened = {arm.name: arm for arm in SCREEN}
-    return [
-        Arm(name, screened[name].flags + STARTS[start], screened[name].base)
-        for name in ("labels", "kd", *chosen)
-    ]
+    arms = [screened[name] for name in ("labels", "kd", *chosen)]
+    return [replace(arm, changes={**arm.changes, **STARTS[start]}) for arm in arms]
 
 
 @console.speaking()
@@ -124,15 +128,17 @@ def main(argv: list[str] | None = None) -> None:
                     given, f"{what}, {given.steps} steps", arms, given.seeds, folder, size, given.steps
                 )
                 continue
-            if not all_finished(arms[:2], given.seeds, folder):
+            labels, kd = arms[:2]
+            runs = comparison_of(given, [labels, kd], given.seeds, folder, size, given.steps).results()
+            if len(whole([labels, kd], given.seeds, runs)) < 2:
                 raise SystemExit(
                     f"{folder}: equal time takes its seconds from labels and kd of the final phase; finish "
                     "that first"
                 )
-            steps = given.equal_steps or steps_in_equal_time(arms, given.seeds, folder, int(given.steps))
+            steps = given.equal_steps or steps_in_equal_time(runs, int(given.steps))
             fair = [
-                replace(arms[1], base=None),
-                Arm(f"labels, {steps} steps", arms[0].flags + f" --steps {steps}", "kd"),
+                replace(kd, base=None),
+                Arm(f"labels, {steps} steps", {**labels.changes, "steps": steps}, "kd"),
             ]
             compare(
                 given,
@@ -148,15 +154,17 @@ def main(argv: list[str] | None = None) -> None:
         plots.plot_intervals({title: gains for title, gains in panels.items() if gains}, given.figure, mark=0)
 
 
-def all_finished(arms: list[Arm], seeds: list[int], root: Path) -> bool:
-    return all(ablation.finished(arm, seed, root) for arm in arms for seed in seeds)
+def whole(arms: list[Arm], seeds: list[int], runs: pd.DataFrame) -> list[Arm]:
+    """Those of which the runs of all seeds are finished."""
+    count = runs["arm"].value_counts()
+    return [arm for arm in arms if count.get(arm.name) == len(seeds)]
 
 
-def steps_in_equal_time(arms: list[Arm], seeds: list[int], root: Path, steps: int) -> int:
+def steps_in_equal_time(runs: pd.DataFrame, steps: int) -> int:
     """Steps that labels alone can take in the time of kd: by the fastest run of each, the one that a shared
     machine held up least."""
-    labels, kd = (min(ablation.measured(arm, seed, root)["seconds"] for seed in seeds) for arm in arms[:2])
-    return round(steps * max(1.0, kd / labels))
+    seconds = runs.groupby("arm")["seconds"].min()
+    return round(steps * max(1.0, seconds["kd"] / seconds["labels"]))
 
 
 def compare(
@@ -171,19 +179,24 @@ def compare(
 ) -> list[ablation.Gain]:
     """Run what is missing of a comparison, and show what is whole of it; returns what its arms gain at 6
     dB."""
-    comparison = ablation.Comparison(arms, seeds, root, common_of(given, size, steps), analysis_of(given))
-    if not given.report:
-        comparison.run(share=tuple(given.share))
-    whole = [arm for arm in arms if all_finished([arm], seeds, root)]
-    shown = [arm for arm in whole if arm.base in (None, *(other.name for other in whole))]
+    comparison = comparison_of(given, arms, seeds, root, size, steps)
+    runs = comparison.results() if given.report else comparison.run(share=tuple(given.share))
+    finished = whole(arms, seeds, runs)
+    shown = [arm for arm in finished if arm.base in (None, *(other.name for other in finished))]
     if missing := [arm.name for arm in arms if arm not in shown]:
         print(f"\n{title}: not finished yet: {', '.join(missing)}")
     if not shown:
         return []
-    lines = ablation.collect(shown, seeds, root)
-    print(f"\n{title}; {len(seeds)} seeds\n{ablation.table(lines)}")
-    ablation.keep(lines, root, title, stem)
-    return ablation.gains(lines)
+    summary = ablation.summary(shown, runs)
+    print(f"\n{title}; {len(seeds)} seeds\n{ablation.table(summary)}")
+    ablation.keep(summary, root, title, stem)
+    return ablation.gains(summary)
+
+
+def comparison_of(
+    given: argparse.Namespace, arms: list[Arm], seeds: list[int], root: Path, size: int, steps: str
+) -> ablation.Comparison:
+    return ablation.Comparison(arms, seeds, root, common_of(given, size, steps), analysis_of(given))
 
 
 def common_of(given: argparse.Namespace, size: int, steps: str) -> DistilSettings:

@@ -1,11 +1,12 @@
-"""Arms that differ in their flags: what is run, what is left out, what the table says. Distillation itself is
-stood in for."""
+"""Arms that differ in their settings: what is run, what is left out, what the table says. Distillation itself
+is stood in for."""
 
 import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from benchmarks import evidence as benchmark
@@ -16,15 +17,16 @@ from semcom.base.settings import RunConfig
 from semcom.commands import ablation
 from semcom.commands.ablation import Arm, Comparison
 from semcom.commands.analyse_settings import AnalysisSettings
+from semcom.commands.distil import Outcome
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.parsers import analysis_parser, distillation_parser
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.evaluation import intervals
 
 ARMS = [
-    Arm("labels", "--distill-weight 0", None),
-    Arm("kd, T=2", "--temperature 2"),
-    Arm("other", "--kd-loss jsd"),
+    Arm("labels", {"distill_weight": 0.0}, None),
+    Arm("kd, T=2", {"temperature": 2.0}),
+    Arm("other", {"kd_loss": "jsd"}),
 ]
 GAIN = {"labels": 0.0, "kd, T=2": 2.0, "other": -1.0}
 
@@ -39,15 +41,19 @@ def stand_in(monkeypatch, tmp_path):
         folder.mkdir(parents=True)
         ran.append((folder.parent.name, seed))
         left = {"best_loss": 0.5, "training_seconds": 10.0, "steps_done": 300}
-        (folder / "distillation_config.json").write_text(json.dumps({**settings.record(), **left}))
+        record = {**settings.record(), **left}
+        (folder / "distillation_config.json").write_text(json.dumps(record))
+        return Outcome(folder / "best_student_model.pt", None, record, pd.DataFrame())
 
     def analyse(settings):
         name = Path(settings.checkpoints[0]).parent.parent.name
-        gain = next(gain for arm, gain in GAIN.items() if Arm(arm, "").folder(Path(), 0).parent.name == name)
+        gain = next(gain for arm, gain in GAIN.items() if Arm(arm, {}).folder(Path(), 0).parent.name == name)
         bleu = 80 + gain + 0.01 * settings.run.seed**2
         at = {"bleu": bleu, "kl_divergence": 0.1, "reference_bleu": 90.0}
         by_snr = {f"{snr:g}": at for snr in settings.evaluation.snr}
-        Path(settings.files.output).write_text(json.dumps({"records": [{"by_snr": by_snr}]}))
+        records = [{"by_snr": by_snr}]
+        Path(settings.files.output).write_text(json.dumps({"records": records}))
+        return records
 
     monkeypatch.setattr(ablation, "distil", distil)
     monkeypatch.setattr(ablation, "analyse", analyse)
@@ -61,15 +67,29 @@ def comparison(root, seeds, arms=ARMS, steps=300):
 
 
 def run(root, seeds, **choice):
-    comparison(root, seeds).run(**choice)
+    return comparison(root, seeds).run(**choice)
 
 
 def test_every_arm_runs_with_every_seed_once(stand_in):
     root, ran = stand_in
-    run(root, [1, 2])
+    made = run(root, [1, 2])
     assert sorted(ran) == sorted((name, seed) for name in ("labels", "kd__T_2", "other") for seed in (1, 2))
-    run(root, [1, 2])
+    assert [*zip(made["arm"], made["seed"])] == [(arm.name, seed) for seed in (1, 2) for arm in ARMS]
+    resumed = run(root, [1, 2])
     assert len(ran) == 6, "what is finished is not run again"
+    pd.testing.assert_frame_equal(resumed, made)
+
+
+def test_what_this_call_made_is_not_read_again(stand_in, monkeypatch):
+    root, _ = stand_in
+    run(root, [1])
+    monkeypatch.setattr(ablation, "measures_of", lambda record, divergence: {"read": record["seed"]})
+    made = comparison(root, [1]).results({("labels", 1): {"read": 0}})
+    assert made["read"].tolist() == [0, 1, 1]
+
+
+def test_no_runs_are_no_rows(tmp_path):
+    assert comparison(tmp_path, [1]).results().empty
 
 
 def test_runs_of_other_flags_in_the_folder_are_refused(stand_in):
@@ -83,10 +103,10 @@ def test_runs_of_other_flags_in_the_folder_are_refused(stand_in):
 def test_a_run_of_an_arm_with_other_flags_is_refused(stand_in):
     root, _ = stand_in
     run(root, [1])
-    changed = Arm("other", "--kd-loss rkl --temperature 2")
+    changed = Arm("other", {"kd_loss": "rkl", "temperature": 2.0})
     with pytest.raises(SemcomError, match="was run with kd_loss jsd, arm 'other' has rkl; remove it"):
         comparison(root, [1], [changed]).run()
-    assert ablation.finished(ARMS[2], 1, root) and not ablation.finished(ARMS[2], 2, root)
+    assert ablation.finished(ARMS[2], 1, root) and ablation.finished(ARMS[2], 2, root) is None
 
 
 def test_the_experiment_runs_reports_and_keeps(stand_in, monkeypatch, capsys):
@@ -95,15 +115,15 @@ def test_the_experiment_runs_reports_and_keeps(stand_in, monkeypatch, capsys):
     monkeypatch.setitem(GAIN, "skl", 1.0)
     for name in ("kd", "lskd"):
         monkeypatch.setitem(GAIN, name, 0.5)
-    assert ablation.experiment(["--corpus-size", "400"], 2, dry_run=True) == [] and not ran
+    assert ablation.experiment(["--corpus-size", "400"], 2, dry_run=True) is None and not ran
     dry = capsys.readouterr().out
     assert (
         dry.count("$ python distillation.py") == dry.count("$ python semantic_analysis.py") == 8
         and "--steps 300" in dry
     )
-    lines = ablation.experiment(["--epochs", "1"], 2, dry_run=False)
-    assert [line.arm.name for line in lines] == ["labels", "kd", "skl", "lskd"]
-    assert lines[2].less_base["bleu 6"].mean == pytest.approx(1.0)
+    arms = ablation.experiment(["--epochs", "1"], 2, dry_run=False)
+    assert arms["arm"].tolist() == ["labels", "kd", "skl", "lskd"]
+    assert arms.loc["skl", "bleu 6 less base"].mean == pytest.approx(1.0)
     out = capsys.readouterr().out
     assert "1.00 ± 0.00" in out and "--steps" not in out
     root = folder / ablation.FOLDER
@@ -136,32 +156,36 @@ def test_rows_hold_means_and_paired_gains(monkeypatch, stand_in):
 
     def analyse(settings, before=ablation.analyse):
         seed = int(Path(settings.checkpoints[0]).parent.name.removeprefix("seed"))
-        before(replace(settings, run=RunConfig(seed=seed)))
+        return before(replace(settings, run=RunConfig(seed=seed)))
 
     monkeypatch.setattr(ablation, "analyse", analyse)
-    run(root, seeds)
-    labels, kd, other = ablation.collect(ARMS, seeds, root)
-    assert labels.measures["bleu 6"].mean == pytest.approx(80 + 0.01 * 14 / 3) and not labels.less_base
-    assert kd.less_base["bleu 6"].mean == pytest.approx(2.0)
-    assert other.less_base["bleu 6"].mean == pytest.approx(-1.0)
-    assert kd.less_base["bleu 6"].half_width == pytest.approx(0, abs=1e-9), (
+    arms = ablation.summary(ARMS, run(root, seeds))
+    labels, kd, other = (arms.loc[arm.name] for arm in ARMS)
+    assert labels["bleu 6"].mean == pytest.approx(80 + 0.01 * 14 / 3)
+    assert labels.filter(like="less base").isna().all()
+    assert kd["bleu 6 less base"].mean == pytest.approx(2.0)
+    assert other["bleu 6 less base"].mean == pytest.approx(-1.0)
+    assert kd["bleu 6 less base"].half_width == pytest.approx(0, abs=1e-9), (
         "the noise of a seed is common to the pair"
     )
     by_hand = intervals.estimate([80.01, 80.04, 80.09])
-    assert kd.measures["bleu 6"].half_width == pytest.approx(by_hand.half_width)
-    assert kd.p["bleu 6"] == pytest.approx(0, abs=1e-6) and kd.p["validation"] == 1
-    printed = ablation.table([labels, kd, other])
+    assert kd["bleu 6"].half_width == pytest.approx(by_hand.half_width)
+    assert kd["bleu 6 p"] == pytest.approx(0, abs=1e-6) and kd["validation p"] == 1
+    printed = ablation.table(arms)
     assert "kd, T=2" in printed and "2.00 ± 0.00" in printed and "BLEU 0 dB" in printed
-    row = kd.flat()
+    ablation.keep(arms, root, "three arms")
+    kept = json.loads((root / "arms.json").read_text())
+    assert kept["title"] == "three arms" and not any("less base" in name for name in kept["rows"][0])
+    row = kept["rows"][1]
+    assert row["flags"] == "--temperature 2" and row["seeds"] == 3
     assert list(row)[:8] == [
         *("arm", "base", "seeds", "flags"),
         *("validation", "validation half width"),
         *("validation less base", "validation less base half width"),
     ]
     assert row["bleu 6 less base"] == pytest.approx(2.0)
-    assert row["bleu 6 half width"] == kd.measures["bleu 6"].half_width
-    assert row["bleu 6 p"] == kd.p["bleu 6"]
-    json.dumps(row)
+    assert row["bleu 6 half width"] == kd["bleu 6"].half_width
+    assert row["bleu 6 p"] == kd["bleu 6 p"]
 
 
 def test_commands_are_what_a_person_would_type(tmp_path):

@@ -10,6 +10,7 @@ from semcom.base.errors import SemcomError
 from semcom.base.flags import (
     Validated,
     add_flags,
+    changed,
     group,
     groups,
     number,
@@ -220,3 +221,25 @@ def test_every_verb_has_settings_of_its_flags(verb):
         *("x" for action in needed if not action.option_strings),
         *(word for action in needed if action.option_strings for word in (action.option_strings[0], "x")),
     ]
+
+
+def test_changed_settings_are_those_of_their_flags():
+    given = distillation_parser()
+    common = DistilSettings(
+        distillation=DistillationConfig(temperature=3.0), training=TrainingConfig(steps=9)
+    )
+    changes = {"kd_loss": "jsd", "student_layers": 2}
+    words = ["--kd-loss", "jsd", "--student-layers", "2"]
+    assert changed(common, changes) == parse_over(given, words, common)
+    assert changed(common, changes).distillation.temperature == 3.0, "it was chosen"
+
+
+def test_what_follows_from_changed_settings_follows_anew():
+    common = DistilSettings()
+    assert common.distillation.temperature == 4.0
+    assert changed(common, {"kd_loss": "skl"}).distillation.temperature == 1.0
+    assert changed(common, {"kd_loss": "skl"}, ["temperature"]).distillation.temperature == 4.0
+    with pytest.raises(ValueError, match="no settings: kd_los"):
+        changed(common, {"kd_los": "skl"})
+    with pytest.raises(SemcomError, match="--kd-loss"):
+        changed(common, {"kd_loss": "none"})

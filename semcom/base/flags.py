@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -244,6 +244,30 @@ def _group_of(shown: _Group, flags: argparse.Namespace) -> Any:
 
 def _value(parsed: Any) -> Any:
     return tuple(parsed) if isinstance(parsed, list) else parsed
+
+
+# --- settings -> settings
+
+
+def changed(settings: Settings, changes: Mapping[str, Any], fixed: Sequence[str] = ()) -> Settings:
+    """The settings of groups with other values under the names of ``changes``; a value that follows from
+    others follows from the changed ones.
+
+    fixed: names of settings that keep their value even where it would follow from others.
+    Raises ValueError for a name that no setting has, SemcomError for a value that is not allowed.
+    """
+    left, parts = dict(changes), {}
+    for f in fields(settings):
+        part = getattr(settings, f.name)
+        if "group" not in f.metadata or isinstance(part, tuple):
+            continue
+        follow = [inner.name for inner in fields(part) if inner.default is None and _follows(part, inner)]
+        anew = {name: None for name in follow if name not in fixed}
+        ours = {inner.name: left.pop(inner.name) for inner in fields(part) if inner.name in left}
+        parts[f.name] = replace(part, **{**anew, **ours})
+    if left:
+        raise ValueError(f"no settings: {', '.join(left)}")
+    return replace(settings, **parts)
 
 
 # --- settings -> what a person types

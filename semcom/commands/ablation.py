@@ -1,4 +1,4 @@
-"""What distillation gains: arms that differ in their flags alone, run with the same seeds, measured on the
+"""What distillation gains: arms that differ in their settings alone, run with the same seeds, measured on the
 same sentences and draws.
 
 An arm is a distillation; each of its runs is analysed against its teacher.
@@ -6,17 +6,22 @@ An arm is a distillation; each of its runs is analysed against its teacher.
 
 import json
 import logging
+import math
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
-from semcom.base.flags import flag_of, name_of, parse_over, words_of
+from semcom.base.flags import changed, flag_of, name_of, parse_over, words_of
 from semcom.base.settings import OutputConfig, RunConfig
 from semcom.commands.analyse import analyse
 from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
+from semcom.commands.analysis_results import Record
 from semcom.commands.distil import distil
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.parsers import distillation_parser
@@ -37,19 +42,20 @@ COLUMNS = {
     "validation": "validation CE",
     "kl 6": "KL 6 dB",
 }
-GAIN = "bleu 6"
-PLACES = {"bleu": ".2f", "validation": ".4f", "kl": ".4f"}
+GAINED, LESS_BASE = "bleu 6", " less base"
+GAIN = GAINED + LESS_BASE
+PLACES = {"bleu": "{:.2f}", "validation": "{:.4f}", "kl": "{:.4f}"}
 SHOWN_FIRST = ("distill_part", "student_layers", "steps")
 """Of a command: what is common to all arms."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """flags: of ``distillation.py``, what sets the arm apart. base: the arm that it is compared with, None
-    for one to compare with."""
+    """changes: of settings of ``distillation.py``, under their names, the values that set the arm apart.
+    base: the arm that it is compared with, None for one to compare with."""
 
     name: str
-    flags: str
+    changes: Mapping[str, object]
     base: str | None = "labels"
 
     def folder(self, root: Path, seed: int) -> Path:
@@ -57,21 +63,20 @@ class Arm:
         return root / safe / f"seed{seed}"
 
     def settings(self, common: DistilSettings, fixed: Sequence[str] = ()) -> DistilSettings:
-        """What is common to all arms, with what sets this one apart. fixed: as of ``parse_over``."""
-        return parse_over(distillation_parser(), shlex.split(self.flags), common, fixed)
+        """What is common to all arms, with what sets this one apart. fixed: as of ``changed``."""
+        return changed(common, self.changes, fixed)
 
     @property
-    def names(self) -> set[str]:
-        """Of the settings that set the arm apart."""
-        flags = [word.split("=")[0] for word in shlex.split(self.flags) if word.startswith("--")]
-        return {name_of(flag) for flag in flags}
+    def flags(self) -> str:
+        """What a person would type to set the arm apart."""
+        return shlex.join(words_of(self.settings(DistilSettings()), tuple(self.changes)))
 
 
 COMPARED = (
-    Arm("labels", "--distill-weight 0", None),
-    Arm("kd", ""),
-    Arm("skl", "--kd-loss skl"),
-    Arm("lskd", "--standardize-logits"),
+    Arm("labels", {"distill_weight": 0.0}, None),
+    Arm("kd", {}),
+    Arm("skl", {"kd_loss": "skl"}),
+    Arm("lskd", {"standardize_logits": True}),
 )
 """What experiment 8 compares: labels alone, the default, a divergence that is not mass-covering alone, and
 one blind to the logits' size."""
@@ -83,7 +88,10 @@ RECEIVER = DistilSettings(
 )
 STEPS, ANALYSED_SENTENCES = 300, 500
 
-Gain = tuple[str, float, float | None]  # an arm, its mean and half of its interval
+Measures = dict[str, float]
+"""What one run came to."""
+Gain = tuple[str, float, float | None]
+"""An arm, its mean and half of its interval."""
 
 
 # --- runs
@@ -116,22 +124,42 @@ class Comparison:
             files=replace(analysis.files, output=str(folder / MEASURED)),
         )
 
-    def run(self, *, share: tuple[int, int] = (0, 1)) -> None:
-        """All runs that are not finished yet. share: (k, n), this process's part of them where n processes
-        work on one folder.
+    def run(self, *, share: tuple[int, int] = (0, 1)) -> pd.DataFrame:
+        """All runs that are not finished yet; returns ``results``. share: (k, n), this process's part of them
+        where n processes work on one folder.
 
         Raises SemcomError where the folder holds runs of other flags: they would not compare.
         """
         self._keep_settings()
+        made = {}
+        for arm, seed in self._runs[share[0] :: share[1]]:
+            if finished(arm, seed, self.root) is None:
+                made[arm.name, seed] = self._make(arm, seed)
+        return self.results(made)
+
+    def results(self, made: Mapping[tuple[str, int], Measures] | None = None) -> pd.DataFrame:
+        """A row a finished run: arm, seed and its measures.
+
+        made: by arm and seed, what this call came to; the other runs are read from what they left.
+        """
+        rows: list[dict[str, object]] = []
+        for arm, seed in self._runs:
+            measures = (made or {}).get((arm.name, seed)) or finished(arm, seed, self.root)
+            if measures is not None:
+                rows.append({"arm": arm.name, "seed": seed, **measures})
+        return pd.DataFrame(rows, columns=None if rows else ["arm", "seed"])
+
+    @property
+    def _runs(self) -> list[tuple[Arm, int]]:
+        return [(arm, seed) for seed in self.seeds for arm in self.arms]
+
+    def _make(self, arm: Arm, seed: int) -> Measures:
         overwriting = OutputConfig(overwrite=True)
-        todo = [(arm, seed) for seed in self.seeds for arm in self.arms]
-        for arm, seed in todo[share[0] :: share[1]]:
-            if finished(arm, seed, self.root):
-                continue
-            distillation = replace(self.distillation(arm, seed), outputs=overwriting)
-            log.info(f"\n$ {distillation.command(SHOWN_FIRST)}")
-            distil(distillation)
-            analyse(replace(self.measurement(arm, seed), outputs=overwriting))
+        distillation = replace(self.distillation(arm, seed), outputs=overwriting)
+        log.info(f"\n$ {distillation.command(SHOWN_FIRST)}")
+        outcome = distil(distillation)
+        (divergence,) = analyse(replace(self.measurement(arm, seed), outputs=overwriting))
+        return measures_of(outcome.record, divergence)
 
     def _keep_settings(self) -> None:
         kept = self.root / SETTINGS
@@ -144,31 +172,49 @@ class Comparison:
         output_files.write_json(kept, settings)
 
 
-def finished(arm: Arm, seed: int, root: Path) -> bool:
-    """Whether the run is there. Raises SemcomError where it was made with other flags than the arm has
-    now."""
+def finished(arm: Arm, seed: int, root: Path) -> Measures | None:
+    """What a run of an earlier call, or of another process, came to; None where it is not there. Raises
+    SemcomError where it was made with other flags than the arm has now."""
     folder = arm.folder(root, seed)
     if not (folder / MEASURED).exists():
-        return False
+        return None
     record = json.loads((folder / "distillation_config.json").read_text(encoding="utf-8"))
     wanted = arm.settings(DistilSettings()).record()
-    for name in sorted(arm.names):
+    for name in sorted(arm.changes):
         if record.get(name) != wanted[name]:
             raise SemcomError(
                 f"{escape(folder)}: was run with {name} {escape(record.get(name))}, arm {arm.name!r} has "
                 f"{escape(wanted[name])}; remove it, or name another folder"
             )
-    return True
+    (divergence,) = json.loads((folder / MEASURED).read_text(encoding="utf-8"))["records"]
+    return measures_of(record, divergence)
+
+
+def measures_of(record: Mapping[str, Any], divergence: Record) -> Measures:
+    """What one run came to, by its record and its divergence from the teacher: BLEU and KL to the teacher
+    (nats a token) by SNR, validation cross-entropy, seconds of training."""
+    measures = {
+        "validation": record["best_loss"],
+        "seconds": record["training_seconds"],
+        "steps": record["steps_done"],
+    }
+    for snr in map("{:g}".format, SNRS):
+        at = divergence["by_snr"][snr]
+        measures[f"bleu {snr}"] = at["bleu"]
+        measures[f"kl {snr}"] = at["kl_divergence"]
+        measures[f"teacher bleu {snr}"] = at["reference_bleu"]
+    return measures
 
 
 # --- experiment 8
 
 
-def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> "list[Line]":
+def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> pd.DataFrame | None:
     """Experiment 8: ``COMPARED`` receivers of two layers over ``seeds`` seeds, 300 steps each unless
     ``extra`` says otherwise.
 
-    Returns and prints the lines of ``collect``; leaves them as CSV and JSON, with a picture, in ``FOLDER``.
+    Returns and prints the ``summary``, None for a dry run; leaves it as CSV and JSON, with a picture, in
+    ``FOLDER``.
     """
     comparison = _comparison(extra, range(1, seeds + 1))
     if dry_run:
@@ -176,21 +222,20 @@ def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> "list[Line]":
             for arm in comparison.arms:
                 log.info(f"\n$ {comparison.distillation(arm, seed).command(SHOWN_FIRST)}")
                 log.info(f"\n$ {comparison.measurement(arm, seed).command()}")
-        return []
+        return None
     place = output_files.Place("--output-path", FOLDER, named=False, overwrite=False, folder=True)
     if line := place.make_room():
         log.info(line)
-    comparison.run()
-    lines = collect(comparison.arms, comparison.seeds, FOLDER)
+    arms = summary(comparison.arms, comparison.run())
     title = shlex.join(words_of(comparison.common, SHOWN_FIRST))
-    log.info(f"\n{seeds} seeds, {title}\n{table(lines)}")
-    keep(lines, FOLDER, title)
-    return lines
+    log.info(f"\n{seeds} seeds, {title}\n{table(arms)}")
+    keep(arms, FOLDER, title)
+    return arms
 
 
 def _comparison(extra: Sequence[str], seeds: Sequence[int]) -> Comparison:
     """Of ``COMPARED``, with the flags ``extra`` that the user adds to all."""
-    own = {"seed", "output_path", "distill_part", "student_layers"}.union(*(arm.names for arm in COMPARED))
+    own = {"seed", "output_path", "distill_part", "student_layers"}.union(*(arm.changes for arm in COMPARED))
     refused = {flag_of(name) for name in own}
     given = [word for word in extra if word.startswith("--")]
     flags = dict.fromkeys(word.split("=")[0] for word in given)
@@ -213,101 +258,76 @@ def _comparison(extra: Sequence[str], seeds: Sequence[int]) -> Comparison:
 # --- what the runs came to
 
 
-@dataclass(frozen=True)
-class Line:
-    """An arm over seeds: mean and interval of each measure, their paired differences to the arm's base, and
-    the p of some of these, Holm-adjusted over the arms."""
-
-    arm: Arm
-    seeds: int
-    measures: dict[str, Estimate]
-    less_base: dict[str, Estimate]
-    p: dict[str, float] = field(default_factory=dict)
-
-    def flat(self) -> dict[str, object]:
-        """Plain values, for files."""
-        row: dict[str, object] = {
-            "arm": self.arm.name,
-            "base": self.arm.base,
-            "seeds": self.seeds,
-            "flags": self.arm.flags,
-        }
-        for name, estimate in self.measures.items():
-            row |= {name: estimate.mean, f"{name} half width": estimate.half_width}
-            if gain := self.less_base.get(name):
-                row |= {f"{name} less base": gain.mean, f"{name} less base half width": gain.half_width}
-        return row | {f"{name} p": p for name, p in self.p.items()}
-
-
-def measured(arm: Arm, seed: int, root: Path) -> dict[str, float]:
-    """What one run came to: BLEU and KL to the teacher (nats a token) by SNR, validation cross-entropy,
-    seconds of training."""
-    folder = arm.folder(root, seed)
-    record = json.loads((folder / "distillation_config.json").read_text(encoding="utf-8"))
-    divergence = json.loads((folder / MEASURED).read_text(encoding="utf-8"))
-    by_snr = divergence["records"][0]["by_snr"]
-    values = {
-        "validation": record["best_loss"],
-        "seconds": record["training_seconds"],
-        "steps": record["steps_done"],
-    }
-    for snr in map("{:g}".format, SNRS):
-        at = by_snr[snr]
-        values |= {
-            f"bleu {snr}": at["bleu"],
-            f"kl {snr}": at["kl_divergence"],
-            f"teacher bleu {snr}": at["reference_bleu"],
-        }
-    return values
-
-
-def collect(arms: Sequence[Arm], seeds: Sequence[int], root: Path) -> list[Line]:
-    """A line an arm, from what its finished runs left."""
-    values = {arm.name: [measured(arm, seed, root) for seed in seeds] for arm in arms}
-    lines = [_line(arm, values[arm.name], values[arm.base] if arm.base is not None else None) for arm in arms]
+def summary(arms: Sequence[Arm], runs: pd.DataFrame) -> pd.DataFrame:
+    """A row an arm, from the rows of its ``runs``: an ``Estimate`` of each measure over the seeds, ``... less
+    base`` of its paired differences to the arm's base, and ``... p`` of some of these, Holm-adjusted over the
+    arms. What an arm without a base lacks is NaN."""
+    by_run = runs.set_index(["arm", "seed"])
+    means = _estimates(by_run)
+    gained = _estimates(_less_base(arms, by_run))
+    facts = [(arm.name, arm.base, len(by_run.loc[arm.name]), arm.flags) for arm in arms]
+    names = [arm.name for arm in arms]
+    frame = pd.DataFrame(facts, names, columns=["arm", "base", "seeds", "flags"], dtype=object)
+    for name in map(str, means):
+        frame[name] = means[name]
+        frame[name + LESS_BASE] = gained[name]
     for name in COLUMNS:
-        tested = [(line, p) for line in lines if (p := _p(line, name)) is not None]
-        for (line, _), p in zip(tested, intervals.holm([p for _, p in tested])):
-            line.p[name] = p
-    return lines
+        frame[f"{name} p"] = _adjusted(frame[name + LESS_BASE])
+    return frame
 
 
-def _line(arm: Arm, ours: Sequence[dict[str, float]], base: Sequence[dict[str, float]] | None) -> Line:
-    """ours, base: what each seed came to."""
-    measures, less_base = {}, {}
-    for name in ours[0]:
-        column = [values[name] for values in ours]
-        measures[name] = intervals.estimate(column)
-        if base is not None:
-            less_base[name] = intervals.paired(column, [values[name] for values in base])
-    return Line(arm, len(ours), measures, less_base)
+def _less_base(arms: Sequence[Arm], by_run: pd.DataFrame) -> pd.DataFrame:
+    """Measures of each run less those of the same seed of the arm's base, NaN where there is none."""
+    base_of = {arm.name: arm.base for arm in arms}
+    bases = [(base_of.get(arm), seed) for arm, seed in by_run.index]
+    return by_run - by_run.reindex(bases).set_axis(by_run.index)
 
 
-def _p(line: Line, name: str) -> float | None:
-    return line.less_base[name].p if name in line.less_base else None
+def _estimates(by_run: pd.DataFrame) -> pd.DataFrame:
+    return by_run.groupby(level="arm", sort=False).agg(_estimate)
 
 
-def gains(lines: Sequence[Line]) -> list[Gain]:
-    """BLEU that each arm gains over its base at 6 dB."""
-    found = [(line.arm.name, line.less_base[GAIN]) for line in lines if GAIN in line.less_base]
-    return [(name, gain.mean, gain.half_width) for name, gain in found]
+def _estimate(values: pd.Series) -> Estimate | float:
+    return math.nan if values.hasnans else intervals.estimate(values.tolist())
 
 
-def table(lines: Sequence[Line]) -> str:
-    """Means, and what each arm gains over its base at 6 dB."""
-    rows: list[list[object]] = []
-    for line in lines:
-        measures = [format(line.measures[name], PLACES[name.split()[0]]) for name in COLUMNS]
-        gain, p = line.less_base.get(GAIN), line.p.get(GAIN)
-        tested = [f"{gain:.2f}" if gain else None, f"{p:.3f}" if p is not None else None]
-        rows.append([line.arm.name, *measures, *tested])
-    return tables.text(frames.frame_of(rows, ["arm", *COLUMNS.values(), "gain 6 dB", "Holm p"]))
+def _adjusted(gains: pd.Series) -> pd.Series:
+    """The p of each ``Estimate``, Holm-adjusted."""
+    tested = {arm: gain.p for arm, gain in gains.dropna().items() if gain.p is not None}
+    return pd.Series(dict(zip(tested, intervals.holm(list(tested.values())))), dtype=float)
 
 
-def keep(lines: Sequence[Line], root: Path, title: str, stem: str = "arms") -> None:
-    """The lines as CSV and JSON, and what each arm gains at 6 dB as a picture."""
-    rows = [line.flat() for line in lines]
+def gains(arms: pd.DataFrame) -> list[Gain]:
+    """BLEU that each arm of a ``summary`` gains over its base at 6 dB."""
+    found = arms.set_index("arm")[GAIN].dropna()
+    return [(str(name), gain.mean, gain.half_width) for name, gain in found.items()]
+
+
+def table(arms: pd.DataFrame) -> str:
+    """Means, and what each arm of a ``summary`` gains over its base at 6 dB."""
+    shown = {"arm": arms["arm"]}
+    for name, title in COLUMNS.items():
+        shown[title] = arms[name].map(PLACES[name.split()[0]].format)
+    shown["gain 6 dB"] = arms[GAIN].map("{:.2f}".format, na_action="ignore")
+    shown["Holm p"] = arms[f"{GAINED} p"].map("{:.3f}".format, na_action="ignore")
+    return tables.text(pd.DataFrame(shown, dtype=object))
+
+
+def keep(arms: pd.DataFrame, root: Path, title: str, stem: str = "arms") -> None:
+    """A ``summary`` as CSV and JSON, and what each arm gains at 6 dB as a picture."""
+    rows = [_plain(row) for row in frames.records(arms)]
     tables.write_csv(root / f"{stem}.csv", rows)
     output_files.write_json(root / f"{stem}.json", {"title": title, "rows": rows})
-    plots.plot_intervals({"BLEU gained at 6 dB over its base": gains(lines)}, root / f"{stem}.png", mark=0)
+    plots.plot_intervals({"BLEU gained at 6 dB over its base": gains(arms)}, root / f"{stem}.png", mark=0)
     log.info(f"\nmade {escape(root / stem)}.csv, .json and .png")
+
+
+def _plain(row: Mapping[str, object]) -> dict[str, object]:
+    """With a number and ``... half width`` in the place of each ``Estimate``."""
+    plain: dict[str, object] = {}
+    for name, value in row.items():
+        if isinstance(value, Estimate):
+            plain |= {name: value.mean, f"{name} half width": value.half_width}
+        else:
+            plain[name] = value
+    return plain
