@@ -17,6 +17,19 @@ KINDS = [AWGN()] + [
 ]
 
 
+@pytest.mark.parametrize(
+    "kind, told",
+    [
+        ("ideal", "ideal"),
+        ("awgn", "awgn"),
+        ("rayleigh", "rayleigh mmse"),
+        ("rician", "rician K=0.5 mmse"),
+    ],
+)
+def test_a_channel_tells_all_its_settings(kind, told):
+    assert str(channel_of(kind, 0.5, "mmse")) == told
+
+
 @pytest.fixture(scope="module")
 def many():
     """One token of four real dimensions for each of many sentences."""

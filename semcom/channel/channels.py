@@ -31,10 +31,12 @@ class Channel(ABC):
     """A deterministic channel model; all randomness is in the ``Draw``. Its fields are those settings of
     ``ChannelConfig`` that it has.
 
-    name: that of its row in ``CHANNELS`` and in ``settings.KINDS``.
+    name: that of its row in ``CHANNELS`` and in ``settings.KINDS``. in_label: fields that ``label``
+    tells.
     """
 
     name: ClassVar[str]
+    in_label: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def of(cls, settings: ChannelConfig) -> "Channel":
@@ -63,7 +65,8 @@ class Channel(ABC):
 
     def __str__(self) -> str:
         """The label and all other settings."""
-        return self.label
+        others = [str(getattr(self, f.name)) for f in fields(self) if f.name not in self.in_label]
+        return " ".join([self.label, *others])
 
     @property
     def key(self) -> dict[str, object]:
@@ -151,9 +154,6 @@ class Fading(Channel):
         """[B, 1] |h|^2, in float64."""
         return self.gain(draw, torch.float64).square().sum(-1)[:, None]
 
-    def __str__(self) -> str:
-        return f"{self.label} {self.equalizer}"
-
 
 @dataclass(frozen=True)
 class Rayleigh(Fading):
@@ -181,6 +181,7 @@ class Rician(Fading):
     """
 
     name = "rician"
+    in_label = ("rician_k",)
     rician_k: float = ChannelConfig.rician_k
 
     def gain(self, draw: Draw, dtype: torch.dtype) -> Tensor:

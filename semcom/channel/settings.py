@@ -36,9 +36,9 @@ KINDS = {
 """Name -> kind, a row for each of ``channels.CHANNELS``."""
 
 
-def is_noisy(label: str) -> bool:
-    """Whether the SNR matters to the channel of this label, which begins with its name."""
-    return KINDS[label.split()[0]].noisy
+def is_noisy(name: str) -> bool:
+    """Whether the SNR matters to the channel of this name."""
+    return KINDS[name].noisy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import escape
 from semcom.base.output_files import Place
 from semcom.channel.channels import make_channel
+from semcom.channel.settings import is_noisy
 from semcom.commands import analysis_report, analysis_results
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.analysis_results import Analysis, Record, record_of
@@ -175,6 +176,7 @@ def _measure(
         who,
         measured,
         str(meeting.channel),
+        is_noisy(meeting.channel.name),
         settings.report.reference_snr,
         settings.report.replicates,
         settings.run.seed,

@@ -27,12 +27,14 @@ CORNERS = ("TT", "ST", "TS", "SS")
 class Study:
     """One teacher, one channel.
 
-    replicates: of the bootstrap. reference_snr: where one SNR stands for all. decode: pieces to texts.
+    noisy: whether its SNR matters. replicates: of the bootstrap. reference_snr: where one SNR stands for all.
+    decode: pieces to texts.
     """
 
     pairing: Pairing
     measured: Measured
     channel: str
+    noisy: bool
     reference_snr: float
     replicates: int
     seed: int

@@ -1,6 +1,5 @@
 """What mismatch costs in dB."""
 
-from semcom.channel.settings import is_noisy
 from semcom.evaluation import frames
 from semcom.evaluation.snr_gap import OTHER_NOT_REACHED
 from semcom.evaluation.study import Row
@@ -10,7 +9,7 @@ from semcom.report.sections.study_report import StudyReport
 
 def blocks(report: StudyReport) -> list[Block]:
     _, study = report.gettext, report.study
-    if len(study.snrs) < 2 or not is_noisy(study.channel):
+    if len(study.snrs) < 2 or not study.noisy:
         return []
     rows: list[list[Cell]] = [
         [
