@@ -150,10 +150,9 @@ def study():
 
 def at(study, pair, k, replicate=0):
     """A pair's measures at SNR number ``k``, of one resample, from its sums."""
-    return {
-        name: float(value)
-        for name, value in measures(study.weights[replicate] @ study.measured.pairs[pair.key].sums[k]).items()
-    }
+    # As one of several sets, as the study has them: of one alone BLEU is sacrebleu's, to another last bit.
+    sums = (study.weights[replicate] @ study.measured.pairs[pair.key].sums[k])[None]
+    return {name: float(value) for name, [value] in measures(sums).items()}
 
 
 # Rows of the matrix
