@@ -14,10 +14,12 @@ import sys
 import time
 
 import pytest
+from tables_of_rows import of_rows
 
+from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
 from semcom.report import render
-from semcom.report.document import Column, Document, Figure, Section, Table, Text
+from semcom.report.document import Column, Document, Figure, Section, Text
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
@@ -52,7 +54,7 @@ def document(language):
         canvas.subplots().scatter(range(4000), [i * i % 997 for i in range(4000)], s=3)
 
     sentence = SENTENCE[language]
-    wide = Table(
+    wide = of_rows(
         "wide",
         sentence,
         [Column("pair"), *(Column(f"{snr} dB", 2) for snr in range(-6, 22, 3)), Column("meaning")],
@@ -60,7 +62,7 @@ def document(language):
         note=sentence,
     )
     figures = [
-        Figure(f"figure_{i}", HOSTILE[i], HOSTILE[i], [{"x": 1}], draw, size)
+        Figure(f"figure_{i}", HOSTILE[i], HOSTILE[i], frame_of([{"x": 1}]), draw, size)
         for i, (draw, size) in enumerate([(curve, (7, 4)), (cloud, (5, 3)), (curve, (11, 4))])
     ]
     return Document(

@@ -13,12 +13,14 @@ from dataclasses import replace
 
 import numpy
 import pytest
+from tables_of_rows import of_rows
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
+from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
 from semcom.report import formats, render
-from semcom.report.document import Column, Document, Figure, Section, Table, Text
+from semcom.report.document import Column, Document, Figure, Section, Text
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -47,7 +49,7 @@ def curve(canvas):
     canvas.subplots().plot([0, 10], [1.5, -0.5], label="a")
 
 
-TABLE = Table(
+TABLE = of_rows(
     "gaps",
     "Gaps by pair.",
     [Column("pair"), Column("gap", 2), Column("runs"), Column("why")],
@@ -58,11 +60,18 @@ TABLE = Table(
     ],
     note="Lower is better.",
 )
+
+
+def with_rows(rows):
+    """TABLE with other rows."""
+    return of_rows(TABLE.name, TABLE.caption, list(TABLE.columns.values()), rows, TABLE.note)
+
+
 FIGURE = Figure(
     "curve",
     "A fall.",
     "One line that falls.",
-    [{"snr": 0, "gap": 1.5}, {"snr": 10, "gap": Interval(-0.5, -1, 0.25), "note": "=1+1"}],
+    frame_of([[0, 1.5, None], [10, Interval(-0.5, -1, 0.25), "=1+1"]], ["snr", "gap", "note"]),
     curve,
     (7, 4),
 )
@@ -83,14 +92,14 @@ def hostile(language="en"):
     """A document with each hostile string in each place where a string can stand."""
     sections = []
     for i, bad in enumerate(HOSTILE):
-        table = Table(
+        table = of_rows(
             f"table_{i}",
             bad,
             [Column(bad), Column(bad, 1), Column("long")],
             [[bad, Interval(1, 0, 2), bad * 20], [bad, None, None]],
             note=bad,
         )
-        figure = Figure(f"figure_{i}", bad, bad, [{bad: bad, "x": 1}], curve, (2, 1))
+        figure = Figure(f"figure_{i}", bad, bad, frame_of([{bad: bad, "x": 1}]), curve, (2, 1))
         sections.append(Section(f"section_{i}", bad, [Text(bad), table, figure]))
     return Document(" ".join(HOSTILE), language, HOSTILE, sections, [(bad, bad) for bad in HOSTILE])
 
@@ -520,7 +529,7 @@ def test_csv_holds_hostile_strings_as_text(index, bad):
 
 
 def test_csv_with_two_columns_of_one_title_keeps_both():
-    assert formats.csv_of(Table("t", "", [Column("x"), Column("x")], [[1, 2]])) == "x,x\n1,2\n"
+    assert formats.csv_of(of_rows("t", "", [Column("x"), Column("x")], [[1, 2]])) == "x,x\n1,2\n"
 
 
 # Console
@@ -624,7 +633,7 @@ def test_a_report_half_written_has_no_page(tmp_path):
 def test_a_document_that_cannot_be_shown_harms_no_earlier_report(tmp_path):
     page, *_ = render.write(PLAIN, tmp_path)
     with pytest.raises(ValueError, match="curve"):
-        render.write(with_block(replace(FIGURE, data=[{"x": math.nan}])), tmp_path)
+        render.write(with_block(replace(FIGURE, data=frame_of([{"x": math.nan}]))), tmp_path)
     assert page.exists()
 
 
@@ -634,11 +643,14 @@ def test_a_document_that_cannot_be_shown_harms_no_earlier_report(tmp_path):
 @pytest.mark.parametrize(
     "document, message",
     [
-        (with_block(replace(TABLE, rows=[["a", math.nan, 1, ""]])), "table gaps: NaN"),
-        (with_block(replace(TABLE, rows=[["a", Interval(1, math.nan, 2), 1, ""]])), "table gaps: NaN"),
-        (with_block(replace(TABLE, rows=[["a", numpy.float32("nan"), 1, ""]])), "table gaps: NaN"),
-        (with_block(replace(FIGURE, data=[{"x": Interval(1, 0, math.nan)}])), "figure curve: NaN"),
-        (with_block(replace(TABLE, rows=[["a", 1]])), "table gaps: a row has not 4 cells"),
+        (with_block(with_rows([["a", math.nan, 1, ""]])), "table gaps: NaN"),
+        (with_block(with_rows([["a", Interval(1, math.nan, 2), 1, ""]])), "table gaps: NaN"),
+        (with_block(with_rows([["a", numpy.float32("nan"), 1, ""]])), "table gaps: NaN"),
+        (with_block(replace(FIGURE, data=frame_of([{"x": Interval(1, 0, math.nan)}]))), "figure curve: NaN"),
+        (
+            with_block(replace(TABLE, frame=TABLE.frame.drop(columns="2"))),
+            "table gaps: its frame has no column 2",
+        ),
         (with_block(replace(TABLE, name="../up")), "table '../up'"),
         (with_block(replace(FIGURE, name="Curve\n")), "figure 'Curve"),
         (with_block(TABLE, replace(FIGURE, name="gaps")), "figure 'gaps'"),
@@ -658,14 +670,14 @@ def test_what_cannot_be_shown_is_refused(render, document, message):
 
 
 def test_numpys_numbers_are_numbers():
-    table = Table("t", "", [Column("x", 1), Column("n")], [[numpy.float32(-1.25), numpy.int64(3)]])
+    table = of_rows("t", "", [Column("x", 1), Column("n")], [[numpy.float32(-1.25), numpy.int64(3)]])
     assert "| −1.2 |   3 |" in formats.markdown(with_block(table)) and "$-1.2$ & $3$" in formats.latex(
         with_block(table)
     )
 
 
 def test_an_empty_table_still_has_its_head():
-    document = with_block(replace(TABLE, rows=[]))
+    document = with_block(with_rows([]))
     assert Reader(render.html(document, {})).cells[:4] == ["pair", "gap", "runs", "why"]
     assert "| pair   | gap   | runs   | why   |" in formats.markdown(document)
     assert "pair & gap & runs & why" in formats.latex(document)

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 
+import pandas as pd
 import pytest
 import torch
 from babel.messages.pofile import read_po
@@ -335,8 +336,8 @@ def test_a_trend_over_seeds_is_followed_and_told(monkeypatch, runs, here, capsys
 
 def test_one_study_needs_no_numbers():
     english = translation("en")
-    assert StudyReport(None, english, []).name("matrix") == "matrix"
-    assert StudyReport(None, english, [], 2, several=True).name("matrix") == "matrix_2"
+    assert StudyReport(None, english, pd.DataFrame()).name("matrix") == "matrix"
+    assert StudyReport(None, english, pd.DataFrame(), 2, several=True).name("matrix") == "matrix_2"
 
 
 def test_pairs_say_what_their_divergence_is_of(teacher, here, capsys):

@@ -6,7 +6,7 @@ A cell that a row lacks is NaN; what was looked for and is not to be had is None
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from semcom.evaluation.intervals import Interval
@@ -48,21 +48,40 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def flat(frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame with three columns, ``name``, ``name low`` and ``name high``, in the place of each column of
-    intervals. None is what is not to be had, and an end without bound."""
+    """``with_ends`` for programs: None is what is not to be had, and an end without bound."""
+    return mapped(with_ends(frame), _finite)
+
+
+def with_ends(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame with three columns, ``name``, ``name low`` and ``name high``, in the place of each column with
+    intervals; of a cell that is none, the ends are None."""
     import pandas as pd
 
-    columns: dict[str, list[object]] = {}
+    titles: list[str] = []
+    columns: list[list[object]] = []
     for name, cells in frame.items():
         values = cells.tolist()
+        titles.append(str(name))
         if any(isinstance(value, Interval) for value in values):
-            found = [value if isinstance(value, Interval) else None for value in values]
-            columns[str(name)] = [interval and _finite(interval.value) for interval in found]
-            columns[f"{name} low"] = [interval and _finite(interval.low) for interval in found]
-            columns[f"{name} high"] = [interval and _finite(interval.high) for interval in found]
+            titles += [f"{name} low", f"{name} high"]
+            ends = [_with_its_ends(value) for value in values]
+            columns += [[cell[i] for cell in ends] for i in range(3)]
         else:
-            columns[str(name)] = [_finite(value) for value in values]
-    return pd.DataFrame(columns, dtype=object)
+            columns.append(values)
+    return pd.DataFrame(dict(enumerate(columns)), dtype=object).set_axis(titles, axis="columns")
+
+
+def _with_its_ends(cell: object) -> tuple[object, object, object]:
+    return (cell.value, cell.low, cell.high) if isinstance(cell, Interval) else (cell, None, None)
+
+
+def mapped(frame: pd.DataFrame, change: Callable[[Any], object]) -> pd.DataFrame:
+    """Every cell changed. Not ``DataFrame.map``, which makes floats of whole numbers beside a missing one."""
+    import pandas as pd
+
+    columns = [[change(cell) for cell in cells.tolist()] for _, cells in frame.items()]
+    changed = pd.DataFrame(dict(enumerate(columns)), index=frame.index, dtype=object)
+    return changed.set_axis(frame.columns, axis="columns")
 
 
 def plain_values(value: object) -> object:

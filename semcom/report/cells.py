@@ -21,14 +21,9 @@ def labels(document: Document) -> dict[str, str]:
     return named | {figure.name: _("Figure {}.").format(n) for n, figure in enumerate(document.figures(), 1)}
 
 
-def parts(cell: object) -> tuple[object, ...]:
-    """The numbers of an interval; else the cell alone."""
-    return (cell.value, cell.low, cell.high) if isinstance(cell, Interval) else (cell,)
-
-
 def kinds(table: Table) -> list[str]:
     """Of each column: number, interval (numbers, some with one), text, or long (text that may wrap)."""
-    return [_kind(column, [row[i] for row in table.rows]) for i, column in enumerate(table.columns)]
+    return [_kind(column, cells) for column, cells in zip(table.columns.values(), table.cells())]
 
 
 def _kind(column: Column, cells: Sequence[Cell]) -> str:
@@ -60,7 +55,8 @@ def plain(cell: Cell, column: Column) -> str:
 
 
 def columns_of_text(table: Table) -> list[list[str]]:
-    return [[plain(row[i], column) for row in table.rows] for i, column in enumerate(table.columns)]
+    shown = zip(table.columns.values(), table.cells())
+    return [[plain(cell, column) for cell in cells] for column, cells in shown]
 
 
 def _number(value: float, places: int | None) -> str:

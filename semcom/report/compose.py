@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from semcom.base.messages import N_
-from semcom.evaluation import frames
 from semcom.evaluation.study import Row, Study
 from semcom.report.catalogue import translation
 from semcom.report.document import Document, Section
@@ -78,7 +77,7 @@ def _study_reports(results: Results, language: str) -> list[StudyReport]:
         StudyReport(
             study,
             translation(language),
-            frames.records(lost),
+            lost,
             number,
             teacher,
             len(results.studies) > 1,

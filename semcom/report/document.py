@@ -4,13 +4,14 @@ formats."""
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from semcom.evaluation.intervals import Interval
 from semcom.report.settings import LANGUAGES
 
 if TYPE_CHECKING:
     import matplotlib.figure
+    import pandas as pd
 
 Cell = str | int | float | Interval | None
 """None is shown as a dash."""
@@ -26,13 +27,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """name: of its file, [a-z0-9_]+. note: what a reader must know beside the caption."""
+    """name: of its file, [a-z0-9_]+. columns: which of the frame's are shown, and how. frame: cells as
+    ``Cell``. note: what a reader must know beside the caption."""
 
     name: str
     caption: str
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
+    columns: Mapping[str, Column]
+    frame: "pd.DataFrame"
     note: str = ""
+
+    def cells(self) -> list[list[Cell]]:
+        """Of each column that is shown."""
+        return [self.frame[name].tolist() for name in self.columns]
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Figure:
     name: str
     caption: str
     alternative: str
-    data: Sequence[Mapping[str, Any]]
+    data: "pd.DataFrame"
     draw: Callable[["matplotlib.figure.Figure"], None]
     size: tuple[float, float] = (7.0, 4.0)
 
@@ -89,20 +95,20 @@ class Document:
 
 
 def check(document: Document) -> None:
-    """ValueError for an unknown language, a name that is no plain file name or stands twice, a row of wrong
-    length, a NaN."""
+    """ValueError for an unknown language, a name that is no plain file name or stands twice, a column that
+    the frame lacks, a NaN."""
     if document.language not in LANGUAGES:
         raise ValueError(f"language {document.language!r}: allowed are {', '.join(LANGUAGES)}")
     tables, figures = document.tables(), document.figures()
     _check_names(document.sections)
     _check_names([*tables, *figures])
     for table in tables:
-        if any(len(row) != len(table.columns) for row in table.rows):
-            width = len(table.columns)
-            raise ValueError(f"table {table.name}: a row has not {width} cells, as its columns have")
-        _check_numbers(table, (cell for row in table.rows for cell in row))
+        lacking = [name for name in table.columns if name not in table.frame]
+        if lacking:
+            raise ValueError(f"table {table.name}: its frame has no column {', '.join(lacking)}")
+        _check_numbers(table, (cell for cells in table.cells() for cell in cells))
     for figure in figures:
-        _check_numbers(figure, (cell for row in figure.data for cell in row.values()))
+        _check_numbers(figure, (cell for _, cells in figure.data.items() for cell in cells.tolist()))
 
 
 def _check_names(named: Sequence[Section | Table | Figure]) -> None:

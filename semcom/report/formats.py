@@ -6,13 +6,18 @@ Every string may be a stranger's: each format shows it as text, control and bidi
 import re
 from collections.abc import Iterator
 from numbers import Real
+from typing import TYPE_CHECKING
 
 from semcom.base.errors import escape
+from semcom.evaluation import frames
 from semcom.evaluation.intervals import Interval
 from semcom.report import tables
 from semcom.report.catalogue import translation
-from semcom.report.cells import columns_of_text, kinds, labels, parts, plain, sides
+from semcom.report.cells import columns_of_text, kinds, labels, plain, sides
 from semcom.report.document import Block, Cell, Column, Document, Figure, Table, check
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Entities where dialects differ on the backslash, so that none of them sees HTML or a new column.
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]#"} | {c: f"&#{ord(c)};" for c in "&<>|@~^$"})
@@ -68,7 +73,7 @@ def _markdown_block(document: Document, block: Block) -> Iterator[str]:
     label = labels(document)
     if isinstance(block, Table):
         yield f"**{label[block.name]}** {_markdown(block.caption)}"
-        titles = [_markdown(column.title) for column in block.columns]
+        titles = [_markdown(column.title) for column in block.columns.values()]
         columns = [[_markdown(text) for text in texts] for texts in columns_of_text(block)]
         yield tables.markdown(titles, columns, sides(block))
         if block.note:
@@ -101,10 +106,13 @@ def latex(document: Document) -> str:
 def _latex_table(table: Table) -> str:
     import pandas as pd
 
-    cells = [[_math(row[i], column) for row in table.rows] for i, column in enumerate(table.columns)]
+    shown = zip(table.columns.values(), table.cells())
+    cells = [[_math(cell, column) for cell in of_column] for column, of_column in shown]
     frame = pd.DataFrame(dict(enumerate(cells)), dtype=object)
-    frame.columns = pd.Index([_latex(column.title) for column in table.columns])
-    tabular = frame.to_latex(index=False, escape=False, column_format=_latex_columns(kinds(table)))
+    titles = [_latex(column.title) for column in table.columns.values()]
+    tabular = frame.set_axis(titles, axis="columns").to_latex(
+        index=False, escape=False, column_format=_latex_columns(kinds(table))
+    )
     return LATEX_TABLE.format(
         caption=_latex(table.caption),
         name=table.name,
@@ -133,28 +141,14 @@ def _math(cell: Cell, column: Column) -> str:
 def csv_of(block: Table | Figure) -> str:
     """All numbers of a table or behind a figure, unrounded. An interval becomes three columns; text that a
     spreadsheet would run is quoted."""
-    import pandas as pd
-
-    if isinstance(block, Table):
-        titles = [column.title for column in block.columns]
-        columns = [[row[i] for row in block.rows] for i in range(len(titles))]
-    else:
-        titles = list(dict.fromkeys(name for row in block.data for name in row))
-        columns = [[row.get(title) for row in block.data] for title in titles]
-    parted = [part for title, cells in zip(titles, columns) for part in _with_ends(title, cells)]
-    spelled_out = {i: [_spelled_out(cell) for cell in cells] for i, (_, cells) in enumerate(parted)}
-    frame = pd.DataFrame(spelled_out, dtype=object)
-    frame.columns = pd.Index([tables.spreadsheet_safe(escape(title)) for title, _ in parted])
-    return tables.csv_text(frame)
+    frame = _titled(block) if isinstance(block, Table) else block.data
+    spelled_out = frames.mapped(frames.with_ends(frame), _spelled_out)
+    return tables.csv_text(spelled_out.rename(columns=lambda title: tables.spreadsheet_safe(escape(title))))
 
 
-def _with_ends(title: str, cells: list[Cell]) -> list[tuple[str, list[object]]]:
-    """A column, or that of the values of its intervals and those of their ends."""
-    if not any(isinstance(cell, Interval) for cell in cells):
-        return [(title, list(cells))]
-    three = [(*parts(cell), None, None)[:3] for cell in cells]
-    titles = (title, f"{title} low", f"{title} high")
-    return [(name, [cell[i] for cell in three]) for i, name in enumerate(titles)]
+def _titled(table: Table) -> "pd.DataFrame":
+    titles = [column.title for column in table.columns.values()]
+    return table.frame[list(table.columns)].set_axis(titles, axis="columns")
 
 
 def _spelled_out(cell: object) -> object:
@@ -163,4 +157,6 @@ def _spelled_out(cell: object) -> object:
 
 def aligned(table: Table) -> str:
     """The table for a terminal, without its caption."""
-    return tables.aligned([column.title for column in table.columns], columns_of_text(table), sides(table))
+    return tables.aligned(
+        [column.title for column in table.columns.values()], columns_of_text(table), sides(table)
+    )

@@ -63,11 +63,7 @@ def write_csv(path: str | Path, table: "pd.DataFrame | Sequence[Row]") -> None:
 
 
 def csv_text(frame: "pd.DataFrame") -> str:
-    import pandas as pd
-
-    # Not DataFrame.map, which makes floats of whole numbers beside a missing one.
-    columns = [[spreadsheet_safe(cell) for cell in cells] for _, cells in frame.astype(object).items()]
-    safe = pd.DataFrame(dict(enumerate(columns)), index=frame.index, dtype=object)
+    safe = frames.mapped(frame, spreadsheet_safe)
     return safe.to_csv(index=False, header=[str(name) for name in frame.columns], lineterminator="\n")
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from semcom.evaluation import frames
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.study import Row, Study
 from semcom.report import figures
-from semcom.report.document import Block, Cell, Column, Figure, Table, Text
+from semcom.report.document import Block, Column, Figure, Table, Text
 
 Translate = Callable[[str], str]
 
@@ -51,12 +52,16 @@ def _similarity_of_a_study(number: int, study: Study, found: Similarities, _: Tr
         "Rescaled: 0 at the floor, 1 at the ceiling. A wrong number or name may lower it little: read it "
         "beside the words lost."
     )
-    columns = [Column(_("pair")), Column(_("similarity"), 4), Column(_("rescaled"), 4)]
-    rows: list[list[Cell]] = [[label, score, found.rescaled[label]] for label, score in found.pairs.items()]
+    columns = {
+        "pair": Column(_("pair")),
+        "similarity": Column(_("similarity"), 4),
+        "rescaled": Column(_("rescaled"), 4),
+    }
+    rows = [[label, score, found.rescaled[label]] for label, score in found.pairs.items()]
     filled = caption.format(
         snr=study.reference_snr, channel=study.channel, floor=found.floor, ceiling=found.ceiling
     )
-    return Table(f"similarity_{number}", filled, columns, rows, note)
+    return Table(f"similarity_{number}", filled, columns, frames.frame_of(rows, list(columns)), note)
 
 
 def other_vocabularies(measured: Sequence[Sequence[Row]], _: Translate) -> Sequence[Block]:
@@ -73,12 +78,7 @@ def other_vocabularies(measured: Sequence[Sequence[Row]], _: Translate) -> Seque
         "exact": Column(_("exact"), 4),
     }
     return [
-        Table(
-            f"foreign_{number}",
-            caption,
-            list(columns.values()),
-            [[row[name] for name in columns] for row in rows],
-        )
+        Table(f"foreign_{number}", caption, columns, frames.frame_of(rows))
         for number, rows in enumerate(measured, 1)
     ]
 
@@ -92,18 +92,19 @@ def training(
 
 
 def _training_curves(histories: Mapping[str, Sequence[Row]], _: Translate) -> Figure:
+    rows = [{"run": label, **epoch} for label, epochs in histories.items() for epoch in epochs]
     return Figure(
         "training",
         _("Training of the runs; the parts of each one's loss are in training_curves.png of its folder."),
         _("Loss, validation, learning rate and temperature by epoch, a curve a run."),
-        [{"run": label, **epoch} for label, epochs in histories.items() for epoch in epochs],
+        frames.none_where_missing(frames.frame_of(rows)),
         figures.trainings(histories),
         (13.0, 4.0),
     )
 
 
 def _temperature_effect(effect: TemperatureEffect, _: Translate) -> Figure:
-    data = [
+    rows = [
         {"temperature": temperature, "piece": piece, "probability": probability}
         for temperature, probabilities in effect.probabilities.items()
         for piece, probability in zip(effect.pieces, probabilities)
@@ -115,7 +116,7 @@ def _temperature_effect(effect: TemperatureEffect, _: Translate) -> Figure:
             "temperatures."
         ),
         _("Bars of probability a piece and temperature."),
-        data,
+        frames.frame_of(rows),
         figures.temperature_effect(effect.probabilities, effect.pieces),
     )
 

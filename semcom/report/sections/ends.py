@@ -1,9 +1,9 @@
 """From which end a divergence comes: the transmitter's share, the receiver's, and that of their meeting."""
 
-from semcom.evaluation import frames, measures
+from semcom.evaluation import measures
 from semcom.evaluation.pairs import Square
 from semcom.report import figures
-from semcom.report.document import Block, Cell, Column, Figure, Table, Text
+from semcom.report.document import Block, Column, Figure, Table, Text
 from semcom.report.sections.study_report import StudyReport, curve_data
 from semcom.report.sections.summary import SHOWN_SQUARES, kind_of
 
@@ -26,27 +26,24 @@ def blocks(report: StudyReport) -> list[Block]:
 
 def _effects(report: StudyReport) -> Table:
     _, study = report.gettext, report.study
-    effects = frames.records(study.effects(*study.pairing.squares))
     titles = {measure.name: report.with_unit(measure.label, measure) for measure in measures.parted()}
-    rows: list[list[Cell]] = [
-        [row["square"], titles[row["measure"]], *(row[part] for part in (*PARTS, "total"))]
-        for row in effects
-        if row["snr"] == study.reference_snr
-    ]
-    columns = [
-        Column(_("student")),
-        Column(_("measure")),
-        Column(_("transmitter"), 4),
-        Column(_("receiver"), 4),
-        Column(_("interaction"), 4),
-        Column(_("total"), 4),
-    ]
+    effects = study.effects(*study.pairing.squares)
+    shown = effects[effects["snr"] == study.reference_snr]
+    shown = shown.assign(measure=shown["measure"].map(titles))
+    columns = {
+        "square": Column(_("student")),
+        "measure": Column(_("measure")),
+        "transmitter": Column(_("transmitter"), 4),
+        "receiver": Column(_("receiver"), 4),
+        "interaction": Column(_("interaction"), 4),
+        "total": Column(_("total"), 4),
+    }
     note = _(
         "With m(transmitter, receiver) and T, S for teacher and student: transmitter m(ST)-m(TT), receiver "
         "m(TS)-m(TT), interaction m(SS)-m(ST)-m(TS)+m(TT); they add up to m(SS)-m(TT)."
     )
     caption = _("What each end adds, at {snr}, in the measure's own units.").format(snr=report.snr)
-    return report.table("effects", caption, columns, rows, note)
+    return report.table("effects", caption, columns, shown, note)
 
 
 def _effects_by_snr(report: StudyReport) -> Figure:
@@ -68,6 +65,6 @@ def _effects_by_snr(report: StudyReport) -> Figure:
 
 def _curves(report: StudyReport, square: Square) -> figures.Curves:
     primary = measures.parted()[0].name
-    rows = [row for row in frames.records(report.study.effects(square)) if row["measure"] == primary]
-    rows.sort(key=lambda row: row["snr"])
-    return {part: [(row["snr"], row[part]) for row in rows] for part in PARTS}
+    effects = report.study.effects(square)
+    by_snr = effects[effects["measure"] == primary].sort_values("snr", kind="stable")
+    return {part: list(zip(by_snr["snr"].tolist(), by_snr[part].tolist())) for part in PARTS}

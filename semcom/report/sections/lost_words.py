@@ -1,10 +1,9 @@
 """What meaning is lost: words by kind, frequency, length and topic, and the sentences that diverge most."""
 
 from semcom.base.messages import N_
-from semcom.evaluation import lost_words
-from semcom.evaluation.study import Row
+from semcom.evaluation import frames, lost_words
 from semcom.report import figures
-from semcom.report.document import Block, Cell, Column, Figure, Table
+from semcom.report.document import Block, Column, Figure, Table
 from semcom.report.sections.study_report import StudyReport, bounds_of, value_of
 
 EXAMPLES = 10
@@ -60,27 +59,22 @@ def blocks(report: StudyReport) -> list[Block]:
     if not report.study.compared:
         return []
     pairs = [report.pair(pair) for pair in report.first_draws]
-    found = {(row["by"], row["class"], row["pair"]): row for row in report.lost}
-    return [
-        _words_lost(report, pairs, found),
-        _lost_by_kind(report, pairs, found),
-        *_most_diverging(report),
-    ]
+    return [_words_lost(report, pairs), _lost_by_kind(report, pairs), *_most_diverging(report)]
 
 
-def _words_lost(report: StudyReport, pairs: list[str], found: dict[tuple[str, str, str], Row]) -> Table:
+def _words_lost(report: StudyReport, pairs: list[str]) -> Table:
     _ = report.gettext
-    with_intervals = len(pairs) <= PAIRS_WITH_INTERVALS
-    rows: list[list[Cell]] = []
-    for by, name in dict.fromkeys((row["by"], row["class"]) for row in report.lost):
-        of_class = [found.get((by, name, pair)) for pair in pairs]
-        words = max(row["words"] for row in of_class if row)
-        lost = [row["lost"] if row else None for row in of_class]
-        shown = lost if with_intervals else [value_of(interval) for interval in lost]
-        rows.append([_(GROUPS[by]), _(CLASSES[name]) if name in CLASSES else name, words, *shown])
-    columns = [Column(_("by")), Column(_("class")), Column(_("words")), *(Column(pair, 4) for pair in pairs)]
+    words = report.lost.groupby(["by", "class"], sort=False)["words"].max()
+    lost = report.lost.pivot(index=["by", "class"], columns="pair", values="lost").reindex(words.index)
+    if len(pairs) > PAIRS_WITH_INTERVALS:
+        lost = lost.map(value_of, na_action="ignore")
+    shown = lost.assign(words=words).reset_index()
+    shown["by"] = shown["by"].map(lambda by: _(GROUPS[by]))
+    shown["class"] = shown["class"].map(lambda name: _(CLASSES[name]) if name in CLASSES else name)
+    columns = {"by": Column(_("by")), "class": Column(_("class")), "words": Column(_("words"))}
+    columns |= {pair: Column(pair, 4) for pair in pairs}
     caption = _("Share of words lost at {snr}; words_lost.csv has the 95 % intervals.").format(snr=report.snr)
-    return report.table("words_lost", caption, columns, rows, _how_counted(report))
+    return report.table("words_lost", caption, columns, shown, _how_counted(report))
 
 
 def _how_counted(report: StudyReport) -> str:
@@ -94,17 +88,14 @@ def _how_counted(report: StudyReport) -> str:
     return " ".join([lost_and_added, *rules])
 
 
-def _lost_by_kind(report: StudyReport, pairs: list[str], found: dict[tuple[str, str, str], Row]) -> Figure:
+def _lost_by_kind(report: StudyReport, pairs: list[str]) -> Figure:
     _ = report.gettext
+    found = report.lost[report.lost["by"] == "kind"].set_index(["pair", "class"])["lost"]
     lost = {
-        pair: [
-            (kind, found["kind", kind, pair]["lost"])
-            for kind in lost_words.KINDS
-            if ("kind", kind, pair) in found
-        ]
+        pair: [(kind, found[pair, kind]) for kind in lost_words.KINDS if (pair, kind) in found.index]
         for pair in pairs[:SHOWN_PAIRS]
     }
-    data = [
+    rows = [
         {"pair": pair, "class": kind, **bounds_of(share)}
         for pair, kinds in lost.items()
         for kind, share in kinds
@@ -114,7 +105,7 @@ def _lost_by_kind(report: StudyReport, pairs: list[str], found: dict[tuple[str, 
         report.name("words_lost_by_kind"),
         caption.format(snr=report.snr, first=report.first(pairs, SHOWN_PAIRS)),
         _("For each kind of word a point a pair."),
-        data,
+        frames.frame_of(rows),
         figures.bars(lost, "share of words lost"),
         (8.0, 2.0 + 0.5 * len(lost)),
     )
@@ -127,11 +118,11 @@ def _most_diverging(report: StudyReport) -> list[Table]:
         "Sentence {rank} of those that diverge most: KL {kl:.2f} nats a token at {snr}, mean over the pairs. "
         "=: as it was sent."
     )
-    columns = [Column(_("pair")), Column(_("understood"))]
+    columns = {"pair": Column(_("pair")), "understood": Column(_("understood"))}
     tables = []
     for rank, (sentence, kl, understood) in enumerate(report.study.most_diverging(EXAMPLES), 1):
         rows = [[_("sent"), sentence.text]]
         rows += [[label, "=" if text == sentence.text else text] for label, text in understood.items()]
         filled = caption.format(rank=rank, kl=kl, snr=report.snr)
-        tables.append(report.table(f"sentence_{rank}", filled, columns, rows))
+        tables.append(report.table(f"sentence_{rank}", filled, columns, frames.frame_of(rows, list(columns))))
     return tables

@@ -5,7 +5,7 @@ from semcom.evaluation import measures
 from semcom.evaluation.measures import Measure
 from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, NOISE, OWN, REFERENCE, UNKNOWN, UNRELATED
 from semcom.report import figures
-from semcom.report.document import Block, Cell, Column, Figure, Table, Text
+from semcom.report.document import Block, Column, Figure, Table, Text
 from semcom.report.sections.study_report import StudyReport, curve_data
 
 KINDS = {
@@ -39,19 +39,22 @@ def _left_out(report: StudyReport) -> list[Block]:
 def _matrix(report: StudyReport) -> Table:
     _, study = report.gettext, report.study
     caption = _("Every transmitter into every receiver at {snr}, {channel}, with 95 % bootstrap intervals.")
-    measured = _measured(report)
-    rows: list[list[Cell]] = []
-    for pair in study.pairing.pairs:
-        row = study.row(pair)
-        other_draw = _(" (other draw)") if pair.draw else ""
-        ends = [row["transmitter"], row["receiver"] + other_draw, _(KINDS[row["kind"]])]
-        rows.append([*ends, *(row.get(name) for name in measured)])
-    columns = [Column(_("transmitter")), Column(_("receiver")), Column(_("kind")), *measured.values()]
+    columns = {
+        "transmitter": Column(_("transmitter")),
+        "receiver": Column(_("receiver")),
+        "kind": Column(_("kind")),
+        **_measured(report),
+    }
+    found = study.matrix[study.matrix["snr"] == study.reference_snr]
+    other_draw = found["draw"].map(lambda draw: _(" (other draw)") if draw else "")
+    kinds = found["kind"].map(lambda kind: _(KINDS[kind]))
+    named = found.assign(receiver=found["receiver"] + other_draw, kind=kinds)
     return report.table(
         "matrix",
         caption.format(snr=report.snr, channel=study.channel),
         columns,
-        rows,
+        # Where nothing is compared there is no p.
+        named.reindex(columns=list(columns)),
         _note(report),
     )
 

@@ -4,7 +4,7 @@ from semcom.base.messages import N_
 from semcom.evaluation import frames
 from semcom.evaluation.pair_matrix import CHUNK
 from semcom.report import figures
-from semcom.report.document import Block, Cell, Column, Figure, Table, Text
+from semcom.report.document import Block, Column, Figure, Table, Text
 from semcom.report.sections.study_report import StudyReport
 
 SHOWN_TRANSMITTERS = 6
@@ -29,17 +29,15 @@ def blocks(report: StudyReport) -> list[Block]:
 
 def _states_and_signals(report: StudyReport) -> Table:
     _ = report.gettext
-    rows: list[list[Cell]] = [
-        [row["end"], _(STATES[row["what"]]), row["cka"], row["signal_distance"]]
-        for row in frames.records(report.study.representations())
-    ]
-    columns = [
-        Column(_("end or pair")),
-        Column(_("of")),
-        Column(_("CKA"), 4),
-        Column(_("signal distance"), 4),
-    ]
-    return report.table("representations", _("Likeness of states, distance of signals."), columns, rows)
+    found = report.study.representations()
+    columns = {
+        "end": Column(_("end or pair")),
+        "what": Column(_("of")),
+        "cka": Column(_("CKA"), 4),
+        "signal_distance": Column(_("signal distance"), 4),
+    }
+    named = found.assign(what=found["what"].map(lambda what: _(STATES[what])))
+    return report.table("representations", _("Likeness of states, distance of signals."), columns, named)
 
 
 def _constellations(report: StudyReport) -> Figure:
@@ -58,7 +56,7 @@ def _constellations(report: StudyReport) -> Figure:
         report.name("constellations"),
         caption.format(first=report.first(transmitters, SHOWN_TRANSMITTERS)),
         _("A cloud of complex symbols a transmitter."),
-        data,
+        frames.frame_of(data),
         figures.constellations(symbols),
         (0.6 + 3.2 * len(symbols), 3.4),
     )

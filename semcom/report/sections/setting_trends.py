@@ -7,8 +7,9 @@ from semcom.evaluation import frames, intervals, measures, setting_trends
 from semcom.evaluation.campaign import Sweep
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measures import Measure
+from semcom.evaluation.study import Row
 from semcom.report import figures
-from semcom.report.document import Block, Cell, Column, Figure, Table, Text
+from semcom.report.document import Block, Column, Figure, Table, Text
 from semcom.report.sections.study_report import StudyReport
 
 SHOWN_SWEEPS = 4
@@ -37,25 +38,17 @@ def blocks(report: StudyReport) -> list[Block]:
 
 def _over_seeds(report: StudyReport) -> list[Table]:
     _ = report.gettext
-    rows: list[list[Cell]] = [
-        [
-            ", ".join(row["runs"]),
-            row["seeds"],
-            *(row[measure.followed_name] for measure in measures.followed()),
-        ]
-        for row in frames.records(report.study.campaign.over_seeds())
-    ]
-    if not rows:
+    found = report.study.campaign.over_seeds()
+    if found.empty:
         return []
-    columns = [
-        Column(_("runs")),
-        Column(_("seeds")),
-        *(Column(report.followed_label(measure), measure.decimals) for measure in measures.followed()),
-    ]
+    columns = {"runs": Column(_("runs")), "seeds": Column(_("seeds"))}
+    for measure in measures.followed():
+        columns[measure.followed_name] = Column(report.followed_label(measure), measure.decimals)
+    named = found.assign(runs=found["runs"].map(", ".join))
     caption = _(
         "Runs that differ in their seed alone: mean over seeds and 95 % interval (Student's t), at {snr}."
     )
-    return [report.table("over_seeds", caption.format(snr=report.snr), columns, rows)]
+    return [report.table("over_seeds", caption.format(snr=report.snr), columns, named)]
 
 
 def _not_told_apart(report: StudyReport) -> list[Text]:
@@ -74,16 +67,16 @@ def _not_told_apart(report: StudyReport) -> list[Text]:
 
 def _trends(report: StudyReport, sweeps: Sequence[Sweep]) -> Table:
     _ = report.gettext
-    columns = [
-        Column(_("setting")),
-        Column(_("held fixed")),
-        Column(_("measure")),
-        Column(_("ρ"), 2),
-        Column(_("p"), 3),
-        Column(_("values")),
-        Column(_("seeds")),
-        Column(_("claim: higher value, smaller divergence")),
-    ]
+    columns = {
+        "setting": Column(_("setting")),
+        "held": Column(_("held fixed")),
+        "measure": Column(_("measure")),
+        "rho": Column(_("ρ"), 2),
+        "p": Column(_("p"), 3),
+        "values": Column(_("values")),
+        "seeds": Column(_("seeds")),
+        "verdict": Column(_("claim: higher value, smaller divergence")),
+    }
     caption = _(
         "Spearman's rank correlation of a setting with divergence, and whether a higher value means a "
         "smaller one."
@@ -95,16 +88,21 @@ def _trends(report: StudyReport, sweeps: Sequence[Sweep]) -> Table:
     # The claim is that these fall with a higher value.
     judged = [measure for measure in measures.followed() if measure.better == "lower"]
     rows = [_trend(report, sweep, measure) for sweep in sweeps for measure in judged]
-    return report.table("trends", caption, columns, rows, note)
+    return report.table("trends", caption, columns, frames.frame_of(rows), note)
 
 
-def _trend(report: StudyReport, sweep: Sweep, measure: Measure) -> list[Cell]:
+def _trend(report: StudyReport, sweep: Sweep, measure: Measure) -> Row:
     _, trend = report.gettext, sweep.trends[measure.followed_name]
     verdict = _(VERDICTS[setting_trends.judge(trend, "falls")])
     if trend.why:
         verdict += f" ({_(UNDECIDED[trend.why])})"
-    found = [trend.rho, trend.p, trend.values, trend.seeds]
-    return [sweep.setting, held_fixed(sweep), report.followed_label(measure), *found, verdict]
+    return {
+        "setting": sweep.setting,
+        "held": held_fixed(sweep),
+        "measure": report.followed_label(measure),
+        **vars(trend),
+        "verdict": verdict,
+    }
 
 
 def _curves(report: StudyReport, sweep: Sweep, number: int) -> Figure:
@@ -115,7 +113,7 @@ def _curves(report: StudyReport, sweep: Sweep, number: int) -> Figure:
         over_seeds = points.groupby("value")[measure.followed_name].agg(list)
         means = [_mean(values) for values in over_seeds.tolist()]
         panels[_axis_title(measure)] = {"mean over seeds": list(zip(over_seeds.index.tolist(), means))}
-    data = frames.records(points.assign(setting=sweep.setting)[["setting", *points.columns]])
+    data = points.assign(setting=sweep.setting)[["setting", *points.columns]]
     caption = _(
         "Divergence by {setting}{held} at {snr}: mean over seeds, with its 95 % interval where there are "
         "several."
@@ -124,7 +122,7 @@ def _curves(report: StudyReport, sweep: Sweep, number: int) -> Figure:
         report.name(f"trend_{number}"),
         caption.format(setting=sweep.setting, held=in_brackets(held_fixed(sweep)), snr=report.snr),
         _("Curves over the setting's values, a panel a measure."),
-        data,
+        frames.none_where_missing(data),
         figures.curves(panels, across=sweep.setting),
         (4.0 * len(panels), 3.8),
     )
@@ -134,17 +132,11 @@ def _divergence_and_quality(report: StudyReport, sweeps: Sequence[Sweep]) -> Fig
     """Divergence against cross-entropy: an undertrained student diverges for that alone."""
     _ = report.gettext
     points = {
-        sweep.setting + in_brackets(held_fixed(sweep)): [
-            (row["cross_entropy_gap"], row["kl_divergence"], f"{row['value']:g}")
-            for row in frames.records(sweep.points.sort_values(["value", "seed"]))
-        ]
+        sweep.setting + in_brackets(held_fixed(sweep)): _gap_and_divergence(sweep)
         for sweep in sweeps[:SHOWN_SWEEPS]
     }
-    data = [
-        {"setting": name, "cross_entropy_gap": x, "kl_divergence": y, "value": text}
-        for name, group in points.items()
-        for x, y, text in group
-    ]
+    rows = [(name, *point) for name, group in points.items() for point in group]
+    data = frames.frame_of(rows, ["setting", "cross_entropy_gap", "kl_divergence", "value"])
     return Figure(
         report.name("divergence_and_quality"),
         _(
@@ -152,9 +144,16 @@ def _divergence_and_quality(report: StudyReport, sweeps: Sequence[Sweep]) -> Fig
             "for that alone."
         ),
         _("A point a run."),
-        data,
+        frames.none_where_missing(data),
         figures.scatter(points, "cross-entropy gap, nats a token", "KL to the teacher, nats a token"),
     )
+
+
+def _gap_and_divergence(sweep: Sweep) -> list[tuple[float, float, str]]:
+    """Of each run, and the setting's value."""
+    points = sweep.points.sort_values(["value", "seed"])
+    values = points["value"].map("{:g}".format)
+    return list(zip(points["cross_entropy_gap"].tolist(), points["kl_divergence"].tolist(), values.tolist()))
 
 
 def _axis_title(measure: Measure) -> str:

@@ -1,9 +1,9 @@
 """What mismatch costs in dB."""
 
-from semcom.evaluation import frames
+import pandas as pd
+
 from semcom.evaluation.snr_gap import OTHER_NOT_REACHED
-from semcom.evaluation.study import Row
-from semcom.report.document import Block, Cell, Column, Text
+from semcom.report.document import Block, Column, Text
 from semcom.report.sections.study_report import StudyReport
 
 
@@ -11,36 +11,28 @@ def blocks(report: StudyReport) -> list[Block]:
     _, study = report.gettext, report.study
     if len(study.snrs) < 2 or not study.noisy:
         return []
-    rows: list[list[Cell]] = [
-        [
-            row["pair"],
-            row["level"],
-            row["gap"],
-            _remark(report, row),
-            row["above"] + row["below"] + row["unbounded"],
-            row["replicates"],
-        ]
-        for row in frames.records(study.prices())
-    ]
-    if not rows:
+    prices = study.prices()
+    if prices.empty:
         return []
+    prices["remark"] = prices.apply(lambda price: _remark(report, price), axis="columns")
+    prices["censored"] = prices["above"] + prices["below"] + prices["unbounded"]
     how_to_read = _(
         "How many dB more than the teacher's own pair each pair needs for 90 % of the teacher's BLEU at the "
         "highest SNR: the horizontal gap of monotone fits, linear between SNRs. A replicate in which the "
         "level is not met within the grid is censored and stands at an end."
     )
-    columns = [
-        Column(_("pair")),
-        Column(_("BLEU to reach"), 2),
-        Column(_("more dB"), 2),
-        Column(_("remark")),
-        Column(_("censored replicates")),
-        Column(_("replicates")),
-    ]
-    return [Text(how_to_read), report.table("price", _("The price of mismatch in dB."), columns, rows)]
+    columns = {
+        "pair": Column(_("pair")),
+        "level": Column(_("BLEU to reach"), 2),
+        "gap": Column(_("more dB"), 2),
+        "remark": Column(_("remark")),
+        "censored": Column(_("censored replicates")),
+        "replicates": Column(_("replicates")),
+    }
+    return [Text(how_to_read), report.table("price", _("The price of mismatch in dB."), columns, prices)]
 
 
-def _remark(report: StudyReport, price: Row) -> str:
+def _remark(report: StudyReport, price: pd.Series) -> str:
     _ = report.gettext
     if price["gap"] is not None:
         return ""

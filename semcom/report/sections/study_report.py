@@ -1,14 +1,17 @@
 """What the sections on one study share: its language, its names, its tables and curves over SNR."""
 
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from gettext import NullTranslations
 
+import pandas as pd
+
+from semcom.evaluation import frames
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measures import Measure
 from semcom.evaluation.pairs import Pair
-from semcom.evaluation.study import Row, Study
-from semcom.report.document import Cell, Column, Table
+from semcom.evaluation.study import Study
+from semcom.report.document import Column, Table
 from semcom.report.figures import Curve, Curves
 
 
@@ -22,7 +25,7 @@ class StudyReport:
 
     study: Study
     translation: NullTranslations
-    lost: Sequence[Row]
+    lost: pd.DataFrame
     number: int = 1
     teacher: str = ""
     several: bool = False
@@ -88,26 +91,25 @@ class StudyReport:
         self,
         name: str,
         caption: str,
-        columns: Sequence[Column],
-        rows: Iterable[Sequence[Cell]],
+        columns: Mapping[str, Column],
+        frame: pd.DataFrame,
         note: str = "",
     ) -> Table:
-        return Table(self.name(name), caption, columns, [list(row) for row in rows], note)
+        """columns: those of ``frame`` that are shown."""
+        return Table(self.name(name), caption, columns, frames.none_where_missing(frame[list(columns)]), note)
 
     def table_by_snr(
         self, name: str, caption: str, places: int | None, lines: Mapping[str, tuple[Pair, str]]
     ) -> Table:
         """Plain values of a pair's measure, a column an SNR. lines: label -> pair and measure."""
         snrs = sorted(self.study.snrs)
-        columns = [
-            Column(self.gettext("pair")),
-            *(Column(f"{snr:g}", places) for snr in snrs),
-        ]
+        columns = {"pair": Column(self.gettext("pair"))}
+        columns |= {str(snr): Column(f"{snr:g}", places) for snr in snrs}
         rows = [
             [label, *(value_of(self.study.row(pair, snr)[measure]) for snr in snrs)]
             for label, (pair, measure) in lines.items()
         ]
-        return self.table(name, caption, columns, rows)
+        return self.table(name, caption, columns, frames.frame_of(rows, list(columns)))
 
     def curve(self, pair: Pair, measure: str) -> Curve:
         """A pair's measure by SNR, where it is known."""
@@ -123,11 +125,12 @@ def bounds_of(interval: Interval) -> dict[str, float]:
     return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
-def curve_data(panels: Mapping[str, Curves]) -> list[dict[str, object]]:
+def curve_data(panels: Mapping[str, Curves]) -> pd.DataFrame:
     """The numbers of curves, a row a point."""
-    return [
+    points_of_all = [
         {"measure": title, "name": name, "x": x, **bounds_of(interval)}
         for title, lines in panels.items()
         for name, points in lines.items()
         for x, interval in points
     ]
+    return frames.frame_of(points_of_all)

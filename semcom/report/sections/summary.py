@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from semcom.base.messages import N_
-from semcom.evaluation import frames, setting_trends
+from semcom.evaluation import setting_trends
 from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, OWN, UNKNOWN, Square
 from semcom.report.sections.study_report import StudyReport
 
@@ -47,11 +47,9 @@ def kind_of(report: StudyReport, square: Square) -> str:
 
 
 def _cost_of_a_student(report: StudyReport, square: Square) -> str:
-    (effect,) = (
-        row
-        for row in frames.records(report.study.effects(square))
-        if row["snr"] == report.study.reference_snr and row["measure"] == "cross_entropy"
-    )
+    effects = report.study.effects(square)
+    at_reference = effects["snr"] == report.study.reference_snr
+    effect = effects[at_reference & (effects["measure"] == "cross_entropy")].iloc[0]
     told = report.gettext(
         "{label}{where}: at {snr} a student at both ends costs {total:.3f} nats a token of cross-entropy: "
         "{transmitter:.3f} from the transmitter, {receiver:.3f} from the receiver, {interaction:.3f} from "
