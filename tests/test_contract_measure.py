@@ -218,4 +218,4 @@ def test_a_measure_that_needs_no_reference_is_evaluated(teacher, here, monkeypat
     values = [float(row["certainty"]) for row in rows[:-1]]
     assert values == pytest.approx([certainty_by_hand(teacher, snr) for snr in SNRS], rel=1e-3)
     [table] = re.findall(r"\ncertainty of a piece, a share\n((?:.+\n)+)", out)
-    assert table.splitlines()[-1].split()[-2:] == [f"{value:.3f}" for value in values]
+    assert table.splitlines()[-1].split()[-2:] == [f"{value:.4f}" for value in values]

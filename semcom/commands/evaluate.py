@@ -119,7 +119,7 @@ def _show(
     )
     for measure in measures.alone():
         signature = f" ({bleu_signature()})" if TO_SENT in measure.sums else ""
-        table = tables.pivot(overall, "model", "snr", measure.name, decimals=measure.decimals)
+        table = tables.pivot(overall, "model", "snr", measure.name)
         log.info(f"\n{measure.title_with_unit}{signature}\n{table}")
         lowest = floor.get(measure.name)
         if lowest is not None:
@@ -133,7 +133,7 @@ def _show_topics(by_topic: "pd.DataFrame", reference: float) -> None:
     topics = at_reference["topic"] + ", " + at_reference["sentences"].astype(str)
     at_reference = at_reference.assign(**{"topic, sentences": topics})
     first = measures.alone()[0]
-    table = tables.pivot(at_reference, "topic, sentences", "model", first.name, str, first.decimals)
+    table = tables.pivot(at_reference, "topic, sentences", "model", first.name, str)
     log.info(f"\n{first.title_with_unit} by topic at {reference:g} dB\n{table}")
 
 
