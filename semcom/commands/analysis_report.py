@@ -21,7 +21,7 @@ from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models.checkpoint import Checkpoint
 from semcom.report import compose, figures, formats, render, tables
 from semcom.report.document import Document
-from semcom.report.sections.common import Similarities, TemperatureEffect
+from semcom.report.sections.all_studies import Similarities, TemperatureEffect
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from semcom.evaluation.study import Row, Study
 from semcom.report.catalogue import translation
 from semcom.report.document import Document, Section
 from semcom.report.sections import (
-    common,
+    all_studies,
     ends,
     lost_words,
     noise,
@@ -20,7 +20,7 @@ from semcom.report.sections import (
     snr_gap,
     summary,
 )
-from semcom.report.sections.common import Similarities, TemperatureEffect
+from semcom.report.sections.all_studies import Similarities, TemperatureEffect
 from semcom.report.sections.study_report import StudyReport
 
 SECTIONS = {
@@ -99,18 +99,18 @@ def _common_sections(results: Results, language: str) -> list[Section]:
         Section(
             "similarity",
             _("Sentence similarity"),
-            common.similarity(results.studies, results.similarity, _),
+            all_studies.similarity(results.studies, results.similarity, _),
         ),
         Section(
             "foreign",
             _("Other vocabularies"),
-            common.other_vocabularies(results.other_vocabularies, _),
+            all_studies.other_vocabularies(results.other_vocabularies, _),
         ),
         Section(
             "training",
             _("How the runs were trained"),
-            common.training(results.histories, results.temperature, _),
+            all_studies.training(results.histories, results.temperature, _),
         ),
-        Section("definitions", _("Definitions"), common.definitions(results.bleu_signature, _)),
+        Section("definitions", _("Definitions"), all_studies.definitions(results.bleu_signature, _)),
     ]
     return [section for section in sections if section.blocks]
