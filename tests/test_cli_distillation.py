@@ -77,6 +77,7 @@ def test_a_run_leaves_its_files(teacher, here, capsys):
         "final_student_model.pt",
         "best_student_model.pt",
         "student_model_epoch10.pt",
+        "snapshots.pt",
         "distillation_config.json",
         "history.csv",
         "training_curves.png",

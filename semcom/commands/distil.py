@@ -25,6 +25,7 @@ from semcom.commands.inputs import (
 )
 from semcom.commands.measuring import foreign_splits
 from semcom.commands.student import new_student
+from semcom.distillation import snapshots
 from semcom.models import checkpoint, transceiver
 from semcom.models.architecture import Architecture, sizes_of
 from semcom.models.checkpoint import Checkpoint
@@ -126,6 +127,7 @@ def _student_files(epochs: int) -> list[str]:
     return [
         "final_student_model.pt",
         "best_student_model.pt",
+        snapshots.FILE,
         "distillation_config.json",
         "history.csv",
         "training_curves.png",

@@ -17,8 +17,9 @@ from semcom.commands.inputs import Data, check_begun, check_whole, imported, rec
 from semcom.commands.splice import write_splice
 from semcom.data import batching
 from semcom.data.vocabulary import EOS
-from semcom.distillation import kd_loss, objectives, trainer
+from semcom.distillation import kd_loss, objectives, snapshots, trainer
 from semcom.distillation.sequence_level import Decoding, teacher_sentences
+from semcom.distillation.snapshots import Snapshots
 from semcom.distillation.training_loop import Epoch, Result
 from semcom.evaluation.scores import least_sure
 from semcom.models import checkpoint
@@ -47,7 +48,8 @@ class Prepared:
 class DistillationRun:
     """One run, its outputs clear and its folder locked.
 
-    record: of the run, as its JSON and its checkpoints have it. history: a row an epoch.
+    record: of the run, as its JSON and its checkpoints have it. history: a row an epoch. snapshots: of the
+    student on its way.
     """
 
     def __init__(self, prepared: Prepared, device: torch.device, together: Processes, started: float):
@@ -59,6 +61,7 @@ class DistillationRun:
         self.best_student = self.folder / "best_student_model.pt"
         self.record = self._first_record()
         self.history: list[dict[str, float | None]] = []
+        self.snapshots = Snapshots(self.student, self.settings.trained_ends)
         self._origin = self._origin_of_parts()
 
     def announce(self) -> None:
@@ -108,6 +111,7 @@ class DistillationRun:
             seed=s.run.seed,
             quiet=s.run.quiet,
             on_epoch=on_epoch,
+            on_step=self.snapshots.after_step,
             processes=self.together,
         )
 
@@ -148,6 +152,7 @@ class DistillationRun:
         self.history.append({**epoch.row(), **scheduled})
         metrics = {"validation_cross_entropy": epoch.validation, "epoch": epoch.epoch, "steps": epoch.steps}
         if is_best:
+            self._save_snapshots(epoch.steps)
             self._save(self.best_student.name, metrics)
         if epoch.epoch % 10 == 0:
             self._save(f"student_model_epoch{epoch.epoch}.pt", metrics)
@@ -156,6 +161,14 @@ class DistillationRun:
     def _save(self, name: str, metrics: Mapping[str, float | None]) -> None:
         made = Checkpoint(self.student, self.teacher.vocabulary, self._origin, dict(metrics), self.record)
         checkpoint.save(made, self.folder / name)
+
+    def _save_snapshots(self, best_step: int) -> None:
+        """Those on the way to the best student, unless the file holds them already."""
+        chosen = self.snapshots.chosen(best_step)
+        rows = [snapshot.row for snapshot in chosen]
+        if rows != self.record.get("snapshots"):
+            checkpoint.save_state_dict(snapshots.to_state_dict(chosen), self.folder / snapshots.FILE)
+            self.record["snapshots"] = rows
 
     def write_record(self) -> None:
         output_files.write_json(self.folder / "distillation_config.json", self.record)

@@ -17,7 +17,7 @@ from semcom.base.distributed import ALONE, Processes
 from semcom.data.batching import Batch, Encoded, by_length, collate, shuffled
 from semcom.distillation import training_loop
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
-from semcom.distillation.training_loop import Epoch, Loop, NonFiniteLoss, Result, Step, Terms
+from semcom.distillation.training_loop import Epoch, Loop, NonFiniteLoss, OnStep, Result, Step, Terms
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.layers import seed_dropout
 
@@ -115,6 +115,7 @@ def fit(
     seed: int,
     quiet: bool,
     on_epoch: Callable[[Epoch, bool], None],
+    on_step: OnStep | None = None,
     processes: Processes = ALONE,
 ) -> Result:
     """Train what requires gradients in ``objective``, as ``training_loop.run`` does.
@@ -136,7 +137,8 @@ def fit(
             return Result([], failed=str(error))
         total = max(1, int(config.minutes * 60 / seconds))
         seed_dropout(objective, dropout_seed)
-    return training_loop.run(loop, _passes(task, train, total), total, on_epoch=on_epoch, quiet=quiet)
+    passes = _passes(task, train, total)
+    return training_loop.run(loop, passes, total, on_epoch=on_epoch, on_step=on_step, quiet=quiet)
 
 
 def _passes(task: LinkTask, train: Sequence[Encoded], total: int) -> Iterator[Iterator[Step[Batch]]]:

@@ -6,7 +6,7 @@ weights of its objective say how the means of the terms add up to the loss.
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Generic, Protocol, TypeVar
@@ -24,6 +24,9 @@ GivenData = TypeVar("GivenData", contravariant=True)
 
 Terms = dict[str, tuple[Tensor, int]]
 """Named sums over rows: {name: (sum, rows)}."""
+OnStep = Callable[[int, Mapping[str, float]], None]
+"""Of the number of steps done, and the means of the last one's terms, which its weights before that step
+gave."""
 
 
 class NonFiniteLoss(Exception):
@@ -158,20 +161,23 @@ def run(
     total: int,
     *,
     on_epoch: Callable[[Epoch, bool], None],
+    on_step: OnStep | None = None,
     quiet: bool,
 ) -> Result:
     """Train on the steps of all passes, an epoch each, ``total`` of them by the schedules.
 
-    on_epoch(epoch, is_best) runs after each epoch's validation, on the main process, for saving. A loss that
-    is not finite and a keyboard interrupt end the run early; the result says so, on every process alike.
+    on_epoch(epoch, is_best) runs after each epoch's validation, on the main process, for saving; on_step
+    after each step there. A loss that is not finite and a keyboard interrupt end the run early; the result
+    says so, on every process alike.
     """
     result, epoch = Result([], total=total), 0
     quiet = quiet or not loop.processes.is_main
+    on_step = on_step if loop.processes.is_main else None
     bar = tqdm(total=total, disable=quiet, unit="step", dynamic_ncols=True, mininterval=0.5)
     try:
         with loop.processes.noted_interrupts() as loop.interrupted:
             for epoch, steps in enumerate(passes, start=1):
-                logged = _train_epoch(loop, steps, epoch, result, bar)
+                logged = _train_epoch(loop, steps, epoch, result, bar, on_step)
                 is_best = logged.held_out.get("ce", math.inf) < result.best_loss
                 if is_best:
                     result.best_loss, result.best_epoch = logged.validation, epoch
@@ -190,7 +196,12 @@ def run(
 
 
 def _train_epoch(
-    loop: "Loop[Data]", steps: Iterable[Step[Data]], epoch: int, result: Result, bar: tqdm
+    loop: "Loop[Data]",
+    steps: Iterable[Step[Data]],
+    epoch: int,
+    result: Result,
+    bar: tqdm,
+    on_step: OnStep | None,
 ) -> Epoch:
     """One pass, its steps counted in ``result``."""
     config, total, lr = loop.config, result.total, 0.0
@@ -201,7 +212,9 @@ def _train_epoch(
         place = min(result.steps, total)
         lr = learning_rate(place, total, config.lr, config.warmup_steps)
         loop.task.objective.progress = place / total
-        loop.step(step, epoch, lr, result.steps)
+        means = loop.step(step, epoch, lr, result.steps)
+        if on_step:
+            on_step(result.steps, means)
         bar.update()
         bar.set_postfix_str(loop.postfix(epoch), refresh=False)
     return loop.end_epoch(epoch, result.steps, lr)
@@ -234,8 +247,9 @@ class Loop(Generic[Data]):
         self.tokens = self.cells = 0
         self.seconds = 0.0
 
-    def step(self, step: Step[Data], epoch: int, lr: float, number: int) -> None:
-        """One step on this process's share of the data; ``number`` counts steps through the run."""
+    def step(self, step: Step[Data], epoch: int, lr: float, number: int) -> dict[str, float]:
+        """One step on this process's share of the data; ``number`` counts steps through the run. Returns the
+        means of its terms."""
         started = time.perf_counter()
         terms = self.task.terms(step.data, epoch)
         sums = self._over_processes(step, terms)
@@ -252,6 +266,7 @@ class Loop(Generic[Data]):
             of_epoch.value += of_step.value
             of_epoch.rows += of_step.rows
         self.seconds += time.perf_counter() - started
+        return {name: of_step.mean for name, of_step in sums.items()}
 
     def _over_processes(self, step: Step[Data], terms: Terms) -> dict[str, Sum]:
         """Each term's sum and rows, tokens and cells counted on the way. Raises KeyboardInterrupt where one
