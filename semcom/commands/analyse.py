@@ -16,12 +16,14 @@ from semcom.commands import analysis_report, analysis_results
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.analysis_results import Analysis, Record, record_of
 from semcom.commands.inputs import load_corpus, load_teacher, shipped
+from semcom.commands.ladders import found_under
 from semcom.commands.measuring import corpus_of_runs, foreign_splits, labels, test_split
-from semcom.commands.runs import Found, by_teacher, history, load_group, runs_under
+from semcom.commands.runs import Found, by_teacher, history, load_group
 from semcom.data import batching, corpus
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import WordVocabulary
 from semcom.evaluation import bootstrap, measures, pair_matrix
+from semcom.evaluation.dialled import DIAL
 from semcom.evaluation.pairs import Run, pair_up
 from semcom.evaluation.scores import Meeting
 from semcom.evaluation.study import Row, Study
@@ -75,7 +77,9 @@ def analyse(settings: AnalysisSettings) -> list[Record]:
             )
             _measure_group(analysis, teacher, runs, test, meeting)
     if together.is_main:
-        histories = {found.label: history(found) for group in groups.values() for found in group}
+        # What was dialled was not trained itself; the run it comes from has the epochs.
+        trained = [found for group in groups.values() for found in group if DIAL not in found.made]
+        histories = {found.label: history(found) for found in trained}
         _publish(analysis, {label: epochs for label, epochs in histories.items() if epochs})
     return analysis.records
 
@@ -102,10 +106,10 @@ def _prepare(settings: AnalysisSettings) -> tuple[Groups, CorpusConfig, corpus.C
 
 
 def _given(settings: AnalysisSettings) -> list[Found]:
-    """The checkpoints named, or those of all finished runs."""
+    """The checkpoints named, or those of all finished runs and ladders."""
     paths = settings.checkpoints
     if not paths:
-        return runs_under(settings.files.runs)
+        return found_under(settings.files.runs)
     return [Found(label, path, checkpoint.load(path).config) for label, path in zip(labels(paths), paths)]
 
 

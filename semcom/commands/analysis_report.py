@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 PIECES_SHOWN = 8
-ON_CONSOLE = ("effects", "price", "trends")
+ON_CONSOLE = ("effects", "price", "dial", "trends")
 """Beginnings of the names of tables that the console shows too."""
 
 

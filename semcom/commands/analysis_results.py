@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,7 @@ def record_of(run: Run, teacher: Checkpoint, study: Study) -> Record:
         "teacher": teacher.path,
         "channel": study.channel,
         **{name: run.made.get(name) for name in RECORDED},
+        "dial": frames.plain_values(asdict(run.dial)) if run.dial else None,
         **{measure.name: at_reference[measure.name] for measure in measures.headlines()},
         "semantic_difference_score": at_reference["semantic_difference_score"],
         "by_snr": by_snr,

@@ -12,6 +12,7 @@ import pandas as pd
 
 from semcom.base.errors import SemcomError, escape
 from semcom.commands.inputs import load_teacher, shipped
+from semcom.evaluation.dialled import DIAL
 from semcom.evaluation.frames import records
 from semcom.evaluation.pairs import Run
 from semcom.models import checkpoint
@@ -37,6 +38,11 @@ def load_group(
     teacher = load_teacher(teacher_file)
     runs = [Run(f.label, loaded := checkpoint.load(f.path), {**loaded.config, **f.made}) for f in group]
     for run in runs:
+        if DIAL in run.made and run.dial is None:
+            log.warning(
+                f"{run.checkpoint.name}: its record of how it was dialled is damaged; it is taken for one "
+                "that was not dialled"
+            )
         _check_teacher(teacher, run.checkpoint, named)
         if not all(bool(weights.isfinite().all()) for weights in run.checkpoint.model.state_dict().values()):
             raise SemcomError(
@@ -58,7 +64,7 @@ def _check_teacher(teacher: Checkpoint, student: Checkpoint, named: str | None) 
 
 def runs_under(root: str) -> list[Found]:
     """Finished runs under ``root``: label, best student, settings; and a run's hybrid where it is another
-    pair than the student."""
+    pair than the student. Dialled hybrids are those of ladders."""
     found = []
     for recorded in sorted(Path(root).rglob("distillation_config.json")):
         best = recorded.with_name("best_student_model.pt")
@@ -69,16 +75,17 @@ def runs_under(root: str) -> list[Found]:
                 f"{escape(recorded)}: cannot be read ({type(error).__name__}); remove it or distil again"
             ) from None
         if best.is_file() and isinstance(made, dict):
-            label = "/".join(recorded.parent.relative_to(root).parts) or recorded.parent.name
+            label = label_of(recorded.parent, root)
             found.append(Found(label, str(best), made))
-            if made.get("create_hybrid") and isinstance(made.get("hybrid_output"), str):
+            spliced = made.get("create_hybrid") and not made.get("target_divergence")
+            if spliced and isinstance(made.get("hybrid_output"), str):
                 found += _hybrid_of(label, checkpoint.load(best), made)
-    if not found:
-        raise SemcomError(
-            f"{escape(root)}: no finished run there; make one with: "
-            "python distillation.py --distill-part decoder --create-hybrid"
-        )
     return found
+
+
+def label_of(folder: Path, root: str) -> str:
+    """Of what was found in a folder under ``root``: the way there."""
+    return "/".join(folder.relative_to(root).parts) or folder.name
 
 
 def _hybrid_of(label: str, best: Checkpoint, made: dict) -> list[Found]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from semcom.data.parliament import TOPICS
 from semcom.evaluation import frames, intervals, setting_trends
+from semcom.evaluation.dialled import AXIS, TARGET
 from semcom.evaluation.pairs import Run
 
 
@@ -79,12 +80,15 @@ class Campaign:
 
     @cached_property
     def sweeps(self) -> list[Sweep]:
-        """Each numeric setting in which runs differ alone, and what each followed measure does with it."""
+        """Each numeric setting in which runs differ alone, and what each followed measure does with it. Of
+        dialled runs only what was asked for: they have the divergence that it says, whatever else they were
+        made with."""
         return [
             self._sweep(name, group)
             for name, groups in setting_trends.sweeps(self.settings).items()
             for group in groups
             if setting_trends.numeric(self.settings[i][name] for i in group)
+            and (name == TARGET or not any(self.runs[i].dial for i in group))
         ]
 
     def _sweep(self, setting: str, group: Sequence[int]) -> Sweep:
@@ -100,6 +104,8 @@ class Campaign:
         }
         shared = self.settings[group[0]]
         held = {name: shared[name] for name in self.differing() if name != setting}
+        if shared[TARGET] is None:
+            held = {name: value for name, value in held.items() if name not in (TARGET, AXIS)}
         return Sweep(setting, tuple(labels), held, points, trends)
 
     def differing(self) -> dict[str, list]:

@@ -3,12 +3,14 @@ x 2 squares whose corners tell a transmitter's share in a divergence from a rece
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import CorpusConfig
 from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
+from semcom.evaluation.dialled import AXIS, BETWEEN, TARGET, Dial, dial_of
 from semcom.models.checkpoint import Checkpoint, fingerprint_of
 from semcom.models.protocols import Receiver, Transmitter
 
@@ -86,8 +88,14 @@ class Run:
     checkpoint: Checkpoint
     made: Mapping[str, object]
 
+    @cached_property
+    def dial(self) -> Dial | None:
+        """How it was dialled; None where it was not."""
+        return dial_of(self.made)
+
     def settings(self) -> dict[str, object]:
-        """What it was distilled with; of teachers and of a checkpoint to start from, which weights."""
+        """What it was distilled with; of teachers and of a checkpoint to start from, which weights; if it was
+        dialled, the value asked for and of what."""
         teachers = self.made.get("teachers")
         named = list(teachers.items()) if isinstance(teachers, Mapping) else teachers
         pairs = named if isinstance(named, list) else []
@@ -96,6 +104,8 @@ class Run:
             **{name: self.made.get(name) for name in SETTINGS},
             "teachers": weights or [self.made.get(TEACHER)],
             "student_checkpoint": self.made.get("student_checkpoint"),
+            TARGET: self.dial.target if self.dial else None,
+            AXIS: self.dial.axis if self.dial else None,
         }
 
     @property
@@ -108,8 +118,10 @@ class Run:
         ``teacher``."""
         crossed = self.made.get(CROSS)
         # A splice has the settings of what it was made from, but its ends need not have been trained
-        # together.
-        if SPLICED in self.made or self.made.get(TEACHER) not in (None, teacher):
+        # together; nor need those of any two checkpoints that somebody laid a path between.
+        if SPLICED in self.made or (self.dial and self.dial.path == BETWEEN):
+            return UNKNOWN
+        if self.made.get(TEACHER) not in (None, teacher):
             return UNKNOWN
         if self.made.get(PART) == "full" and isinstance(crossed, (int, float)):
             return INTEROPERABLE if crossed else CODE

@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from semcom.evaluation.dialled import TARGET
+
 ALPHA = 0.05
 MIN_VALUES, MIN_SEEDS = 4, 3
 PERMUTATIONS = 20_000
@@ -21,6 +23,9 @@ ROUNDING = 1e-9
 
 
 Verdict = Literal["rises", "falls", "undecided"]
+Claim = Literal["rises", "falls"]
+RAISES = (TARGET,)
+"""Settings of which it is claimed that divergence rises with them; of all others, that it falls."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +109,12 @@ def _undecided(values: int, seeds: int, whole: int, p: float | None, correlation
     return ""
 
 
-def judge(
-    trend: Trend, claimed: Literal["rises", "falls"]
-) -> Literal["supported", "contradicted", "undecided"]:
+def claim_of(setting: str) -> Claim:
+    """What is claimed of divergence as this setting grows."""
+    return "rises" if setting in RAISES else "falls"
+
+
+def judge(trend: Trend, claimed: Claim) -> Literal["supported", "contradicted", "undecided"]:
     """What a trend says of a claim. ValueError for a claim that is none of both."""
     if claimed not in ("rises", "falls"):
         raise ValueError(f'claimed must be "rises" or "falls": {claimed!r}')

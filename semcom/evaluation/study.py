@@ -13,6 +13,7 @@ from semcom.data.corpus import Sentence
 from semcom.evaluation import bootstrap, frames, intervals, lost_words, measures, snr_gap
 from semcom.evaluation.campaign import Campaign
 from semcom.evaluation.intervals import Interval
+from semcom.evaluation.ladders import Ladders
 from semcom.evaluation.pairs import Pair, Pairing, Run, Square
 from semcom.evaluation.results import Measured
 
@@ -268,6 +269,11 @@ class Study:
         """The runs, over their settings and seeds."""
         return Campaign(self.pairing.runs, self.followed)
 
+    @cached_property
+    def dialled(self) -> Ladders:
+        """The runs that were dialled, by ladder."""
+        return Ladders(self)
+
     def followed(self, run: Run) -> dict[str, float]:
         """The measures followed of a run's own pair at the reference SNR."""
         k = self.at_reference
@@ -298,6 +304,7 @@ class Study:
             "over_seeds": self.campaign.over_seeds(),
             "differing_settings": self.campaign.differing(),
             "trends": trends,
+            **({"ladders": self.dialled.rows} if self.dialled.ladders else {}),
         }
 
 

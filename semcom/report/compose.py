@@ -11,6 +11,7 @@ from semcom.report.catalogue import translation
 from semcom.report.document import Document, Section
 from semcom.report.sections import (
     all_studies,
+    dial,
     ends,
     lost_words,
     noise,
@@ -29,6 +30,7 @@ SECTIONS = {
     "noise": (N_("Mismatch beside noise"), noise.blocks),
     "price": (N_("The price in dB"), snr_gap.blocks),
     "meaning": (N_("What meaning is lost"), lost_words.blocks),
+    "dial": (N_("The dial"), dial.blocks),
     "representations": (N_("Representations"), representations.blocks),
     "settings": (N_("What controls divergence"), setting_trends.blocks),
 }

@@ -29,6 +29,9 @@ COLOURS = ("#1f5fa8", "#c8501e", "#2f8f4e", "#8a4fa3", "#b08a00", "#5b5b5b", "#d
 LINES = ("-", "--", ":", "-.")
 BANDS_FOR = 5
 """Curves up to which each has its band; more would hide one another, and their intervals are in the table."""
+LEGEND_COLUMNS = 4
+HANDLE_INCHES, LETTER_INCHES = 0.6, 0.07
+"""Of a legend's entry: the line beside it, and a letter of its text."""
 NOISE = {"color": "#999999", "linestyle": "--", "marker": ""}
 SNR = "SNR, dB per complex symbol"
 
@@ -63,14 +66,17 @@ def curves(
     dashed: str | None = None,
     across: str = SNR,
     logarithmic: Sequence[str] = (),
+    kinds: Mapping[str, object] | None = None,
 ) -> Draw:
     """One panel a title, in it a curve a name with the band of its intervals. dashed: the name of the
-    channel's own noise."""
+    channel's own noise, or of another reference. kinds: of each name; curves of one kind have one colour."""
 
     def draw(figure: "Figure") -> None:
         # A name has one style in all panels, also where a panel leaves some out; so one legend holds for all.
         names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
         styles = {name: style_of(number) for number, name in enumerate(names)}
+        if kinds is not None:
+            styles |= _styles_by_kind(kinds)
         if dashed in styles:
             styles[dashed] |= NOISE
         shown = {}
@@ -86,12 +92,30 @@ def curves(
             [shown[name] for name in names],
             [label(name) for name in names],
             loc="outside lower center",
-            ncols=4,
+            ncols=_legend_columns(names, figure.get_figwidth()),
             fontsize="small",
             frameon=False,
         )
 
     return draw
+
+
+def _legend_columns(names: Sequence[str], width: float) -> int:
+    """At most four; fewer where the longest name needs more of ``width`` inches."""
+    needed = HANDLE_INCHES + LETTER_INCHES * max(map(len, names), default=0)
+    return max(1, min(LEGEND_COLUMNS, int(width / needed)))
+
+
+def _styles_by_kind(kinds: Mapping[str, object]) -> dict[str, dict[str, Any]]:
+    """Of each name; those of one kind differ in marker and line alone."""
+    numbers = {kind: number for number, kind in enumerate(dict.fromkeys(kinds.values()))}
+    of_kind: dict[object, int] = {}
+    styles = {}
+    for name, kind in kinds.items():
+        number = of_kind[kind] = of_kind.get(kind, -1) + 1
+        line, colour = LINES[number % len(LINES)], style_of(numbers[kind])["color"]
+        styles[name] = style_of(number) | {"color": colour, "linestyle": line}
+    return styles
 
 
 def _curve(axis: "Axes", points: Curve, style: dict[str, Any], with_band: bool) -> "Line2D":

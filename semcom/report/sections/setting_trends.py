@@ -5,14 +5,20 @@ from collections.abc import Sequence
 from semcom.base.messages import N_
 from semcom.evaluation import frames, intervals, measures, setting_trends
 from semcom.evaluation.campaign import Sweep
+from semcom.evaluation.dialled import AXIS, TARGET
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measures import Measure
+from semcom.evaluation.setting_trends import Claim
 from semcom.evaluation.study import Row
 from semcom.report import figures
 from semcom.report.document import Block, Column, Figure, Table, Text
-from semcom.report.sections.study_report import StudyReport
+from semcom.report.sections.study_report import RUNGS_SHARE, StudyReport
 
 SHOWN_SWEEPS = 4
+CLAIMS: dict[Claim, str] = {
+    "falls": N_("higher value, smaller divergence"),
+    "rises": N_("higher target, larger divergence"),
+}
 VERDICTS = {
     "supported": N_("supported"),
     "contradicted": N_("contradicted"),
@@ -54,8 +60,9 @@ def _over_seeds(report: StudyReport) -> list[Table]:
 def _not_told_apart(report: StudyReport) -> list[Text]:
     campaign = report.study.campaign
     followed = {label for sweep in campaign.sweeps for label in sweep.runs}
-    alone = [run.label for run in campaign.runs if run.label not in followed]
-    differing = campaign.differing()
+    # What was dialled has a section of its own, with two hybrids or one.
+    alone = [run.label for run in campaign.runs if run.label not in followed and run.dial is None]
+    differing = [name for name in campaign.differing() if name not in (TARGET, AXIS)]
     if len(differing) < 2 or not alone:
         return []
     text = report.gettext(
@@ -70,22 +77,22 @@ def _trends(report: StudyReport, sweeps: Sequence[Sweep]) -> Table:
     columns = {
         "setting": Column(_("setting")),
         "held": Column(_("held fixed")),
+        "claim": Column(_("claim")),
         "measure": Column(_("measure")),
         "rho": Column(_("ρ"), 2),
         "p": Column(_("p"), 3),
         "values": Column(_("values")),
         "seeds": Column(_("seeds")),
-        "verdict": Column(_("claim: higher value, smaller divergence")),
+        "verdict": Column(_("verdict")),
     }
-    caption = _(
-        "Spearman's rank correlation of a setting with divergence, and whether a higher value means a "
-        "smaller one."
-    )
+    caption = _("Spearman's rank correlation of a setting with divergence, and what it says of the claim.")
     note = _(
         "A verdict needs at least four values and three seeds, values permuted within seeds, p < 0.05 and "
         "one sign in every seed."
     )
-    # The claim is that these fall with a higher value.
+    if any(sweep.setting == TARGET for sweep in sweeps):
+        note += " " + _(RUNGS_SHARE)
+    # A claim is of divergence, so of these.
     judged = [measure for measure in measures.followed() if measure.better == "lower"]
     rows = [_trend(report, sweep, measure) for sweep in sweeps for measure in judged]
     return report.table("trends", caption, columns, frames.frame_of(rows), note)
@@ -93,12 +100,14 @@ def _trends(report: StudyReport, sweeps: Sequence[Sweep]) -> Table:
 
 def _trend(report: StudyReport, sweep: Sweep, measure: Measure) -> Row:
     _, trend = report.gettext, sweep.trends[measure.followed_name]
-    verdict = _(VERDICTS[setting_trends.judge(trend, "falls")])
+    claim = setting_trends.claim_of(sweep.setting)
+    verdict = _(VERDICTS[setting_trends.judge(trend, claim)])
     if trend.why:
         verdict += f" ({_(UNDECIDED[trend.why])})"
     return {
         "setting": sweep.setting,
         "held": held_fixed(sweep),
+        "claim": _(CLAIMS[claim]),
         "measure": report.followed_label(measure),
         **vars(trend),
         "verdict": verdict,

@@ -6,6 +6,7 @@ from gettext import NullTranslations
 
 import pandas as pd
 
+from semcom.base.messages import N_
 from semcom.evaluation import frames
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measures import Measure
@@ -13,6 +14,11 @@ from semcom.evaluation.pairs import Pair
 from semcom.evaluation.study import Study
 from semcom.report.document import Column, Table
 from semcom.report.figures import Curve, Curves
+
+RUNGS_SHARE = N_(
+    "The hybrids of one ladder come from one run and meet the same sentences and draws: they are not "
+    "independent of each other."
+)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ def paragraphs(report: StudyReport) -> list[str]:
         *(_cost_of_a_student(report, square) for square in squares),
         _largest_divergence(report, rows),
         _significant(report, rows),
+        *_dialled(report),
     ]
 
 
@@ -99,3 +100,24 @@ def _significant(report: StudyReport, rows: list[pd.Series]) -> str:
         bleu=sum(row["bleu_p"] < setting_trends.ALPHA for row in rows),
         snr=report.snr,
     )
+
+
+def _dialled(report: StudyReport) -> list[str]:
+    ladders = report.study.dialled.ladders
+    if not ladders:
+        return []
+    within = report.study.dialled.within()
+    told = report.gettext(
+        "{all} hybrids on {ladders} ladders were dialled to a divergence{where}: of {measured} whose "
+        "measure, SNR and channel are measured here, {within} have what was asked of them, within 5 % or "
+        "their 95 % interval."
+    )
+    return [
+        told.format(
+            all=sum(len(ladder.rungs) for ladder in ladders),
+            ladders=len(ladders),
+            where=report.where,
+            measured=len(within),
+            within=sum(within),
+        )
+    ]
