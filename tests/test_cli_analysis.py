@@ -21,6 +21,7 @@ KEYS = {
     "representation_distance",
     "agreement_rate",
     "semantic_difference_score",
+    "calibration_temperature",
     "by_snr",
 }
 QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet", "--no-report"]
@@ -47,6 +48,10 @@ def test_all_runs_are_found_and_measured(teacher, here, capsys):
     assert {"bleu", "reference_bleu", "kl_reference_prefix", "js_divergence", "cross_entropy_gap"} <= decoder[
         "by_snr"
     ]["0"].keys()
+    at_reference = decoder["by_snr"]["12"]
+    assert decoder["calibration_temperature"] != 1
+    assert 0 < at_reference["kl_calibrated"] != at_reference["kl_divergence"]
+    assert 0.05 < at_reference["kl_worst_share"] < 1
     assert results["decoding"] == "greedy decoding"
     assert results["reference_snr"] == 12 and results["seed"] == 42 and "nrefs:1" in results["bleu_signature"]
     assert "at 12 dB; 12 test sentences" in capsys.readouterr().out
@@ -62,6 +67,17 @@ def test_a_model_does_not_diverge_from_itself(teacher, here, capsys):
     )
     assert math.isclose(record["by_snr"]["6"]["cross_entropy_gap"], 0)
     assert record["by_snr"]["6"]["bleu"] == record["by_snr"]["6"]["reference_bleu"]
+    assert record["calibration_temperature"] == 1 and record["by_snr"]["6"]["kl_calibrated"] == 0
+    assert record["by_snr"]["6"]["kl_worst_share"] is None, "of nothing"
+
+
+def test_without_validation_sentences_nothing_is_calibrated(teacher, here):
+    """Where the whole corpus is measured on, none are left."""
+    one = ["--corpus-size", 100, "--sentences", 4, "--quiet", "--no-report", "--split", "all", "--snr", 12]
+    assert analyse(teacher, "--teacher-checkpoint", teacher, *one) == 0
+    record = json.loads((here / "semantic_analysis_results.json").read_text())["records"][0]
+    assert record["calibration_temperature"] is None and record["by_snr"]["12"]["kl_calibrated"] is None
+    assert record["kl_divergence"] == 0
 
 
 def test_results_are_kept_and_repeat(teacher, here, capsys):

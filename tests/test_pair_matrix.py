@@ -21,6 +21,7 @@ from semcom.channel.channels import AWGN, Ideal, Rayleigh
 from semcom.data.batching import collate
 from semcom.data.vocabulary import BOS, EOS
 from semcom.evaluation import pair_matrix, text_metrics
+from semcom.evaluation.batch_sums import Measurement
 from semcom.evaluation.cache import part_key, read_parts
 from semcom.evaluation.measures import columns
 from semcom.evaluation.measures import of_sums as measures
@@ -42,6 +43,7 @@ DIVERGENCES = (
     "kl_reference_prefix",
     "representation_distance",
     "bleu_to_reference",
+    "kl_calibrated",
 )
 
 
@@ -66,15 +68,23 @@ T, S, N = (
 TT, ST, TS, SS = (Pair(a.transmitter, b.receiver) for b in (T, S) for a in (T, S))
 NOISE = Pair(T.transmitter, T.receiver, 1)
 PAIRS = [TT, NOISE, ST, TS, SS, Pair(T.transmitter, N.receiver), Pair(N.transmitter, N.receiver)]
+TEMPERATURES = dict(zip((pair.key for pair in PAIRS[:-1]), (1.0, 1.2, 0.7, 3.0, 0.2, 15.0)))
+"""None of the last pair was fitted."""
 
 
 def found_of(
-    pairs=PAIRS, reference=TT, sentences=SENTENCES, given=None, kept_in=None, said=None, cka_snr=12.0
+    pairs=PAIRS,
+    reference=TT,
+    sentences=SENTENCES,
+    given=None,
+    kept_in=None,
+    said=None,
+    cka_snr=12.0,
+    temperatures=TEMPERATURES,
 ):
+    at = {"cka_snr": cka_snr, "cache": kept_in, "temperatures": temperatures}
     with spoken() as lines:
-        found = measure(
-            pairs, reference, sentences, Numbers(), given or meeting(), cka_snr=cka_snr, cache=kept_in
-        )
+        found = measure(pairs, reference, sentences, Numbers(), given or meeting(), **at)
     if said is not None:
         said += lines
     return found
@@ -116,6 +126,7 @@ def same(one, other, exactly=True):
     )
     for key, heard in one.pairs.items():
         assert heard.pieces == other.pairs[key].pieces
+        assert heard.temperature == other.pairs[key].temperature
         close(heard.sums, other.pairs[key].sums)
         assert heard.cka == (
             other.pairs[key].cka if exactly else pytest.approx(other.pairs[key].cka, rel=1e-3)
@@ -174,6 +185,7 @@ def alone(pair, number, snr, reference=TT):
         "distance": (ours - theirs).square().mean(-1).sum().item()
         if ours.shape == theirs.shape
         else math.nan,
+        "calibrated_kl": calibrated(p, q, TEMPERATURES.get(pair.key, math.nan)),
         "own_tokens": len(its) + 1,
         "own_kl": (rows["own"][1][0] * (rows["own"][1][0] / rows["own"][1][1]).log()).sum().item(),
     }
@@ -185,6 +197,12 @@ def alone(pair, number, snr, reference=TT):
             )
         }
     return values, own
+
+
+def calibrated(p, q, temperature):
+    """KL(p || q^(1/T) / its sum), summed over rows."""
+    flattened = q ** (1 / temperature)
+    return (p * (p * flattened.sum(-1, keepdim=True) / flattened).log()).sum().item()
 
 
 class Spliced:
@@ -227,6 +245,7 @@ def test_measures_are_means_over_tokens_and_corpus_bleu(found, pair):
             **{measure: of_all[name] / of_all["tokens"] for measure, name in by_token.items()},
             "exact": of_all["exact"] / 14,
             "kl_reference_prefix": of_all["own_kl"] / of_all["own_tokens"],
+            "kl_calibrated": of_all["calibrated_kl"] / of_all["tokens"],
             "bleu": sacrebleu.corpus_bleu(texts, [[e.sentence.text for e in SENTENCES]]).score,
             "bleu_to_reference": sacrebleu.corpus_bleu(texts, [theirs]).score,
         }
@@ -248,7 +267,7 @@ def test_measures_are_means_over_tokens_and_corpus_bleu(found, pair):
 
 def test_a_pair_does_not_diverge_from_itself(found):
     row = measures(found.pairs[TT.key].sums.sum(1))
-    for name in ("kl_divergence", "representation_distance", "kl_reference_prefix"):
+    for name in ("kl_divergence", "representation_distance", "kl_reference_prefix", "kl_calibrated"):
         assert (row[name] == 0).all(), name
     assert (row["agreement_rate"] == 1).all() and row["bleu_to_reference"] == pytest.approx([100, 100])
     assert row["js_divergence"] == pytest.approx([0, 0], abs=1e-6)
@@ -261,7 +280,7 @@ def test_a_pair_does_not_diverge_from_itself(found):
 def test_equal_weights_in_another_end_do_not_diverge_either():
     """Not by being recognised as the reference: it is measured like any other."""
     copy = Pair(replace(T.transmitter, fingerprint="copy"), replace(T.receiver, fingerprint="copy"))
-    found = found_of([TT, copy])
+    found = found_of([TT, copy], temperatures={TT.key: 1.0, copy.key: 1.0})
     np.testing.assert_array_equal(column(found.pairs[copy.key].sums, "kl"), 0)
     np.testing.assert_array_equal(found.pairs[copy.key].sums, found.pairs[TT.key].sums)
     assert found.sent["copy"].cka == pytest.approx(1) and (found.sent["copy"].distance == 0).all()
@@ -275,7 +294,8 @@ def test_another_draw_is_another_channel(found):
 
 
 def test_over_an_ideal_channel_draws_and_snrs_are_nothing():
-    found = found_of([TT, NOISE, SS], given=meeting(channel=Ideal()))
+    at_one = {pair.key: 1.0 for pair in (TT, NOISE, SS)}
+    found = found_of([TT, NOISE, SS], given=meeting(channel=Ideal()), temperatures=at_one)
     np.testing.assert_array_equal(found.pairs[TT.key].sums, found.pairs[NOISE.key].sums)
     np.testing.assert_array_equal(found.pairs[SS.key].sums[0], found.pairs[SS.key].sums[1])
 
@@ -671,7 +691,8 @@ def test_a_flipped_bit_never_changes_what_is_read(tmp_path, calls):
 
 
 def keyed(sentences, given):
-    return {SS.key: part_key(SS, TT, sentences, Numbers(), given, 12.0)}, sentences, given
+    whole = Measurement([SS], TT, Numbers(), given, TEMPERATURES)
+    return {SS.key: part_key(SS, whole, sentences, 12.0)}, sentences, given
 
 
 class Others(Numbers):
@@ -723,6 +744,20 @@ def test_other_weights_are_not_taken_for_those_measured(tmp_path):
     again = little([TT, NOISE, pair], kept_in=tmp_path)
     assert (column(again.pairs[pair.key].sums, "kl") != column(first.pairs[SS.key].sums, "kl")).all()
     np.testing.assert_array_equal(again.pairs[TT.key].sums, first.pairs[TT.key].sums)
+
+
+def test_another_temperature_costs_its_pair_alone(tmp_path, calls):
+    little(kept_in=tmp_path)
+    calls.clear()
+    changed = {**TEMPERATURES, SS.key: 0.3}
+    again = little(kept_in=tmp_path, temperatures=changed)
+    assert calls[S.transmitter.fingerprint] == 9, "the student's own pair; the teacher's for comparison"
+    same(again, little(temperatures=changed))
+    assert [again.pairs[pair.key].temperature for pair in (TT, SS)] == [1.0, 0.3]
+    del changed[SS.key]
+    assert np.isnan(
+        column(little(kept_in=tmp_path, temperatures=changed).pairs[SS.key].sums, "calibrated_kl")
+    ).all()
 
 
 def test_another_vocabulary_is_not_taken_for_this_one(tmp_path, calls):

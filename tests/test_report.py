@@ -107,10 +107,35 @@ def test_records_agree_with_the_matrix(reported):
     assert set(records) == {"encoder", "decoder"}
     for label, pair in (("encoder", "encoder → teacher"), ("decoder", "teacher → decoder")):
         for snr in (0.0, 12.0):
-            for measure in ("kl_divergence", "bleu", "cross_entropy", "agreement_rate", "cross_entropy_gap"):
+            for measure in (
+                "kl_divergence",
+                "kl_calibrated",
+                "kl_worst_share",
+                "bleu",
+                "cross_entropy",
+                "agreement_rate",
+                "cross_entropy_gap",
+            ):
                 assert records[label]["by_snr"][f"{snr:g}"][measure] == pytest.approx(
                     by_pair[pair, snr][measure]["value"]
                 ), (label, measure)
+            temperature = by_pair[pair, snr]["calibration_temperature"]
+            assert records[label]["calibration_temperature"] == temperature > 0
+
+
+def test_what_a_divergence_is_made_of_has_its_table(reported):
+    folder, results = reported
+    report = folder / "checkpoints/report"
+    rows = {row["pair"]: row for row in rows_of(report / "tables/divergence_makeup.csv")}
+    written = {row["pair"]: row for row in rows_of(report / "matrix.csv") if float(row["snr"]) == 12}
+    assert set(rows) == set(written) - {"teacher → teacher"}
+    for pair, row in rows.items():
+        assert row["temperature"] == written[pair]["calibration_temperature"]
+        for title, name in (("KL", "kl_divergence"), ("calibrated KL", "kl_calibrated")):
+            assert row[title] == written[pair][name]
+        low, value, high = (float(row[f"KL of the worst 5 %{end}"]) for end in (" low", "", " high"))
+        assert 0.05 < low < value < high < 1 and value == float(written[pair]["kl_worst_share"])
+    assert "What the divergence of every pair is made of at 12 dB" in (report / "report.md").read_text()
 
 
 def test_every_form_of_the_report_is_there_and_says_the_same(reported):

@@ -91,6 +91,7 @@ def made_up_sums(encoded, generator, level):
         for name, scale in (
             ("nats", 1 + level),
             ("kl", level),
+            ("calibrated_kl", level / 2),
             ("js", level / 9),
             ("distance", level),
             ("own_kl", 2 * level),

@@ -17,12 +17,12 @@ from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.analysis_results import Analysis, Record, record_of
 from semcom.commands.inputs import load_corpus, load_teacher, shipped
 from semcom.commands.ladders import found_under
-from semcom.commands.measuring import corpus_of_runs, foreign_splits, labels, test_split
+from semcom.commands.measuring import corpus_of_runs, foreign_splits, labels, test_split, validation_split
 from semcom.commands.runs import Found, by_teacher, history, load_group
 from semcom.data import batching, corpus
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import WordVocabulary
-from semcom.evaluation import bootstrap, measures, pair_matrix
+from semcom.evaluation import bootstrap, calibration, measures, pair_matrix
 from semcom.evaluation.dialled import DIAL
 from semcom.evaluation.pairs import Run, pair_up
 from semcom.evaluation.scores import Meeting
@@ -122,7 +122,7 @@ def _measure_group(
 ) -> None:
     """A teacher and its runs through one channel."""
     native = [run for run in runs if _joins(teacher, run.checkpoint)]
-    study = _measure(teacher, native, test, meeting, analysis.settings)
+    study = _measure(analysis, teacher, native, test, meeting)
     analysis.studies.append(study)
     analysis.teachers.append(teacher)
     analysis.records += [record_of(run, teacher, study) for run in native]
@@ -157,31 +157,36 @@ def _joins(teacher: Checkpoint, other: Checkpoint) -> bool:
 
 
 def _measure(
+    analysis: Analysis,
     teacher: Checkpoint,
     runs: Sequence[Run],
     test: Sequence[corpus.Sentence],
     meeting: Meeting,
-    settings: AnalysisSettings,
 ) -> Study:
+    settings = analysis.settings
     who = pair_up(teacher, runs, settings.report.matrix)
     if settings.report.no_report:
         who.pairs = list({pair.key: pair for pair in (who.reference, *who.own.values())}.values())
+    held_out = validation_split(analysis.corpus, calibration.SENTENCES, settings.evaluation.split)
+    validation = batching.encode(held_out, teacher.vocabulary, leave_out_long=True)
     encoded = batching.encode(test, teacher.vocabulary, leave_out_long=True)
+    reference_snr = settings.report.reference_snr
     measured = pair_matrix.measure(
         who.pairs,
         who.reference,
         encoded,
         teacher.vocabulary,
         meeting,
-        cka_snr=settings.report.reference_snr,
+        cka_snr=reference_snr,
         cache=None if settings.report.no_report else CACHE,
+        temperatures=calibration.fit(who.pairs, who.reference, validation, meeting, reference_snr),
     )
     return Study(
         who,
         measured,
         str(meeting.channel),
         is_noisy(meeting.channel.name),
-        settings.report.reference_snr,
+        reference_snr,
         settings.report.replicates,
         settings.run.seed,
         teacher.vocabulary.decode,

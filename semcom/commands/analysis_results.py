@@ -59,7 +59,7 @@ def search_of(settings: AnalysisSettings) -> Search:
 def record_of(run: Run, teacher: Checkpoint, study: Study) -> Record:
     """A run's divergence by SNR, over all sentences."""
     own, reference = (
-        measures.of_sums(study.measured.pairs[pair.key].sums.sum(1))
+        measures.of_sentences(study.measured.pairs[pair.key].sums)
         for pair in (study.pairing.own[run.label], study.pairing.reference)
     )
     by_snr = {}
@@ -81,6 +81,7 @@ def record_of(run: Run, teacher: Checkpoint, study: Study) -> Record:
         "dial": frames.plain_values(asdict(run.dial)) if run.dial else None,
         **{measure.name: at_reference[measure.name] for measure in measures.headlines()},
         "semantic_difference_score": at_reference["semantic_difference_score"],
+        "calibration_temperature": study.measured.pairs[study.pairing.own[run.label].key].temperature,
         "by_snr": by_snr,
     }
 

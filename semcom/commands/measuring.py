@@ -44,6 +44,13 @@ def test_split(whole: corpus.Corpus, sentences: int, split: str = "test") -> lis
     return sorted(test, key=lambda s: s.id)[:sentences]
 
 
+def validation_split(whole: corpus.Corpus, sentences: int, split: str = "test") -> list[corpus.Sentence]:
+    """At most ``sentences`` of the validation split, chosen by hash; none where ``split`` is "all", as all
+    are measured on then."""
+    held_out = [] if split == "all" else whole.split("validation")
+    return sorted(held_out, key=lambda s: s.id)[:sentences]
+
+
 def described(number: int, settings: EvaluationConfig) -> str:
     """How many sentences of what."""
     if settings.split == "all":

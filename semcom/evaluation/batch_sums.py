@@ -12,7 +12,7 @@ from semcom.data.batching import Batch, Encoded, collate
 from semcom.data.vocabulary import Vocabulary
 from semcom.distillation import losses
 from semcom.evaluation.measures import all_sums, columns, slices
-from semcom.evaluation.pairs import End, Pair, PairKey
+from semcom.evaluation.pairs import End, Pair, PairKey, Temperatures
 from semcom.evaluation.scores import Meeting
 from semcom.evaluation.sums import Distributions, PieceSum, Prefixes, TextSums, TokenRows, TokenSum
 from semcom.models.link import Transmission, send
@@ -38,20 +38,19 @@ class BatchResult:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Of ``pairs``, beside ``reference`` (None: beside nothing), which need not be among them."""
+    """Of ``pairs``, beside ``reference`` (None: beside nothing), which need not be among them. temperatures:
+    those fitted for pairs."""
 
     pairs: Sequence[Pair]
     reference: Pair | None
     vocabulary: Vocabulary
     meeting: Meeting
+    temperatures: Temperatures = field(default_factory=dict)
 
     @cached_property
     def everyone(self) -> list[Pair]:
         """The pairs and their reference."""
-        known = {pair.key for pair in self.pairs}
-        if self.reference is None or self.reference.key in known:
-            return list(self.pairs)
-        return [*self.pairs, self.reference]
+        return with_reference(self.pairs, self.reference)
 
     @cached_property
     def transmitters(self) -> dict[str, End[Transmitter]]:
@@ -60,13 +59,11 @@ class Measurement:
     def of_batch(self, batch: Batch, states_at: int | None) -> BatchResult:
         """states_at: number of the SNR at which states are kept; None: at none."""
         found = BatchResult([sentence.id for sentence in batch.sentences])
-        sent = self._send(batch)
+        sent = sent_by(self.everyone, batch, self.meeting)
         self._compare_signals(batch, sent, found)
         if states_at is not None:
             _keep_sent(batch, sent, found)
-        received = {
-            pair.key: sent[pair.transmitter.fingerprint].received[pair.draw] for pair in self.everyone
-        }
+        received = received_by(self.everyone, sent)
         for pair in self.everyone:
             found.pieces[pair.key] = self._decode(pair, batch, received[pair.key])
         for pair in self.pairs:
@@ -75,25 +72,15 @@ class Measurement:
         self._sum_texts(batch, found)
         for k in range(len(self.meeting.snrs)):
             at_snr = {key: by_snr[k] for key, by_snr in received.items()}
-            states = self._listen(batch, at_snr)
+            states = states_of(self.everyone, batch, at_snr)
             self._sum_tokens(batch, "gold", states, {key: sums[k] for key, sums in found.sums.items()})
             if k == states_at:
                 found.decoder_states = {key: of.float().cpu().numpy() for key, of in states.items()}
             if self.reference is not None and self._token_sums("own"):
                 own = _with_targets(batch, found.pieces[self.reference.key][k])
-                states = self._listen(own, at_snr)
+                states = states_of(self.everyone, own, at_snr)
                 self._sum_tokens(own, "own", states, {key: sums[k] for key, sums in found.sums.items()})
         return found
-
-    def _send(self, batch: Batch) -> dict[str, Transmission]:
-        """By transmitter, each under the draws that it meets."""
-        meeting, sent = self.meeting, {}
-        for fingerprint, end in self.transmitters.items():
-            draws = {pair.draw for pair in self.everyone if pair.transmitter.fingerprint == fingerprint}
-            sent[fingerprint] = send(
-                end.module, batch, meeting.channel, meeting.snrs, seed=meeting.seed, numbers=draws
-            )
-        return sent
 
     def _compare_signals(self, batch: Batch, sent: Mapping[str, Transmission], found: BatchResult) -> None:
         for fingerprint, of_end in sent.items():
@@ -111,14 +98,6 @@ class Measurement:
         decoded = self.meeting.search(pair.receiver.module, torch.cat(received), masks)
         count = len(batch)
         return [decoded[k * count : (k + 1) * count] for k in range(len(received))]
-
-    def _listen(self, batch: Batch, received: Mapping[PairKey, Tensor]) -> dict[PairKey, Tensor]:
-        """[rows, D] final decoder states by pair at all target tokens, teacher-forced."""
-        states = {}
-        for pair in self.everyone:
-            state = pair.receiver.module(received[pair.key], batch.source_mask, batch.target_in)
-            states[pair.key] = state[batch.target_mask]
-        return states
 
     def _sum_pieces(self, batch: Batch, found: BatchResult) -> None:
         sent = [batch.target_out[i, : n - 1].tolist() for i, n in enumerate(batch.target_lengths)]
@@ -165,14 +144,14 @@ class Measurement:
         owner, targets = batch.target_mask.nonzero()[:, 0], batch.target_out[batch.target_mask]
         wanted = self._token_sums(prefixes)
         totals: dict[PairKey, dict[str, Tensor]] = {pair.key: {} for pair in self.pairs}
-        for rows in _slices(len(owner), owner.device):
-            theirs = None if self.reference is None else _distributions(self.reference, states, rows)
+        for rows in row_slices(len(owner), owner.device):
+            theirs = None if self.reference is None else distributions_of(self.reference, states, rows)
             for pair in self.pairs:
                 if theirs is not None and pair == self.reference:
                     ours = theirs
                 else:
-                    ours = _distributions(pair, states, rows)
-                tokens = TokenRows(targets[rows], ours, theirs)
+                    ours = distributions_of(pair, states, rows)
+                tokens = TokenRows(targets[rows], ours, theirs, self.temperatures.get(pair.key))
                 for needed in wanted:
                     values = needed.of(tokens)
                     if values is not None:
@@ -181,6 +160,46 @@ class Measurement:
         for key, by_name in totals.items():
             for name, total in by_name.items():
                 sums[key][:, slices()[(name,)].start] = total.cpu().numpy()
+
+
+def with_reference(pairs: Sequence[Pair], reference: Pair | None) -> list[Pair]:
+    """The pairs and, if it is not among them, their reference."""
+    known = {pair.key for pair in pairs}
+    return list(pairs) if reference is None or reference.key in known else [*pairs, reference]
+
+
+def make_ready(pairs: Sequence[Pair], meeting: Meeting) -> None:
+    """All ends on the meeting's device, in eval mode."""
+    for pair in pairs:
+        pair.transmitter.module.to(meeting.device).eval()
+        pair.receiver.module.to(meeting.device).eval()
+
+
+def sent_by(pairs: Sequence[Pair], batch: Batch, meeting: Meeting) -> dict[str, Transmission]:
+    """By transmitter, each under the draws that it meets."""
+    sent = {}
+    for fingerprint, end in {pair.transmitter.fingerprint: pair.transmitter for pair in pairs}.items():
+        draws = {pair.draw for pair in pairs if pair.transmitter.fingerprint == fingerprint}
+        sent[fingerprint] = send(
+            end.module, batch, meeting.channel, meeting.snrs, seed=meeting.seed, numbers=draws
+        )
+    return sent
+
+
+def received_by(pairs: Sequence[Pair], sent: Mapping[str, Transmission]) -> dict[PairKey, list[Tensor]]:
+    """What arrives at each pair's receiver, at each SNR."""
+    return {pair.key: sent[pair.transmitter.fingerprint].received[pair.draw] for pair in pairs}
+
+
+def states_of(
+    pairs: Sequence[Pair], batch: Batch, received: Mapping[PairKey, Tensor]
+) -> dict[PairKey, Tensor]:
+    """[rows, D] final decoder states by pair at all target tokens, teacher-forced."""
+    states = {}
+    for pair in pairs:
+        state = pair.receiver.module(received[pair.key], batch.source_mask, batch.target_in)
+        states[pair.key] = state[batch.target_mask]
+    return states
 
 
 def _keep_sent(batch: Batch, sent: Mapping[str, Transmission], found: BatchResult) -> None:
@@ -198,14 +217,15 @@ def _with_targets(batch: Batch, pieces: Sequence[list[int]]) -> Batch:
     return collate(encoded).to(batch.source.device)
 
 
-def _slices(rows: int, device: torch.device) -> Iterator[slice]:
+def row_slices(rows: int, device: torch.device) -> Iterator[slice]:
     """On CPUs so few rows at a time that what is computed of all their pieces stays in cache."""
     together = ROWS_ON_CPU if device.type == "cpu" else ROWS_ELSEWHERE
     for start in range(0, rows, together):
         yield slice(start, start + together)
 
 
-def _distributions(pair: Pair, states: Mapping[PairKey, Tensor], rows: slice) -> Distributions:
+def distributions_of(pair: Pair, states: Mapping[PairKey, Tensor], rows: slice) -> Distributions:
+    """What the pair's receiver expects at some of the rows of its states."""
     ours = states[pair.key][rows]
     return Distributions(losses.log_softmax(pair.receiver.module.project(ours)), ours)
 

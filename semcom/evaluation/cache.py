@@ -16,7 +16,7 @@ from semcom import __version__
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.data.batching import Encoded
-from semcom.data.vocabulary import Vocabulary
+from semcom.evaluation.batch_sums import Measurement
 from semcom.evaluation.measures import columns
 from semcom.evaluation.pairs import Pair, PairKey
 from semcom.evaluation.results import PairResult, Signals
@@ -31,21 +31,18 @@ Parts = dict[PairKey, tuple[PairResult, Signals]]
 
 
 def part_key(
-    pair: Pair,
-    reference: Pair | None,
-    chunk: Sequence[Encoded],
-    vocabulary: Vocabulary,
-    meeting: Meeting,
-    cka_snr: float | None,
+    pair: Pair, measurement: Measurement, chunk: Sequence[Encoded], cka_snr: float | None
 ) -> dict[str, object]:
     """All that a pair's part depends on, as JSON gives it back."""
+    meeting, reference = measurement.meeting, measurement.reference
     ids = b"".join(e.sentence.id.to_bytes(8, "little") for e in chunk)
     return {
         "format": FORMAT,
         "columns": columns(),
         "pair": list(pair.key),
         "reference": list(reference.key) if reference else None,
-        "vocabulary": vocabulary.fingerprint,
+        "temperature": measurement.temperatures.get(pair.key),
+        "vocabulary": measurement.vocabulary.fingerprint,
         "sentences": hashlib.sha256(ids).hexdigest(),
         "channel": meeting.channel.key,
         "snrs": [float(snr) for snr in meeting.snrs],

@@ -1,93 +1,14 @@
 """The table of measures: a row each, from which matrix, intervals, tests, report, CSV and console follow."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from semcom.base.messages import N_
+from semcom.evaluation import concentration, text_metrics
 from semcom.evaluation import sums as of
-from semcom.evaluation import text_metrics
+from semcom.evaluation.measure_row import NATS, Measure
 from semcom.evaluation.sums import PieceSum, Sum, TextSums, TokenSum
-
-NATS = N_("nats a token")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """name: of its column. sums: those by sentence that it is a function of. value: that function, of the
-    sums over any set of sentences, an array each. title, unit: in English, marked for translation; short: the
-    title where there is little room. decimals: shown. better: which direction is.
-
-    Its roles:
-    to_teacher: compares with the teacher, whose own pair therefore stands beside no other in its tables.
-    in_matrix: a column of the report's matrix. tested: with a p of no difference from the teacher's own pair.
-    beside_noise: also as a multiple, ``name_over_noise``, of what another draw of the channel makes of the
-    teacher. gap: also as a difference, ``name_gap``, from the teacher's own. teachers_own: the teacher's own
-    value stands beside a run's. curve: drawn by SNR.
-
-    Places, from 1, in lists that have an order of their own (None: not in the list):
-    effect: parted into what either end adds, the first the primary one. followed: over settings and seeds, by
-    its gap where it has one. by_snr: with a table by SNR. headline: at the top of a run's record. console: in
-    the table on the console.
-    """
-
-    name: str
-    sums: tuple[Sum, ...]
-    value: Callable[..., np.ndarray]
-    title: str
-    decimals: int
-    better: Literal["higher", "lower"]
-    unit: str = ""
-    short: str = ""
-    to_teacher: bool = False
-    in_matrix: bool = False
-    tested: bool = False
-    beside_noise: bool = False
-    gap: bool = False
-    teachers_own: bool = False
-    curve: bool = False
-    effect: int | None = None
-    followed: int | None = None
-    by_snr: int | None = None
-    headline: int | None = None
-    console: int | None = None
-
-    @property
-    def label(self) -> str:
-        return self.short or self.title
-
-    @property
-    def title_with_unit(self) -> str:
-        return f"{self.title}, {self.unit}" if self.unit else self.title
-
-    @property
-    def alone(self) -> bool:
-        """Whether it needs no reference."""
-        return not any(needed.compares for needed in self.sums)
-
-    @property
-    def over_noise_name(self) -> str:
-        return f"{self.name}_over_noise"
-
-    @property
-    def gap_name(self) -> str:
-        return f"{self.name}_gap"
-
-    @property
-    def reference_name(self) -> str:
-        """Of the teacher's own value."""
-        return f"reference_{self.name}"
-
-    @property
-    def p_name(self) -> str:
-        return f"{self.name}_p"
-
-    @property
-    def followed_name(self) -> str:
-        """Of what is followed over settings and seeds."""
-        return self.gap_name if self.gap else self.name
 
 
 def _mean(count: np.ndarray, total: np.ndarray) -> np.ndarray:
@@ -227,6 +148,30 @@ MEASURES: tuple[Measure, ...] = (
         to_teacher=True,
         console=7,
     ),
+    Measure(
+        "kl_calibrated",
+        (of.TOKENS, of.CALIBRATED_KL),
+        _mean,
+        N_("KL to the teacher after one temperature"),
+        decimals=4,
+        better="lower",
+        unit=NATS,
+        short=N_("calibrated KL"),
+        to_teacher=True,
+        makeup=True,
+    ),
+    Measure(
+        "kl_worst_share",
+        (of.KL,),
+        concentration.worst_share,
+        N_("share of KL in the worst 5 % of sentences"),
+        decimals=3,
+        better="lower",
+        short=N_("KL of the worst 5 %"),
+        by_sentence=True,
+        to_teacher=True,
+        makeup=True,
+    ),
 )
 """In the order of the columns of matrix.csv."""
 
@@ -259,18 +204,46 @@ def slices() -> dict[tuple[str, ...], slice]:
 
 
 def of_sums(sums: np.ndarray, wanted: Sequence[Measure] | None = None) -> dict[str, np.ndarray]:
-    """[..., K] summed over any set of sentences -> every measure (of ``wanted``), each [...]."""
-    places = slices()
-
-    def summed(needed: Sum) -> np.ndarray:
-        place = places[needed.columns]
-        return sums[..., place] if isinstance(needed, TextSums) else sums[..., place.start]
-
+    """[..., K] summed over any set of sentences -> every measure (of ``wanted``) that is a function of
+    totals, each [...]."""
+    wanted = [measure for measure in MEASURES if not measure.by_sentence] if wanted is None else wanted
     with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            measure.name: measure.value(*map(summed, measure.sums))
-            for measure in (MEASURES if wanted is None else wanted)
-        }
+        return {measure.name: measure.value(*_sums_of(measure, sums)) for measure in wanted}
+
+
+def of_sentences(
+    sums: np.ndarray, wanted: Sequence[Measure] | None = None, weights: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """[..., N, K] sums of N sentences -> every measure (of ``wanted``) of them all, each [...].
+
+    weights: [R, N], how often each sentence counts in each of R samples; the measures are then of each
+    sample, [..., R].
+    """
+    wanted = MEASURES if wanted is None else wanted
+    totals = sums.sum(-2) if weights is None else weights @ sums
+    found = of_sums(totals, [measure for measure in wanted if not measure.by_sentence])
+    once = np.ones((1, sums.shape[-2])) if weights is None else weights
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for measure in wanted:
+            if measure.by_sentence:
+                values = measure.value(once, *_sums_of(measure, sums))
+                found[measure.name] = values[..., 0] if weights is None else values
+    return {measure.name: found[measure.name] for measure in wanted}
+
+
+def _sums_of(measure: Measure, sums: np.ndarray) -> list[np.ndarray]:
+    """Of [..., K] those that a measure is a function of: [...] each, of texts [..., several]."""
+    places = slices()
+    found = []
+    for needed in measure.sums:
+        place = places[needed.columns]
+        found.append(sums[..., place] if isinstance(needed, TextSums) else sums[..., place.start])
+    return found
+
+
+def named(name: str) -> Measure:
+    """The measure of that name; ``KeyError`` where there is none."""
+    return {measure.name: measure for measure in MEASURES}[name]
 
 
 def alone() -> list[Measure]:
@@ -292,6 +265,10 @@ def with_gap() -> list[Measure]:
 
 def in_matrix() -> list[Measure]:
     return [measure for measure in MEASURES if measure.in_matrix]
+
+
+def of_makeup() -> list[Measure]:
+    return [measure for measure in MEASURES if measure.makeup]
 
 
 def with_curve() -> list[Measure]:

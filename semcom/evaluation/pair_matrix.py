@@ -7,6 +7,7 @@ looked at afterwards. Finished parts are kept on disk.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ from tqdm import tqdm
 from semcom.data.batching import Encoded, by_length
 from semcom.data.vocabulary import Vocabulary
 from semcom.evaluation import text_metrics
-from semcom.evaluation.batch_sums import BatchResult, Measurement
+from semcom.evaluation.batch_sums import BatchResult, Measurement, make_ready
 from semcom.evaluation.cache import Parts, keep_parts, part_key, read_parts
-from semcom.evaluation.pairs import Pair, PairKey
+from semcom.evaluation.pairs import Pair, PairKey, Temperatures
 from semcom.evaluation.results import Measured, PairResult, Signals
 from semcom.evaluation.scores import Meeting
 
@@ -28,7 +29,7 @@ first chunk."""
 SHOWN_SYMBOLS = 2000
 
 
-# Seven arguments: who, beside whom, of what in which pieces, where, and what of it is kept.
+# Eight arguments: who, beside whom, of what in which pieces, where, and what of it is compared and kept.
 def measure(
     pairs: Sequence[Pair],
     reference: Pair | None,
@@ -38,10 +39,13 @@ def measure(
     *,
     cka_snr: float,
     cache: str | Path | None,
+    temperatures: Temperatures | None = None,
 ) -> Measured:
     """What every pair makes of the sentences. All ends share the vocabulary; ``reference`` (one of the pairs)
     is what they are compared with, None for text measures alone. cka_snr: one of the meeting's SNRs. cache:
-    folder of finished parts, None keeps none."""
+    folder of finished parts, None keeps none. temperatures: of ``calibration.fit``; a pair without one has no
+    calibrated KL."""
+    measurement = Measurement(pairs, reference, vocabulary, meeting, temperatures or {})
     chunks = [encoded[start : start + CHUNK] for start in range(0, len(encoded), CHUNK)]
     found: list[Parts] = []
     with tqdm(
@@ -54,47 +58,40 @@ def measure(
     ) as bar:
         for number, chunk in enumerate(chunks):
             states_snr = cka_snr if number == 0 else None
-            keys = {
-                pair.key: part_key(pair, reference, chunk, vocabulary, meeting, states_snr) for pair in pairs
-            }
+            keys = {pair.key: part_key(pair, measurement, chunk, states_snr) for pair in pairs}
             there = meeting.processes.from_main(read_parts, cache, keys, chunk, meeting) if cache else {}
             missing = [pair for pair in pairs if pair.key not in there]
             if missing:
-                measurement = Measurement(missing, reference, vocabulary, meeting)
-                made = _measure_chunk(measurement, chunk, states_snr)
+                made = _measure_chunk(replace(measurement, pairs=missing), chunk, states_snr)
                 if cache and not meeting.processes.from_main(keep_parts, cache, keys, made):
                     cache = None
                 there |= made
             found.append(there)
             bar.update(len(chunk))
-    return _joined(pairs, found, encoded, meeting)
+    return _joined(measurement, found, encoded)
 
 
-def _joined(
-    pairs: Sequence[Pair], chunks: Sequence[Parts], encoded: Sequence[Encoded], meeting: Meeting
-) -> Measured:
+def _joined(measurement: Measurement, chunks: Sequence[Parts], encoded: Sequence[Encoded]) -> Measured:
+    snrs = measurement.meeting.snrs
     results, sent = {}, {}
-    for pair in pairs:
+    for pair in measurement.pairs:
         ours = [chunk[pair.key] for chunk in chunks]
         first_result, first_signals = ours[0]
-        pieces = [
-            [decoded for result, _ in ours for decoded in result.pieces[k]] for k in range(len(meeting.snrs))
-        ]
+        pieces = [[decoded for result, _ in ours for decoded in result.pieces[k]] for k in range(len(snrs))]
         sums = np.concatenate([result.sums for result, _ in ours], axis=1)
-        results[pair.key] = PairResult(sums, pieces, first_result.cka)
+        temperature = measurement.temperatures.get(pair.key)
+        results[pair.key] = PairResult(sums, pieces, first_result.cka, temperature)
         if pair.draw == 0:
             distance = np.concatenate([signals.distance for _, signals in ours])
             sent[pair.transmitter.fingerprint] = Signals(distance, first_signals.symbols, first_signals.cka)
-    return Measured(meeting.snrs, encoded, results, sent)
+    return Measured(snrs, encoded, results, sent)
 
 
 @torch.inference_mode()
 def _measure_chunk(measurement: Measurement, chunk: Sequence[Encoded], states_snr: float | None) -> Parts:
     """states_snr: where states are compared and symbols shown; None: nowhere."""
     meeting = measurement.meeting
-    for pair in measurement.everyone:
-        pair.transmitter.module.to(meeting.device).eval()
-        pair.receiver.module.to(meeting.device).eval()
+    make_ready(measurement.everyone, meeting)
     states_at = None if states_snr is None else list(meeting.snrs).index(states_snr)
     batches = meeting.processes.share(by_length(chunk, meeting.batch_size))
     ours = [measurement.of_batch(batch.to(meeting.device), states_at) for batch in batches]

@@ -44,6 +44,8 @@ REFERENCE, NOISE, OWN, UNRELATED = "teacher", "noise", "one student", "unrelated
 
 PairKey = tuple[str, str, int]
 """A transmitter's fingerprint, a receiver's, and the number of the channel's draw."""
+Temperatures = Mapping[PairKey, float]
+"""By which a pair's logits are divided so that its confidence is the reference's (``calibration.fit``)."""
 
 
 Module = TypeVar("Module", Transmitter, Receiver)

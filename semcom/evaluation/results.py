@@ -15,12 +15,13 @@ class PairResult:
 
     sums: [S, N, K] of ``measures.columns``; NaN where there was no reference to compare with. pieces: S lists
     of N decodings. cka: of final decoder states with the reference's at the SNR asked for, on the first
-    chunk.
+    chunk. temperature: of its calibrated KL; None where none was fitted.
     """
 
     sums: np.ndarray
     pieces: list[list[list[int]]]
     cka: float | None = None
+    temperature: float | None = None
 
 
 @dataclass

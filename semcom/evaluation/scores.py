@@ -157,7 +157,7 @@ def score(decoded: Decoded, encoded: Sequence[Encoded]) -> Row:
 
 def _score(sums: np.ndarray) -> Row:
     """sums: [N, K] of N sentences."""
-    values = measures.of_sums(sums.sum(0), measures.alone())
+    values = measures.of_sentences(sums, measures.alone())
     found = {name: None if np.isnan(value) else float(value) for name, value in values.items()}
     return {**found, "sentences": len(sums)}
 

@@ -69,7 +69,8 @@ class Study:
     def values(self, pair: Pair) -> dict[str, np.ndarray]:
         """Every measure of a pair, [S, R+1]: the test set, then its replicates."""
         if pair.key not in self._values:
-            self._values[pair.key] = measures.of_sums(self.weights @ self.measured.pairs[pair.key].sums)
+            sums = self.measured.pairs[pair.key].sums
+            self._values[pair.key] = measures.of_sentences(sums, weights=self.weights)
         return self._values[pair.key]
 
     @cached_property
@@ -94,6 +95,7 @@ class Study:
             "kind": self.pairing.kind(pair),
             "channel": self.channel,
             "snr": self.snrs[k],
+            "calibration_temperature": self.measured.pairs[pair.key].temperature,
         }
         row |= {name: bootstrap.interval(value[k]) for name, value in values.items()}
         if pair.draw == 0:

@@ -61,15 +61,28 @@ class Distributions:
         """[rows] the most probable piece."""
         return self.logs.argmax(-1)
 
+    @cached_property
+    def negative_entropy(self) -> Tensor:
+        """[rows] in nats."""
+        return (self.logs.exp() * self.logs).sum(-1)
+
+    def log_partition(self, inverse_temperature: float) -> Tensor:
+        """[rows] logsumexp of the log-probabilities times ``inverse_temperature``."""
+        largest = self.logs.gather(-1, self.choice[:, None])
+        scaled = (self.logs - largest).mul_(inverse_temperature)
+        return scaled.exp_().sum(-1).log() + inverse_temperature * largest.squeeze(-1)
+
 
 @dataclass(frozen=True)
 class TokenRows:
     """Some target tokens, teacher-forced. targets: [rows] pieces. ours: of the pair measured. reference: of
-    what it is compared with; None where there is nothing, and then asked for by no sum."""
+    what it is compared with; None where there is nothing, and then asked for by no sum. temperature: by which
+    the pair's logits are divided where confidence is not to count; None where none was fitted."""
 
     targets: Tensor
     ours: Distributions
     reference: Distributions | None
+    temperature: float | None = None
 
     @property
     def theirs(self) -> Distributions:
@@ -114,6 +127,19 @@ def _distance(rows: TokenRows) -> Tensor | None:
     return losses.feature_mse(theirs, ours) if ours.shape == theirs.shape else None
 
 
+def _calibrated_kl(rows: TokenRows) -> Tensor | None:
+    """KL(p || softmax(log q / T)) of reference p and pair q. None where no T was fitted."""
+    if rows.temperature is None:
+        return None
+    kl = rows.kl_and_js[0]
+    if rows.temperature == 1:
+        return kl
+    # With b = 1 / T and the sum of p log q known from the KL:
+    # KL(p || softmax(b log q)) = sum of p log p - b * sum of p log q + logsumexp(b log q).
+    certain, inverse = rows.theirs.negative_entropy, 1 / rows.temperature
+    return certain - inverse * (certain - kl) + rows.ours.log_partition(inverse)
+
+
 TOKENS = PieceSum("tokens", lambda decoded, sent: len(sent) + 1)
 MATCHES = PieceSum("matches", text_metrics.token_matches)
 SENTENCES = PieceSum("sentences", lambda decoded, sent: 1)
@@ -122,6 +148,7 @@ EXACT = PieceSum("exact", lambda decoded, sent: decoded == sent)
 TARGETS = TokenSum("targets", lambda rows: torch.ones_like(rows.targets), compares=False)
 NATS = TokenSum("nats", _cross_entropy, compares=False)
 KL = TokenSum("kl", lambda rows: rows.kl_and_js[0])
+CALIBRATED_KL = TokenSum("calibrated_kl", _calibrated_kl)
 JS = TokenSum("js", lambda rows: rows.kl_and_js[1])
 AGREEMENTS = TokenSum("agree", lambda rows: rows.theirs.choice == rows.ours.choice)
 DISTANCE = TokenSum("distance", _distance)
