@@ -153,7 +153,8 @@ class Ladders:
         if dial.topics is None:
             return {name: values[k] for name, values in study.values(pair).items()}
         asked = np.array([sentence.topic in dial.topics for sentence in study.sentences])
-        return measures.of_sums(study.weights[:, asked] @ study.measured.pairs[pair.key].sums[k][asked])
+        sums = study.measured.pairs[pair.key].sums[k]
+        return measures.of_sentences(sums[asked], weights=study.weights[:, asked])
 
     def values(self, run: Run) -> dict[str, np.ndarray]:
         """``COMPARED`` of a run's own pair at the reference SNR, [R+1] each."""
