@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from cli_support import TINY_TRAINING, analyse, distil, package
@@ -55,6 +56,32 @@ TOY = Measure(
 )
 
 
+def largest(weights, kl):
+    """[..., R] the largest KL of a sentence that is in the sample."""
+    return np.where(weights > 0, kl[..., None, :], -np.inf).max(-1)
+
+
+BY_SENTENCE = Measure(
+    "largest_kl",
+    (sums.KL,),
+    largest,
+    "largest KL of a sentence",
+    decimals=3,
+    better="lower",
+    unit="nats",
+    short="max KL",
+    by_sentence=True,
+    to_teacher=True,
+    in_matrix=True,
+    makeup=True,
+    effect=5,
+    followed=5,
+    by_snr=7,
+    headline=5,
+    console=9,
+)
+
+
 def certainty(rows):
     """[rows] the probability of the most probable piece."""
     return rows.ours.logs.exp().amax(-1)
@@ -84,7 +111,7 @@ def run(teacher, made_once):
 
 def report_with_the_toy(monkeypatch, *runs):
     """In the working directory, of few sentences; pictures take most of a small report's time."""
-    monkeypatch.setattr(measures, "MEASURES", (*measures.MEASURES, TOY))
+    monkeypatch.setattr(measures, "MEASURES", (*measures.MEASURES, TOY, BY_SENTENCE))
     blank = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
     monkeypatch.setattr(
         render,
@@ -113,11 +140,11 @@ def rows_of(path, column):
 
 
 def by_hand(teacher, run, snr):
-    """The toy of the teacher's transmitter and the run's receiver: sentence by sentence, in float64."""
+    """The toys of the teacher's transmitter and the run's receiver: sentence by sentence, in float64."""
     one = checkpoint.load(teacher)
     student = checkpoint.load(run / "decoder/best_student_model.pt")
     corpus = load_corpus(CorpusConfig(corpus_size=1000), one.vocabulary)
-    total = tokens = 0
+    total = tokens = most = 0
     for e in encode(held_out(corpus, SENTENCES), one.vocabulary):
         batch = collate([e])
         with torch.inference_mode():
@@ -128,7 +155,8 @@ def by_hand(teacher, run, snr):
             )
         total += float((p - q).clamp_min(0).sum())
         tokens += len(p)
-    return total / tokens
+        most = max(most, float((p * (p / q).log()).sum()))
+    return total / tokens, most
 
 
 def certainty_by_hand(teacher, snr):
@@ -151,8 +179,8 @@ def test_a_measure_of_one_entry_is_measured_recorded_and_shown(teacher, run, her
     results = json.loads((here / "semantic_analysis_results.json").read_text())
     [record] = results["records"]
     for snr in SNRS:
-        value = record["by_snr"][f"{snr:g}"]["total_variation"]
-        assert 0 < value < 1 and value == pytest.approx(by_hand(teacher, run, snr), rel=1e-3)
+        value, most = (record["by_snr"][f"{snr:g}"][name] for name in ("total_variation", "largest_kl"))
+        assert 0 < value < 1 and (value, most) == pytest.approx(by_hand(teacher, run, snr), rel=1e-3)
     assert record["total_variation"] == record["by_snr"]["12"]["total_variation"]
     report = here / "checkpoints/report"
     with (report / "matrix.csv").open(newline="", encoding="utf-8") as file:
@@ -169,6 +197,11 @@ def test_a_measure_of_one_entry_is_measured_recorded_and_shown(teacher, run, her
     assert at_reference["reference_total_variation"] == 0, "the teacher's own"
     assert at_reference["total_variation_gap"] == at_reference["total_variation"]
     page = (report / "report.md").read_text(encoding="utf-8").replace("\\", "")
+    low, most, high = (float(ours[f"largest_kl{end}"]) for end in (" low", "", " high"))
+    assert low < most == high == record["largest_kl"], "no sample has a larger one than all sentences"
+    [made_of] = [row for row in table_of(page, "pair", "max KL") if row["pair"] == "teacher → decoder"]
+    assert made_of["max KL"] == f"{most:.3f} [{low:.3f}, {high:.3f}]"
+    assert "largest KL of a sentence, nats, by SNR in dB" in page
     shown = table_of(page, "transmitter", "TV")[-1]
     assert shown["TV"].startswith(f"{value:.3f} [") and shown["TV / noise"].startswith(f"{over_noise:.2f} [")
     assert "p (TV)" in shown
@@ -176,7 +209,8 @@ def test_a_measure_of_one_entry_is_measured_recorded_and_shown(teacher, run, her
     assert "KL / noise and TV / noise: over the KL and TV of the teacher from itself" in page
     curves = "BLEU, cross-entropy, KL to the teacher and total variation from the teacher of every pair"
     assert curves in page
-    assert "TV gap" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "TV gap" in out and "max KL" in out
     points = rows_of(report / "figures/matrix_by_snr.csv", "measure")
     drawn = points["total variation from the teacher, a share"]
     [at_12] = [row for row in drawn if row["name"] == "teacher → decoder" and float(row["x"]) == 12]

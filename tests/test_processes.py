@@ -23,7 +23,7 @@ from semcom.data.batching import by_length, shuffled
 from semcom.data.settings import CorpusConfig
 from semcom.distillation.objectives import TransceiverObjective
 from semcom.distillation.trainer import validate
-from semcom.evaluation import pair_matrix
+from semcom.evaluation import calibration, pair_matrix
 from semcom.evaluation.pairs import End, Pair
 from semcom.evaluation.scores import Entrant, Meeting, score_all
 from semcom.models import checkpoint
@@ -267,9 +267,9 @@ def test_divergence_and_scores_are_those_of_one_process(count):
 
     def measure(together):
         meeting = Meeting(Rayleigh(), (0.0, 12.0), 3, CPU, 7, True, together)
-        measured = pair_matrix.measure(
-            pairs, pairs[0], sentences, Numbers(), meeting, cka_snr=12.0, cache=None
-        )
+        at = {"cka_snr": 12.0, "cache": None}
+        at["temperatures"] = calibration.fit(pairs, pairs[0], encoded(9, 3, 9, seed=1), meeting, 12.0)
+        measured = pair_matrix.measure(pairs, pairs[0], sentences, Numbers(), meeting, **at)
         return measured, score_all([other], sentences, Numbers(), meeting)[0]
 
     alone, scores = measure(distributed.ALONE)
@@ -277,6 +277,7 @@ def test_divergence_and_scores_are_those_of_one_process(count):
         assert their_scores.equals(scores)
         for pair in pairs:
             ours, theirs = alone.pairs[pair.key], measured.pairs[pair.key]
+            assert theirs.temperature == ours.temperature > 0
             assert theirs.pieces == ours.pieces and theirs.cka == pytest.approx(ours.cka, rel=1e-6)
             np.testing.assert_allclose(theirs.sums, ours.sums, rtol=1e-6, atol=1e-9)
 
