@@ -133,7 +133,7 @@ def test_what_a_divergence_is_made_of_has_its_table(reported):
         assert row["temperature"] == written[pair]["calibration_temperature"]
         for title, name in (("KL", "kl_divergence"), ("calibrated KL", "kl_calibrated")):
             assert row[title] == written[pair][name]
-        low, value, high = (float(row[f"KL of the worst 5 %{end}"]) for end in (" low", "", " high"))
+        low, value, high = (float(row[f"KL share of worst 5 %{end}"]) for end in (" low", "", " high"))
         assert 0.05 < low < value < high < 1 and value == float(written[pair]["kl_worst_share"])
     assert "What the divergence of every pair is made of at 12 dB" in (report / "report.md").read_text()
 

@@ -167,7 +167,7 @@ MEASURES: tuple[Measure, ...] = (
         N_("share of KL in the worst 5 % of sentences"),
         decimals=3,
         better="lower",
-        short=N_("KL of the worst 5 %"),
+        short=N_("KL share of worst 5 %"),
         by_sentence=True,
         to_teacher=True,
         makeup=True,
