@@ -13,6 +13,7 @@ _HOMES = {
     "DistillationLoss": "distillation.kd_loss",
     "Distiller": "distillation.distiller",
     "compare_models": "commands.compare",
+    "dial": "commands.dial",
     "plot_temperature_effect": "report.plots",
     "plot_training_curves": "report.plots",
     "set_seed": "distillation.distiller",

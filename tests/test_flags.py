@@ -213,14 +213,15 @@ def test_every_verb_names_a_function_of_its_settings(verb):
 def test_every_verb_has_settings_of_its_flags(verb):
     parser = parser_of(verb.settings)
     needed = [action for action in parser._actions if action.required]
-    words = []
+    positional = ["x" for action in needed if not action.option_strings]
+    if verb is VERBS["dial"]:
+        positional = ["x"]  # a run, or two flags in its place
+    flags = []
     for action in needed:
-        words += [*action.option_strings[:1], "x"]
-    made = settings_of(verb.settings, parser.parse_args(words))
-    assert words_of(made) == [
-        *("x" for action in needed if not action.option_strings),
-        *(word for action in needed if action.option_strings for word in (action.option_strings[0], "x")),
-    ]
+        if action.option_strings:
+            flags += [action.option_strings[0], "1" if action.type is float else "x"]
+    made = settings_of(verb.settings, parser.parse_args([*positional, *flags]))
+    assert words_of(made) == [*positional, *flags]
 
 
 def test_changed_settings_are_those_of_their_flags():

@@ -154,7 +154,8 @@ def _shown(value: Any) -> str:
 
 
 def flag_of(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    """An underscore at the end, of a name that is a word of Python's, is not of the flag."""
+    return "--" + name.removesuffix("_").replace("_", "-")
 
 
 def name_of(flag: str) -> str:
@@ -205,9 +206,9 @@ def _add_flag(
         positional_default = {} if default is MISSING else {"default": default}
         parser.add_argument(f.name, help=help, **positional_default, **argument)
     elif default is MISSING:
-        parser.add_argument(flag_of(f.name), required=True, help=help, **argument)
+        parser.add_argument(flag_of(f.name), dest=f.name, required=True, help=help, **argument)
     else:
-        parser.add_argument(flag_of(f.name), default=default, help=help, **argument)
+        parser.add_argument(flag_of(f.name), dest=f.name, default=default, help=help, **argument)
 
 
 def _shown_default(default: Any, absent: str) -> str:

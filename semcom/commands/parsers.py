@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import add_flags
 from semcom.commands.analyse_settings import AnalysisSettings
+from semcom.commands.dial_settings import DialSettings
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.settings import (
     SEEDS,
@@ -178,6 +179,11 @@ VERBS = {
         "measure power, SNR and fading against theory, and the offset in dB of the public DeepSC code",
         DoctorSettings,
         "doctor:doctor",
+    ),
+    "dial": Verb(
+        "ask for divergences from the teacher, get a hybrid of each, without training anew",
+        DialSettings,
+        "dial:run",
     ),
     "transmit": Verb(
         "send a sentence and print what each receiver understood",

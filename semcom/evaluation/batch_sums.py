@@ -77,7 +77,7 @@ class Measurement:
             if k == states_at:
                 found.decoder_states = {key: of.float().cpu().numpy() for key, of in states.items()}
             if self.reference is not None and self._token_sums("own"):
-                own = _with_targets(batch, found.pieces[self.reference.key][k])
+                own = with_targets(batch, found.pieces[self.reference.key][k])
                 states = states_of(self.everyone, own, at_snr)
                 self._sum_tokens(own, "own", states, {key: sums[k] for key, sums in found.sums.items()})
         return found
@@ -210,7 +210,7 @@ def _keep_sent(batch: Batch, sent: Mapping[str, Transmission], found: BatchResul
         found.encoder_states[fingerprint] = of_end.state[batch.source_mask].float().cpu().numpy()
 
 
-def _with_targets(batch: Batch, pieces: Sequence[list[int]]) -> Batch:
+def with_targets(batch: Batch, pieces: Sequence[list[int]]) -> Batch:
     """The same sentences in the same order with ``pieces`` as what is to be said."""
     each = zip(batch.sentences, batch.lengths, pieces)
     encoded = [Encoded(sentence, [0] * length, said) for sentence, length, said in each]

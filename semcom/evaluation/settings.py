@@ -1,5 +1,7 @@
 """Settings: Sentences and SNRs of a measurement."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError
@@ -53,6 +55,43 @@ class EvaluationConfig(Validated):
                 f"--length-penalty {self.length_penalty:g}: greedy decoding has none; leave it out or add "
                 "--beam-width 4"
             )
+
+
+TARGET_MEASURES = ("kl_divergence", "kl_reference_prefix", "js_divergence", "cross_entropy_gap", "bleu_drop")
+LARGEST_TARGETS = {"js_divergence": 0.693, "bleu_drop": 100.0}
+
+
+@dataclass(frozen=True)
+class TargetConfig(Validated):
+    """What difference of knowledge a dial is asked for."""
+
+    target_measure: str = setting(
+        "kl_divergence",
+        "what the target is a value of: KL after gold prefixes or after those that the teacher decoded, "
+        "Jensen-Shannon divergence, cross-entropy above the teacher's, all in nats a token; or points of "
+        "BLEU below the teacher's",
+        choices=TARGET_MEASURES,
+    )
+    reference_snr: float = setting(
+        12.0, "SNR at which it is asked for, in dB", number(-100, 100, example="12"), metavar="DB"
+    )
+    target_topics: tuple[str, ...] = setting(
+        (), "built-in corpus: measured on sentences of these topics alone", nargs="+", metavar="TOPIC"
+    )
+
+    def check(self, flag: str, targets: Sequence[float]) -> None:
+        """Raise SemcomError for targets (given by ``flag``) that no pair could have."""
+        largest = LARGEST_TARGETS.get(self.target_measure, math.inf)
+        for target in targets:
+            if not 0 < target < largest:  # nor NaN
+                below = f" and below {largest:g}" if largest < math.inf else ""
+                raise SemcomError(
+                    f"{flag} {target:g}: must be a finite number above 0{below} ({self.target_measure}); "
+                    f"for example {flag} 0.2"
+                )
+        for target in targets:
+            if [f"{other:g}" for other in targets].count(f"{target:g}") > 1:
+                raise SemcomError(f"{flag} {target:g}: is there twice (to six digits); give it once")
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semcom.base.output_files import write_atomically
 from semcom.evaluation import frames
+from semcom.evaluation.intervals import Interval
 from semcom.report import figures
 from semcom.report.figures import COLOURS, Row, label, panels_of, style_of
 
@@ -16,6 +18,21 @@ if TYPE_CHECKING:
     import torch
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class DialCurve:
+    """A path as it was read. title: of the divergence, with its unit. where: SNR and channel. corners: place
+    -> label of a snapshot. readings: places and divergences on validation sentences, by place. rungs: of each
+    target its place, the target, the divergence on test sentences and BLEU there."""
+
+    title: str
+    where: str
+    corners: Mapping[float, str]
+    readings: Sequence[tuple[float, float]]
+    rungs: Sequence[tuple[float, float, Interval, float]]
+    teacher_bleu: float
+
 
 Realised = tuple[str, float, float, float]
 """Channel, nominal SNR, realised SNR and half of its interval, in dB."""
@@ -175,6 +192,36 @@ def _draw_realised(levels: "Axes", errors: "Axes", realised: Sequence[Realised],
         axis.set_xticks(nominals)
         axis.set(xlabel=f"nominal {figures.SNR}", title=title)
     levels.legend(fontsize="small", frameon=False)
+
+
+def plot_dial(curve: DialCurve, path: str | Path) -> None:
+    """The divergence along a path with its targets, and BLEU of the hybrids found, as a PNG."""
+    figure = _empty(11.0, 4.0)
+    divergence, bleu = _plain_panels(figure, 2)
+    places = [place for place, *_ in curve.rungs]
+    divergence.plot(*zip(*curve.readings), color=COLOURS[0], marker=".", label="read on validation sentences")
+    for place, target, *_ in curve.rungs:
+        divergence.axhline(target, color="#999999", linewidth=0.7, linestyle="--", zorder=0)
+        divergence.annotate(f"  {target:g}", (place, target), va="bottom", fontsize="small")
+    values = [value for _, _, value, _ in curve.rungs]
+    ends = [[v.value - v.low for v in values], [v.high - v.value for v in values]]
+    told = "hybrids on test sentences, 95 %"
+    divergence.errorbar(
+        places, [v.value for v in values], yerr=ends, fmt="o", ms=5, capsize=3, color=COLOURS[1], label=told
+    )
+    if min(value for _, value in curve.readings) > 0:
+        divergence.set_yscale("log")
+    divergence.set(title=f"{curve.title}, {curve.where}")
+    divergence.legend(fontsize="small", frameon=False)
+    bleu.plot(places, [score for *_, score in curve.rungs], color=COLOURS[1], marker="o", label="hybrids")
+    bleu.axhline(curve.teacher_bleu, color="#999999", linestyle="--", label="teacher")
+    bleu.set(title=f"BLEU on test sentences, {curve.where}")
+    bleu.legend(fontsize="small", frameon=False)
+    corners = [f"{place:.2g}\n{label(name)}" for place, name in curve.corners.items()]
+    for axis in (divergence, bleu):
+        axis.set_xticks(list(curve.corners), corners)
+        axis.set(xlim=(-0.03, 1.03), xlabel="place on the path")
+    _save(figure, path)
 
 
 def _empty(width: float, height: float) -> "Figure":

@@ -1,0 +1,286 @@
+"""The verb ``dial``: hybrids whose divergence from the teacher is the one asked for."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from semcom.base import output_files
+from semcom.base.device import environment, keep_freed_memory, resolve_device
+from semcom.base.errors import SemcomError, escape
+from semcom.base.flags import as_record
+from semcom.base.output_files import Place
+from semcom.channel.settings import ChannelConfig
+from semcom.commands import dial_files, dial_ladder
+from semcom.commands.dial_files import price_of
+from semcom.commands.dial_ladder import Ladder, Plan, label_of
+from semcom.commands.dial_path import Dialled, path_between, path_of_run
+from semcom.commands.dial_settings import LADDER, DialSettings
+from semcom.commands.dial_state import RECORD, LadderState, resumed
+from semcom.commands.inputs import load_corpus, split_of
+from semcom.commands.measuring import RECEIVER_KNOWS, corpus_of_runs
+from semcom.data import batching
+from semcom.data.corpus import Corpus, Sentence
+from semcom.data.parliament import TOPICS
+from semcom.evaluation import frames
+from semcom.evaluation.settings import TargetConfig
+from semcom.evaluation.text_metrics import bleu_signature
+from semcom.models.checkpoint import fingerprint_of
+from semcom.report import tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a dial left. hybrids: target -> file. table: a row a target, as in ladder.csv."""
+
+    folder: Path
+    hybrids: dict[float, Path]
+    record: dict[str, object]
+    table: "pd.DataFrame"
+
+
+# Seven arguments: a run, its targets, and what these are values of; callers name all but two.
+def dial(
+    source: str,
+    targets: Sequence[float],
+    *,
+    output_path: str,
+    measure: str = "kl_divergence",
+    reference_snr: float = 12.0,
+    channel: str = "awgn",
+    overwrite: bool = False,
+) -> Outcome:
+    """``python -m semcom dial``: a hybrid for each of the ``targets``, of the finished run in the folder
+    ``source``.
+
+    measure, reference_snr, channel: what the targets are values of. For more, ``DialSettings`` and
+    ``dial_ladder`` of ``semcom.commands``. Raises SemcomError with the line that the command would print.
+    """
+    settings = DialSettings(source=source, target=tuple(targets), output_path=output_path)
+    asked = TargetConfig(target_measure=measure, reference_snr=reference_snr)
+    outputs = replace(settings.outputs, overwrite=overwrite)
+    return run(replace(settings, ask=asked, channel=ChannelConfig(channel=channel), outputs=outputs))
+
+
+def run(settings: DialSettings) -> Outcome:
+    """Search the path for the targets, measure what is found on test sentences, write a hybrid for each."""
+    started = time.monotonic()
+    keep_freed_memory()
+    device = resolve_device(settings.run.device)
+    dialled, source = _dialled(settings)
+    plan = plan_of(settings, dialled, source, device)
+    folder = Path(settings.output_path or LADDER)
+    files = {target: folder / f"hybrid_{label_of(target)}.pt" for target in plan.targets}
+    inputs = [dialled.teacher.path, dialled.best.path, *settings.corpus.corpus]
+    inputs += [path for path in (settings.source, settings.from_) if path]
+    output_files.check_outputs({"--output-path": folder}, inputs)
+    place = Place(
+        "--output-path", folder, settings.output_path is not None, settings.outputs.overwrite, folder=True
+    )
+    with ExitStack() as held:
+        held.enter_context(output_files.lock(folder))
+        state = resume_or_begin(plan, folder, [place], settings.outputs.overwrite)
+        return finish(plan, state, files, {**_made_by(settings, device)}, started)
+
+
+def _dialled(settings: DialSettings) -> tuple[Dialled, str]:
+    """What is dialled, and its name."""
+    if settings.source is not None:
+        return path_of_run(settings.source, settings.path, settings.teacher_checkpoint), settings.source
+    assert settings.from_ and settings.to  # the settings hold to it
+    dialled = path_between(settings.from_, settings.to, settings.teacher_checkpoint)
+    return dialled, f"{settings.from_} to {settings.to}"
+
+
+def plan_of(settings: DialSettings, dialled: Dialled, source: str, device: torch.device) -> Plan:
+    """With the sentences, read and encoded."""
+    for topic in settings.ask.target_topics:
+        if topic not in TOPICS:
+            raise SemcomError(
+                f"--target-topics {escape(topic)}: no such topic; allowed are {' '.join(TOPICS)}"
+            )
+    used = corpus_of_runs(settings.corpus, [dialled.made])
+    vocabulary = dialled.teacher.vocabulary
+    read = load_corpus(used, vocabulary)
+    validation = _chosen(read, "validation", settings.ask)
+    test = _chosen(read, "test", settings.ask)[: settings.evaluation.sentences]
+    plan = Plan(
+        dialled,
+        source,
+        tuple(sorted(settings.target)),
+        settings.ask,
+        settings.channel,
+        settings.evaluation,
+        batching.encode(validation, vocabulary, leave_out_long=True),
+        batching.encode(test, vocabulary, leave_out_long=True),
+        read,
+        settings.run.seed,
+        device,
+        settings.run.quiet,
+    )
+    _announce(plan)
+    return plan
+
+
+def _chosen(read: Corpus, split: str, ask: TargetConfig) -> list[Sentence]:
+    """Of the topics asked for, in an order that has nothing to do with what they say."""
+    sentences = split_of(read, split)
+    if ask.target_topics:
+        sentences = [sentence for sentence in sentences if sentence.topic in ask.target_topics]
+    if not sentences:
+        raise SemcomError(
+            f"--target-topics {' '.join(ask.target_topics)}: no {split} sentence of {escape(read.name)} is "
+            "of these; leave it out"
+        )
+    return sorted(sentences, key=lambda sentence: sentence.id)
+
+
+def _announce(plan: Plan) -> None:
+    dialled = plan.dialled
+    log.info(
+        f"dialling {escape(plan.source)}: {dialled.path.kind} path ({' → '.join(dialled.path.labels)}), "
+        f"divergence from {dialled.teacher.name}\n"
+        f"targets {' '.join(map(label_of, plan.targets))}: {plan.where}"
+    )
+    if dialled.made.get("distill_part") == "full":
+        log.warning(
+            "a full-mode student's two ends made up a code of their own: its pair (student + student) drifts "
+            "from the teacher's code as well as from its knowledge"
+        )
+    if len(plan.targets) > 1:
+        log.info("the hybrids of one ladder are measured on the same sentences: they are not independent")
+
+
+def resume_or_begin(plan: Plan, folder: Path, places: Sequence[Place], overwrite: bool) -> LadderState:
+    """The state of the same ladder that was left unfinished in ``folder``, or an empty one, its outputs
+    cleared."""
+    key = _key(plan)
+    found = None if overwrite else resumed(folder, key)
+    if found:
+        log.info(f"{escape(folder / RECORD)}: unfinished, going on with {len(found.readings)} readings")
+        return found
+    for place in places:
+        place.check()
+    for place in places:
+        if line := place.make_room():
+            log.info(line)
+    state = LadderState(folder, key)
+    if overwrite:
+        state.clear()
+    return state
+
+
+def _key(plan: Plan) -> dict[str, object]:
+    """All that the readings of a path depend on, in plain values."""
+    path = plan.dialled.path
+    return {
+        "target": list(plan.targets),
+        **as_record(plan.ask, plan.channel),
+        "snr": list(plan.evaluation.snr),
+        "sentences": plan.evaluation.sentences,
+        "eval_batch_size": plan.evaluation.eval_batch_size,
+        "beam_width": plan.evaluation.beam_width,
+        "seed": plan.seed,
+        "corpus": plan.corpus.fingerprint,
+        "teacher": plan.dialled.teacher.fingerprint,
+        "path": [path.kind, *map(fingerprint_of, path.snapshots)],
+        "device": str(plan.device),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def finish(
+    plan: Plan, state: LadderState, files: Mapping[float, Path], made_by: Mapping[str, object], started: float
+) -> Outcome:
+    """Search, measure, write, tell."""
+    scan, found = dial_ladder.search(plan, state)
+    ladder = dial_ladder.climb(plan, scan, found, state.cache)
+    record = dial_files.write(ladder, files, state.folder, made_by)
+    state.finish()
+    outcome = Outcome(state.folder, dict(files), record, dial_files.frame_of(record))
+    show(ladder, outcome, started)
+    return outcome
+
+
+def _made_by(settings: DialSettings, device: torch.device) -> dict[str, object]:
+    groups = (settings.ask, settings.evaluation, settings.corpus, settings.channel, settings.run)
+    return {
+        "settings": {
+            "source": settings.source,
+            "from": settings.from_,
+            "to": settings.to,
+            "path": settings.path,
+            "target": list(settings.target),
+            **as_record(*groups),
+        },
+        "environment": environment(device),
+    }
+
+
+# --- the end
+
+
+def show(ladder: Ladder, outcome: Outcome, started: float) -> None:
+    plan = ladder.plan
+    tested = f"{len(plan.test):,} test sentences"
+    lines = [
+        f"\n{plan.target.title}: asked and reached; {plan.where}, on {tested}; {RECEIVER_KNOWS}",
+        _table(ladder),
+        *_by_topic(ladder),
+        f"BLEU and price on {len(ladder.study.measured.encoded):,} of them; {bleu_signature()}",
+        "",
+        *(f"made {escape(file)}" for file in outcome.hybrids.values()),
+        f"the ladder is in {escape(outcome.folder)}: {dial_files.TABLE}, {dial_files.PICTURE}, {RECORD}; "
+        f"{time.monotonic() - started:,.0f} s in all",
+        f"next: python semantic_analysis.py --runs {escape(outcome.folder)}",
+    ]
+    log.info("\n".join(lines))
+
+
+def _table(ladder: Ladder) -> str:
+    study, rows = ladder.study, []
+    for rung in ladder.rungs:
+        own = study.pairing.own[label_of(rung.target)]
+        price = price_of(ladder, rung)
+        rows.append(
+            [
+                label_of(rung.target),
+                f"{rung.found.reading.value:.4g}",
+                f"{rung.value.value:.4g} [{rung.value.low:.3g}, {rung.value.high:.3g}]",
+                f"{rung.found.reading.place:.4f}",
+                f"{study.values(own)['bleu'][study.at_reference, 0]:.2f}",
+                "" if price is None or price.gap is None else f"{price.gap:.2f}",
+            ]
+        )
+    theirs = study.values(study.pairing.reference)["bleu"][study.at_reference, 0]
+    rows.append(["teacher", "", "", "", f"{theirs:.2f}", ""])
+    bleu = f"BLEU {study.reference_snr:g} dB"
+    titles = ["asked", "validation", "test [95 %]", "place", bleu, "price, dB [95 %]"]
+    return tables.text(frames.frame_of(rows, titles))
+
+
+def _by_topic(ladder: Ladder) -> list[str]:
+    """On a knowledge path, what was seen in the further training and what not."""
+    if ladder.plan.dialled.path.kind != "knowledge":
+        return []
+    if not ladder.rungs[0].by_topic:
+        return ["the sentences that the further training saw cannot be told from others: they have no topics"]
+    lines = []
+    for rung in ladder.rungs:
+        parts = [
+            f"{name} topics {value:.4g} ({count / len(ladder.plan.test):.0%} of the sentences)"
+            for name, (count, value) in rung.by_topic.items()
+        ]
+        lines.append(f"{label_of(rung.target)}: {', '.join(parts)}")
+    return lines

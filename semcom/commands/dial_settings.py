@@ -1,0 +1,64 @@
+"""Settings of ``python -m semcom dial``."""
+
+from dataclasses import dataclass
+
+from semcom.base.errors import SemcomError, escape
+from semcom.base.flags import Validated, group, required, setting
+from semcom.base.settings import OutputConfig, RunConfig
+from semcom.channel.settings import ChannelConfig
+from semcom.commands.settings import WHOLE_CORPUS
+from semcom.data.settings import CorpusConfig
+from semcom.evaluation.settings import EvaluationConfig, TargetConfig
+
+LADDER = "checkpoints/ladder"
+CORPUS_FLAGS = ("corpus", "corpus_size", "min_length", "max_length", "max_sentences")
+EVALUATION_FLAGS = ("snr", "sentences", "eval_batch_size", "beam_width", "length_penalty")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DialSettings(Validated):
+    source: str | None = setting(
+        None,
+        "folder of a finished distillation, whose path is dialled",
+        positional=True,
+        nargs="?",
+        metavar="RUN",
+    )
+    target: tuple[float, ...] = required(
+        "the divergences asked for, a hybrid each", nargs="+", type=float, metavar="VALUE"
+    )
+    path: str = setting(
+        "auto",
+        "learning: from the student's start to its best; knowledge: from the teacher to a student that is "
+        "the teacher trained further; auto: knowledge where the student is that",
+        choices=("auto", "learning", "knowledge"),
+    )
+    from_: str | None = setting(None, "instead of a run: dial from this checkpoint", metavar="FILE")
+    to: str | None = setting(None, "to this one, of the same architecture", metavar="FILE")
+    teacher_checkpoint: str | None = setting(
+        None, "divergence is from this (default the teacher that the run or both name)", metavar="FILE"
+    )
+    output_path: str | None = setting(None, f"folder of the ladder (default {LADDER})", metavar="FOLDER")
+    outputs: OutputConfig = group(OutputConfig())
+    ask: TargetConfig = group(TargetConfig())
+    evaluation: EvaluationConfig = group(EvaluationConfig(sentences=10_000), only=EVALUATION_FLAGS)
+    corpus: CorpusConfig = group(WHOLE_CORPUS, title="On which sentences", only=CORPUS_FLAGS)
+    channel: ChannelConfig = group(ChannelConfig())
+    run: RunConfig = group(RunConfig())
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.ask.check("--target", self.target)
+        if self.source is not None and (self.from_ or self.to):
+            flag, given = ("--from", self.from_) if self.from_ else ("--to", self.to)
+            raise SemcomError(
+                f"{flag} {escape(given)}: the path is that of the run {escape(self.source)}; give a run, or "
+                "--from and --to"
+            )
+        if self.source is None and not (self.from_ and self.to):
+            raise SemcomError(
+                "dial: nothing to dial; give the folder of a finished distillation (make one with: python "
+                "distillation.py --distill-part decoder), or --from FILE --to FILE"
+            )
+        if self.source is None and self.path != "auto":
+            raise SemcomError(f"--path {self.path}: is of a run; with --from and --to leave it out")
