@@ -12,7 +12,7 @@ from math import ceil
 from typing import Protocol
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import bisect, brentq
 
 from semcom.evaluation import bootstrap
 from semcom.evaluation.ruler import Ruler
@@ -28,9 +28,9 @@ WANTED_ERROR = 0.02
 SCANNED_AT_LEAST = 8
 """Intervals that a path is scanned in, at least."""
 PLAUSIBLE_ERRORS = 3
-WIDENED = 2
-"""Intervals of the scan by which a bracket is widened at either end, at most, where more sentences than those
-of the scan say otherwise."""
+WIDENED = (0, 1, 2, None)
+"""Intervals of the scan by which a bracket is widened at either end, one after the other, where more
+sentences than those of the scan say otherwise; None is to the ends of the path."""
 REPLICATES, SEED = 400, 0
 """Of the standard error."""
 
@@ -59,7 +59,7 @@ class Reading:
 class Found:
     """Where a target was found. within: whether the reading is within the tolerance. crossings: how many
     intervals of the scan hold the target. short: whether there were too few sentences for the standard error
-    that is wanted. used: the readings it took, the scan's aside."""
+    that is wanted. used: the readings it took, those of the scan and of earlier targets aside."""
 
     target: float
     reading: Reading
@@ -135,8 +135,9 @@ def check_reach(measured: Target, scanned: Sequence[Reading], target: float) -> 
 def find(
     readings: Readings, scanned: Sequence[Reading], target: float, earlier: Iterable[Reading] = ()
 ) -> Found:
-    """Where the path has the value ``target``, by Brent's method (1973) within a bracket, on as many blocks
-    of sentences as bring the standard error to ``WANTED_ERROR`` of the target. Raises OutOfReach.
+    """Where the path has the value ``target``, by Brent's method (1973) within a bracket, by halves where it
+    moves in steps, on as many blocks of sentences as bring the standard error to ``WANTED_ERROR`` of the
+    target. Raises OutOfReach.
 
     earlier: readings of targets found before, which may narrow the bracket.
     """
@@ -159,12 +160,15 @@ def find(
     if bracket:
         low, high = sorted(reading.place for reading in bracket)
         left = EVALUATIONS - len(tried)
-        brentq(difference, low, high, xtol=NARROWEST, maxiter=left, full_output=True, disp=False)
+        # Beside a step an interpolation creeps.
+        narrow = bisect if readings.target.steps else brentq
+        narrow(difference, low, high, xtol=NARROWEST, maxiter=left, full_output=True, disp=False)
     nearest = min(tried.values(), key=lambda reading: (abs(reading.value - target), reading.place))
     within = difference(nearest.place) == 0
     if not within and not bracket:
-        raise OutOfReach(target, [*scanned, *tried.values()])
-    return Found(target, nearest, within, scanned_at.count, short, tuple(tried.values()))
+        raise OutOfReach(target, tried.values())
+    used = tuple(reading for reading in tried.values() if reading not in (*scanned, *known))
+    return Found(target, nearest, within, scanned_at.count, short, used)
 
 
 class _Bracketing:
@@ -211,7 +215,7 @@ def _on_more_sentences(
     """The bracket as the sentences of the search have it, wider than the scan's where these say otherwise;
     None where the target lies outside."""
     along = scanned_at.along
-    for wider in range(WIDENED + 1):
+    for wider in (len(along) if width is None else width for width in WIDENED):
         first = max(0, scanned_at.first - wider)
         last = min(len(along) - 1, scanned_at.last + wider)
         ends = [read(along[i].place) for i in dict.fromkeys((first, last))]
