@@ -138,7 +138,7 @@ class Ruler:
 
     def _read(self, said: Batch, received: Tensor) -> _Reading:
         states = _states(self.reference, said, received)
-        size = len(states) * len(self.vocabulary) * 4
+        size = len(states) * self.reference.architecture.vocab_size * 4
         if self._kept_bytes + size > KEPT_BYTES:
             return _Reading(said, states, None)
         self._kept_bytes += size
