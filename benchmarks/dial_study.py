@@ -1,0 +1,232 @@
+"""What a dialled divergence is worth: asked against reached; dialled beside grown receivers; the same amount
+of three kinds; what two mismatched ends add up to. The tables of docs/dial.md.
+
+    python benchmarks/dial_study.py --teacher captions_teacher.pt --corpus captions.en --other wmt.en \\
+        --folder dial_study
+
+Runs and results that are there are not made again. Two processes share the work: start both with
+OMP_NUM_THREADS=1, one with ``--share 0 2``, one with ``--share 1 2``, first with ``--train``, then without;
+``--report`` then prints the tables.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch  # noqa: E402
+
+from benchmarks import dial_study_measures as measured  # noqa: E402
+from benchmarks import dial_study_tables as tables  # noqa: E402
+from semcom.base import console, output_files  # noqa: E402
+from semcom.base.device import keep_freed_memory  # noqa: E402
+from semcom.base.errors import SemcomError  # noqa: E402
+from semcom.base.settings import OutputConfig, RunConfig  # noqa: E402
+from semcom.commands.dial import plan_of  # noqa: E402
+from semcom.commands.dial_ladder import Plan  # noqa: E402
+from semcom.commands.dial_path import path_of_run  # noqa: E402
+from semcom.commands.dial_settings import DialSettings  # noqa: E402
+from semcom.commands.distil import distil  # noqa: E402
+from semcom.commands.distil_settings import DistillationFiles, DistilSettings  # noqa: E402
+from semcom.commands.settings import WHOLE_CORPUS  # noqa: E402
+from semcom.data.settings import CorpusConfig  # noqa: E402
+from semcom.distillation.settings import DistillationConfig  # noqa: E402
+from semcom.distillation.training_settings import StudentConfig, TrainingConfig  # noqa: E402
+from semcom.evaluation.settings import TargetConfig  # noqa: E402
+
+Row = dict[str, object]
+TARGETS = {
+    "decoder": (0.05, 0.1, 0.2, 0.4, 0.8),
+    "encoder": (0.1, 0.2, 0.4, 0.8, 1.6),
+    "full": (0.1, 0.2, 0.4, 0.8, 1.6),
+}
+GROWN_STEPS = (12, 30, 75)
+KINDS = {"depth": "decoder", "education": "education", "seen": "seen"}
+"""Of a difference -> the run whose path has it."""
+SAME_AMOUNT = {"kl_divergence": 0.3, "cross_entropy_gap": 0.3}
+ONE_END = 0.2
+
+
+@dataclass(frozen=True)
+class Student:
+    """How a student is trained. other: on the other text."""
+
+    part: str = "decoder"
+    layers: int = 2
+    start: str = "teacher"
+    weight: float = 0.7
+    steps: int | None = None
+    other: bool = False
+
+
+STUDENTS = {
+    "decoder": Student(),
+    "encoder": Student(part="encoder", start="random"),
+    "full": Student(part="full"),
+    "education": Student(layers=4, start="random"),
+    "seen": Student(layers=4, weight=0.0, other=True),
+    "decoder_labels": Student(weight=0.0),
+    "education_labels": Student(layers=4, start="random", weight=0.0),
+    **{f"grown_{steps}": Student(steps=steps) for steps in GROWN_STEPS},
+}
+
+
+@console.speaking()
+def main(argv: list[str] | None = None) -> None:
+    given = _parser().parse_args(argv)
+    keep_freed_memory()
+    folder = Path(given.folder)
+    if given.report:
+        print(tables.report(folder, given.seeds, sys.argv[1:]))
+        return
+    runs = [(name, seed) for seed in range(1, given.seeds + 1) for name in STUDENTS]
+    number, of = given.share
+    if given.train:
+        for name, seed in runs[number::of]:
+            train(given, name, seed)
+        return
+    plan: Plan | None = None
+    work = [(part, seed) for seed in range(1, given.seeds + 1) for part in PARTS if part[0] in given.parts]
+    for part, seed in work[number::of]:
+        file = folder / "results" / f"{part}_seed{seed}.json"
+        if not file.exists():
+            plan = plan or base_plan(given)
+            output_files.write_json(file, PARTS[part](plan, folder, seed))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--corpus", required=True, help="text that teacher and students learn from")
+    parser.add_argument("--other", help="text that the teacher never learned from")
+    parser.add_argument("--folder", default="dial_study")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--sentences", type=int, default=1000)
+    parser.add_argument("--parts", default="abcd")
+    parser.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"))
+    parser.add_argument("--train", action="store_true", help="train the runs alone")
+    parser.add_argument("--report", action="store_true", help="print the tables alone")
+    return parser
+
+
+def train(given: argparse.Namespace, name: str, seed: int) -> None:
+    student, folder = STUDENTS[name], run_folder(Path(given.folder), name, seed)
+    if (folder / "final_student_model.pt").exists():
+        return
+    text = given.other if student.other else given.corpus
+    distil(
+        DistilSettings(
+            files=DistillationFiles(teacher_checkpoint=(given.teacher,), output_path=str(folder)),
+            outputs=OutputConfig(overwrite=True),
+            distillation=DistillationConfig(distill_part=student.part, distill_weight=student.weight),
+            student=StudentConfig(student_layers=student.layers, student_init=student.start),
+            corpus=CorpusConfig(corpus=(text,)),
+            training=TrainingConfig(steps=student.steps or given.steps, batch_size=64),
+            run=RunConfig(seed=seed, quiet=True),
+        )
+    )
+
+
+def run_folder(folder: Path, name: str, seed: int) -> Path:
+    return folder / f"{name}_seed{seed}"
+
+
+def base_plan(given: argparse.Namespace) -> Plan:
+    """Where everything is measured, with the sentences."""
+    run = run_folder(Path(given.folder), "decoder", 1)
+    settings = DialSettings(
+        source=str(run),
+        target=(1.0,),
+        corpus=replace(WHOLE_CORPUS, corpus=(given.corpus,)),
+        evaluation=replace(DialSettings.evaluation, sentences=given.sentences, snr=(0.0, 6.0, 12.0)),
+        run=RunConfig(quiet=True),
+    )
+    return plan_of(settings, path_of_run(str(run)), str(run), torch.device("cpu"))
+
+
+def _of_run(plan: Plan, folder: Path, name: str, seed: int, measure: str = "kl_divergence") -> Plan:
+    run = run_folder(folder, name, seed)
+    return replace(
+        plan,
+        dialled=path_of_run(str(run)),
+        source=str(run),
+        ask=TargetConfig(target_measure=measure),
+        seed=seed,
+    )
+
+
+# --- the parts: each of one seed
+
+
+def accuracy(part: str) -> Callable[[Plan, Path, int], list[Row]]:
+    """(a) Asked against reached."""
+
+    def of_seed(plan: Plan, folder: Path, seed: int) -> list[Row]:
+        own = _of_run(plan, folder, part, seed)
+        rows = [measured.reached(own, target) for target in TARGETS[part]]
+        return [{"part": part, "seed": seed, **row} for row in rows]
+
+    return of_seed
+
+
+def grown(plan: Plan, folder: Path, seed: int) -> list[Row]:
+    """(b) Receivers that were trained for a few steps, beside those dialled to the same KL on the path of
+    the whole run."""
+    rows: list[Row] = []
+    own = _of_run(plan, folder, "decoder", seed)
+    for steps in GROWN_STEPS:
+        stopped = _of_run(plan, folder, f"grown_{steps}", seed).dialled.best
+        amount = measured.value_of(own, stopped.model)
+        found = measured.dialled_to(own, amount)
+        models = {"grown": stopped, "dialled": found}
+        described = measured.described(own, models)
+        rows += [{"seed": seed, "steps": steps, "asked": amount, **row} for row in described]
+    return rows
+
+
+def same_amount(plan: Plan, folder: Path, seed: int) -> list[Row]:
+    """(c) Receivers of one divergence from three causes, by two objectives, matched on two measures."""
+    rows: list[Row] = []
+    for measure, amount in SAME_AMOUNT.items():
+        hybrids = {}
+        for kind, run in KINDS.items():
+            for objective, suffix in (("kd", ""), ("labels", "_labels")):
+                name = run if kind == "seen" else run + suffix
+                if kind == "seen" and objective == "kd":
+                    continue
+                own = _of_run(plan, folder, name, seed, measure)
+                try:
+                    hybrids[f"{kind}, {objective}"] = measured.dialled_to(own, amount)
+                except SemcomError as error:
+                    rows.append({"seed": seed, "matched": measure, "kind": kind, "why": str(error)})
+        described = measured.described(_of_run(plan, folder, "decoder", seed, measure), hybrids)
+        rows += [{"seed": seed, "matched": measure, "asked": amount, **row} for row in described]
+    return rows
+
+
+def both_ends(plan: Plan, folder: Path, seed: int) -> list[Row]:
+    """(d) A transmitter and a receiver of one divergence each, alone and together."""
+    ends = {part: _of_run(plan, folder, part, seed) for part in ("encoder", "decoder")}
+    found = {part: measured.dialled_to(own, ONE_END) for part, own in ends.items()}
+    rows = measured.interaction(ends["decoder"], found["encoder"], found["decoder"])
+    return [{"seed": seed, **row} for row in rows]
+
+
+PARTS: Mapping[str, Callable[[Plan, Path, int], Sequence[Row]]] = {
+    "a_decoder": accuracy("decoder"),
+    "a_encoder": accuracy("encoder"),
+    "a_full": accuracy("full"),
+    "b_grown": grown,
+    "c_same_amount": same_amount,
+    "d_both_ends": both_ends,
+}
+
+
+if __name__ == "__main__":
+    main()
