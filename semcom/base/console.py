@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NoReturn, TextIO
 
 from semcom.base import distributed
@@ -18,6 +18,13 @@ class _Console(logging.StreamHandler[TextIO]):
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
         return sys.stdout
+
+    def emit(self, record: logging.LogRecord) -> None:
+        bars = sys.modules.get("tqdm")
+        # A line begins where a bar stands: the bar is drawn again below it.
+        aside = bars.tqdm.external_write_mode(self.stream) if bars else nullcontext()
+        with aside:
+            super().emit(record)
 
     def filter(self, record: logging.LogRecord) -> bool:
         return distributed.rank() == 0

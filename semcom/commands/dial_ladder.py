@@ -2,9 +2,10 @@
 test sentences that the search never saw."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +33,8 @@ from semcom.models.settings import PARTS
 from semcom.models.transceiver import Transceiver
 
 log = logging.getLogger(__name__)
+
+Each = TypeVar("Each")
 
 BLOCK = 500
 """Validation or test sentences that are measured together."""
@@ -129,10 +132,8 @@ def search(plan: Plan, state: LadderState) -> tuple[list[Reading], list[Found]]:
     path; nothing is then left behind."""
     readings = Readings(plan.dialled.path, plan.ruler(plan.validation), plan.target, state.readings)
     blocks = min(SCANNED_BLOCKS, len(readings.ruler.blocks))
-    scan = [
-        readings.at(place, blocks)
-        for place in _shown(plan, path_search.scan_places(plan.dialled.path.places))
-    ]
+    places = path_search.scan_places(plan.dialled.path.places)
+    scan = [readings.at(place, blocks) for place in _shown(plan, places, "scanning the path", "place")]
     try:
         for target in plan.targets:
             path_search.check_reach(readings.target, scan, target)
@@ -147,15 +148,14 @@ def search(plan: Plan, state: LadderState) -> tuple[list[Reading], list[Found]]:
         ) from None
 
 
-def _shown(plan: Plan, places: Sequence[float]) -> "tqdm[float]":
-    return tqdm(
-        places, desc="scanning the path", unit="place", disable=plan.quiet, leave=False, dynamic_ncols=True
-    )
+def _shown(plan: Plan, each: Sequence[Each], doing: str, unit: str) -> Iterator[Each]:
+    """The same, with a bar."""
+    yield from tqdm(each, desc=doing, unit=unit, disable=plan.quiet, leave=False, dynamic_ncols=True)
 
 
 def _find_all(plan: Plan, readings: Readings, scan: Sequence[Reading]) -> list[Found]:
     found: list[Found] = []
-    for target in plan.targets:
+    for target in _shown(plan, plan.targets, "searching", "target"):
         earlier = [reading for before in found for reading in before.used]
         found.append(path_search.find(readings, scan, target, earlier))
         _tell(plan, found[-1])
@@ -192,7 +192,7 @@ def climb(plan: Plan, scan: list[Reading], found: Sequence[Found], cache: Path) 
     """The hybrids where the targets are, each measured on the test sentences once. cache: of finished
     parts."""
     ruler = plan.ruler(plan.test)
-    rungs = [_rung(plan, ruler, each) for each in found]
+    rungs = [_rung(plan, ruler, each) for each in _shown(plan, found, "testing", "hybrid")]
     return Ladder(plan, scan, rungs, _by_snr(plan, rungs, cache))
 
 
