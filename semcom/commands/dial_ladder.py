@@ -26,7 +26,7 @@ from semcom.evaluation.ruler import Ruler
 from semcom.evaluation.scores import Meeting
 from semcom.evaluation.settings import EvaluationConfig, TargetConfig
 from semcom.evaluation.study import Study
-from semcom.evaluation.targets import TARGETS, Target
+from semcom.evaluation.targets import PREFIXES, TARGETS, Target
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
 from semcom.models.settings import PARTS
@@ -71,7 +71,7 @@ class Plan:
     def where(self) -> str:
         """Measure, prefix, SNR and channel, without which no target is quoted."""
         return (
-            f"{self.ask.target_measure}, {self.target.unit}, {self.target.prefix} prefix, at "
+            f"{self.ask.target_measure}, {self.target.unit}, {PREFIXES[self.target.prefix]}, "
             f"{self.ask.reference_snr:g} dB, {make_channel(self.channel)}"
         )
 

@@ -14,13 +14,20 @@ RELATIVE_TOLERANCE = 0.01
 BLEU_TOLERANCE = 0.2
 """Of a drop in BLEU, in points, or one standard error of it where that is more."""
 
+PREFIXES = {
+    "gold": N_("gold prefixes"),
+    "reference": N_("the teacher's own prefixes"),
+    "text": N_("decoded text"),
+}
+"""What a receiver has read of the sentence where a divergence is measured."""
+
 Difference = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Target:
     """measure: the row it is made of. of: that measure's value of a pair and of the reference -> the
-    difference. prefix: what the receiver has read of the sentence where it is measured. title, unit: for
+    difference. prefix: of ``PREFIXES``. title, unit: for
     people. steps: whether it moves in steps as weights move, for it counts texts."""
 
     measure: Measure

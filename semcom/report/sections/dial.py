@@ -9,6 +9,7 @@ from semcom.evaluation.dialled import BETWEEN, KNOWLEDGE_PATH, LEARNING, Dial
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.ladders import BLEU_DROP, CALIBRATED, WORDS_LOST, Comparison, Kind, Ladder, Rung
 from semcom.evaluation.study import Row
+from semcom.evaluation.targets import PREFIXES
 from semcom.models.architecture import ENDS
 from semcom.report import figures
 from semcom.report.document import Block, Column, Figure, Table
@@ -21,11 +22,6 @@ PATHS = {
     LEARNING: N_("learning path"),
     KNOWLEDGE_PATH: N_("knowledge path"),
     BETWEEN: N_("path between two checkpoints"),
-}
-PREFIXES = {
-    "gold": N_("gold prefixes"),
-    "reference": N_("the teacher's own prefixes"),
-    "text": N_("decoded text"),
 }
 REFERENCE_CURVE = "teacher"
 
