@@ -27,8 +27,8 @@ Difference = Callable[[np.ndarray, np.ndarray], np.ndarray]
 @dataclass(frozen=True)
 class Target:
     """measure: the row it is made of. of: that measure's value of a pair and of the reference -> the
-    difference. prefix: of ``PREFIXES``. title, unit: for
-    people. steps: whether it moves in steps as weights move, for it counts texts."""
+    difference. prefix: of ``PREFIXES``. title, unit: for people, in English. steps: whether it moves in steps
+    as weights move, for it counts texts."""
 
     measure: Measure
     of: Difference
@@ -56,23 +56,23 @@ def _itself(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 TARGETS = {
-    "kl_divergence": Target(named("kl_divergence"), _itself, "gold", N_("KL to the teacher")),
+    "kl_divergence": Target(named("kl_divergence"), _itself, "gold", "KL to the teacher"),
     "kl_reference_prefix": Target(
-        named("kl_reference_prefix"), _itself, "reference", N_("KL to the teacher on its own decodings")
+        named("kl_reference_prefix"), _itself, "reference", "KL to the teacher on its own decodings"
     ),
-    "js_divergence": Target(named("js_divergence"), _itself, "gold", N_("JS to the teacher")),
+    "js_divergence": Target(named("js_divergence"), _itself, "gold", "JS to the teacher"),
     "cross_entropy_gap": Target(
         named("cross_entropy"),
         lambda ours, theirs: ours - theirs,
         "gold",
-        N_("cross-entropy above the teacher's"),
+        "cross-entropy above the teacher's",
     ),
     "bleu_drop": Target(
         named("bleu"),
         lambda ours, theirs: theirs - ours,
         "text",
-        N_("BLEU below the teacher's"),
-        unit=N_("points"),
+        "BLEU below the teacher's",
+        unit="points",
         steps=True,
     ),
 }
