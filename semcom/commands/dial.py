@@ -20,13 +20,12 @@ from semcom.commands import dial_files, dial_ladder
 from semcom.commands.dial_files import price_of
 from semcom.commands.dial_ladder import Ladder, Plan, label_of
 from semcom.commands.dial_path import Dialled, path_between, path_of_run
-from semcom.commands.dial_settings import LADDER, DialSettings
-from semcom.commands.dial_state import RECORD, LadderState, resumed
-from semcom.commands.inputs import load_corpus, split_of
+from semcom.commands.dial_settings import CODE_DRIFT, LADDER, LADDER_FILES, RECORD, DialSettings
+from semcom.commands.dial_state import LadderState, resumed
+from semcom.commands.inputs import check_topics, load_corpus, split_of
 from semcom.commands.measuring import RECEIVER_KNOWS, corpus_of_runs
 from semcom.data import batching
 from semcom.data.corpus import Corpus, Sentence
-from semcom.data.parliament import TOPICS
 from semcom.evaluation import frames
 from semcom.evaluation.settings import TargetConfig
 from semcom.evaluation.text_metrics import bleu_signature
@@ -79,6 +78,8 @@ def run(settings: DialSettings) -> Outcome:
     device = resolve_device(settings.run.device)
     dialled, source = _dialled(settings)
     plan = plan_of(settings, dialled, source, device)
+    if dialled.made.get("distill_part") == "full":
+        log.warning(CODE_DRIFT)
     folder = Path(settings.output_path or LADDER)
     files = {target: folder / f"hybrid_{label_of(target)}.pt" for target in plan.targets}
     inputs = [dialled.teacher.path, dialled.best.path, *settings.corpus.corpus]
@@ -90,7 +91,9 @@ def run(settings: DialSettings) -> Outcome:
     with ExitStack() as held:
         held.enter_context(output_files.lock(folder))
         state = resume_or_begin(plan, folder, [place], settings.outputs.overwrite)
-        return finish(plan, state, files, {**_made_by(settings, device)}, started)
+        ladder, outcome = make(plan, state, files, record_of(settings, device))
+    show(ladder, outcome, started)
+    return outcome
 
 
 def _dialled(settings: DialSettings) -> tuple[Dialled, str]:
@@ -104,11 +107,7 @@ def _dialled(settings: DialSettings) -> tuple[Dialled, str]:
 
 def plan_of(settings: DialSettings, dialled: Dialled, source: str, device: torch.device) -> Plan:
     """With the sentences, read and encoded."""
-    for topic in settings.ask.target_topics:
-        if topic not in TOPICS:
-            raise SemcomError(
-                f"--target-topics {escape(topic)}: no such topic; allowed are {' '.join(TOPICS)}"
-            )
+    check_topics(settings.ask.target_topics)
     used = corpus_of_runs(settings.corpus, [dialled.made])
     vocabulary = dialled.teacher.vocabulary
     read = load_corpus(used, vocabulary)
@@ -152,11 +151,6 @@ def _announce(plan: Plan) -> None:
         f"divergence from {dialled.teacher.name}\n"
         f"targets {' '.join(map(label_of, plan.targets))}: {plan.where}"
     )
-    if dialled.made.get("distill_part") == "full":
-        log.warning(
-            "a full-mode student's two ends made up a code of their own: its pair (student + student) drifts "
-            "from the teacher's code as well as from its knowledge"
-        )
     if len(plan.targets) > 1:
         log.info("the hybrids of one ladder are measured on the same sentences: they are not independent")
 
@@ -164,7 +158,7 @@ def _announce(plan: Plan) -> None:
 def resume_or_begin(plan: Plan, folder: Path, places: Sequence[Place], overwrite: bool) -> LadderState:
     """The state of the same ladder that was left unfinished in ``folder``, or an empty one, its outputs
     cleared."""
-    key = _key(plan)
+    key = key_of(plan)
     found = None if overwrite else resumed(folder, key)
     if found:
         log.info(f"{escape(folder / RECORD)}: unfinished, going on with {len(found.readings)} readings")
@@ -180,7 +174,7 @@ def resume_or_begin(plan: Plan, folder: Path, places: Sequence[Place], overwrite
     return state
 
 
-def _key(plan: Plan) -> dict[str, object]:
+def key_of(plan: Plan) -> dict[str, object]:
     """All that the readings of a path depend on, in plain values."""
     path = plan.dialled.path
     return {
@@ -200,20 +194,18 @@ def _key(plan: Plan) -> dict[str, object]:
     }
 
 
-def finish(
-    plan: Plan, state: LadderState, files: Mapping[float, Path], made_by: Mapping[str, object], started: float
-) -> Outcome:
-    """Search, measure, write, tell."""
+def make(
+    plan: Plan, state: LadderState, files: Mapping[float, Path], made_by: Mapping[str, object]
+) -> tuple[Ladder, Outcome]:
+    """Search, measure, write. files: target -> its hybrid's. made_by: settings and machine."""
     scan, found = dial_ladder.search(plan, state)
     ladder = dial_ladder.climb(plan, scan, found, state.cache)
     record = dial_files.write(ladder, files, state.folder, made_by)
     state.finish()
-    outcome = Outcome(state.folder, dict(files), record, dial_files.frame_of(record))
-    show(ladder, outcome, started)
-    return outcome
+    return ladder, Outcome(state.folder, dict(files), record, dial_files.frame_of(record))
 
 
-def _made_by(settings: DialSettings, device: torch.device) -> dict[str, object]:
+def record_of(settings: DialSettings, device: torch.device) -> dict[str, object]:
     groups = (settings.ask, settings.evaluation, settings.corpus, settings.channel, settings.run)
     return {
         "settings": {
@@ -232,20 +224,27 @@ def _made_by(settings: DialSettings, device: torch.device) -> dict[str, object]:
 
 
 def show(ladder: Ladder, outcome: Outcome, started: float) -> None:
-    plan = ladder.plan
-    tested = f"{len(plan.test):,} test sentences"
     lines = [
-        f"\n{plan.target.title}: asked and reached; {plan.where}, on {tested}; {RECEIVER_KNOWS}",
-        _table(ladder),
-        *_by_topic(ladder),
-        f"BLEU and price on {len(ladder.study.measured.encoded):,} of them; {bleu_signature()}",
+        *table_of(ladder),
         "",
         *(f"made {escape(file)}" for file in outcome.hybrids.values()),
-        f"the ladder is in {escape(outcome.folder)}: {dial_files.TABLE}, {dial_files.PICTURE}, {RECORD}; "
+        f"the ladder is in {escape(outcome.folder)}: {', '.join(LADDER_FILES)}; "
         f"{time.monotonic() - started:,.0f} s in all",
         f"next: python semantic_analysis.py --runs {escape(outcome.folder)}",
     ]
     log.info("\n".join(lines))
+
+
+def table_of(ladder: Ladder) -> list[str]:
+    """Lines: what was asked for and what was reached, and of what these are values."""
+    plan = ladder.plan
+    tested = f"{len(plan.test):,} test sentences"
+    return [
+        f"\n{plan.target.title}: asked and reached; {plan.where}, on {tested}; {RECEIVER_KNOWS}",
+        _table(ladder),
+        *_by_topic(ladder),
+        f"BLEU and price on {len(ladder.study.measured.encoded):,} of them; {bleu_signature()}",
+    ]
 
 
 def _table(ladder: Ladder) -> str:

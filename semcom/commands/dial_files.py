@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from semcom.base import output_files
 from semcom.channel.channels import make_channel
 from semcom.commands.dial_ladder import Ladder, Plan, Rung, label_of
-from semcom.commands.dial_state import RECORD
+from semcom.commands.dial_settings import PICTURE, RECORD, TABLE
 from semcom.evaluation import frames, measures
 from semcom.evaluation.snr_gap import Price
 from semcom.evaluation.study import Study
@@ -19,7 +19,6 @@ from semcom.report import plots, tables
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLE, PICTURE = "ladder.csv", "dial_curve.png"
 Record = dict[str, Any]
 
 
@@ -101,8 +100,8 @@ def price_of(ladder: Ladder, rung: Rung) -> Price | None:
         return None
     prices = study.prices()
     own = prices[prices["pair"] == study.pairing.label(study.pairing.own[label_of(rung.target)])]
-    fields = own.drop(columns="pair").iloc[0]
-    return Price(**{str(name): value for name, value in fields.items()})
+    (fields,) = frames.records(own.drop(columns="pair"))
+    return Price(**fields)
 
 
 def _by_snr(ladder: Ladder, rung: Rung) -> Record:

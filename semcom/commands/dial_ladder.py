@@ -48,7 +48,7 @@ WIDER = "a random start, fewer layers, other topics or longer training widen it"
 @dataclass(frozen=True)
 class Plan:
     """What is dialled to which targets (ascending), and where it is measured. source: what the path is of.
-    validation, test: in the order in which they are taken."""
+    validation, test: in the order in which they are taken. flag: by which the targets were given."""
 
     dialled: Dialled
     source: str
@@ -62,6 +62,7 @@ class Plan:
     seed: int
     device: torch.device
     quiet: bool
+    flag: str = "--target"
 
     @property
     def target(self) -> Target:
@@ -143,7 +144,7 @@ def search(plan: Plan, state: LadderState) -> tuple[list[Reading], list[Found]]:
     except OutOfReach as error:
         state.discard()
         raise SemcomError(
-            f"--target {error.target:g}: out of reach, this {plan.dialled.path.kind} path goes from "
+            f"{plan.flag} {error.target:g}: out of reach, this {plan.dialled.path.kind} path goes from "
             f"{error.low:.4g} to {error.high:.4g} ({plan.where}); {WIDER}"
         ) from None
 

@@ -1,16 +1,24 @@
 """Settings of ``python -m semcom dial``."""
 
-from dataclasses import dataclass
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from semcom.base.errors import SemcomError, escape
-from semcom.base.flags import Validated, group, required, setting
+from semcom.base.flags import Validated, group, required, setting, words_of
 from semcom.base.settings import OutputConfig, RunConfig
 from semcom.channel.settings import ChannelConfig
+from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.settings import WHOLE_CORPUS
 from semcom.data.settings import CorpusConfig
 from semcom.evaluation.settings import EvaluationConfig, TargetConfig
 
 LADDER = "checkpoints/ladder"
+LADDER_FILES = RECORD, TABLE, PICTURE = "ladder.json", "ladder.csv", "dial_curve.png"
+CODE_DRIFT = (
+    "a full-mode student's two ends made up a code of their own: its pair (student + student) drifts from "
+    "the teacher's code as well as from its knowledge"
+)
 CORPUS_FLAGS = ("corpus", "corpus_size", "min_length", "max_length", "max_sentences")
 EVALUATION_FLAGS = ("snr", "sentences", "eval_batch_size", "beam_width", "length_penalty")
 
@@ -62,3 +70,23 @@ class DialSettings(Validated):
             )
         if self.source is None and self.path != "auto":
             raise SemcomError(f"--path {self.path}: is of a run; with --from and --to leave it out")
+
+    def command(self, targets: Sequence[str] = ()) -> str:
+        """What a person would type. targets: in place of those of these settings."""
+        words = words_of(self, first=("target",))
+        first = words.index("--target") + 1
+        words[first : first + len(self.target)] = targets or words[first : first + len(self.target)]
+        return shlex.join(["python", "-m", "semcom", "dial", *words])
+
+
+def dial_like(run: DistilSettings) -> DialSettings:
+    """A dial of a distillation's own path to its targets: on its text, whole, through its channel, with its
+    seed."""
+    return DialSettings(
+        source=str(run.output_path),
+        target=run.files.target_divergence,
+        ask=run.ask,
+        corpus=replace(run.corpus, corpus_size=WHOLE_CORPUS.corpus_size, topics=(), exclude_topics=()),
+        channel=run.channel,
+        run=run.run,
+    )

@@ -8,9 +8,9 @@ from typing import Any
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
+from semcom.commands.dial_settings import LADDER_FILES, RECORD
 from semcom.evaluation.path_search import Reading
 
-RECORD = "ladder.json"
 CACHE = ".measured"
 """Folder of the finished parts of the measurement on test sentences, while the ladder is unfinished."""
 
@@ -47,7 +47,7 @@ class LadderState:
 
     def clear(self) -> None:
         """Remove what an earlier ladder left, which is to be overwritten."""
-        for pattern in ("hybrid_*.pt", "ladder.csv", "dial_curve.png", RECORD):
+        for pattern in ("hybrid_*.pt", *LADDER_FILES):
             for left in self.folder.glob(pattern):
                 left.unlink()
         self.finish()

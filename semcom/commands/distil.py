@@ -15,9 +15,12 @@ from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError
 from semcom.base.output_files import Place
 from semcom.commands import distil_summary
+from semcom.commands.dial_settings import CODE_DRIFT, LADDER_FILES
+from semcom.commands.distil_dial import dial_to_targets
 from semcom.commands.distil_run import DistillationRun, Prepared
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.inputs import (
+    check_topics,
     encode_splits,
     load_corpus,
     load_teacher,
@@ -38,12 +41,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a distillation left: paths, the record of its configuration, test scores by model and SNR."""
+    """What a distillation left: paths, the record of its configuration, test scores by model and SNR.
+
+    hybrid: spliced; of dialled ones the first. dialled: target -> file.
+    """
 
     student: Path
     hybrid: Path | None
     record: dict[str, object]
     scores: "pd.DataFrame"
+    dialled: dict[float, Path]
 
 
 def distil(settings: DistilSettings) -> Outcome:
@@ -57,10 +64,15 @@ def distil(settings: DistilSettings) -> Outcome:
         run = DistillationRun(prepared, device, together, started)
         run.announce()
         result = run.train()
-        hybrid = run.keep(result)
-        scores = distil_summary.score(run, hybrid)
-        distil_summary.show(run, hybrid, scores)
-        return Outcome(run.best_student, hybrid, run.record, scores)
+        spliced = run.keep(result)
+        dialling = together.from_main(dial_to_targets, run)
+        hybrids = {"hybrid": spliced} if spliced else dialling.labelled()
+        scores = distil_summary.score(run, hybrids)
+        distil_summary.show(run, hybrids, dialling, scores)
+        if dialling.refused:
+            raise SemcomError(dialling.refused)
+        hybrid = next(iter(hybrids.values()), None)
+        return Outcome(run.best_student, hybrid, run.record, scores, dialling.hybrids)
 
 
 def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) -> Prepared:
@@ -70,7 +82,8 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) ->
     teacher = teachers[0]
     settings = _resolve(settings, device, teacher)
     student = new_student(settings, teacher)
-    if settings.files.create_hybrid:
+    check_topics(settings.ask.target_topics)
+    if settings.files.create_hybrid and not settings.files.target_divergence:
         # Parts that cannot be joined are told before the hours of training, not after.
         transceiver.splice(teacher.model, student, settings.hybrid_parts)
     _check_outputs(settings, [t.path for t in teachers])
@@ -105,6 +118,9 @@ def _resolve(settings: DistilSettings, device: torch.device, teacher: Checkpoint
 def _check_outputs(settings: DistilSettings, teachers: Sequence[str]) -> None:
     started_from = settings.files.student_checkpoint
     inputs = [*teachers, *settings.corpus.corpus, *([started_from] if started_from else [])]
+    if settings.hybrid_output and settings.dialled_hybrids:
+        # Of several hybrids each adds its target to this name, which has to be a file's.
+        output_files.companion("--hybrid-output", settings.hybrid_output, ".pt")
     places = _places(settings)
     outputs = {place.flag: place.path for place in places}
     for name in _student_files(settings.training.epochs):
@@ -131,18 +147,21 @@ def _student_files(epochs: int) -> list[str]:
         "distillation_config.json",
         "history.csv",
         "training_curves.png",
+        *LADDER_FILES,
         *(f"student_model_epoch{e}.pt" for e in range(10, epochs + 1, 10)),
     ]
 
 
 def _places(settings: DistilSettings) -> list[Place]:
-    """Of the folder, and of the hybrid if one is wanted."""
+    """Of the folder, and of the hybrids that are wanted."""
     given, keep, overwrite = settings.files, settings.keep_earlier, settings.outputs.overwrite
     named = given.output_path is not None and not keep
     places = [Place("--output-path", settings.output_path, named, overwrite, folder=True)]
-    if settings.hybrid_output:
-        named = given.hybrid_output is not None and not keep
-        places.append(Place("--hybrid-output", settings.hybrid_output, named, overwrite, folder=False))
+    hybrids = settings.dialled_hybrids.values() or [settings.hybrid_output]
+    named = given.hybrid_output is not None and not keep
+    for hybrid in filter(None, hybrids):
+        flag = "--hybrid-output" if hybrid == settings.hybrid_output else f"--hybrid-output ({hybrid.name})"
+        places.append(Place(flag, hybrid, named, overwrite, folder=False))
     return places
 
 
@@ -175,7 +194,9 @@ def _advice(settings: DistilSettings, teacher: Architecture) -> list[str]:
             "them; for a student that never saw them give --student-init random"
         )
     of_both_ends = settings.files.create_hybrid and settings.distillation.distill_part == "full"
-    if of_both_ends and not settings.transfer.cross_weight:
+    if of_both_ends and settings.files.target_divergence:
+        lines.append(CODE_DRIFT)
+    elif of_both_ends and not settings.transfer.cross_weight:
         lines.append(
             "the two ends of a full-mode hybrid never met in training: it measures drift of the code more "
             "than knowledge; for a usable pair distil with --distill-part decoder or encoder"

@@ -12,6 +12,7 @@ from semcom.base.device import environment
 from semcom.base.distributed import Processes
 from semcom.base.errors import escape
 from semcom.channel.channels import make_channel
+from semcom.commands.dial_settings import dial_like
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.inputs import Data, check_begun, check_whole, imported, record_of
 from semcom.commands.splice import write_splice
@@ -74,12 +75,12 @@ class DistillationRun:
             f"{losses}; {self.device}, {s.training.precision}"
         )
         if part != "full":
-            same_pair = set(s.hybrid_parts) == set(s.trained_parts)
             taken = f"the hybrid takes {' '.join(s.hybrid_parts)} from it"
-            log.info(
-                f"{part} mode: the student is trained through the teacher's frozen other end; "
-                + ("student and hybrid are the same pair" if same_pair else taken)
-            )
+            if s.files.target_divergence:
+                taken = "hybrids are dialled on its way from start to best"
+            elif set(s.hybrid_parts) == set(s.trained_parts):
+                taken = "student and hybrid are the same pair"
+            log.info(f"{part} mode: the student is trained through the teacher's frozen other end; {taken}")
 
     # --- training
 
@@ -145,8 +146,14 @@ class DistillationRun:
         if self.settings.distillation.distils:
             self._plot_temperature()
         hybrid = self._splice_hybrid()
-        check_whole(result, f"{escape(self.folder)} holds the best student until then")
+        check_whole(result, f"{escape(self.folder)} holds the best student until then{self._dial_it()}")
         return hybrid, self.record
+
+    def _dial_it(self) -> str:
+        """How a run that was stopped is dialled after all."""
+        if not self.settings.files.target_divergence:
+            return ""
+        return f"; dial it with: {escape(dial_like(self.settings).command())}"
 
     def _keep_epoch(self, epoch: Epoch, scheduled: Mapping[str, float | None], is_best: bool) -> None:
         self.history.append({**epoch.row(), **scheduled})
@@ -175,7 +182,7 @@ class DistillationRun:
 
     def _splice_hybrid(self) -> Path | None:
         output = self.settings.hybrid_output
-        if output is None:
+        if output is None or self.settings.files.target_divergence:
             return None
         best = checkpoint.load(self.best_student)
         return write_splice(self.teacher, best, self.settings.hybrid_parts, output)
@@ -221,6 +228,7 @@ class DistillationRun:
             "output_path": str(self.folder),
             "create_hybrid": s.files.create_hybrid,
             "hybrid_output": str(s.hybrid_output) if s.hybrid_output else None,
+            "dialled_hybrids": [str(path) for path in s.dialled_hybrids.values()],
             "hybrid_parts": list(s.hybrid_parts),
             "teacher_fingerprint": self.teacher.fingerprint,
             "topics_by_end": self._topics_by_end(),

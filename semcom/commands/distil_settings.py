@@ -2,16 +2,17 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
-from semcom.base.flags import Validated, as_record, group, setting, words_of
+from semcom.base.flags import Validated, as_record, differs, flag_of, group, setting, words_of
 from semcom.base.settings import OutputConfig, RunConfig
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig, is_noisy
 from semcom.data.settings import CorpusConfig
 from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TransferConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
+from semcom.evaluation.settings import TargetConfig
 from semcom.models.settings import DEFAULT_TEACHER, PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 
 
@@ -45,9 +46,25 @@ class DistillationFiles(Validated):
         choices=PARTS,
         metavar="PART",
     )
+    target_divergence: tuple[float, ...] = setting(
+        (),
+        "with --create-hybrid: instead of splicing one, dial a hybrid to each of these divergences from the "
+        "teacher, as python -m semcom dial does; several add theirs to the file's name (hybrid_model_0.2.pt)",
+        nargs="+",
+        type=float,
+        metavar="VALUE",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        targets = f"--target-divergence {' '.join(f'{target:g}' for target in self.target_divergence)}"
+        if self.target_divergence and not self.create_hybrid:
+            raise SemcomError(f"{targets}: no hybrid would be dialled without --create-hybrid; add it")
+        if self.target_divergence and self.hybrid_parts:
+            raise SemcomError(
+                f"--hybrid-parts {' '.join(self.hybrid_parts)} with {targets}: all that was trained is "
+                "dialled, which --distill-part chooses; leave it out"
+            )
         if not self.create_hybrid and (self.hybrid_output or self.hybrid_parts):
             flag = (
                 f"--hybrid-output {escape(self.hybrid_output)}"
@@ -70,6 +87,7 @@ class DistilSettings(Validated):
     channel: ChannelConfig = group(ChannelConfig())
     snr: TrainingSNRConfig = group(TrainingSNRConfig(), title="Training SNR")
     training: TrainingConfig = group(TrainingConfig())
+    ask: TargetConfig = group(TargetConfig())
     run: RunConfig = group(RunConfig())
     keep_earlier: bool = False
 
@@ -80,6 +98,7 @@ class DistilSettings(Validated):
         self._check_teachers()
         self._check_schedules()
         self._check_features()
+        self._check_targets()
 
     def _check_loss(self) -> None:
         d, crossed = self.distillation, self.transfer.cross_weight
@@ -135,6 +154,21 @@ class DistilSettings(Validated):
                 "--teacher-checkpoint: with --distill-weight 0 a second teacher has nothing to say; give one"
             )
 
+    def _check_targets(self) -> None:
+        targets = self.files.target_divergence
+        self.ask.check("--target-divergence", targets)
+        given = [flag_of(f.name) for f in fields(self.ask) if differs(self.ask, f.name)]
+        if given and not targets:
+            raise SemcomError(
+                f"{given[0]}: nothing is dialled without --target-divergence; leave it out, or add "
+                "--create-hybrid --target-divergence 0.2"
+            )
+        if self.ask.target_topics and self.corpus.corpus:
+            raise SemcomError(
+                f"--target-topics {escape(' '.join(self.ask.target_topics))}: chooses within the built-in "
+                "corpus; leave it out, or leave --corpus out"
+            )
+
     @property
     def output_path(self) -> Path:
         part = self.distillation.distill_part
@@ -148,7 +182,17 @@ class DistilSettings(Validated):
         return Path(self.files.hybrid_output or "checkpoints/hybrid_model.pt")
 
     @property
+    def dialled_hybrids(self) -> dict[float, Path]:
+        """Target -> file of the hybrid that is dialled to it."""
+        targets, path = sorted(self.files.target_divergence), self.hybrid_output
+        if path is None or len(targets) <= 1:
+            return {target: path for target in targets if path}
+        return {target: path.parent / f"{path.stem}_{target:g}{path.suffix}" for target in targets}
+
+    @property
     def hybrid_parts(self) -> tuple[str, ...]:
+        if self.files.target_divergence:
+            return self.trained_parts
         default = TRANSMITTER_PARTS if self.distillation.distill_part == "encoder" else RECEIVER_PARTS
         return self.files.hybrid_parts or default
 
@@ -170,7 +214,8 @@ class DistilSettings(Validated):
         """All settings as plain JSON values."""
         sentences_and_link = (self.corpus, self.channel, self.snr)
         losses = (self.student, self.distillation, self.transfer)
-        return as_record(self.files, *sentences_and_link, *losses, self.training, self.run, self.outputs)
+        others = (self.training, self.run, self.outputs, self.ask)
+        return as_record(self.files, *sentences_and_link, *losses, *others)
 
     def command(self, first: Sequence[str] = ()) -> str:
         """What a person would type. first: names of settings whose flags stand ahead, also where they say the

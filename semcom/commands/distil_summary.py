@@ -2,13 +2,15 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semcom.base.errors import escape
 from semcom.channel.channels import make_channel
+from semcom.commands.dial_settings import LADDER_FILES
+from semcom.commands.distil_dial import Dialling
 from semcom.commands.distil_run import DistillationRun
 from semcom.commands.inputs import read_corpus
 from semcom.commands.measuring import RECEIVER_KNOWS, entrants, test_split
@@ -30,9 +32,9 @@ SENTENCES, BATCH_SIZE = 300, 64
 SNRS = (0.0, 6.0, 12.0)
 
 
-def score(run: DistillationRun, hybrid: Path | None) -> "pd.DataFrame":
-    """A row for each model, SNR and kind of topics; they join the run's record."""
-    made = [("student", run.best_student)] + ([("hybrid", hybrid)] if hybrid else [])
+def score(run: DistillationRun, hybrids: Mapping[str, Path]) -> "pd.DataFrame":
+    """A row for each model, SNR and kind of topics; they join the run's record. hybrids: label -> file."""
+    made = [("student", run.best_student), *hybrids.items()]
 
     def load() -> list[tuple[str, Checkpoint]]:
         return [(name, checkpoint.load(path)) for name, path in made]
@@ -66,8 +68,13 @@ def _score_all(run: DistillationRun, loaded: Sequence[tuple[str, Checkpoint]]) -
     return scores[scores["topic"].isin(shown)]
 
 
-def show(run: DistillationRun, hybrid: Path | None, scores: "pd.DataFrame") -> None:
-    log.info("\n".join([*_scores(scores), *_made(run, hybrid), _next(run, hybrid)]))
+def show(
+    run: DistillationRun, hybrids: Mapping[str, Path], dialling: Dialling, scores: "pd.DataFrame"
+) -> None:
+    """hybrids: label -> file."""
+    lines = [*_scores(scores), *_made(run)]
+    lines += _dialled(run, dialling) if dialling.hybrids else _spliced(run, hybrids)
+    log.info("\n".join([*lines, *_left(run), _next(run, hybrids)]))
 
 
 def _scores(scores: "pd.DataFrame") -> list[str]:
@@ -90,24 +97,35 @@ def _scores(scores: "pd.DataFrame") -> list[str]:
     return lines
 
 
-def _made(run: DistillationRun, hybrid: Path | None) -> list[str]:
+def _made(run: DistillationRun) -> list[str]:
     record = run.record
-    lines = [
+    return [
         f"made {escape(run.best_student)}: best validation cross-entropy {record['best_loss']:.4f} in epoch "
         f"{record['best_epoch']}, {record['trained_params']:,} trained parameters, "
         f"{record['teacher_trained_params']:,} in the teacher's place"
     ]
-    if hybrid:
-        of_student = run.settings.hybrid_parts
-        sources = [f"{p} from the {'student' if p in of_student else 'teacher'}" for p in PARTS]
-        lines.append(f"made {escape(hybrid)}: {', '.join(sources)}")
-    return lines + [
+
+
+def _spliced(run: DistillationRun, hybrids: Mapping[str, Path]) -> list[str]:
+    of_student = run.settings.hybrid_parts
+    sources = [f"{p} from the {'student' if p in of_student else 'teacher'}" for p in PARTS]
+    return [f"made {escape(hybrid)}: {', '.join(sources)}" for hybrid in hybrids.values()]
+
+
+def _dialled(run: DistillationRun, dialling: Dialling) -> list[str]:
+    made = [f"made {escape(file)}: dialled to {target:g}" for target, file in dialling.hybrids.items()]
+    return [*dialling.lines, "", *made, f"the ladder is in {escape(run.folder)}: {', '.join(LADDER_FILES)}"]
+
+
+def _left(run: DistillationRun) -> list[str]:
+    record = run.record
+    return [
         f"curves, history and settings are in {escape(run.folder)}; padding {record['padding']:.1%} of the "
         f"target positions; {time.monotonic() - run.started:,.0f} s in all"
     ]
 
 
-def _next(run: DistillationRun, hybrid: Path | None) -> str:
-    models = [run.teacher.path, run.best_student, *([hybrid] if hybrid else [])]
+def _next(run: DistillationRun, hybrids: Mapping[str, Path]) -> str:
+    models = [run.teacher.path, run.best_student, *hybrids.values()]
     shown = " ".join(escape(path) for path in models)
     return f"next: python -m semcom evaluate {shown}   or   python semantic_analysis.py"

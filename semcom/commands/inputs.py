@@ -3,6 +3,7 @@ they say of a run."""
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from semcom.base import precision
 from semcom.base.errors import InterruptedRun, SemcomError, escape
 from semcom.data import batching, corpus
+from semcom.data.parliament import TOPICS
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import UNKNOWN, Vocabulary, WordVocabulary
 from semcom.distillation import fused_linear_loss
@@ -56,6 +58,15 @@ def load_corpus(settings: CorpusConfig, vocabulary: Vocabulary | None = None) ->
     if isinstance(vocabulary, WordVocabulary):
         log.info(_unknown_words(vocabulary, read))
     return read
+
+
+def check_topics(topics: Iterable[str]) -> None:
+    """Raise SemcomError for a topic of ``--target-topics`` that the built-in corpus does not have."""
+    for topic in topics:
+        if topic not in TOPICS:
+            raise SemcomError(
+                f"--target-topics {escape(topic)}: no such topic; allowed are {' '.join(TOPICS)}"
+            )
 
 
 def _unknown_words(vocabulary: WordVocabulary, read: corpus.Corpus) -> str:
