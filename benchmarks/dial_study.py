@@ -19,11 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch  # noqa: E402
 
-from benchmarks import dial_study_measures as measured  # noqa: E402
-from benchmarks import dial_study_tables as tables  # noqa: E402
+from benchmarks import dial_study_tables  # noqa: E402
+from benchmarks.dial_study_measures import Dial, described, interaction  # noqa: E402
 from semcom.base import console, output_files  # noqa: E402
 from semcom.base.device import keep_freed_memory  # noqa: E402
-from semcom.base.errors import SemcomError  # noqa: E402
 from semcom.base.settings import OutputConfig, RunConfig  # noqa: E402
 from semcom.commands.dial import plan_of  # noqa: E402
 from semcom.commands.dial_ladder import Plan  # noqa: E402
@@ -35,6 +34,7 @@ from semcom.commands.settings import WHOLE_CORPUS  # noqa: E402
 from semcom.data.settings import CorpusConfig  # noqa: E402
 from semcom.distillation.settings import DistillationConfig  # noqa: E402
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig  # noqa: E402
+from semcom.evaluation.path_search import OutOfReach  # noqa: E402
 from semcom.evaluation.settings import TargetConfig  # noqa: E402
 
 Row = dict[str, object]
@@ -68,8 +68,6 @@ STUDENTS = {
     "full": Student(part="full"),
     "education": Student(layers=4, start="random"),
     "seen": Student(layers=4, weight=0.0, other=True),
-    "decoder_labels": Student(weight=0.0),
-    "education_labels": Student(layers=4, start="random", weight=0.0),
     **{f"grown_{steps}": Student(steps=steps) for steps in GROWN_STEPS},
 }
 
@@ -80,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     keep_freed_memory()
     folder = Path(given.folder)
     if given.report:
-        print(tables.report(folder, given.seeds, sys.argv[1:]))
+        print(dial_study_tables.report(folder, given.seeds, sys.argv[1:]))
         return
     runs = [(name, seed) for seed in range(1, given.seeds + 1) for name in STUDENTS]
     number, of = given.share
@@ -107,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", default="dial_study")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--sentences", type=int, default=1000)
+    parser.add_argument("--sentences", type=int, default=600)
     parser.add_argument("--parts", default="abcd")
     parser.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"))
     parser.add_argument("--train", action="store_true", help="train the runs alone")
@@ -144,7 +142,7 @@ def base_plan(given: argparse.Namespace) -> Plan:
         source=str(run),
         target=(1.0,),
         corpus=replace(WHOLE_CORPUS, corpus=(given.corpus,)),
-        evaluation=replace(DialSettings.evaluation, sentences=given.sentences, snr=(0.0, 6.0, 12.0)),
+        evaluation=replace(DialSettings.evaluation, sentences=given.sentences, snr=(6.0, 12.0)),
         run=RunConfig(quiet=True),
     )
     return plan_of(settings, path_of_run(str(run)), str(run), torch.device("cpu"))
@@ -168,8 +166,8 @@ def accuracy(part: str) -> Callable[[Plan, Path, int], list[Row]]:
     """(a) Asked against reached."""
 
     def of_seed(plan: Plan, folder: Path, seed: int) -> list[Row]:
-        own = _of_run(plan, folder, part, seed)
-        rows = [measured.reached(own, target) for target in TARGETS[part]]
+        dial = Dial(_of_run(plan, folder, part, seed))
+        rows = [dial.reached(target) for target in TARGETS[part]]
         return [{"part": part, "seed": seed, **row} for row in rows]
 
     return of_seed
@@ -179,42 +177,37 @@ def grown(plan: Plan, folder: Path, seed: int) -> list[Row]:
     """(b) Receivers that were trained for a few steps, beside those dialled to the same KL on the path of
     the whole run."""
     rows: list[Row] = []
-    own = _of_run(plan, folder, "decoder", seed)
+    dial = Dial(_of_run(plan, folder, "decoder", seed))
     for steps in GROWN_STEPS:
         stopped = _of_run(plan, folder, f"grown_{steps}", seed).dialled.best
-        amount = measured.value_of(own, stopped.model)
-        found = measured.dialled_to(own, amount)
-        models = {"grown": stopped, "dialled": found}
-        described = measured.described(own, models)
-        rows += [{"seed": seed, "steps": steps, "asked": amount, **row} for row in described]
+        amount = dial.value_of(stopped.model)
+        models = {"grown": stopped, "dialled": dial.hybrid(amount)}
+        rows += [
+            {"seed": seed, "steps": steps, "asked": amount, **row} for row in described(dial.plan, models)
+        ]
     return rows
 
 
 def same_amount(plan: Plan, folder: Path, seed: int) -> list[Row]:
-    """(c) Receivers of one divergence from three causes, by two objectives, matched on two measures."""
+    """(c) Receivers of one divergence from three causes, matched on two measures."""
     rows: list[Row] = []
     for measure, amount in SAME_AMOUNT.items():
-        hybrids = {}
+        hybrids, own = {}, _of_run(plan, folder, "decoder", seed, measure)
         for kind, run in KINDS.items():
-            for objective, suffix in (("kd", ""), ("labels", "_labels")):
-                name = run if kind == "seen" else run + suffix
-                if kind == "seen" and objective == "kd":
-                    continue
-                own = _of_run(plan, folder, name, seed, measure)
-                try:
-                    hybrids[f"{kind}, {objective}"] = measured.dialled_to(own, amount)
-                except SemcomError as error:
-                    rows.append({"seed": seed, "matched": measure, "kind": kind, "why": str(error)})
-        described = measured.described(_of_run(plan, folder, "decoder", seed, measure), hybrids)
-        rows += [{"seed": seed, "matched": measure, "asked": amount, **row} for row in described]
+            try:
+                hybrids[kind] = Dial(_of_run(plan, folder, run, seed, measure)).hybrid(amount)
+            except OutOfReach as error:
+                rows.append({"seed": seed, "matched": measure, "kind": kind, "why": str(error)})
+        found = described(own, hybrids)
+        rows += [{"seed": seed, "matched": measure, "asked": amount, **row} for row in found]
     return rows
 
 
 def both_ends(plan: Plan, folder: Path, seed: int) -> list[Row]:
     """(d) A transmitter and a receiver of one divergence each, alone and together."""
-    ends = {part: _of_run(plan, folder, part, seed) for part in ("encoder", "decoder")}
-    found = {part: measured.dialled_to(own, ONE_END) for part, own in ends.items()}
-    rows = measured.interaction(ends["decoder"], found["encoder"], found["decoder"])
+    dials = {part: Dial(_of_run(plan, folder, part, seed)) for part in ("encoder", "decoder")}
+    found = {part: dial.hybrid(ONE_END) for part, dial in dials.items()}
+    rows = interaction(dials["decoder"].plan, found["encoder"], found["decoder"])
     return [{"seed": seed, **row} for row in rows]
 
 

@@ -1,23 +1,20 @@
 """What the study of the dial measures of transceivers, as rows."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from semcom.base.errors import SemcomError
 from semcom.commands import dial_ladder
 from semcom.commands.dial_ladder import Plan
-from semcom.commands.dial_state import LadderState
 from semcom.data.batching import by_length
 from semcom.distillation import losses
-from semcom.evaluation import bootstrap, calibration, pair_matrix
+from semcom.evaluation import bootstrap, calibration, pair_matrix, path_search
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pairs import Run, pair_up
-from semcom.evaluation.path_search import Found
+from semcom.evaluation.path_search import Found, OutOfReach, Readings
+from semcom.evaluation.ruler import Ruler
 from semcom.evaluation.study import Study
 from semcom.models import transceiver
 from semcom.models.checkpoint import Checkpoint
@@ -30,53 +27,57 @@ BINS = 15
 """Of the calibration error."""
 
 
-def found_on(plan: Plan, target: float) -> Found:
-    """Raises SemcomError out of reach."""
-    with tempfile.TemporaryDirectory() as folder:
-        _, found = dial_ladder.search(replace(plan, targets=(target,)), LadderState(Path(folder), {}))
-    return found[0]
+class Dial:
+    """The dial of one path, whose scan is read once."""
+
+    def __init__(self, plan: Plan):
+        self.plan, self.path = plan, plan.dialled.path
+        self.readings = Readings(self.path, plan.ruler(plan.validation), plan.target)
+        self.scan = path_search.scan(self.readings, dial_ladder.SCANNED_BLOCKS)
+        self.test = plan.ruler(plan.test)
+
+    def find(self, target: float) -> Found:
+        """Raises OutOfReach."""
+        return path_search.find(self.readings, self.scan, target)
+
+    def hybrid(self, target: float) -> Checkpoint:
+        model = self.path.at(self.find(target).reading.place)
+        return replace(self.plan.dialled.best, model=model)
+
+    def value_of(self, model: Transceiver) -> float:
+        """The divergence of a model that is not on the path, on all validation sentences."""
+        return interval_of(self.plan, self.readings.ruler, model).value
+
+    def reached(self, target: float) -> Row:
+        """Where a target was found and what it is on test sentences. half_width: of the 95 % interval of the
+        difference between test and validation, over the target."""
+        try:
+            found = self.find(target)
+        except OutOfReach as error:
+            return {"target": target, "why": str(error)}
+        test = interval_of(self.plan, self.test, self.path.at(found.reading.place))
+        test_error = (test.high - test.low) / (2 * 1.96)
+        return {
+            "target": target,
+            "place": found.reading.place,
+            "evaluations": len(found.used),
+            "validation": found.reading.value,
+            "test": test.value,
+            "low": test.low,
+            "high": test.high,
+            "off": test.value / target - 1,
+            "half_width": 1.96 * float(np.hypot(test_error, found.reading.error)) / target,
+        }
 
 
-def dialled_to(plan: Plan, target: float) -> Checkpoint:
-    best = plan.dialled.best
-    return replace(best, model=plan.dialled.path.at(found_on(plan, target).reading.place))
-
-
-def value_of(plan: Plan, model: Transceiver) -> float:
-    """The divergence of a model on all validation sentences."""
-    return _interval(plan, plan.validation, model).value
-
-
-def _interval(plan: Plan, sentences: object, model: Transceiver) -> Interval:
-    ruler = plan.ruler(sentences)  # type: ignore[arg-type]
+def interval_of(plan: Plan, ruler: Ruler, model: Transceiver) -> Interval:
+    """The divergence of a model on all sentences of a ruler."""
     each = [ruler.sums(model, block) for block in range(len(ruler.blocks))]
     ours, theirs = (np.concatenate(parts) for parts in zip(*each))
     weights = bootstrap.resamples(len(ours), dial_ladder.REPLICATES, plan.seed)
     found = bootstrap.interval(plan.target.value(weights @ ours, weights @ theirs))
     assert found is not None
     return found
-
-
-def reached(plan: Plan, target: float) -> Row:
-    """A target, where it was found and what it is on test sentences. half_width: of the 95 % interval of the
-    difference between test and validation, over the target."""
-    try:
-        found = found_on(plan, target)
-    except SemcomError as error:
-        return {"target": target, "why": str(error)}
-    test = _interval(plan, plan.test, plan.dialled.path.at(found.reading.place))
-    test_error = (test.high - test.low) / (2 * 1.96)
-    return {
-        "target": target,
-        "place": found.reading.place,
-        "evaluations": len(found.used),
-        "validation": found.reading.value,
-        "test": test.value,
-        "low": test.low,
-        "high": test.high,
-        "off": test.value / target - 1,
-        "half_width": 1.96 * float(np.hypot(test_error, found.reading.error)) / target,
-    }
 
 
 def described(plan: Plan, models: Mapping[str, Checkpoint]) -> list[Row]:

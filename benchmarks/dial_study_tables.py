@@ -70,7 +70,6 @@ GROWN_SHOWN = {
     "calibration_error": "calibration error",
     "kl_calibrated": "calibrated KL",
     "kl_worst_share": "worst 5 %",
-    "bleu_0": "BLEU 0 dB",
     "bleu_6": "BLEU 6 dB",
     "bleu_12": "BLEU 12 dB",
 }
@@ -103,7 +102,7 @@ def _same_amount(folder: Path) -> str:
         rows = []
         for model, of_model in group.groupby("model", sort=False):
             means = {title: f"{of_model[name].mean():.4g}" for name, title in shown.items()}
-            rows.append({"kind, objective": model, "seeds": len(of_model), **means})
+            rows.append({"kind": model, "seeds": len(of_model), **means})
         parts.append(_markdown(pd.DataFrame(rows), f"(c) The same {matched}: means over seeds"))
         parts.append(_equivalence(group, str(matched)))
     return "\n\n".join(part for part in parts if part)
