@@ -40,7 +40,7 @@ BLOCK = 500
 """Validation or test sentences that are measured together."""
 SCANNED_BLOCKS = 2
 REPLICATES = 2000
-BY_SNR_SENTENCES = 1000
+BY_SNR_SENTENCES = 500
 """Test sentences that are decoded at every SNR, at most."""
 WIDER = "a random start, fewer layers, other topics or longer training widen it"
 

@@ -1,6 +1,7 @@
 """Measures of decoded text and of representations, the text's as exact sums over sentences."""
 
 from collections.abc import Sequence
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -53,6 +54,8 @@ def _nearest(lengths: Sequence[int], among: Sequence[int], length: int) -> int:
 
 
 BLEU_ORDER = 4
+REMEMBERED = 50_000
+"""Pairs of texts whose statistics are not counted again."""
 BLEU_COLUMNS = (
     "hypothesis_length",
     "reference_length",
@@ -62,18 +65,23 @@ BLEU_COLUMNS = (
 
 def bleu_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """[N, 10], ``BLEU_COLUMNS`` of each sentence: what corpus BLEU is a function of the sums of."""
+    each = [_statistics_of(*texts) for texts in zip(hypotheses, references)]
+    return np.array(each, dtype=np.float64).reshape(-1, len(BLEU_COLUMNS))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _statistics_of(hypothesis: str, reference: str) -> tuple[int, ...]:
+    """Of one sentence. Remembered, since pairs of ends and SNRs mostly understand the same."""
+    found = _by_sentence().sentence_score(hypothesis, [reference])
+    return (found.sys_len, found.ref_len, *found.counts, *found.totals)
+
+
+@cache
+def _by_sentence():
     from sacrebleu.metrics import BLEU
 
-    metric = BLEU(
-        effective_order=True
-    )  # which only keeps it from warning about single sentences; the counts are the same
-    found = [
-        metric.sentence_score(hypothesis, [reference])
-        for hypothesis, reference in zip(hypotheses, references)
-    ]
-    return np.array([[f.sys_len, f.ref_len, *f.counts, *f.totals] for f in found], dtype=np.float64).reshape(
-        -1, len(BLEU_COLUMNS)
-    )
+    # It only keeps it from warning about single sentences; the counts are the same.
+    return BLEU(effective_order=True)
 
 
 def bleu_of(sums: np.ndarray) -> np.ndarray:
