@@ -164,6 +164,7 @@ def lock(folder: str | Path) -> Iterator[None]:
     folder = Path(os.path.realpath(folder))
     # Beside the folder, not in it: an earlier run's folder is set aside while the lock is held.
     path = folder.with_name(f".{folder.name}.lock")
+    missing = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(ValueError, OSError):
@@ -184,6 +185,9 @@ def lock(folder: str | Path) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a run that has left something there
+            for parent in missing:
+                parent.rmdir()
 
 
 def _alive(process: int) -> bool:

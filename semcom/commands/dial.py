@@ -1,6 +1,7 @@
 """The verb ``dial``: hybrids whose divergence from the teacher is the one asked for."""
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -25,9 +26,12 @@ from semcom.commands.dial_state import LadderState, resumed
 from semcom.commands.inputs import check_topics, load_corpus, split_of
 from semcom.commands.measuring import RECEIVER_KNOWS, corpus_of_runs
 from semcom.data import batching
+from semcom.data.batching import Encoded
 from semcom.data.corpus import Corpus, Sentence
+from semcom.data.vocabulary import Vocabulary
 from semcom.evaluation import frames
 from semcom.evaluation.settings import TargetConfig
+from semcom.evaluation.snr_gap import Price
 from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models.checkpoint import fingerprint_of
 from semcom.report import tables
@@ -111,8 +115,8 @@ def plan_of(settings: DialSettings, dialled: Dialled, source: str, device: torch
     used = corpus_of_runs(settings.corpus, [dialled.made])
     vocabulary = dialled.teacher.vocabulary
     read = load_corpus(used, vocabulary)
-    validation = _chosen(read, "validation", settings.ask)
-    test = _chosen(read, "test", settings.ask)[: settings.evaluation.sentences]
+    validation = _encoded(read, "validation", settings.ask, vocabulary)
+    test = _encoded(read, "test", settings.ask, vocabulary, settings.evaluation.sentences)
     plan = Plan(
         dialled,
         source,
@@ -120,8 +124,8 @@ def plan_of(settings: DialSettings, dialled: Dialled, source: str, device: torch
         settings.ask,
         settings.channel,
         settings.evaluation,
-        batching.encode(validation, vocabulary, leave_out_long=True),
-        batching.encode(test, vocabulary, leave_out_long=True),
+        validation,
+        test,
         read,
         settings.run.seed,
         device,
@@ -129,6 +133,19 @@ def plan_of(settings: DialSettings, dialled: Dialled, source: str, device: torch
     )
     _announce(plan)
     return plan
+
+
+def _encoded(
+    read: Corpus, split: str, ask: TargetConfig, vocabulary: Vocabulary, most: int | None = None
+) -> list[Encoded]:
+    """At least two: of a single one there is no standard error."""
+    encoded = batching.encode(_chosen(read, split, ask)[:most], vocabulary, leave_out_long=True)
+    if len(encoded) < 2:
+        raise SemcomError(
+            f"{escape(read.name)}: {len(encoded)} {split} sentences to measure on, at least 2 are wanted; "
+            "give a larger --corpus-size or --sentences, or more --target-topics"
+        )
+    return encoded
 
 
 def _chosen(read: Corpus, split: str, ask: TargetConfig) -> list[Sentence]:
@@ -156,8 +173,8 @@ def _announce(plan: Plan) -> None:
 
 
 def resume_or_begin(plan: Plan, folder: Path, places: Sequence[Place], overwrite: bool) -> LadderState:
-    """The state of the same ladder that was left unfinished in ``folder``, or an empty one, its outputs
-    cleared."""
+    """The state of the same ladder that was left unfinished in ``folder``, or an empty one, which makes room
+    for its outputs as soon as it has some."""
     key = key_of(plan)
     found = None if overwrite else resumed(folder, key)
     if found:
@@ -165,12 +182,16 @@ def resume_or_begin(plan: Plan, folder: Path, places: Sequence[Place], overwrite
         return found
     for place in places:
         place.check()
-    for place in places:
-        if line := place.make_room():
-            log.info(line)
     state = LadderState(folder, key)
-    if overwrite:
-        state.clear()
+
+    def make_room() -> None:
+        for place in places:
+            if line := place.make_room():
+                log.info(line)
+        if overwrite:
+            state.clear()
+
+    state.make_room = make_room
     return state
 
 
@@ -184,6 +205,7 @@ def key_of(plan: Plan) -> dict[str, object]:
         "sentences": plan.evaluation.sentences,
         "eval_batch_size": plan.evaluation.eval_batch_size,
         "beam_width": plan.evaluation.beam_width,
+        "length_penalty": plan.evaluation.length_penalty,
         "seed": plan.seed,
         "corpus": plan.corpus.fingerprint,
         "teacher": plan.dialled.teacher.fingerprint,
@@ -259,7 +281,7 @@ def _table(ladder: Ladder) -> str:
                 f"{rung.value.value:.4g} [{rung.value.low:.3g}, {rung.value.high:.3g}]",
                 f"{rung.found.reading.place:.4f}",
                 f"{study.values(own)['bleu'][study.at_reference, 0]:.2f}",
-                "" if price is None or price.gap is None else f"{price.gap:.2f}",
+                _shown(price),
             ]
         )
     theirs = study.values(study.pairing.reference)["bleu"][study.at_reference, 0]
@@ -267,6 +289,12 @@ def _table(ladder: Ladder) -> str:
     bleu = f"BLEU {study.reference_snr:g} dB"
     titles = ["asked", "validation", "test [95 %]", "place", bleu, "price, dB [95 %]"]
     return tables.text(frames.frame_of(rows, titles))
+
+
+def _shown(price: Price | None) -> str:
+    if price and price.gap:
+        return f"{price.gap:.2f}"
+    return f"above {price.at_least:.1f}" if price and math.isfinite(price.at_least) else ""
 
 
 def _by_topic(ladder: Ladder) -> list[str]:

@@ -41,6 +41,10 @@ def write(ladder: Ladder, files: Mapping[float, Path], folder: Path, made_by: Ma
         "scan": [asdict(reading) for reading in ladder.scan],
         "hybrids": rows,
         "bleu_signature": bleu_signature(),
+        "teacher": ladder.plan.dialled.teacher.path,
+        "teacher_fingerprint": ladder.plan.dialled.teacher.fingerprint,
+        "corpus_name": ladder.plan.corpus.name,
+        "corpus_fingerprint": ladder.plan.corpus.fingerprint,
         **made_by,
     }
     output_files.write_json(folder / RECORD, record)
@@ -120,6 +124,7 @@ def _by_snr(ladder: Ladder, rung: Rung) -> Record:
 def _flat(row: Record) -> Record:
     """A row of the table: nested values under names of their own."""
     flat = {name: value for name, value in row.items() if name not in NESTED}
+    flat["topics"] = " ".join(row["topics"] or []) or None
     gap = (row["price"] or {}).get("gap") or {}
     flat |= {f"price_dB{end}": gap.get(name) for end, name in PRICE_ENDS.items()}
     for measure in measures.MEASURES:

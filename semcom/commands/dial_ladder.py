@@ -175,9 +175,10 @@ def _tell(plan: Plan, found: Found) -> None:
             "is the one nearest to its better end"
         )
     if found.short:
+        wanted = plan.target.wanted_error(target, path_search.WANTED_ERROR)
         log.info(
-            f"note: {target:g}: the standard error is {reading.error / target:.1%} of it on all "
-            f"{reading.sentences:,} validation sentences, 2 % is wanted; a larger --corpus-size has more"
+            f"note: {target:g}: the standard error is {reading.error:.2g} on all {reading.sentences:,} "
+            f"validation sentences, {wanted:.2g} is wanted; a larger --corpus-size has more"
         )
     if not found.within:
         log.warning(

@@ -1,8 +1,9 @@
 """What an unfinished ladder has read of its path, kept in its folder, so that the same command goes on."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ Readings = dict[tuple[float, int], Reading]
 
 @dataclass
 class LadderState:
-    """key: all that the readings depend on, as JSON gives it back."""
+    """key: all that the readings depend on, as JSON gives it back. make_room: called before the first file is
+    written, when the targets are known to be within reach."""
 
     folder: Path
     key: Mapping[str, object]
     readings: Readings = field(default_factory=dict)
+    make_room: Callable[[], None] = lambda: None
 
     @property
     def path(self) -> Path:
@@ -34,6 +37,7 @@ class LadderState:
         return self.folder / CACHE
 
     def begin(self, readings: Mapping[tuple[float, int], Reading]) -> None:
+        self.make_room()
         self.readings = dict(readings)
         self._write()
 
@@ -48,16 +52,19 @@ class LadderState:
     def clear(self) -> None:
         """Remove what an earlier ladder left, which is to be overwritten."""
         for pattern in ("hybrid_*.pt", *LADDER_FILES):
-            for left in self.folder.glob(pattern):
+            for left in filter(_is_of_a_ladder, self.folder.glob(pattern)):
                 left.unlink()
         self.finish()
 
     def discard(self) -> None:
         """Leave nothing of an unfinished ladder."""
         record = read(self.path)
-        if record and not record.get("finished"):
-            self.path.unlink()
+        if not record or record.get("finished"):
+            return
+        self.path.unlink()
         self.finish()
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def finish(self) -> None:
         """Remove what only an unfinished ladder needs."""
@@ -67,13 +74,23 @@ class LadderState:
             self.cache.rmdir()
 
 
+def _is_of_a_ladder(file: Path) -> bool:
+    """Not another's hybrid: those of ladders are named by their targets."""
+    target = file.stem.removeprefix("hybrid_")
+    try:
+        return target == file.stem or math.isfinite(float(target))
+    except ValueError:
+        return False
+
+
 def read(path: Path) -> dict[str, Any]:
     """A ladder's record; empty where there is none. Raises SemcomError for one that cannot be read."""
     if not path.is_file():
         return {}
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    # A file that is nested too deep ends in a RecursionError.
+    except (OSError, ValueError, RecursionError) as error:
         raise SemcomError(
             f"{escape(path)}: cannot be read ({type(error).__name__}); remove it, or name another "
             "--output-path"
@@ -95,8 +112,21 @@ def resumed(folder: Path, key: Mapping[str, object]) -> LadderState | None:
             f"--output-path {escape(folder)}: holds an unfinished ladder of another {differing[0]}; give its "
             "flags again to go on, name another path, or give --overwrite to begin anew"
         )
-    try:
-        readings = [Reading(**each) for each in record["readings"]]
-    except (KeyError, TypeError):
-        raise SemcomError(f"{escape(folder / RECORD)}: damaged; give --overwrite to begin anew") from None
-    return LadderState(folder, key, {(r.place, r.blocks): r for r in readings})
+    entries = record.get("readings")
+    readings = [_reading(entry) for entry in entries] if isinstance(entries, list) else [None]
+    if None in readings:
+        raise SemcomError(f"{escape(folder / RECORD)}: damaged; give --overwrite to begin anew")
+    return LadderState(folder, key, {(r.place, r.blocks): r for r in readings if r})
+
+
+def _reading(entry: object) -> Reading | None:
+    """None of what is none."""
+    if not isinstance(entry, dict) or set(entry) != {field.name for field in fields(Reading)}:
+        return None
+    decimals = [entry["place"], entry["value"], entry["error"]]
+    counts = [entry["blocks"], entry["sentences"]]
+    if not all(type(number) is float and math.isfinite(number) for number in decimals):
+        return None
+    if not all(type(count) is int and count > 0 for count in counts):
+        return None
+    return Reading(**entry) if 0 <= entry["place"] <= 1 and entry["error"] >= 0 else None

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from scipy.optimize import bisect, brentq
 
+from semcom.base.errors import SemcomError
 from semcom.evaluation import bootstrap
 from semcom.evaluation.ruler import Ruler
 from semcom.evaluation.targets import Target
@@ -108,6 +109,11 @@ class Readings:
         ours, theirs = (np.concatenate(parts) for parts in zip(*of_place[:blocks]))
         weights = bootstrap.resamples(len(ours), REPLICATES, SEED)
         values = self.target.value(weights @ ours, weights @ theirs)
+        if not np.isfinite(values).all():
+            raise SemcomError(
+                f"place {place:g} of the path: what the receiver says there is no finite number; its end has "
+                "diverged, distil again with a smaller --lr"
+            )
         return Reading(place, float(values[0]), float(values[1:].std()), blocks, len(ours))
 
 
