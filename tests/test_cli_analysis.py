@@ -114,7 +114,7 @@ def test_wrong_input(here, capsys, flags, words):
 
 def test_examples_list_and_dry_run(here, capsys):
     assert examples("list") == 0
-    assert [line[0] for line in capsys.readouterr().out.splitlines()] == [
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
         str(number) for number in examples_module.EXPERIMENTS
     ]
     assert examples("6", "--dry-run", "--epochs", 2) == 0
@@ -154,7 +154,7 @@ def test_the_experiment_over_seeds_shows_its_commands_and_refuses_what_it_sets(h
 
 def test_all_dry_runs(here, capsys):
     assert examples("all", "--dry-run") == 0
-    assert capsys.readouterr().out.count("$ python distillation.py") == 5 + 3 + 3 + 4 * 5
+    assert capsys.readouterr().out.count("$ python distillation.py") == 5 + 3 + 3 + 4 * 5 + 3
 
 
 def test_example_six_runs_and_reports(teacher, here, capsys, monkeypatch):
@@ -171,6 +171,23 @@ def test_example_six_runs_and_reports(teacher, here, capsys, monkeypatch):
     ) == 1
     assert "validation CE" in out and "cannot decide" in out
     assert (here / "checkpoints/temp_exp/report/report.html").is_file() and "undecided with these runs" in out
+
+
+def test_example_ten_dials_ladders_of_each_part_mode(here, capsys, monkeypatch):
+    asked, analysed = [], []
+    monkeypatch.setattr(examples_module, "_distil", lambda settings: asked.append(settings))
+    monkeypatch.setattr(examples_module, "_analyse", analysed.append)
+    monkeypatch.setattr(examples_module, "_table", lambda runs, outcomes: "a table")
+    assert examples("10", "--epochs", 1, "--seed", 3) == 0
+    assert [run.distillation.distill_part for run in asked] == ["decoder", "encoder", "full"]
+    assert all(len(run.dialled_hybrids) == 4 and run.run.seed == 3 for run in asked)
+    assert all(run.training.epochs == 1 and run.keep_earlier for run in asked)
+    files = [file for run in asked for file in (run.output_path, *run.dialled_hybrids.values())]
+    assert len(set(files)) == 15
+    assert [settings.files.runs for settings in analysed] == ["checkpoints/ladder_exp"]
+    assert all(file.is_relative_to("checkpoints/ladder_exp") for file in files)
+    for flag in ("--target-divergence", "--target-measure", "--reference-snr"):
+        refused(capsys, examples("10", flag, 1), f"{flag}: experiment 10 sets it")
 
 
 def test_a_failed_step_stops_the_example_with_its_error(teacher, here, capsys):

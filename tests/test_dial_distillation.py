@@ -10,7 +10,8 @@ from inspect import isfunction
 from pathlib import Path
 
 import pytest
-from cli_support import TINY_TRAINING, distil, refused, script
+from cli_support import ROOT, TINY_TRAINING, distil, refused
+from test_processes import torchrun
 from toy import bits, same_bits, spoken
 
 import semcom
@@ -192,6 +193,11 @@ def test_settings_that_contradict_themselves(flags, words):
     assert all(word in line for word in words), line
 
 
+def test_flags_are_refused_in_one_line(here, capsys):
+    refused(capsys, distil("--target-divergence", 0.2), "--target-divergence 0.2", "--create-hybrid")
+    refused(capsys, distil("--create-hybrid", "--target-divergence", "much"), "--target-divergence", "much")
+
+
 def test_a_topic_that_is_not_there_is_told_before_training(teacher, here, capsys):
     flags = ["--target-divergence", 0.1, "--target-topics", "astrology"]
     refused(capsys, run_of(teacher, "decoder", *flags), "--target-topics astrology", "health")
@@ -356,6 +362,19 @@ def test_what_dial_returns(made, tmp_path, monkeypatch):
     assert checkpoint.load(outcome.hybrids[0.1]).config["dial"]["test"] == row["test"]
 
 
-def test_the_script_refuses_in_one_line(here):
-    done = script("distillation.py", "--target-divergence", "0.2")
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "--create-hybrid" in done.stderr
+# --- several processes
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("target, code", [(0.1, 0), (50, 1)])
+def test_of_several_processes_the_main_one_dials(teacher, here, target, code):
+    text = (f"the committee has adopted report number {n} on the budget." for n in range(400))
+    Path("own.en").write_text("\n".join(text))
+    flags = ["--corpus", "own.en", "--create-hybrid", "--target-divergence", target, "--output-path", "run"]
+    done = torchrun(ROOT / "distillation.py", "--teacher-checkpoint", teacher, *TRAINING, *flags)
+    assert done.returncode == code, done.stderr
+    assert Path("checkpoints/hybrid_model.pt").is_file() == (code == 0)
+    models = {row["model"] for row in record_of(Path("run"))["test_scores"]}
+    assert models == {"teacher", "student"} | ({"hybrid"} if code == 0 else set())
+    assert done.stdout.count("dialling run:") == 1
+    assert done.stderr.count("error: --target-divergence 50: out of reach") == (code == 1)

@@ -178,7 +178,7 @@ def _tell(plan: Plan, found: Found) -> None:
         wanted = plan.target.wanted_error(target, path_search.WANTED_ERROR)
         log.info(
             f"note: {target:g}: the standard error is {reading.error:.2g} on all {reading.sentences:,} "
-            f"validation sentences, {wanted:.2g} is wanted; a larger --corpus-size has more"
+            f"validation sentences, {wanted:.2g} is wanted; a larger --corpus-size of the dial has more"
         )
     if not found.within:
         log.warning(
@@ -208,7 +208,8 @@ def _rung(plan: Plan, ruler: Ruler, found: Found) -> Rung:
     if value.high - value.low > found.target:
         log.warning(
             f"{found.target:g}: lies within the noise of {len(ours):,} test sentences (95 % interval "
-            f"{value.low:.3g} to {value.high:.3g}); measure more with --sentences or a larger --corpus-size"
+            f"{value.low:.3g} to {value.high:.3g}); the dial measures more with --sentences or a "
+            "larger --corpus-size"
         )
     by_topic = _by_topic(plan, ruler, ours, theirs)
     return Rung(found, _hybrid(plan, found, model), value, by_topic)

@@ -14,6 +14,7 @@ from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
 from semcom.commands.distil_settings import DistillationFiles, DistilSettings
 from semcom.commands.settings import SEEDS, DigitsSettings
 from semcom.distillation.settings import DistillationConfig
+from semcom.distillation.training_settings import StudentConfig
 
 if TYPE_CHECKING:
     from semcom.commands.distil import Outcome
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 CLOSING = (
     "Three single runs cannot decide what temperature does: one seed each, and the differences are of the "
     "size that another seed makes. Repeat with several --seed before you conclude."
+)
+LADDERS = (
+    "Each hybrid has the divergence asked for; what that costs beside another end's hybrid of the same "
+    "divergence is of these three runs, one seed each. Repeat with several --seed before you conclude."
 )
 ANALYSED_SENTENCES = 300
 """Test sentences of an experiment's report."""
@@ -64,6 +69,22 @@ def _run(
     )
 
 
+def _ladder(part: str, layers: int, targets: tuple[float, ...]) -> DistilSettings:
+    """A run of a part mode, dialled to targets that its path reaches after one epoch already."""
+    folder = f"checkpoints/ladder_exp/{part}"
+    files = DistillationFiles(
+        output_path=folder,
+        create_hybrid=True,
+        hybrid_output=f"{folder}_hybrid.pt",
+        target_divergence=targets,
+    )
+    return DistilSettings(
+        files=files,
+        distillation=DistillationConfig(distill_part=part),
+        student=StudentConfig(student_layers=layers),
+    )
+
+
 def _evidence(extra: list[str], seeds: int, dry_run: bool) -> object:
     from semcom.commands import ablation
 
@@ -82,6 +103,7 @@ def _digits(extra: list[str], seeds: int, dry_run: bool) -> object:
 
 
 _HYBRID = ("student_layers", "distill_part", "create_hybrid", "output_path", "hybrid_output")
+_LADDER = (*_HYBRID[:3], "target_divergence", "target_measure", "reference_snr", *_HYBRID[3:])
 _TEMPERATURE = ("student_layers", "temperature", "output_path")
 
 NOISY = [name for name, kind in KINDS.items() if kind.noisy]
@@ -147,6 +169,18 @@ EXPERIMENTS = {
         "image setting: every loss on handwritten digits, few labels, and a digit never seen, over seeds",
         study=_digits,
         switches=("--quiet", "--debug", "--overwrite"),
+    ),
+    10: Experiment(
+        "the dial: a ladder of four divergences from the teacher in each part mode",
+        (
+            _ladder("decoder", 2, (0.1, 0.2, 0.4, 0.8)),
+            # From teacher layers, a transmitter starts and ends near the teacher.
+            _ladder("encoder", 1, (0.05, 0.06, 0.08, 0.1)),
+            _ladder("full", 2, (0.2, 0.4, 0.6, 0.8)),
+        ),
+        _LADDER,
+        analyse="checkpoints/ladder_exp",
+        closing=LADDERS,
     ),
 }
 
