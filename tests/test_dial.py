@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from cli_support import package, refused
 from dials import between
-from toy import CPU, bits, size, through, transceiver, word_vocabulary
+from toy import CPU, bits, same_bits, size, through, transceiver, word_vocabulary
 
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN
@@ -206,6 +206,16 @@ def test_a_hybrid_is_what_stands_at_its_place(made, toys):
         wanted = bits(between(start.model, end.model, place))
         assert all(np.allclose(wanted[name], found, atol=1e-6) for name, found in bits(hybrid.model).items())
         assert hybrid.vocabulary.fingerprint == start.vocabulary.fingerprint
+
+
+@pytest.mark.parametrize("path, place", [(("a.pt", "b.pt"), 1), (("b.pt", "a.pt"), 0)])
+def test_at_the_ends_a_hybrid_is_the_end_to_the_bit(toys, measured, path, place):
+    target = float(f"{of_sums(measured(toys / 'b.pt', 'validation')[0].sum(1))['kl_divergence'][1]:.5g}")
+    ends = ["--from", path[0], "--to", path[1], "--teacher-checkpoint", "a.pt"]
+    assert dial(path=[*ends, *PATH[4:]], targets=[target]) == 0
+    hybrid = checkpoint.load(f"ladder/hybrid_{target:g}.pt")
+    assert hybrid.config["dial"]["place"] == place and hybrid.config["dial"]["evaluations"] == 0
+    assert same_bits(bits(hybrid.model), bits(checkpoint.load("b.pt").model))
 
 
 @pytest.mark.parametrize(
