@@ -44,7 +44,7 @@ def between(start, end, place):
     return model.eval()
 
 
-def write_ladder(folder, start, best: Checkpoint, places, *, finished=True, hybrids=None, **changes):
+def write_ladder(folder, start, best: Checkpoint, places, *, hybrids=None, **changes):
     """Checkpoints at ``places`` (target -> place) and ladder.json in ``folder``; hybrids: where they go."""
     folder, beside = Path(folder), Path(hybrids or folder)
     entries = []
@@ -56,6 +56,6 @@ def write_ladder(folder, start, best: Checkpoint, places, *, finished=True, hybr
         checkpoint.save(Checkpoint(model, best.vocabulary, best.origin, {}, config), path)
         entries.append({"target": target, "file": str(path), **dial, "by_snr": {}, "price": {}})
     folder.mkdir(parents=True, exist_ok=True)
-    whole = {"finished": finished, "path": "learning", "targets": list(places), "hybrids": entries}
+    whole = {"finished": True, "path": "learning", "targets": list(places), "hybrids": entries}
     (folder / "ladder.json").write_text(json.dumps(whole))
     return entries

@@ -21,7 +21,7 @@ from toy import CPU, bits, same_bits, size, through, transceiver, word_vocabular
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN
 from semcom.commands import dial_ladder
-from semcom.commands.dial_state import resumed
+from semcom.commands.dial_state import UNFINISHED, resumed
 from semcom.commands.ladders import found_under
 from semcom.data import batching, corpus
 from semcom.data.batching import collate
@@ -41,6 +41,7 @@ FILES = ("a.pt", "b.pt", "text.txt")
 PATH = ["--from", "a.pt", "--to", "b.pt", "--corpus", "text.txt", "--device", "cpu"]
 AT = ["--snr", "0", "12", "--quiet"]
 TARGETS = (0.05, 0.2)
+STATE = f"ladder/{UNFINISHED}"
 LADDER = ["ladder.csv", "ladder.json", "dial_curve.png", "hybrid_0.05.pt", "hybrid_0.2.pt"]
 
 
@@ -248,6 +249,13 @@ def test_the_files_of_a_ladder(made, record):
     assert not list(made.parent.glob(".*"))
 
 
+def test_a_price_that_the_grid_does_not_hold_is_written_too():
+    """That of each hybrid: a table of them has other types of cells."""
+    assert dial(at=["--snr", "-20", "-18"]) == 0
+    price = strict("ladder/ladder.json")["hybrids"][0]["price"]
+    assert price["gap"] is None and price["why"] and isinstance(price["replicates"], int)
+
+
 COMMON = {
     "path": "between",
     "measure": "kl_divergence",
@@ -360,8 +368,8 @@ def test_an_interrupted_search_goes_on_and_leaves_the_same_files(made, monkeypat
         interrupt(patched, 12)
         assert dial() == 130
     assert "Traceback" not in capsys.readouterr().err
-    state = strict("ladder/ladder.json")
-    assert state["finished"] is False and left() == ["ladder", "ladder/ladder.json"]
+    state = strict(STATE)
+    assert left() == ["ladder", STATE]
     known = len(state["readings"])
     with monkeypatch.context() as patched:
         calls = interrupt(patched, 10_000)
@@ -392,7 +400,7 @@ def test_interrupted_while_it_measures_on_test_sentences_it_goes_on(made, monkey
     with monkeypatch.context() as patched:
         patched.setattr(pair_matrix, "_measure_chunk", interrupted)
         assert dial() == 130
-    assert strict("ladder/ladder.json")["finished"] is False
+    assert strict(STATE)["readings"] and not Path("ladder/ladder.json").exists()
     with monkeypatch.context() as patched:
         calls = interrupt(patched, 10_000)
         assert dial() == 0
@@ -440,6 +448,19 @@ def test_a_finished_ladder_is_not_written_over(made, capsys):
     assert dial("--overwrite", targets=[0.1]) == 0
     kept = ["hybrid_model.pt", "notes.txt"]
     assert sorted(contents("ladder")) == sorted(["hybrid_0.1.pt", *LADDER[:3], *kept])
+
+
+def test_an_earlier_ladder_stays_whole_until_its_successor_is(made, monkeypatch, capsys):
+    shutil.copytree(made, "ladder")
+    before = contents("ladder")
+    with monkeypatch.context() as patched:
+        interrupt(patched, 11)
+        assert dial("--overwrite", targets=[0.1]) == 130
+    state = UNFINISHED, Path(STATE).read_bytes()
+    assert contents("ladder") == before | dict([state]), "beside what is unfinished"
+    assert dial("--overwrite", targets=[0.1]) == 0
+    assert "going on with" in capsys.readouterr().out
+    assert sorted(contents("ladder")) == sorted(["hybrid_0.1.pt", *LADDER[:3]])
 
 
 def test_at_the_default_path_an_earlier_ladder_is_set_aside(made, capsys):
@@ -605,7 +626,7 @@ def begun(monkeypatch):
     with monkeypatch.context() as patched:
         interrupt(patched, 11)
         assert dial() == 130
-    return strict("ladder/ladder.json")
+    return strict(STATE)
 
 
 DAMAGED = [
@@ -632,33 +653,32 @@ DAMAGED = [
 
 @pytest.mark.parametrize("damage", DAMAGED, ids=str)
 def test_damaged_readings_are_refused(here, damage):
-    state = {"finished": False, "key": {"seed": 1}, "readings": [READING]} | damage
-    Path("ladder.json").write_text(json.dumps(state))
+    state = {"key": {"seed": 1}, "readings": [READING]} | damage
+    Path(UNFINISHED).write_text(json.dumps(state))
     with pytest.raises(SemcomError, match="--overwrite to begin anew"):
-        resumed(Path(), {"seed": 1})
-    Path("ladder.json").write_text(json.dumps(state | {"finished": True}))
-    assert resumed(Path(), {"seed": 1}) is None
+        resumed(Path(), {"seed": 1}, overwrite=False)
+    assert resumed(Path(), {"seed": 1}, overwrite=True) is None
 
 
 def test_a_damaged_state_is_one_line(begun, capsys):
-    for damage in ({"readings": [3]}, {"key": 4}, {"finished": "no"}):
-        Path("ladder/ladder.json").write_text(json.dumps(begun | damage))
+    for damage in ({"readings": [3]}, {"key": 4}):
+        Path(STATE).write_text(json.dumps(begun | damage))
         line = refused(capsys, dial(), "ladder", "--overwrite")
         assert len(line) <= 500
     # A reading of a place that is no longer looked at does no harm.
     more = begun["readings"] + [READING | {"place": 0.123456789}]
-    Path("ladder/ladder.json").write_text(json.dumps(begun | {"readings": more}))
+    Path(STATE).write_text(json.dumps(begun | {"readings": more}))
     assert dial() == 0
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", "[1, 2]", '"x"', "7", "null", "[" * 100_000, "\xff", "NaN", "1" * 5000]
 )
-def test_what_is_no_record_is_refused(capsys, text):
+def test_what_is_no_state_is_refused(capsys, text):
     Path("ladder").mkdir()
-    Path("ladder/ladder.json").write_bytes(text.encode("latin-1"))
+    Path(STATE).write_bytes(text.encode("latin-1"))
     line = refused(capsys, dial(), "ladder")
-    assert len(line) <= 500 and left() == ["ladder", "ladder/ladder.json"]
+    assert len(line) <= 500 and left() == ["ladder", STATE]
 
 
 # --- what is said
@@ -689,7 +709,7 @@ def test_of_several_processes_the_main_one_dials(monkeypatch, capsys):
 def test_progress_fits_a_narrow_console(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     Path("ladder").mkdir()
-    Path("ladder/ladder.json").write_text("{")  # --overwrite need not read it
+    Path(STATE).write_text("{")  # --overwrite begins anew
     assert dial("--overwrite", at=["--snr", "12"]) == 0
     shown = re.split(r"[\r\n]", capsys.readouterr().err)
     assert any("scanning the path" in line for line in shown)

@@ -15,6 +15,7 @@ from toy import CPU, Numbers, encoded, sharp, size, spoken, word_vocabulary
 
 from semcom.channel.channels import AWGN
 from semcom.commands import ladders as finding
+from semcom.commands.dial_state import UNFINISHED
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Sentence
 from semcom.evaluation import frames, intervals, measures, pair_matrix
@@ -405,7 +406,8 @@ def models(tmp_path):
 
 def test_ladders_are_found_by_target_under_labels_of_their_folders(models, tmp_path):
     write_ladder(tmp_path / "a/ladder", *models, {0.2: 0.5, 0.1: 0.25, 10.0: 0.75})
-    write_ladder(tmp_path / "unfinished", *models, {0.2: 0.5}, finished=False)
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / UNFINISHED).write_text("{}")
     with spoken() as lines:
         found = finding.found_under(str(tmp_path))
     assert [one.label for one in found] == ["a/ladder/0.1", "a/ladder/0.2", "a/ladder/10"]

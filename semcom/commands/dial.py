@@ -21,7 +21,7 @@ from semcom.commands import dial_files, dial_ladder
 from semcom.commands.dial_files import price_of
 from semcom.commands.dial_ladder import Ladder, Plan, label_of
 from semcom.commands.dial_path import Dialled, path_between, path_of_run
-from semcom.commands.dial_settings import CODE_DRIFT, LADDER, LADDER_FILES, RECORD, DialSettings
+from semcom.commands.dial_settings import CODE_DRIFT, LADDER, LADDER_FILES, DialSettings
 from semcom.commands.dial_state import LadderState, resumed
 from semcom.commands.inputs import check_topics, load_corpus, split_of
 from semcom.commands.measuring import RECEIVER_KNOWS, corpus_of_runs
@@ -176,23 +176,19 @@ def resume_or_begin(plan: Plan, folder: Path, places: Sequence[Place], overwrite
     """The state of the same ladder that was left unfinished in ``folder``, or an empty one, which makes room
     for its outputs as soon as it has some."""
     key = key_of(plan)
-    found = None if overwrite else resumed(folder, key)
+    found = resumed(folder, key, overwrite)
     if found:
-        log.info(f"{escape(folder / RECORD)}: unfinished, going on with {len(found.readings)} readings")
+        log.info(f"{escape(folder)}: an unfinished ladder, going on with {len(found.readings)} readings")
         return found
     for place in places:
         place.check()
-    state = LadderState(folder, key)
 
     def make_room() -> None:
         for place in places:
             if line := place.make_room():
                 log.info(line)
-        if overwrite:
-            state.clear()
 
-    state.make_room = make_room
-    return state
+    return LadderState(folder, key, overwrite, make_room=make_room)
 
 
 def key_of(plan: Plan) -> dict[str, object]:
@@ -222,6 +218,7 @@ def make(
     """Search, measure, write. files: target -> its hybrid's. made_by: settings and machine."""
     scan, found = dial_ladder.search(plan, state)
     ladder = dial_ladder.climb(plan, scan, found, state.cache)
+    state.clear()
     record = dial_files.write(ladder, files, state.folder, made_by)
     state.finish()
     return ladder, Outcome(state.folder, dict(files), record, dial_files.frame_of(record))

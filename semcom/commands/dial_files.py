@@ -102,10 +102,7 @@ def price_of(ladder: Ladder, rung: Rung) -> Price | None:
     study = ladder.study
     if len(study.snrs) < 2 or not study.noisy:
         return None
-    prices = study.prices()
-    own = prices[prices["pair"] == study.pairing.label(study.pairing.own[label_of(rung.target)])]
-    (fields,) = frames.records(own.drop(columns="pair"))
-    return Price(**fields)
+    return study.price(study.pairing.own[label_of(rung.target)])
 
 
 def _by_snr(ladder: Ladder, rung: Rung) -> Record:

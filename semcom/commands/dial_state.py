@@ -9,9 +9,11 @@ from typing import Any
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
-from semcom.commands.dial_settings import LADDER_FILES, RECORD
+from semcom.commands.dial_settings import LADDER_FILES
 from semcom.evaluation.path_search import Reading
 
+UNFINISHED = ".unfinished.json"
+"""What was read: beside an earlier ladder, which stays whole until its successor is."""
 CACHE = ".measured"
 """Folder of the finished parts of the measurement on test sentences, while the ladder is unfinished."""
 
@@ -20,17 +22,19 @@ Readings = dict[tuple[float, int], Reading]
 
 @dataclass
 class LadderState:
-    """key: all that the readings depend on, as JSON gives it back. make_room: called before the first file is
-    written, when the targets are known to be within reach."""
+    """key: all that the readings depend on, as JSON gives it back. overwrite: whether the ladder replaces an
+    earlier one. make_room: called before the first file is written, when the targets are known to be within
+    reach."""
 
     folder: Path
     key: Mapping[str, object]
+    overwrite: bool = False
     readings: Readings = field(default_factory=dict)
     make_room: Callable[[], None] = lambda: None
 
     @property
     def path(self) -> Path:
-        return self.folder / RECORD
+        return self.folder / UNFINISHED
 
     @property
     def cache(self) -> Path:
@@ -47,27 +51,26 @@ class LadderState:
 
     def _write(self) -> None:
         readings = [asdict(reading) for reading in self.readings.values()]
-        output_files.write_json(self.path, {"finished": False, "key": self.key, "readings": readings})
+        state = {"key": self.key, "overwrite": self.overwrite, "readings": readings}
+        output_files.write_json(self.path, state)
 
     def clear(self) -> None:
-        """Remove what an earlier ladder left, which is to be overwritten."""
+        """Remove the earlier ladder, if it is to be replaced."""
+        if not self.overwrite:
+            return
         for pattern in ("hybrid_*.pt", *LADDER_FILES):
             for left in filter(_is_of_a_ladder, self.folder.glob(pattern)):
                 left.unlink()
-        self.finish()
 
     def discard(self) -> None:
         """Leave nothing of an unfinished ladder."""
-        record = read(self.path)
-        if not record or record.get("finished"):
-            return
-        self.path.unlink()
         self.finish()
-        if not any(self.folder.iterdir()):
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
     def finish(self) -> None:
         """Remove what only an unfinished ladder needs."""
+        self.path.unlink(missing_ok=True)
         for part in self.cache.glob("*"):
             part.unlink()
         if self.cache.is_dir():
@@ -84,25 +87,37 @@ def _is_of_a_ladder(file: Path) -> bool:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A ladder's record; empty where there is none. Raises SemcomError for one that cannot be read."""
+    """The state of an unfinished ladder; empty where there is none. Raises SemcomError for what is none."""
     if not path.is_file():
         return {}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        state = json.loads(path.read_text(encoding="utf-8"))
     # A file that is nested too deep ends in a RecursionError.
     except (OSError, ValueError, RecursionError) as error:
-        raise SemcomError(
-            f"{escape(path)}: cannot be read ({type(error).__name__}); remove it, or name another "
-            "--output-path"
-        ) from None
-    return record if isinstance(record, dict) else {}
+        raise SemcomError(_damaged(path, type(error).__name__)) from None
+    if not isinstance(state, dict) or not state:
+        raise SemcomError(_damaged(path, "no state of a ladder"))
+    return state
 
 
-def resumed(folder: Path, key: Mapping[str, object]) -> LadderState | None:
+def _damaged(path: Path, why: str) -> str:
+    return f"{escape(path)}: damaged ({why}); remove it, or give --overwrite to begin anew"
+
+
+def resumed(folder: Path, key: Mapping[str, object], overwrite: bool) -> LadderState | None:
     """The state of the same ladder, left unfinished in ``folder``; None where there is none. Raises
-    SemcomError where it is another's."""
-    record = read(folder / RECORD)
-    if not record or record.get("finished") is not False:
+    SemcomError where it is another's that is not to be overwritten."""
+    try:
+        return _resumed(folder, key, overwrite)
+    except SemcomError:
+        if overwrite:
+            return None
+        raise
+
+
+def _resumed(folder: Path, key: Mapping[str, object], overwrite: bool) -> LadderState | None:
+    record = read(folder / UNFINISHED)
+    if not record:
         return None
     theirs = record.get("key")
     theirs = theirs if isinstance(theirs, dict) else {}
@@ -115,8 +130,9 @@ def resumed(folder: Path, key: Mapping[str, object]) -> LadderState | None:
     entries = record.get("readings")
     readings = [_reading(entry) for entry in entries] if isinstance(entries, list) else [None]
     if None in readings:
-        raise SemcomError(f"{escape(folder / RECORD)}: damaged; give --overwrite to begin anew")
-    return LadderState(folder, key, {(r.place, r.blocks): r for r in readings if r})
+        raise SemcomError(_damaged(folder / UNFINISHED, "its readings"))
+    replaces = overwrite or record.get("overwrite") is True
+    return LadderState(folder, key, replaces, {(r.place, r.blocks): r for r in readings if r})
 
 
 def _reading(entry: object) -> Reading | None:

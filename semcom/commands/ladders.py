@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
+from semcom.commands.dial_settings import RECORD
+from semcom.commands.dial_state import UNFINISHED
 from semcom.commands.runs import Found, label_of, runs_under
 from semcom.evaluation.dialled import DIAL, Dial, dial_of
 from semcom.models import checkpoint
 
 log = logging.getLogger(__name__)
-
-RECORD = "ladder.json"
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ def found_under(root: str) -> list[Found]:
 def ladders_under(root: str) -> list[Found]:
     """The hybrids of finished ladders under ``root``, by target. A line is said of what cannot be read, is
     not finished or is gone."""
+    for path in sorted(Path(root).rglob(UNFINISHED)):
+        log.info(f"note: the ladder {escape(path.parent)} is not finished, it is left out")
     return [
         found
         for path in sorted(Path(root).rglob(RECORD))
@@ -51,14 +53,11 @@ def ladders_under(root: str) -> list[Found]:
 
 
 def _recorded(path: Path) -> list[Recorded] | None:
-    """By target; None of a ladder that is not finished or whose record is damaged."""
+    """By target; None of a ladder whose record is damaged."""
     try:
         ladder = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(ladder, dict) or not isinstance(ladder.get("finished"), bool):
+        if not isinstance(ladder, dict) or ladder.get("finished") is not True:
             raise ValueError("it is no record of a ladder")
-        if not ladder["finished"]:
-            log.info(f"note: the ladder {escape(path.parent)} is not finished, it is left out")
-            return None
         hybrids = ladder.get("hybrids")
         if not isinstance(hybrids, list) or not hybrids:
             raise ValueError("it names no hybrids")

@@ -159,15 +159,15 @@ class Study:
     def prices(self) -> pd.DataFrame:
         """A row a pair compared, of its label and the fields of ``snr_gap.Price``: how many dB more than the
         teacher's own pair it needs for the same BLEU."""
+        return frames.frame_of(
+            [{"pair": self.pairing.label(pair), **vars(self.price(pair))} for pair in self.compared]
+        )
+
+    def price(self, pair: Pair) -> snr_gap.Price:
         order = np.argsort(self.snrs)
-        snrs, theirs = np.array(self.snrs)[order], self.values(self.pairing.reference)["bleu"].T[:, order]
-        rows: list[Row] = []
-        for pair in self.compared:
-            ours = self.values(pair)["bleu"].T[:, order]
-            known = np.isfinite(ours).all(1) & np.isfinite(theirs).all(1)
-            price = snr_gap.price(snrs, theirs[known], ours[known])
-            rows.append({"pair": self.pairing.label(pair), **vars(price)})
-        return frames.frame_of(rows)
+        ours, theirs = (self.values(p)["bleu"].T[:, order] for p in (pair, self.pairing.reference))
+        known = np.isfinite(ours).all(1) & np.isfinite(theirs).all(1)
+        return snr_gap.price(np.array(self.snrs)[order], theirs[known], ours[known])
 
     def texts(self, pair: Pair, k: int | None = None) -> list[str]:
         """What a pair understood at SNR number ``k``, by default the reference SNR."""
