@@ -86,14 +86,22 @@ def toys(made_once):
 @pytest.fixture
 def inputs(toys, here):
     """The toys in the working directory."""
+    copy_inputs(toys, here)
+
+
+def copy_inputs(toys, folder):
     for name in FILES:
-        shutil.copy(toys / name, here / name)
+        shutil.copy(toys / name, folder / name)
+
+
+def lessen(patched):
+    patched.setattr(dial_ladder, "REPLICATES", 300)
+    patched.setattr(path_search, "REPLICATES", 50)
 
 
 @pytest.fixture
 def few_replicates(monkeypatch):
-    monkeypatch.setattr(dial_ladder, "REPLICATES", 300)
-    monkeypatch.setattr(path_search, "REPLICATES", 50)
+    lessen(monkeypatch)
 
 
 def dial(*flags, targets=TARGETS, to="ladder", path=PATH, at=AT):
@@ -106,14 +114,34 @@ def made(made_once, toys):
 
     def make(folder):
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(dial_ladder, "REPLICATES", 300)
-            patched.setattr(path_search, "REPLICATES", 50)
-            for name in FILES:
-                shutil.copy(toys / name, folder / name)
+            lessen(patched)
+            copy_inputs(toys, folder)
             patched.chdir(folder)
             assert dial() == 0
 
     return made_once("dial_ladder", make) / "ladder"
+
+
+@pytest.fixture(scope="module")
+def unfinished(made_once, toys):
+    """A folder with a ladder whose search was interrupted."""
+
+    def make(folder):
+        with pytest.MonkeyPatch.context() as patched:
+            lessen(patched)
+            interrupt(patched, 12)
+            copy_inputs(toys, folder)
+            patched.chdir(folder)
+            assert dial() == 130
+
+    return made_once("dial_unfinished", make)
+
+
+@pytest.fixture
+def begun(unfinished):
+    """A copy of it at ladder; what its record holds."""
+    shutil.copytree(unfinished / "ladder", "ladder")
+    return strict(STATE)
 
 
 @pytest.fixture(scope="module")
@@ -344,6 +372,9 @@ def test_the_console_quotes_the_target_whole(capsys):
         assert re.search(rf"^{target:g} +0\.\d+ +0\.\d+ \[0\.\d+, 0\.\d+\] +0\.\d{{4}}", out, re.M)
         assert f"made ladder/hybrid_{target:g}.pt" in out
     assert "next: python semantic_analysis.py --runs ladder" in out
+    assert re.search(
+        r"note: 0\.05: the standard error is 0\.00\d+ on all 69 validation sentences, 0\.001 is", out
+    )
 
 
 # --- going on
@@ -363,28 +394,26 @@ def interrupt(monkeypatch, after):
     return calls
 
 
-def test_an_interrupted_search_goes_on_and_leaves_the_same_files(made, monkeypatch, capsys):
-    with monkeypatch.context() as patched:
-        interrupt(patched, 12)
-        assert dial() == 130
-    assert "Traceback" not in capsys.readouterr().err
-    state = strict(STATE)
-    assert left() == ["ladder", STATE]
-    known = len(state["readings"])
-    with monkeypatch.context() as patched:
-        calls = interrupt(patched, 10_000)
-        assert dial() == 0
+def test_an_interrupted_search_goes_on_and_leaves_the_same_files(
+    made, unfinished, begun, monkeypatch, capsys
+):
+    found = {path.relative_to(unfinished).as_posix() for path in unfinished.rglob("*")}
+    assert found == {*FILES, "ladder", STATE}
+    known = len(begun["readings"])
+    calls = interrupt(monkeypatch, 10_000)
+    assert dial() == 0
     assert f"going on with {known} readings" in capsys.readouterr().out
     hybrids = strict("ladder/ladder.json")["hybrids"]
     assert len(calls) == 9 + sum(h["evaluations"] for h in hybrids) + 2 - known, "nothing was read twice"
     assert without_picture("ladder") == without_picture(made)
 
 
-def test_interrupted_in_the_scan_nothing_is_left(monkeypatch):
+def test_interrupted_in_the_scan_nothing_is_left(monkeypatch, capsys):
     with monkeypatch.context() as patched:
         interrupt(patched, 4)
         assert dial() == 130
-    assert left() == []
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "interrupted" in error and left() == []
 
 
 def test_interrupted_while_it_measures_on_test_sentences_it_goes_on(made, monkeypatch):
@@ -425,12 +454,8 @@ def test_interrupted_while_it_measures_on_test_sentences_it_goes_on(made, monkey
         ({"at": [*AT, "--teacher-checkpoint", "b.pt"]}, "teacher"),
     ],
 )
-def test_another_ladder_is_not_mixed_in(monkeypatch, capsys, flags, word):
-    with monkeypatch.context() as patched:
-        interrupt(patched, 11)
-        assert dial(targets=(0.05, 0.2)) == 130
+def test_another_ladder_is_not_mixed_in(begun, capsys, flags, word):
     before = contents("ladder")
-    capsys.readouterr()
     refused(capsys, dial(**flags), "--output-path ladder", f"another {word};", "--overwrite")
     assert contents("ladder") == before and not list(Path().glob(".*"))
 
@@ -620,15 +645,6 @@ def test_weights_that_overflow_are_told(capsys):
 READING = {"place": 0.5, "value": 0.1, "error": 0.01, "blocks": 1, "sentences": 80}
 
 
-@pytest.fixture
-def begun(monkeypatch):
-    """The state of an interrupted ladder."""
-    with monkeypatch.context() as patched:
-        interrupt(patched, 11)
-        assert dial() == 130
-    return strict(STATE)
-
-
 DAMAGED = [
     {"readings": None},
     {"readings": {}},
@@ -689,14 +705,6 @@ def test_a_target_within_the_noise_is_a_warning_that_names_sentences(capsys):
     assert dial("--sentences", 5, *measure, targets=[0.01]) == 0
     out = capsys.readouterr().out
     assert "warning: 0.01: lies within the noise of 5 test sentences" in out and "--sentences" in out
-
-
-def test_few_sentences_for_the_standard_error_are_said(capsys):
-    assert dial() == 0
-    assert re.search(
-        r"note: 0\.05: the standard error is 0\.00\d+ on all \d+ validation sentences",
-        capsys.readouterr().out,
-    )
 
 
 def test_of_several_processes_the_main_one_dials(monkeypatch, capsys):
