@@ -247,6 +247,18 @@ def test_at_the_ends_a_hybrid_is_the_end_to_the_bit(toys, measured, path, place)
     assert same_bits(bits(hybrid.model), bits(checkpoint.load("b.pt").model))
 
 
+def test_targets_that_one_place_satisfies_have_one_hybrid_each(toys, measured):
+    end = of_sums(measured(toys / "b.pt", "validation")[0].sum(1))["kl_divergence"][1]
+    targets = [float(f"{share * end:.5g}") for share in (0.997, 1.0, 1.003)]
+    assert dial(targets=targets) == 0
+    hybrids = strict("ladder/ladder.json")["hybrids"]
+    assert [hybrid["target"] for hybrid in hybrids] == targets
+    assert [hybrid["place"] for hybrid in hybrids] == [1, 1, 1]
+    first, *others = hybrids
+    for hybrid in others:
+        assert hybrid["by_snr"] == first["by_snr"] and hybrid["price"] == first["price"]
+
+
 @pytest.mark.parametrize(
     "measure", ["kl_reference_prefix", "js_divergence", "cross_entropy_gap", "bleu_drop"]
 )
@@ -266,6 +278,13 @@ def test_other_measures_are_dialled_too(measure, toys, measured, capsys):
     assert hybrid["within"] and abs(difference(file, "validation") - target) <= tolerance * 1.001
     assert hybrid["test"] == pytest.approx(difference(file, "test"), rel=1e-4, abs=1e-4)
     assert measure in capsys.readouterr().out
+
+
+def test_a_drop_within_the_tolerance_is_the_teachers_own(capsys):
+    assert dial("--target-measure", "bleu_drop", targets=[0.1]) == 0
+    (hybrid,) = strict("ladder/ladder.json")["hybrids"]
+    assert hybrid["test"] == hybrid["place"] == 0 == hybrid["price"]["gap"]["value"]
+    assert hybrid["by_snr"]["12"]["kl_divergence"] == pytest.approx(0, abs=1e-9)
 
 
 # --- what is written
