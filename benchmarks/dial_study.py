@@ -39,9 +39,9 @@ from semcom.evaluation.settings import TargetConfig  # noqa: E402
 
 Row = dict[str, object]
 TARGETS = {
-    "decoder": (0.05, 0.1, 0.2, 0.4, 0.8),
-    "encoder": (0.1, 0.2, 0.4, 0.8, 1.6),
-    "full": (0.1, 0.2, 0.4, 0.8, 1.6),
+    "decoder": (0.05, 0.1, 0.2, 0.4, 0.6),
+    "encoder": (0.08, 0.12, 0.16, 0.2, 0.3),
+    "full": (0.08, 0.1, 0.2, 0.4, 0.6),
 }
 GROWN_STEPS = (12, 30, 75)
 KINDS = {"depth": "decoder", "education": "education", "seen": "seen"}
@@ -64,7 +64,7 @@ class Student:
 
 STUDENTS = {
     "decoder": Student(),
-    "encoder": Student(part="encoder", start="random"),
+    "encoder": Student(part="encoder", layers=1),
     "full": Student(part="full"),
     "education": Student(layers=4, start="random"),
     "seen": Student(layers=4, weight=0.0, other=True),
