@@ -13,9 +13,11 @@ from dials import between, record, write_ladder
 from sacrebleu import corpus_bleu
 from toy import CPU, Numbers, encoded, sharp, size, spoken, word_vocabulary
 
+from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN
 from semcom.commands import ladders as finding
 from semcom.commands.dial_state import UNFINISHED
+from semcom.commands.runs import by_teacher, load_group
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Sentence
 from semcom.evaluation import frames, intervals, measures, pair_matrix
@@ -268,6 +270,40 @@ def test_what_is_not_measured_here_is_not_told(study, change):
     assert study.dialled.reached(type(rungs[0])(changed, changed.dial)) is None
 
 
+def test_a_distance_from_another_teacher_is_not_told(study):
+    """Nor is it a distance on the axis of those from this one."""
+    first = study.dialled.ladders[0].rungs[0]
+
+    def told(**changes):
+        changed = rung(first.run.label, 0.1, 0.5, **changes)
+        return study.dialled.reached(type(first)(changed, changed.dial)), changed.settings()["dial_axis"]
+
+    older, axis = told()
+    assert older is not None and told(teacher_fingerprint=TEACHER.fingerprint) == (older, axis)
+    reached, elsewhere = told(teacher_fingerprint="0ther")
+    assert reached is None and elsewhere == f"{axis}, from the teacher 0ther"
+    # Of an older record it is the teacher of the run, or any where that is not recorded.
+    made = {**first.run.made, "teacher_fingerprint": "0ther"}
+    assert not dial_of(made).is_from(TEACHER.fingerprint)
+    assert dial_of({"dial": record()}).is_from(TEACHER.fingerprint)
+    assert dial_of({**made, "dial": record(teacher_fingerprint="mine")}).teacher == "mine"
+    assert dial_of({"dial": record(teacher_fingerprint=3, teacher_checkpoint=[])}) == dial_of(
+        {"dial": record()}
+    )
+
+
+def test_targets_from_two_teachers_are_not_the_same():
+    here, there = ladder("a", places={0.1: 0.5}), ladder("b", places={0.1: 0.4}, path="knowledge")
+    assert study_of([*here, *there]).dialled.same_amount()[0].asked == 0.1
+    there = ladder("b", places={0.1: 0.4}, path="knowledge", teacher_fingerprint="0ther")
+    study = study_of([*here, *there])
+    assert [found.asked for found in study.dialled.same_amount() if found.asked is not None] == []
+    table, one, other, *_ = section.blocks(report_of(study))
+    assert [row["reached"] is None for row in frames.records(table.frame)] == [False, True]
+    told = ", from another teacher (0ther)"
+    assert told in other.caption and told not in one.caption
+
+
 def test_words_lost_are_those_of_the_words_section(study):
     report = report_of(study)
     lost = report.lost[(report.lost["by"] == "all") & (report.lost["class"] == "words")].set_index("pair")
@@ -320,6 +356,55 @@ def test_amounts_measured_alone_are_within_five_percent():
 def test_other_seeds_are_no_other_kind():
     runs = [run for seed in (1, 2) for run in ladder(f"l{seed}", seed=seed, places={0.1: 0.5})]
     assert study_of(runs).dialled.same_amount() == []
+
+
+TRAININGS = [
+    {"student_init": "teacher"}, {"distill_weight": 0}, {"topics": ["trade"]}, {"exclude_topics": ["trade"]},
+    {"corpus": ["mine.txt"]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("other_training", TRAININGS, ids=lambda changed: next(iter(changed)))
+def test_another_training_is_another_kind(other_training):
+    usual = {"student_init": "random", "distill_weight": 1.0, "topics": [], "corpus": None}
+    (one,) = ladder("one", places={0.2: 0.5})
+    (other,) = ladder("other", places={0.2: 0.6}, seed=2)
+    one = Run(one.label, one.checkpoint, {**one.made, **usual})
+    alike = Run(other.label, other.checkpoint, {**other.made, **usual, "distill_weight": 1, "topics": None})
+    assert study_of([one, alike]).dialled.same_amount() == []
+    apart = Run(other.label, other.checkpoint, {**other.made, **usual, **other_training})
+    study = study_of([one, apart])
+    (found,) = study.dialled.same_amount()
+    assert found.asked == 0.2
+    ((setting, value),) = other_training.items()
+    shown = " ".join(value) if isinstance(value, list) else str(value)
+    table, _, same = section.blocks(report_of(study))
+    told = f"learning path, decoder, 1 layers of width 16, {setting} {shown}"
+    assert {row["second"] for row in frames.records(same.frame)} == {f"other/0.2 ({told})"}
+    by_run = {row["run"]: row["path"] for row in frames.records(table.frame)}
+    assert by_run["other/0.2"] == f"learning path, decoder, {setting} {shown}"
+    assert setting in by_run["one/0.2"] and by_run["one/0.2"].count(", ") == 2
+
+
+def test_ladders_of_one_kind_seed_and_target_are_all_shown():
+    runs = [run for seed in (1, 2) for run in ladder(f"deep{seed}", seed=seed, places={0.4: 0.5}, layers=2)]
+    runs += [run for seed in (1, 2) for run in ladder(f"near{seed}", seed=seed, places={0.4: 1.0})]
+    runs += ladder("again", seed=1, places={0.4: 0.7})
+    # The same run dialled twice, into two folders.
+    runs += ladder("twice", seed=1, places={0.4: 0.6}, run="runs/near1")
+    study = study_of(runs)
+    asked = [found for found in study.dialled.same_amount() if found.asked is not None]
+    labels = [
+        (sorted(rung.run.label for rung in found.first), sorted(rung.run.label for rung in found.second))
+        for found in asked
+    ]
+    both = ["deep1/0.4", "deep2/0.4"]
+    assert sorted(labels, key=str) == sorted(
+        [(both, ["near1/0.4", "near2/0.4"]), (both[:1], ["again/0.4"]), (both[:1], ["twice/0.4"])], key=str
+    )
+    same = section.blocks(report_of(study))[-1]
+    told = {row["second"].split(" (")[0] for row in frames.records(same.frame)}
+    assert told == {"near1/0.4, near2/0.4", "again/0.4", "twice/0.4"}
 
 
 # The section
@@ -474,6 +559,46 @@ def test_a_damaged_checkpoint_is_left_out(models, tmp_path):
     with spoken() as lines:
         assert [one.label for one in finding.found_under(str(tmp_path))] == ["ladder/0.2"]
     assert "hybrid_0.1.pt" in lines[0]
+
+
+@pytest.fixture
+def two_teachers(models, tmp_path):
+    """Two teachers, and ladders of one run of the first: one dialled against it by a record that does not say
+    so, one against the second."""
+    _, best = models
+    teachers = []
+    for name, noise in (("usual", 0.0), ("named", 0.2)):
+        path = tmp_path / f"{name}.pt"
+        checkpoint.save(Checkpoint(sharp(noise=noise), best.vocabulary, {}, {}, {}), path)
+        teachers.append((str(path), checkpoint.load(path).fingerprint))
+    (usual, fingerprint), (named, other_fingerprint) = teachers
+    made = {**best.config, "teacher_checkpoint": usual, "teacher_fingerprint": fingerprint}
+    best = Checkpoint(best.model, best.vocabulary, {}, {}, made)
+    elsewhere = {"teacher_checkpoint": named, "teacher_fingerprint": other_fingerprint}
+    write_ladder(tmp_path / "ladders/a", sharp(), best, {0.1: 0.25})
+    write_ladder(tmp_path / "ladders/b", sharp(), best, {0.2: 0.5}, **elsewhere)
+    return usual, named, finding.found_under(str(tmp_path / "ladders"))
+
+
+def test_a_hybrid_belongs_to_the_teacher_that_it_was_dialled_against(two_teachers):
+    usual, named, found = two_teachers
+    groups = by_teacher(found, None)
+    assert {path: [one.label for one in group] for path, group in groups.items()} == {
+        usual: ["a/0.1"],
+        named: ["b/0.2"],
+    }
+    for path, group in groups.items():
+        teacher, (run,) = load_group(path, group, None)
+        assert run.dial.is_from(teacher.fingerprint)
+
+
+def test_a_hybrid_is_refused_beside_a_teacher_that_it_was_not_dialled_against(two_teachers):
+    usual, named, found = two_teachers
+    assert list(by_teacher(found, usual)) == [usual]
+    with pytest.raises(SemcomError, match="hybrid_0.2.pt: its teacher had the weights"):
+        load_group(usual, found, None)
+    teacher, runs = load_group(usual, found, named=usual)
+    assert [run.dial.is_from(teacher.fingerprint) for run in runs] == [True, False]
 
 
 # All of it

@@ -12,7 +12,7 @@ import pandas as pd
 
 from semcom.base.errors import SemcomError, escape
 from semcom.commands.inputs import load_teacher, shipped
-from semcom.evaluation.dialled import DIAL
+from semcom.evaluation.dialled import DIAL, dial_of
 from semcom.evaluation.frames import records
 from semcom.evaluation.pairs import Run
 from semcom.models import checkpoint
@@ -54,7 +54,8 @@ def load_group(
 
 def _check_teacher(teacher: Checkpoint, student: Checkpoint, named: str | None) -> None:
     """Raise SemcomError when the file a student names as its teacher holds other weights by now."""
-    recorded = student.config.get("teacher_fingerprint")
+    dial = dial_of(student.config)
+    recorded = dial.teacher if dial and dial.teacher else student.config.get("teacher_fingerprint")
     if named is None and recorded is not None and recorded != teacher.fingerprint:
         raise SemcomError(
             f"{student.name}: its teacher had the weights {escape(recorded)}, {teacher.name} has "
@@ -109,8 +110,7 @@ def by_teacher(given: list[Found], teacher_path: str | None) -> dict[str | None,
     groups: dict[str | None, list[Found]] = {}
     first: dict[str, str] = {}
     for found in given:
-        recorded = found.made.get("teacher_checkpoint")
-        path = teacher_path or (recorded if isinstance(recorded, str) else None)
+        path = teacher_path or _recorded_teacher(found.made)
         if path is not None:
             path = first.setdefault(os.path.realpath(shipped(path)), path)
         groups.setdefault(path, []).append(found)
@@ -119,6 +119,15 @@ def by_teacher(given: list[Found], teacher_path: str | None) -> dict[str | None,
         alone = groups.pop(None)
         groups[named[0]] = [found for found in given if found in groups[named[0]] or found in alone]
     return groups
+
+
+def _recorded_teacher(made: Mapping[str, object]) -> str | None:
+    """The file of the reference that a hybrid was dialled against, else of what it was distilled from."""
+    dial = dial_of(made)
+    if dial and dial.teacher_file:
+        return dial.teacher_file
+    recorded = made.get("teacher_checkpoint")
+    return recorded if isinstance(recorded, str) else None
 
 
 def history(found: Found) -> list[dict[str, float]]:

@@ -14,6 +14,8 @@ DIAL = "dial"
 """Name of the record in what a checkpoint was made with."""
 TARGET, AXIS = "dial_target", "dial_axis"
 """Settings of a dialled run: the value asked for, and of what it is a value."""
+FINGERPRINT = "teacher_fingerprint"
+"""Of the reference, in a dial's record and in what a checkpoint was made with."""
 LEARNING, KNOWLEDGE_PATH, BETWEEN = "learning", "knowledge", "between"
 """Kinds of paths: from the student's start to its best; from the teacher to what it became on other text;
 between two checkpoints."""
@@ -26,6 +28,8 @@ class Dial:
     path: the kind of path. place: on it, 0 to 1. target: the value asked for, of ``measure`` after prefixes
     of this kind, at ``snr`` in dB on ``channel``, of sentences of ``topics`` (None: of all). test: what the
     hybrid had on the dial's own test sentences, if it was recorded. run: the folder of what was dialled.
+    teacher: fingerprint of the reference that the target is a distance from, empty where it is not known.
+    teacher_file: where it was, empty where that is not recorded.
     """
 
     path: str
@@ -38,6 +42,8 @@ class Dial:
     topics: tuple[str, ...] | None = None
     test: Interval | None = None
     run: str = ""
+    teacher: str = ""
+    teacher_file: str = ""
 
     @property
     def axis(self) -> str:
@@ -48,7 +54,11 @@ class Dial:
     @property
     def scale(self) -> tuple[object, ...]:
         """What the target is a value of, whatever the path."""
-        return self.measure, self.prefix, self.snr, self.channel, self.topics
+        return self.measure, self.prefix, self.snr, self.channel, self.topics, self.teacher
+
+    def is_from(self, teacher: str) -> bool:
+        """Whether the target may be a distance from the reference whose weights have this fingerprint."""
+        return self.teacher in ("", teacher)
 
 
 def dial_of(made: Mapping[str, object]) -> Dial | None:
@@ -66,9 +76,21 @@ def dial_of(made: Mapping[str, object]) -> Dial | None:
         return None
     path, measure, prefix, channel = map(str, texts)
     chosen = tuple(sorted(topics)) if isinstance(topics, (list, tuple)) else None
-    run = record.get("run")
-    run = run if isinstance(run, str) else ""
-    return Dial(path, place, measure, prefix, target, snr, channel, chosen, _tested(record), run)
+    return Dial(
+        path,
+        place,
+        measure,
+        prefix,
+        target,
+        snr,
+        channel,
+        chosen,
+        _tested(record),
+        run=_text(record.get("run")),
+        # Older records do not say it: their reference is the teacher that the run was distilled from.
+        teacher=_text(record.get(FINGERPRINT)) or _text(made.get(FINGERPRINT)),
+        teacher_file=_text(record.get("teacher_checkpoint")),
+    )
 
 
 def _tested(record: Mapping[str, object]) -> Interval | None:
@@ -77,6 +99,11 @@ def _tested(record: Mapping[str, object]) -> Interval | None:
     if value is None:
         return None
     return Interval(value, -math.inf if low is None else low, math.inf if high is None else high)
+
+
+def _text(value: object) -> str:
+    """Empty for what is no text."""
+    return value if isinstance(value, str) else ""
 
 
 def _number(value: object) -> float | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, product
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,12 @@ from semcom.evaluation import bootstrap, frames, intervals, lost_words, measures
 from semcom.evaluation.dialled import Dial
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pairs import PART, Pair, Run
+from semcom.evaluation.targets import BLEU_DROP
 from semcom.models.architecture import Architecture
 
 if TYPE_CHECKING:
     from semcom.evaluation.study import Study
 
-BLEU_DROP = "bleu_drop"
-"""What may be asked for beside measures and their gaps: points of BLEU below the teacher's."""
 WORDS_LOST = "words_lost"
 AMOUNT = "kl_divergence"
 """What two hybrids have as much of whose targets are not of one scale."""
@@ -32,6 +31,8 @@ NEAR = 0.05
 CALIBRATED = "kl_calibrated"
 COMPARED = (AMOUNT, CALIBRATED, "bleu", "agreement_rate", WORDS_LOST, "exact")
 """Measures that stand side by side, of those that there are."""
+TRAINING = ("student_init", "distill_weight", "corpus", "topics", "exclude_topics")
+"""Settings of a run by which what it learned is of another kind."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,13 @@ class Rung:
 
 @dataclass(frozen=True)
 class Kind:
-    """What sets ladders apart beyond their seed: the kind of path, the part that was trained, the sizes."""
+    """What sets ladders apart beyond their seed: the kind of path, the part that was trained, the sizes, and
+    how it was trained: of each of ``TRAINING`` its value as text, empty where there is none."""
 
     path: str
     part: str
     architecture: Architecture
+    training: tuple[str, ...] = ("",) * len(TRAINING)
 
 
 @dataclass(frozen=True)
@@ -132,9 +135,11 @@ class Ladders:
 
     def reached(self, rung: Rung) -> Interval | None:
         """What was asked for, as it is on this study's sentences (those of the topics asked for); None where
-        measure, SNR or channel of the dial are not measured here."""
+        measure, SNR, channel or reference of the dial are not measured here."""
         study, dial = self.study, rung.dial
         if dial.channel != study.channel or dial.snr not in study.snrs:
+            return None
+        if not dial.is_from(study.pairing.teacher):
             return None
         ours, theirs = (
             self._on_topics(pair, dial)
@@ -206,8 +211,9 @@ class Ladders:
         for request in ours:
             # What was asked of both says it; only where nothing was do measured amounts.
             others = [request] if request in theirs else [other for other in theirs if other not in ours]
-            for other in others:
-                first, second = _matched(ours[request], theirs[other])
+            of_both = [(other, *sides) for other in others for sides in product(ours[request], theirs[other])]
+            for other, one_side, other_side in of_both:
+                first, second = _matched(one_side, other_side)
                 if other == request or self._near(first, second):
                     asked = first[0].dial.target if other == request else None
                     yield Comparison(first, second, kinds, asked, self._side_by_side(first, second))
@@ -229,8 +235,10 @@ class Ladders:
         }
 
 
-Requests = Mapping[tuple[object, ...], Mapping[object, Rung]]
-"""Scale and target -> seed -> the rung."""
+BySeed = dict[object, Rung]
+Requests = Mapping[tuple[object, ...], Sequence[BySeed]]
+"""Scale and target -> seed -> the rung; a further such mapping for those that share kind, seed and target
+with one before."""
 
 
 def _ladder(group: Sequence[Rung], names: dict[str, int]) -> Ladder:
@@ -240,8 +248,18 @@ def _ladder(group: Sequence[Rung], names: dict[str, int]) -> Ladder:
     base = _folder(run)
     names[base] = names.get(base, 0) + 1
     name = base if names[base] == 1 else f"{base} ({names[base]})"
-    kind = Kind(dial.path, str(run.made.get(PART)), run.checkpoint.model.architecture)
+    training = tuple(_as_text(run.made.get(setting)) for setting in TRAINING)
+    kind = Kind(dial.path, str(run.made.get(PART)), run.checkpoint.model.architecture, training)
     return Ladder(name, kind, run.seed, rungs)
+
+
+def _as_text(value: object) -> str:
+    """Of a setting; lists in any order are one."""
+    if isinstance(value, (list, tuple)):
+        return " ".join(sorted(map(str, value)))
+    if isinstance(value, (int, float)):
+        return f"{value:g}"
+    return "" if value is None else str(value)
 
 
 def _folder(run: Run) -> str:
@@ -252,12 +270,15 @@ def _folder(run: Run) -> str:
 
 
 def _by_request(ladders: Sequence[Ladder]) -> Requests:
-    """The first rung of each target and seed."""
-    found: dict[tuple[object, ...], dict[object, Rung]] = {}
+    found: dict[tuple[object, ...], list[BySeed]] = {}
     for ladder in ladders:
         for rung in ladder.rungs:
-            request = (*rung.dial.scale, rung.dial.target)
-            found.setdefault(request, {}).setdefault(ladder.seed, rung)
+            alike = found.setdefault((*rung.dial.scale, rung.dial.target), [])
+            free = next((by_seed for by_seed in alike if ladder.seed not in by_seed), None)
+            if free is None:
+                free = {}
+                alike.append(free)
+            free[ladder.seed] = rung
     return found
 
 

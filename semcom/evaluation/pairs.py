@@ -107,8 +107,13 @@ class Run:
             "teachers": weights or [self.made.get(TEACHER)],
             "student_checkpoint": self.made.get("student_checkpoint"),
             TARGET: self.dial.target if self.dial else None,
-            AXIS: self.dial.axis if self.dial else None,
+            AXIS: self._axis(self.dial) if self.dial else None,
         }
+
+    def _axis(self, dial: Dial) -> str:
+        """Of targets that are distances from one reference."""
+        elsewhere = not dial.is_from(str(self.made.get(TEACHER)))
+        return f"{dial.axis}, from the teacher {dial.teacher}" if elsewhere else dial.axis
 
     @property
     def distilled(self) -> bool:
@@ -158,7 +163,8 @@ class Pairing:
     measured, these two first.
 
     own: each run's label -> its own pair. kinds: a student end's fingerprint -> what sets it apart from the
-    teacher's. whole: whether every transmitter meets every receiver.
+    teacher's. whole: whether every transmitter meets every receiver. teacher: fingerprint of the reference's
+    weights.
     """
 
     reference: Pair
@@ -171,6 +177,7 @@ class Pairing:
     squares: list[Square] = field(default_factory=list)
     whole: bool = True
     kinds: dict[str, str] = field(default_factory=dict)
+    teacher: str = ""
 
     def corners(self, square: Square) -> dict[str, Pair]:
         """TT, ST, TS and SS, the transmitter first."""
@@ -226,6 +233,7 @@ def pair_up(
         squares=_squares(transmitters, receivers, owners, teacher.fingerprint),
         whole=matrix == "all" or (matrix == "auto" and len(transmitters) * len(receivers) <= MATRIX_LIMIT),
         kinds={end: owners[end].kind(teacher.fingerprint) for end in of_students},
+        teacher=teacher.fingerprint,
     )
     everyone = [reference, pairing.noise, *_met(pairing)]
     pairing.pairs = list({pair.key: pair for pair in everyone}.values())

@@ -10,6 +10,8 @@ from semcom.base.messages import N_
 from semcom.evaluation.measure_row import NATS, Measure
 from semcom.evaluation.measures import named, of_sums
 
+BLEU_DROP = "bleu_drop"
+"""What may be asked for beside measures and their gaps: points of BLEU below the teacher's."""
 RELATIVE_TOLERANCE = 0.01
 BLEU_TOLERANCE = 0.2
 """Of a drop in BLEU, in points, or one standard error of it where that is more."""
@@ -67,11 +69,11 @@ TARGETS = {
         "gold",
         "cross-entropy above the teacher's",
     ),
-    "bleu_drop": Target(
+    BLEU_DROP: Target(
         named("bleu"),
         lambda ours, theirs: theirs - ours,
         "text",
-        "BLEU below the teacher's",
+        N_("BLEU below the teacher's"),
         unit="points",
         steps=True,
     ),

@@ -1,15 +1,16 @@
 """The dial: the divergence asked for and the one reached, what it costs, and the same amount of other
 kinds."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from semcom.base.messages import N_
 from semcom.evaluation import frames, measures
 from semcom.evaluation.dialled import BETWEEN, KNOWLEDGE_PATH, LEARNING, Dial
 from semcom.evaluation.intervals import Interval
-from semcom.evaluation.ladders import BLEU_DROP, CALIBRATED, WORDS_LOST, Comparison, Kind, Ladder, Rung
+from semcom.evaluation.ladders import CALIBRATED, TRAINING, WORDS_LOST, Comparison, Kind, Ladder, Rung
 from semcom.evaluation.study import Row
-from semcom.evaluation.targets import PREFIXES
+from semcom.evaluation.targets import BLEU_DROP, PREFIXES, TARGETS
 from semcom.models.architecture import ENDS
 from semcom.report import figures
 from semcom.report.document import Block, Column, Figure, Table
@@ -59,7 +60,10 @@ def _asked_and_reached(report: StudyReport) -> Table:
         "else they have here, at {snr}."
     )
     scale = "" if several else _(", {scale}").format(scale=scales[0])
-    note = _("A dash: its measure, SNR or channel was not measured here, or nothing was recorded.")
+    note = _(
+        "A dash: its measure, SNR or channel was not measured here, it was dialled against another teacher, "
+        "or nothing was recorded."
+    )
     return report.table(
         "dial", caption.format(scale=scale, snr=report.snr), columns, shown, f"{note} {_(RUNGS_SHARE)}"
     )
@@ -68,9 +72,23 @@ def _asked_and_reached(report: StudyReport) -> Table:
 def _short_path(report: StudyReport, ladder: Ladder) -> str:
     """With sizes only where they tell it from another."""
     kind = ladder.kind
-    alike = {other.kind for other in report.study.dialled.ladders}
-    alike = {other for other in alike if (other.path, other.part) == (kind.path, kind.part)}
-    return path_told(report, kind) if len(alike) > 1 else _path_and_part(report, kind)
+    sizes = {other.architecture for other in _alike(report, kind)}
+    told = _with_sizes(report, kind) if len(sizes) > 1 else _path_and_part(report, kind)
+    return told + _training_told(report, kind)
+
+
+def _alike(report: StudyReport, kind: Kind) -> set[Kind]:
+    """Kinds of one path and part."""
+    kinds = {ladder.kind for ladder in report.study.dialled.ladders}
+    return {other for other in kinds if (other.path, other.part) == (kind.path, kind.part)}
+
+
+def _training_told(report: StudyReport, kind: Kind) -> str:
+    """Settings of the training in which a kind differs from others of its path and part."""
+    values = zip(*(other.training for other in _alike(report, kind)))
+    differing = [setting for setting, of_all in zip(TRAINING, values) if len(set(of_all)) > 1]
+    value = dict(zip(TRAINING, kind.training))
+    return "".join(f", {setting} {value[setting] or '–'}" for setting in differing)
 
 
 def _column(report: StudyReport, name: str) -> Column:
@@ -82,7 +100,11 @@ def _column(report: StudyReport, name: str) -> Column:
 
 
 def path_told(report: StudyReport, kind: Kind) -> str:
-    """Kind of path, part and sizes."""
+    """Kind of path, part, sizes, and what of the training tells it from others."""
+    return _with_sizes(report, kind) + _training_told(report, kind)
+
+
+def _with_sizes(report: StudyReport, kind: Kind) -> str:
     _ = report.gettext
     ends = {"encoder": ["transmitter"], "decoder": ["receiver"]}.get(kind.part, list(ENDS))
     sizes = [kind.architecture.size(end) for end in ends]
@@ -99,11 +121,12 @@ def _path_and_part(report: StudyReport, kind: Kind) -> str:
 
 
 def scale_told(report: StudyReport, dial: Dial) -> str:
-    """What a target is a value of: measure, prefixes, SNR, channel, topics."""
+    """What a target is a value of: measure, prefixes, SNR, channel, topics, and a reference that is not this
+    study's."""
     _ = report.gettext
     named = {measure.name: _(measure.label) for measure in measures.MEASURES}
     named |= {measure.gap_name: report.followed_label(measure) for measure in measures.with_gap()}
-    named[BLEU_DROP] = _("BLEU below the teacher's")
+    named[BLEU_DROP] = _(TARGETS[BLEU_DROP].title)
     told = _("{measure} ({prefix}) at {snr:g} dB, {channel}").format(
         measure=named.get(dial.measure, dial.measure),
         prefix=_(PREFIXES[dial.prefix]) if dial.prefix in PREFIXES else dial.prefix,
@@ -112,6 +135,8 @@ def scale_told(report: StudyReport, dial: Dial) -> str:
     )
     if dial.topics is not None:
         told += _(", topics {topics}").format(topics=", ".join(dial.topics))
+    if not dial.is_from(report.study.pairing.teacher):
+        told += _(", from another teacher ({fingerprint})").format(fingerprint=dial.teacher)
     return told
 
 
@@ -161,7 +186,7 @@ def _axis_title(dial: Dial) -> str:
     """In English, as all labels in figures."""
     titles = {measure.name: measure.title_with_unit for measure in measures.MEASURES}
     titles |= {measure.gap_name: f"{measure.title} gap, {measure.unit}" for measure in measures.with_gap()}
-    titles[BLEU_DROP] = "BLEU below the teacher's"
+    titles[BLEU_DROP] = TARGETS[BLEU_DROP].title
     return f"{titles.get(dial.measure, dial.measure)}, at {dial.snr:g} dB"
 
 
@@ -207,15 +232,24 @@ def _same_amount(report: StudyReport) -> list[Table]:
         "Differences are paired: of several seeds mean and 95 % interval over seeds (Student's t), of one "
         "seed a bootstrap over sentences, which says nothing about another seed."
     )
-    rows = [row for comparison in found[:SHOWN_COMPARISONS] for row in _side_by_side(report, comparison)]
+    repeated = Counter(_what_is_compared(comparison) for comparison in found)
+    rows = [
+        row
+        for comparison in found[:SHOWN_COMPARISONS]
+        for row in _side_by_side(report, comparison, repeated[_what_is_compared(comparison)] > 1)
+    ]
     told = caption.format(snr=report.snr, first=report.first(found, SHOWN_COMPARISONS))
     return [report.table("dial_same_amount", told, columns, frames.frame_of(rows), note)]
 
 
-def _side_by_side(report: StudyReport, comparison: Comparison) -> list[Row]:
+def _what_is_compared(comparison: Comparison) -> tuple[object, ...]:
+    return comparison.kinds, comparison.asked
+
+
+def _side_by_side(report: StudyReport, comparison: Comparison, named: bool) -> list[Row]:
     sides: Mapping[str, object] = {
-        "first": _hybrids(report, comparison.first, comparison.kinds[0]),
-        "second": _hybrids(report, comparison.second, comparison.kinds[1]),
+        "first": _hybrids(report, comparison.first, comparison.kinds[0], named),
+        "second": _hybrids(report, comparison.second, comparison.kinds[1], named),
         "asked": comparison.asked,
         "seeds": len(comparison.first),
     }
@@ -231,7 +265,10 @@ def _side_by_side(report: StudyReport, comparison: Comparison) -> list[Row]:
     ]
 
 
-def _hybrids(report: StudyReport, rungs: Sequence[Rung], kind: Kind) -> str:
-    """Of one seed the hybrid and its kind, of several the kind alone."""
+def _hybrids(report: StudyReport, rungs: Sequence[Rung], kind: Kind, named: bool) -> str:
+    """Of one seed the hybrid and its kind, of several the kind alone; these ``named`` where other hybrids of
+    this kind stand in the table for the same."""
     told = path_told(report, kind)
-    return told if len(rungs) > 1 else f"{rungs[0].run.label} ({told})"
+    if len(rungs) > 1 and not named:
+        return told
+    return f"{', '.join(rung.run.label for rung in rungs)} ({told})"
