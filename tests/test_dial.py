@@ -20,7 +20,7 @@ from toy import CPU, bits, same_bits, size, through, transceiver, word_vocabular
 
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN
-from semcom.commands import dial_ladder
+from semcom.commands import dial_files, dial_ladder
 from semcom.commands.dial_state import UNFINISHED, resumed
 from semcom.commands.ladders import found_under
 from semcom.data import batching, corpus
@@ -325,6 +325,8 @@ OWN = {
     "test_high": float,
     "test_sentences": int,
     "evaluations": int,
+    "teacher_checkpoint": str,
+    "teacher_fingerprint": str,
 }
 
 
@@ -350,7 +352,7 @@ def test_the_record_of_a_ladder_is_whole(record):
     assert settings["seed"] == 42 and settings["from"] == "a.pt" and settings["corpus"] == ["text.txt"]
     assert settings["snr"] == [0, 12] and settings["target"] == list(TARGETS)
     assert {"torch", "threads", "device", "semcom"} <= record["environment"].keys()
-    assert record["teacher"] == "a.pt" and len(record["teacher_fingerprint"]) == 16
+    assert record["teacher_checkpoint"] == "a.pt" and len(record["teacher_fingerprint"]) == 16
     assert len(record["corpus_fingerprint"]) == 16
     for row in record["hybrids"]:
         assert list(row["by_snr"]) == ["0", "12"]
@@ -505,6 +507,42 @@ def test_an_earlier_ladder_stays_whole_until_its_successor_is(made, monkeypatch,
     assert dial("--overwrite", targets=[0.1]) == 0
     assert "going on with" in capsys.readouterr().out
     assert sorted(contents("ladder")) == sorted(["hybrid_0.1.pt", *LADDER[:3]])
+
+
+def test_an_earlier_ladder_stays_whole_where_the_new_one_cannot_be_written(made, monkeypatch):
+    shutil.copytree(made, "ladder")
+    before = contents("ladder")
+    with monkeypatch.context() as patched:
+
+        def full(*_):
+            raise KeyboardInterrupt
+
+        patched.setattr(dial_files.checkpoint, "save", full)
+        assert dial("--overwrite", targets=[0.1]) == 130
+    assert {name: (Path("ladder") / name).read_bytes() for name in before} == before
+
+
+def test_an_input_in_the_folder_is_refused(made, capsys):
+    shutil.copytree(made, "ladder")
+    before = contents("ladder")
+    line = refused(
+        capsys, dial("--overwrite", path=["--from", "a.pt", "--to", "ladder/hybrid_0.2.pt"]), "an input"
+    )
+    assert "hybrid_0.2.pt" in line and contents("ladder") == before
+
+
+def test_out_of_reach_leaves_the_unfinished_ladder_of_others(begun, capsys):
+    before = contents("ladder")
+    refused(capsys, dial("--overwrite", targets=[50]), "out of reach")
+    assert contents("ladder") == before
+
+
+def test_what_is_measured_by_snr_says_on_how_many_sentences(monkeypatch):
+    monkeypatch.setattr(dial_ladder, "BY_SNR_SENTENCES", 7)
+    assert dial(targets=[0.1]) == 0
+    (row,) = strict("ladder/ladder.json")["hybrids"]
+    assert row["by_snr_sentences"] == 7 < row["test_sentences"]
+    assert ",by_snr_sentences," in Path("ladder/ladder.csv").read_text().splitlines()[0]
 
 
 def test_at_the_default_path_an_earlier_ladder_is_set_aside(made, capsys):

@@ -137,7 +137,7 @@ def test_the_ends_that_were_trained_are_dialled(name, moved, runs, ladders, teac
     assert kept == best.config and hybrid.config["dial"]["run"] == str(runs / name)
     said = (ladders / name / "said.txt").read_text()
     assert ("code of their own" in said) == (name == "full")
-    assert ("seen topics" in said) == (name == "further")
+    assert ("trained further on" in said) == (name == "further")
 
 
 def test_on_a_knowledge_path_seen_and_unseen_sentences_are_told_apart(ladders, kl_of):
@@ -145,13 +145,11 @@ def test_on_a_knowledge_path_seen_and_unseen_sentences_are_told_apart(ladders, k
     topics = {s.topic for s in corpus.built_in(SIZE).sentences}
     assert row["path"] == "knowledge" and row["points"] == ["teacher", "best"]
     said, parts = (ladders / "further/said.txt").read_text(), []
-    for name, of_name in (("seen", set(SEEN)), ("not seen", topics - set(SEEN))):
+    for name, of_name in (("trained further on", set(SEEN)), ("other text", topics - set(SEEN))):
         value, count = kl_of(hybrid.model, "test", of_name)
-        part = row["by_topic"][name]
+        part = row["by_text"][name]
         assert part["value"] == pytest.approx(value, rel=1e-4) and part["sentences"] == count > 0
-        parts.append(
-            f"{name} topics {part['value']:.4g} ({count / row['test_sentences']:.0%} of the sentences)"
-        )
+        parts.append(f"{name} {part['value']:.4g} ({count / row['test_sentences']:.0%} of the sentences)")
     assert f"{row['target']:g}: {', '.join(parts)}" in said
 
 
@@ -164,7 +162,7 @@ def test_topics_asked_for_are_those_measured(runs, kl_of):
     for split in ("validation", "test"):
         value, count = kl_of(hybrid.model, split, SEEN)
         assert row[split] == pytest.approx(value, rel=1e-4) and row[f"{split}_sentences"] == count
-    assert row["by_topic"].keys() == {"seen"}
+    assert row["by_text"].keys() == {"trained further on"}
     table = Path("ladder/ladder.csv").read_text()
     assert ",migration trade," in table
 
@@ -173,7 +171,7 @@ def test_a_further_trained_teacher_has_a_learning_path_too(runs, kl_of):
     target = within_reach(runs / "further", kl_of, 0.8, "learning")
     assert dial(runs / "further", "--path", "learning", targets=[target]) == 0
     _, row = only("ladder")
-    assert row["path"] == "learning" and row["points"][0] == "start" and "by_topic" not in row
+    assert row["path"] == "learning" and row["points"][0] == "start" and "by_text" not in row
 
 
 def test_hybrids_are_checkpoints_like_any_other(ladders, teacher):

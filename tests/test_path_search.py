@@ -9,7 +9,7 @@ import pytest
 from semcom.evaluation.measures import columns, slices
 from semcom.evaluation.path_search import (
     EVALUATIONS,
-    NARROWEST,
+    NARROWEST_OF_STEPS,
     OutOfReach,
     Readings,
     check_reach,
@@ -131,7 +131,7 @@ def test_a_step_is_narrowed_to_where_it_is(jump, high, low):
         max(r.place for r in found.used if r.value == high),
         min(r.place for r in found.used if r.value == low),
     ]
-    assert 0 < either[1] - either[0] <= 2 * NARROWEST, either
+    assert 0 < either[1] - either[0] <= 2 * NARROWEST_OF_STEPS, either
 
 
 def test_a_step_within_the_tolerance_is_enough():
@@ -297,3 +297,9 @@ def test_evaluations_are_those_that_only_this_target_took():
     assert found.used and not set(found.used) & set(along)
     again = find(readings, along, 0.25, found.used)
     assert again.reading == found.reading and not again.used
+
+
+@pytest.mark.parametrize("target", [0.3, 0.5])
+def test_a_cliff_of_a_hundredth_of_the_path_is_met_too(target):
+    found, _ = searched(lambda place: 1 / (1 + np.exp(400 * (place - 0.53))), target)
+    assert found.within and abs(found.reading.value - target) <= 0.01 * target

@@ -247,3 +247,8 @@ def test_a_path_of_models_is_searched_to_its_target():
         found.within
         and abs(value(ruler_of("kl_divergence"), Towards().at(found.reading.place)) / target - 1) < 0.01
     )
+
+
+def test_the_reference_that_it_is_given_stays_where_it_is():
+    """It may be a corner of the path: on a GPU its weights would no longer meet the others'."""
+    assert ruler_of("kl_divergence").reference is not TEACHER

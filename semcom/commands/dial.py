@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from semcom import __version__
 from semcom.base import output_files
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
@@ -19,12 +21,12 @@ from semcom.base.output_files import Place
 from semcom.channel.settings import ChannelConfig
 from semcom.commands import dial_files, dial_ladder
 from semcom.commands.dial_files import price_of
-from semcom.commands.dial_ladder import Ladder, Plan, label_of
+from semcom.commands.dial_ladder import FurtherText, Ladder, Plan, label_of
 from semcom.commands.dial_path import Dialled, path_between, path_of_run
 from semcom.commands.dial_settings import CODE_DRIFT, LADDER, LADDER_FILES, DialSettings
 from semcom.commands.dial_state import LadderState, resumed
-from semcom.commands.inputs import check_topics, load_corpus, split_of
-from semcom.commands.measuring import RECEIVER_KNOWS, corpus_of_runs
+from semcom.commands.inputs import check_topics, load_corpus, read_corpus, split_of
+from semcom.commands.measuring import RECEIVER_KNOWS, corpus_of_runs, foreign_splits
 from semcom.data import batching
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Corpus, Sentence
@@ -89,6 +91,7 @@ def run(settings: DialSettings) -> Outcome:
     inputs = [dialled.teacher.path, dialled.best.path, *settings.corpus.corpus]
     inputs += [path for path in (settings.source, settings.from_) if path]
     output_files.check_outputs({"--output-path": folder}, inputs)
+    _check_no_input_inside(folder, inputs)
     place = Place(
         "--output-path", folder, settings.output_path is not None, settings.outputs.overwrite, folder=True
     )
@@ -98,6 +101,16 @@ def run(settings: DialSettings) -> Outcome:
         ladder, outcome = make(plan, state, files, record_of(settings, device))
     show(ladder, outcome, started)
     return outcome
+
+
+def _check_no_input_inside(folder: Path, inputs: Sequence[str]) -> None:
+    """Raise SemcomError for an input that would be set aside or replaced with the folder."""
+    whole = os.path.join(os.path.realpath(folder), "")
+    for path in inputs:
+        if os.path.realpath(path).startswith(whole):
+            raise SemcomError(
+                f"--output-path {escape(folder)}: holds {escape(path)}, an input of this ladder; name another"
+            )
 
 
 def _dialled(settings: DialSettings) -> tuple[Dialled, str]:
@@ -115,6 +128,8 @@ def plan_of(settings: DialSettings, dialled: Dialled, source: str, device: torch
     used = corpus_of_runs(settings.corpus, [dialled.made])
     vocabulary = dialled.teacher.vocabulary
     read = load_corpus(used, vocabulary)
+    for line in foreign_splits([(c.name, c.config) for c in (dialled.teacher, dialled.best)], used):
+        log.info(line)
     validation = _encoded(read, "validation", settings.ask, vocabulary)
     test = _encoded(read, "test", settings.ask, vocabulary, settings.evaluation.sentences)
     plan = Plan(
@@ -127,6 +142,7 @@ def plan_of(settings: DialSettings, dialled: Dialled, source: str, device: torch
         validation,
         test,
         read,
+        _further_text(settings, dialled),
         settings.run.seed,
         device,
         settings.run.quiet,
@@ -146,6 +162,19 @@ def _encoded(
             "give a larger --corpus-size or --sentences, or more --target-topics"
         )
     return encoded
+
+
+def _further_text(settings: DialSettings, dialled: Dialled) -> FurtherText:
+    """Of the run's record, which is checked value by value."""
+    made = dialled.made
+    topics = made.get("topics_seen")
+    if isinstance(topics, list):
+        return FurtherText(topics=frozenset(topic for topic in topics if isinstance(topic, str)))
+    files = made.get("corpus")
+    if dialled.path.kind != "knowledge" or not isinstance(files, list) or not files:
+        return FurtherText()
+    text = read_corpus(replace(settings.corpus, corpus=tuple(map(str, files))), dialled.teacher.vocabulary)
+    return FurtherText(ids=frozenset(sentence.id for sentence in text.sentences))
 
 
 def _chosen(read: Corpus, split: str, ask: TargetConfig) -> list[Sentence]:
@@ -204,6 +233,7 @@ def key_of(plan: Plan) -> dict[str, object]:
         "length_penalty": plan.evaluation.length_penalty,
         "seed": plan.seed,
         "corpus": plan.corpus.fingerprint,
+        "semcom": __version__,
         "teacher": plan.dialled.teacher.fingerprint,
         "path": [path.kind, *map(fingerprint_of, path.snapshots)],
         "device": str(plan.device),
@@ -218,8 +248,8 @@ def make(
     """Search, measure, write. files: target -> its hybrid's. made_by: settings and machine."""
     scan, found = dial_ladder.search(plan, state)
     ladder = dial_ladder.climb(plan, scan, found, state.cache)
-    state.clear()
     record = dial_files.write(ladder, files, state.folder, made_by)
+    state.clear(files.values())
     state.finish()
     return ladder, Outcome(state.folder, dict(files), record, dial_files.frame_of(record))
 
@@ -261,7 +291,7 @@ def table_of(ladder: Ladder) -> list[str]:
     return [
         f"\n{plan.target.title}: asked and reached; {plan.where}, on {tested}; {RECEIVER_KNOWS}",
         _table(ladder),
-        *_by_topic(ladder),
+        *_by_text(ladder),
         f"BLEU and price on {len(ladder.study.measured.encoded):,} of them; {bleu_signature()}",
     ]
 
@@ -294,17 +324,13 @@ def _shown(price: Price | None) -> str:
     return f"above {price.at_least:.1f}" if price and math.isfinite(price.at_least) else ""
 
 
-def _by_topic(ladder: Ladder) -> list[str]:
-    """On a knowledge path, what was seen in the further training and what not."""
-    if ladder.plan.dialled.path.kind != "knowledge":
-        return []
-    if not ladder.rungs[0].by_topic:
-        return ["the sentences that the further training saw cannot be told from others: they have no topics"]
+def _by_text(ladder: Ladder) -> list[str]:
+    """On a knowledge path, what the student was trained further on and other text apart."""
     lines = []
     for rung in ladder.rungs:
         parts = [
-            f"{name} topics {value:.4g} ({count / len(ladder.plan.test):.0%} of the sentences)"
-            for name, (count, value) in rung.by_topic.items()
+            f"{name} {value:.4g} ({count / len(ladder.plan.test):.0%} of the sentences)"
+            for name, (count, value) in rung.by_text.items()
         ]
-        lines.append(f"{label_of(rung.target)}: {', '.join(parts)}")
+        lines += [f"{label_of(rung.target)}: {', '.join(parts)}"] if parts else []
     return lines

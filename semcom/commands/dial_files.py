@@ -26,8 +26,9 @@ def write(ladder: Ladder, files: Mapping[float, Path], folder: Path, made_by: Ma
     """Hybrids, table and picture, and at last the record, by which the ladder is finished. files: target ->
     its hybrid's. made_by: settings and machine."""
     rows = [_row(ladder, rung, files[rung.target]) for rung in ladder.rungs]
+    reference = _reference(ladder.plan)
     for rung in ladder.rungs:
-        config = {**rung.hybrid.config, "dial": _dial(ladder.plan, rung)}
+        config = {**rung.hybrid.config, **reference, "dial": _dial(ladder.plan, rung)}
         metrics = {ladder.plan.ask.target_measure: rung.value.value, "bleu": bleu_of(ladder.study, rung)}
         checkpoint.save(replace(rung.hybrid, config=config, metrics=metrics), files[rung.target])
     tables.write_csv(folder / TABLE, [_flat(row) for row in rows])
@@ -41,8 +42,6 @@ def write(ladder: Ladder, files: Mapping[float, Path], folder: Path, made_by: Ma
         "scan": [asdict(reading) for reading in ladder.scan],
         "hybrids": rows,
         "bleu_signature": bleu_signature(),
-        "teacher": ladder.plan.dialled.teacher.path,
-        "teacher_fingerprint": ladder.plan.dialled.teacher.fingerprint,
         "corpus_name": ladder.plan.corpus.name,
         "corpus_fingerprint": ladder.plan.corpus.fingerprint,
         **made_by,
@@ -61,7 +60,14 @@ def _common(plan: Plan) -> Record:
         "channel": str(make_channel(plan.channel)),
         "topics": list(plan.ask.target_topics) or None,
         "run": plan.source,
+        **_reference(plan),
     }
+
+
+def _reference(plan: Plan) -> Record:
+    """From which a divergence is."""
+    teacher = plan.dialled.teacher
+    return {"teacher_checkpoint": teacher.path, "teacher_fingerprint": teacher.fingerprint}
 
 
 def _dial(plan: Plan, rung: Rung) -> Record:
@@ -87,12 +93,13 @@ def _dial(plan: Plan, rung: Rung) -> Record:
 def _row(ladder: Ladder, rung: Rung, file: Path) -> Record:
     """A hybrid's part of the record."""
     row = {**_dial(ladder.plan, rung), "file": str(file), "within": rung.found.within}
-    if rung.by_topic:
-        row["by_topic"] = {
-            name: {"sentences": count, "value": value} for name, (count, value) in rung.by_topic.items()
+    if rung.by_text:
+        row["by_text"] = {
+            name: {"sentences": count, "value": value} for name, (count, value) in rung.by_text.items()
         }
     price = price_of(ladder, rung)
     row["price"] = None if price is None else frames.plain_values(vars(price))
+    row["by_snr_sentences"] = len(ladder.study.measured.encoded)
     row["by_snr"] = _by_snr(ladder, rung)
     return row
 
@@ -130,7 +137,7 @@ def _flat(row: Record) -> Record:
     return flat
 
 
-NESTED = ("price", "by_snr", "by_topic", "points")
+NESTED = ("price", "by_snr", "by_text", "points")
 PRICE_ENDS = {"": "value", "_low": "low", "_high": "high"}
 """End of a column's name -> key of an interval."""
 

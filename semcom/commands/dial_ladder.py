@@ -17,7 +17,7 @@ from semcom.channel.settings import ChannelConfig, is_noisy
 from semcom.commands.dial_path import Dialled
 from semcom.commands.dial_state import LadderState
 from semcom.data.batching import Encoded
-from semcom.data.corpus import Corpus
+from semcom.data.corpus import Corpus, Sentence
 from semcom.evaluation import bootstrap, calibration, pair_matrix, path_search
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pairs import Run, pair_up
@@ -42,7 +42,21 @@ SCANNED_BLOCKS = 2
 REPLICATES = 2000
 BY_SNR_SENTENCES = 500
 """Test sentences that are decoded at every SNR, at most."""
+FURTHER, OTHER = "trained further on", "other text"
+"""What a sentence is to the student of a knowledge path."""
 WIDER = "a random start, fewer layers, other topics or longer training widen it"
+
+
+@dataclass(frozen=True)
+class FurtherText:
+    """What the student of a knowledge path was trained further on: topics of the built-in corpus, or ids of
+    the sentences of files."""
+
+    topics: frozenset[str] = frozenset()
+    ids: frozenset[int] = frozenset()
+
+    def holds(self, sentence: Sentence) -> bool:
+        return sentence.topic in self.topics or sentence.id in self.ids
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,7 @@ class Plan:
     validation: Sequence[Encoded]
     test: Sequence[Encoded]
     corpus: Corpus
+    further: FurtherText
     seed: int
     device: torch.device
     quiet: bool
@@ -70,11 +85,10 @@ class Plan:
 
     @property
     def where(self) -> str:
-        """Measure, prefix, SNR and channel, without which no target is quoted."""
-        return (
-            f"{self.ask.target_measure}, {self.target.unit}, {PREFIXES[self.target.prefix]}, "
-            f"{self.ask.reference_snr:g} dB, {make_channel(self.channel)}"
-        )
+        """Measure, prefix, SNR, channel and topics, without which no target is quoted."""
+        measured = f"{self.ask.target_measure}, {self.target.unit}, {PREFIXES[self.target.prefix]}"
+        topics = f", {' '.join(self.ask.target_topics)} alone" if self.ask.target_topics else ""
+        return f"{measured}, {self.ask.reference_snr:g} dB, {make_channel(self.channel)}{topics}"
 
     def meeting(self, snrs: Sequence[float]) -> Meeting:
         evaluation = self.evaluation
@@ -97,13 +111,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Rung:
-    """One hybrid. value: on all test sentences. by_topic: of sentences of topics that the dialled end has
-    seen and has not seen in its further training: how many, and the value; empty where that is not known."""
+    """One hybrid. value: on all test sentences. by_text: on a knowledge path, of ``FURTHER`` and ``OTHER``
+    the number of sentences and the value on them; one without sentences is left out."""
 
     found: Found
     hybrid: Checkpoint
     value: Interval
-    by_topic: dict[str, tuple[int, float]]
+    by_text: dict[str, tuple[int, float]]
 
     @property
     def target(self) -> float:
@@ -134,7 +148,7 @@ def search(plan: Plan, state: LadderState) -> tuple[list[Reading], list[Found]]:
     readings = Readings(plan.dialled.path, plan.ruler(plan.validation), plan.target, state.readings)
     blocks = min(SCANNED_BLOCKS, len(readings.ruler.blocks))
     places = path_search.scan_places(plan.dialled.path.places)
-    scan = [readings.at(place, blocks) for place in _shown(plan, places, "scanning the path", "place")]
+    scan = [readings.at(place, blocks) for place in _with_bar(plan, places, "scanning the path", "place")]
     try:
         for target in plan.targets:
             path_search.check_reach(readings.target, scan, target)
@@ -149,14 +163,14 @@ def search(plan: Plan, state: LadderState) -> tuple[list[Reading], list[Found]]:
         ) from None
 
 
-def _shown(plan: Plan, each: Sequence[Each], doing: str, unit: str) -> Iterator[Each]:
+def _with_bar(plan: Plan, each: Sequence[Each], doing: str, unit: str) -> Iterator[Each]:
     """The same, with a bar."""
     yield from tqdm(each, desc=doing, unit=unit, disable=plan.quiet, leave=False, dynamic_ncols=True)
 
 
 def _find_all(plan: Plan, readings: Readings, scan: Sequence[Reading]) -> list[Found]:
     found: list[Found] = []
-    for target in _shown(plan, plan.targets, "searching", "target"):
+    for target in _with_bar(plan, plan.targets, "searching", "target"):
         earlier = [reading for before in found for reading in before.used]
         found.append(path_search.find(readings, scan, target, earlier))
         _tell(plan, found[-1])
@@ -194,14 +208,13 @@ def climb(plan: Plan, scan: list[Reading], found: Sequence[Found], cache: Path) 
     """The hybrids where the targets are, each measured on the test sentences once. cache: of finished
     parts."""
     ruler = plan.ruler(plan.test)
-    rungs = [_rung(plan, ruler, each) for each in _shown(plan, found, "testing", "hybrid")]
+    rungs = [_rung(plan, ruler, each) for each in _with_bar(plan, found, "testing", "hybrid")]
     return Ladder(plan, scan, rungs, _by_snr(plan, rungs, cache))
 
 
 def _rung(plan: Plan, ruler: Ruler, found: Found) -> Rung:
     model = plan.dialled.path.at(found.reading.place)
-    each = [ruler.sums(model, block) for block in range(len(ruler.blocks))]
-    ours, theirs = (np.concatenate(parts) for parts in zip(*each))
+    ours, theirs = ruler.sums_of_all(model)
     weights = bootstrap.resamples(len(ours), REPLICATES, plan.seed)
     value = bootstrap.interval(plan.target.value(weights @ ours, weights @ theirs))
     assert value is not None  # targets are had of every pair
@@ -211,19 +224,16 @@ def _rung(plan: Plan, ruler: Ruler, found: Found) -> Rung:
             f"{value.low:.3g} to {value.high:.3g}); the dial measures more with --sentences or a "
             "larger --corpus-size"
         )
-    by_topic = _by_topic(plan, ruler, ours, theirs)
-    return Rung(found, _hybrid(plan, found, model), value, by_topic)
+    by_text = _by_text(plan, ruler, ours, theirs)
+    return Rung(found, _hybrid(plan, found, model), value, by_text)
 
 
-def _by_topic(plan: Plan, ruler: Ruler, ours: np.ndarray, theirs: np.ndarray) -> dict[str, tuple[int, float]]:
-    seen_topics = plan.dialled.made.get("topics_seen")
-    each_block = range(len(ruler.blocks))
-    topics = [sentence.topic for block in each_block for sentence in ruler.order(block)]
-    if plan.dialled.path.kind != "knowledge" or not isinstance(seen_topics, list) or None in topics:
+def _by_text(plan: Plan, ruler: Ruler, ours: np.ndarray, theirs: np.ndarray) -> dict[str, tuple[int, float]]:
+    if plan.dialled.path.kind != "knowledge":
         return {}
-    seen = np.array([topic in seen_topics for topic in topics])
+    further = np.array([plan.further.holds(sentence) for sentence in ruler.order_of_all()])
     found = {}
-    for name, kept in (("seen", seen), ("not seen", ~seen)):
+    for name, kept in ((FURTHER, further), (OTHER, ~further)):
         if kept.any():
             value = plan.target.value(ours[kept].sum(0), theirs[kept].sum(0))
             found[name] = int(kept.sum()), float(value)

@@ -2,14 +2,13 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
-from semcom.commands.dial_settings import LADDER_FILES
 from semcom.evaluation.path_search import Reading
 
 UNFINISHED = ".unfinished.json"
@@ -24,13 +23,14 @@ Readings = dict[tuple[float, int], Reading]
 class LadderState:
     """key: all that the readings depend on, as JSON gives it back. overwrite: whether the ladder replaces an
     earlier one. make_room: called before the first file is written, when the targets are known to be within
-    reach."""
+    reach. begun: whether anything of it is in the folder."""
 
     folder: Path
     key: Mapping[str, object]
     overwrite: bool = False
     readings: Readings = field(default_factory=dict)
     make_room: Callable[[], None] = lambda: None
+    begun: bool = False
 
     @property
     def path(self) -> Path:
@@ -41,7 +41,9 @@ class LadderState:
         return self.folder / CACHE
 
     def begin(self, readings: Mapping[tuple[float, int], Reading]) -> None:
-        self.make_room()
+        if not self.begun:
+            self.make_room()
+        self.begun = True
         self.readings = dict(readings)
         self._write()
 
@@ -54,16 +56,17 @@ class LadderState:
         state = {"key": self.key, "overwrite": self.overwrite, "readings": readings}
         output_files.write_json(self.path, state)
 
-    def clear(self) -> None:
-        """Remove the earlier ladder, if it is to be replaced."""
-        if not self.overwrite:
-            return
-        for pattern in ("hybrid_*.pt", *LADDER_FILES):
-            for left in filter(_is_of_a_ladder, self.folder.glob(pattern)):
-                left.unlink()
+    def clear(self, made: Collection[Path]) -> None:
+        """Remove hybrids of the earlier ladder that is replaced, but those ``made`` now."""
+        if self.overwrite:
+            for left in filter(_is_of_a_ladder, self.folder.glob("hybrid_*.pt")):
+                if left not in made:
+                    left.unlink()
 
     def discard(self) -> None:
-        """Leave nothing of an unfinished ladder."""
+        """Leave nothing of this ladder, unfinished as it is."""
+        if not self.begun:
+            return
         self.finish()
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
@@ -79,9 +82,8 @@ class LadderState:
 
 def _is_of_a_ladder(file: Path) -> bool:
     """Not another's hybrid: those of ladders are named by their targets."""
-    target = file.stem.removeprefix("hybrid_")
     try:
-        return target == file.stem or math.isfinite(float(target))
+        return math.isfinite(float(file.stem.removeprefix("hybrid_")))
     except ValueError:
         return False
 
@@ -132,7 +134,8 @@ def _resumed(folder: Path, key: Mapping[str, object], overwrite: bool) -> Ladder
     if None in readings:
         raise SemcomError(_damaged(folder / UNFINISHED, "its readings"))
     replaces = overwrite or record.get("overwrite") is True
-    return LadderState(folder, key, replaces, {(r.place, r.blocks): r for r in readings if r})
+    known = {(reading.place, reading.blocks): reading for reading in readings if reading}
+    return LadderState(folder, key, replaces, known, begun=True)
 
 
 def _reading(entry: object) -> Reading | None:

@@ -22,8 +22,8 @@ from semcom.models.transceiver import Transceiver
 
 EVALUATIONS = 12
 """Of a target, beside the places scanned once for all."""
-NARROWEST = 2**-12
-"""A bracket of this width is not narrowed further."""
+NARROWEST, NARROWEST_OF_STEPS = 1e-9, 2**-12
+"""A bracket of this width is not narrowed further; the second where the value moves in steps."""
 WANTED_ERROR = 0.02
 """Standard error of the reading over the target, at most."""
 SCANNED_AT_LEAST = 8
@@ -149,7 +149,7 @@ def find(
     """
     check_reach(readings.target, scanned, target)
     scanned_at = _Bracketing(scanned, target)
-    blocks, short = _blocks_for(readings, scanned_at, target)
+    blocks = _blocks_for(readings, scanned_at, target)
     tried: dict[float, Reading] = {}
 
     def read(place: float) -> Reading:
@@ -167,12 +167,15 @@ def find(
         low, high = sorted(reading.place for reading in bracket)
         left = EVALUATIONS - len(tried)
         # Beside a step an interpolation creeps.
-        narrow = bisect if readings.target.steps else brentq
-        narrow(difference, low, high, xtol=NARROWEST, maxiter=left, full_output=True, disp=False)
+        steps = readings.target.steps
+        narrow, width = (bisect, NARROWEST_OF_STEPS) if steps else (brentq, NARROWEST)
+        narrow(difference, low, high, xtol=width, maxiter=left, full_output=True, disp=False)
     nearest = min(tried.values(), key=lambda reading: (abs(reading.value - target), reading.place))
     within = difference(nearest.place) == 0
     if not within and not bracket:
         raise OutOfReach(target, tried.values())
+    wanted_error = readings.target.wanted_error(target, WANTED_ERROR)
+    short = nearest.error > wanted_error and blocks == len(readings.ruler.blocks)
     used = tuple(reading for reading in tried.values() if reading not in (*scanned, *known))
     return Found(target, nearest, within, scanned_at.count, short, used)
 
@@ -180,13 +183,14 @@ def find(
 class _Bracketing:
     """Between which of some readings along the path a target lies.
 
-    better_first: whether the path's better end, of the smaller value, is its first. places: the two readings
-    of the crossing nearest to that end; of a target outside, the reading nearest to it, twice.
+    better_first: whether the path's better end, of the smaller value, is its first; by default as the first
+    and the last reading say. count: of crossings. ends: the two readings of the crossing nearest to the
+    better end; of a target outside, the reading nearest to it, twice.
     """
 
-    def __init__(self, along: Sequence[Reading], target: float):
+    def __init__(self, along: Sequence[Reading], target: float, better_first: bool | None = None):
         self.along = along
-        self.better_first = along[0].value <= along[-1].value
+        self.better_first = along[0].value <= along[-1].value if better_first is None else better_first
         above = [reading.value >= target for reading in along]
         crossings = [i for i in range(len(along) - 1) if above[i] != above[i + 1]]
         self.count = len(crossings)
@@ -202,8 +206,8 @@ class _Bracketing:
         return self.along[self.first], self.along[self.last]
 
 
-def _blocks_for(readings: Readings, scanned_at: _Bracketing, target: float) -> tuple[int, bool]:
-    """How many blocks the target is searched on, and whether more would be wanted than there are."""
+def _blocks_for(readings: Readings, scanned_at: _Bracketing, target: float) -> int:
+    """How many blocks the target is searched on."""
     one, other = scanned_at.ends
     apart = other.value - one.value
     share = (target - one.value) / apart if scanned_at.count and apart else 0.0
@@ -212,7 +216,7 @@ def _blocks_for(readings: Readings, scanned_at: _Bracketing, target: float) -> t
     ruler, blocks = readings.ruler, one.blocks
     while blocks < len(ruler.blocks) and ruler.sentences(blocks) < wanted:
         blocks += 1
-    return blocks, ruler.sentences(blocks) < wanted
+    return blocks
 
 
 def _on_more_sentences(
@@ -226,7 +230,8 @@ def _on_more_sentences(
         last = min(len(along) - 1, scanned_at.last + wider)
         ends = [read(along[i].place) for i in dict.fromkeys((first, last))]
         between = [reading for reading in known if ends[0].place < reading.place < ends[-1].place]
-        inner = _Bracketing(sorted([*ends, *between], key=lambda reading: reading.place), target)
+        nearer = sorted([*ends, *between], key=lambda reading: reading.place)
+        inner = _Bracketing(nearer, target, scanned_at.better_first)
         if inner.count:
             return inner.ends
     return None

@@ -2,6 +2,7 @@
 reference makes of the sentences is computed once and kept."""
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +63,8 @@ class Ruler:
         vocabulary: Vocabulary,
         meeting: Meeting,
     ):
-        self.reference = reference.to(meeting.device).eval()
+        # A copy: the reference may be a corner of the path, whose weights stay where they are.
+        self.reference = deepcopy(reference).to(meeting.device).eval()
         self.target, self.blocks, self.vocabulary, self.meeting = target, blocks, vocabulary, meeting
         self._sender = fingerprint_of(reference.transmitter)
         self._heard: dict[int, list[_Heard]] = {}
@@ -76,6 +78,15 @@ class Ruler:
         """The sentences of a block as ``sums`` has them."""
         return [sentence for heard in self._of_reference(block) for sentence in heard.batch.sentences]
 
+    def order_of_all(self) -> list[Sentence]:
+        return [sentence for block in range(len(self.blocks)) for sentence in self.order(block)]
+
+    def sums_of_all(self, model: Transceiver) -> tuple[np.ndarray, np.ndarray]:
+        """``sums`` of all blocks, one after the other."""
+        each = [self.sums(model, block) for block in range(len(self.blocks))]
+        ours, theirs = (np.concatenate(parts) for parts in zip(*each))
+        return ours, theirs
+
     @torch.inference_mode()
     def sums(self, model: Transceiver, block: int) -> tuple[np.ndarray, np.ndarray]:
         """[N, K] sums by sentence of ``model`` and of the reference over a block, in one ``order``; NaN in
@@ -86,6 +97,7 @@ class Ruler:
         ours = [self._of_model(model, same_signal, of_batch) for of_batch in heard]
         return np.concatenate(ours), np.concatenate([of_batch.sums for of_batch in heard])
 
+    @torch.inference_mode()
     def _of_reference(self, block: int) -> list[_Heard]:
         if block not in self._heard:
             batches = by_length(self.blocks[block], self.meeting.batch_size)
@@ -176,7 +188,8 @@ class Ruler:
                 of_sent = [sentence.text for sentence in batch.sentences]
                 sums[:, slices()[needed.columns]] = needed.of(texts, of_sent)
             elif isinstance(needed, PieceSum):
-                said = decoded or sent
+                # How many tokens were sent is asked for alone where nothing is decoded.
+                said = decoded if self._needs_text else sent
                 column = slices()[needed.columns].start
                 sums[:, column] = [needed.of(ours, theirs) for ours, theirs in zip(said, sent)]
 
