@@ -33,6 +33,7 @@ from semcom.models.checkpoint import Checkpoint
 from semcom.models.transceiver import splice
 from semcom.report import figures
 from semcom.report.catalogue import translation
+from semcom.report.cells import columns_of_text
 from semcom.report.sections import dial as section
 from semcom.report.sections import setting_trends as trends_section
 from semcom.report.sections import summary
@@ -426,6 +427,21 @@ def test_the_section_has_what_was_asked_and_reached(study):
     told = {(row["first"], row["second"], row["seeds"]) for row in frames.records(same.frame)}
     assert ("knowledge path, decoder, 1 layers of width 16",
             "learning path, decoder, 2 layers of width 16", 3) in told  # fmt: skip
+
+
+def test_each_measure_side_by_side_has_its_decimals(study):
+    same = section.blocks(report_of(study))[-1]
+    decimals = {}
+    for row in zip(*columns_of_text(same)):
+        cells = [cell for cell in row[5:] if cell != "–"]
+        if cells:
+            decimals.setdefault(row[4], set()).update(len(re.search(r"\.(\d+)", cell)[1]) for cell in cells)
+    own = {measure.label: {measure.decimals} for measure in measures.MEASURES}
+    assert own["BLEU"] != own["KL"]
+    assert {name: found for name, found in decimals.items() if name in own} == {
+        name: own[name] for name in decimals if name in own
+    }
+    assert decimals["words lost"] == {4} and len(decimals) > 3
 
 
 def test_the_figure_has_a_line_a_path_in_the_colour_of_its_kind(study):

@@ -1,5 +1,7 @@
 """Figures say what their data say: read back from the axes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,3 +85,69 @@ def test_training_curves_of_rows_and_of_a_frame_are_the_same(tmp_path):
     plots.plot_training_curves(pd.DataFrame(rows), tmp_path / "frame.png")
     assert (tmp_path / "rows.png").read_bytes() == (tmp_path / "frame.png").read_bytes()
     assert len((tmp_path / "rows.png").read_bytes()) > 10_000
+
+
+DIAL = plots.DialCurve(
+    title="KL to the teacher, nats",
+    where="12 dB, awgn",
+    corners={0.0: "start", 0.5: r"step $\foo$", 1.0: "best"},
+    readings=[(0.0, 3.0), (0.5, 1.0), (0.75, 0.4), (1.0, 0.1)],
+    rungs=[(0.8, 0.3, Interval(0.31, 0.25, 0.4), 30.0), (0.6, 0.8, Interval(0.7, 0.65, 0.78), 20.0)],
+    teacher_bleu=35.0,
+)
+
+
+def dialled(curve, monkeypatch):
+    """The axes of what would be saved."""
+    kept = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: kept.append(figure))
+    plots.plot_dial(curve, "unused.png")
+    (figure,) = kept
+    figure.canvas.draw()
+    return figure.axes
+
+
+def test_the_dial_draws_readings_targets_and_hybrids(monkeypatch):
+    divergence, bleu = dialled(DIAL, monkeypatch)
+    readings, *others = divergence.lines
+    assert list(zip(*readings.get_data())) == DIAL.readings and readings.get_marker() == "."
+    levels = {line.get_ydata()[0] for line in others if line.get_linestyle() == "--"}
+    assert levels == {target for _, target, *_ in DIAL.rungs}
+    assert {text.get_text().strip(): text.xy for text in divergence.texts} == {
+        "0.3": (0.8, 0.3),
+        "0.8": (0.6, 0.8),
+    }
+    (hybrids,) = divergence.containers
+    points, _, (bars,) = hybrids.lines
+    assert list(zip(*points.get_data())) == [(0.8, 0.31), (0.6, 0.7)] and points.get_marker() == "o"
+    ends = [(low[1], high[1]) for low, high in bars.get_segments()]
+    assert np.array(ends) == pytest.approx(np.array([(0.25, 0.4), (0.65, 0.78)]))
+    scores, teacher = bleu.lines
+    assert list(zip(*scores.get_data())) == [(0.8, 30.0), (0.6, 20.0)] and scores.get_marker() == "o"
+    assert set(teacher.get_ydata()) == {35.0} and teacher.get_linestyle() == "--"
+
+
+def test_the_dial_names_what_it_draws(monkeypatch):
+    axes = divergence, bleu = dialled(DIAL, monkeypatch)
+    assert divergence.get_title() == "KL to the teacher, nats, 12 dB, awgn"
+    assert bleu.get_title() == "BLEU on test sentences, 12 dB, awgn"
+    named = [[text.get_text() for text in axis.get_legend().get_texts()] for axis in axes]
+    assert named == [
+        ["read on validation sentences", "hybrids on test sentences, 95 %"],
+        ["hybrids", "teacher"],
+    ]
+    for axis in axes:
+        assert axis.get_xlabel() == "place on the path" and list(axis.get_xticks()) == [0.0, 0.5, 1.0]
+        ticks = [tick.get_text() for tick in axis.get_xticklabels()]
+        assert ticks == ["0\nstart", "0.5\nstep \\$\\foo\\$", "1\nbest"]
+
+
+@pytest.mark.parametrize(("last", "scale"), [(0.1, "log"), (0.0, "linear"), (-0.2, "linear")])
+def test_a_dial_has_a_logarithm_above_zero_alone(last, scale, monkeypatch):
+    curve = replace(DIAL, readings=[(0.0, 3.0), (1.0, last)])
+    assert dialled(curve, monkeypatch)[0].get_yscale() == scale
+
+
+def test_a_dial_is_a_picture(tmp_path):
+    plots.plot_dial(DIAL, tmp_path / "dial.png")
+    assert (tmp_path / "dial.png").read_bytes().startswith(b"\x89PNG")

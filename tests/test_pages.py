@@ -552,6 +552,22 @@ def test_console_shows_hostile_strings_as_text():
     assert all(escape(bad) in text for bad in HOSTILE)
 
 
+# Decimals by row
+
+
+def test_every_format_has_a_rows_own_decimals_and_csv_all_of_them():
+    columns = [Column("measure"), Column("value", by_row=(4, 2))]
+    rows = [["KL", Interval(0.12345, 0.11111, 0.14)], ["BLEU", 31.23456]]
+    table = of_rows("mixed", "Two measures.", columns, rows)
+    document = with_block(table)
+    cells = Reader(render.html(document, fake_images(document))).cells
+    assert [cell for cell in cells if cell][2:6] == ["KL", "0.1235", "[0.1111, 0.1400]", "BLEU"]
+    assert "31.23" in cells and "31.2346" not in cells
+    for text in (formats.markdown(document), formats.latex(document), formats.aligned(table)):
+        assert "0.1400" in text and "31.23" in text and "31.234" not in text
+    assert "31.23456" in formats.csv_of(table)
+
+
 # Pictures and files
 
 

@@ -56,7 +56,7 @@ def plain(cell: Cell, column: Column) -> str:
 
 def columns_of_text(table: Table) -> list[list[str]]:
     shown = zip(table.columns.values(), table.cells())
-    return [[plain(cell, column) for cell in cells] for column, cells in shown]
+    return [[plain(cell, column.at(row)) for row, cell in enumerate(cells)] for column, cells in shown]
 
 
 def _number(value: float, places: int | None) -> str:

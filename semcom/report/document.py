@@ -19,10 +19,16 @@ Cell = str | int | float | Interval | None
 
 @dataclass(frozen=True)
 class Column:
-    """places: decimals of its numbers; None for text and whole numbers."""
+    """places: decimals of its numbers; None for text and whole numbers. by_row: those of each row, where the
+    rows differ in them."""
 
     title: str
     places: int | None = None
+    by_row: tuple[int | None, ...] = ()
+
+    def at(self, row: int) -> "Column":
+        """As it is in a row."""
+        return Column(self.title, self.by_row[row]) if self.by_row else self
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ class Document:
 
 def check(document: Document) -> None:
     """ValueError for an unknown language, a name that is no plain file name or stands twice, a column that
-    the frame lacks, a NaN."""
+    the frame lacks or whose decimals are not of its rows, a NaN."""
     if document.language not in LANGUAGES:
         raise ValueError(f"language {document.language!r}: allowed are {', '.join(LANGUAGES)}")
     tables, figures = document.tables(), document.figures()
@@ -106,6 +112,8 @@ def check(document: Document) -> None:
         lacking = [name for name in table.columns if name not in table.frame]
         if lacking:
             raise ValueError(f"table {table.name}: its frame has no column {', '.join(lacking)}")
+        if any(len(column.by_row) not in (0, len(table.frame)) for column in table.columns.values()):
+            raise ValueError(f"table {table.name}: decimals by row must be as many as its rows")
         _check_numbers(table, (cell for cells in table.cells() for cell in cells))
     for figure in figures:
         _check_numbers(figure, (cell for _, cells in figure.data.items() for cell in cells.tolist()))

@@ -107,7 +107,9 @@ def _latex_table(table: Table) -> str:
     import pandas as pd
 
     shown = zip(table.columns.values(), table.cells())
-    cells = [[_math(cell, column) for cell in of_column] for column, of_column in shown]
+    cells = [
+        [_math(cell, column.at(row)) for row, cell in enumerate(of_column)] for column, of_column in shown
+    ]
     frame = pd.DataFrame(dict(enumerate(cells)), dtype=object)
     titles = [_latex(column.title) for column in table.columns.values()]
     tabular = frame.set_axis(titles, axis="columns").to_latex(

@@ -214,15 +214,22 @@ def _same_amount(report: StudyReport) -> list[Table]:
     _, found = report.gettext, report.study.dialled.same_amount()
     if not found:
         return []
+    repeated = Counter(_what_is_compared(comparison) for comparison in found)
+    rows = [
+        row
+        for comparison in found[:SHOWN_COMPARISONS]
+        for row in _side_by_side(report, comparison, repeated[_what_is_compared(comparison)] > 1)
+    ]
+    decimals = tuple(row["places"] for row in rows)
     columns = {
         "first": Column(_("first")),
         "second": Column(_("second")),
         "asked": Column(_("asked of both")),
         "seeds": Column(_("seeds")),
         "measure": Column(_("measure")),
-        "ours": Column(_("of the first"), 4),
-        "theirs": Column(_("of the second"), 4),
-        "difference": Column(_("first less second"), 4),
+        "ours": Column(_("of the first"), by_row=decimals),
+        "theirs": Column(_("of the second"), by_row=decimals),
+        "difference": Column(_("first less second"), by_row=decimals),
     }
     caption = _(
         "The same amount, another kind: hybrids of two paths of which the same divergence was asked, or "
@@ -232,12 +239,6 @@ def _same_amount(report: StudyReport) -> list[Table]:
         "Differences are paired: of several seeds mean and 95 % interval over seeds (Student's t), of one "
         "seed a bootstrap over sentences, which says nothing about another seed."
     )
-    repeated = Counter(_what_is_compared(comparison) for comparison in found)
-    rows = [
-        row
-        for comparison in found[:SHOWN_COMPARISONS]
-        for row in _side_by_side(report, comparison, repeated[_what_is_compared(comparison)] > 1)
-    ]
     told = caption.format(snr=report.snr, first=report.first(found, SHOWN_COMPARISONS))
     return [report.table("dial_same_amount", told, columns, frames.frame_of(rows), note)]
 
@@ -257,6 +258,7 @@ def _side_by_side(report: StudyReport, comparison: Comparison, named: bool) -> l
         {
             **sides,
             "measure": _column(report, name).title,
+            "places": _column(report, name).places,
             "ours": value_of(ours),
             "theirs": value_of(theirs),
             "difference": apart,
