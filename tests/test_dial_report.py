@@ -608,6 +608,14 @@ def test_a_hybrid_belongs_to_the_teacher_that_it_was_dialled_against(two_teacher
         assert run.dial.is_from(teacher.fingerprint)
 
 
+@pytest.mark.parametrize("path", ["\0", "a\x1b" * 3000])
+def test_a_teacher_that_can_be_no_path_is_one_line(path):
+    for made in ({"teacher_checkpoint": path}, {"dial": record(teacher_checkpoint=path)}):
+        with pytest.raises(SemcomError, match="can be no path") as refusal:
+            by_teacher([finding.Found("a", "a.pt", made)], None)
+        assert len(str(refusal.value)) < 500 and "\x1b" not in str(refusal.value)
+
+
 def test_a_hybrid_is_refused_beside_a_teacher_that_it_was_not_dialled_against(two_teachers):
     usual, named, found = two_teachers
     assert list(by_teacher(found, usual)) == [usual]

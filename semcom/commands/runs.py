@@ -106,13 +106,13 @@ def _hybrid_of(label: str, best: Checkpoint, made: dict) -> list[Found]:
 
 def by_teacher(given: list[Found], teacher_path: str | None) -> dict[str | None, list[Found]]:
     """Checkpoints by the file of their teacher, under whichever path it was named first; those that name none
-    join the others' if all have one, else the shipped one's."""
+    join the others' if all have one, else the shipped one's. Raises SemcomError for what can be no path."""
     groups: dict[str | None, list[Found]] = {}
     first: dict[str, str] = {}
     for found in given:
         path = teacher_path or _recorded_teacher(found.made)
         if path is not None:
-            path = first.setdefault(os.path.realpath(shipped(path)), path)
+            path = first.setdefault(_file_of(found, path), path)
         groups.setdefault(path, []).append(found)
     named = [path for path in groups if path is not None]
     if None in groups and len(named) == 1:
@@ -128,6 +128,17 @@ def _recorded_teacher(made: Mapping[str, object]) -> str | None:
         return dial.teacher_file
     recorded = made.get("teacher_checkpoint")
     return recorded if isinstance(recorded, str) else None
+
+
+def _file_of(found: Found, path: str) -> str:
+    """One name for a teacher's file, whichever way it was named."""
+    try:
+        return os.path.realpath(shipped(path))
+    except (OSError, ValueError):
+        raise SemcomError(
+            f"{escape(found.label)[:100]}: its teacher is said to be {escape(path)[:100]}, which can be no "
+            "path; name the right one with --teacher-checkpoint"
+        ) from None
 
 
 def history(found: Found) -> list[dict[str, float]]:
