@@ -44,9 +44,14 @@ TARGETS = {
     "full": (0.08, 0.1, 0.2, 0.4, 0.6),
 }
 GROWN_STEPS = (12, 30, 75)
-KINDS = {"depth": "decoder", "education": "education", "seen": "seen"}
-"""Of a difference -> the run whose path has it."""
-SAME_AMOUNT = {"kl_divergence": 0.3, "cross_entropy_gap": 0.3}
+KINDS = {
+    "depth, kd": "decoder",
+    "depth, labels": "decoder_labels",
+    "seen, labels": "seen",
+    "education, kd": "education",
+}
+"""Of a difference, and what its run learned from -> the run whose path has it."""
+SAME_AMOUNT = {"kl_divergence": 0.2, "cross_entropy_gap": 0.15}
 ONE_END = 0.2
 
 
@@ -66,8 +71,9 @@ STUDENTS = {
     "decoder": Student(),
     "encoder": Student(part="encoder", layers=1),
     "full": Student(part="full"),
-    "education": Student(layers=4, start="random"),
+    "decoder_labels": Student(weight=0.0),
     "seen": Student(layers=4, weight=0.0, other=True),
+    "education": Student(layers=4, start="random"),
     **{f"grown_{steps}": Student(steps=steps) for steps in GROWN_STEPS},
 }
 
@@ -80,7 +86,9 @@ def main(argv: list[str] | None = None) -> None:
     if given.report:
         print(dial_study_tables.report(folder, given.seeds, sys.argv[1:]))
         return
-    runs = [(name, seed) for seed in range(1, given.seeds + 1) for name in STUDENTS]
+    left_out = () if given.education_steps else ("education",)
+    names = [name for name in STUDENTS if name not in left_out]
+    runs = [(name, seed) for seed in range(1, given.seeds + 1) for name in names]
     number, of = given.share
     if given.train:
         for name, seed in runs[number::of]:
@@ -105,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", default="dial_study")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument(
+        "--education-steps", type=int, default=0, help="of the random start; 0 leaves this kind out"
+    )
     parser.add_argument("--sentences", type=int, default=600)
     parser.add_argument("--parts", default="abcd")
     parser.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"))
@@ -118,6 +129,7 @@ def train(given: argparse.Namespace, name: str, seed: int) -> None:
     if (folder / "final_student_model.pt").exists():
         return
     text = given.other if student.other else given.corpus
+    steps = given.education_steps if name == "education" else student.steps or given.steps
     distil(
         DistilSettings(
             files=DistillationFiles(teacher_checkpoint=(given.teacher,), output_path=str(folder)),
@@ -125,7 +137,7 @@ def train(given: argparse.Namespace, name: str, seed: int) -> None:
             distillation=DistillationConfig(distill_part=student.part, distill_weight=student.weight),
             student=StudentConfig(student_layers=student.layers, student_init=student.start),
             corpus=CorpusConfig(corpus=(text,)),
-            training=TrainingConfig(steps=student.steps or given.steps, batch_size=64),
+            training=TrainingConfig(steps=steps, batch_size=64),
             run=RunConfig(seed=seed, quiet=True),
         )
     )
@@ -194,6 +206,8 @@ def same_amount(plan: Plan, folder: Path, seed: int) -> list[Row]:
     for measure, amount in SAME_AMOUNT.items():
         hybrids, own = {}, _of_run(plan, folder, "decoder", seed, measure)
         for kind, run in KINDS.items():
+            if not (run_folder(folder, run, seed) / "final_student_model.pt").exists():
+                continue
             try:
                 hybrids[kind] = Dial(_of_run(plan, folder, run, seed, measure)).hybrid(amount)
             except OutOfReach as error:

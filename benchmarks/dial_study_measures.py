@@ -72,8 +72,7 @@ class Dial:
 
 def interval_of(plan: Plan, ruler: Ruler, model: Transceiver) -> Interval:
     """The divergence of a model on all sentences of a ruler."""
-    each = [ruler.sums(model, block) for block in range(len(ruler.blocks))]
-    ours, theirs = (np.concatenate(parts) for parts in zip(*each))
+    ours, theirs = ruler.sums_of_all(model)
     weights = bootstrap.resamples(len(ours), dial_ladder.REPLICATES, plan.seed)
     found = bootstrap.interval(plan.target.value(weights @ ours, weights @ theirs))
     assert found is not None
