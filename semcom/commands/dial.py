@@ -21,7 +21,7 @@ from semcom.base.output_files import Place
 from semcom.channel.settings import ChannelConfig
 from semcom.commands import dial_files, dial_ladder
 from semcom.commands.dial_files import price_of
-from semcom.commands.dial_ladder import FurtherText, Ladder, Plan, label_of
+from semcom.commands.dial_ladder import FurtherText, Ladder, Plan, target_label
 from semcom.commands.dial_path import Dialled, path_between, path_of_run
 from semcom.commands.dial_settings import CODE_DRIFT, LADDER, LADDER_FILES, DialSettings
 from semcom.commands.dial_state import LadderState, resumed
@@ -68,8 +68,8 @@ def dial(
     """``python -m semcom dial``: a hybrid for each of the ``targets``, of the finished run in the folder
     ``source``.
 
-    measure, reference_snr, channel: what the targets are values of. For more, ``DialSettings`` and
-    ``dial_ladder`` of ``semcom.commands``. Raises SemcomError with the line that the command would print.
+    measure, reference_snr, channel: what the targets are values of; for other settings make ``DialSettings``
+    and call ``run``. Raises SemcomError with the line that the command would print.
     """
     settings = DialSettings(source=source, target=tuple(targets), output_path=output_path)
     asked = TargetConfig(target_measure=measure, reference_snr=reference_snr)
@@ -87,7 +87,7 @@ def run(settings: DialSettings) -> Outcome:
     if dialled.made.get("distill_part") == "full":
         log.warning(CODE_DRIFT)
     folder = Path(settings.output_path or LADDER)
-    files = {target: folder / f"hybrid_{label_of(target)}.pt" for target in plan.targets}
+    files = {target: folder / f"hybrid_{target_label(target)}.pt" for target in plan.targets}
     inputs = [dialled.teacher.path, dialled.best.path, *settings.corpus.corpus]
     inputs += [path for path in (settings.source, settings.from_) if path]
     output_files.check_outputs({"--output-path": folder}, inputs)
@@ -195,7 +195,7 @@ def _announce(plan: Plan) -> None:
     log.info(
         f"dialling {escape(plan.source)}: {dialled.path.kind} path ({' → '.join(dialled.path.labels)}), "
         f"divergence from {dialled.teacher.name}\n"
-        f"targets {' '.join(map(label_of, plan.targets))}: {plan.where}"
+        f"targets {' '.join(map(target_label, plan.targets))}: {plan.where}"
     )
     if len(plan.targets) > 1:
         log.info("the hybrids of one ladder are measured on the same sentences: they are not independent")
@@ -299,16 +299,16 @@ def table_of(ladder: Ladder) -> list[str]:
 def _table(ladder: Ladder) -> str:
     study, rows = ladder.study, []
     for rung in ladder.rungs:
-        own = study.pairing.own[label_of(rung.target)]
+        own = study.pairing.own[target_label(rung.target)]
         price = price_of(ladder, rung)
         rows.append(
             [
-                label_of(rung.target),
+                target_label(rung.target),
                 f"{rung.found.reading.value:.4g}",
                 f"{rung.value.value:.4g} [{rung.value.low:.3g}, {rung.value.high:.3g}]",
                 f"{rung.found.reading.place:.4f}",
                 f"{study.values(own)['bleu'][study.at_reference, 0]:.2f}",
-                _shown(price),
+                _price_told(price),
             ]
         )
     theirs = study.values(study.pairing.reference)["bleu"][study.at_reference, 0]
@@ -318,7 +318,7 @@ def _table(ladder: Ladder) -> str:
     return tables.text(frames.frame_of(rows, titles))
 
 
-def _shown(price: Price | None) -> str:
+def _price_told(price: Price | None) -> str:
     if price and price.gap:
         return f"{price.gap:.2f}"
     return f"above {price.at_least:.1f}" if price and math.isfinite(price.at_least) else ""
@@ -332,5 +332,5 @@ def _by_text(ladder: Ladder) -> list[str]:
             f"{name} {value:.4g} ({count / len(ladder.plan.test):.0%} of the sentences)"
             for name, (count, value) in rung.by_text.items()
         ]
-        lines += [f"{label_of(rung.target)}: {', '.join(parts)}"] if parts else []
+        lines += [f"{target_label(rung.target)}: {', '.join(parts)}"] if parts else []
     return lines

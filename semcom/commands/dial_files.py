@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from semcom.base import output_files
 from semcom.channel.channels import make_channel
-from semcom.commands.dial_ladder import Ladder, Plan, Rung, label_of
+from semcom.commands.dial_ladder import Ladder, Plan, Rung, target_label
 from semcom.commands.dial_settings import PICTURE, RECORD, TABLE
 from semcom.evaluation import frames, measures
 from semcom.evaluation.snr_gap import Price
@@ -109,13 +109,13 @@ def price_of(ladder: Ladder, rung: Rung) -> Price | None:
     study = ladder.study
     if len(study.snrs) < 2 or not study.noisy:
         return None
-    return study.price(study.pairing.own[label_of(rung.target)])
+    return study.price(study.pairing.own[target_label(rung.target)])
 
 
 def _by_snr(ladder: Ladder, rung: Rung) -> Record:
     """SNR -> measure -> value."""
     study = ladder.study
-    values = study.values(study.pairing.own[label_of(rung.target)])
+    values = study.values(study.pairing.own[target_label(rung.target)])
     by_snr = {
         f"{snr:g}": {name: float(value[k, 0]) for name, value in values.items()}
         for k, snr in enumerate(study.snrs)
@@ -163,7 +163,7 @@ def curve_of(ladder: Ladder) -> plots.DialCurve:
 
 def bleu_of(study: Study, rung: Rung) -> float:
     """Of a hybrid at the reference SNR."""
-    own = study.pairing.own[label_of(rung.target)]
+    own = study.pairing.own[target_label(rung.target)]
     return float(study.values(own)["bleu"][study.at_reference, 0])
 
 

@@ -135,7 +135,7 @@ class Ladder:
     study: Study
 
 
-def label_of(target: float) -> str:
+def target_label(target: float) -> str:
     return f"{target:g}"
 
 
@@ -260,7 +260,7 @@ def _dialled_parts(dialled: Dialled) -> list[str]:
 
 def _by_snr(plan: Plan, rungs: Sequence[Rung], cache: Path) -> Study:
     teacher, snr = plan.dialled.teacher, plan.ask.reference_snr
-    runs = [Run(label_of(rung.target), rung.hybrid, rung.hybrid.config) for rung in rungs]
+    runs = [Run(target_label(rung.target), rung.hybrid, rung.hybrid.config) for rung in rungs]
     who = pair_up(teacher, runs)
     who.pairs = list({pair.key: pair for pair in (who.reference, *who.own.values())}.values())
     meeting = plan.meeting(tuple(sorted({*plan.evaluation.snr, snr})))

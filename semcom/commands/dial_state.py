@@ -16,7 +16,7 @@ UNFINISHED = ".unfinished.json"
 CACHE = ".measured"
 """Folder of the finished parts of the measurement on test sentences, while the ladder is unfinished."""
 
-Readings = dict[tuple[float, int], Reading]
+Known = dict[tuple[float, int], Reading]
 
 
 @dataclass
@@ -28,7 +28,7 @@ class LadderState:
     folder: Path
     key: Mapping[str, object]
     overwrite: bool = False
-    readings: Readings = field(default_factory=dict)
+    readings: Known = field(default_factory=dict)
     make_room: Callable[[], None] = lambda: None
     begun: bool = False
 
