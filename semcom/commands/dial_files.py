@@ -26,9 +26,8 @@ def write(ladder: Ladder, files: Mapping[float, Path], folder: Path, made_by: Ma
     """Hybrids, table and picture, and at last the record, by which the ladder is finished. files: target ->
     its hybrid's. made_by: settings and machine."""
     rows = [_row(ladder, rung, files[rung.target]) for rung in ladder.rungs]
-    reference = _reference(ladder.plan)
     for rung in ladder.rungs:
-        config = {**rung.hybrid.config, **reference, "dial": _dial(ladder.plan, rung)}
+        config = {**rung.hybrid.config, "dial": _dial(ladder.plan, rung)}
         metrics = {ladder.plan.ask.target_measure: rung.value.value, "bleu": bleu_of(ladder.study, rung)}
         checkpoint.save(replace(rung.hybrid, config=config, metrics=metrics), files[rung.target])
     tables.write_csv(folder / TABLE, [_flat(row) for row in rows])
