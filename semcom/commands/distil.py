@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,7 @@ class Outcome:
     hybrid: Path | None
     record: dict[str, object]
     scores: "pd.DataFrame"
-    dialled: dict[float, Path]
+    dialled: dict[float, Path] = field(default_factory=dict)
 
 
 def distil(settings: DistilSettings) -> Outcome:
