@@ -193,7 +193,12 @@ def grown(plan: Plan, folder: Path, seed: int) -> list[Row]:
     for steps in GROWN_STEPS:
         stopped = _of_run(plan, folder, f"grown_{steps}", seed).dialled.best
         amount = dial.value_of(stopped.model)
-        models = {"grown": stopped, "dialled": dial.hybrid(amount)}
+        try:
+            dialled = dial.hybrid(amount)
+        except OutOfReach as error:
+            rows.append({"seed": seed, "steps": steps, "asked": amount, "why": str(error)})
+            continue
+        models = {"grown": stopped, "dialled": dialled}
         rows += [
             {"seed": seed, "steps": steps, "asked": amount, **row} for row in described(dial.plan, models)
         ]
@@ -220,7 +225,10 @@ def same_amount(plan: Plan, folder: Path, seed: int) -> list[Row]:
 def both_ends(plan: Plan, folder: Path, seed: int) -> list[Row]:
     """(d) A transmitter and a receiver of one divergence each, alone and together."""
     dials = {part: Dial(_of_run(plan, folder, part, seed)) for part in ("encoder", "decoder")}
-    found = {part: dial.hybrid(ONE_END) for part, dial in dials.items()}
+    try:
+        found = {part: dial.hybrid(ONE_END) for part, dial in dials.items()}
+    except OutOfReach:
+        return []
     rows = interaction(dials["decoder"].plan, found["encoder"], found["decoder"])
     return [{"seed": seed, **row} for row in rows]
 

@@ -77,8 +77,9 @@ GROWN_SHOWN = {
 
 def _grown(folder: Path) -> str:
     found = _read(folder, "b_grown")
-    if found.empty:
+    if found.empty or "model" not in found:
         return ""
+    found = found.dropna(subset=["model"])
     rows = []
     for steps, group in found.groupby("steps"):
         wide = group.pivot(index="seed", columns="model")

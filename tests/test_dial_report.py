@@ -484,13 +484,13 @@ def test_without_ladders_there_is_no_section():
 
 
 def test_the_summary_counts_who_has_what_was_asked(study):
-    (told,) = [text for text in summary.paragraphs(report_of(study)) if "dialled" in text]
+    (told,) = [text for text in summary.paragraphs(report_of(study)) if "Dialled to" in text]
     within = sum(
         abs(row["reached"].value / row["target"] - 1) <= 0.05
         or row["reached"].low <= row["target"] <= row["reached"].high
         for row in frames.records(study.dialled.rows)
     )
-    assert re.match(rf"18 hybrids on 6 ladders .* of 18 whose .*, {within} have what", told)
+    assert re.match(rf"Dialled .*: 18 hybrids, ladders: 6. Of 18 hybrids whose .*, {within} have what", told)
 
 
 # Found
@@ -661,7 +661,7 @@ def test_a_run_that_was_dialled_is_reported_once(dialled, here, no_drawing, caps
     assert [row["target"] for row in study["ladders"]] == [0.2, 0.4]
     kinds = {row["pair"]: row["kind"] for row in study["matrix"]}
     assert kinds["teacher → dec/0.2"] == "knowledge"
-    assert "no longer there" not in out and "were dialled to a divergence" in out
+    assert "no longer there" not in out and "Dialled to a divergence" in out
     page = (here / "checkpoints/report/report.html").read_text(encoding="utf-8")
     assert 'id="dial"' in page and (here / "checkpoints/report/tables/dial.csv").is_file()
     epochs = (here / "checkpoints/report/figures/training.csv").read_text()

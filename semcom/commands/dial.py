@@ -21,7 +21,7 @@ from semcom.base.output_files import Place
 from semcom.channel.settings import ChannelConfig
 from semcom.commands import dial_files, dial_ladder
 from semcom.commands.dial_files import price_of
-from semcom.commands.dial_ladder import FurtherText, Ladder, Plan, target_label
+from semcom.commands.dial_ladder import DialledLadder, FurtherText, Plan, target_label
 from semcom.commands.dial_path import Dialled, path_between, path_of_run
 from semcom.commands.dial_settings import CODE_DRIFT, LADDER, LADDER_FILES, DialSettings
 from semcom.commands.dial_state import LadderState, resumed
@@ -244,7 +244,7 @@ def key_of(plan: Plan) -> dict[str, object]:
 
 def make(
     plan: Plan, state: LadderState, files: Mapping[float, Path], made_by: Mapping[str, object]
-) -> tuple[Ladder, Outcome]:
+) -> tuple[DialledLadder, Outcome]:
     """Search, measure, write. files: target -> its hybrid's. made_by: settings and machine."""
     scan, found = dial_ladder.search(plan, state)
     ladder = dial_ladder.climb(plan, scan, found, state.cache)
@@ -272,7 +272,7 @@ def record_of(settings: DialSettings, device: torch.device) -> dict[str, object]
 # --- the end
 
 
-def show(ladder: Ladder, outcome: Outcome, started: float) -> None:
+def show(ladder: DialledLadder, outcome: Outcome, started: float) -> None:
     lines = [
         *table_of(ladder),
         "",
@@ -284,7 +284,7 @@ def show(ladder: Ladder, outcome: Outcome, started: float) -> None:
     log.info("\n".join(lines))
 
 
-def table_of(ladder: Ladder) -> list[str]:
+def table_of(ladder: DialledLadder) -> list[str]:
     """Lines: what was asked for and what was reached, and of what these are values."""
     plan = ladder.plan
     tested = f"{len(plan.test):,} test sentences"
@@ -296,7 +296,7 @@ def table_of(ladder: Ladder) -> list[str]:
     ]
 
 
-def _table(ladder: Ladder) -> str:
+def _table(ladder: DialledLadder) -> str:
     study, rows = ladder.study, []
     for rung in ladder.rungs:
         own = study.pairing.own[target_label(rung.target)]
@@ -324,7 +324,7 @@ def _price_told(price: Price | None) -> str:
     return f"above {price.at_least:.1f}" if price and math.isfinite(price.at_least) else ""
 
 
-def _by_text(ladder: Ladder) -> list[str]:
+def _by_text(ladder: DialledLadder) -> list[str]:
     """On a knowledge path, what the student was trained further on and other text apart."""
     lines = []
     for rung in ladder.rungs:

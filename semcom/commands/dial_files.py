@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from semcom.base import output_files
 from semcom.channel.channels import make_channel
-from semcom.commands.dial_ladder import Ladder, Plan, Rung, target_label
+from semcom.commands.dial_ladder import DialledHybrid, DialledLadder, Plan, target_label
 from semcom.commands.dial_settings import PICTURE, RECORD, TABLE
 from semcom.evaluation import frames, measures
 from semcom.evaluation.snr_gap import Price
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 
-def write(ladder: Ladder, files: Mapping[float, Path], folder: Path, made_by: Mapping[str, object]) -> Record:
+def write(
+    ladder: DialledLadder, files: Mapping[float, Path], folder: Path, made_by: Mapping[str, object]
+) -> Record:
     """Hybrids, table and picture, and at last the record, by which the ladder is finished. files: target ->
     its hybrid's. made_by: settings and machine."""
     rows = [_row(ladder, rung, files[rung.target]) for rung in ladder.rungs]
@@ -69,7 +71,7 @@ def _reference(plan: Plan) -> Record:
     return {"teacher_checkpoint": teacher.path, "teacher_fingerprint": teacher.fingerprint}
 
 
-def _dial(plan: Plan, rung: Rung) -> Record:
+def _dial(plan: Plan, rung: DialledHybrid) -> Record:
     """What a hybrid says of how it was dialled, in plain values."""
     path, reading = plan.dialled.path, rung.found.reading
     return {
@@ -89,7 +91,7 @@ def _dial(plan: Plan, rung: Rung) -> Record:
     }
 
 
-def _row(ladder: Ladder, rung: Rung, file: Path) -> Record:
+def _row(ladder: DialledLadder, rung: DialledHybrid, file: Path) -> Record:
     """A hybrid's part of the record."""
     row = {**_dial(ladder.plan, rung), "file": str(file), "within": rung.found.within}
     if rung.by_text:
@@ -103,7 +105,7 @@ def _row(ladder: Ladder, rung: Rung, file: Path) -> Record:
     return row
 
 
-def price_of(ladder: Ladder, rung: Rung) -> Price | None:
+def price_of(ladder: DialledLadder, rung: DialledHybrid) -> Price | None:
     """In dB, None where the channel has no SNR or the grid one alone."""
     study = ladder.study
     if len(study.snrs) < 2 or not study.noisy:
@@ -111,7 +113,7 @@ def price_of(ladder: Ladder, rung: Rung) -> Price | None:
     return study.price(study.pairing.own[target_label(rung.target)])
 
 
-def _by_snr(ladder: Ladder, rung: Rung) -> Record:
+def _by_snr(ladder: DialledLadder, rung: DialledHybrid) -> Record:
     """SNR -> measure -> value."""
     study = ladder.study
     values = study.values(study.pairing.own[target_label(rung.target)])
@@ -141,7 +143,7 @@ PRICE_ENDS = {"": "value", "_low": "low", "_high": "high"}
 """End of a column's name -> key of an interval."""
 
 
-def curve_of(ladder: Ladder) -> plots.DialCurve:
+def curve_of(ladder: DialledLadder) -> plots.DialCurve:
     study, plan = ladder.study, ladder.plan
     readings = [*ladder.scan, *(reading for rung in ladder.rungs for reading in rung.found.used)]
     # Of a place that was read more than once, that on the most sentences.
@@ -160,7 +162,7 @@ def curve_of(ladder: Ladder) -> plots.DialCurve:
     )
 
 
-def bleu_of(study: Study, rung: Rung) -> float:
+def bleu_of(study: Study, rung: DialledHybrid) -> float:
     """Of a hybrid at the reference SNR."""
     own = study.pairing.own[target_label(rung.target)]
     return float(study.values(own)["bleu"][study.at_reference, 0])

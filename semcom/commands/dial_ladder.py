@@ -110,7 +110,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Rung:
+class DialledHybrid:
     """One hybrid. value: on all test sentences. by_text: on a knowledge path, of ``FURTHER`` and ``OTHER``
     the number of sentences and the value on them; one without sentences is left out."""
 
@@ -125,13 +125,13 @@ class Rung:
 
 
 @dataclass(frozen=True)
-class Ladder:
+class DialledLadder:
     """scan: of the path. study: of the hybrids beside the teacher at all SNRs, each labelled by its
     target."""
 
     plan: Plan
     scan: list[Reading]
-    rungs: list[Rung]
+    rungs: list[DialledHybrid]
     study: Study
 
 
@@ -204,15 +204,15 @@ def _tell(plan: Plan, found: Found) -> None:
 # --- what is found, on test sentences
 
 
-def climb(plan: Plan, scan: list[Reading], found: Sequence[Found], cache: Path) -> Ladder:
+def climb(plan: Plan, scan: list[Reading], found: Sequence[Found], cache: Path) -> DialledLadder:
     """The hybrids where the targets are, each measured on the test sentences once. cache: of finished
     parts."""
     ruler = plan.ruler(plan.test)
     rungs = [_rung(plan, ruler, each) for each in _with_bar(plan, found, "testing", "hybrid")]
-    return Ladder(plan, scan, rungs, _by_snr(plan, rungs, cache))
+    return DialledLadder(plan, scan, rungs, _by_snr(plan, rungs, cache))
 
 
-def _rung(plan: Plan, ruler: Ruler, found: Found) -> Rung:
+def _rung(plan: Plan, ruler: Ruler, found: Found) -> DialledHybrid:
     model = plan.dialled.path.at(found.reading.place)
     ours, theirs = ruler.sums_of_all(model)
     weights = bootstrap.resamples(len(ours), REPLICATES, plan.seed)
@@ -225,7 +225,7 @@ def _rung(plan: Plan, ruler: Ruler, found: Found) -> Rung:
             "larger --corpus-size"
         )
     by_text = _by_text(plan, ruler, ours, theirs)
-    return Rung(found, _hybrid(plan, found, model), value, by_text)
+    return DialledHybrid(found, _hybrid(plan, found, model), value, by_text)
 
 
 def _by_text(plan: Plan, ruler: Ruler, ours: np.ndarray, theirs: np.ndarray) -> dict[str, tuple[int, float]]:
@@ -258,7 +258,7 @@ def _dialled_parts(dialled: Dialled) -> list[str]:
     return moved
 
 
-def _by_snr(plan: Plan, rungs: Sequence[Rung], cache: Path) -> Study:
+def _by_snr(plan: Plan, rungs: Sequence[DialledHybrid], cache: Path) -> Study:
     teacher, snr = plan.dialled.teacher, plan.ask.reference_snr
     runs = [Run(target_label(rung.target), rung.hybrid, rung.hybrid.config) for rung in rungs]
     who = pair_up(teacher, runs)

@@ -183,12 +183,15 @@ def _advice(settings: DistilSettings, teacher: Architecture) -> list[str]:
     if any(3 * layers < depth for depth in depths):
         lines.append(f"--student-layers {layers} is under a third of the teacher's depth ({depths[0]})")
     from_teacher = settings.student.student_init == "teacher" and not settings.files.student_checkpoint
-    if from_teacher and all(layers == depth for depth in depths):
+    is_teacher = from_teacher and all(layers == depth for depth in depths)
+    # From labels alone it is the teacher trained further, the way to small differences.
+    trained_further = is_teacher and not settings.distillation.distils
+    if is_teacher and not trained_further:
         lines.append(
             f"--student-layers {layers} with --student-init teacher: the student is the teacher before the "
             "first step"
         )
-    if from_teacher and settings.topics_left_out:
+    if from_teacher and settings.topics_left_out and not trained_further:
         lines.append(
             "topics are left out, but the student starts from the teacher's layers, which may have seen "
             "them; for a student that never saw them give --student-init random"

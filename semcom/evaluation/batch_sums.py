@@ -16,7 +16,7 @@ from semcom.evaluation.pairs import End, Pair, PairKey, Temperatures
 from semcom.evaluation.scores import Meeting
 from semcom.evaluation.sums import Distributions, PieceSum, Prefixes, TextSums, TokenRows, TokenSum
 from semcom.models.link import Transmission, send
-from semcom.models.transceiver import Transmitter
+from semcom.models.transceiver import Receiver, Transmitter
 
 ROWS_ON_CPU, ROWS_ELSEWHERE = 128, 4096
 
@@ -152,14 +152,27 @@ class Measurement:
                 else:
                     ours = distributions_of(pair, states, rows)
                 tokens = TokenRows(targets[rows], ours, theirs, self.temperatures.get(pair.key))
-                for needed in wanted:
-                    values = needed.of(tokens)
-                    if values is not None:
-                        total = totals[pair.key].setdefault(needed.name, _zeros(len(batch), values.device))
-                        total.index_add_(0, owner[rows], values.double())
+                add_to(totals[pair.key], wanted, tokens, owner[rows], len(batch))
         for key, by_name in totals.items():
-            for name, total in by_name.items():
-                sums[key][:, slices()[(name,)].start] = total.cpu().numpy()
+            fill_in(sums[key], by_name)
+
+
+def add_to(
+    totals: dict[str, Tensor], wanted: Sequence[TokenSum], tokens: TokenRows, owner: Tensor, sentences: int
+) -> None:
+    """Add what is ``wanted`` of some target tokens to the totals [B] by name. owner: [rows] number of the
+    sentence that each belongs to."""
+    for needed in wanted:
+        values = needed.of(tokens)
+        if values is not None:
+            total = totals.setdefault(needed.name, _zeros(sentences, values.device))
+            total.index_add_(0, owner, values.double())
+
+
+def fill_in(sums: np.ndarray, totals: Mapping[str, Tensor]) -> None:
+    """Write totals [B] by name into their columns of ``sums`` [B, K]."""
+    for name, total in totals.items():
+        sums[:, slices()[(name,)].start] = total.cpu().numpy()
 
 
 def with_reference(pairs: Sequence[Pair], reference: Pair | None) -> list[Pair]:
@@ -197,9 +210,13 @@ def states_of(
     """[rows, D] final decoder states by pair at all target tokens, teacher-forced."""
     states = {}
     for pair in pairs:
-        state = pair.receiver.module(received[pair.key], batch.source_mask, batch.target_in)
-        states[pair.key] = state[batch.target_mask]
+        states[pair.key] = at_targets(pair.receiver.module, batch, received[pair.key])
     return states
+
+
+def at_targets(receiver: Receiver, batch: Batch, received: Tensor) -> Tensor:
+    """[rows, D] a receiver's final decoder states at all target tokens, teacher-forced."""
+    return receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
 
 
 def _keep_sent(batch: Batch, sent: Mapping[str, Transmission], found: BatchResult) -> None:
@@ -226,8 +243,12 @@ def row_slices(rows: int, device: torch.device) -> Iterator[slice]:
 
 def distributions_of(pair: Pair, states: Mapping[PairKey, Tensor], rows: slice) -> Distributions:
     """What the pair's receiver expects at some of the rows of its states."""
-    ours = states[pair.key][rows]
-    return Distributions(losses.log_softmax(pair.receiver.module.project(ours)), ours)
+    return expected(pair.receiver.module, states[pair.key][rows])
+
+
+def expected(receiver: Receiver, states: Tensor) -> Distributions:
+    """What a receiver expects after these decoder states [rows, D]."""
+    return Distributions(losses.log_softmax(receiver.project(states)), states)
 
 
 def _zeros(count: int, device: torch.device) -> Tensor:

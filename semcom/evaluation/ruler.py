@@ -12,8 +12,7 @@ from torch import Tensor
 from semcom.data.batching import Batch, Encoded, by_length
 from semcom.data.corpus import Sentence
 from semcom.data.vocabulary import Vocabulary
-from semcom.distillation import losses
-from semcom.evaluation.batch_sums import row_slices, with_targets
+from semcom.evaluation.batch_sums import add_to, at_targets, expected, fill_in, row_slices, with_targets
 from semcom.evaluation.measures import columns, slices
 from semcom.evaluation.scores import Meeting
 from semcom.evaluation.sums import Distributions, PieceSum, Prefixes, TextSums, TokenRows, TokenSum
@@ -123,7 +122,7 @@ class Ruler:
         received = heard.received if same_signal else self._send(model, batch)
         sums = np.full_like(heard.sums, np.nan)
         for prefixes, reading in heard.readings.items():
-            states = _states(model, reading.said, received)
+            states = at_targets(model.receiver, reading.said, received)
             self._sum_tokens(model, reading, prefixes, states, sums)
         self._sum_texts(batch, self._decode(model, batch, received), sums)
         return sums
@@ -149,7 +148,7 @@ class Ruler:
         return list(dict.fromkeys(wanted))
 
     def _read(self, said: Batch, received: Tensor) -> _Reading:
-        states = _states(self.reference, said, received)
+        states = at_targets(self.reference.receiver, said, received)
         size = len(states) * self.reference.architecture.vocab_size * 4
         if self._kept_bytes + size > KEPT_BYTES:
             return _Reading(said, states, None)
@@ -158,8 +157,7 @@ class Ruler:
 
     def _distributions(self, model: Transceiver, states: Tensor) -> Iterator[Distributions]:
         for rows in row_slices(len(states), states.device):
-            logs = losses.log_softmax(model.receiver.project(states[rows]))
-            yield Distributions(logs, states[rows])
+            yield expected(model.receiver, states[rows])
 
     def _sum_tokens(
         self, model: Transceiver, reading: _Reading, prefixes: Prefixes, states: Tensor, sums: np.ndarray
@@ -168,17 +166,12 @@ class Ruler:
         said = reading.said
         owner, targets = said.target_mask.nonzero()[:, 0], said.target_out[said.target_mask]
         wanted = [s for s in self.target.measure.sums if isinstance(s, TokenSum) and s.prefixes == prefixes]
-        totals = {needed.name: torch.zeros(len(said), dtype=torch.float64) for needed in wanted}
+        totals: dict[str, Tensor] = {}
         reference = reading.kept or self._distributions(self.reference, reading.states)
         each = zip(row_slices(len(states), states.device), self._distributions(model, states), reference)
         for rows, ours, theirs in each:
-            tokens = TokenRows(targets[rows], ours, theirs)
-            for needed in wanted:
-                values = needed.of(tokens)
-                assert values is not None  # the measures of targets are had of all pairs
-                totals[needed.name].index_add_(0, owner[rows].cpu(), values.double().cpu())
-        for needed in wanted:
-            sums[:, slices()[needed.columns].start] = totals[needed.name].numpy()
+            add_to(totals, wanted, TokenRows(targets[rows], ours, theirs), owner[rows], len(said))
+        fill_in(sums, totals)
 
     def _sum_texts(self, batch: Batch, decoded: list[list[int]], sums: np.ndarray) -> None:
         sent = [batch.target_out[i, : n - 1].tolist() for i, n in enumerate(batch.target_lengths)]
@@ -192,8 +185,3 @@ class Ruler:
                 said = decoded if self._needs_text else sent
                 column = slices()[needed.columns].start
                 sums[:, column] = [needed.of(ours, theirs) for ours, theirs in zip(said, sent)]
-
-
-def _states(model: Transceiver, said: Batch, received: Tensor) -> Tensor:
-    """[rows, D] decoder states at all target tokens, teacher-forced."""
-    return model.receiver(received, said.source_mask, said.target_in)[said.target_mask]

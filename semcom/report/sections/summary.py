@@ -108,7 +108,7 @@ def _dialled(report: StudyReport) -> list[str]:
         return []
     within = report.study.dialled.within()
     told = report.gettext(
-        "{all} hybrids on {ladders} ladders were dialled to a divergence{where}: of {measured} whose "
+        "Dialled to a divergence{where}: {all} hybrids, ladders: {ladders}. Of {measured} hybrids whose "
         "measure, SNR and channel are measured here, {within} have what was asked of them, within 5 % or "
         "their 95 % interval."
     )
