@@ -580,6 +580,8 @@ def test_grouping_is_by_settings_and_not_by_seed():
 
 def test_plain_rows_have_no_infinity_and_no_nan():
     assert plain_values(Interval(1.5, -math.inf, math.inf)) == {"value": 1.5, "low": None, "high": None}
+    numbers = plain_values([np.int64(3), np.float32(0.5), np.bool_(True), np.float32(math.nan)])
+    assert numbers == [3, 0.5, True, None] and json.dumps(numbers, allow_nan=False)
     given = {
         "a": (math.nan, np.float64(2), [math.inf]),
         3: {"b": Interval(math.inf, 0.0, math.inf)},

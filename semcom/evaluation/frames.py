@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from semcom.evaluation.intervals import Interval
 
 if TYPE_CHECKING:
@@ -102,6 +104,5 @@ def plain_values(value: object) -> object:
 
 def _finite(value: object) -> object:
     """None in the place of a number that is not finite; all else as it is, numpy's numbers as Python's."""
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value
+    plain = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
