@@ -16,7 +16,8 @@ from toy import bits, same_bits, spoken
 
 import semcom
 from semcom.base.errors import SemcomError
-from semcom.base.flags import settings_of, words_of
+from semcom.base.flag_words import words_of
+from semcom.base.flags import settings_of
 from semcom.channel.settings import ChannelConfig
 from semcom.commands import dial_ladder, dial_settings, distil_run
 from semcom.commands.dial_path import path_of_run

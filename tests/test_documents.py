@@ -56,7 +56,7 @@ def flags(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def flags_of_all_commands() -> set[str]:
-    return set.union(*(flags(parser) for _, parser in flags_page.commands()))
+    return set.union(*(flags(parser) for _, parser in parsers.commands()))
 
 
 # --- flags and commands

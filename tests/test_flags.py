@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from semcom.base.errors import SemcomError
+from semcom.base.flag_words import parse_over, words_of
 from semcom.base.flags import (
     Validated,
     add_flags,
@@ -14,11 +15,9 @@ from semcom.base.flags import (
     group,
     groups,
     number,
-    parse_over,
     required,
     setting,
     settings_of,
-    words_of,
 )
 from semcom.channel.settings import ChannelConfig
 from semcom.commands import examples

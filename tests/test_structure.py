@@ -204,7 +204,7 @@ def test_there_is_one_training_loop():
     ],
 )
 def test_the_command_line_starts_light(module):
-    heavy = ("torch", "numpy", "pandas", "sentencepiece", "matplotlib", "sacrebleu", "tqdm", "scipy")
+    heavy = ("torch", "numpy", "pandas", "sentencepiece", "matplotlib", "sacrebleu", "tqdm", "scipy", "yaml")
     assert imported_with(module, heavy) == "[]"
 
 
@@ -226,6 +226,6 @@ def test_settings_need_the_standard_library_and_settings_alone(path):
     foreign = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     foreign |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     light = {f"semcom.{path.parent.name}.{path.stem}" for path in SETTINGS}
-    light |= {"semcom.base.errors", "semcom.base.flags", "semcom.models.kinds"}
+    light |= {"semcom.base.errors", "semcom.base.flags", "semcom.base.flag_words", "semcom.models.kinds"}
     assert {path.parent.name for path in SETTINGS} == set(ROOMS)
     assert all(name.split(".")[0] in sys.stdlib_module_names or name in light for name in foreign)

@@ -10,6 +10,7 @@ import torch
 from semcom import __version__
 from semcom.base import distributed
 from semcom.base.errors import SemcomError, escape
+from semcom.base.provenance import cpu_model, source_commit
 
 _MALLOPT = {
     "M_ARENA_MAX": (-8, 1),
@@ -65,16 +66,18 @@ def keep_freed_memory() -> None:
 
 
 def environment(device: torch.device) -> dict[str, object]:
-    """Versions, processes, threads and device, as plain values."""
+    """Versions, the source's commit, processes, threads, device and CPU, as plain values."""
     names = ("torch", "numpy", "sentencepiece", "sacrebleu", "matplotlib")
     installed = {name: metadata.version(name) for name in names}
     return {
         "semcom": __version__,
+        "commit": source_commit(),
         "python": platform.python_version(),
         **installed,
         "platform": platform.platform(),
         "processes": distributed.count(),
         "threads": torch.get_num_threads(),
         "device": str(device),
+        "cpu": cpu_model(),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
     }

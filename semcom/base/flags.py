@@ -54,6 +54,7 @@ def whole(low: int, high: int = 2**31, *, example: str) -> Rule:
 # --- fields
 
 
+# Many arguments: what a flag is, each with a default.
 def setting(
     default: Any,
     help: str,
@@ -61,24 +62,29 @@ def setting(
     *,
     absent: str = "",
     positional: bool = False,
+    recorded: bool = True,
     **argument: Any,
 ) -> Any:
     """A dataclass field that knows its flag. absent: what None means. positional: an argument without a flag.
+    recorded: False for one that says nothing of the result, so that a run's record leaves it out.
     ``argument`` goes to ``add_argument`` (type, choices, nargs, metavar)."""
-    return field(default=default, metadata=_metadata(help, rule, absent, positional, argument))
+    return field(default=default, metadata=_metadata(help, rule, absent, positional, recorded, argument))
 
 
 def required(help: str, *, positional: bool = False, **argument: Any) -> Any:
     """The same for a setting without a default."""
-    return field(metadata=_metadata(help, None, "", positional, argument))
+    return field(metadata=_metadata(help, None, "", positional, True, argument))
 
 
-def _metadata(help: str, rule: Rule | None, absent: str, positional: bool, argument: dict[str, Any]) -> dict:
-    return {"help": help, "rule": rule, "absent": absent, "positional": positional, "argument": argument}
+def _metadata(
+    help: str, rule: Rule | None, absent: str, positional: bool, recorded: bool, argument: dict[str, Any]
+) -> dict[str, Any]:
+    of_flag = {"help": help, "absent": absent, "positional": positional, "argument": argument}
+    return {**of_flag, "rule": rule, "recorded": recorded}
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """default: the settings of the group without flags. only: those that have flags, () for all. several: the
     one of which more than one value may be given; the group is then a tuple, one for each value."""
 
@@ -102,13 +108,13 @@ def group(default: Settings, *, title: str | None = None, only: Sequence[str] = 
 
     default: what they are without flags. only: names of the settings that have flags.
     """
-    shown = _Group(default, title or _summary(type(default)), tuple(only))
+    shown = Group(default, title or _summary(type(default)), tuple(only))
     return field(default=default, metadata={"group": shown})
 
 
 def groups(default: Settings, *, several: str) -> tuple[Settings, ...]:
     """The same where several values of one setting may be given: a tuple, one for each of its values."""
-    shown = _Group(default, _summary(type(default)), (), several)
+    shown = Group(default, _summary(type(default)), (), several)
     return field(default=(default,), metadata={"group": shown})
 
 
@@ -133,8 +139,10 @@ class Validated:
 
 def _check_choices(f: Field[Any], value: Any) -> None:
     choices = f.metadata.get("argument", {}).get("choices")
+    if not choices or value is None:
+        return
     given = set(value) if isinstance(value, tuple) else {value}
-    if choices and value is not None and not given <= set(choices):
+    if not given <= set(choices):
         raise SemcomError(f"{flag_of(f.name)} {_shown(value)}: allowed are {', '.join(choices)}")
 
 
@@ -183,7 +191,7 @@ def add_flags(parser: argparse.ArgumentParser, settings: type[DataclassInstance]
     """The flags of a dataclass of settings; each of its groups in an argument group."""
     for f in fields(settings):
         if "group" in f.metadata:
-            shown: _Group = f.metadata["group"]
+            shown: Group = f.metadata["group"]
             arguments = parser.add_argument_group(shown.title.replace("%", "%%"))
             for inner, default in shown.flags():
                 _add_flag(arguments, inner, default, several=inner.name == shown.several)
@@ -209,6 +217,14 @@ def _add_flag(
         parser.add_argument(flag_of(f.name), dest=f.name, required=True, help=help, **argument)
     else:
         parser.add_argument(flag_of(f.name), dest=f.name, default=default, help=help, **argument)
+    if argument.get("action") == "store_true":
+        _add_opposite(parser, f)
+
+
+def _add_opposite(parser: argparse._ActionsContainer, f: Field[Any]) -> None:
+    """``--no-X``, by which a command takes back the switch X of its run file."""
+    no, off, hidden = flag_of(f"no_{f.name}"), "store_false", argparse.SUPPRESS
+    parser.add_argument(no, dest=f.name, action=off, default=hidden, help=hidden)
 
 
 def _shown_default(default: Any, absent: str) -> str:
@@ -234,7 +250,7 @@ def settings_of(settings: type[Settings], flags: argparse.Namespace) -> Settings
     return settings(**given)
 
 
-def _group_of(shown: _Group, flags: argparse.Namespace) -> Any:
+def _group_of(shown: Group, flags: argparse.Namespace) -> Any:
     given = {f.name: _value(getattr(flags, f.name)) for f, _ in shown.flags()}
     if shown.several is None:
         return replace(shown.default, **given)
@@ -262,7 +278,7 @@ def changed(settings: Settings, changes: Mapping[str, Any], fixed: Sequence[str]
         part = getattr(settings, f.name)
         if "group" not in f.metadata or isinstance(part, tuple):
             continue
-        follow = [inner.name for inner in fields(part) if inner.default is None and _follows(part, inner)]
+        follow = [inner.name for inner in fields(part) if inner.default is None and follows(part, inner)]
         anew = {name: None for name in follow if name not in fixed}
         ours = {inner.name: left.pop(inner.name) for inner in fields(part) if inner.name in left}
         parts[f.name] = replace(part, **{**anew, **ours})
@@ -271,72 +287,7 @@ def changed(settings: Settings, changes: Mapping[str, Any], fixed: Sequence[str]
     return replace(settings, **parts)
 
 
-# --- settings -> what a person types
-
-
-def parse_over(
-    parser: argparse.ArgumentParser, words: Sequence[str], settings: Settings, fixed: Sequence[str] = ()
-) -> Settings:
-    """The settings with what the flags in ``words`` say otherwise; fields without a flag are the default.
-
-    fixed: names of settings that keep their value even where it would follow from others.
-    """
-    known = {f.name: value for f, value, needed in _values(settings) if needed or f.name in fixed}
-    return settings_of(type(settings), parser.parse_args(words, argparse.Namespace(**known)))
-
-
-def words_of(settings: DataclassInstance, first: Sequence[str] = ()) -> list[str]:
-    """Positional arguments, then the flags without which the settings would be others.
-
-    first: names of settings whose flags stand ahead, also where they say what is the default.
-    """
-    arguments, ahead, flags = [], {}, []
-    for f, value, needed in _values(settings):
-        words = _words(f, value)
-        if f.metadata["positional"]:
-            arguments += words if needed else []
-        elif f.name in first:
-            ahead[f.name] = words
-        elif needed:
-            flags += words
-    return arguments + [word for name in first for word in ahead[name]] + flags
-
-
-def _words(f: Field[Any], value: Any) -> list[str]:
-    if value is None and not f.metadata["absent"]:
-        return []
-    if value is None:
-        value = f.metadata["absent"]
-    values = value if isinstance(value, tuple) else (value,)
-    typed = [str(v).removesuffix(".0") if isinstance(v, float) else str(v) for v in values]
-    if f.metadata["positional"]:
-        return typed
-    if isinstance(value, bool):
-        return [flag_of(f.name)] if value else []
-    return [flag_of(f.name), *typed]
-
-
-def _values(settings: DataclassInstance) -> Iterator[tuple[Field[Any], Any, bool]]:
-    """Each field with a flag, its value, and whether the settings need the flag to be what they are."""
-    for f in fields(settings):
-        if "group" in f.metadata:
-            yield from _values_of_group(f.metadata["group"], getattr(settings, f.name))
-        elif "help" in f.metadata:
-            value = getattr(settings, f.name)
-            yield f, value, value != f.default
-
-
-def _values_of_group(shown: _Group, given: Any) -> Iterator[tuple[Field[Any], Any, bool]]:
-    alternatives = (given,) if shown.several is None else given
-    for f, default in shown.flags():
-        value = getattr(alternatives[0], f.name)
-        if f.name == shown.several:
-            value, default = tuple(getattr(each, f.name) for each in alternatives), (default,)
-        needed = value != default if default is not None else not _follows(alternatives[0], f)
-        yield f, value, needed
-
-
-def _follows(settings: DataclassInstance, f: Field[Any]) -> bool:
+def follows(settings: DataclassInstance, f: Field[Any]) -> bool:
     """Whether the value is None, or what the settings themselves put in the place of None."""
     try:
         return replace(settings, **{f.name: None}) == settings

@@ -1,6 +1,8 @@
 """Settings: Seed, device, how much is said, and what may be replaced."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from semcom.base.flags import Validated, setting, whole
 
@@ -18,8 +20,8 @@ class RunConfig(Validated):
     device: str = setting(
         "auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one", metavar="DEVICE"
     )
-    quiet: bool = setting(False, "no progress, results only", action="store_true")
-    debug: bool = setting(False, "show the traceback of an error", action="store_true")
+    quiet: bool = setting(False, "no progress, results only", action="store_true", recorded=False)
+    debug: bool = setting(False, "show the traceback of an error", action="store_true", recorded=False)
 
 
 @dataclass(frozen=True)
@@ -27,4 +29,14 @@ class OutputConfig(Validated):
     """What is written where. Default paths set an earlier run aside; a named path is refused without
     --overwrite."""
 
-    overwrite: bool = setting(False, "replace outputs that exist", action="store_true")
+    overwrite: bool = setting(False, "replace outputs that exist", action="store_true", recorded=False)
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a run was asked for: the command as typed; where its --config names the record of an earlier run,
+    that file and what it holds, as ``run_files.read`` reads it."""
+
+    command: str | None = None
+    file: str = ""
+    record: Mapping[str, Any] | None = None

@@ -17,7 +17,8 @@ import pandas as pd
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
-from semcom.base.flags import changed, flag_of, name_of, parse_over, words_of
+from semcom.base.flag_words import parse_over, words_of
+from semcom.base.flags import changed, flag_of, name_of
 from semcom.base.settings import OutputConfig, RunConfig
 from semcom.commands.analyse import analyse
 from semcom.commands.analyse_settings import AnalysisSettings, analysis_like

@@ -4,7 +4,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from semcom.base.flags import Validated, group, groups, setting, words_of
+from semcom.base.flag_words import words_of
+from semcom.base.flags import Validated, group, groups, setting
 from semcom.base.settings import OutputConfig, RunConfig
 from semcom.channel.settings import ChannelConfig
 from semcom.commands.distil_settings import DistilSettings

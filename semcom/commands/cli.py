@@ -4,21 +4,31 @@
 Nothing here imports torch before the flags are known to be good.
 """
 
+from __future__ import annotations
+
+import argparse
 import io
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
-from semcom.base import console, distributed, output_files
+from semcom.base import console, distributed, output_files, run_files
 from semcom.base.errors import ChecksFailed, InterruptedRun, SemcomError, escape
 from semcom.base.flags import settings_of
+from semcom.base.settings import Request
 from semcom.commands import parsers
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.distil_settings import DistilSettings
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from semcom.commands.distil import Outcome
+
+    Settings = TypeVar("Settings", bound=DataclassInstance)
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -91,9 +101,28 @@ def _out_of_memory(error: BaseException) -> bool:
     )
 
 
-def distil(argv: Sequence[str]) -> "Outcome":
+def _settings(
+    kind: type[Settings], flags: argparse.Namespace, program: str, argv: Sequence[str]
+) -> Settings | None:
+    """What the flags ask for; None where ``--print-config`` asks to be shown it alone."""
+    settings = settings_of(kind, flags)
+    if flags.print_config:
+        if distributed.rank() == 0:
+            print(run_files.page(settings, program), end="")
+        return None
+    if "request" not in kind.__dataclass_fields__:
+        return settings
+    file, record = flags.record or ("", None)
+    request = Request(shlex.join([*program.split(), *argv]), file, record)
+    return replace(settings, request=request)
+
+
+def distil(argv: Sequence[str]) -> Outcome | None:
     """``python distillation.py``"""
-    settings = settings_of(DistilSettings, parsers.distillation_parser().parse_args(argv))
+    flags = parsers.distillation_parser().parse_args(argv)
+    settings = _settings(DistilSettings, flags, "python distillation.py", argv)
+    if settings is None:
+        return None
     from semcom.commands.distil import distil
 
     return distil(settings)
@@ -101,7 +130,10 @@ def distil(argv: Sequence[str]) -> "Outcome":
 
 def analyse(argv: Sequence[str]) -> object:
     """``python semantic_analysis.py``"""
-    settings = settings_of(AnalysisSettings, parsers.analysis_parser().parse_args(argv))
+    flags = parsers.analysis_parser().parse_args(argv)
+    settings = _settings(AnalysisSettings, flags, "python semantic_analysis.py", argv)
+    if settings is None:
+        return None
     from semcom.commands.analyse import analyse
 
     return analyse(settings)
@@ -112,5 +144,6 @@ def package(argv: Sequence[str]) -> None:
     flags = parsers.package_parser().parse_args(argv)
     verb = parsers.VERBS[flags.verb]
     if distributed.rank() == 0 or verb.together:
-        settings = settings_of(verb.settings, flags)
-        verb.load()(settings)
+        settings = _settings(verb.settings, flags, f"python -m semcom {flags.verb}", argv[1:])
+        if settings is not None:
+            verb.load()(settings)

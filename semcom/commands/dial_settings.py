@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from semcom.base.errors import SemcomError, escape
-from semcom.base.flags import Validated, group, required, setting, words_of
+from semcom.base.flag_words import words_of
+from semcom.base.flags import Validated, group, required, setting
 from semcom.base.settings import OutputConfig, RunConfig
 from semcom.channel.settings import ChannelConfig
 from semcom.commands.distil_settings import DistilSettings

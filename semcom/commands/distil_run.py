@@ -15,6 +15,7 @@ from semcom.channel.channels import make_channel
 from semcom.commands.dial_settings import dial_like
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.inputs import Data, check_begun, check_whole, imported, record_of
+from semcom.commands.recorded_flags import differences, recorded
 from semcom.commands.splice import write_splice
 from semcom.data import batching
 from semcom.data.vocabulary import EOS
@@ -81,6 +82,8 @@ class DistillationRun:
             elif set(s.hybrid_parts) == set(s.trained_parts):
                 taken = "student and hybrid are the same pair"
             log.info(f"{part} mode: the student is trained through the teacher's frozen other end; {taken}")
+        for line in differences(s.request, self.record):
+            log.warning(line)
 
     # --- training
 
@@ -141,6 +144,7 @@ class DistillationRun:
             last = {"validation_cross_entropy": self.history[-1]["validation"], "epoch": len(self.history)}
             self._save("final_student_model.pt", last)
         self.record |= record_of(result, self.started)
+        self.record["settings"] = recorded(self.settings, result.total)
         self.write_record()
         plots.plot_training_curves(self.history, self.folder / "training_curves.png")
         if self.settings.distillation.distils:
@@ -212,6 +216,8 @@ class DistillationRun:
         size, teacher_size = sizes_of(ours.size(end)), sizes_of(theirs.size(end))
         teacher_params, student_params = self.teacher.model.parameter_count(), self.student.parameter_count()
         return {
+            "command": s.request.command or s.command(),
+            "settings": recorded(s),
             **s.record(),
             "teacher_checkpoint": self.teacher.path,
             "teachers": [[t.path, t.fingerprint] for t in self.teachers],
@@ -231,6 +237,7 @@ class DistillationRun:
             "dialled_hybrids": [str(path) for path in s.dialled_hybrids.values()],
             "hybrid_parts": list(s.hybrid_parts),
             "teacher_fingerprint": self.teacher.fingerprint,
+            "start_fingerprint": checkpoint.fingerprint_of(self.student),
             "topics_by_end": self._topics_by_end(),
             **imported(self.teacher),
             **self.data.record,

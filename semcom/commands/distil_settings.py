@@ -2,12 +2,13 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
-from semcom.base.flags import Validated, as_record, differs, flag_of, group, setting, words_of
-from semcom.base.settings import OutputConfig, RunConfig
+from semcom.base.flag_words import words_of
+from semcom.base.flags import Validated, as_record, differs, flag_of, group, setting
+from semcom.base.settings import OutputConfig, Request, RunConfig
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig, is_noisy
 from semcom.data.settings import CorpusConfig
 from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TransferConfig
@@ -76,7 +77,8 @@ class DistillationFiles(Validated):
 
 @dataclass(frozen=True)
 class DistilSettings(Validated):
-    """keep_earlier: set aside what is at a named path too, as for a default one."""
+    """keep_earlier: set aside what is at a named path too, as for a default one. request: how the run was
+    asked for."""
 
     files: DistillationFiles = group(DistillationFiles())
     outputs: OutputConfig = group(OutputConfig())
@@ -90,6 +92,7 @@ class DistilSettings(Validated):
     ask: TargetConfig = group(TargetConfig())
     run: RunConfig = group(RunConfig())
     keep_earlier: bool = False
+    request: Request = field(default=Request(), compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from semcom.base.errors import SemcomError
-from semcom.base.flags import flag_of, parse_over, settings_of
+from semcom.base.flag_words import parse_over
+from semcom.base.flags import flag_of, settings_of
 from semcom.channel.settings import KINDS, ChannelConfig
 from semcom.commands import parsers
 from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
@@ -202,8 +203,20 @@ def runs_of(number: int, extra: Sequence[str]) -> list[DistilSettings]:
                 f"{flag}: experiment {number} sets it; for another value type the command yourself, "
                 "see --dry-run"
             )
+    runs = [_run_of(run, e, extra, number) for run in e.runs]
+    return [replace(run, keep_earlier=True) for run in runs]
+
+
+def _run_of(run: DistilSettings, e: Experiment, extra: Sequence[str], number: int) -> DistilSettings:
     parser = parsers.distillation_parser()
-    return [replace(parse_over(parser, extra, run, e.sets), keep_earlier=True) for run in e.runs]
+    settings = parse_over(parser, extra, run, e.sets)
+    for name in (*e.sets, *PATHS):
+        if name in parser.from_files:
+            raise SemcomError(
+                f"{name} of --config: experiment {number} sets it; leave it out of the file, or type the "
+                "command yourself, see --dry-run"
+            )
+    return settings
 
 
 def analysis_of(folder: str, run: DistilSettings) -> AnalysisSettings:
@@ -304,6 +317,8 @@ def examples(argv: Sequence[str]) -> None:
         raise SemcomError(
             f"--seeds {flags.seeds}: must be a whole number of 1 or more; for example --seeds 5"
         )
+    if "--print-config" in extra:
+        raise SemcomError("--print-config: an experiment is several commands; see them by --dry-run")
     if flags.number == "list":
         return log.info(listing())
     numbers = parse_numbers(flags.number)

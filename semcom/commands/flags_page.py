@@ -6,7 +6,6 @@ python -m semcom.commands.flags_page > docs/flags.md
 import argparse
 import sys
 import textwrap
-from collections.abc import Iterator
 
 from semcom.commands import parsers
 
@@ -24,7 +23,7 @@ def page() -> str:
     """Markdown. A group of flags that an earlier command has too, with the same defaults, is named alone."""
     lines = [HEAD]
     first_with: dict[tuple[str, str], str] = {}
-    for name, parser in commands():
+    for name, parser in parsers.commands():
         summary = (parser.description or "").splitlines()[0]
         lines += [f"## {name}", "", textwrap.fill(summary[:1].upper() + summary[1:], WIDTH), ""]
         known = []
@@ -39,17 +38,6 @@ def page() -> str:
                 known.append(f"- {title.split('. ')[0]}: as of `{earlier}`")
         lines += [*known, ""] if known else []
     return "\n".join(lines).rstrip() + "\n"
-
-
-def commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    yield "distillation.py", parsers.distillation_parser()
-    yield "semantic_analysis.py", parsers.analysis_parser()
-    yield "distillation_examples.py", parsers.examples_parser()
-    yield "distillation_examples.py 9", parsers.digits_parser()
-    for action in parsers.package_parser()._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for verb, parser in action.choices.items():
-                yield f"python -m semcom {verb}", parser
 
 
 def is_shown(action: argparse.Action) -> bool:

@@ -3,12 +3,15 @@ description or a flag of older scripts. Nothing here imports torch."""
 
 import argparse
 import pkgutil
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from semcom.base import run_files
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import add_flags
+from semcom.commands import recorded_flags
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.dial_settings import DialSettings
 from semcom.commands.distil_settings import DistilSettings
@@ -37,16 +40,80 @@ REPLACED = {
 }
 
 
+ALTERNATIVES = (("epochs", "steps", "minutes"), ("batch_size", "batch_tokens"))
+"""Flags of which one is given: that of the command line takes the place of another in a run file."""
+
+
 class Parser(argparse.ArgumentParser):
-    """One line for an error, no abbreviations of flags."""
+    """One line for an error, no abbreviations of flags; flags from run files."""
 
     def __init__(self, **arguments: Any):
         super().__init__(
             allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **arguments
         )
+        self.from_files: set[str] = set()
+        """Names of the flags that run files have set."""
 
     def error(self, message: str) -> NoReturn:
         raise SemcomError(f"{escape(message)}; see: {self.prog} --help")
+
+    def add_run_files(self) -> None:
+        """``--config`` and ``--print-config``, for all flags added before and after."""
+        files = self.add_argument_group("Run files")
+        _add_config(files)
+        files.add_argument(
+            "--print-config", action="store_true", help="print the YAML of what would be run, run nothing"
+        )
+
+    # argparse's own signature is a pair of overloads.
+    def parse_known_args(self, args=None, namespace=None):
+        """The namespace has besides ``record``: (file, what it holds) where a run file is the record of a
+        run."""
+        words = sys.argv[1:] if args is None else list(args)
+        records = [self._take(path, words) for path in self._run_files(words)]
+        flags, rest = super().parse_known_args(words, namespace)
+        flags.record = next(filter(None, reversed(records)), None)
+        return flags, rest
+
+    def _run_files(self, words: Sequence[str]) -> list[str]:
+        if "--config" not in self._option_string_actions:
+            return []
+        alone = Parser(prog=self.prog, add_help=False)
+        _add_config(alone)
+        # Not this method, which would ask itself.
+        return argparse.ArgumentParser.parse_known_args(alone, words)[0].config or []
+
+    def _take(self, path: str, words: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
+        """Flags have the values of a run file where the command's words say nothing else."""
+        found, actions = run_files.read(path), run_files.actions_of(self)
+        of_a_run = recorded_flags.is_record(found)
+        values = recorded_flags.settings_part(found, actions) if of_a_run else found
+        typed = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words}
+        instead = {name for names in ALTERNATIVES if typed & set(names) for name in names}
+        try:
+            for name in sorted(values.keys() - actions.keys()):
+                raise SemcomError(_no_such_flag(name, actions, self.prog))
+            left = {name: value for name, value in values.items() if name not in instead}
+            self.from_files |= run_files.set_defaults(self, left)
+        except SemcomError as error:
+            raise SemcomError(f"--config {escape(path)[:100]}: {error}") from None
+        return (path, found) if of_a_run else None
+
+
+def _add_config(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--config",
+        action="append",
+        metavar="FILE",
+        help="YAML or JSON that sets flags, keys as they are called here, also a run's own record; flags "
+        "given beside it win",
+    )
+
+
+def _no_such_flag(name: str, flags: Iterable[str], program: str) -> str:
+    """The message about a key that is no flag of the program, but may be one of another."""
+    others = [other for other, parser in commands() if name in run_files.actions_of(parser)]
+    return run_files.unknown(name, flags, program, others)
 
 
 class _Replaced(argparse.Action):
@@ -73,6 +140,7 @@ def distillation_parser() -> Parser:
         ),
     )
     add_flags(parser, DistilSettings)
+    parser.add_run_files()
     for flag in REPLACED:
         parser.add_argument(flag, action=_Replaced, nargs="?", help=argparse.SUPPRESS)
     return parser
@@ -88,6 +156,7 @@ def analysis_parser() -> Parser:
         ),
     )
     add_flags(parser, AnalysisSettings)
+    parser.add_run_files()
     return parser
 
 
@@ -197,5 +266,19 @@ def package_parser() -> Parser:
     parser = Parser(prog="python -m semcom", description="Vocabularies, teachers, splices and measurements.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, verb in VERBS.items():
-        add_flags(verbs.add_parser(name, help=verb.help, description=verb.help), verb.settings)
+        of_verb = verbs.add_parser(name, help=verb.help, description=verb.help)
+        add_flags(of_verb, verb.settings)
+        of_verb.add_run_files()
     return parser
+
+
+def commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """What a person types, and its parser."""
+    yield "distillation.py", distillation_parser()
+    yield "semantic_analysis.py", analysis_parser()
+    yield "distillation_examples.py", examples_parser()
+    yield "distillation_examples.py 9", digits_parser()
+    for action in package_parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for verb, parser in action.choices.items():
+                yield f"python -m semcom {verb}", parser

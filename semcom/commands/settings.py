@@ -1,6 +1,6 @@
 """Settings of each verb: one dataclass, its flags in the order in which ``--help`` shows them."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import (
@@ -11,7 +11,7 @@ from semcom.base.flags import (
     required,
     setting,
 )
-from semcom.base.settings import OutputConfig, RunConfig
+from semcom.base.settings import OutputConfig, Request, RunConfig
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import DEFAULT_VOCABULARY, CorpusConfig, VocabularyConfig
 from semcom.distillation.training_settings import TrainingConfig
@@ -52,11 +52,13 @@ class VocabSettings(Validated):
     vocabulary: VocabularyConfig = group(VocabularyConfig(), title="Vocabulary")
     outputs: OutputConfig = group(OutputConfig())
     corpus: CorpusConfig = group(CorpusConfig(corpus_size=None))
-    debug: bool = setting(False, DEBUG, action="store_true")
+    debug: bool = setting(False, DEBUG, action="store_true", recorded=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings(Validated):
+    """request: how the training was asked for."""
+
     output: str = required("the checkpoint; its record goes beside it as .json", metavar="FILE")
     vocab: str | None = setting(
         None,
@@ -76,6 +78,7 @@ class TrainSettings(Validated):
     snr: TrainingSNRConfig = group(TrainingSNRConfig(), title="Training SNR")
     training: TrainingConfig = group(TrainingConfig())
     run: RunConfig = group(RunConfig())
+    request: Request = field(default=Request(), compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,7 +111,7 @@ class SpliceSettings(Validated):
     receiver: str = required("its receiver is taken", metavar="FILE")
     output: str = required("the checkpoint made", metavar="FILE")
     outputs: OutputConfig = group(OutputConfig())
-    debug: bool = setting(False, DEBUG, action="store_true")
+    debug: bool = setting(False, DEBUG, action="store_true", recorded=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +125,7 @@ class ImportSettings(Validated):
     output: str = required("the checkpoint made", metavar="FILE")
     model: ImportConfig = group(ImportConfig())
     outputs: OutputConfig = group(OutputConfig())
-    debug: bool = setting(False, DEBUG, action="store_true")
+    debug: bool = setting(False, DEBUG, action="store_true", recorded=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +135,7 @@ class ExportSettings(Validated):
     vocab_output: str | None = setting(None, "write its word vocabulary too, as vocab.json", metavar="FILE")
     model: ExportConfig = group(ExportConfig())
     outputs: OutputConfig = group(OutputConfig())
-    debug: bool = setting(False, DEBUG, action="store_true")
+    debug: bool = setting(False, DEBUG, action="store_true", recorded=False)
 
 
 @dataclass(frozen=True, kw_only=True)

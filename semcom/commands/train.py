@@ -1,6 +1,7 @@
 """The verb ``train``: a teacher, from nothing or on from a checkpoint."""
 
 import logging
+import shlex
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from semcom.base import distributed, output_files
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
+from semcom.base.flag_words import words_of
 from semcom.base.flags import as_record
 from semcom.channel.channels import make_channel
 from semcom.commands.inputs import (
@@ -24,6 +26,7 @@ from semcom.commands.inputs import (
     resolve_training,
     shipped,
 )
+from semcom.commands.recorded_flags import differences, recorded
 from semcom.commands.settings import SIZES, TrainSettings
 from semcom.data.settings import DEFAULT_VOCABULARY
 from semcom.data.vocabulary import Vocabulary, read_vocabulary
@@ -61,7 +64,10 @@ def train(settings: TrainSettings) -> Checkpoint:
     prepared = together.from_main(_prepare, settings, device)
     _announce(settings, prepared, device)
     record = _record(settings, prepared, device)
+    for line in differences(settings.request, record):
+        log.warning(line)
     result = _fit(settings, prepared, record, device, together)
+    record["settings"] = recorded(replace(settings, training=prepared.training), result.total)
     return together.from_main(_finish, settings, record, result, started)
 
 
@@ -76,10 +82,13 @@ def _announce(settings: TrainSettings, prepared: _Prepared, device: torch.device
 def _record(settings: TrainSettings, prepared: _Prepared, device: torch.device) -> dict[str, object]:
     s = settings
     record = {
+        "command": s.request.command or shlex.join(["python", "-m", "semcom", "train", *words_of(s)]),
+        "settings": recorded(replace(s, training=prepared.training)),
         **as_record(s.corpus, s.model, s.channel, s.snr, prepared.training, s.run),
         **prepared.data.record,
         "topics_seen": prepared.topics,
         "start_from": s.start_from,
+        "start_fingerprint": checkpoint.fingerprint_of(prepared.model),
         **environment(device),
     }
     if s.start_from:
@@ -129,9 +138,8 @@ def _fit(
 def _finish(settings: TrainSettings, record: dict[str, object], result: Result, started: float) -> Checkpoint:
     check_begun(result, settings.output)
     history = {"history": [epoch.row() for epoch in result.history]}
-    output_files.write_json(
-        _record_beside(settings.output), {**record, **record_of(result, started), **history}
-    )
+    whole = {**record, **record_of(result, started), **history}
+    output_files.write_json(_record_beside(settings.output), whole)
     output = escape(settings.output)
     log.info(
         f"made {output}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "

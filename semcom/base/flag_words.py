@@ -1,0 +1,120 @@
+"""Settings as a person types them: words of a command, or the values of a run file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import Field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from semcom.base.flags import Group, flag_of, follows, name_of, settings_of
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Settings = TypeVar("Settings", bound=DataclassInstance)
+
+
+def parse_over(
+    parser: argparse.ArgumentParser, words: Sequence[str], settings: Settings, fixed: Sequence[str] = ()
+) -> Settings:
+    """The settings with what the flags in ``words`` say otherwise; fields without a flag are the default.
+
+    fixed: names of settings that keep their value even where it would follow from others.
+    """
+    known = {f.name: value for f, value, needed in each_setting(settings) if needed or f.name in fixed}
+    return settings_of(type(settings), parser.parse_args(words, argparse.Namespace(**known)))
+
+
+def words_of(settings: DataclassInstance, first: Sequence[str] = ()) -> list[str]:
+    """Positional arguments, then the flags without which the settings would be others.
+
+    first: names of settings whose flags stand ahead, also where they say what is the default.
+    """
+    arguments, ahead, flags = [], {}, []
+    for f, value, needed in each_setting(settings):
+        words = _words(f, value)
+        if f.metadata["positional"]:
+            arguments += words if needed else []
+        elif f.name in first:
+            ahead[f.name] = words
+        elif needed:
+            flags += words
+    return arguments + [word for name in first for word in ahead[name]] + flags
+
+
+def _words(f: Field[Any], value: Any) -> list[str]:
+    if value is None and not f.metadata["absent"]:
+        return []
+    if value is None:
+        value = f.metadata["absent"]
+    values = value if isinstance(value, tuple) else (value,)
+    typed = [typed_number(v) if isinstance(v, float) else str(v) for v in values]
+    if f.metadata["positional"]:
+        return typed
+    if isinstance(value, bool):
+        return [flag_of(f.name)] if value else []
+    return [flag_of(f.name), *typed]
+
+
+def typed_number(number: float) -> str:
+    return str(number).removesuffix(".0")
+
+
+def typed_values(settings: DataclassInstance, *, recorded: bool = False) -> dict[str, Any]:
+    """Every flag by its name, - as _, with its value as a run file has it: plain, a list of several; None
+    where it need not be given.
+
+    recorded: without the flags that say nothing of the result.
+    """
+    return {
+        name_of(flag_of(f.name)): _typed(f, value, needed)
+        for f, value, needed in each_setting(settings)
+        if f.metadata["recorded"] or not recorded
+    }
+
+
+def typed_by_group(settings: DataclassInstance) -> dict[str, dict[str, Any]]:
+    """``typed_values`` under the titles of their groups; flags of a verb's own have the title ""."""
+    groups: dict[str, dict[str, Any]] = {}
+    for title, (f, value, needed) in _titled(settings):
+        groups.setdefault(title, {})[name_of(flag_of(f.name))] = _typed(f, value, needed)
+    return groups
+
+
+def _typed(f: Field[Any], value: Any, needed: bool) -> Any:
+    if value is None:
+        return f.metadata["absent"] if needed else None
+    if isinstance(value, tuple):
+        return list(value) or None
+    return value
+
+
+Setting = tuple[Field[Any], Any, bool]
+"""A field with a flag, its value, and whether the settings need the flag to be what they are."""
+
+
+def each_setting(settings: DataclassInstance) -> Iterator[Setting]:
+    return (setting for _, setting in _titled(settings))
+
+
+def _titled(settings: DataclassInstance) -> Iterator[tuple[str, Setting]]:
+    """With the title of its group."""
+    for f in fields(settings):
+        if "group" in f.metadata:
+            shown: Group = f.metadata["group"]
+            for setting in _of_group(shown, getattr(settings, f.name)):
+                yield shown.title, setting
+        elif "help" in f.metadata:
+            value = getattr(settings, f.name)
+            yield "", (f, value, value != f.default)
+
+
+def _of_group(shown: Group, given: Any) -> Iterator[Setting]:
+    alternatives = (given,) if shown.several is None else given
+    for f, default in shown.flags():
+        value = getattr(alternatives[0], f.name)
+        if f.name == shown.several:
+            value, default = tuple(getattr(each, f.name) for each in alternatives), (default,)
+        needed = value != default if default is not None else not follows(alternatives[0], f)
+        yield f, value, needed

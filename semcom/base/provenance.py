@@ -1,0 +1,46 @@
+"""On what a run was made: the commit of its source, the model of its CPU."""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+PATIENCE = 10  # seconds
+
+
+@cache
+def source_commit() -> str | None:
+    """The commit that is checked out where the package lies, with "-dirty" where its files differ from it;
+    None where it is in no repository of git's."""
+    # A package installed inside somebody else's repository is not of that repository.
+    if not _git("ls-files", "--error-unmatch", "__init__.py"):
+        return None
+    commit = _git("rev-parse", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".")
+    return commit and commit + "-dirty" * bool(changed)
+
+
+def _git(*words: str) -> str | None:
+    """What git says; None where it fails or is not there."""
+    # Within a hook, variables would name another repository.
+    around = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(PACKAGE), *words], capture_output=True, text=True, timeout=PATIENCE, env=around
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+@cache
+def cpu_model() -> str:
+    """Its name, as the operating system has it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()

@@ -1,0 +1,264 @@
+"""Run files: YAML or JSON that sets flags, keys as the flags are called.
+
+A value is text until the flag's own parser reads it, so that it means what it means on a command line. The
+record of a run is such a file too: of it the part ``settings`` alone is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semcom.base.errors import SemcomError, escape
+from semcom.base.flag_words import typed_by_group, typed_number
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from yaml.nodes import Node
+
+MAX_BYTES = 1_000_000
+Value = str | None | list[Any]
+"""Of a key: text; None, not given; a list of texts, or of such lists."""
+SWITCH = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
+
+
+# --- a file -> keys and texts
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Keys of a YAML or JSON file (.json), - in them as _, and what they hold: texts, None, lists and
+    mappings of such.
+
+    Raises SemcomError for a file that cannot be read or is no mapping, for a key that is there twice, and for
+    YAML's anchors, aliases and tags.
+    """
+    text = _text(Path(path))
+    try:
+        found = _json(text) if Path(path).suffix == ".json" else _yaml(text)
+    except SemcomError as error:
+        raise SemcomError(f"{_named(path)}: {error}") from None
+    except RecursionError:
+        raise SemcomError(
+            f"{_named(path)}: is nested too deeply; keys as flags are called are wanted"
+        ) from None
+    if not isinstance(found, dict):
+        raise SemcomError(f"{_named(path)}: is no mapping of flags to values; for example a line: seed: 7")
+    return found
+
+
+def _text(path: Path) -> str:
+    name = _named(path)
+    if path.is_dir():
+        raise SemcomError(f"{name}: is a folder; give a file, of a run its distillation_config.json")
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SemcomError(f"{name}: cannot be read ({error.strerror}); give a YAML or JSON file") from None
+    if len(content) > MAX_BYTES:
+        raise SemcomError(f"{name}: is larger than {MAX_BYTES:,} bytes; no run file is")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SemcomError(f"{name}: is not UTF-8 from byte {error.start} on; save it as UTF-8") from None
+
+
+def _named(path: str | Path) -> str:
+    return f"--config {_short(path)}"
+
+
+def _short(value: object) -> str:
+    """Of a stranger's text, what a message shows."""
+    text = escape(value)
+    return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def _json(text: str) -> Any:
+    try:
+        # Numbers stay the text that they are; so does NaN.
+        return json.loads(
+            text, object_pairs_hook=_mapping, parse_float=str, parse_int=str, parse_constant=str
+        )
+    except json.JSONDecodeError as error:
+        raise SemcomError(f"is no JSON: {error.msg} in line {error.lineno}") from None
+
+
+def _mapping(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        name = key.removeprefix("--").replace("-", "_")
+        if name in found:
+            raise SemcomError(f"{_short(key)} is there twice; leave one of them out")
+        found[name] = value
+    return found
+
+
+def _yaml(text: str) -> Any:
+    import yaml
+
+    class Plain(yaml.SafeLoader):
+        """Builds nodes alone, so that no scalar becomes anything else than its text."""
+
+        def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+            event = self.peek_event()
+            line = event.start_mark.line + 1
+            if getattr(event, "anchor", None):
+                raise SemcomError(f"has an anchor or alias in line {line}; write the value out")
+            if getattr(event, "tag", None):
+                raise SemcomError(f"has a tag in line {line}; leave it out")
+            return super().compose_node(parent, index)
+
+    try:
+        loader = Plain(text)
+        node = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise SemcomError(f"is no YAML: {_short(error.problem or error.context)} in line {line}") from None
+    except yaml.YAMLError as error:
+        raise SemcomError(f"is no YAML: {_short(str(error).splitlines()[0])}") from None
+    return {} if node is None else _plain(node)
+
+
+def _plain(node: Node) -> Any:
+    import yaml
+
+    if isinstance(node, yaml.MappingNode):
+        return _mapping((_key(key), _plain(value)) for key, value in node.value)
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(each) for each in node.value]
+    return None if node.tag == "tag:yaml.org,2002:null" else node.value
+
+
+def _key(node: Node) -> str:
+    if not isinstance(node.value, str):
+        raise SemcomError(f"has no plain key in line {node.start_mark.line + 1}")
+    return node.value
+
+
+# --- keys and texts -> values of a parser's flags
+
+
+def actions_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """What a run file can set: flags, and arguments without one, by name with - as _."""
+    actions = {}
+    for action in parser._actions:
+        if action.help == argparse.SUPPRESS or action.dest in ("help", "config", "print_config"):
+            continue
+        name = action.option_strings[-1] if action.option_strings else action.dest
+        actions[name.removeprefix("--").replace("-", "_")] = action
+    return actions
+
+
+def words_of_value(value: Any) -> list[str]:
+    """What a person would type for it; nothing where it is not given. Raises SemcomError, without the key,
+    for what is nested."""
+    if value is None:
+        return []
+    if isinstance(value, list) and all(isinstance(each, (str, bool)) for each in value):
+        return [word for each in value for word in words_of_value(each)]
+    if isinstance(value, bool):
+        return ["true" if value else "false"]
+    if isinstance(value, str):
+        return [_typeable(value)]
+    raise SemcomError("is nested; a value or a list of values is wanted")
+
+
+def _typeable(text: str) -> str:
+    """Raises SemcomError for what no command line can hold."""
+    try:
+        held = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        held = False
+    if not held:
+        raise SemcomError(f"{_short(text)}: holds a character that no command line can; leave it out")
+    return text
+
+
+def set_defaults(parser: argparse.ArgumentParser, values: Mapping[str, Any]) -> set[str]:
+    """Make the values of a run file those that the parser's flags have where the command line says nothing;
+    return the names of the flags that were given.
+
+    Raises SemcomError that names the key.
+    """
+    actions, given = actions_of(parser), set()
+    for name, value in values.items():
+        action = actions[name]
+        try:
+            if words := words_of_value(value):
+                parser.set_defaults(**{action.dest: parsed(action, words)})
+                action.required = False
+                given.add(name)
+        except SemcomError as error:
+            raise SemcomError(f"{name}: {error}; see: {parser.prog} --help") from None
+    return given
+
+
+def unknown(name: str, flags: Iterable[str], program: str, others: Sequence[str] = ()) -> str:
+    """The message about a key that is no flag of the program. others: programs that have it."""
+    near = difflib.get_close_matches(name, list(flags), 1)
+    theirs = f" ({others[0]} has it)" if others else ""
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"{_short(name)}: {program} has no such flag{theirs}{meant}; see: {program} --help"
+
+
+def parsed(action: argparse.Action, words: list[str]) -> Any:
+    """What the flag makes of words, as on a command line. Raises SemcomError, without the flag."""
+    if action.nargs == 0:
+        return _switch(words)
+    wanted = action.nargs if isinstance(action.nargs, int) else 1
+    several = action.nargs in ("+", "*")
+    if len(words) != wanted and not several:
+        raise SemcomError(f"{_short(' '.join(words))}: {len(words)} values, {wanted} wanted")
+    values = [_typed(action, word) for word in words]
+    return values if action.nargs in ("+", "*") or isinstance(action.nargs, int) else values[0]
+
+
+def _switch(words: list[str]) -> bool:
+    given = words[0].lower() if len(words) == 1 else ""
+    if given not in SWITCH:
+        raise SemcomError(f"{_short(' '.join(words))}: is a switch; give on or off")
+    return SWITCH[given]
+
+
+def _typed(action: argparse.Action, word: str) -> Any:
+    kind: Any = action.type or str
+    try:
+        value = kind(word)
+    except argparse.ArgumentTypeError as error:
+        raise SemcomError(str(error)) from None
+    except (TypeError, ValueError):
+        wanted = {int: "a whole number", float: "a number"}.get(kind, "such a value")
+        hint = "; of several make a list: [1, 2]" if action.nargs and " " in word.strip() else ""
+        raise SemcomError(f"{_short(word)!r}: is not {wanted}{hint}") from None
+    if action.choices is not None and value not in action.choices:
+        raise SemcomError(f"{_short(word)!r}: allowed are {', '.join(map(str, action.choices))}")
+    return value
+
+
+# --- settings -> a file
+
+
+def page(settings: DataclassInstance, program: str) -> str:
+    """The YAML of all flags of a verb, in its groups; as ``--config`` it asks for the same."""
+    lines = [f"# What `{program}` runs; `{program} --config FILE` runs it again. null: not given."]
+    for title, values in typed_by_group(settings).items():
+        lines += ["", f"# {title or 'Its own flags'}"]
+        lines += [f"{name}: {_yaml_of(value)}" for name, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _yaml_of(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml_of, value))}]"
+    if isinstance(value, float):
+        return typed_number(value)
+    import yaml
+
+    # Flow style of a list of one quotes what a list of several needs quoted too.
+    return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf).strip()[1:-1]
