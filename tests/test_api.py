@@ -19,7 +19,8 @@ import semcom
 from semcom import DistillationConfig, Distiller, compare_models, plot_training_curves, set_seed
 from semcom.base.errors import SemcomError
 from semcom.distillation.kd_loss import UNLABELLED
-from semcom.distillation.training_loop import NonFiniteLoss, learning_rate
+from semcom.distillation.task import NonFiniteLoss
+from semcom.distillation.training_loop import learning_rate
 
 ROOT = Path(semcom.__file__).parent.parent
 V = 5

@@ -72,8 +72,6 @@ def decoded(
         )
     exact = sum(e.target == e.source[1:-1] for e in found) / len(found)
     assert record["exact"] == exact
-    if together.is_main:
-        assert record["read"] == any("read from" in line for line in lines)
     return found, lines
 
 

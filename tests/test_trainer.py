@@ -11,10 +11,11 @@ from semcom.base.errors import InterruptedRun, SemcomError
 from semcom.channel.channels import AWGN
 from semcom.commands.inputs import check_begun, check_whole
 from semcom.data.batching import by_length, shuffled
+from semcom.distillation.history import Result
 from semcom.distillation.objectives import TransceiverObjective
 from semcom.distillation.optimizer import AdamW
 from semcom.distillation.trainer import fit, validate
-from semcom.distillation.training_loop import Result, learning_rate
+from semcom.distillation.training_loop import learning_rate
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.evaluation.scores import Entrant, Meeting, decode, score
 

@@ -8,8 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from semcom.base.errors import InterruptedRun, SemcomError
@@ -103,26 +102,6 @@ class Processes:
             raise
         broadcast_object_list([value, None])
         return value
-
-    @contextmanager
-    def noted_interrupts(self) -> Iterator[Callable[[], bool]]:
-        """Ctrl-C reaches several processes at different places: there it is noted, and the answer tells this
-        process's loop, which has to agree with the others where to stop. In a process alone it is raised as
-        ever."""
-        if self.count == 1:
-            yield lambda: False
-            return
-        noted: list[int] = []
-        before = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
-        try:
-            yield lambda: bool(noted)
-        except KeyboardInterrupt:
-            # Terminal and launcher may each send one: the second must not hit the writing of what is
-            # finished.
-            before = signal.SIG_IGN
-            raise
-        finally:
-            signal.signal(signal.SIGINT, before)
 
 
 ALONE = Processes()

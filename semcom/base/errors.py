@@ -13,7 +13,18 @@ class ChecksFailed(Exception):
 
 
 class InterruptedRun(Exception):
-    """The user stopped a run; what was finished is kept and the message says where."""
+    """A signal stopped a run; what was finished is kept and the message says where. signal: its number, that
+    of Ctrl-C if nothing else is known."""
+
+    def __init__(self, message: str, signal: int = 2):
+        super().__init__(message, signal or 2)
+
+    @property
+    def signal(self) -> int:
+        return int(self.args[1])
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def escape(text: object) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from semcom.base.flags import Validated, setting, whole
+from semcom.base.flags import Validated, number, setting, whole
 
 
 @dataclass(frozen=True)
@@ -40,3 +40,24 @@ class Request:
     command: str | None = None
     file: str = ""
     record: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class ResumeConfig(Validated):
+    """A run that was stopped goes on."""
+
+    resume: bool = setting(
+        False,
+        "go on with the run that was stopped here, to the numbers that it would have had; with the flags "
+        "that it was begun with",
+        action="store_true",
+        recorded=False,
+    )
+    save_every: float = setting(
+        5.0,
+        "minutes between two saves of what --resume goes on from, which is also saved at the end of each "
+        "epoch and when the run is interrupted; 0: it is never saved",
+        number(0, example="5"),
+        metavar="MINUTES",
+        recorded=False,
+    )

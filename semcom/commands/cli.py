@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from semcom.base import console, distributed, output_files, run_files
+from semcom.base import console, distributed, output_files, run_files, signals
 from semcom.base.errors import ChecksFailed, InterruptedRun, SemcomError, escape
 from semcom.base.flags import settings_of
 from semcom.base.settings import Request
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Settings = TypeVar("Settings", bound=DataclassInstance)
 
-BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+BAD_INPUT, FAILED, BY_SIGNAL = 2, 1, 128
 
 
 def run(verb: Callable[[Sequence[str]], object], argv: Sequence[str] | None) -> int:
@@ -40,6 +40,11 @@ def run(verb: Callable[[Sequence[str]], object], argv: Sequence[str] | None) -> 
         if isinstance(stream, io.TextIOWrapper):
             # A console that knows fewer characters than the corpus shows their numbers instead.
             stream.reconfigure(errors="backslashreplace")
+    with signals.raised():
+        return _run(verb, argv)
+
+
+def _run(verb: Callable[[Sequence[str]], object], argv: Sequence[str]) -> int:
     try:
         with console.speaking():
             verb(argv)
@@ -76,9 +81,9 @@ def _code_and_message(error: BaseException) -> tuple[int, str]:
     if isinstance(error, ChecksFailed):
         return FAILED, str(error)
     if isinstance(error, InterruptedRun):
-        return INTERRUPTED, str(error)
+        return BY_SIGNAL + error.signal, str(error)
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, "interrupted; what was finished is kept"
+        return BY_SIGNAL + signals.number_of(error), "interrupted; what was finished is kept"
     if distributed.lost_another(error):
         ended = "another process of this run ended early; what it says stands above or on its machine"
         return FAILED, f"error: {ended}"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from semcom.distillation.distiller import Model
+from semcom.distillation.any_model import Model
 from semcom.evaluation import frames
 from semcom.evaluation.cost import Row, model_costs
 from semcom.report import tables

@@ -14,12 +14,13 @@ from semcom.base import distributed, output_files
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError
 from semcom.base.output_files import Place
-from semcom.commands import distil_summary
+from semcom.commands import distil_summary, resuming
 from semcom.commands.dial_settings import CODE_DRIFT, LADDER_FILES
 from semcom.commands.distil_dial import dial_to_targets
 from semcom.commands.distil_run import DistillationRun, Prepared
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.inputs import (
+    Data,
     check_topics,
     encode_splits,
     load_corpus,
@@ -28,10 +29,12 @@ from semcom.commands.inputs import (
 )
 from semcom.commands.measuring import foreign_splits
 from semcom.commands.student import new_student
-from semcom.distillation import snapshots
+from semcom.distillation import run_state, snapshots
+from semcom.distillation.run_state import Keeper
 from semcom.models import checkpoint, transceiver
 from semcom.models.architecture import Architecture, sizes_of
 from semcom.models.checkpoint import Checkpoint
+from semcom.models.transceiver import Transceiver
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,22 +82,46 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) ->
     """Outputs checked and cleared, inputs read, the student before training; the folder's lock goes to
     ``held``."""
     teachers = _load_teachers(settings)
-    teacher = teachers[0]
+    teacher, given = teachers[0], settings
     settings = _resolve(settings, device, teacher)
     student = new_student(settings, teacher)
     check_topics(settings.ask.target_topics)
     if settings.files.create_hybrid and not settings.files.target_divergence:
         # Parts that cannot be joined are told before the hours of training, not after.
         transceiver.splice(teacher.model, student, settings.hybrid_parts)
-    _check_outputs(settings, [t.path for t in teachers])
+    if not settings.resuming.resume:
+        _check_outputs(settings, [t.path for t in teachers])
     data = encode_splits(load_corpus(settings.corpus, teacher.vocabulary), teacher.vocabulary)
     for line in _advice(settings, teacher.model.architecture):
         log.warning(line)
     for line in foreign_splits([(t.name, t.config) for t in teachers], settings.corpus):
         log.info(line)
     held.enter_context(output_files.lock(settings.output_path))
-    _make_room(settings)
-    return Prepared(settings, teachers, student, data)
+    kept = _keeper(given, device, teachers, student, data)
+    if kept.found:
+        training = replace(settings.training, **kept.found["own"]["resolved"])
+        settings = replace(settings, training=training)
+    else:
+        _make_room(settings)
+    return Prepared(settings, teachers, student, data, kept)
+
+
+def _keeper(
+    given: DistilSettings,
+    device: torch.device,
+    teachers: Sequence[Checkpoint],
+    student: Transceiver,
+    data: Data,
+) -> Keeper:
+    """Of the run's state; with ``--resume``, it has found the one to go on from."""
+    inputs = {
+        "the teachers:": [teacher.fingerprint for teacher in teachers],
+        "the student before training:": checkpoint.fingerprint_of(student),
+        "the corpus:": data.record["corpus_fingerprint"],
+        "the vocabulary:": data.record["vocabulary_fingerprint"],
+    }
+    run = resuming.identity(given, device, inputs)
+    return resuming.keeper(given.output_path / run_state.FILE, given.resuming, run)
 
 
 def _load_teachers(settings: DistilSettings) -> list[Checkpoint]:

@@ -1,6 +1,7 @@
 """A distillation at work: training, and the files that it leaves in its folder."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +17,22 @@ from semcom.commands.dial_settings import dial_like
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.inputs import Data, check_begun, check_whole, imported, record_of
 from semcom.commands.recorded_flags import differences, recorded
+from semcom.commands.resuming import as_begun
 from semcom.commands.splice import write_splice
 from semcom.data import batching
 from semcom.data.vocabulary import EOS
 from semcom.distillation import kd_loss, objectives, snapshots, trainer
+from semcom.distillation.history import Epoch, Result
+from semcom.distillation.run_state import Keeper
 from semcom.distillation.sequence_level import Decoding, teacher_sentences
 from semcom.distillation.snapshots import Snapshots
-from semcom.distillation.training_loop import Epoch, Result
 from semcom.evaluation.scores import least_sure
 from semcom.models import checkpoint
 from semcom.models.architecture import sizes_of
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
 from semcom.models.settings import PARTS
+from semcom.models.state_file import State
 from semcom.models.transceiver import Transceiver
 from semcom.report import plots, tables
 
@@ -39,12 +43,14 @@ TEMPERATURES_SHOWN = {1.0, 2.0, 4.0, 8.0, 16.0}
 
 @dataclass(frozen=True)
 class Prepared:
-    """settings: with the precision and the compiling that the machine has. student: before training."""
+    """settings: with the precision and the compiling that the machine has. student: before training. keeper:
+    of the run's state, which it has found where the run goes on."""
 
     settings: DistilSettings
     teachers: list[Checkpoint]
     student: Transceiver
     data: Data
+    keeper: Keeper
 
 
 class DistillationRun:
@@ -65,6 +71,10 @@ class DistillationRun:
         self.history: list[dict[str, float | None]] = []
         self.snapshots = Snapshots(self.student, self.settings.trained_ends)
         self._origin = self._origin_of_parts()
+        self.keeper = prepared.keeper
+        self.keeper.own = self._state
+        if self.keeper.found:
+            self._take_up(self.keeper.found["own"])
 
     def announce(self) -> None:
         s, part = self.settings, self.settings.distillation.distill_part
@@ -85,9 +95,27 @@ class DistillationRun:
         for line in differences(s.request, self.record):
             log.warning(line)
 
+    # --- where it goes on
+
+    def _state(self) -> State:
+        return {
+            "record": self.record,
+            "history": self.history,
+            "snapshots": self.snapshots.state(),
+            "wall_seconds": time.monotonic() - self.started,
+            "resolved": {name: getattr(self.settings.training, name) for name in ("precision", "compile")},
+        }
+
+    def _take_up(self, own: State) -> None:
+        self.record, self.history = own["record"], own["history"]
+        self.snapshots.load_state(own["snapshots"])
+        self.started -= own["wall_seconds"]
+
     # --- training
 
     def train(self) -> Result:
+        if self.together.is_main:
+            self.write_record()
         s = self.settings
         train = self._sentences()
         objective = objectives.DistillationObjective(
@@ -117,6 +145,7 @@ class DistillationRun:
             on_epoch=on_epoch,
             on_step=self.snapshots.after_step,
             processes=self.together,
+            keeper=self.keeper,
         )
 
     def _sentences(self) -> Sequence[batching.Encoded]:
@@ -139,18 +168,19 @@ class DistillationRun:
         return hybrid
 
     def _keep(self, result: Result) -> tuple[Path | None, dict[str, object]]:
-        check_begun(result, self.folder)
         if not result.failed and not result.stopped:
             last = {"validation_cross_entropy": self.history[-1]["validation"], "epoch": len(self.history)}
             self._save("final_student_model.pt", last)
         self.record |= record_of(result, self.started)
         self.record["settings"] = recorded(self.settings, result.total)
         self.write_record()
+        check_begun(result, self.best_student, self.keeper.advice())
         plots.plot_training_curves(self.history, self.folder / "training_curves.png")
         if self.settings.distillation.distils:
             self._plot_temperature()
         hybrid = self._splice_hybrid()
-        check_whole(result, f"{escape(self.folder)} holds the best student until then{self._dial_it()}")
+        left = f"{escape(self.folder)} holds the best student until then"
+        check_whole(result, left + self.keeper.advice() + self._dial_it())
         return hybrid, self.record
 
     def _dial_it(self) -> str:
@@ -180,6 +210,12 @@ class DistillationRun:
         if rows != self.record.get("snapshots"):
             checkpoint.save_state_dict(snapshots.to_state_dict(chosen), self.folder / snapshots.FILE)
             self.record["snapshots"] = rows
+
+    def finish(self) -> None:
+        """The run has ended well: nobody goes on with it."""
+        self.record |= {"finished": True, "state_saves": self.keeper.cost}
+        self.write_record()
+        self.keeper.remove()
 
     def write_record(self) -> None:
         output_files.write_json(self.folder / "distillation_config.json", self.record)
@@ -216,7 +252,7 @@ class DistillationRun:
         size, teacher_size = sizes_of(ours.size(end)), sizes_of(theirs.size(end))
         teacher_params, student_params = self.teacher.model.parameter_count(), self.student.parameter_count()
         return {
-            "command": s.request.command or s.command(),
+            "command": as_begun(s.request.command or s.command()),
             "settings": recorded(s),
             **s.record(),
             "teacher_checkpoint": self.teacher.path,
@@ -242,6 +278,7 @@ class DistillationRun:
             **imported(self.teacher),
             **self.data.record,
             **environment(self.device),
+            "finished": False,
         }
 
     def _trained_parameters(self, model: Transceiver) -> int:

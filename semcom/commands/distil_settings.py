@@ -8,7 +8,7 @@ from pathlib import Path
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import words_of
 from semcom.base.flags import Validated, as_record, differs, flag_of, group, setting
-from semcom.base.settings import OutputConfig, Request, RunConfig
+from semcom.base.settings import OutputConfig, Request, ResumeConfig, RunConfig
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig, is_noisy
 from semcom.data.settings import CorpusConfig
 from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TransferConfig
@@ -90,6 +90,7 @@ class DistilSettings(Validated):
     snr: TrainingSNRConfig = group(TrainingSNRConfig(), title="Training SNR")
     training: TrainingConfig = group(TrainingConfig())
     ask: TargetConfig = group(TargetConfig())
+    resuming: ResumeConfig = group(ResumeConfig())
     run: RunConfig = group(RunConfig())
     keep_earlier: bool = False
     request: Request = field(default=Request(), compare=False)

@@ -16,7 +16,7 @@ from semcom.data.parliament import TOPICS
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import UNKNOWN, Vocabulary, WordVocabulary
 from semcom.distillation import fused_linear_loss
-from semcom.distillation.training_loop import Result
+from semcom.distillation.history import Result
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
@@ -148,7 +148,7 @@ def encode_splits(source: corpus.Corpus, vocabulary: Vocabulary) -> Data:
 
 def record_of(result: Result, started: float) -> dict[str, object]:
     return {
-        "best_loss": result.best_loss,
+        "best_loss": result.best_loss if result.history else None,
         "best_epoch": result.best_epoch,
         "steps_done": result.steps,
         "epochs_done": len(result.history),
@@ -160,9 +160,10 @@ def record_of(result: Result, started: float) -> dict[str, object]:
     }
 
 
-def check_begun(result: Result, output: object) -> None:
+def check_begun(result: Result, output: object, advice: str = "") -> None:
+    """advice: what may be done with what is left."""
     if not result.history:
-        check_whole(result, f"{escape(output)} was not written, it was before the first validation")
+        check_whole(result, f"{escape(output)} was not written, it was before the first validation{advice}")
 
 
 def check_whole(result: Result, what_is_left: str) -> None:
@@ -170,7 +171,7 @@ def check_whole(result: Result, what_is_left: str) -> None:
     if result.failed:
         raise SemcomError(f"{result.failed}; {what_is_left}; try a smaller --lr")
     if result.stopped:
-        raise InterruptedRun(f"{result.stopped}; {what_is_left}")
+        raise InterruptedRun(f"{result.stopped}; {what_is_left}", result.signal)
 
 
 def imported(source: Checkpoint) -> dict[str, object]:

@@ -31,7 +31,7 @@ from semcom.commands.settings import SIZES, TrainSettings
 from semcom.data.settings import DEFAULT_VOCABULARY
 from semcom.data.vocabulary import Vocabulary, read_vocabulary
 from semcom.distillation import objectives, trainer
-from semcom.distillation.training_loop import Epoch, Result
+from semcom.distillation.history import Epoch, Result
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models import checkpoint, transceiver
 from semcom.models.architecture import Architecture, sized

@@ -17,7 +17,7 @@ from semcom.data.batching import Batch
 from semcom.distillation import fused_linear_loss, kd_loss, losses
 from semcom.distillation.projected_logits import Mean, Projected
 from semcom.distillation.settings import DistillationConfig, TransferConfig
-from semcom.distillation.training_loop import Terms
+from semcom.distillation.task import Terms
 from semcom.models.architecture import Architecture
 from semcom.models.protocols import Receiver, Transmitter
 from semcom.models.spans import Spans

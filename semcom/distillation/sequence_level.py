@@ -76,8 +76,8 @@ def teacher_sentences(
     together: Processes = ALONE,
 ) -> tuple[list[Encoded], dict[str, object]]:
     """The sentences in their order, each with the teacher's decoding of it as its target; an empty decoding
-    is an empty target. And for the record of a run, the file that keeps them, whether they were read from it,
-    and the share that is exactly what was sent.
+    is an empty target. And for the record of a run, the file that keeps them and the share that is exactly
+    what was sent.
 
     If ``folder`` keeps these decodings, they are read instead. Several processes share the work; the main one
     alone reads, writes and speaks.
@@ -87,7 +87,6 @@ def teacher_sentences(
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     path = Path(folder) / f"teacher_sentences_{digest[:16]}.json"
     pieces = together.from_main(_read, path, key, encoded, by.teacher.model.architecture.vocab_size)
-    was_read = pieces is not None
     made = f"read from {escape(path)}"
     if pieces is None:
         pieces = _decode(by, encoded, device, together, quiet)
@@ -102,7 +101,7 @@ def teacher_sentences(
             f"{number:,} ({exact:.1%}) of them exactly what was sent; {made}"
         )
     targets = [replace(e, target=pieces[e.sentence.id]) for e in encoded]
-    return targets, {"file": str(path), "read": was_read, "exact": exact}
+    return targets, {"file": str(path), "exact": exact}
 
 
 def _decode(

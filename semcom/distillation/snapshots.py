@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from semcom.models.state_file import State
 from semcom.models.transceiver import Transceiver
 
 FILE = "snapshots.pt"
@@ -61,6 +62,18 @@ class Snapshots:
             self.candidates.append(Snapshot(step, self.total / self.steps, self._copied()))
             self.total, self.steps = 0.0, 0
             self._thin()
+
+    def state(self) -> State:
+        """All that further snapshots depend on, but the start."""
+        inner = [[c.step, c.loss, c.weights if c.step else {}] for c in self.candidates]
+        return {"candidates": inner, "total": self.total, "steps": self.steps}
+
+    def load_state(self, state: State) -> None:
+        """Go on from a ``state`` of the student of the same start."""
+        self.total, self.steps = state["total"], state["steps"]
+        self.candidates = [
+            Snapshot(step, loss, weights or self.start) for step, loss, weights in state["candidates"]
+        ]
 
     def chosen(self, until_step: int) -> list[Snapshot]:
         """The start, and of the candidates before ``until_step`` the nearest to 1/3 and to 2/3 of the way in

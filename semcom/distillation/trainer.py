@@ -12,14 +12,18 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from semcom.base import precision
+from semcom.base import precision, signals
 from semcom.base.distributed import ALONE, Processes
 from semcom.data.batching import Batch, Encoded, by_length, collate, shuffled
 from semcom.distillation import training_loop
+from semcom.distillation.history import Epoch, Result
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
-from semcom.distillation.training_loop import Epoch, Loop, NonFiniteLoss, OnStep, Result, Step, Terms
+from semcom.distillation.run_state import Keeper, load_weights
+from semcom.distillation.task import AskedToEnd, NonFiniteLoss, Step, Terms
+from semcom.distillation.training_loop import Loop, OnStep
 from semcom.distillation.training_settings import TrainingConfig
-from semcom.models.layers import seed_dropout
+from semcom.models.layers import dropout_state, load_dropout_state, seed_dropout
+from semcom.models.state_file import State
 
 VALIDATION_SEED = 0
 """The same draws for every run, so that best losses compare across seeds, temperatures and losses."""
@@ -34,19 +38,24 @@ def validate(
     width: int,
     device: torch.device,
     processes: Processes = ALONE,
+    asked: signals.Asked = lambda: 0,
 ) -> float:
     """Mean validation cross-entropy in nats a target token, under draws that never change; each process takes
-    its share of ``batches``."""
+    its share of ``batches``. Raises AskedToEnd, on all, once one was."""
     objective.eval()
     total, rows = 0.0, 0.0
     with torch.inference_mode():
         for batch in processes.share(batches):
+            if asked():
+                break
             batch = batch.to(device)
             draw = batch.draw(objective.channel, width, seed=VALIDATION_SEED, number=0)
             value, row_count = objective(batch, draw)["ce"]
             total, rows = total + float(value), rows + row_count
     objective.train()
-    total, rows = processes.sum([total, rows])
+    total, rows, ends = processes.sum([total, rows, asked() > 0])
+    if ends:
+        raise AskedToEnd(max(processes.gather(asked())))
     return total / rows
 
 
@@ -82,11 +91,25 @@ class LinkTask:
         with precision.products(self.config.precision, self.device):
             return self.forward(batch, draw)
 
-    def measure(self, epoch: int) -> dict[str, float]:
-        ce = validate(self.objective, self.held_out, self.width, self.device, self.processes)
+    def measure(self, epoch: int, asked: signals.Asked) -> dict[str, float]:
+        ce = validate(self.objective, self.held_out, self.width, self.device, self.processes, asked)
         if not math.isfinite(ce):
             raise NonFiniteLoss(f"the validation loss is {ce} in epoch {epoch}")
         return {"ce": ce}
+
+    def state(self) -> State:
+        """Weights by their names in the objective, and the generator of dropout of each process."""
+        return {
+            "weights": dict(self._named()),
+            "dropout": self.processes.gather(dropout_state(self.objective, self.device)),
+        }
+
+    def load_state(self, state: State) -> None:
+        load_weights(self._named(), state["weights"])
+        load_dropout_state(self.objective, self.device, state["dropout"][self.processes.rank])
+
+    def _named(self) -> dict[str, torch.Tensor]:
+        return {name: p for name, p in self.objective.named_parameters() if p.requires_grad}
 
 
 def _averaging(objective: LinkObjective) -> DistributedDataParallel:
@@ -117,8 +140,10 @@ def fit(
     on_epoch: Callable[[Epoch, bool], None],
     on_step: OnStep | None = None,
     processes: Processes = ALONE,
+    keeper: Keeper | None = None,
 ) -> Result:
-    """Train what requires gradients in ``objective``, as ``training_loop.run`` does.
+    """Train what requires gradients in ``objective``, as ``training_loop.run`` does, on from what ``keeper``
+    has found.
 
     width: C. Batches are formed once for all processes; each takes its share of every one.
     """
@@ -128,28 +153,37 @@ def fit(
     seed_dropout(objective, dropout_seed)
     held_out = by_length(validation, config.batch_size, config.batch_tokens)
     task = LinkTask(objective, held_out, config, width=width, device=device, seed=seed, processes=processes)
-    loop = Loop(task, config, processes)
-    total = config.steps or _steps_of_epochs(train, config, seed)
+    try:
+        total = (keeper.total if keeper else 0) or _total(task, train)
+    except NonFiniteLoss as error:
+        return Result([], failed=str(error))
+    seed_dropout(objective, dropout_seed)
+    loop = Loop(task, config, processes, total=total, keeper=keeper)
+    passes = _passes(loop, task, train)
+    return training_loop.run(loop, passes, on_epoch=on_epoch, on_step=on_step, quiet=quiet)
+
+
+def _total(task: LinkTask, train: Sequence[Encoded]) -> int:
+    """Steps of the run. ``--minutes`` are timed, which uses up random numbers of dropout."""
+    config, processes = task.config, task.processes
     if config.minutes:
-        try:
-            seconds = sum(processes.gather(_seconds_a_step(task, train))) / processes.count
-        except NonFiniteLoss as error:
-            return Result([], failed=str(error))
-        total = max(1, int(config.minutes * 60 / seconds))
-        seed_dropout(objective, dropout_seed)
-    passes = _passes(task, train, total)
-    return training_loop.run(loop, passes, total, on_epoch=on_epoch, on_step=on_step, quiet=quiet)
+        seconds = sum(processes.gather(_seconds_a_step(task, train))) / processes.count
+        return max(1, int(config.minutes * 60 / seconds))
+    return config.steps or _steps_of_epochs(train, config, task.seed)
 
 
-def _passes(task: LinkTask, train: Sequence[Encoded], total: int) -> Iterator[Iterator[Step[Batch]]]:
-    """Passes over the sentences, each in an order of its own, until there are ``total`` steps."""
-    config = task.config
-    for epoch in count(1):
-        batches = shuffled(train, config.batch_size, task.seed, epoch, config.batch_tokens)[:total]
-        yield _shares(batches, task.processes)
-        total -= len(batches)
-        if not total:
+def _passes(loop: Loop[Batch], task: LinkTask, train: Sequence[Encoded]) -> Iterator[Iterator[Step[Batch]]]:
+    """Passes over the sentences, each in an order of its own, until the run has its steps: from the place on
+    where the loop stands."""
+    config, done = task.config, loop.done
+    left = loop.result.total - loop.result.steps + done
+    for epoch in count(loop.epoch):
+        if not left:
             return
+        batches = shuffled(train, config.batch_size, task.seed, epoch, config.batch_tokens)[:left]
+        yield _shares(batches[done:], task.processes)
+        left -= len(batches)
+        done = 0
 
 
 def _shares(batches: Sequence[Sequence[Encoded]], processes: Processes) -> Iterator[Step[Batch]]:

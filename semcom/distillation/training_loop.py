@@ -7,146 +7,28 @@ weights of its objective say how the means of the terms add up to the loss.
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import reduce
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from semcom.base import signals
 from semcom.base.distributed import ALONE, Processes
+from semcom.distillation.history import Epoch, Result
 from semcom.distillation.optimizer import AdamW
+from semcom.distillation.run_state import Keeper
+from semcom.distillation.task import AskedToEnd, NonFiniteLoss, Step, Task, Terms, check_asked
 from semcom.distillation.training_settings import TrainingConfig
+from semcom.models.state_file import State
 
 Data = TypeVar("Data")
-GivenData = TypeVar("GivenData", contravariant=True)
 
-Terms = dict[str, tuple[Tensor, int]]
-"""Named sums over rows: {name: (sum, rows)}."""
 OnStep = Callable[[int, Mapping[str, float]], None]
 """Of the number of steps done, and the means of the last one's terms, which its weights before that step
 gave."""
-
-
-class NonFiniteLoss(Exception):
-    """A training or validation loss is infinite or not a number."""
-
-
-class Objective(Protocol):
-    """weights: of the means of named terms in the loss; terms without one are for the log. progress: share of
-    the run that is done, which schedules follow; set before each step."""
-
-    weights: dict[str, float]
-    progress: float
-
-
-class Task(Protocol[GivenData]):
-    """What is trained."""
-
-    @property
-    def objective(self) -> Objective: ...
-
-    @property
-    def trained(self) -> list[nn.Parameter]:
-        """The parameters that learn."""
-
-    def train(self) -> None:
-        """Into training mode."""
-
-    def terms(self, data: GivenData, epoch: int) -> Terms:
-        """The forward pass of a step."""
-
-    def measure(self, epoch: int) -> dict[str, float]:
-        """Of held-out data, where there are any: the cross-entropy "ce", by which the best epoch is told, and
-        what else is to be logged."""
-
-
-@dataclass(frozen=True)
-class Step(Generic[Data]):
-    """The data of a step.
-
-    tokens: real target positions in it. cells: with padding. counts: False where this process has no share of
-    the step, and ``data`` stand in, so that all processes take it together.
-    """
-
-    data: Data
-    tokens: int = 0
-    cells: int = 0
-    counts: bool = True
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What is logged of an epoch, over all processes. Losses are means over rows; held_out: what the task
-    measured; lr is the last step's; seconds are training time alone; padding is its share of the target
-    positions."""
-
-    epoch: int
-    steps: int
-    loss: float
-    parts: dict[str, float]
-    held_out: dict[str, float]
-    lr: float
-    target_tokens: int
-    seconds: float
-    padding: float
-
-    @property
-    def validation(self) -> float:
-        """Cross-entropy of the held-out data."""
-        return self.held_out["ce"]
-
-    @property
-    def tokens_per_second(self) -> float:
-        return self.target_tokens / max(self.seconds, 1e-9)
-
-    def row(self) -> dict[str, float]:
-        return {
-            "epoch": self.epoch,
-            "steps": self.steps,
-            "loss": self.loss,
-            "validation": self.validation,
-            "lr": self.lr,
-            "target_tokens": self.target_tokens,
-            "seconds": self.seconds,
-            "padding": self.padding,
-            **{f"train_{name}": value for name, value in self.parts.items()},
-            "tokens_per_second": self.tokens_per_second,
-        }
-
-    def line(self, is_best: bool) -> str:
-        """For the console; the best epoch until now has a star."""
-        held_out = {"validation" if name == "ce" else name: value for name, value in self.held_out.items()}
-        values = {"loss": self.loss, **self.parts, **held_out}
-        words = [f"epoch {self.epoch:3d}", *(f"{name} {value:.4f}" for name, value in values.items())]
-        line = "  ".join(words) + (" *" if is_best else "  ")
-        if self.target_tokens:
-            line += f"  {self.tokens_per_second:,.0f} tokens/s, padding {self.padding:.1%}"
-        return line.rstrip()
-
-
-@dataclass
-class Result:
-    """history: an ``Epoch`` each. best_loss: lowest validation cross-entropy, at ``best_epoch``. steps: those
-    begun, of ``total``.
-
-    stopped: where the user interrupted it. failed: where a loss was not finite. Both empty for a whole run.
-    """
-
-    history: list[Epoch]
-    best_loss: float = math.inf
-    best_epoch: int = 0
-    steps: int = 0
-    total: int = 0
-    stopped: str = ""
-    failed: str = ""
-
-    @property
-    def padding(self) -> float:
-        """Its share of the target positions of all epochs."""
-        tokens = sum(e.target_tokens for e in self.history)
-        return 1 - tokens / sum(e.target_tokens / (1 - e.padding) for e in self.history) if tokens else 0.0
 
 
 def learning_rate(step: int, total: int, peak: float, warmup: int) -> float:
@@ -158,66 +40,67 @@ def learning_rate(step: int, total: int, peak: float, warmup: int) -> float:
 def run(
     loop: "Loop[Data]",
     passes: Iterable[Iterable[Step[Data]]],
-    total: int,
     *,
     on_epoch: Callable[[Epoch, bool], None],
     on_step: OnStep | None = None,
     quiet: bool,
 ) -> Result:
-    """Train on the steps of all passes, an epoch each, ``total`` of them by the schedules.
+    """Train on the steps of all passes, an epoch each; of a training that goes on, of what is left of them.
 
     on_epoch(epoch, is_best) runs after each epoch's validation, on the main process, for saving; on_step
-    after each step there. A loss that is not finite and a keyboard interrupt end the run early; the result
-    says so, on every process alike.
+    after each step there. A loss that is not finite and a signal end the run early, the latter after a whole
+    step; the result says so, on every process alike.
     """
-    result, epoch = Result([], total=total), 0
-    quiet = quiet or not loop.processes.is_main
-    on_step = on_step if loop.processes.is_main else None
-    bar = tqdm(total=total, disable=quiet, unit="step", dynamic_ncols=True, mininterval=0.5)
+    result, quiet = loop.result, quiet or not loop.processes.is_main
+    bar = _bar(result, quiet)
+
+    def log(epoch: Epoch) -> None:
+        is_best = result.log(epoch)
+        if loop.processes.is_main:
+            on_epoch(epoch, is_best)
+        if not quiet:
+            bar.write(epoch.line(is_best))
+
     try:
-        with loop.processes.noted_interrupts() as loop.interrupted:
-            for epoch, steps in enumerate(passes, start=1):
-                logged = _train_epoch(loop, steps, epoch, result, bar, on_step)
-                is_best = logged.held_out.get("ce", math.inf) < result.best_loss
-                if is_best:
-                    result.best_loss, result.best_epoch = logged.validation, epoch
-                result.history.append(logged)
-                if loop.processes.is_main:
-                    on_epoch(logged, is_best)
-                if not quiet:
-                    bar.write(logged.line(is_best))
+        with signals.noted(signals.ALL if loop.keeper else signals.CTRL_C) as loop.asked:
+            for steps in passes:
+                log(_train_epoch(loop, steps, bar, on_step))
+                loop.start_epoch(loop.epoch + 1)
+                loop.keep()
+                check_asked(loop.asked, loop.processes)
     except NonFiniteLoss as error:
         result.failed = str(error)
-    except KeyboardInterrupt:
-        result.stopped = f"interrupted in epoch {epoch}, step {result.steps} of {total}"
+    except AskedToEnd as end:
+        loop.keep()
+        result.stopped, result.signal = loop.place(), end.number
+    except KeyboardInterrupt as interrupt:
+        result.stopped, result.signal = loop.place(), signals.number_of(interrupt)
     finally:
         bar.close()
     return result
 
 
-def _train_epoch(
-    loop: "Loop[Data]",
-    steps: Iterable[Step[Data]],
-    epoch: int,
-    result: Result,
-    bar: tqdm,
-    on_step: OnStep | None,
-) -> Epoch:
-    """One pass, its steps counted in ``result``."""
-    config, total, lr = loop.config, result.total, 0.0
-    loop.start_epoch()
+def _bar(result: Result, quiet: bool) -> tqdm:
+    done, total = result.steps, result.total
+    return tqdm(total=total, initial=done, disable=quiet, unit="step", dynamic_ncols=True, mininterval=0.5)
+
+
+def _train_epoch(loop: "Loop[Data]", steps: Iterable[Step[Data]], bar: tqdm, on_step: OnStep | None) -> Epoch:
+    """What is left of a pass, its steps counted in the loop's result."""
+    result = loop.result
+    on_step = on_step if loop.processes.is_main else None
+    loop.task.train()
     for step in steps:
         result.steps += 1
-        # Passes may be longer than the one that was counted.
-        place = min(result.steps, total)
-        lr = learning_rate(place, total, config.lr, config.warmup_steps)
-        loop.task.objective.progress = place / total
-        means = loop.step(step, epoch, lr, result.steps)
+        loop.task.objective.progress = min(result.steps, result.total) / result.total
+        means = loop.step(step, loop.epoch, loop.lr, result.steps)
+        loop.done += 1
         if on_step:
             on_step(result.steps, means)
         bar.update()
-        bar.set_postfix_str(loop.postfix(epoch), refresh=False)
-    return loop.end_epoch(epoch, result.steps, lr)
+        bar.set_postfix_str(loop.postfix(loop.epoch), refresh=False)
+        loop.heed()
+    return loop.end_epoch()
 
 
 @dataclass
@@ -233,19 +116,49 @@ class Sum:
 
 
 class Loop(Generic[Data]):
-    """The state of a run: optimiser and running sums of the epoch, over all processes."""
+    """The state of a run: optimiser, place, and running sums of the epoch, over all processes.
 
-    def __init__(self, task: Task[Data], config: TrainingConfig, processes: Processes = ALONE):
-        self.task, self.config, self.processes = task, config, processes
-        self.interrupted: Callable[[], bool] = lambda: False
+    total: steps of the run, by which schedules go. keeper: keeps the state; where it has found one, the loop
+    goes on from there. epoch, done: the one under way, from 1, and how many of its steps are.
+    """
+
+    def __init__(
+        self,
+        task: Task[Data],
+        config: TrainingConfig,
+        processes: Processes = ALONE,
+        *,
+        total: int = 0,
+        keeper: Keeper | None = None,
+    ):
+        self.task, self.config, self.processes, self.keeper = task, config, processes, keeper
+        self.asked: signals.Asked = lambda: 0
+        self.end_agreed = self.save_agreed = False
+        self.kept: tuple[int, int] | None = None
         self.optimizer = AdamW(task.trained, config.weight_decay)
-        self.start_epoch()
+        self.result = Result([], total=total)
+        self.start_epoch(1)
+        if keeper and keeper.found:
+            keeper.take_up()
+            self.load_state(keeper.found["training"])
 
-    def start_epoch(self) -> None:
-        self.task.train()
+    def start_epoch(self, epoch: int) -> None:
+        self.epoch, self.done = epoch, 0
         self.sums: dict[str, Sum] = {}
         self.tokens = self.cells = 0
         self.seconds = 0.0
+
+    @property
+    def lr(self) -> float:
+        """Of the last step that was begun."""
+        # Passes may be longer than the one that was counted.
+        step = min(self.result.steps, self.result.total)
+        return learning_rate(step, self.result.total, self.config.lr, self.config.warmup_steps)
+
+    def place(self) -> str:
+        """Where the run ends that is interrupted now."""
+        epoch = self.epoch if self.done or self.epoch == 1 else self.epoch - 1
+        return f"interrupted in epoch {epoch}, step {self.result.steps} of {self.result.total}"
 
     def step(self, step: Step[Data], epoch: int, lr: float, number: int) -> dict[str, float]:
         """One step on this process's share of the data; ``number`` counts steps through the run. Returns the
@@ -269,16 +182,15 @@ class Loop(Generic[Data]):
         return {name: of_step.mean for name, of_step in sums.items()}
 
     def _over_processes(self, step: Step[Data], terms: Terms) -> dict[str, Sum]:
-        """Each term's sum and rows, tokens and cells counted on the way. Raises KeyboardInterrupt where one
-        process was interrupted."""
+        """Each term's sum and rows, tokens and cells counted on the way; and whether a process was asked to
+        end, or the state is to be saved, after the step."""
         values = [step.counts * float(value.detach()) for value, _ in terms.values()]
         rows = [step.counts * count for _, count in terms.values()]
         positions = [step.counts * step.tokens, step.counts * step.cells]
-        interrupted, tokens, cells, *of_all = self.processes.sum(
-            [self.interrupted(), *positions, *values, *rows]
+        end, save, tokens, cells, *of_all = self.processes.sum(
+            [self.asked() > 0, self._is_due(), *positions, *values, *rows]
         )
-        if interrupted:
-            raise KeyboardInterrupt
+        self.end_agreed, self.save_agreed = end > 0, save > 0
         self.tokens += int(tokens)
         self.cells += int(cells)
         return {name: Sum(*both) for name, *both in zip(terms, of_all[: len(terms)], of_all[len(terms) :])}
@@ -304,15 +216,69 @@ class Loop(Generic[Data]):
         rate = [f"{self.tokens / self.seconds:,.0f} tokens/s"] if self.tokens else []
         return " ".join([f"epoch {epoch}", *parts, *rate])
 
-    def end_epoch(self, epoch: int, steps: int, lr: float) -> Epoch:
+    def end_epoch(self) -> Epoch:
         return Epoch(
-            epoch,
-            steps,
+            self.epoch,
+            self.result.steps,
             self.loss(),
             self.means(),
-            self.task.measure(epoch),
-            lr,
+            self.task.measure(self.epoch, self.asked),
+            self.lr,
             self.tokens,
             self.seconds,
             padding=1 - self.tokens / self.cells if self.cells else 0.0,
         )
+
+    # --- what is left of it
+
+    def _is_due(self) -> bool:
+        return self.keeper is not None and self.processes.is_main and self.keeper.due()
+
+    def heed(self) -> None:
+        """After a step, save or raise AskedToEnd where it is time; several processes do what they agreed on
+        in it."""
+        if self.processes.count == 1:
+            self.end_agreed, self.save_agreed = self.asked() > 0, self._is_due()
+        if self.end_agreed:
+            raise AskedToEnd(max(self.processes.gather(self.asked())))
+        if self.save_agreed:
+            self.keep()
+
+    def keep(self) -> None:
+        """Save the state, unless that was done at this place. Called on every process."""
+        here = self.epoch, self.done
+        if self.keeper is None or not self.keeper.minutes or self.kept == here:
+            return
+        state = self.state()
+        if self.processes.is_main:
+            self.keeper.save(state)
+        self.kept = here
+
+    def state(self) -> State:
+        result = self.result
+        return {
+            "epoch": self.epoch,
+            "done": self.done,
+            "steps": result.steps,
+            "total": result.total,
+            "history": [asdict(epoch) for epoch in result.history],
+            "best": [result.best_loss, result.best_epoch],
+            "sums": {name: [of_epoch.value, of_epoch.rows] for name, of_epoch in self.sums.items()},
+            "positions": [self.tokens, self.cells],
+            "seconds": self.seconds,
+            "optimizer": self.optimizer.state_dict(),
+            "task": self.task.state(),
+        }
+
+    def load_state(self, state: State) -> None:
+        history = [Epoch(**epoch) for epoch in state["history"]]
+        best_loss, best_epoch = state["best"]
+        self.result = Result(history, best_loss, best_epoch, state["steps"], state["total"])
+        self.start_epoch(state["epoch"])
+        self.done = state["done"]
+        self.sums = {name: Sum(*of_epoch) for name, of_epoch in state["sums"].items()}
+        self.tokens, self.cells = state["positions"]
+        self.seconds = state["seconds"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.task.load_state(state["task"])
+        self.kept = self.epoch, self.done

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from semcom.base.errors import SemcomError
 from semcom.data.batching import Batch
-from semcom.distillation.distiller import Evaluating, Model, called, owner_of
+from semcom.distillation.any_model import Evaluating, Model, called, owner_of
 from semcom.models import checkpoint
 from semcom.models.transceiver import Transceiver
 

@@ -1,5 +1,5 @@
-"""Checkpoints: one self-describing file each, and the only place that touches ``torch.save`` and
-``torch.load``.
+"""Checkpoints: one self-describing file each. Beside ``state_file`` the only place that touches
+``torch.save`` and ``torch.load``.
 
 A checkpoint comes from a stranger until proved otherwise: its pickle may name tensors and nothing else, its
 tensors may not claim more memory than the file has bytes, and its architecture is bounded before anything is

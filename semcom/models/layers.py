@@ -90,6 +90,28 @@ def seed_dropout(model: nn.Module, seed: int) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
+def dropout_state(model: nn.Module, device: torch.device) -> list[list[int]]:
+    """The state of the generators of ``model``'s dropouts after ``seed_dropout``, as whole numbers: its own
+    one's, none where it has no dropout, and on CUDA the device's."""
+    bits = _bits(model)
+    own = [int(word) for word in bits.state["state"]["state"]] if bits else []
+    return [own, torch.cuda.get_rng_state(device).tolist() if device.type == "cuda" else []]
+
+
+def load_dropout_state(model: nn.Module, device: torch.device, state: list[list[int]]) -> None:
+    """Go on from a ``dropout_state``."""
+    own, of_device = state
+    if bits := _bits(model):
+        before = bits.state
+        bits.state = {**before, "state": {"state": np.array(own, dtype=np.uint64)}}
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(torch.tensor(of_device, dtype=torch.uint8), device)
+
+
+def _bits(model: nn.Module) -> np.random.SFC64 | None:
+    return next((module.bits for module in model.modules() if isinstance(module, Dropout)), None)
+
+
 class Embedding(nn.Module):
     """Pieces to vectors: embedding times sqrt(D) plus sinusoidal position, then dropout."""
 

@@ -1,0 +1,50 @@
+"""What ``--resume`` goes on from: the state of the run in its place, unless flags or inputs differ."""
+
+import logging
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from semcom.base import distributed
+from semcom.base.errors import escape
+from semcom.base.flag_words import typed_values
+from semcom.base.flags import flag_of
+from semcom.base.settings import ResumeConfig
+from semcom.distillation.run_state import Keeper
+
+log = logging.getLogger(__name__)
+
+COMPARED_OTHERWISE = ("device", "output_path", "output")
+"""The place is where the state lies; of the device only its kind matters."""
+CURE = "give --overwrite without --resume to begin anew"
+
+
+def flags_of(settings: Any) -> dict[str, Any]:
+    """Each flag that the result depends on, as it was given."""
+    values = typed_values(settings, recorded=True)
+    return {flag_of(name): value for name, value in values.items() if name not in COMPARED_OTHERWISE}
+
+
+def as_begun(command: str) -> str:
+    """The command of a run that ``--resume`` began."""
+    return shlex.join(word for word in shlex.split(command) if word != "--resume")
+
+
+def identity(settings: Any, device: torch.device, inputs: Mapping[str, object]) -> dict[str, Any]:
+    """What a run is, by the names that a message calls it by. inputs: name -> fingerprint."""
+    machine = {"--device": device.type, "processes:": distributed.count()}
+    return {**flags_of(settings), **machine, **inputs}
+
+
+def keeper(path: Path, settings: ResumeConfig, run: Mapping[str, Any]) -> Keeper:
+    """Of a run that keeps its state at ``path``; with ``--resume`` it has found what is there."""
+    kept = Keeper(path, settings.save_every, run, cure=CURE)
+    if settings.resume and not kept.find():
+        log.info(f"--resume: there is no {escape(path)} to go on from; the run begins anew")
+    if kept.found:
+        at = kept.found["training"]
+        log.info(f"--resume: on from epoch {at['epoch']}, step {at['steps']} of {at['total']}")
+    return kept

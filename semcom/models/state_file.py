@@ -1,0 +1,86 @@
+"""Plain values and tensors in one file, written whole or not at all, with a digest of what it holds."""
+
+import hashlib
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semcom.base.errors import SemcomError, escape
+from semcom.base.output_files import write_atomically
+from semcom.models import torch_files
+
+FORMAT = 1
+WHAT = "the state of a run"
+PLAIN = (str, int, float, bool, type(None))
+
+State = dict[str, Any]
+"""Numbers, strings, tensors, and lists, tuples and dictionaries of them."""
+
+
+def write(path: Path, state: State) -> int:
+    """Write the state atomically; how many bytes it is."""
+    held = _own_memory(state)
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, "digest": digest_of(held), "state": held}, buffer)
+    content = buffer.getvalue()
+    write_atomically(path, content)
+    return len(content)
+
+
+def read(path: Path, cure: str) -> State:
+    """Raises SemcomError for a file that ``write`` did not write, or that was changed since; no code in it
+    runs."""
+    where = escape(path)
+    with torch_files.told(where, WHAT, cure):
+        torch_files.archived(path, where, WHAT, cure)
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+        if payload["format"] != FORMAT:
+            raise SemcomError(f"{where}: of another version of this program; {cure}")
+        if payload["digest"] != digest_of(payload["state"]):
+            raise SemcomError(f"{where}: damaged; {cure}")
+        state: State = payload["state"]
+        return state
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of plain values and tensors, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    _feed(digest.update, value)
+    return digest.hexdigest()
+
+
+def _feed(update: Callable[[Any], None], value: Any) -> None:
+    if isinstance(value, Tensor):
+        update(f"{value.dtype} {tuple(value.shape)}".encode())
+        update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    elif isinstance(value, Mapping):
+        update(f"{len(value)} names".encode())
+        for name, inner in value.items():
+            update(f"{name!r}".encode())
+            _feed(update, inner)
+    elif isinstance(value, (list, tuple)):
+        update(f"{len(value)} values".encode())
+        for inner in value:
+            _feed(update, inner)
+    else:
+        update(f"{value!r};".encode())
+
+
+def _own_memory(value: Any) -> Any:
+    """Copies of tensors on the CPU: a view would drag its whole storage into the file."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if isinstance(value, Mapping):
+        return {name: _own_memory(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_own_memory, value))
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) not in PLAIN:
+        raise TypeError(f"{type(value).__name__} is no plain value")
+    return value
