@@ -204,8 +204,8 @@ def test_an_analysis_like_a_distillation():
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=list(VERBS))
 def test_every_verb_names_a_function_of_its_settings(verb):
-    (argument,) = inspect.signature(verb.load()).parameters.values()
-    assert argument.annotation is verb.settings
+    argument, *varied = inspect.signature(verb.load()).parameters.values()
+    assert argument.annotation is verb.settings and len(varied) == (verb.varies is not None)
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=list(VERBS))

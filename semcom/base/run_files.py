@@ -190,13 +190,19 @@ def set_defaults(parser: argparse.ArgumentParser, values: Mapping[str, Any]) -> 
     for name, value in values.items():
         action = actions[name]
         try:
-            if words := words_of_value(value):
-                parser.set_defaults(**{action.dest: parsed(action, words)})
+            if value is not None and value != []:
+                parser.set_defaults(**{action.dest: _of_flag(action, value)})
                 action.required = False
                 given.add(name)
         except SemcomError as error:
             raise SemcomError(f"{name}: {error}; see: {parser.prog} --help") from None
     return given
+
+
+def _of_flag(action: argparse.Action, value: Any) -> Any:
+    """What the flag makes of a value, in its own way where it has one."""
+    own = getattr(action, "of_run_file", None)
+    return own(value) if own else parsed(action, words_of_value(value))
 
 
 def unknown(name: str, flags: Iterable[str], program: str, others: Sequence[str] = ()) -> str:
@@ -244,17 +250,25 @@ def _typed(action: argparse.Action, word: str) -> Any:
 # --- settings -> a file
 
 
-def page(settings: DataclassInstance, program: str) -> str:
-    """The YAML of all flags of a verb, in its groups; as ``--config`` it asks for the same."""
+def page(
+    settings: DataclassInstance,
+    program: str,
+    *more: DataclassInstance,
+    varied: Mapping[str, Any] | None = None,
+) -> str:
+    """The YAML of all flags of a verb, in its groups; as ``--config`` it asks for the same. varied: values of
+    the flags that were given several, by name."""
     lines = [f"# What `{program}` runs; `{program} --config FILE` runs it again. null: not given."]
-    for title, values in typed_by_group(settings).items():
+    groups = [group for each in (settings, *more) for group in typed_by_group(each).items()]
+    for title, values in groups:
         lines += ["", f"# {title or 'Its own flags'}"]
-        lines += [f"{name}: {_yaml_of(value)}" for name, value in values.items()]
+        shown = {name: (varied or {}).get(name, value) for name, value in values.items()}
+        lines += [f"{name}: {_yaml_of(value)}" for name, value in shown.items()]
     return "\n".join(lines) + "\n"
 
 
 def _yaml_of(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_yaml_of, value))}]"
     if isinstance(value, float):
         return typed_number(value)

@@ -84,6 +84,11 @@ class _Watch:
 _watch: _Watch | None = None
 
 
+def asked_already() -> bool:
+    """Whether one of these signals has come."""
+    return _watch is not None and _watch.first != 0
+
+
 @contextmanager
 def raised() -> Iterator[None]:
     """Meanwhile each of these signals, unless it was ignored from the start (as SIGHUP is by nohup), raises

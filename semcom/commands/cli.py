@@ -19,6 +19,7 @@ from semcom.base import console, distributed, output_files, run_files, signals
 from semcom.base.errors import ChecksFailed, InterruptedRun, SemcomError, escape
 from semcom.base.flags import settings_of
 from semcom.base.settings import Request
+from semcom.base.varied_flags import values_of, variants
 from semcom.commands import parsers
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.distil_settings import DistilSettings
@@ -148,7 +149,24 @@ def package(argv: Sequence[str]) -> None:
     """``python -m semcom``"""
     flags = parsers.package_parser().parse_args(argv)
     verb = parsers.VERBS[flags.verb]
-    if distributed.rank() == 0 or verb.together:
+    if verb.varies:
+        _run_variants(verb, verb.varies, flags, f"python -m semcom {flags.verb}")
+    elif distributed.rank() == 0 or verb.together:
         settings = _settings(verb.settings, flags, f"python -m semcom {flags.verb}", argv[1:])
         if settings is not None:
             verb.load()(settings)
+
+
+def _run_variants(
+    verb: parsers.Verb, varies: type[DataclassInstance], flags: argparse.Namespace, program: str
+) -> None:
+    """A verb with settings of which several values may be given."""
+    if distributed.count() > 1:
+        raise SemcomError(f"{program}: starts its processes itself; start it alone, with --jobs N")
+    settings = settings_of(verb.settings, flags)
+    asked = variants(varies, flags, paired=settings.zip_)
+    if flags.print_config:
+        page = run_files.page(settings, program, asked[0].settings, varied=values_of(flags))
+        print(page, end="")
+    else:
+        verb.load()(settings, asked)

@@ -78,7 +78,7 @@ class DistillationFiles(Validated):
 @dataclass(frozen=True)
 class DistilSettings(Validated):
     """keep_earlier: set aside what is at a named path too, as for a default one. request: how the run was
-    asked for."""
+    asked for. shared: folder of what the runs of a sweep make once for all."""
 
     files: DistillationFiles = group(DistillationFiles())
     outputs: OutputConfig = group(OutputConfig())
@@ -94,6 +94,7 @@ class DistilSettings(Validated):
     run: RunConfig = group(RunConfig())
     keep_earlier: bool = False
     request: Request = field(default=Request(), compare=False)
+    shared: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -35,7 +35,8 @@ def page() -> str:
             if earlier == name:
                 lines += [f"**{title}**", "", table, ""]
             else:
-                known.append(f"- {title.split('. ')[0]}: as of `{earlier}`")
+                line = f"- {title.split('. ')[0]}: as of `{earlier}`"
+                known.append(textwrap.fill(line, WIDTH, subsequent_indent="  "))
         lines += [*known, ""] if known else []
     return "\n".join(lines).rstrip() + "\n"
 
@@ -65,14 +66,16 @@ def row(action: argparse.Action) -> str:
 
 
 def values(action: argparse.Action) -> list[str]:
-    """What is typed after the flag: nothing, one value, several."""
+    """What is typed after the flag: nothing, one value, several; one too where each of several is a run of
+    its own."""
+    varies = not getattr(action, "takes_a_list", True)
     if action.nargs == 0:
         return []
     if isinstance(action.metavar, tuple):
         return list(action.metavar)
     value = action.metavar or "|".join(action.choices or ()) or action.dest.upper()
     several = {"+": [value, "…"], "*": [f"[{value} …]"], "?": [f"[{value}]"]}
-    return several.get(str(action.nargs), [value])
+    return [value] if varies else several.get(str(action.nargs), [value])
 
 
 def escaped(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from semcom.base import run_files
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import add_flags
+from semcom.base.varied_flags import add_varied_flags
 from semcom.commands import recorded_flags
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.dial_settings import DialSettings
@@ -28,6 +29,7 @@ from semcom.commands.settings import (
     TransmitSettings,
     VocabSettings,
 )
+from semcom.commands.sweep_settings import SweepSettings
 
 REPLACED = {
     "--vocab-file": "the vocabulary comes from the teacher's checkpoint",
@@ -193,16 +195,18 @@ def digits_parser() -> Parser:
 @dataclass(frozen=True)
 class Verb:
     """function: ``module:name`` in this room, imported, and torch with it, when the verb is called.
-    together: whether several processes share its work; of another the main one does all."""
+    together: whether several processes share its work; of another the main one does all. varies: settings of
+    which several values may be given; their variants are the function's second argument."""
 
     help: str
     settings: type[Any]
     function: str
     together: bool = False
+    varies: type[Any] | None = None
 
-    def load(self) -> Callable[[Any], object]:
+    def load(self) -> Callable[..., object]:
         """What takes the settings and does the work."""
-        function: Callable[[Any], object] = pkgutil.resolve_name(f"semcom.commands.{self.function}")
+        function: Callable[..., object] = pkgutil.resolve_name(f"semcom.commands.{self.function}")
         return function
 
 
@@ -249,6 +253,13 @@ VERBS = {
         DoctorSettings,
         "doctor:doctor",
     ),
+    "sweep": Verb(
+        "distil with every combination of the values given to its flags, several runs at a time; stopped and "
+        "called again it goes on",
+        SweepSettings,
+        "sweep:sweep",
+        varies=DistilSettings,
+    ),
     "dial": Verb(
         "ask for divergences from the teacher, get a hybrid of each, without training anew",
         DialSettings,
@@ -269,6 +280,8 @@ def package_parser() -> Parser:
         of_verb = verbs.add_parser(name, help=verb.help, description=verb.help)
         add_flags(of_verb, verb.settings)
         of_verb.add_run_files()
+        if verb.varies:
+            add_varied_flags(of_verb, verb.varies)
     return parser
 
 

@@ -1,0 +1,168 @@
+"""The runs of a sweep on this machine: so many at a time, each a process with its share of the cores."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from semcom.base.errors import escape
+from semcom.base.flag_words import words_of
+from semcom.commands.sweep_plan import SHARED, Point, Sweep
+
+log = logging.getLogger(__name__)
+
+PROJECT = Path(__file__).resolve().parents[2]
+CHILD = "semcom.commands.sweep_child"
+OF_A_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+LOOKS_EVERY = 0.1
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """jobs: runs at a time. threads: of each. gpus: how many there are to be dealt out."""
+
+    jobs: int
+    threads: int
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Running:
+    """slot: its number among those that run at a time. log: its file, and where in it this process began."""
+
+    point: Point
+    slot: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    log_begins: int
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def words_of_run(point: Point) -> list[str]:
+    """What is typed after ``distillation.py``: a run that was stopped goes on, unless it is to begin anew."""
+    overwrite = point.settings.outputs.overwrite
+    resuming = replace(point.settings.resuming, resume=not overwrite)
+    return words_of(replace(point.settings, resuming=resuming))
+
+
+def command_of(sweep: Sweep, point: Point) -> list[str]:
+    """What the operating system is asked to start."""
+    return [sys.executable, "-m", CHILD, str(sweep.root / SHARED), *words_of_run(point)]
+
+
+def environment_of(share: Share, slot: int) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in OF_A_LAUNCHER}
+    kept |= dict.fromkeys(THREADS_OF_LIBRARIES, str(share.threads))
+    # The package that is at work here, also where it is not installed and another folder is the current one.
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
+    if share.gpus > 1:
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = seen.split(",") if seen else [str(number) for number in range(share.gpus)]
+        kept["CUDA_VISIBLE_DEVICES"] = names[slot % len(names)]
+    return kept
+
+
+class Runner:
+    """finished: is called with each run that has ended well. failed: run -> why."""
+
+    def __init__(self, sweep: Sweep, share: Share, finished: Callable[[Point], None]):
+        self.sweep, self.share, self.finished = sweep, share, finished
+        self.running: list[Running] = []
+        self.failed: dict[str, str] = {}
+
+    def run(self, points: Sequence[Point], done: int, quiet: bool) -> Mapping[str, str]:
+        """Make the runs; a failed one leaves the others alone. done: how many of the sweep there were
+        already.
+
+        Returns ``failed``. Raises KeyboardInterrupt once all that was at work has saved its state and ended.
+        """
+        waiting = deque(points)
+        with tqdm(
+            total=len(self.sweep.points), initial=done, unit="run", disable=quiet, ncols=80, leave=False
+        ) as bar:
+            try:
+                while waiting or self.running:
+                    while waiting and len(self.running) < self.share.jobs:
+                        self._start(waiting.popleft())
+                    time.sleep(LOOKS_EVERY)
+                    bar.update(self._gather())
+            except KeyboardInterrupt:
+                self._stop()
+                raise
+        return self.failed
+
+    def _start(self, point: Point) -> None:
+        slot = min(set(range(self.share.jobs)) - {running.slot for running in self.running})
+        path = self.sweep.logs / f"{point.name}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write(f"$ {point.settings.command()}\n".encode())
+            file.flush()
+            begins = file.tell()
+            process = subprocess.Popen(
+                command_of(self.sweep, point),
+                # The only one who holds its other end is this process: the run sees when it is gone.
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment_of(self.share, slot),
+                # Ctrl-C in a terminal goes to this process alone, which tells the runs.
+                start_new_session=True,
+            )
+        self.running.append(Running(point, slot, process, path, begins))
+
+    def _gather(self) -> int:
+        """How many have ended since the last look."""
+        ended = [running for running in self.running if running.process.poll() is not None]
+        for running in ended:
+            self.running.remove(running)
+            if running.process.returncode == 0:
+                self.finished(running.point)
+            else:
+                self._note_failure(running)
+        return len(ended)
+
+    def _note_failure(self, running: Running) -> None:
+        name, why = running.point.name, _why(running)
+        self.failed[name] = why
+        log.warning(f"{escape(name)} failed: {why}; see {escape(running.log)}")
+
+    def _stop(self) -> None:
+        """What is at work saves its state and ends."""
+        for running in self.running:
+            running.process.terminate()
+        for running in self.running:
+            running.process.wait()
+        self._gather_quietly()
+
+    def _gather_quietly(self) -> None:
+        for running in self.running:
+            if running.process.returncode == 0:
+                self.finished(running.point)
+        self.running = []
+
+
+def _why(running: Running) -> str:
+    """The last line that a run left, or the signal that ended it."""
+    code = running.process.returncode
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    with running.log.open("rb") as file:
+        file.seek(running.log_begins)
+        lines = file.read().decode("utf-8", "replace").split("\n")
+    last = next((line for line in reversed(lines) if line.strip()), f"exit code {code}")
+    return escape(last.split("\r")[-1].removeprefix("error: "))[:400]

@@ -1,0 +1,63 @@
+"""What of a sweep is there already: a run is finished, unfinished or another one."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from semcom.base.errors import SemcomError, escape
+from semcom.base.flags import flag_of
+from semcom.commands.recorded_flags import recorded
+from semcom.commands.run_record import FILE, RunRecord, shown
+from semcom.commands.sweep_plan import Point, Sweep
+
+DECIDED = {"precision": "auto", "compile": True}
+"""Settings of which the record has what the machine made of this value."""
+OF_NO_RESULT = ("output_path", "hybrid_output")
+
+
+def missing_of(sweep: Sweep) -> list[Point]:
+    """The runs that are not finished. Raises SemcomError for a folder that holds a run of other settings."""
+    for point in sweep.points:
+        _check(point)
+    return [point for point in sweep.points if not is_there(point)]
+
+
+def is_there(point: Point) -> bool:
+    """Whether the run is finished."""
+    folder = point.settings.output_path
+    return (folder / FILE).is_file() and "test_scores" in RunRecord.read(str(folder)).values
+
+
+def _check(point: Point) -> None:
+    folder = point.settings.output_path
+    if not (folder / FILE).is_file():
+        return
+    settings = RunRecord.read(str(folder)).values.get("settings")
+    if not isinstance(settings, dict):
+        raise SemcomError(
+            f"{escape(folder)}: its record does not say all settings, it is of an older version; remove it, "
+            "or name another --output-path"
+        )
+    timed = point.settings.training.minutes is not None
+    for name, wanted in _as_read(recorded(point.settings)).items():
+        if name in settings and _differs(name, settings, wanted, timed):
+            raise SemcomError(
+                f"{escape(folder)}: holds a run with {flag_of(name)} {shown(settings[name])}, this one has "
+                f"{shown(wanted)}; give the flags that it had, remove it, or name another --output-path"
+            )
+
+
+def _as_read(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON gives them back."""
+    return json.loads(json.dumps(values))
+
+
+def _differs(name: str, settings: Mapping[str, Any], wanted: Any, timed: bool) -> bool:
+    """timed: whether the run is to take so many minutes, which its record has as steps."""
+    if (
+        name in OF_NO_RESULT
+        or (timed and name in ("minutes", "steps"))
+        or (name in DECIDED and wanted == DECIDED[name])
+    ):
+        return False
+    return bool(settings[name] != wanted)
