@@ -2,15 +2,14 @@
 test sentences that the search never saw."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from semcom.base import progress
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import make_channel
 from semcom.channel.settings import ChannelConfig, is_noisy
@@ -34,7 +33,6 @@ from semcom.models.transceiver import Transceiver
 
 log = logging.getLogger(__name__)
 
-Each = TypeVar("Each")
 
 BLOCK = 500
 """Validation or test sentences that are measured together."""
@@ -148,7 +146,9 @@ def search(plan: Plan, state: LadderState) -> tuple[list[Reading], list[Found]]:
     readings = Readings(plan.dialled.path, plan.ruler(plan.validation), plan.target, state.readings)
     blocks = min(SCANNED_BLOCKS, len(readings.ruler.blocks))
     places = path_search.scan_places(plan.dialled.path.places)
-    scan = [readings.at(place, blocks) for place in _with_bar(plan, places, "scanning the path", "place")]
+    scan = [
+        readings.at(place, blocks) for place in progress.each(places, "scanning the path", quiet=plan.quiet)
+    ]
     try:
         for target in plan.targets:
             path_search.check_reach(readings.target, scan, target)
@@ -163,14 +163,9 @@ def search(plan: Plan, state: LadderState) -> tuple[list[Reading], list[Found]]:
         ) from None
 
 
-def _with_bar(plan: Plan, each: Sequence[Each], doing: str, unit: str) -> Iterator[Each]:
-    """The same, with a bar."""
-    yield from tqdm(each, desc=doing, unit=unit, disable=plan.quiet, leave=False, dynamic_ncols=True)
-
-
 def _find_all(plan: Plan, readings: Readings, scan: Sequence[Reading]) -> list[Found]:
     found: list[Found] = []
-    for target in _with_bar(plan, plan.targets, "searching", "target"):
+    for target in progress.each(plan.targets, "searching", quiet=plan.quiet):
         earlier = [reading for before in found for reading in before.used]
         found.append(path_search.find(readings, scan, target, earlier))
         _tell(plan, found[-1])
@@ -208,7 +203,7 @@ def climb(plan: Plan, scan: list[Reading], found: Sequence[Found], cache: Path) 
     """The hybrids where the targets are, each measured on the test sentences once. cache: of finished
     parts."""
     ruler = plan.ruler(plan.test)
-    rungs = [_rung(plan, ruler, each) for each in _with_bar(plan, found, "testing", "hybrid")]
+    rungs = [_rung(plan, ruler, each) for each in progress.each(found, "testing hybrids", quiet=plan.quiet)]
     return DialledLadder(plan, scan, rungs, _by_snr(plan, rungs, cache))
 
 

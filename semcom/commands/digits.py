@@ -12,12 +12,12 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from semcom.base import output_files
 from semcom.base.device import environment
 from semcom.base.errors import escape
 from semcom.base.flags import as_record
+from semcom.base.progress import Progress
 from semcom.commands import digits_summary
 from semcom.commands.digits_images import Digits
 from semcom.commands.digits_plan import Plan
@@ -72,11 +72,11 @@ def _measure(digits: Digits, plan: Plan, seeds: int, *, quiet: bool) -> list[Row
     """Rows of all seeds, one seed after another."""
     rows: list[Row] = []
     models = seeds * (1 + len(plan.methods) + len(plan.hidden))
-    with tqdm(total=models, disable=quiet, unit="model", dynamic_ncols=True) as bar:
+    with Progress(models, "models", quiet=quiet, leave=True) as bar:
         for number in range(seeds):
             seed = Seed(digits, plan, number)
-            bar.update()
-            rows += measure(seed, bar.update)
+            bar.advance()
+            rows += measure(seed, bar.advance)
     return rows
 
 

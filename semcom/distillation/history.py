@@ -43,15 +43,27 @@ class Epoch:
             "tokens_per_second": self.tokens_per_second,
         }
 
-    def line(self, is_best: bool) -> str:
-        """For the console; the best epoch until now has a star."""
+    def lines(self, is_best: bool) -> str:
+        """For a console of 80 columns, with the parts of the loss; the best epoch until now has a star."""
+        words = [f"epoch {self.epoch:2d}", f"loss {self.loss:.4f}"]
+        # Of one part, the loss is that part.
+        words += [f"{name} {value:.4f}" for name, value in self.parts.items() if value != self.loss]
         held_out = {"validation" if name == "ce" else name: value for name, value in self.held_out.items()}
-        values = {"loss": self.loss, **self.parts, **held_out}
-        words = [f"epoch {self.epoch:3d}", *(f"{name} {value:.4f}" for name, value in values.items())]
-        line = "  ".join(words) + (" *" if is_best else "  ")
+        words += [f"{name} {value:.4f}" for name, value in held_out.items()]
+        words[-1] += " *" * is_best
         if self.target_tokens:
-            line += f"  {self.tokens_per_second:,.0f} tokens/s, padding {self.padding:.1%}"
-        return line.rstrip()
+            words.append(f"{self.tokens_per_second:,.0f} tok/s")
+        return _wrapped(words)
+
+
+def _wrapped(words: list[str]) -> str:
+    """In lines of 79 columns, those after the first indented as far as its second word."""
+    lines, indent = [words[0]], " " * len(words[0])
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) + 2 > 79:
+            lines.append(indent)
+        lines[-1] += "  " + word
+    return "\n".join(lines)
 
 
 @dataclass

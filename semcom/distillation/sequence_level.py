@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
-from semcom.base import output_files
+from semcom.base import output_files, progress
 from semcom.base.distributed import ALONE, Processes
 from semcom.base.errors import SemcomError, escape
 from semcom.channel.channels import Channel
@@ -111,14 +110,7 @@ def _decode(
     model = by.teacher.model.to(device).eval()
     ordered = sorted(encoded, key=lambda e: (-len(e.source), e.sentence.id))
     groups = [ordered[start : start + SENT_TOGETHER] for start in range(0, len(ordered), SENT_TOGETHER)]
-    mine = tqdm(
-        together.share(groups),
-        desc="teacher's decodings",
-        unit="batch",
-        disable=quiet or not together.is_main,
-        leave=False,
-        dynamic_ncols=True,
-    )
+    mine = progress.each(together.share(groups), "teacher's decodings", quiet=quiet)
     found: Pieces = {}
     with torch.inference_mode():
         for group in mine:

@@ -13,10 +13,10 @@ from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from semcom.base import signals
 from semcom.base.distributed import ALONE, Processes
+from semcom.base.progress import Progress
 from semcom.distillation.history import Epoch, Result
 from semcom.distillation.optimizer import AdamW
 from semcom.distillation.run_state import Keeper
@@ -51,15 +51,16 @@ def run(
     after each step there. A loss that is not finite and a signal end the run early, the latter after a whole
     step; the result says so, on every process alike.
     """
-    result, quiet = loop.result, quiet or not loop.processes.is_main
-    bar = _bar(result, quiet)
+    result = loop.result
+    done, total = result.steps, result.total
+    bar = Progress(total, f"epoch {loop.epoch}", quiet=quiet, done=done, leave=True)
 
     def log(epoch: Epoch) -> None:
         is_best = result.log(epoch)
         if loop.processes.is_main:
             on_epoch(epoch, is_best)
-        if not quiet:
-            bar.write(epoch.line(is_best))
+            if not quiet:
+                bar.say(epoch.lines(is_best))
 
     try:
         with signals.noted(signals.ALL if loop.keeper else signals.CTRL_C) as loop.asked:
@@ -80,12 +81,9 @@ def run(
     return result
 
 
-def _bar(result: Result, quiet: bool) -> tqdm:
-    done, total = result.steps, result.total
-    return tqdm(total=total, initial=done, disable=quiet, unit="step", dynamic_ncols=True, mininterval=0.5)
-
-
-def _train_epoch(loop: "Loop[Data]", steps: Iterable[Step[Data]], bar: tqdm, on_step: OnStep | None) -> Epoch:
+def _train_epoch(
+    loop: "Loop[Data]", steps: Iterable[Step[Data]], bar: Progress, on_step: OnStep | None
+) -> Epoch:
     """What is left of a pass, its steps counted in the loop's result."""
     result = loop.result
     on_step = on_step if loop.processes.is_main else None
@@ -97,8 +95,8 @@ def _train_epoch(loop: "Loop[Data]", steps: Iterable[Step[Data]], bar: tqdm, on_
         loop.done += 1
         if on_step:
             on_step(result.steps, means)
-        bar.update()
-        bar.set_postfix_str(loop.postfix(loop.epoch), refresh=False)
+        bar.show(f"epoch {loop.epoch}", loop.loss(), loop.tokens_per_second)
+        bar.advance()
         loop.heed()
     return loop.end_epoch()
 
@@ -210,11 +208,10 @@ class Loop(Generic[Data]):
         means = self.means()
         return sum(weight * means[name] for name, weight in self.task.objective.weights.items())
 
-    def postfix(self, epoch: int) -> str:
-        means = {"loss": self.loss(), **self.means()}
-        parts = [f"{name} {value:.3f}" for name, value in means.items()]
-        rate = [f"{self.tokens / self.seconds:,.0f} tokens/s"] if self.tokens else []
-        return " ".join([f"epoch {epoch}", *parts, *rate])
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Of the epoch until now; None where no step counts tokens."""
+        return self.tokens / self.seconds if self.tokens else None
 
     def end_epoch(self) -> Epoch:
         return Epoch(

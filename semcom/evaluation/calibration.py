@@ -11,8 +11,8 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from semcom.base import progress
 from semcom.data.batching import Encoded, by_length
 from semcom.evaluation.batch_sums import (
     distributions_of,
@@ -60,7 +60,7 @@ def fit(
     states = _states(others, reference, encoded, replace(meeting, snrs=[snr]))
     likely = _mean_under_reference(others, reference, states)
     found = {}
-    for pair in tqdm(others, desc="calibrating", unit="pair", disable=_silent(meeting), leave=False):
+    for pair in progress.each(others, "calibrating", quiet=meeting.quiet):
         inverse = minimum(partial(_slope, pair, states, likely[pair.key]))
         if inverse is not None:
             found[pair.key] = _rounded(1 / inverse)
@@ -93,10 +93,6 @@ def minimum(slope: Callable[[float], tuple[float, float]]) -> float | None:
 def _rounded(temperature: float) -> float:
     digits = round(-math.log10(PRECISION))
     return float(f"{temperature:.{digits}g}")
-
-
-def _silent(meeting: Meeting) -> bool:
-    return meeting.quiet or not meeting.processes.is_main
 
 
 def _states(

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from semcom.base import progress
 from semcom.channel import deepsc_link
 from semcom.channel.channels import Channel
 from semcom.channel.deepsc_link import PublicFading, PublicLink
@@ -132,9 +132,7 @@ def arrivals(signal: Tensor, draw: Draw, meeting: Meeting) -> list[Tensor]:
 def reading_order(encoded: Sequence[Encoded], meeting: Meeting) -> Iterator[Batch]:
     """Batches of neighbours, as the public script forms them."""
     starts = range(0, len(encoded), PUBLIC_BATCH)
-    for start in tqdm(
-        starts, desc="the public way", unit="batch", disable=meeting.quiet, leave=False, dynamic_ncols=True
-    ):
+    for start in progress.each(starts, "the public way", quiet=meeting.quiet):
         yield batching.collate(encoded[start : start + PUBLIC_BATCH]).to(meeting.device)
 
 

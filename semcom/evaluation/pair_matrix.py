@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from semcom.base.progress import Progress
 from semcom.data.batching import Encoded, by_length
 from semcom.data.vocabulary import Vocabulary
 from semcom.evaluation import text_metrics
@@ -48,14 +48,7 @@ def measure(
     measurement = Measurement(pairs, reference, vocabulary, meeting, temperatures or {})
     chunks = [encoded[start : start + CHUNK] for start in range(0, len(encoded), CHUNK)]
     found: list[Parts] = []
-    with tqdm(
-        total=len(encoded),
-        desc="measuring",
-        unit="sentence",
-        disable=meeting.quiet or not meeting.processes.is_main,
-        leave=False,
-        dynamic_ncols=True,
-    ) as bar:
+    with Progress(len(encoded), "measuring sentences", quiet=meeting.quiet) as bar:
         for number, chunk in enumerate(chunks):
             states_snr = cka_snr if number == 0 else None
             keys = {pair.key: part_key(pair, measurement, chunk, states_snr) for pair in pairs}
@@ -67,7 +60,7 @@ def measure(
                     cache = None
                 there |= made
             found.append(there)
-            bar.update(len(chunk))
+            bar.advance(len(chunk))
     return _joined(measurement, found, encoded)
 
 

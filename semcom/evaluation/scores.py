@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from semcom.base import progress
 from semcom.base.distributed import ALONE, Processes
 from semcom.channel.channels import Channel
 from semcom.data.batching import Batch, Encoded, by_length, collate
@@ -68,14 +68,7 @@ class Decoded:
 
 def _batches(encoded: Sequence[Encoded], meeting: Meeting, what: str) -> Iterator[Batch]:
     share = meeting.processes.share(by_length(encoded, meeting.batch_size))
-    for batch in tqdm(
-        share,
-        desc=what,
-        unit="batch",
-        disable=meeting.quiet or not meeting.processes.is_main,
-        leave=False,
-        dynamic_ncols=True,
-    ):
+    for batch in progress.each(share, what, quiet=meeting.quiet):
         yield batch.to(meeting.device)
 
 

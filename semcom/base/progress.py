@@ -1,0 +1,113 @@
+"""How far a long work is: a bar where standard error is a terminal, elsewhere a line a minute there. Without
+colours; the main process alone shows it."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from semcom.base import distributed
+
+Item = TypeVar("Item")
+
+COLUMNS = 80
+SECONDS_A_LINE = 60.0
+LAYOUT = "{desc}: {n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}"
+
+
+def each(items: Sequence[Item], doing: str, *, quiet: bool) -> Iterator[Item]:
+    """The same items, with the progress through them; what is shown goes at the end."""
+    with Progress(len(items), doing, quiet=quiet) as progress:
+        for item in items:
+            yield item
+            progress.advance()
+
+
+class Progress:
+    """Progress through ``total`` of something, ``done`` of them before this process began. doing: in a word
+    or two. leave: whether the bar stays at the end."""
+
+    def __init__(self, total: int, doing: str, *, quiet: bool, done: int = 0, leave: bool = False):
+        silent = quiet or distributed.rank() > 0
+        on_terminal = not silent and _is_terminal()
+        self._bar = _Bar(
+            total=total,
+            initial=done,
+            desc=doing,
+            disable=not on_terminal,
+            leave=leave,
+            bar_format=LAYOUT,
+            mininterval=0.5,
+        )
+        self._lines = None if silent or on_terminal else _Lines(total, done)
+        self.doing, self._numbers = doing, ""
+
+    def advance(self, number: int = 1) -> None:
+        self._bar.update(number)
+        if self._lines:
+            self._lines.advance(number, self.doing, self._numbers)
+
+    def show(self, doing: str, loss: float, tokens_per_second: float | None) -> None:
+        """What is done from the next ``advance`` on, the mean loss until there, and how fast it goes."""
+        self.doing, self._numbers = doing, f"loss {loss:.3f}"
+        if tokens_per_second is not None:
+            self._numbers += f", {tokens_per_second:,.0f} tok/s"
+        self._bar.set_description_str(doing, refresh=False)
+        self._bar.set_postfix_str(self._numbers, refresh=False)
+
+    def say(self, line: str) -> None:
+        """A line on standard output, above the bar."""
+        tqdm.write(line)
+
+    def close(self) -> None:
+        self._bar.close()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Bar(tqdm):
+    """No wider than ``COLUMNS``, or than the terminal if that is narrower."""
+
+    @property
+    def format_dict(self) -> dict[str, object]:
+        return {**super().format_dict, "ncols": _columns()}
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _columns() -> int:
+    """The last column stays empty: some terminals begin a new line when it is filled."""
+    try:
+        there = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        there = 0
+    return min(COLUMNS, there or COLUMNS) - 1
+
+
+class _Lines:
+    """A line a minute on standard error."""
+
+    def __init__(self, total: int, done: int):
+        self.total, self.done = total, done
+        self.begun = self.said = time.monotonic()
+        self.at_first = done
+
+    def advance(self, number: int, doing: str, numbers: str) -> None:
+        self.done += number
+        now = time.monotonic()
+        if now - self.said < SECONDS_A_LINE:
+            return
+        self.said = now
+        seconds_each = (now - self.begun) / (self.done - self.at_first)
+        left = tqdm.format_interval(int(seconds_each * max(0, self.total - self.done)))
+        words = [f"{doing}: {self.done}/{self.total}", f"{left} left", *filter(None, [numbers])]
+        print(", ".join(words), file=sys.stderr, flush=True)
