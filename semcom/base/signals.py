@@ -72,8 +72,12 @@ class _Watch:
             if not self.noting:
                 raise Interrupt(number)
         elif number != self.first or time.monotonic() - self.at > SAME_SECONDS:
-            if self.ends:
-                os._exit(128 + number)
+            self._end(number)
+
+    def _end(self, number: int) -> None:
+        if self.ends:
+            os._exit(128 + number)
+        else:
             self._as_before(number)
 
     def _as_before(self, number: int) -> None:

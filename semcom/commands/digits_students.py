@@ -156,7 +156,8 @@ class Seed:
         )
         distiller.fit(batches, 1, quiet=True)
         if distiller.stopped:
-            raise InterruptedRun(f"{distiller.stopped} of seed {self.seed}; nothing was written")
+            stopped = f"{distiller.stopped} of seed {self.seed}; nothing was written"
+            raise InterruptedRun(stopped, distiller.signal)
         return network
 
 

@@ -121,7 +121,8 @@ def _keeper(
         "the vocabulary:": data.record["vocabulary_fingerprint"],
     }
     run = resuming.identity(given, device, inputs)
-    return resuming.keeper(given.output_path / run_state.FILE, given.resuming, run)
+    folder = given.output_path
+    return resuming.keeper(folder / run_state.FILE, folder / "best_student_model.pt", given.resuming, run)
 
 
 def _load_teachers(settings: DistilSettings) -> list[Checkpoint]:

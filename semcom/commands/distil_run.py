@@ -15,9 +15,9 @@ from semcom.base.errors import escape
 from semcom.channel.channels import make_channel
 from semcom.commands.dial_settings import dial_like
 from semcom.commands.distil_settings import DistilSettings
-from semcom.commands.inputs import Data, check_begun, check_whole, imported, record_of
+from semcom.commands.inputs import Data, as_json, check_begun, check_whole, imported, record_of
 from semcom.commands.recorded_flags import differences, recorded
-from semcom.commands.resuming import as_begun
+from semcom.commands.resuming import as_begun, resolved
 from semcom.commands.splice import write_splice
 from semcom.data import batching
 from semcom.data.vocabulary import EOS
@@ -103,7 +103,7 @@ class DistillationRun:
             "history": self.history,
             "snapshots": self.snapshots.state(),
             "wall_seconds": time.monotonic() - self.started,
-            "resolved": {name: getattr(self.settings.training, name) for name in ("precision", "compile")},
+            "resolved": resolved(self.settings.training),
         }
 
     def _take_up(self, own: State) -> None:
@@ -200,7 +200,8 @@ class DistillationRun:
         tables.write_csv(self.folder / "history.csv", self.history)
 
     def _save(self, name: str, metrics: Mapping[str, float | None]) -> None:
-        made = Checkpoint(self.student, self.teacher.vocabulary, self._origin, dict(metrics), self.record)
+        record = as_json(self.record)
+        made = Checkpoint(self.student, self.teacher.vocabulary, self._origin, dict(metrics), record)
         checkpoint.save(made, self.folder / name)
 
     def _save_snapshots(self, best_step: int) -> None:

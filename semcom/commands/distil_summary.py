@@ -121,17 +121,8 @@ def _left(run: DistillationRun) -> list[str]:
     record = run.record
     return [
         f"curves, history and settings are in {escape(run.folder)}; padding {record['padding']:.1%} of the "
-        f"target positions; {time.monotonic() - run.started:,.0f} s in all{_saving(run)}"
+        f"target positions; {time.monotonic() - run.started:,.0f} s in all{run.keeper.summary()}"
     ]
-
-
-def _saving(run: DistillationRun) -> str:
-    """What it cost to keep what ``--resume`` goes on from."""
-    kept = run.keeper
-    if not kept.saves:
-        return ""
-    times = "once" if kept.saves == 1 else f"{kept.saves} times"
-    return f", of these {kept.seconds:.1f} s for saving its state, {kept.bytes / 1e6:.1f} MB, {times}"
 
 
 def _next(run: DistillationRun, hybrids: Mapping[str, Path]) -> str:

@@ -1,9 +1,10 @@
 """What the verbs read and check before their work: teachers, corpora and their splits, channels, and what
 they say of a run."""
 
+import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -158,6 +159,13 @@ def record_of(result: Result, started: float) -> dict[str, object]:
         "wall_seconds": round(time.monotonic() - started, 1),
         "stopped": result.stopped or result.failed or None,
     }
+
+
+def as_json(record: Mapping[str, object]) -> dict[str, object]:
+    """The record as its JSON gives it back. Which of equal strings are one object would otherwise tell a
+    checkpoint of a run that goes on from one of a run that was never stopped."""
+    again: dict[str, object] = json.loads(json.dumps(record))
+    return again
 
 
 def check_begun(result: Result, output: object, advice: str = "") -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from semcom.base import distributed
-from semcom.base.errors import escape
+from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import typed_values
 from semcom.base.flags import flag_of
 from semcom.base.settings import ResumeConfig
 from semcom.distillation.run_state import Keeper
+from semcom.distillation.training_settings import TrainingConfig
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +40,20 @@ def identity(settings: Any, device: torch.device, inputs: Mapping[str, object]) 
     return {**flags_of(settings), **machine, **inputs}
 
 
-def keeper(path: Path, settings: ResumeConfig, run: Mapping[str, Any]) -> Keeper:
-    """Of a run that keeps its state at ``path``; with ``--resume`` it has found what is there."""
+def resolved(training: TrainingConfig) -> dict[str, object]:
+    """What ``auto`` came to where the run was begun."""
+    return {"precision": training.precision, "compile": training.compile}
+
+
+def keeper(path: Path, best: Path, settings: ResumeConfig, run: Mapping[str, Any]) -> Keeper:
+    """Of a run that keeps its state at ``path``; with ``--resume`` it has found what is there. best: the
+    checkpoint of its best epoch."""
     kept = Keeper(path, settings.save_every, run, cure=CURE)
     if settings.resume and not kept.find():
         log.info(f"--resume: there is no {escape(path)} to go on from; the run begins anew")
     if kept.found:
         at = kept.found["training"]
+        if at["best"][1] and not best.is_file():
+            raise SemcomError(f"--resume: {escape(best)} is gone, the best of the run until then; {CURE}")
         log.info(f"--resume: on from epoch {at['epoch']}, step {at['steps']} of {at['total']}")
     return kept

@@ -11,7 +11,7 @@ from semcom.base.flags import (
     required,
     setting,
 )
-from semcom.base.settings import OutputConfig, Request, RunConfig
+from semcom.base.settings import OutputConfig, Request, ResumeConfig, RunConfig
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import DEFAULT_VOCABULARY, CorpusConfig, VocabularyConfig
 from semcom.distillation.training_settings import TrainingConfig
@@ -77,6 +77,7 @@ class TrainSettings(Validated):
     channel: ChannelConfig = group(ChannelConfig())
     snr: TrainingSNRConfig = group(TrainingSNRConfig(), title="Training SNR")
     training: TrainingConfig = group(TrainingConfig())
+    resuming: ResumeConfig = group(ResumeConfig())
     run: RunConfig = group(RunConfig())
     request: Request = field(default=Request(), compare=False)
 

@@ -15,8 +15,10 @@ from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import words_of
 from semcom.base.flags import as_record
 from semcom.channel.channels import make_channel
+from semcom.commands import resuming
 from semcom.commands.inputs import (
     Data,
+    as_json,
     check_begun,
     check_whole,
     encode_splits,
@@ -27,11 +29,13 @@ from semcom.commands.inputs import (
     shipped,
 )
 from semcom.commands.recorded_flags import differences, recorded
+from semcom.commands.resuming import as_begun, resolved
 from semcom.commands.settings import SIZES, TrainSettings
 from semcom.data.settings import DEFAULT_VOCABULARY
 from semcom.data.vocabulary import Vocabulary, read_vocabulary
-from semcom.distillation import objectives, trainer
+from semcom.distillation import objectives, run_state, trainer
 from semcom.distillation.history import Epoch, Result
+from semcom.distillation.run_state import Keeper
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models import checkpoint, transceiver
 from semcom.models.architecture import Architecture, sized
@@ -45,13 +49,15 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class _Prepared:
     """training: with the precision and the compiling that the machine has. model: before training. topics:
-    that it will have seen; None where they are not known."""
+    that it will have seen; None where they are not known. keeper: of the training's state, which it has found
+    where it goes on."""
 
     training: TrainingConfig
     vocabulary: Vocabulary
     data: Data
     model: Transceiver
     topics: list[str] | None
+    keeper: Keeper
 
 
 def train(settings: TrainSettings) -> Checkpoint:
@@ -63,12 +69,21 @@ def train(settings: TrainSettings) -> Checkpoint:
     together = distributed.join(device)
     prepared = together.from_main(_prepare, settings, device)
     _announce(settings, prepared, device)
-    record = _record(settings, prepared, device)
+    keeper, record = prepared.keeper, _record(settings, prepared, device)
     for line in differences(settings.request, record):
         log.warning(line)
+    if keeper.found:
+        own = keeper.found["own"]
+        record, started = own["record"], started - own["wall_seconds"]
+    keeper.own = lambda: {
+        "record": record,
+        "resolved": resolved(prepared.training),
+        "wall_seconds": time.monotonic() - started,
+    }
+    together.from_main(_write_record, settings, record)
     result = _fit(settings, prepared, record, device, together)
     record["settings"] = recorded(replace(settings, training=prepared.training), result.total)
-    return together.from_main(_finish, settings, record, result, started)
+    return together.from_main(_finish, settings, keeper, record, result, started)
 
 
 def _announce(settings: TrainSettings, prepared: _Prepared, device: torch.device) -> None:
@@ -82,7 +97,9 @@ def _announce(settings: TrainSettings, prepared: _Prepared, device: torch.device
 def _record(settings: TrainSettings, prepared: _Prepared, device: torch.device) -> dict[str, object]:
     s = settings
     record = {
-        "command": s.request.command or shlex.join(["python", "-m", "semcom", "train", *words_of(s)]),
+        "command": as_begun(
+            s.request.command or shlex.join(["python", "-m", "semcom", "train", *words_of(s)])
+        ),
         "settings": recorded(replace(s, training=prepared.training)),
         **as_record(s.corpus, s.model, s.channel, s.snr, prepared.training, s.run),
         **prepared.data.record,
@@ -90,6 +107,7 @@ def _record(settings: TrainSettings, prepared: _Prepared, device: torch.device) 
         "start_from": s.start_from,
         "start_fingerprint": checkpoint.fingerprint_of(prepared.model),
         **environment(device),
+        "finished": False,
     }
     if s.start_from:
         # The flags of sizes were left out; what they would have meant is not what was trained.
@@ -117,7 +135,7 @@ def _fit(
                 "epoch": epoch.epoch,
                 "steps": epoch.steps,
             }
-            best = Checkpoint(model, prepared.vocabulary, origin, metrics, record)
+            best = Checkpoint(model, prepared.vocabulary, origin, metrics, as_json(record))
             checkpoint.save(best, settings.output)
 
     channel, compiled = make_channel(settings.channel), prepared.training.compile
@@ -132,23 +150,32 @@ def _fit(
         quiet=settings.run.quiet,
         on_epoch=on_epoch,
         processes=together,
+        keeper=prepared.keeper,
     )
 
 
-def _finish(settings: TrainSettings, record: dict[str, object], result: Result, started: float) -> Checkpoint:
-    check_begun(result, settings.output)
+def _finish(
+    settings: TrainSettings, keeper: Keeper, record: dict[str, object], result: Result, started: float
+) -> Checkpoint:
     history = {"history": [epoch.row() for epoch in result.history]}
     whole = {**record, **record_of(result, started), **history}
-    output_files.write_json(_record_beside(settings.output), whole)
+    _write_record(settings, whole)
+    check_begun(result, settings.output, keeper.advice())
     output = escape(settings.output)
     log.info(
         f"made {output}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "
         f"{result.best_epoch}, {result.steps:,} steps, padding {result.padding:.1%}, "
-        f"{time.monotonic() - started:,.0f} s\n"
+        f"{time.monotonic() - started:,.0f} s{keeper.summary()}\n"
         f"next: python -m semcom evaluate {output}"
     )
-    check_whole(result, f"{output} is the best until then")
+    check_whole(result, f"{output} is the best until then{keeper.advice()}")
+    _write_record(settings, {**whole, "finished": True, "state_saves": keeper.cost})
+    keeper.remove()
     return checkpoint.load(settings.output)
+
+
+def _write_record(settings: TrainSettings, record: dict[str, object]) -> None:
+    output_files.write_json(_record_beside(settings.output), record)
 
 
 def _record_beside(output: str) -> Path:
@@ -163,7 +190,8 @@ def _prepare(settings: TrainSettings, device: torch.device) -> _Prepared:
         "--output": settings.output,
         "--output (its record)": _record_beside(settings.output),
     }
-    output_files.check_files(outputs, inputs, overwrite=settings.outputs.overwrite)
+    goes_on = settings.resuming.resume
+    output_files.check_files(outputs, inputs, overwrite=settings.outputs.overwrite or goes_on)
     before = checkpoint.load(settings.start_from, "--start-from") if settings.start_from else None
     vocabulary = before.vocabulary if before else _load_vocabulary(vocabulary_file)
     data = encode_splits(load_corpus(settings.corpus, vocabulary), vocabulary)
@@ -173,8 +201,24 @@ def _prepare(settings: TrainSettings, device: torch.device) -> _Prepared:
         earlier = before.seen_topics()
         topics = sorted({*topics, *earlier}) if topics and earlier else None
     model = _model_of(before, settings) if before else _new_model(settings, vocabulary)
+    keeper = _keeper(settings, device, data, model)
     training = resolve_training(settings.training, device, model.architecture.receiver.d_model)
-    return _Prepared(training, vocabulary, data, model, topics)
+    if keeper.found:
+        training = replace(training, **keeper.found["own"]["resolved"])
+    return _Prepared(training, vocabulary, data, model, topics, keeper)
+
+
+def _keeper(settings: TrainSettings, device: torch.device, data: Data, model: Transceiver) -> Keeper:
+    """Of the training's state; with ``--resume``, it has found the one to go on from."""
+    inputs = {
+        "the model before training:": checkpoint.fingerprint_of(model),
+        "the corpus:": data.record["corpus_fingerprint"],
+        "the vocabulary:": data.record["vocabulary_fingerprint"],
+    }
+    path = output_files.companion("--output", settings.output, f".{run_state.FILE}")
+    return resuming.keeper(
+        path, Path(settings.output), settings.resuming, resuming.identity(settings, device, inputs)
+    )
 
 
 def _model_of(before: Checkpoint, settings: TrainSettings) -> Transceiver:

@@ -111,6 +111,13 @@ class Keeper:
         """For the message of a run that is interrupted."""
         return "; --resume goes on from here" if self.path.is_file() else ""
 
+    def summary(self) -> str:
+        """What saving has cost, for the last line of a run; empty where nothing was saved."""
+        if not self.saves:
+            return ""
+        times = "once" if self.saves == 1 else f"{self.saves} times"
+        return f", of these {self.seconds:.1f} s for saving its state, {self.bytes / 1e6:.1f} MB, {times}"
+
     @property
     def cost(self) -> dict[str, float]:
         return {"saves": self.saves, "seconds": round(self.seconds, 3), "bytes": self.bytes}

@@ -276,6 +276,6 @@ class Loop(Generic[Data]):
         self.sums = {name: Sum(*of_epoch) for name, of_epoch in state["sums"].items()}
         self.tokens, self.cells = state["positions"]
         self.seconds = state["seconds"]
-        self.optimizer.load_state_dict(state["optimizer"])
         self.task.load_state(state["task"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.kept = self.epoch, self.done

@@ -1,0 +1,258 @@
+"""``--resume`` of the commands and of ``Distiller``: files and records to the bit, endings made up for, what
+is refused."""
+
+import copy
+import csv
+import json
+import os
+import random
+import signal
+
+import numpy as np
+import pytest
+import torch
+from cli_support import TINY_TRAINING, distil, package, refused, train_tiny_teacher
+from test_api import batches, net
+from torch.utils.data import DataLoader, TensorDataset
+from toy import bits, same_bits
+
+from semcom import DistillationConfig, Distiller, set_seed
+from semcom.base.errors import SemcomError
+from semcom.commands import distil_run, distil_summary
+from semcom.distillation.training_loop import Loop
+
+pytestmark = pytest.mark.usefixtures("no_drawing")
+TIMES = {"training_seconds", "wall_seconds", "state_saves"}
+RUN, STATE = "run", "run/resume.pt"
+DECODER = ["--distill-part", "decoder", "--create-hybrid", "--hybrid-output", "hybrid.pt"]
+
+
+@pytest.fixture
+def ends(monkeypatch):
+    """Steps after which the run is asked to end, each once."""
+    asked: list[int] = []
+    plain = Loop.heed
+
+    def heed(loop):
+        if loop.result.steps in asked:
+            asked.remove(loop.result.steps)
+            os.kill(os.getpid(), signal.SIGTERM)
+        plain(loop)
+
+    monkeypatch.setattr(Loop, "heed", heed)
+    return asked
+
+
+def run(teacher, *flags):
+    return distil("--teacher-checkpoint", teacher, *TINY_TRAINING, "--output-path", RUN, *flags)
+
+
+def in_folder(path, monkeypatch):
+    path.mkdir()
+    monkeypatch.chdir(path)
+    return path
+
+
+def left(folder, record="run/distillation_config.json"):
+    """What a run has left, times aside: bytes of the checkpoints, rows, record."""
+    files = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*.pt"))
+        if "cache" not in path.parts
+    }
+    values = json.loads((folder / record).read_text())
+    files["record"] = {name: value for name, value in values.items() if name not in TIMES | {"history"}}
+    for path in folder.glob("run/history.csv"):
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            assert float(row.pop("seconds")) > 0 and float(row.pop("tokens_per_second")) > 0
+        files["rows"] = rows
+    return files
+
+
+def assert_left_the_same(broken, whole, *record):
+    ours, theirs = left(broken, *record), left(whole, *record)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert ours[name] == theirs[name] if name == "record" else ours[name][:] == theirs[name], name
+
+
+CASES = {
+    "decoder": [*DECODER, "--epochs", 3],
+    "full": [
+        *("--feature-weight", 0.5, "--student-d-model", 8, "--student-heads", 2, "--student-init", "random"),
+        *("--steps", 10, "--sequence-level", 1),
+    ],
+    "encoder": ["--distill-part", "encoder", "--epochs", 2, "--precision", "bf16"],
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_stopped_distillation_leaves_the_same_files(case, teacher, tmp_path, monkeypatch, ends, capsys):
+    flags = CASES[case]
+    whole = in_folder(tmp_path / "whole", monkeypatch)
+    assert run(teacher, *flags) == 0
+    broken = in_folder(tmp_path / "broken", monkeypatch)
+    capsys.readouterr()
+    for end in (2, 8):
+        ends.append(end)
+        assert run(teacher, *flags, "--resume") == 128 + signal.SIGTERM
+        assert (broken / STATE).is_file()
+    out = capsys.readouterr().out
+    assert "begins anew" in out and "on from epoch 1, step 2 of" in out
+    assert run(teacher, *flags, "--resume") == 0
+    assert_left_the_same(broken, whole)
+    assert not (broken / STATE).exists()
+    record = json.loads((broken / "run/distillation_config.json").read_text())
+    assert record["finished"] is True and record["stopped"] is None and record["state_saves"]["saves"]
+
+
+def test_what_is_left_after_training_is_made_up_for(teacher, tmp_path, monkeypatch):
+    """Killed while it is spliced or scored: nothing is trained again."""
+    whole = in_folder(tmp_path / "whole", monkeypatch)
+    assert run(teacher, *DECODER, "--epochs", 2) == 0
+    broken = in_folder(tmp_path / "broken", monkeypatch)
+    with monkeypatch.context() as context:
+        context.setattr(distil_run, "write_splice", lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
+        assert run(teacher, *DECODER, "--epochs", 2) == 128 + signal.SIGUSR1
+    assert json.loads((broken / "run/distillation_config.json").read_text())["finished"] is False
+    with monkeypatch.context() as context:
+        context.setattr(distil_summary, "score_all", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        context.setattr(Loop, "step", lambda *_: pytest.fail("trained again"))
+        assert run(teacher, *DECODER, "--epochs", 2, "--resume") == 128 + signal.SIGTERM
+    assert run(teacher, *DECODER, "--epochs", 2, "--resume") == 0
+    assert_left_the_same(broken, whole)
+
+
+def test_an_interrupt_before_the_first_validation_leaves_a_record(teacher, here, ends, capsys):
+    ends.append(3)
+    assert run(teacher, "--epochs", 2) == 128 + signal.SIGTERM
+    assert "--resume goes on" in capsys.readouterr().err
+    record = json.loads((here / "run/distillation_config.json").read_text())
+    assert record["finished"] is False and "step 3 of 14" in record["stopped"]
+    assert record["steps_done"] == 3 and record["best_loss"] is None
+
+
+def test_other_flags_and_inputs_are_refused_by_name(teacher, here, ends, capsys, tmp_path):
+    ends.append(3)
+    assert run(teacher, "--epochs", 2) == 128 + signal.SIGTERM
+    capsys.readouterr()
+    for flags, words in [
+        (["--epochs", 2, "--temperature", 2], ("--temperature 2", "begun with 4", "--overwrite")),
+        (["--epochs", 3], ("--epochs 3", "begun with 2")),
+        (["--epochs", 2, "--corpus-size", 200], ("--corpus-size 200",)),
+    ]:
+        refused(capsys, run(teacher, *flags, "--resume"), *words)
+    other = train_tiny_teacher(tmp_path, "--seed", 5)
+    capsys.readouterr()
+    refused(capsys, run(other, "--epochs", 2, "--resume"), "--teacher-checkpoint")
+    content = (here / STATE).read_bytes()
+    (here / STATE).write_bytes(content[: len(content) // 2])
+    refused(capsys, run(teacher, "--epochs", 2, "--resume"), "resume.pt", "--overwrite")
+    (here / STATE).write_bytes(content)
+    assert run(teacher, "--epochs", 2, "--resume", "--save-every", 1) == 0
+
+
+def test_nothing_is_saved_where_that_is_not_wanted(teacher, here, ends):
+    ends.append(9)
+    assert run(teacher, "--epochs", 2, "--save-every", 0) == 128 + signal.SIGTERM
+    assert not (here / STATE).exists()
+    assert run(teacher, "--epochs", 2, "--resume", "--overwrite") == 0
+
+
+def test_a_stopped_teacher_training_goes_on(tmp_path, monkeypatch, ends):
+    words = ["--layers", 1, "--model-width", 16, "--heads", 2, "--feed-forward", 32, "--epochs", 3]
+    words = ["train", "--output", "teacher.pt", *words, *TINY_TRAINING]
+    whole = in_folder(tmp_path / "whole", monkeypatch)
+    assert package(*words) == 0
+    broken = in_folder(tmp_path / "broken", monkeypatch)
+    for end in (2, 9):
+        ends.append(end)
+        assert package(*words, "--resume") == 128 + signal.SIGTERM
+        assert (broken / "teacher.resume.pt").is_file()
+        assert json.loads((broken / "teacher.json").read_text())["finished"] is False
+    assert package(*words, "--resume") == 0
+    assert_left_the_same(broken, whole, "teacher.json")
+
+
+# --- from Python
+
+
+class Noisy(TensorDataset):
+    """Draws from the global generators, as augmentations do."""
+
+    def __getitem__(self, index):
+        inputs, targets = super().__getitem__(index)
+        return inputs + 0.1 * torch.randn(4) + 0.01 * random.random() + 0.01 * np.random.rand(), targets
+
+
+def loaders():
+    """The shuffling one draws from the global generator, its fellow from one of its own."""
+    images, classes = (torch.cat(parts) for parts in zip(*batches(4)))
+    data = Noisy(images, classes)
+    own = torch.Generator().manual_seed(3)
+    return [DataLoader(data, 16, shuffle=True), DataLoader(data, 16, shuffle=True, generator=own)]
+
+
+def life(path, which, seed=1, **choice):
+    """One training as in a process of its own; with BatchNorm and dropout, validated on shuffled images."""
+    set_seed(seed)
+    distiller = Distiller(net(7, norm=True), net(0), DistillationConfig(), lr=0.02)
+    set_seed(seed + 1)
+    history = distiller.fit(loaders()[which], 3, validation=loaders()[1], quiet=True, save_to=path, **choice)
+    return distiller, history
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["global generator", "own generator"])
+def test_a_stopped_distiller_goes_on_to_the_same_bits(which, tmp_path, ends):
+    whole, history = life(tmp_path / "whole.pt", which)
+    path = tmp_path / "broken.pt"
+    for seed, end in enumerate((2, 4, 7), start=1):
+        ends.append(end)
+        distiller, _ = life(path, which, seed=seed, resume=True)
+        assert f"step {end} of 12" in distiller.stopped and distiller.signal == signal.SIGTERM
+        assert not distiller.module.training
+    again, resumed = life(path, which, seed=9, resume=True)
+    assert same_bits(bits(again.module), bits(whole.module)) and resumed == history
+    assert "1.running_mean" in bits(whole.module)
+    finished, same = life(path, which, seed=9, resume=True)
+    assert same == history and same_bits(bits(finished.module), bits(whole.module))
+
+
+def test_a_distiller_stopped_while_it_validates_goes_on(tmp_path, monkeypatch):
+    whole, history = life(tmp_path / "whole.pt", 0)
+    plain, calls = Distiller._on_device, []
+
+    def slow(distiller, batch):
+        calls.append(1)
+        if not distiller.module.training and len(calls) > 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(distiller, batch)
+
+    with monkeypatch.context() as context:
+        context.setattr(Distiller, "_on_device", slow)
+        stopped, rows = life(tmp_path / "broken.pt", 0, resume=True)
+    assert "epoch 1, step 4" in stopped.stopped and not rows
+    again, resumed = life(tmp_path / "broken.pt", 0, seed=9, resume=True)
+    assert same_bits(bits(again.module), bits(whole.module)) and resumed == history
+
+
+def test_a_distiller_refuses_the_state_of_another_training(tmp_path, ends):
+    ends.append(2)
+    path = tmp_path / "state.pt"
+    student = net(1)
+    Distiller(copy.deepcopy(student), net(0)).fit(batches(), 2, quiet=True, save_to=path)
+
+    def refusal(*words, teacher=0, epochs=2, data=None, settings=None, student=student, **choice):
+        distiller = Distiller(copy.deepcopy(student), net(teacher), settings, **choice)
+        with pytest.raises(SemcomError) as error:
+            distiller.fit(data or batches(), epochs, quiet=True, save_to=path, resume=True)
+        assert all(word in str(error.value) for word in words), error.value
+
+    refusal("lr 0.1", "begun with 0.001", "resume=True", lr=0.1)
+    refusal("epochs 3", epochs=3)
+    refusal("temperature 2", settings=DistillationConfig(temperature=2.0))
+    refusal("the teacher", teacher=5)
+    refusal("batches: 4 an epoch", "begun with 3", data=batches(4))
+    refusal("other weights", student=net(1, width=9))
