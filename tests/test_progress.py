@@ -110,6 +110,13 @@ def test_where_no_terminal_is_there_is_a_line_a_minute(clock, capsys):
     ]
 
 
+def test_what_is_left_is_not_known_before_the_first(clock, capsys):
+    with progress.Progress(3, "runs", quiet=False, done=1) as shown:
+        clock.now += 60
+        shown.advance(0)
+    assert capsys.readouterr().err == "runs: 1/3, ? left\n"
+
+
 def test_items_come_as_they_are(clock, capsys):
     def items():
         for item in progress.each(["a", "b", "c"], "reading", quiet=False):

@@ -107,7 +107,12 @@ class _Lines:
         if now - self.said < SECONDS_A_LINE:
             return
         self.said = now
-        seconds_each = (now - self.begun) / (self.done - self.at_first)
-        left = tqdm.format_interval(int(seconds_each * max(0, self.total - self.done)))
-        words = [f"{doing}: {self.done}/{self.total}", f"{left} left", *filter(None, [numbers])]
+        words = [f"{doing}: {self.done}/{self.total}", f"{self._left(now)} left", *filter(None, [numbers])]
         print(", ".join(words), file=sys.stderr, flush=True)
+
+    def _left(self, now: float) -> str:
+        """Time, as the bar shows it."""
+        here = self.done - self.at_first
+        if not here:
+            return "?"
+        return tqdm.format_interval(int((now - self.begun) / here * max(0, self.total - self.done)))

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from semcom.base.errors import escape
 from semcom.base.flag_words import words_of
+from semcom.base.progress import Progress
 from semcom.commands.sweep_plan import SHARED, Point, Sweep
 
 log = logging.getLogger(__name__)
@@ -91,15 +90,13 @@ class Runner:
         Returns ``failed``. Raises KeyboardInterrupt once all that was at work has saved its state and ended.
         """
         waiting = deque(points)
-        with tqdm(
-            total=len(self.sweep.points), initial=done, unit="run", disable=quiet, ncols=80, leave=False
-        ) as bar:
+        with Progress(len(self.sweep.points), "runs", quiet=quiet, done=done) as bar:
             try:
                 while waiting or self.running:
                     while waiting and len(self.running) < self.share.jobs:
                         self._start(waiting.popleft())
                     time.sleep(LOOKS_EVERY)
-                    bar.update(self._gather())
+                    bar.advance(self._gather())
             except KeyboardInterrupt:
                 self._stop()
                 raise
