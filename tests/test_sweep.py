@@ -1,35 +1,128 @@
-"""``python -m semcom sweep`` by running it: what it leaves, and what a second call does."""
+"""``python -m semcom sweep`` by running it: what it leaves, and what a second call does. But for one test,
+its runs are made in this process."""
 
+import csv
 import json
+from functools import partial
 
 import pytest
 from cli_support import TINY_TRAINING, package, refused
 
-RUNS = ["--student-layers", 1, 9, "--distill-part", "decoder", "--create-hybrid"]
-COMMON = ["--steps", 3, "--save-every", 0, *TINY_TRAINING]
+from semcom.commands import analyse_settings, cli, sweep_child, sweep_runner
+from semcom.data.settings import CorpusConfig
+
+COMMON = ["--steps", 3, "--save-every", 0, *TINY_TRAINING, "--sentences", 20, "--output-path", "grid"]
+
+
+class InThisProcess:
+    """Stands in for ``subprocess.Popen``: the run is over when it has begun."""
+
+    def __init__(self, command, **options):
+        shared, *words = command[3:]
+        self.returncode = cli.run(partial(sweep_child._distil, shared), words)
+
+    def poll(self):
+        return self.returncode
 
 
 @pytest.fixture
-def grid(here, teacher):
-    return ["sweep", *RUNS, "--teacher-checkpoint", teacher, *COMMON, "--output-path", "grid", "--jobs", 2]
+def here_alone(here, monkeypatch, no_drawing):
+    monkeypatch.setattr(sweep_runner.subprocess, "Popen", InThisProcess)
+    monkeypatch.setattr(sweep_runner, "LOOKS_EVERY", 0)
+    monkeypatch.setattr(analyse_settings, "WHOLE_CORPUS", CorpusConfig(corpus_size=1000))
+    return here
 
 
-def test_a_sweep_makes_what_it_can_and_a_second_call_what_is_left(grid, here, capsys):
-    assert package(*grid) == 1
+def sweep(teacher, *flags):
+    return package("sweep", "--teacher-checkpoint", teacher, *COMMON, *flags)
+
+
+def record_of(folder):
+    return json.loads((folder / "distillation_config.json").read_text())
+
+
+def rows_of(root):
+    return list(csv.DictReader((root / "runs.csv").open()))
+
+
+def test_a_sweep_ends_in_its_table_and_the_verdict(teacher, here_alone, capsys):
+    assert sweep(teacher, "--temperature", 2, 8, "--seed", 1, 2, "--create-hybrid") == 0
+    out = capsys.readouterr().out
+    assert "undecided with these runs (fewer than four values)" in out
+    assert "made grid/runs.csv and grid/runs.png" in out
+    rows = rows_of(here_alone / "grid")
+    assert [(row["temperature"], row["seed"]) for row in rows] == [
+        ("2.0", "1"),
+        ("2.0", "2"),
+        ("8.0", "1"),
+        ("8.0", "2"),
+    ]
+    measured = json.loads((here_alone / "grid/semantic_analysis_results.json").read_text())
+    assert measured["reference_snr"] == 12 and measured["settings"]["snr"] == [12]
+    for row in rows:
+        made = record_of(here_alone / "grid" / row["run"])
+        assert float(row["best_loss"]) == made["best_loss"]
+        assert float(row["seconds"]) == made["training_seconds"]
+        assert (float(row["temperature"]), int(row["seed"])) == (made["temperature"], made["seed"])
+        best = f"grid/{row['run']}/best_student_model.pt"
+        (at,) = [r["by_snr"]["12"] for r in measured["records"] if r["checkpoint"] == best]
+        assert float(row["kl_divergence"]) == at["kl_divergence"] and float(row["bleu"]) == at["bleu"]
+        assert (here_alone / "grid" / row["run"] / "hybrid_model.pt").is_file()
+    assert (here_alone / "grid/report/report.html").is_file()
+
+
+def test_a_failed_run_leaves_the_others_and_is_tried_again(teacher, here_alone, capsys):
+    too_deep = ["--student-layers", 1, 9, "--distill-part", "decoder"]
+    assert sweep(teacher, *too_deep) == 1
     said = capsys.readouterr()
     assert "student-layers-9 failed: " in said.out and "1 of 2 runs failed: student-layers-9" in said.err
-    run = here / "grid/student-layers-1"
-    record = json.loads((run / "distillation_config.json").read_text())
-    assert record["student_layers"] == 1 and record["steps_done"] == 3 and record["threads"] == 1
-    assert record["hybrid_output"] == "grid/student-layers-1/hybrid_model.pt"
-    assert (run / "hybrid_model.pt").is_file()
-    before = (run / "distillation_config.json").stat().st_mtime_ns
-    again = [3 if word == 9 else word for word in grid]
-    assert package(*again) == 0
-    assert "2 runs in grid, 1 of them finished" in capsys.readouterr().out
-    assert (run / "distillation_config.json").stat().st_mtime_ns == before
-    assert {path.name for path in (here / "grid/logs").iterdir()} == {
-        f"student-layers-{n}.log" for n in (1, 3, 9)
-    }
-    refused(capsys, package(*again, "--temperature", 3), "grid/student-layers-1", "--temperature 4", "has 3")
-    refused(capsys, package(*again, "--threads", 2), "--threads 2", "have 1")
+    assert "made grid/runs.csv" in said.out
+    whole, failed = rows_of(here_alone / "grid")
+    assert whole["best_loss"] and whole["bleu"] and not failed["best_loss"] and not failed["bleu"]
+    before = record_of(here_alone / "grid/student-layers-1")
+    assert sweep(teacher, *too_deep) == 1 and "1 of them finished" in capsys.readouterr().out
+    assert record_of(here_alone / "grid/student-layers-1") == before
+
+
+def test_what_cannot_be_compared_still_has_its_rows(teacher, here_alone, capsys):
+    """Two texts, neither of them long enough to be measured on."""
+    for name in ("a", "b"):
+        lines = [f"the committee of {name} has adopted report number {n} on the budget." for n in range(300)]
+        (here_alone / f"{name}.en").write_text("\n".join(lines))
+    assert sweep(teacher, "--corpus", "a.en", "--corpus", "b.en", "--no-report", "--snr", 0, 6) == 0
+    out = capsys.readouterr().out
+    assert "different corpora; measuring on the built-in one" in out and "BLEU 6 dB" in out
+    assert [row["corpus"] for row in rows_of(here_alone / "grid")] == ["a.en", "b.en"]
+    assert not (here_alone / "grid/report").exists()
+
+
+def test_channels_are_each_measured_through_their_own(teacher, here_alone):
+    assert sweep(teacher, "--channel", "awgn", "rayleigh", "--no-report") == 0
+    measured = json.loads((here_alone / "grid/semantic_analysis_results.json").read_text())["records"]
+    for row in rows_of(here_alone / "grid"):
+        own = [r for r in measured if r["model"] == row["run"] and r["channel"].startswith(row["channel"])]
+        assert float(row["kl_divergence"]) == own[0]["by_snr"]["12"]["kl_divergence"]
+    assert len(measured) == 4
+
+
+def test_a_run_of_other_settings_is_refused_by_name_before_anything_runs(teacher, here_alone, capsys):
+    assert sweep(teacher, "--seed", 1, 2, "--no-report") == 0
+    capsys.readouterr()
+    other = sweep(teacher, "--seed", 2, 3, "--temperature", 3)
+    refused(capsys, other, "grid/seed-2", "--temperature 4, this one has 3", "name another --output-path")
+    assert not (here_alone / "grid/seed-3").exists()
+    refused(capsys, sweep(teacher, "--seed", 1, 2, "--threads", 9), "--threads 9")
+
+
+@pytest.mark.processes
+def test_runs_are_processes_with_their_share_of_the_cores(teacher, here, monkeypatch):
+    monkeypatch.setattr(analyse_settings, "WHOLE_CORPUS", CorpusConfig(corpus_size=1000))
+    assert sweep(teacher, "--seed", 1, 2, "--jobs", 2, "--no-report") == 0
+    for seed in (1, 2):
+        record = record_of(here / f"grid/seed-{seed}")
+        assert (
+            record["threads"] == max(1, sweep_runner.cores() // 2)
+            and record["processes"] == 1
+            and record["seed"] == seed
+        )
+    assert {path.name for path in (here / "grid/logs").iterdir()} == {"seed-1.log", "seed-2.log"}

@@ -48,11 +48,17 @@ def run(sweep: Sweep, settings: SweepSettings) -> None:
             f"interrupted; {finished} of {len(sweep.points)} runs are finished, the same command goes on",
             signals.number_of(interrupt),
         ) from None
+    # Only now: what measures imports torch, which the runs at work have no need of here.
+    from semcom.commands.sweep_report import report
+
+    wrong = report(sweep, settings.report).wrong
     if failed:
         raise ChecksFailed(
             f"{len(failed)} of {len(sweep.points)} runs failed: {', '.join(map(escape, failed))}"[:400]
             + f"; their logs are in {escape(sweep.logs)}, the same command tries them again"
         )
+    if wrong:
+        raise ChecksFailed(f"all runs are finished, but were not compared: {wrong}")
 
 
 def _tell(point: Point) -> None:

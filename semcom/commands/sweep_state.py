@@ -6,6 +6,7 @@ from typing import Any
 
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import flag_of
+from semcom.base.varied_flags import words_of_value
 from semcom.commands.recorded_flags import recorded
 from semcom.commands.run_record import FILE, RunRecord, shown
 from semcom.commands.sweep_plan import Point, Sweep
@@ -42,8 +43,8 @@ def _check(point: Point) -> None:
     for name, wanted in _as_read(recorded(point.settings)).items():
         if name in settings and _differs(name, settings, wanted, timed):
             raise SemcomError(
-                f"{escape(folder)}: holds a run with {flag_of(name)} {shown(settings[name])}, this one has "
-                f"{shown(wanted)}; give the flags that it had, remove it, or name another --output-path"
+                f"{escape(folder)}: holds a run with {flag_of(name)} {_typed(settings[name])}, this one has "
+                f"{_typed(wanted)}; give the flags that it had, remove it, or name another --output-path"
             )
 
 
@@ -61,3 +62,8 @@ def _differs(name: str, settings: Mapping[str, Any], wanted: Any, timed: bool) -
     ):
         return False
     return bool(settings[name] != wanted)
+
+
+def _typed(value: Any) -> str:
+    """A recorded value as a person types it."""
+    return shown(" ".join(words_of_value(tuple(value) if isinstance(value, list) else value)))
