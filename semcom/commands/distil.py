@@ -14,6 +14,7 @@ from semcom.base import distributed, output_files
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError
 from semcom.base.output_files import Place
+from semcom.base.shared_store import SharedStore
 from semcom.commands import distil_summary, resuming
 from semcom.commands.dial_settings import CODE_DRIFT, LADDER_FILES
 from semcom.commands.distil_dial import dial_to_targets
@@ -22,12 +23,11 @@ from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.inputs import (
     Data,
     check_topics,
-    encode_splits,
-    load_corpus,
     load_teacher,
     resolve_training,
 )
 from semcom.commands.measuring import foreign_splits
+from semcom.commands.run_data import data_of_run
 from semcom.commands.student import new_student
 from semcom.distillation import run_state, snapshots
 from semcom.distillation.run_state import Keeper
@@ -91,7 +91,7 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) ->
         transceiver.splice(teacher.model, student, settings.hybrid_parts)
     if not settings.resuming.resume:
         _check_outputs(settings, [t.path for t in teachers])
-    data = encode_splits(load_corpus(settings.corpus, teacher.vocabulary), teacher.vocabulary)
+    data = data_of_run(settings.corpus, teacher.vocabulary, SharedStore(settings.shared))
     for line in _advice(settings, teacher.model.architecture):
         log.warning(line)
     for line in foreign_splits([(t.name, t.config) for t in teachers], settings.corpus):

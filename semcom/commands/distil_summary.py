@@ -12,8 +12,9 @@ from semcom.channel.channels import make_channel
 from semcom.commands.dial_settings import LADDER_FILES
 from semcom.commands.distil_dial import Dialling
 from semcom.commands.distil_run import DistillationRun
-from semcom.commands.inputs import read_corpus
+from semcom.commands.inputs import TEST_SENTENCES, read_corpus
 from semcom.commands.measuring import RECEIVER_KNOWS, entrants, test_split
+from semcom.commands.teacher_decodings import decodings_of_teacher
 from semcom.data import batching, corpus
 from semcom.evaluation import measures
 from semcom.evaluation.scores import SEEN, UNSEEN, Meeting, score_all
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SENTENCES, BATCH_SIZE = 300, 64
+BATCH_SIZE = 64
 SNRS = (0.0, 6.0, 12.0)
 
 
@@ -37,7 +38,10 @@ def score(run: DistillationRun, hybrids: Mapping[str, Path]) -> "pd.DataFrame":
     made = [("student", run.best_student), *hybrids.items()]
 
     def load() -> list[tuple[str, Checkpoint]]:
-        return [(name, checkpoint.load(path)) for name, path in made]
+        models = [(name, checkpoint.load(path)) for name, path in made]
+        # Of one pair under two names the scores are made once.
+        first = {c.fingerprint: c for _, c in reversed(models)}
+        return [(name, replace(c, model=first[c.fingerprint].model)) for name, c in models]
 
     loaded = [("teacher", run.teacher), *run.together.from_main(load)]
     scores = _score_all(run, loaded)
@@ -57,13 +61,16 @@ def _score_all(run: DistillationRun, loaded: Sequence[tuple[str, Checkpoint]]) -
     all_topics = replace(s.corpus, topics=(), exclude_topics=())
 
     def read() -> list[corpus.Sentence]:
-        return test_split(read_corpus(all_topics, vocabulary), SENTENCES)
+        if all_topics == s.corpus:
+            return run.data.test
+        return test_split(read_corpus(all_topics, vocabulary), TEST_SENTENCES)
 
     encoded = batching.encode(run.together.from_main(read), vocabulary, leave_out_long=True)
     channel = make_channel(s.channel)
     meeting = Meeting(channel, SNRS, s.run.seed, run.device, BATCH_SIZE, s.run.quiet, run.together)
     entered = [replace(e, seen_topics=frozenset(seen) if seen else None) for e in entrants(loaded)]
-    scores, _ = score_all(entered, encoded, vocabulary, meeting)
+    teachers = decodings_of_teacher(run, entered[0], encoded, meeting)
+    scores, _ = score_all(entered, encoded, vocabulary, meeting, {entered[0].label: teachers})
     shown = ["", SEEN, UNSEEN] if (scores["topic"] == UNSEEN).any() else [""]
     return scores[scores["topic"].isin(shown)]
 

@@ -26,7 +26,7 @@ from semcom.models.settings import DEFAULT_TEACHER
 log = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).resolve().parents[2]
-VALIDATION_SENTENCES = 2000
+VALIDATION_SENTENCES, TEST_SENTENCES = 2000, 300
 MUCH_UNKNOWN = 0.1
 FREQUENT_SHOWN = 5
 LOSS_SETTINGS = ("kd_loss", "standardize_logits", "scales", "cross_weight", "sequence_level")
@@ -55,10 +55,14 @@ def load_corpus(settings: CorpusConfig, vocabulary: Vocabulary | None = None) ->
     """``read_corpus``, with one line about what was read; of a word vocabulary another about the words it
     lacks."""
     read = read_corpus(settings, vocabulary)
-    log.info(read.describe())
-    if isinstance(vocabulary, WordVocabulary):
-        log.info(_unknown_words(vocabulary, read))
+    for line in lines_about(read, vocabulary):
+        log.info(line)
     return read
+
+
+def lines_about(read: corpus.Corpus, vocabulary: Vocabulary | None) -> list[str]:
+    of_words = [_unknown_words(vocabulary, read)] if isinstance(vocabulary, WordVocabulary) else []
+    return [read.describe(), *of_words]
 
 
 def check_topics(topics: Iterable[str]) -> None:
@@ -119,17 +123,19 @@ def split_of(source: corpus.Corpus, name: str) -> list[corpus.Sentence]:
 @dataclass(frozen=True)
 class Data:
     """Encoded training and validation sentences, and what the record of a run says of them. topics_seen: None
-    where the corpus has no topics."""
+    where the corpus has no topics. test: those that the run is scored on in the end."""
 
     train: list[batching.Encoded]
     validation: list[batching.Encoded]
     topics_seen: list[str] | None
     record: dict[str, object]
+    test: list[corpus.Sentence]
 
 
 def encode_splits(source: corpus.Corpus, vocabulary: Vocabulary) -> Data:
     topics = sorted({s.topic for s in source.sentences if s.topic}) or None
-    split_of(source, "test")  # what is needed at the end of a run is asked for at its start
+    # What is needed at the end of a run is asked for at its start.
+    test = sorted(split_of(source, "test"), key=lambda s: s.id)[:TEST_SENTENCES]
     validation = sorted(split_of(source, "validation"), key=lambda s: s.id)[:VALIDATION_SENTENCES]
     record: dict[str, object] = {
         "corpus_name": source.name,
@@ -144,6 +150,7 @@ def encode_splits(source: corpus.Corpus, vocabulary: Vocabulary) -> Data:
         batching.encode(validation, vocabulary, leave_out_long=True),
         topics,
         record,
+        test,
     )
 
 

@@ -188,7 +188,7 @@ def _sample(sentences: list[Sentence], size: int) -> list[Sentence]:
 
 def _all_texts(paths: Sequence[str], vocabulary: Vocabulary | None, account: Counter) -> Iterator[str | None]:
     """Of each file in turn; None for a text that is too long."""
-    for path in _files(paths):
+    for path in files(paths):
         texts = _pickled if is_pickle(path) else _texts
         yield from texts(path, vocabulary, account)
 
@@ -295,7 +295,7 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _files(paths: Sequence[str]) -> Iterator[Path]:
+def files(paths: Sequence[str]) -> Iterator[Path]:
     for given in paths:
         path = Path(given)
         if path.is_dir():

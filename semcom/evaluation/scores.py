@@ -1,8 +1,9 @@
 """The same sentences and the same draws through several transceivers: what each understood, and its scores as
 rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -156,10 +157,16 @@ def _score(sums: np.ndarray) -> Row:
 
 
 def score_all(
-    entrants: Sequence[Entrant], encoded: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting
+    entrants: Sequence[Entrant],
+    encoded: Sequence[Encoded],
+    vocabulary: Vocabulary,
+    meeting: Meeting,
+    known: Mapping[str, list[Decoded]] = MappingProxyType({}),
 ) -> tuple["pd.DataFrame", dict[str, list[Decoded]]]:
     """Rows of ``score``: each entrant at each SNR, over all sentences and over those of each topic; and the
-    decodings.
+    decodings, of an entrant whose model stands under another label too made once.
+
+    known: by label, decodings that are there already.
 
     Rows of topic ``SEEN`` and ``UNSEEN`` sum up the topics that every entrant has seen and the others: one
     partition for all.
@@ -167,11 +174,17 @@ def score_all(
     import pandas as pd
 
     rows: list[Row] = []
-    decodings = {}
-    known = [e.seen_topics for e in entrants if e.seen_topics is not None]
-    groups = _by_topic(encoded, frozenset.intersection(*known) if known else None)
+    decodings: dict[str, list[Decoded]] = {}
+    seen = [e.seen_topics for e in entrants if e.seen_topics is not None]
+    groups = _by_topic(encoded, frozenset.intersection(*seen) if seen else None)
     for entrant in entrants:
-        decodings[entrant.label] = decode(entrant, encoded, vocabulary, meeting)
+        same = [e.label for e in entrants if e.model is entrant.model and e.label in decodings]
+        if entrant.label in known:
+            decodings[entrant.label] = known[entrant.label]
+        elif same:
+            decodings[entrant.label] = decodings[same[0]]
+        else:
+            decodings[entrant.label] = decode(entrant, encoded, vocabulary, meeting)
         for snr, decoded in zip(meeting.snrs, decodings[entrant.label]):
             common = {"model": entrant.label, "channel": str(meeting.channel), "snr": float(snr)}
             sums = sums_of(decoded, encoded)
