@@ -3,6 +3,8 @@
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,18 @@ def refused(capsys: pytest.CaptureFixture, code: int, *words: str) -> str:
     for word in words:
         assert word in error, f"{word!r} not in {error!r}"
     return error
+
+
+def wait_until(holds: Callable[[], bool], process: subprocess.Popen) -> None:
+    """Until something holds while the process runs, for a minute or two at most."""
+    for _ in range(2000):
+        if holds():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("it did not come")
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    """Until the process has made the file."""
+    wait_until(path.exists, process)

@@ -1,8 +1,10 @@
 """A training that was stopped goes on to the bits of one that was not: its weights, its history, what it
 keeps on the way."""
 
+import math
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -18,6 +20,12 @@ from semcom.models.state_file import digest_of
 
 SENTENCES, HELD_OUT = encoded(90, 3, 9), encoded(20, seed=9)
 DROPOUT = {"dropout": 0.2}
+
+
+@pytest.fixture(autouse=True)
+def at_each_epoch(monkeypatch):
+    """However short it is."""
+    monkeypatch.setattr(run_state, "SHARE", math.inf)
 
 
 def labels():
@@ -157,6 +165,23 @@ def test_it_is_saved_by_the_clock(tmp_path, monkeypatch):
     saved.clear()
     Run("labels", tmp_path / "state.pt", minutes=0, ends=(4,))
     assert saved == []
+
+
+def test_short_epochs_do_not_wait_for_the_disk(tmp_path, monkeypatch):
+    saved = []
+
+    def slow(path, state):
+        saved.append(state["training"]["steps"])
+        time.sleep(0.02)
+        return 1
+
+    monkeypatch.setattr(run_state, "write", slow)
+    monkeypatch.setattr(run_state, "SHARE", 1e-6)
+    Run("labels", tmp_path / "state.pt")
+    assert saved == [6, 18], "the first, whose cost nobody knew, and the last"
+    saved.clear()
+    Run("labels", tmp_path / "state.pt", ends=(9,))
+    assert saved == [6, 9]
 
 
 def test_minutes_are_timed_once(tmp_path, monkeypatch):

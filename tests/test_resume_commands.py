@@ -1,17 +1,31 @@
 """``--resume`` of the commands and of ``Distiller``: files and records to the bit, endings made up for, what
 is refused."""
 
+import contextlib
 import copy
 import csv
 import json
 import os
 import random
+import shutil
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from cli_support import TINY_TRAINING, distil, package, refused, train_tiny_teacher
+from cli_support import (
+    ROOT,
+    TINY_TRAINING,
+    distil,
+    package,
+    refused,
+    train_tiny_teacher,
+    wait_for,
+    wait_until,
+)
 from test_api import batches, net
 from torch.utils.data import DataLoader, TensorDataset
 from toy import bits, same_bits
@@ -20,6 +34,7 @@ from semcom import DistillationConfig, Distiller, set_seed
 from semcom.base.errors import SemcomError
 from semcom.commands import distil_run, distil_summary
 from semcom.distillation.training_loop import Loop
+from semcom.models.state_file import read
 
 pytestmark = pytest.mark.usefixtures("no_drawing")
 TIMES = {"training_seconds", "wall_seconds", "state_saves"}
@@ -256,3 +271,72 @@ def test_a_distiller_refuses_the_state_of_another_training(tmp_path, ends):
     refusal("the teacher", teacher=5)
     refusal("batches: 4 an epoch", "begun with 3", data=batches(4))
     refusal("other weights", student=net(1, width=9))
+
+
+# --- what compiles, and several processes
+
+
+@pytest.mark.native
+def test_a_stopped_compiled_distillation_leaves_the_same_files(teacher, tmp_path, monkeypatch, ends):
+    flags = ["--distill-part", "decoder", "--compile", "--epochs", 2]
+    whole = in_folder(tmp_path / "whole", monkeypatch)
+    assert run(teacher, *flags) == 0
+    broken = in_folder(tmp_path / "broken", monkeypatch)
+    ends.append(4)
+    assert run(teacher, *flags) == 128 + signal.SIGTERM
+    assert run(teacher, *flags, "--resume") == 0
+    assert_left_the_same(broken, whole)
+
+
+def torchrun(folder, *flags):
+    """Two processes, as a person starts them."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = [*launcher, ROOT / "distillation.py", "--output-path", RUN, *TINY_TRAINING, *flags]
+    return subprocess.Popen(
+        [str(word) for word in words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+    )
+
+
+def worker_of(launcher):
+    """The process id of the second worker that the launcher started."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == launcher.pid and b"LOCAL_RANK=1" in (process / "environ").read_bytes():
+                return int(process.name)
+    raise AssertionError("no worker")
+
+
+@pytest.mark.processes
+def test_two_processes_go_on_to_the_same_bits(teacher, tmp_path, monkeypatch, capsys):
+    """One of the two is asked to end, then the launcher."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    flags = ["--teacher-checkpoint", teacher, "--distill-part", "decoder", "--epochs", 30]
+    first = torchrun(broken, *flags)
+    wait_for(broken / "run/history.csv", first)
+    os.kill(worker_of(first), signal.SIGTERM)
+    first.communicate(timeout=120)
+    assert first.returncode and (broken / STATE).is_file()
+    at = [read(broken / STATE, "")["training"]["steps"]]
+    second = torchrun(broken, *flags, "--resume")
+    wait_until(lambda: len((broken / "run/history.csv").read_text().splitlines()) > 2 + at[0] / 7, second)
+    second.send_signal(signal.SIGTERM)
+    _, said = second.communicate(timeout=120)
+    at.append(read(broken / STATE, "")["training"]["steps"])
+    assert 0 < at[0] < at[1] < 210 and "interrupted in epoch" in said
+    in_folder(tmp_path / "alone", monkeypatch)
+    shutil.copytree(broken / RUN, RUN)
+    refused(capsys, run(teacher, *flags[2:], "--resume"), "processes", "begun with 2")
+    for folder in (broken, whole):
+        done = torchrun(folder, *flags, "--resume")
+        said = done.communicate(timeout=300)
+        assert done.returncode == 0, said
+    assert_left_the_same(broken, whole)
+    assert json.loads((whole / "run/distillation_config.json").read_text())["processes"] == 2

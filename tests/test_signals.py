@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from cli_support import ROOT, TINY_TRAINING, train_tiny_teacher
+from cli_support import ROOT, TINY_TRAINING, train_tiny_teacher, wait_for
 
 from semcom.base import signals
 from semcom.base.errors import InterruptedRun
@@ -169,15 +169,6 @@ def distillation(teacher, folder, *flags, first=()):
         cwd=folder.parent,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-
-
-def wait_for(path, process):
-    for _ in range(600):
-        assert process.poll() is None, process.communicate()
-        if path.exists():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{path} did not come")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)

@@ -56,7 +56,7 @@ class ResumeConfig(Validated):
     save_every: float = setting(
         5.0,
         "minutes between two saves of what --resume goes on from, which is also saved at the end of each "
-        "epoch and when the run is interrupted; 0: it is never saved",
+        "epoch, unless that takes over 2 % of the time, and when the run is interrupted; 0: never",
         number(0, example="5"),
         metavar="MINUTES",
         recorded=False,

@@ -16,6 +16,8 @@ from semcom.models.state_file import State, read, write
 log = logging.getLogger(__name__)
 
 FILE = "resume.pt"
+SHARE = 0.02
+"""Of the time, that saving at the ends of epochs may take."""
 StateOf = Callable[[], State]
 
 
@@ -41,6 +43,7 @@ class Keeper:
     seconds: float = 0.0
     bytes: int = 0
     _last: float = field(default_factory=time.monotonic)
+    _took: float = 0.0
     _refused: bool = False
 
     @property
@@ -50,6 +53,11 @@ class Keeper:
 
     def due(self) -> bool:
         return self.minutes > 0 and time.monotonic() - self._last >= 60 * self.minutes
+
+    def is_worth_it(self) -> bool:
+        """Whether to save at the end of an epoch: not where epochs are so short that training would wait for
+        the disk."""
+        return self.minutes > 0 and self._took <= SHARE * (time.monotonic() - self._last)
 
     def find(self) -> bool:
         """Whether there is a state to go on from. Raises SemcomError for a damaged one and for that of
@@ -100,7 +108,8 @@ class Keeper:
             if not self._refused:
                 log.warning(f"{error}; the run goes on, but not on from here should it be stopped")
             self._refused = True
-        self.seconds += time.perf_counter() - started
+        self._took = time.perf_counter() - started
+        self.seconds += self._took
         self._last = time.monotonic()
 
     def remove(self) -> None:

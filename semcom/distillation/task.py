@@ -6,7 +6,6 @@ from typing import Generic, Protocol, TypeVar
 from torch import Tensor, nn
 
 from semcom.base import signals
-from semcom.base.distributed import Processes
 from semcom.models.state_file import State
 
 Data = TypeVar("Data")
@@ -54,8 +53,8 @@ class Task(Protocol[GivenData]):
 
     def measure(self, epoch: int, asked: signals.Asked) -> dict[str, float]:
         """Of held-out data, where there are any: the cross-entropy "ce", by which the best epoch is told, and
-        what else is to be logged. May be cut short, by ``check_asked``, once a signal has ``asked`` for the
-        end."""
+        what else is to be logged. Raises AskedToEnd, on all processes, where a signal has ``asked`` for the
+        end meanwhile."""
 
     def state(self) -> State:
         """All that the further steps depend on. Called on every process."""
@@ -76,9 +75,3 @@ class Step(Generic[Data]):
     tokens: int = 0
     cells: int = 0
     counts: bool = True
-
-
-def check_asked(asked: signals.Asked, processes: Processes) -> None:
-    """Raise AskedToEnd on all processes once one was asked."""
-    if processes.sum([asked() > 0])[0]:
-        raise AskedToEnd(max(processes.gather(asked())))

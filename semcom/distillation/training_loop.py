@@ -20,7 +20,7 @@ from semcom.base.progress import Progress
 from semcom.distillation.history import Epoch, Result
 from semcom.distillation.optimizer import AdamW
 from semcom.distillation.run_state import Keeper
-from semcom.distillation.task import AskedToEnd, NonFiniteLoss, Step, Task, Terms, check_asked
+from semcom.distillation.task import AskedToEnd, NonFiniteLoss, Step, Task, Terms
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.state_file import State
 
@@ -67,8 +67,7 @@ def run(
             for steps in passes:
                 log(_train_epoch(loop, steps, bar, on_step))
                 loop.start_epoch(loop.epoch + 1)
-                loop.keep()
-                check_asked(loop.asked, loop.processes)
+                loop.heed_epoch()
     except NonFiniteLoss as error:
         result.failed = str(error)
     except AskedToEnd as end:
@@ -239,6 +238,15 @@ class Loop(Generic[Data]):
         if self.end_agreed:
             raise AskedToEnd(max(self.processes.gather(self.asked())))
         if self.save_agreed:
+            self.keep()
+
+    def heed_epoch(self) -> None:
+        """The same after an epoch."""
+        worth_it = self.keeper is not None and self.processes.is_main and self.keeper.is_worth_it()
+        end, save = self.processes.sum([self.asked() > 0, worth_it])
+        if end:
+            raise AskedToEnd(max(self.processes.gather(self.asked())))
+        if save or self.result.steps == self.result.total:
             self.keep()
 
     def keep(self) -> None:
