@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from semcom.base.flags import Validated, number, setting, whole
+from semcom.base.errors import SemcomError
+from semcom.base.flags import Rule, Validated, differs, flag_of, number, setting, whole
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,40 @@ class ResumeConfig(Validated):
         metavar="MINUTES",
         recorded=False,
     )
+
+
+TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
+NAME = Rule(
+    "a name without / and \\", lambda name: name.strip(". ") and not set(name) & set("/\\"), "trial_1"
+)
+
+
+@dataclass(frozen=True)
+class TrackConfig(Validated):
+    """Experiment trackers: losses, learning rate, T, weight and speed by step; validation; closing scores."""
+
+    track: tuple[str, ...] = setting(
+        (),
+        "log the run to these trackers, whose packages are to be installed; TensorBoard's files stand in "
+        "tensorboard/ of the run",
+        nargs="+",
+        choices=TRACKERS,
+        metavar="TRACKER",
+        recorded=False,
+    )
+    track_name: str | None = setting(
+        None,
+        "what trackers call the run (default the name of its output)",
+        NAME,
+        metavar="NAME",
+        recorded=False,
+    )
+    track_every: int = setting(
+        10, "steps between two that are logged", whole(1, example="10"), metavar="N", recorded=False
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("track_name", "track_every"):
+            if differs(self, name) and not self.track:
+                raise SemcomError(f"{flag_of(name)}: nothing is logged without --track; leave it out")

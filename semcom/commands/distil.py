@@ -15,6 +15,7 @@ from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError
 from semcom.base.output_files import Place
 from semcom.base.shared_store import SharedStore
+from semcom.base.tracking import check_installed
 from semcom.commands import distil_summary, resuming
 from semcom.commands.dial_settings import CODE_DRIFT, LADDER_FILES
 from semcom.commands.distil_dial import dial_to_targets
@@ -61,11 +62,13 @@ def distil(settings: DistilSettings) -> Outcome:
     started = time.monotonic()
     keep_freed_memory()
     device = resolve_device(settings.run.device)
+    check_installed(settings.tracking)
     together = distributed.join(device)
     with ExitStack() as held:
         prepared = together.from_main(_prepare, settings, device, held)
         run = DistillationRun(prepared, device, together, started)
         run.announce()
+        held.callback(lambda: run.tracker.finish())
         result = run.train()
         spliced = run.keep(result)
         dialling = together.from_main(dial_to_targets, run)

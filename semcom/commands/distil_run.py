@@ -12,6 +12,7 @@ from semcom.base import output_files
 from semcom.base.device import environment
 from semcom.base.distributed import Processes
 from semcom.base.errors import escape
+from semcom.base.tracking import Tracker
 from semcom.channel.channels import make_channel
 from semcom.commands.dial_settings import dial_like
 from semcom.commands.distil_settings import DistilSettings
@@ -56,8 +57,8 @@ class Prepared:
 class DistillationRun:
     """One run, its outputs clear and its folder locked.
 
-    record: of the run, as its JSON and its checkpoints have it. history: a row an epoch. snapshots: of the
-    student on its way.
+    record: of the run, as its JSON and its checkpoints have it. history: a row an epoch. tracker: logs them.
+    snapshots: of the student on its way.
     """
 
     def __init__(self, prepared: Prepared, device: torch.device, together: Processes, started: float):
@@ -69,6 +70,7 @@ class DistillationRun:
         self.best_student = self.folder / "best_student_model.pt"
         self.record = self._first_record()
         self.history: list[dict[str, float | None]] = []
+        self.tracker = Tracker()
         self.snapshots = Snapshots(self.student, self.settings.trained_ends)
         self._origin = self._origin_of_parts()
         self.keeper = prepared.keeper
@@ -102,6 +104,7 @@ class DistillationRun:
             "record": self.record,
             "history": self.history,
             "snapshots": self.snapshots.state(),
+            "trackers": self.tracker.ids,
             "wall_seconds": time.monotonic() - self.started,
             "resolved": resolved(self.settings.training),
         }
@@ -129,6 +132,9 @@ class DistillationRun:
             compiled=s.training.compile,
         )
 
+        self.tracker = self._tracker()
+        self.tracker.also = lambda: kd_loss.scalars(s.distillation, objective.progress)
+
         def on_epoch(epoch: Epoch, is_best: bool) -> None:
             scheduled = kd_loss.scalars(s.distillation, objective.progress)
             self._keep_epoch(epoch, scheduled, is_best)
@@ -146,7 +152,16 @@ class DistillationRun:
             on_step=self.snapshots.after_step,
             processes=self.together,
             keeper=self.keeper,
+            tracker=self.tracker,
         )
+
+    def _tracker(self) -> Tracker:
+        """Begun, or gone on with where the run goes on."""
+        name, files = self.settings.output_path.name, self.folder / "tensorboard"
+        done, ids = self.keeper.tracked()
+        tracker = Tracker(self.settings.tracking, name, files, done=done, ids=ids)
+        tracker.begin(recorded(self.settings))
+        return tracker
 
     def _sentences(self) -> Sequence[batching.Encoded]:
         """Of the corpus, or what the teacher makes of them."""
@@ -191,6 +206,7 @@ class DistillationRun:
 
     def _keep_epoch(self, epoch: Epoch, scheduled: Mapping[str, float | None], is_best: bool) -> None:
         self.history.append({**epoch.row(), **scheduled})
+        self.tracker.log("epoch", self.history[-1], epoch.steps)
         metrics = {"validation_cross_entropy": epoch.validation, "epoch": epoch.epoch, "steps": epoch.steps}
         if is_best:
             self._save_snapshots(epoch.steps)

@@ -8,7 +8,7 @@ from pathlib import Path
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import words_of
 from semcom.base.flags import Validated, as_record, differs, flag_of, group, setting
-from semcom.base.settings import OutputConfig, Request, ResumeConfig, RunConfig
+from semcom.base.settings import OutputConfig, Request, ResumeConfig, RunConfig, TrackConfig
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig, is_noisy
 from semcom.data.settings import CorpusConfig
 from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TransferConfig
@@ -92,6 +92,7 @@ class DistilSettings(Validated):
     ask: TargetConfig = group(TargetConfig())
     resuming: ResumeConfig = group(ResumeConfig())
     run: RunConfig = group(RunConfig())
+    tracking: TrackConfig = group(TrackConfig())
     keep_earlier: bool = False
     request: Request = field(default=Request(), compare=False)
     shared: str | None = None

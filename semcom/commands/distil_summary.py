@@ -50,9 +50,19 @@ def score(run: DistillationRun, hybrids: Mapping[str, Path]) -> "pd.DataFrame":
         "bleu_signature": bleu_signature(),
         "wall_seconds": round(time.monotonic() - run.started, 1),
     }
+    _track(run, scores)
     if run.together.is_main:
         run.finish()
     return scores
+
+
+def _track(run: DistillationRun, scores: "pd.DataFrame") -> None:
+    """Log the BLEU of all topics, by model and SNR, and close the log."""
+    overall = scores[scores["topic"] == ""]
+    rows = overall[["model", "snr", "bleu"]].to_dict("records")
+    bleu = {f"bleu/{row['model']}/{row['snr']:g}dB": row["bleu"] for row in rows}
+    run.tracker.log("test", bleu, int(run.history[-1]["steps"] or 0))
+    run.tracker.finish()
 
 
 def _score_all(run: DistillationRun, loaded: Sequence[tuple[str, Checkpoint]]) -> "pd.DataFrame":

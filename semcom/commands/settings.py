@@ -11,7 +11,7 @@ from semcom.base.flags import (
     required,
     setting,
 )
-from semcom.base.settings import OutputConfig, Request, ResumeConfig, RunConfig
+from semcom.base.settings import OutputConfig, Request, ResumeConfig, RunConfig, TrackConfig
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import DEFAULT_VOCABULARY, CorpusConfig, VocabularyConfig
 from semcom.distillation.training_settings import TrainingConfig
@@ -79,6 +79,7 @@ class TrainSettings(Validated):
     training: TrainingConfig = group(TrainingConfig())
     resuming: ResumeConfig = group(ResumeConfig())
     run: RunConfig = group(RunConfig())
+    tracking: TrackConfig = group(TrackConfig())
     request: Request = field(default=Request(), compare=False)
 
     def __post_init__(self) -> None:

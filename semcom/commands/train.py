@@ -14,6 +14,7 @@ from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import words_of
 from semcom.base.flags import as_record
+from semcom.base.tracking import Tracker, check_installed
 from semcom.channel.channels import make_channel
 from semcom.commands import resuming
 from semcom.commands.inputs import (
@@ -66,6 +67,7 @@ def train(settings: TrainSettings) -> Checkpoint:
     started = time.monotonic()
     keep_freed_memory()
     device = resolve_device(settings.run.device)
+    check_installed(settings.tracking)
     together = distributed.join(device)
     prepared = together.from_main(_prepare, settings, device)
     _announce(settings, prepared, device)
@@ -75,15 +77,28 @@ def train(settings: TrainSettings) -> Checkpoint:
     if keeper.found:
         own = keeper.found["own"]
         record, started = own["record"], started - own["wall_seconds"]
+    tracker = _tracker(settings, prepared)
     keeper.own = lambda: {
         "record": record,
+        "trackers": tracker.ids,
         "resolved": resolved(prepared.training),
         "wall_seconds": time.monotonic() - started,
     }
     together.from_main(_write_record, settings, record)
-    result = _fit(settings, prepared, record, device, together)
+    with tracker:
+        result = _fit(settings, prepared, record, together, tracker)
     record["settings"] = recorded(replace(settings, training=prepared.training), result.total)
     return together.from_main(_finish, settings, keeper, record, result, started)
+
+
+def _tracker(settings: TrainSettings, prepared: _Prepared) -> Tracker:
+    """Begun, or gone on with where the training goes on."""
+    output = Path(settings.output)
+    done, ids = prepared.keeper.tracked()
+    files = output.with_suffix(".tensorboard")
+    tracker = Tracker(settings.tracking, output.stem, files, done=done, ids=ids)
+    tracker.begin(recorded(replace(settings, training=prepared.training)))
+    return tracker
 
 
 def _announce(settings: TrainSettings, prepared: _Prepared, device: torch.device) -> None:
@@ -119,8 +134,8 @@ def _fit(
     settings: TrainSettings,
     prepared: _Prepared,
     record: dict[str, object],
-    device: torch.device,
     together: Processes,
+    tracker: Tracker,
 ) -> Result:
     """Train; the best model stands at the output after each epoch."""
     model, data = prepared.model, prepared.data
@@ -129,6 +144,7 @@ def _fit(
     origin = dict.fromkeys(PARTS, made)
 
     def on_epoch(epoch: Epoch, is_best: bool) -> None:
+        tracker.log("epoch", epoch.row(), epoch.steps)
         if is_best:
             metrics = {
                 "validation_cross_entropy": epoch.validation,
@@ -145,12 +161,13 @@ def _fit(
         data.validation,
         prepared.training,
         width=model.architecture.channel_dim,
-        device=device,
+        device=resolve_device(settings.run.device),
         seed=settings.run.seed,
         quiet=settings.run.quiet,
         on_epoch=on_epoch,
         processes=together,
         keeper=prepared.keeper,
+        tracker=tracker,
     )
 
 

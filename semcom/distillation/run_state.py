@@ -51,6 +51,12 @@ class Keeper:
         """Steps of the run that goes on; 0 where none does."""
         return self.found["training"]["total"] if self.found else 0
 
+    def tracked(self) -> tuple[int, dict[str, str]]:
+        """Of the run that goes on: steps done, and what trackers call it."""
+        if not self.found:
+            return 0, {}
+        return self.found["training"]["steps"], self.found["own"].get("trackers", {})
+
     def due(self) -> bool:
         return self.minutes > 0 and time.monotonic() - self._last >= 60 * self.minutes
 

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from semcom.base import precision, signals
 from semcom.base.distributed import ALONE, Processes
+from semcom.base.tracking import Tracker
 from semcom.data.batching import Batch, Encoded, by_length, collate, shuffled
 from semcom.distillation import training_loop
 from semcom.distillation.history import Epoch, Result
@@ -141,6 +142,7 @@ def fit(
     on_step: OnStep | None = None,
     processes: Processes = ALONE,
     keeper: Keeper | None = None,
+    tracker: Tracker | None = None,
 ) -> Result:
     """Train what requires gradients in ``objective``, as ``training_loop.run`` does, on from what ``keeper``
     has found.
@@ -159,6 +161,7 @@ def fit(
         return Result([], failed=str(error))
     seed_dropout(objective, dropout_seed)
     loop = Loop(task, config, processes, total=total, keeper=keeper)
+    loop.tracker = tracker or loop.tracker
     passes = _passes(loop, task, train)
     return training_loop.run(loop, passes, on_epoch=on_epoch, on_step=on_step, quiet=quiet)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from semcom.base import signals
 from semcom.base.distributed import ALONE, Processes
 from semcom.base.progress import Progress
+from semcom.base.tracking import Tracker
 from semcom.distillation.history import Epoch, Result
 from semcom.distillation.optimizer import AdamW
 from semcom.distillation.run_state import Keeper
@@ -94,6 +95,8 @@ def _train_epoch(
         loop.done += 1
         if on_step:
             on_step(result.steps, means)
+        if loop.tracker.is_due(result.steps):
+            loop.tracker.log("step", loop.numbers(means), result.steps)
         bar.show(f"epoch {loop.epoch}", loop.loss(), loop.tokens_per_second)
         bar.advance()
         loop.heed()
@@ -115,6 +118,8 @@ class Sum:
 class Loop(Generic[Data]):
     """The state of a run: optimiser, place, and running sums of the epoch, over all processes.
 
+    tracker: logs numbers of steps, none unless it is set.
+
     total: steps of the run, by which schedules go. keeper: keeps the state; where it has found one, the loop
     goes on from there. epoch, done: the one under way, from 1, and how many of its steps are.
     """
@@ -129,6 +134,7 @@ class Loop(Generic[Data]):
         keeper: Keeper | None = None,
     ):
         self.task, self.config, self.processes, self.keeper = task, config, processes, keeper
+        self.tracker = Tracker()
         self.asked: signals.Asked = lambda: 0
         self.end_agreed = self.save_agreed = False
         self.kept: tuple[int, int] | None = None
@@ -211,6 +217,12 @@ class Loop(Generic[Data]):
     def tokens_per_second(self) -> float | None:
         """Of the epoch until now; None where no step counts tokens."""
         return self.tokens / self.seconds if self.tokens else None
+
+    def numbers(self, means: Mapping[str, float]) -> dict[str, float | None]:
+        """Of a step whose terms have these means, for the log of a tracker."""
+        loss = sum(weight * means[name] for name, weight in self.task.objective.weights.items())
+        rate = self.tokens_per_second
+        return {"loss": loss, **means, "lr": self.lr, "tokens_per_second": rate, **self.tracker.also()}
 
     def end_epoch(self) -> Epoch:
         return Epoch(
