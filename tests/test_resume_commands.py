@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,10 @@ from toy import bits, same_bits
 
 from semcom import DistillationConfig, Distiller, set_seed
 from semcom.base.errors import SemcomError
-from semcom.commands import distil_run, distil_summary
+from semcom.base.settings import ResumeConfig
+from semcom.commands import distil_run, distil_summary, resuming
 from semcom.distillation.training_loop import Loop
+from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.state_file import read
 
 pytestmark = pytest.mark.usefixtures("no_drawing")
@@ -123,7 +126,7 @@ def test_a_stopped_distillation_leaves_the_same_files(case, teacher, tmp_path, m
     assert record["finished"] is True and record["stopped"] is None and record["state_saves"]["saves"]
 
 
-def test_what_is_left_after_training_is_made_up_for(teacher, tmp_path, monkeypatch):
+def test_what_is_left_after_training_is_made_up_for(teacher, tmp_path, monkeypatch, capsys):
     """Killed while it is spliced or scored: nothing is trained again."""
     whole = in_folder(tmp_path / "whole", monkeypatch)
     assert run(teacher, *DECODER, "--epochs", 2) == 0
@@ -131,6 +134,8 @@ def test_what_is_left_after_training_is_made_up_for(teacher, tmp_path, monkeypat
     with monkeypatch.context() as context:
         context.setattr(distil_run, "write_splice", lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
         assert run(teacher, *DECODER, "--epochs", 2) == 128 + signal.SIGUSR1
+    said = capsys.readouterr().err
+    assert "interrupted after the training" in said and "--resume goes on" in said
     assert json.loads((broken / "run/distillation_config.json").read_text())["finished"] is False
     with monkeypatch.context() as context:
         context.setattr(distil_summary, "score_all", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
@@ -167,6 +172,17 @@ def test_other_flags_and_inputs_are_refused_by_name(teacher, here, ends, capsys,
     refused(capsys, run(teacher, "--epochs", 2, "--resume"), "resume.pt", "--overwrite")
     (here / STATE).write_bytes(content)
     assert run(teacher, "--epochs", 2, "--resume", "--save-every", 1) == 0
+
+
+def test_what_auto_came_to_is_kept(tmp_path):
+    kept = resuming.keeper(tmp_path / "none.pt", tmp_path / "best.pt", ResumeConfig(), {})
+    here = TrainingConfig(precision="fp32")
+    assert resuming.training_of(kept, here) == here
+    kept.found = {"own": {"resolved": {"precision": "bf16", "compile": False}}}
+    assert resuming.training_of(kept, replace(here, compile=True)) == TrainingConfig(precision="bf16")
+    kept.found = {"own": {"resolved": {"precision": "bf16", "compile": True}}}
+    with pytest.raises(SemcomError, match="--compile.*--overwrite"):
+        resuming.training_of(kept, here)
 
 
 def test_nothing_is_saved_where_that_is_not_wanted(teacher, here, ends):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from semcom.base import distributed, output_files
+from semcom.base import distributed, output_files, signals
 from semcom.base.device import keep_freed_memory, resolve_device
-from semcom.base.errors import SemcomError
+from semcom.base.errors import InterruptedRun, SemcomError, escape
 from semcom.base.output_files import Place
 from semcom.base.shared_store import SharedStore
 from semcom.base.tracking import check_installed
@@ -70,10 +70,14 @@ def distil(settings: DistilSettings) -> Outcome:
         run.announce()
         held.callback(lambda: run.tracker.finish())
         result = run.train()
-        spliced = run.keep(result)
-        dialling = together.from_main(dial_to_targets, run)
-        hybrids = {"hybrid": spliced} if spliced else dialling.labelled()
-        scores = distil_summary.score(run, hybrids)
+        try:
+            spliced = run.keep(result)
+            dialling = together.from_main(dial_to_targets, run)
+            hybrids = {"hybrid": spliced} if spliced else dialling.labelled()
+            scores = distil_summary.score(run, hybrids)
+        except KeyboardInterrupt as interrupt:
+            left = f"interrupted after the training; {escape(run.folder)} holds all that was trained"
+            raise InterruptedRun(left + run.keeper.advice(), signals.number_of(interrupt)) from None
         distil_summary.show(run, hybrids, dialling, scores)
         if dialling.refused:
             raise SemcomError(dialling.refused)
@@ -101,10 +105,8 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) ->
         log.info(line)
     held.enter_context(output_files.lock(settings.output_path))
     kept = _keeper(given, device, teachers, student, data)
-    if kept.found:
-        training = replace(settings.training, **kept.found["own"]["resolved"])
-        settings = replace(settings, training=training)
-    else:
+    settings = replace(settings, training=resuming.training_of(kept, settings.training))
+    if not kept.found:
         _make_room(settings)
     return Prepared(settings, teachers, student, data, kept)
 

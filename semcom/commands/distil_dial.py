@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from semcom.base import signals
 from semcom.base.errors import InterruptedRun, SemcomError, escape
 from semcom.commands.dial_settings import DialSettings, dial_like
 from semcom.commands.distil_run import DistillationRun
@@ -24,7 +25,7 @@ class Dialling:
 
 
 def dial_to_targets(run: DistillationRun) -> Dialling:
-    """Hybrids of what the run's settings ask for, if they do. Raises InterruptedRun, the run being whole."""
+    """Hybrids of what the run's settings ask for, if they do. Raises InterruptedRun."""
     if not run.settings.files.target_divergence:
         return Dialling()
     settings = dial_like(run.settings)
@@ -33,10 +34,11 @@ def dial_to_targets(run: DistillationRun) -> Dialling:
     except SemcomError as error:
         again = settings.command(targets=("VALUE",))
         return Dialling(refused=f"{error}; ask again without training: {escape(again)}")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         raise InterruptedRun(
-            f"interrupted while dialling; {escape(run.folder)} holds the whole run, dial it with: "
-            f"{escape(settings.command())}"
+            f"interrupted while dialling; {escape(run.folder)} holds all that was trained"
+            f"{run.keeper.advice()}, or dial it with: {escape(settings.command())}",
+            signals.number_of(interrupt),
         ) from None
 
 

@@ -220,8 +220,7 @@ def _prepare(settings: TrainSettings, device: torch.device) -> _Prepared:
     model = _model_of(before, settings) if before else _new_model(settings, vocabulary)
     keeper = _keeper(settings, device, data, model)
     training = resolve_training(settings.training, device, model.architecture.receiver.d_model)
-    if keeper.found:
-        training = replace(training, **keeper.found["own"]["resolved"])
+    training = resuming.training_of(keeper, training)
     return _Prepared(training, vocabulary, data, model, topics, keeper)
 
 
