@@ -1,18 +1,17 @@
 """The verb ``sweep``: runs that differ in their settings, several at a time; what is left of them where some
 are there; a table of what they came to."""
 
-import json
 import logging
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
-from semcom.base import output_files, signals
+from semcom.base import signals
 from semcom.base.errors import ChecksFailed, InterruptedRun, SemcomError, escape
 from semcom.base.varied_flags import Variant
+from semcom.commands import sweep_state
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.run_record import RunRecord
-from semcom.commands.sweep_plan import PLAN, Point, Sweep, sweep_of_flags
+from semcom.commands.sweep_plan import Point, Sweep, sweep_of_flags
 from semcom.commands.sweep_runner import Runner, Share, cores
 from semcom.commands.sweep_settings import SweepSettings
 from semcom.commands.sweep_state import is_there, missing_of
@@ -22,32 +21,36 @@ log = logging.getLogger(__name__)
 
 def sweep(settings: SweepSettings, variants: Sequence[Variant[DistilSettings]]) -> None:
     """``python -m semcom sweep``"""
-    run(sweep_of_flags(variants), settings)
+    asked = sweep_of_flags(variants)
+    if settings.dry_run:
+        _show(asked, settings)
+    else:
+        run(asked, settings)
+
+
+def _show(sweep: Sweep, settings: SweepSettings) -> None:
+    for point in sweep.points:
+        log.info(f"$ {point.settings.command()}")
+    if settings.slurm.slurm:
+        from semcom.commands import sweep_slurm
+
+        share = share_of(sweep, settings)
+        log.info(f"\n{sweep_slurm.script(sweep, len(sweep.points), settings.slurm, share)}")
 
 
 def run(sweep: Sweep, settings: SweepSettings) -> None:
-    """Make what is missing of a sweep. Raises ChecksFailed at the end where a run failed."""
-    if settings.dry_run:
-        for point in sweep.points:
-            log.info(f"$ {point.settings.command()}")
-        return
+    """Make what is missing of a sweep, and report on all of it. Raises ChecksFailed at the end where a run
+    failed, InterruptedRun where a signal ended it before."""
     missing = missing_of(sweep)
     share = share_of(sweep, settings)
-    quiet = sweep.points[0].settings.run.quiet
-    done = len(sweep.points) - len(missing)
     log.info(
-        f"{len(sweep.points)} runs in {escape(sweep.root)}, {done} of them finished; "
-        f"{share.jobs} at a time, threads of each: {share.threads}"
+        f"{len(sweep.points)} runs in {escape(sweep.root)}, {len(sweep.points) - len(missing)} of them "
+        f"finished; {share.jobs} at a time, threads of each: {share.threads}"
     )
-    runner = Runner(sweep, share, _tell)
     try:
-        failed = runner.run(missing, done, quiet)
+        failed = _make(sweep, missing, share, settings) if missing else {}
     except KeyboardInterrupt as interrupt:
-        finished = sum(map(is_there, sweep.points))
-        raise InterruptedRun(
-            f"interrupted; {finished} of {len(sweep.points)} runs are finished, the same command goes on",
-            signals.number_of(interrupt),
-        ) from None
+        raise InterruptedRun(_how_to_go_on(sweep, settings), signals.number_of(interrupt)) from None
     # Only now: what measures imports torch, which the runs at work have no need of here.
     from semcom.commands.sweep_report import report
 
@@ -61,6 +64,30 @@ def run(sweep: Sweep, settings: SweepSettings) -> None:
         raise ChecksFailed(f"all runs are finished, but were not compared: {wrong}")
 
 
+def _make(sweep: Sweep, missing: Sequence[Point], share: Share, settings: SweepSettings) -> dict[str, str]:
+    """The runs; run -> why, of those that failed."""
+    quiet = sweep.points[0].settings.run.quiet
+    commands = {point.name: shlex.split(point.settings.command()) for point in sweep.points}
+    if not settings.slurm.slurm:
+        sweep_state.keep(sweep, threads=share.threads, runs=commands)
+        return Runner(sweep, share, _tell).run(missing, len(sweep.points) - len(missing), quiet)
+    from semcom.commands import sweep_slurm
+
+    executor = sweep_slurm.executor_of(sweep, settings.slurm, share)
+    sweep_state.keep(sweep, threads=share.threads, runs=commands)
+    jobs = sweep_slurm.at_work(sweep, missing)
+    new = [point for point in missing if point.name not in jobs]
+    if new:
+        jobs |= sweep_slurm.submit(sweep, new, executor, share.threads)
+    return sweep_slurm.wait(sweep, jobs, _tell, quiet)
+
+
+def _how_to_go_on(sweep: Sweep, settings: SweepSettings) -> str:
+    finished = sum(map(is_there, sweep.points))
+    jobs = "the jobs go on by themselves, " if settings.slurm.slurm else ""
+    return f"interrupted; {finished} of {len(sweep.points)} runs are finished; {jobs}the same command goes on"
+
+
 def _tell(point: Point) -> None:
     record = RunRecord.read(str(point.settings.output_path))
     log.info(
@@ -72,29 +99,14 @@ def _tell(point: Point) -> None:
 def share_of(sweep: Sweep, settings: SweepSettings) -> Share:
     """How many runs at a time, and the threads of each: those of the sweep's first start, as threads decide
     the last bits of a run."""
-    jobs = settings.jobs or min(cores(), len(sweep.points))
-    kept = _plan_of(sweep.root).get("threads")
-    threads = kept if type(kept) is int else settings.threads or max(1, cores() // jobs)
+    on_cluster, number = settings.slurm.slurm, len(sweep.points)
+    jobs = settings.jobs or (number if on_cluster else min(cores(), number))
+    kept = sweep_state.kept(sweep).get("threads")
+    default = 1 if on_cluster else max(1, cores() // jobs)
+    threads = kept if type(kept) is int else settings.threads or default
     if settings.threads and settings.threads != threads:
         raise SemcomError(
             f"--threads {settings.threads}: the runs of {escape(sweep.root)} have {threads}, which decides "
             "their last bits; leave it out, or name another --output-path"
         )
-    plan = {
-        "threads": threads,
-        "runs": {point.name: shlex.split(point.settings.command()) for point in sweep.points},
-    }
-    output_files.write_json(sweep.root / PLAN, plan)
     return Share(jobs, threads)
-
-
-def _plan_of(root: Path) -> dict:
-    try:
-        plan = json.loads((root / PLAN).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise SemcomError(
-            f"{escape(root / PLAN)}: cannot be read ({type(error).__name__}); remove it, the runs stay"
-        ) from None
-    return plan if isinstance(plan, dict) else {}

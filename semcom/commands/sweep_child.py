@@ -21,8 +21,12 @@ from semcom.commands.parsers import distillation_parser
 
 def main(argv: Sequence[str]) -> int:
     """argv: the folder of what the runs share, then what is typed after ``distillation.py``."""
-    shared, *words = argv
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    return run(argv[0], argv[1:])
+
+
+def run(shared: str, words: Sequence[str]) -> int:
+    """The exit code of a distillation. shared: the folder of what the runs of a sweep share."""
     return cli.run(partial(_distil, shared), words)
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,7 +83,7 @@ class Runner:
         self.running: list[Running] = []
         self.failed: dict[str, str] = {}
 
-    def run(self, points: Sequence[Point], done: int, quiet: bool) -> Mapping[str, str]:
+    def run(self, points: Sequence[Point], done: int, quiet: bool) -> dict[str, str]:
         """Make the runs; a failed one leaves the others alone. done: how many of the sweep there were
         already.
 

@@ -4,16 +4,35 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import flag_of
 from semcom.base.varied_flags import words_of_value
 from semcom.commands.recorded_flags import recorded
 from semcom.commands.run_record import FILE, RunRecord, shown
-from semcom.commands.sweep_plan import Point, Sweep
+from semcom.commands.sweep_plan import PLAN, Point, Sweep
 
 DECIDED = {"precision": "auto", "compile": True}
 """Settings of which the record has what the machine made of this value."""
 OF_NO_RESULT = ("output_path", "hybrid_output")
+
+
+def kept(sweep: Sweep) -> dict[str, Any]:
+    """What an earlier call has kept of the sweep: the threads of its runs, their commands, jobs."""
+    file = sweep.root / PLAN
+    try:
+        plan = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise SemcomError(
+            f"{escape(file)}: cannot be read ({type(error).__name__}); remove it, the runs stay"
+        ) from None
+    return plan if isinstance(plan, dict) else {}
+
+
+def keep(sweep: Sweep, **values: object) -> None:
+    output_files.write_json(sweep.root / PLAN, kept(sweep) | values)
 
 
 def missing_of(sweep: Sweep) -> list[Point]:
