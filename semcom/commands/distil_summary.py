@@ -50,8 +50,8 @@ def score(run: DistillationRun, hybrids: Mapping[str, Path]) -> "pd.DataFrame":
         "bleu_signature": bleu_signature(),
         "wall_seconds": round(time.monotonic() - run.started, 1),
     }
-    _track(run, scores)
     if run.together.is_main:
+        _track(run, scores)
         run.finish()
     return scores
 
