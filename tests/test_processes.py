@@ -1,6 +1,7 @@
 """Several processes give what one gives, write once and refuse once."""
 
 import csv
+import importlib.util
 import json
 import os
 import subprocess
@@ -58,6 +59,9 @@ DISTILLATION = [
 ]
 
 
+TRACKED = ["--track", "tensorboard"] if importlib.util.find_spec("tensorboard") else []
+
+
 def torchrun(*argv: object) -> subprocess.CompletedProcess:
     """Two processes, as a person starts them."""
     command = [
@@ -84,7 +88,7 @@ def made(made_once):
     the two said."""
 
     def make(folder):
-        flags = ["--teacher-checkpoint", train_tiny_teacher(folder, "--dropout", 0), *DISTILLATION]
+        flags = ["--teacher-checkpoint", train_tiny_teacher(folder, "--dropout", 0), *DISTILLATION, *TRACKED]
         one = ["--output-path", folder / "one", "--hybrid-output", folder / "one.pt"]
         assert distil(*flags, *one) == 0
         two = ["--output-path", folder / "two", "--hybrid-output", folder / "two.pt"]
@@ -172,6 +176,14 @@ def test_one_process_writes_and_speaks(made):
         for run in ("one", "two")
     ]
     assert counts == [1, 2]
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(not TRACKED, reason="needs tensorboard")
+def test_one_process_logs(made):
+    for run in ("one", "two"):
+        files = list((made[0] / run / "tensorboard" / run).rglob("events.*"))
+        assert len(files) == 2, "numbers, and settings apart"
 
 
 @pytest.mark.processes
