@@ -1,7 +1,9 @@
 """Run files: flags from YAML and JSON, the record of a run as such a file, and what would be run as YAML."""
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -20,6 +22,7 @@ from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.parsers import VERBS, analysis_parser, distillation_parser, package_parser
 from semcom.commands.recorded_flags import COMPARED, differences, recorded, settings_part
+from semcom.distillation.snapshots import Snapshots
 
 NUMBERS = ("0.3", "1", "2", "7", "-6", "12.5", "1e-3", "100", "3000")
 TEXTS = (
@@ -361,6 +364,29 @@ def test_a_run_repeats_from_its_record_alone(flags, teacher, here, capsys, no_dr
         "output_path": "again",
         "hybrid_output": "h2.pt" if apart else first["settings"]["hybrid_output"],
     }
+
+
+def test_a_stopped_run_goes_on_by_its_record(teacher, here, no_drawing, monkeypatch):
+    """The record of an unfinished run says what was given, so that it names the same run."""
+    given = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--minutes", "0.01", "--output-path"]
+    assert distil_stopped(monkeypatch, 3, *given, "stopped") == 128 + signal.SIGTERM
+    assert distil("--config", "stopped/distillation_config.json", "--resume", "--quiet") == 0
+    settings = json.loads((here / "stopped/distillation_config.json").read_text())["settings"]
+    assert settings["minutes"] is None and settings["steps"] > 3 and settings["precision"] == "fp32"
+
+
+def distil_stopped(monkeypatch, at, *words):
+    """A signal comes after step ``at``."""
+    after_step = Snapshots.after_step
+
+    def stops(self, step, means):
+        after_step(self, step, means)
+        if step == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Snapshots, "after_step", stops)
+        return distil(*words)
 
 
 def test_several_teachers_repeat_too(teacher, second_teacher, here, no_drawing):

@@ -108,7 +108,7 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) ->
     settings = replace(settings, training=resuming.training_of(kept, settings.training))
     if not kept.found:
         _make_room(settings)
-    return Prepared(settings, teachers, student, data, kept)
+    return Prepared(settings, given, teachers, student, data, kept)
 
 
 def _keeper(

@@ -44,10 +44,11 @@ TEMPERATURES_SHOWN = {1.0, 2.0, 4.0, 8.0, 16.0}
 
 @dataclass(frozen=True)
 class Prepared:
-    """settings: with the precision and the compiling that the machine has. student: before training. keeper:
-    of the run's state, which it has found where the run goes on."""
+    """settings: with the precision and the compiling that the machine has; ``given`` without. student:
+    before training. keeper: of the run's state, which it has found where the run goes on."""
 
     settings: DistilSettings
+    given: DistilSettings
     teachers: list[Checkpoint]
     student: Transceiver
     data: Data
@@ -62,7 +63,7 @@ class DistillationRun:
     """
 
     def __init__(self, prepared: Prepared, device: torch.device, together: Processes, started: float):
-        self.settings, self.teachers = prepared.settings, prepared.teachers
+        self.settings, self.given, self.teachers = prepared.settings, prepared.given, prepared.teachers
         self.student, self.data = prepared.student, prepared.data
         self.teacher = prepared.teachers[0]
         self.device, self.together, self.started = device, together, started
@@ -187,7 +188,7 @@ class DistillationRun:
             last = {"validation_cross_entropy": self.history[-1]["validation"], "epoch": len(self.history)}
             self._save("final_student_model.pt", last)
         self.record |= record_of(result, self.started)
-        self.record["settings"] = recorded(self.settings, result.total)
+        self.total = result.total
         self.write_record()
         check_begun(result, self.best_student, self.keeper.advice())
         plots.plot_training_curves(self.history, self.folder / "training_curves.png")
@@ -230,6 +231,8 @@ class DistillationRun:
 
     def finish(self) -> None:
         """The run has ended well: nobody goes on with it."""
+        # Until now, the flags as given, with which a run that was stopped goes on.
+        self.record["settings"] = recorded(self.settings, self.total)
         self.record |= {"finished": True, "state_saves": self.keeper.cost}
         self.write_record()
         self.keeper.remove()
@@ -270,7 +273,7 @@ class DistillationRun:
         teacher_params, student_params = self.teacher.model.parameter_count(), self.student.parameter_count()
         return {
             "command": as_begun(s.request.command or s.command()),
-            "settings": recorded(s),
+            "settings": recorded(self.given),
             **s.record(),
             "teacher_checkpoint": self.teacher.path,
             "teachers": [[t.path, t.fingerprint] for t in self.teachers],

@@ -87,7 +87,9 @@ def train(settings: TrainSettings) -> Checkpoint:
     together.from_main(_write_record, settings, record)
     with tracker:
         result = _fit(settings, prepared, record, together, tracker)
-    record["settings"] = recorded(replace(settings, training=prepared.training), result.total)
+    if not result.stopped and not result.failed:
+        # Until now, the flags as given, with which a training that was stopped goes on.
+        record["settings"] = recorded(replace(settings, training=prepared.training), result.total)
     return together.from_main(_finish, settings, keeper, record, result, started)
 
 
@@ -115,7 +117,7 @@ def _record(settings: TrainSettings, prepared: _Prepared, device: torch.device) 
         "command": as_begun(
             s.request.command or shlex.join(["python", "-m", "semcom", "train", *words_of(s)])
         ),
-        "settings": recorded(replace(s, training=prepared.training)),
+        "settings": recorded(s),
         **as_record(s.corpus, s.model, s.channel, s.snr, prepared.training, s.run),
         **prepared.data.record,
         "topics_seen": prepared.topics,
