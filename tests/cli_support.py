@@ -95,3 +95,8 @@ def wait_until(holds: Callable[[], bool], process: subprocess.Popen) -> None:
 def wait_for(path: Path, process: subprocess.Popen) -> None:
     """Until the process has made the file."""
     wait_until(path.exists, process)
+
+
+def hidden(folder: Path, pattern: str = ".*") -> list[Path]:
+    """Hidden files in it that nobody should have left; those of locks may stay."""
+    return [path for path in folder.glob(pattern) if path.is_file() and path.suffix != ".lock"]

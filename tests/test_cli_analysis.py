@@ -84,7 +84,7 @@ def test_results_are_kept_and_repeat(teacher, here, capsys):
     for _ in range(2):
         assert analyse(teacher, "--teacher-checkpoint", teacher, *QUICK, "--snr", 6) == 0
     first, second = (
-        json.loads((here / f"semantic_analysis_results{n}.json").read_text()) for n in (".1", "")
+        json.loads((here / f"semantic_analysis_results{n}.json").read_text()) for n in (".before-1", "")
     )
     assert first["records"] == second["records"]
     refused(
@@ -242,7 +242,7 @@ def test_a_later_runs_hybrid_is_not_taken_for_an_earlier_ones(teacher, here, cap
     records = {
         r["model"]: r for r in json.loads((here / "semantic_analysis_results.json").read_text())["records"]
     }
-    assert records["distillation hybrid"]["checkpoint"].endswith("hybrid_model.1.pt")
+    assert records["distillation hybrid"]["checkpoint"].endswith("hybrid_model.before-1.pt")
     assert "distillation_decoder hybrid" not in records
 
 

@@ -5,8 +5,9 @@ import json
 
 import pytest
 import torch
-from cli_support import TINY_TRAINING, distil, refused, script, train_tiny_teacher
+from cli_support import TINY_TRAINING, distil, hidden, refused, script, train_tiny_teacher
 
+from semcom.base import locks
 from semcom.base.errors import SemcomError
 from semcom.base.flags import settings_of
 from semcom.commands import parsers
@@ -96,7 +97,7 @@ def test_a_run_leaves_its_files(teacher, here, capsys):
     assert "ends of a full-mode hybrid never met" in out
     for word in ("teacher", "student", "hybrid", "BLEU", "made", "next:"):
         assert word in out
-    assert not [p for p in here.rglob(".*") if p.is_file()]
+    assert not hidden(here)
 
 
 @pytest.mark.parametrize(
@@ -408,10 +409,11 @@ def test_default_path_sets_the_earlier_run_aside_and_a_named_one_is_refused(teac
     for _ in range(2):
         assert distil(*tiny(teacher, "--epochs", 1, "--create-hybrid")) == 0
     assert (
-        "kept the earlier checkpoints/distillation as checkpoints/distillation.1" in capsys.readouterr().out
+        "kept the earlier checkpoints/distillation as checkpoints/distillation.before-1"
+        in capsys.readouterr().out
     )
-    assert (here / "checkpoints/distillation.1/best_student_model.pt").is_file()
-    assert (here / "checkpoints/hybrid_model.1.pt").is_file()
+    assert (here / "checkpoints/distillation.before-1/best_student_model.pt").is_file()
+    assert (here / "checkpoints/hybrid_model.before-1.pt").is_file()
     before = (here / "checkpoints/distillation/best_student_model.pt").read_bytes()
     code = distil(*tiny(teacher, "--epochs", 1, "--output-path", "checkpoints/distillation"))
     refused(capsys, code, "--output-path checkpoints/distillation", "--overwrite")
@@ -537,7 +539,7 @@ def test_wrong_settings_are_refused_in_one_line(flags, words):
 @pytest.mark.parametrize(("flags", "words"), WRONG, ids=[" ".join(flags) for flags, _ in WRONG])
 def test_wrong_input_is_one_line_and_leaves_nothing(teacher, here, capsys, flags, words):
     refused(capsys, distil(*tiny(teacher, *flags)), *words)
-    assert not list(here.iterdir())
+    assert not [path for path in here.rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
@@ -563,9 +565,8 @@ def test_nothing_is_set_aside_by_a_run_that_is_refused(teacher, here, capsys):
         "--hybrid-output taken.pt",
         "--overwrite",
     )
-    assert {p.name for p in (here / "checkpoints").iterdir()} == {"distillation"} and (
-        here / "taken.pt"
-    ).read_text() == "mine"
+    left = {path.name for path in (here / "checkpoints").iterdir()}
+    assert left == {"distillation", ".distillation.lock"} and (here / "taken.pt").read_text() == "mine"
 
 
 def test_outputs_that_are_inputs_are_refused(teacher, here, capsys):
@@ -684,10 +685,8 @@ def test_out_of_memory_names_the_batch_size(teacher, here, capsys, monkeypatch):
 
 
 def test_a_second_run_is_kept_out_of_the_folder(teacher, here, capsys):
-    from semcom.base import output_files
-
-    with output_files.lock(here / "checkpoints/distillation"):
-        refused(capsys, distil(*tiny(teacher)), "another run")
+    with locks.hold("--output-path", here / "checkpoints/distillation"):
+        refused(capsys, distil(*tiny(teacher)), "--output-path", "another run", "is writing there")
 
 
 def test_script_help_is_quick_grouped_and_shows_defaults(here):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from cli_support import package, refused
+from cli_support import hidden, package, refused
 from dials import between
 from toy import CPU, bits, same_bits, size, through, transceiver, word_vocabulary
 
@@ -159,7 +159,7 @@ def strict(path):
 
 
 def contents(folder):
-    return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+    return {file.name: file.read_bytes() for file in Path(folder).iterdir() if file.suffix != ".lock"}
 
 
 def without_picture(folder):
@@ -168,8 +168,10 @@ def without_picture(folder):
 
 
 def left():
-    """What stands in the working directory beside the inputs, hidden files too."""
-    return sorted(str(path) for path in Path().rglob("*") if path.name not in FILES)
+    """What stands in the working directory beside the inputs, hidden files too, but none of locks."""
+    files = [path for path in Path().rglob("*") if path.is_file() and path.suffix != ".lock"]
+    found = {part for path in files for part in (path, *path.parents)} - {Path()}
+    return sorted(str(path) for path in found if path.name not in FILES)
 
 
 # --- what is reached
@@ -293,7 +295,7 @@ def test_a_drop_within_the_tolerance_is_the_teachers_own(capsys):
 def test_the_files_of_a_ladder(made, record):
     assert sorted(contents(made)) == sorted(LADDER)
     assert record["finished"] is True and record["targets"] == list(TARGETS)
-    assert not list(made.parent.glob(".*"))
+    assert not hidden(made.parent)
 
 
 def test_a_price_that_the_grid_does_not_hold_is_written_too():
@@ -418,7 +420,7 @@ def interrupt(monkeypatch, after):
 def test_an_interrupted_search_goes_on_and_leaves_the_same_files(
     made, unfinished, begun, monkeypatch, capsys
 ):
-    found = {path.relative_to(unfinished).as_posix() for path in unfinished.rglob("*")}
+    found = {path.relative_to(unfinished).as_posix() for path in unfinished.rglob("*")} - {".ladder.lock"}
     assert found == {*FILES, "ladder", STATE}
     known = len(begun["readings"])
     calls = interrupt(monkeypatch, 10_000)
@@ -478,7 +480,7 @@ def test_interrupted_while_it_measures_on_test_sentences_it_goes_on(made, monkey
 def test_another_ladder_is_not_mixed_in(begun, capsys, flags, word):
     before = contents("ladder")
     refused(capsys, dial(**flags), "--output-path ladder", f"another {word};", "--overwrite")
-    assert contents("ladder") == before and not list(Path().glob(".*"))
+    assert contents("ladder") == before and not hidden(Path())
 
 
 # --- where it writes
@@ -502,10 +504,22 @@ def test_an_earlier_ladder_stays_whole_until_its_successor_is(made, monkeypatch,
     with monkeypatch.context() as patched:
         interrupt(patched, 11)
         assert dial("--overwrite", targets=[0.1]) == 130
-    state = UNFINISHED, Path(STATE).read_bytes()
-    assert contents("ladder") == before | dict([state]), "beside what is unfinished"
+    assert contents("ladder") == before and list(contents("ladder.new")) == [UNFINISHED]
     assert dial("--overwrite", targets=[0.1]) == 0
     assert "going on with" in capsys.readouterr().out
+    assert sorted(contents("ladder")) == sorted(["hybrid_0.1.pt", *LADDER[:3]])
+    assert not Path("ladder.new").exists() and not hidden(Path())
+
+
+def test_an_overwriting_ladder_goes_on_without_the_flag(made, monkeypatch, capsys):
+    shutil.copytree(made, "ladder")
+    with monkeypatch.context() as patched:
+        interrupt(patched, 11)
+        assert dial("--overwrite", targets=[0.1]) == 130
+    assert dial(targets=[0.1]) == 0
+    assert "ladder: an unfinished ladder, going on with" in capsys.readouterr().out
+    record = strict("ladder/ladder.json")
+    assert record["targets"] == [0.1] and record["hybrids"][0]["file"] == "ladder/hybrid_0.1.pt"
     assert sorted(contents("ladder")) == sorted(["hybrid_0.1.pt", *LADDER[:3]])
 
 
@@ -548,8 +562,8 @@ def test_what_is_measured_by_snr_says_on_how_many_sentences(monkeypatch):
 def test_at_the_default_path_an_earlier_ladder_is_set_aside(made, capsys):
     shutil.copytree(made, "checkpoints/ladder")
     assert dial(to=None, targets=[0.1]) == 0
-    assert "kept the earlier checkpoints/ladder as checkpoints/ladder.1" in capsys.readouterr().out
-    assert contents("checkpoints/ladder.1") == contents(made)
+    assert "kept the earlier checkpoints/ladder as checkpoints/ladder.before-1" in capsys.readouterr().out
+    assert contents("checkpoints/ladder.before-1") == contents(made)
     assert "hybrid_0.1.pt" in contents("checkpoints/ladder")
 
 
@@ -585,7 +599,7 @@ def test_out_of_reach_an_earlier_ladder_stays_where_it_is(made, capsys, flags, t
     shutil.copytree(made, folder)
     refused(capsys, dial(*flags, targets=[0.1, 50], to=to), "out of reach")
     assert contents(folder) == contents(made)
-    assert sorted(path.name for path in Path(folder).parent.iterdir() if path.name not in FILES) == ["ladder"]
+    assert not hidden(Path(), "**/.*") and not Path(f"{folder}.before-1").exists()
 
 
 def test_what_turns_out_to_be_out_of_reach_leaves_nothing(monkeypatch, capsys):

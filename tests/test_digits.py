@@ -313,7 +313,8 @@ def test_a_run_leaves_its_table_and_files(here, capsys):
         digits.run(quiet, 2, TINY)
     assert "kept the earlier" in "\n".join(lines)
     assert (
-        json.loads((here / "checkpoints/examples/digits.1/digits.json").read_text())["rows"] == record["rows"]
+        json.loads((here / "checkpoints/examples/digits.before-1/digits.json").read_text())["rows"]
+        == record["rows"]
     )
     assert (
         json.loads((here / "checkpoints/examples/digits/digits.json").read_text())["rows"] == record["rows"]

@@ -1,17 +1,14 @@
-"""Files: whole or not at all, nothing finished destroyed, one run to a folder; strangers' strings on a
-console."""
+"""Files: whole or not at all; strangers' strings on a console."""
 
 import errno
 import json
 import os
 import stat
-import subprocess
-import sys
 
 import pytest
 
 from semcom.base.errors import SemcomError, escape
-from semcom.base.output_files import Place, check_outputs, lock, write_atomically, write_json
+from semcom.base.output_files import check_outputs, write_atomically, write_json
 
 
 @pytest.fixture
@@ -85,6 +82,33 @@ def test_an_interrupted_write_leaves_the_previous_file_and_nothing_else(tmp_path
     assert path.read_text() == "previous" and os.listdir(tmp_path) == ["file"]
 
 
+def test_the_folder_of_a_new_name_is_synced(tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def fsync(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomically(tmp_path / "file", "new")
+    assert synced[1:] == [str(tmp_path)] and synced[0].endswith(".tmp")
+
+
+def test_a_folder_that_cannot_be_synced_is_told_unless_there_is_no_such_thing(tmp_path, monkeypatch):
+    code = errno.EIO
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(SemcomError, match="file: cannot be written") as refused:
+        write_atomically(tmp_path / "file", "new")
+    assert "unharmed" not in str(refused.value) and (tmp_path / "file").read_text() == "new"
+    code = errno.EINVAL
+    write_atomically(tmp_path / "file", "newer")
+
+
 def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SemcomError, match="cannot be written"):
@@ -117,72 +141,6 @@ def test_an_output_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SemcomError, match="--output .*is a file, not a folder"):
         check_outputs({"--output": tmp_path / "file" / "deep" / "new"}, [])
-
-
-@pytest.mark.parametrize("folder", [True, False])
-def test_a_default_path_is_set_aside_and_a_named_one_refused(tmp_path, folder):
-    path = tmp_path / ("run" if folder else "run.pt")
-
-    def occupy(content):
-        if folder:
-            path.mkdir()
-        (path / "best.pt" if folder else path).write_text(content)
-
-    def read(name):
-        return (tmp_path / name / "best.pt" if folder else tmp_path / name).read_text()
-
-    room = dict(folder=folder, overwrite=False)
-    assert (
-        Place("--output", path, named=False, **room).make_room() is None
-        and Place("--output", path, named=True, **room).make_room() is None
-    )
-    occupy("first")
-    with pytest.raises(SemcomError, match="--output .*exists already.*--overwrite"):
-        Place("--output", path, named=True, **room).make_room()
-    assert (
-        Place("--output", path, named=True, folder=folder, overwrite=True).make_room() is None
-        and read(path.name) == "first"
-    )
-    first, second = ("run.1", "run.2") if folder else ("run.1.pt", "run.2.pt")
-    assert first in Place("--output", path, named=False, **room).make_room()
-    occupy("second")
-    assert second in Place("--output", path, named=False, **room).make_room()
-    assert not path.exists() and read(first) == "first" and read(second) == "second"
-
-
-def test_a_file_is_no_folder_and_a_folder_no_file(tmp_path):
-    (tmp_path / "file").write_text("")
-    (tmp_path / "folder").mkdir()
-    for name, folder, message in (
-        ("file", True, "a folder is wanted"),
-        ("folder", False, "a file is wanted"),
-    ):
-        with pytest.raises(SemcomError, match=message):
-            Place("--output", tmp_path / name, named=False, overwrite=True, folder=folder).make_room()
-
-
-def test_a_second_run_is_kept_out_until_the_first_ends(tmp_path):
-    folder = tmp_path / "runs" / "one"
-    with lock(folder):
-        with pytest.raises(SemcomError, match="another run is writing there"), lock(folder):
-            pass
-        with lock(tmp_path / "runs" / "two"):
-            pass
-    with pytest.raises(RuntimeError), lock(folder):
-        raise RuntimeError
-    with lock(folder):
-        pass
-    assert os.listdir(tmp_path) == [], "not even the folders that the lock needed"
-
-
-def test_the_lock_of_a_dead_run_is_taken_over(tmp_path):
-    gone = subprocess.Popen([sys.executable, "-S", "-c", ""])
-    gone.wait()
-    with lock(tmp_path / "run"):
-        (path,) = tmp_path.iterdir()
-    path.write_text(str(gone.pid))
-    with lock(tmp_path / "run"):
-        assert path.read_text() == str(os.getpid())
 
 
 @pytest.mark.parametrize(

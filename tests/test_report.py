@@ -278,8 +278,8 @@ def test_reports_are_kept(runs, here, capsys):
     quick = ["--runs", runs, *QUICK, "--snr", 12]
     for _ in range(2):
         assert analyse(*quick) == 0
-    assert "kept the earlier checkpoints/report as checkpoints/report.1" in capsys.readouterr().out
-    assert (here / "checkpoints/report.1/report.html").is_file()
+    assert "kept the earlier checkpoints/report as checkpoints/report.before-1" in capsys.readouterr().out
+    assert (here / "checkpoints/report.before-1/report.html").is_file()
     refused(
         capsys,
         analyse(*quick, "--report-dir", "checkpoints/report"),

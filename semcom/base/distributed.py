@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from semcom.base.errors import InterruptedRun, SemcomError
+from semcom.base.errors import InterruptedRun, NothingToDo, SemcomError
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +97,7 @@ class Processes:
         try:
             value = make(*arguments)
         except Exception as error:
-            known = isinstance(error, (SemcomError, InterruptedRun))
+            known = isinstance(error, (SemcomError, InterruptedRun, NothingToDo))
             broadcast_object_list([None, error if known else SemcomError("the main process failed")])
             raise
         broadcast_object_list([value, None])

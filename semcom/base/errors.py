@@ -12,6 +12,10 @@ class ChecksFailed(Exception):
     """A measurement found something off; what it measured is printed and written."""
 
 
+class NothingToDo(Exception):
+    """What was asked for is there already; the message says where."""
+
+
 class InterruptedRun(Exception):
     """A signal stopped a run; what was finished is kept and the message says where. signal: its number, that
     of Ctrl-C if nothing else is known."""

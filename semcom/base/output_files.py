@@ -1,15 +1,20 @@
-"""Files that a run leaves: atomic writes, paths checked before the first step, one run to a folder."""
+"""Files that a run leaves: written whole or not at all, paths checked before the first step."""
 
 import contextlib
 import errno
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
+
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.tmp", re.DOTALL)
+"""Name of a file that is being written; ``name`` is the one that it will have."""
+NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+"""What filesystems answer that keep renames without being asked to."""
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> None:
@@ -20,9 +25,10 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
     """
     path = Path(os.path.realpath(path))
     content = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    kept = "; the previous file is unharmed" if path.is_file() else ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -30,14 +36,32 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
                 os.fsync(file.fileno())
             os.chmod(temporary, _permissions(path))
             os.replace(temporary, path)
+            kept = ""
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
+        sync_folder(path.parent)
     except OSError as error:
-        kept = "; the previous file is unharmed" if path.is_file() else ""
         cure = "free some space" if disk_is_full(error) else "choose another place"
         raise SemcomError(f"{escape(path)}: cannot be written ({error.strerror}){kept}; {cure}") from None
+
+
+def sync_folder(folder: str | Path) -> None:
+    """Return when the names in ``folder`` are on the disk, so that a rename outlives a loss of power."""
+    if os.name == "nt":
+        return  # there, a folder cannot be opened
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return  # one that may be written to, but not read
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def disk_is_full(error: OSError) -> bool:
@@ -102,101 +126,3 @@ def companion(flag: str, path: str | Path, suffix: str) -> Path:
     if Path(path).is_dir() or not Path(path).name:
         raise SemcomError(f"{flag} {escape(path)}: is a folder, a file is wanted; name another path")
     return Path(path).with_suffix(suffix)
-
-
-def check_files(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path], *, overwrite: bool) -> None:
-    """``check_outputs``, of files that the user named; and raise SemcomError where one is taken and not to be
-    overwritten."""
-    check_outputs(outputs, inputs)
-    for flag, path in outputs.items():
-        Place(flag, path, named=True, overwrite=overwrite, folder=False).check()
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run writes: a folder or a file, at a path that the user ``named`` or the default one."""
-
-    flag: str
-    path: str | Path
-    named: bool
-    overwrite: bool
-    folder: bool
-
-    def check(self) -> bool:
-        """Whether something is there that must be set aside. Raises SemcomError where a named path is taken.
-
-        Touches nothing, so that it can be asked long before ``make_room``.
-        """
-        path, given = Path(self.path), f"{self.flag} {escape(self.path)}"
-        if self.folder and path.exists() and not path.is_dir():
-            raise SemcomError(f"{given}: is a file, a folder is wanted; name another path")
-        if not self.folder and path.is_dir():
-            raise SemcomError(f"{given}: is a folder, a file is wanted; name another path")
-        if self.overwrite or not self._is_taken():
-            return False
-        if self.named:
-            raise SemcomError(
-                f"{given}: exists already; name another path, or give --overwrite to replace it"
-            )
-        return True
-
-    def _is_taken(self) -> bool:
-        path = Path(self.path)
-        if not self.folder:
-            return path.exists()
-        return path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir())
-
-    def make_room(self) -> str | None:
-        """Keep what a finished run left there, under a numbered name; return a line about it."""
-        if not self.check():
-            return None
-        path, number = Path(self.path), 1
-        while (aside := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
-            number += 1
-        path.rename(aside)
-        return f"kept the earlier {escape(path)} as {escape(aside)}"
-
-
-@contextlib.contextmanager
-def lock(folder: str | Path) -> Iterator[None]:
-    """Keep a second run out of ``folder`` while this one is at work. A lock whose process is gone is taken
-    over."""
-    folder = Path(os.path.realpath(folder))
-    # Beside the folder, not in it: an earlier run's folder is set aside while the lock is held.
-    path = folder.with_name(f".{folder.name}.lock")
-    missing = [parent for parent in path.parents if not parent.exists()]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(ValueError, OSError):
-            if not _alive(int(path.read_text())):
-                path.unlink()
-        with open(path, "x") as file:
-            file.write(str(os.getpid()))
-    except FileExistsError:
-        raise SemcomError(
-            f"--output-path {escape(folder)}: another run is writing there; wait for it, name another path, "
-            f"or remove {escape(path)} if no run is alive"
-        ) from None
-    except OSError as error:
-        raise SemcomError(
-            f"--output-path {escape(folder)}: cannot be written ({error.strerror}); name another path"
-        ) from None
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # of a run that has left something there
-            for parent in missing:
-                parent.rmdir()
-
-
-def _alive(process: int) -> bool:
-    if os.name == "nt":
-        return True  # there, signal 0 is no question but Ctrl-C
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from semcom.base import output_files
+from semcom.base import output_files, places
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import parse_over, words_of
 from semcom.base.flags import changed, flag_of, name_of
@@ -224,7 +224,7 @@ def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> pd.DataFrame 
                 log.info(f"\n$ {comparison.distillation(arm, seed).command(SHOWN_FIRST)}")
                 log.info(f"\n$ {comparison.measurement(arm, seed).command()}")
         return None
-    place = output_files.Place("--output-path", FOLDER, named=False, overwrite=False, folder=True)
+    place = places.Place("--output-path", FOLDER, named=False, overwrite=False, folder=True)
     if line := place.make_room():
         log.info(line)
     arms = summary(comparison.arms, comparison.run())

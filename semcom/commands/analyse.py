@@ -9,7 +9,7 @@ from pathlib import Path
 from semcom.base import distributed, output_files
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import escape
-from semcom.base.output_files import Place
+from semcom.base.places import Place
 from semcom.channel.channels import make_channel
 from semcom.channel.settings import is_noisy
 from semcom.commands import analysis_report, analysis_results

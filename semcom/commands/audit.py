@@ -3,12 +3,13 @@ changed at a time."""
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from semcom.base import output_files
+from semcom.base import output_files, places
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.channel.channels import CHANNELS, Channel, make_channel
@@ -52,12 +53,17 @@ log = logging.getLogger(__name__)
 def audit(given: AuditSettings) -> list[Row]:
     """Score a checkpoint the public way and the right way; print, and write with ``output``, what each habit
     moves. Returns long rows."""
+    with ExitStack() as held:
+        return _audit(given, held)
+
+
+def _audit(given: AuditSettings, held: ExitStack) -> list[Row]:
     keep_freed_memory()
     channel = make_channel(given.channel)
     _check_channel(channel, given.channel)
     device = resolve_device(given.run.device)
     loaded = checkpoint.load(given.checkpoint)
-    picture = _picture(given)
+    picture = _picture(given, held)
     whole, encoded = _sentences(given, loaded)
     settings = given.evaluation
     meeting = Meeting(
@@ -100,14 +106,14 @@ def _check_channel(channel: Channel, settings: ChannelConfig) -> None:
         )
 
 
-def _picture(given: AuditSettings) -> Path | None:
-    """Where the picture goes, once it is known that it and the rows have a place."""
+def _picture(given: AuditSettings, held: ExitStack) -> Path | None:
+    """Where the picture goes, once it and the rows have a place, whose locks go to ``held``."""
     if not given.output:
         return None
     picture = output_files.companion("--output", given.output, ".png")
     outputs: dict[str, str | Path] = {"--output": given.output, "--output (its picture)": picture}
     inputs = [given.checkpoint, *given.corpus.corpus]
-    output_files.check_files(outputs, inputs, overwrite=given.outputs.overwrite)
+    places.reserve_files(outputs, inputs, overwrite=given.outputs.overwrite, held=held)
     return picture
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import shlex
 import sys
 import traceback
@@ -16,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from semcom.base import console, distributed, output_files, run_files, signals
-from semcom.base.errors import ChecksFailed, InterruptedRun, SemcomError, escape
+from semcom.base.errors import ChecksFailed, InterruptedRun, NothingToDo, SemcomError, escape
 from semcom.base.flags import settings_of
 from semcom.base.settings import Request
 from semcom.base.varied_flags import values_of, variants
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from semcom.commands.distil import Outcome
 
     Settings = TypeVar("Settings", bound=DataclassInstance)
+
+log = logging.getLogger(__name__)
 
 BAD_INPUT, FAILED, BY_SIGNAL = 2, 1, 128
 
@@ -48,7 +51,7 @@ def run(verb: Callable[[Sequence[str]], object], argv: Sequence[str] | None) -> 
 def _run(verb: Callable[[Sequence[str]], object], argv: Sequence[str]) -> int:
     try:
         with console.speaking():
-            verb(argv)
+            _call(verb, argv)
             distributed.leave()
         return 0
     except BrokenPipeError:
@@ -59,6 +62,13 @@ def _run(verb: Callable[[Sequence[str]], object], argv: Sequence[str]) -> int:
         if "--debug" in argv:
             traceback.print_exception(error)
         return _tell(error)
+
+
+def _call(verb: Callable[[Sequence[str]], object], argv: Sequence[str]) -> None:
+    try:
+        verb(argv)
+    except NothingToDo as found:
+        log.info(str(found))
 
 
 def _tell(error: BaseException) -> int:

@@ -2,9 +2,10 @@
 
 import logging
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
 
-from semcom.base import output_files
+from semcom.base import output_files, places
 from semcom.base.errors import SemcomError, escape
 from semcom.commands.settings import ExportSettings, ImportSettings
 from semcom.data.vocabulary import WordVocabulary
@@ -25,9 +26,14 @@ IMPORTED = "imported from"
 def import_deepsc(settings: ImportSettings) -> Checkpoint:
     """A state dict of public DeepSC code and its vocabulary as a checkpoint; float32 weights keep their
     bits."""
+    with ExitStack() as held:
+        return _import(settings, held)
+
+
+def _import(settings: ImportSettings, held: ExitStack) -> Checkpoint:
     path, vocabulary_file, output = settings.checkpoint, settings.vocab_file, settings.output
     inputs = [path, vocabulary_file]
-    output_files.check_files({"--output": output}, inputs, overwrite=settings.outputs.overwrite)
+    places.reserve_files({"--output": output}, inputs, overwrite=settings.outputs.overwrite, held=held)
     vocabulary = _read_vocabulary(vocabulary_file)
     state = checkpoint.load_state_dict(path, "import")
     imported = deepsc_weights.from_state(state, settings.model.heads, settings.model.dropout, escape(path))
@@ -112,10 +118,15 @@ def _read_vocabulary(path: str) -> WordVocabulary:
 
 def export_deepsc(settings: ExportSettings) -> Path:
     """A checkpoint as a state dict that public DeepSC code loads, and its vocabulary as that code's JSON."""
+    with ExitStack() as held:
+        return _export(settings, held)
+
+
+def _export(settings: ExportSettings, held: ExitStack) -> Path:
     path, output, vocabulary_output = settings.checkpoint, settings.output, settings.vocab_output
     source = checkpoint.load(path)
     outputs = {"--output": output} | ({"--vocab-output": vocabulary_output} if vocabulary_output else {})
-    output_files.check_files(outputs, [path], overwrite=settings.outputs.overwrite)
+    places.reserve_files(outputs, [path], overwrite=settings.outputs.overwrite, held=held)
     if vocabulary_output and not isinstance(source.vocabulary, WordVocabulary):
         raise SemcomError(
             f"--vocab-output {escape(vocabulary_output)}: {source.name} has a sentencepiece vocabulary, "

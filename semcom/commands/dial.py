@@ -7,24 +7,25 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from semcom import __version__
-from semcom.base import output_files
+from semcom.base import output_files, places
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import as_record
-from semcom.base.output_files import Place
+from semcom.base.places import Place
 from semcom.channel.settings import ChannelConfig
 from semcom.commands import dial_files, dial_ladder
 from semcom.commands.dial_files import price_of
 from semcom.commands.dial_ladder import DialledLadder, FurtherText, Plan, target_label
 from semcom.commands.dial_path import Dialled, path_between, path_of_run
 from semcom.commands.dial_settings import CODE_DRIFT, LADDER, LADDER_FILES, DialSettings
-from semcom.commands.dial_state import LadderState, resumed
+from semcom.commands.dial_state import LadderState, own_files, resumed
 from semcom.commands.inputs import check_topics, load_corpus, read_corpus, split_of
 from semcom.commands.measuring import RECEIVER_KNOWS, corpus_of_runs, foreign_splits
 from semcom.data import batching
@@ -92,13 +93,14 @@ def run(settings: DialSettings) -> Outcome:
     inputs += [path for path in (settings.source, settings.from_) if path]
     output_files.check_outputs({"--output-path": folder}, inputs)
     _check_no_input_inside(folder, inputs)
-    place = Place(
-        "--output-path", folder, settings.output_path is not None, settings.outputs.overwrite, folder=True
-    )
+    named, overwrite = settings.output_path is not None, settings.outputs.overwrite
+    place = Place("--output-path", folder, named, overwrite, folder=True, own=own_files(folder))
     with ExitStack() as held:
-        held.enter_context(output_files.lock(folder))
-        state = resume_or_begin(plan, folder, [place], settings.outputs.overwrite)
+        place, state = resume_or_begin(plan, place, held)
         ladder, outcome = make(plan, state, files, record_of(settings, device))
+        places.publish([place])
+        state.folder = outcome.folder
+        state.finish()
     show(ladder, outcome, started)
     return outcome
 
@@ -201,23 +203,19 @@ def _announce(plan: Plan) -> None:
         log.info("the hybrids of one ladder are measured on the same sentences: they are not independent")
 
 
-def resume_or_begin(plan: Plan, folder: Path, places: Sequence[Place], overwrite: bool) -> LadderState:
-    """The state of the same ladder that was left unfinished in ``folder``, or an empty one, which makes room
-    for its outputs as soon as it has some."""
+def resume_or_begin(plan: Plan, place: Place, held: ExitStack) -> tuple[Place, LadderState]:
+    """The place reserved, and the state of the same ladder that was left unfinished there, or an empty one,
+    which makes room for its outputs as soon as it has some."""
     key = key_of(plan)
-    found = resumed(folder, key, overwrite)
-    if found:
-        log.info(f"{escape(folder)}: an unfinished ladder, going on with {len(found.readings)} readings")
-        return found
-    for place in places:
-        place.check()
-
-    def make_room() -> None:
-        for place in places:
-            if line := place.make_room():
-                log.info(line)
-
-    return LadderState(folder, key, overwrite, make_room=make_room)
+    (begun,) = places.reserve([replace(place, resume=True)], held)
+    if found := resumed(begun.working, key, place.overwrite):
+        readings = f"going on with {len(found.readings)} readings"
+        log.info(f"{escape(place.path)}: an unfinished ladder, {readings}")
+        found.written_at = begun.within
+        return begun, found
+    anew = place.reserved()
+    make_room = partial(places.make_room, [anew])
+    return anew, LadderState(anew.working, key, make_room=make_room, written_at=anew.within)
 
 
 def key_of(plan: Plan) -> dict[str, object]:
@@ -245,13 +243,13 @@ def key_of(plan: Plan) -> dict[str, object]:
 def make(
     plan: Plan, state: LadderState, files: Mapping[float, Path], made_by: Mapping[str, object]
 ) -> tuple[DialledLadder, Outcome]:
-    """Search, measure, write. files: target -> its hybrid's. made_by: settings and machine."""
+    """Search, measure, write where the ``state`` is. files: target -> its hybrid's. made_by: settings and
+    machine."""
     scan, found = dial_ladder.search(plan, state)
     ladder = dial_ladder.climb(plan, scan, found, state.cache)
-    record = dial_files.write(ladder, files, state.folder, made_by)
-    state.clear(files.values())
-    state.finish()
-    return ladder, Outcome(state.folder, dict(files), record, dial_files.frame_of(record))
+    record = dial_files.write(ladder, files, state, made_by)
+    folder = next(iter(files.values())).parent
+    return ladder, Outcome(folder, dict(files), record, dial_files.frame_of(record))
 
 
 def record_of(settings: DialSettings, device: torch.device) -> dict[str, object]:

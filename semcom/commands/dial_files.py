@@ -9,6 +9,7 @@ from semcom.base import output_files
 from semcom.channel.channels import make_channel
 from semcom.commands.dial_ladder import DialledHybrid, DialledLadder, Plan, target_label
 from semcom.commands.dial_settings import PICTURE, RECORD, TABLE
+from semcom.commands.dial_state import LadderState
 from semcom.evaluation import frames, measures
 from semcom.evaluation.snr_gap import Price
 from semcom.evaluation.study import Study
@@ -23,15 +24,17 @@ Record = dict[str, Any]
 
 
 def write(
-    ladder: DialledLadder, files: Mapping[float, Path], folder: Path, made_by: Mapping[str, object]
+    ladder: DialledLadder, files: Mapping[float, Path], state: LadderState, made_by: Mapping[str, object]
 ) -> Record:
     """Hybrids, table and picture, and at last the record, by which the ladder is finished. files: target ->
-    its hybrid's. made_by: settings and machine."""
+    its hybrid's. state: where all is written. made_by: settings and machine."""
+    folder = state.folder
     rows = [_row(ladder, rung, files[rung.target]) for rung in ladder.rungs]
     for rung in ladder.rungs:
         config = {**rung.hybrid.config, "dial": _dial(ladder.plan, rung)}
         metrics = {ladder.plan.ask.target_measure: rung.value.value, "bleu": bleu_of(ladder.study, rung)}
-        checkpoint.save(replace(rung.hybrid, config=config, metrics=metrics), files[rung.target])
+        file = state.written_at(files[rung.target])
+        checkpoint.save(replace(rung.hybrid, config=config, metrics=metrics), file)
     tables.write_csv(folder / TABLE, [_flat(row) for row in rows])
     plots.plot_dial(curve_of(ladder), folder / PICTURE)
     record = {

@@ -1,18 +1,20 @@
 """What an unfinished ladder has read of its path, kept in its folder, so that the same command goes on."""
 
+import glob
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
+from semcom.commands.dial_settings import LADDER_FILES
 from semcom.evaluation.path_search import Reading
 
 UNFINISHED = ".unfinished.json"
-"""What was read: beside an earlier ladder, which stays whole until its successor is."""
+"""What was read."""
 CACHE = ".measured"
 """Folder of the finished parts of the measurement on test sentences, while the ladder is unfinished."""
 
@@ -21,16 +23,16 @@ Known = dict[tuple[float, int], Reading]
 
 @dataclass
 class LadderState:
-    """key: all that the readings depend on, as JSON gives it back. overwrite: whether the ladder replaces an
-    earlier one. make_room: called before the first file is written, when the targets are known to be within
-    reach. begun: whether anything of it is in the folder."""
+    """key: all that the readings depend on, as JSON gives it back. make_room: called before the first file is
+    written, when the targets are known to be within reach. begun: whether anything of it is in the folder.
+    written_at: of a hybrid's file, where it is written."""
 
     folder: Path
     key: Mapping[str, object]
-    overwrite: bool = False
     readings: Known = field(default_factory=dict)
     make_room: Callable[[], None] = lambda: None
     begun: bool = False
+    written_at: Callable[[Path], Path] = lambda path: path
 
     @property
     def path(self) -> Path:
@@ -53,15 +55,8 @@ class LadderState:
 
     def _write(self) -> None:
         readings = [asdict(reading) for reading in self.readings.values()]
-        state = {"key": self.key, "overwrite": self.overwrite, "readings": readings}
+        state = {"key": self.key, "readings": readings}
         output_files.write_json(self.path, state)
-
-    def clear(self, made: Collection[Path]) -> None:
-        """Remove hybrids of the earlier ladder that is replaced, but those ``made`` now."""
-        if self.overwrite:
-            for left in filter(_is_of_a_ladder, self.folder.glob("hybrid_*.pt")):
-                if left not in made:
-                    left.unlink()
 
     def discard(self) -> None:
         """Leave nothing of this ladder, unfinished as it is."""
@@ -78,6 +73,12 @@ class LadderState:
             part.unlink()
         if self.cache.is_dir():
             self.cache.rmdir()
+
+
+def own_files(folder: Path) -> tuple[str, ...]:
+    """Patterns of what ladders write in a folder, among it the hybrids of the one that is there."""
+    hybrids = [glob.escape(file.name) for file in folder.glob("hybrid_*.pt") if _is_of_a_ladder(file)]
+    return (*LADDER_FILES, UNFINISHED, CACHE, *hybrids)
 
 
 def _is_of_a_ladder(file: Path) -> bool:
@@ -110,14 +111,14 @@ def resumed(folder: Path, key: Mapping[str, object], overwrite: bool) -> LadderS
     """The state of the same ladder, left unfinished in ``folder``; None where there is none. Raises
     SemcomError where it is another's that is not to be overwritten."""
     try:
-        return _resumed(folder, key, overwrite)
+        return _resumed(folder, key)
     except SemcomError:
         if overwrite:
             return None
         raise
 
 
-def _resumed(folder: Path, key: Mapping[str, object], overwrite: bool) -> LadderState | None:
+def _resumed(folder: Path, key: Mapping[str, object]) -> LadderState | None:
     record = read(folder / UNFINISHED)
     if not record:
         return None
@@ -133,9 +134,8 @@ def _resumed(folder: Path, key: Mapping[str, object], overwrite: bool) -> Ladder
     readings = [_reading(entry) for entry in entries] if isinstance(entries, list) else [None]
     if None in readings:
         raise SemcomError(_damaged(folder / UNFINISHED, "its readings"))
-    replaces = overwrite or record.get("overwrite") is True
     known = {(reading.place, reading.blocks): reading for reading in readings if reading}
-    return LadderState(folder, key, replaces, known, begun=True)
+    return LadderState(folder, key, known, begun=True)
 
 
 def _reading(entry: object) -> Reading | None:

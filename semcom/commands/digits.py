@@ -8,12 +8,13 @@ import dataclasses
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
-from semcom.base import output_files
+from semcom.base import output_files, places
 from semcom.base.device import environment
 from semcom.base.errors import escape
 from semcom.base.flags import as_record
@@ -41,19 +42,24 @@ def run(settings: DigitsSettings, seeds: int, plan: Plan | None = None) -> Summa
     started, plan = time.monotonic(), plan or Plan()
     folder = Path(settings.output_path or DIGITS)
     named, overwrite = settings.output_path is not None, settings.outputs.overwrite
-    place = output_files.Place("--output-path", folder, named, overwrite, folder=True)
+    place = places.Place("--output-path", folder, named, overwrite, folder=True, own=FILES)
     files = {f"--output-path ({name})": folder / name for name in FILES}
     output_files.check_outputs({"--output-path": folder, **files}, [])
-    place.check()
-    with output_files.lock(folder):
-        if line := place.make_room():
-            log.info(line)
+    with ExitStack() as held:
+        reserved = places.reserve([place], held)
+        places.make_room(reserved)
         digits = Digits()
         _announce(digits, plan)
         rows = _measure(digits, plan, seeds, quiet=settings.run.quiet)
         summary = digits_summary.summarise(rows)
         log.info("\n" + digits_summary.describe(plan, seeds, summary))
-        _write(folder, _record(plan, seeds, rows, summary, time.monotonic() - started), rows, summary)
+        _write(
+            reserved[0].working,
+            _record(plan, seeds, rows, summary, time.monotonic() - started),
+            rows,
+            summary,
+        )
+        places.publish(reserved)
         made = ", ".join(escape(folder / name) for name in FILES)
         log.info(f"\nmade {made}; {time.monotonic() - started:,.0f} s")
     return summary

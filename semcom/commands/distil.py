@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from semcom.base import distributed, output_files, signals
+from semcom.base import distributed, output_files, places, replacing, signals
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import InterruptedRun, SemcomError, escape
-from semcom.base.output_files import Place
+from semcom.base.places import Place
 from semcom.base.shared_store import SharedStore
 from semcom.base.tracking import check_installed
-from semcom.commands import distil_summary, resuming
+from semcom.commands import completion, distil_summary, resuming, run_record
 from semcom.commands.dial_settings import CODE_DRIFT, LADDER_FILES
 from semcom.commands.distil_dial import dial_to_targets
-from semcom.commands.distil_run import DistillationRun, Prepared
+from semcom.commands.distil_run import HYBRID, TRACKED, DistillationRun, Prepared
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.inputs import (
     Data,
@@ -73,11 +73,13 @@ def distil(settings: DistilSettings) -> Outcome:
         try:
             spliced = run.keep(result)
             dialling = together.from_main(dial_to_targets, run)
-            hybrids = {"hybrid": spliced} if spliced else dialling.labelled()
+            hybrids = {HYBRID: spliced} if spliced else dialling.labelled()
             scores = distil_summary.score(run, hybrids)
         except KeyboardInterrupt as interrupt:
             left = f"interrupted after the training; {escape(run.folder)} holds all that was trained"
             raise InterruptedRun(left + run.keeper.advice(), signals.number_of(interrupt)) from None
+        with signals.noted():
+            run.finish(hybrids)
         distil_summary.show(run, hybrids, dialling, scores)
         if dialling.refused:
             raise SemcomError(dialling.refused)
@@ -86,8 +88,10 @@ def distil(settings: DistilSettings) -> Outcome:
 
 
 def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) -> Prepared:
-    """Outputs checked and cleared, inputs read, the student before training; the folder's lock goes to
-    ``held``."""
+    """Outputs reserved and cleared, inputs read, the student before training; locks go to ``held``."""
+    resume, folder = settings.resuming.resume, settings.output_path
+    if resume and run_record.is_finished(folder) and not replacing.is_noted(folder):
+        raise resuming.finished(folder)
     teachers = _load_teachers(settings)
     teacher, given = teachers[0], settings
     settings = _resolve(settings, device, teacher)
@@ -96,23 +100,22 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) ->
     if settings.files.create_hybrid and not settings.files.target_divergence:
         # Parts that cannot be joined are told before the hours of training, not after.
         transceiver.splice(teacher.model, student, settings.hybrid_parts)
-    if not settings.resuming.resume:
-        _check_outputs(settings, [t.path for t in teachers])
+    reserved = _reserve(settings, [t.path for t in teachers], held)
     data = data_of_run(settings.corpus, teacher.vocabulary, SharedStore(settings.shared))
     for line in _advice(settings, teacher.model.architecture):
         log.warning(line)
     for line in foreign_splits([(t.name, t.config) for t in teachers], settings.corpus):
         log.info(line)
-    held.enter_context(output_files.lock(settings.output_path))
-    kept = _keeper(given, device, teachers, student, data)
+    kept = _keeper(given, reserved[0].working, device, teachers, student, data)
     settings = replace(settings, training=resuming.training_of(kept, settings.training))
-    if not kept.found:
-        _make_room(settings)
-    return Prepared(settings, given, teachers, student, data, kept)
+    places.make_room(reserved)
+    return Prepared(settings, given, teachers, student, data, kept, reserved)
 
 
+# Six arguments: what the run is, by all that it depends on, and where its state lies.
 def _keeper(
     given: DistilSettings,
+    folder: Path,
     device: torch.device,
     teachers: Sequence[Checkpoint],
     student: Transceiver,
@@ -126,8 +129,7 @@ def _keeper(
         "the vocabulary:": data.record["vocabulary_fingerprint"],
     }
     run = resuming.identity(given, device, inputs)
-    folder = given.output_path
-    return resuming.keeper(folder / run_state.FILE, folder / "best_student_model.pt", given.resuming, run)
+    return resuming.keeper(folder / run_state.FILE, folder / run_record.BEST, given.resuming, run)
 
 
 def _load_teachers(settings: DistilSettings) -> list[Checkpoint]:
@@ -148,19 +150,29 @@ def _resolve(settings: DistilSettings, device: torch.device, teacher: Checkpoint
     return replace(settings, training=training)
 
 
-def _check_outputs(settings: DistilSettings, teachers: Sequence[str]) -> None:
+def _reserve(settings: DistilSettings, teachers: Sequence[str], held: ExitStack) -> list[Place]:
+    """Its places, the folder's first."""
     started_from = settings.files.student_checkpoint
     inputs = [*teachers, *settings.corpus.corpus, *([started_from] if started_from else [])]
     if settings.hybrid_output and settings.dialled_hybrids:
         # Of several hybrids each adds its target to this name, which has to be a file's.
         output_files.companion("--hybrid-output", settings.hybrid_output, ".pt")
-    places = _places(settings)
-    outputs = {place.flag: place.path for place in places}
+    wanted = _places(settings)
+    outputs = {place.flag: place.path for place in wanted}
     for name in _student_files(settings.training.epochs):
         outputs[f"--output-path ({name})"] = settings.output_path / name
     output_files.check_outputs(outputs, inputs)
-    for place in places:
-        place.check()
+    try:
+        reserved = places.reserve(wanted, held)
+    except places.Taken:
+        if run_record.is_begun(settings.output_path) and not run_record.is_finished(settings.output_path):
+            raise resuming.unfinished("--output-path", settings.output_path) from None
+        raise
+    if reserved[0].resume and run_record.is_finished(reserved[0].working):
+        # It died between its mark and its coming to its place.
+        places.publish(reserved)
+        raise resuming.finished(settings.output_path)
+    return reserved
 
 
 def _check_same_signal(first: Checkpoint, other: Checkpoint) -> None:
@@ -177,9 +189,11 @@ def _student_files(epochs: int) -> list[str]:
         "final_student_model.pt",
         "best_student_model.pt",
         snapshots.FILE,
+        run_state.FILE,
         "distillation_config.json",
         "history.csv",
         "training_curves.png",
+        "temperature_effect.png",
         *LADDER_FILES,
         *(f"student_model_epoch{e}.pt" for e in range(10, epochs + 1, 10)),
     ]
@@ -189,24 +203,24 @@ def _places(settings: DistilSettings) -> list[Place]:
     """Of the folder, and of the hybrids that are wanted."""
     given, keep, overwrite = settings.files, settings.keep_earlier, settings.outputs.overwrite
     named = given.output_path is not None and not keep
-    places = [Place("--output-path", settings.output_path, named, overwrite, folder=True)]
+    files = (*_student_files(0), "student_model_epoch*.pt", TRACKED)
+    folder = Place("--output-path", settings.output_path, named, overwrite, folder=True, own=files)
+    resume = settings.resuming.resume and run_record.is_begun(settings.output_path)
+    wanted = [replace(folder, resume=resume)]
     hybrids = settings.dialled_hybrids.values() or [settings.hybrid_output]
     named = given.hybrid_output is not None and not keep
     for hybrid in filter(None, hybrids):
         flag = "--hybrid-output" if hybrid == settings.hybrid_output else f"--hybrid-output ({hybrid.name})"
-        places.append(Place(flag, hybrid, named, overwrite, folder=False))
-    return places
+        own = resume and _is_own_hybrid(hybrid, settings.output_path)
+        place = Place(flag, hybrid, named, overwrite or own, folder=False, at_end=True)
+        wanted.append(replace(place, resume=resume))
+    return wanted
 
 
-def _make_room(settings: DistilSettings) -> None:
-    for place in _places(settings):
-        if line := place.make_room():
-            log.info(line)
-    if settings.outputs.overwrite:
-        # Left beside the new student, the old record would describe it.
-        for pattern in (*_student_files(0), "student_model_epoch*.pt"):
-            for left in settings.output_path.glob(pattern):
-                left.unlink()
+def _is_own_hybrid(hybrid: Path, folder: Path) -> bool:
+    """Whether the run that was stopped in the folder has made it."""
+    made = run_record.recorded_digest(folder, HYBRID)
+    return made is not None and hybrid.is_file() and completion.digest_of(hybrid) == made
 
 
 def _advice(settings: DistilSettings, teacher: Architecture) -> list[str]:

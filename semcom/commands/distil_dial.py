@@ -50,8 +50,8 @@ def _dial(run: DistillationRun, settings: DialSettings) -> Dialling:
 
     source = str(run.folder)
     plan = dial.plan_of(settings, path_of_run(source), source, run.device)
-    plan = replace(plan, flag="--target-divergence")
-    state = LadderState(run.folder, dial.key_of(plan))
+    plan = replace(plan, flag="--target-divergence", source=settings.source or source)
+    state = LadderState(run.folder, dial.key_of(plan), written_at=run.written_at)
     try:
         files, made_by = run.settings.dialled_hybrids, dial.record_of(settings, run.device)
         ladder, outcome = dial.make(plan, state, files, made_by)

@@ -3,17 +3,19 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from semcom.base import output_files
+from semcom.base import output_files, places
 from semcom.base.device import environment
 from semcom.base.distributed import Processes
 from semcom.base.errors import escape
+from semcom.base.places import Place
 from semcom.base.tracking import Tracker
 from semcom.channel.channels import make_channel
+from semcom.commands import completion, run_record
 from semcom.commands.dial_settings import dial_like
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.inputs import Data, as_json, check_begun, check_whole, imported, record_of
@@ -22,7 +24,7 @@ from semcom.commands.resuming import as_begun, resolved
 from semcom.commands.splice import write_splice
 from semcom.data import batching
 from semcom.data.vocabulary import EOS
-from semcom.distillation import kd_loss, objectives, snapshots, trainer
+from semcom.distillation import kd_loss, objectives, run_state, snapshots, trainer
 from semcom.distillation.history import Epoch, Result
 from semcom.distillation.run_state import Keeper
 from semcom.distillation.sequence_level import Decoding, teacher_sentences
@@ -39,13 +41,18 @@ from semcom.report import plots, tables
 
 log = logging.getLogger(__name__)
 
+TRACKED = "tensorboard"
+"""Folder of a tracker that keeps files."""
+HYBRID = "hybrid"
+"""What the digests of the record call the one that is spliced."""
 TEMPERATURES_SHOWN = {1.0, 2.0, 4.0, 8.0, 16.0}
 
 
 @dataclass(frozen=True)
 class Prepared:
     """settings: with the precision and the compiling that the machine has; ``given`` without. student:
-    before training. keeper: of the run's state, which it has found where the run goes on."""
+    before training. keeper: of the run's state, which it has found where the run goes on. places: reserved
+    for its outputs, the folder's first."""
 
     settings: DistilSettings
     given: DistilSettings
@@ -53,10 +60,11 @@ class Prepared:
     student: Transceiver
     data: Data
     keeper: Keeper
+    places: list[Place]
 
 
 class DistillationRun:
-    """One run, its outputs clear and its folder locked.
+    """One run, its outputs clear and locked.
 
     record: of the run, as its JSON and its checkpoints have it. history: a row an epoch. tracker: logs them.
     snapshots: of the student on its way.
@@ -67,8 +75,7 @@ class DistillationRun:
         self.student, self.data = prepared.student, prepared.data
         self.teacher = prepared.teachers[0]
         self.device, self.together, self.started = device, together, started
-        self.folder = self.settings.output_path
-        self.best_student = self.folder / "best_student_model.pt"
+        self.places = prepared.places
         self.record = self._first_record()
         self.history: list[dict[str, float | None]] = []
         self.tracker = Tracker()
@@ -78,6 +85,19 @@ class DistillationRun:
         self.keeper.own = self._state
         if self.keeper.found:
             self._take_up(self.keeper.found["own"])
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes: that of the settings, or beside it until what is there is replaced."""
+        return self.places[0].working
+
+    @property
+    def best_student(self) -> Path:
+        return self.folder / run_record.BEST
+
+    def written_at(self, path: Path) -> Path:
+        """The same of any of its outputs."""
+        return next(place.working for place in self.places if Path(place.path) == path)
 
     def announce(self) -> None:
         s, part = self.settings, self.settings.distillation.distill_part
@@ -158,7 +178,7 @@ class DistillationRun:
 
     def _tracker(self) -> Tracker:
         """Begun, or gone on with where the run goes on."""
-        name, files = self.settings.output_path.name, self.folder / "tensorboard"
+        name, files = self.settings.output_path.name, self.folder / TRACKED
         done, ids = self.keeper.tracked()
         tracker = Tracker(self.settings.tracking, name, files, done=done, ids=ids)
         tracker.begin(recorded(self.settings))
@@ -229,23 +249,37 @@ class DistillationRun:
             checkpoint.save_state_dict(snapshots.to_state_dict(chosen), self.folder / snapshots.FILE)
             self.record["snapshots"] = rows
 
-    def finish(self) -> None:
-        """The run has ended well: nobody goes on with it."""
+    def write_record(self) -> None:
+        output_files.write_json(self.folder / run_record.FILE, self.record)
+
+    def finish(self, hybrids: Mapping[str, Path]) -> None:
+        """The run has ended well: mark it so, move what replaces earlier outputs in, and then remove what it
+        could have gone on from. hybrids: label -> file."""
+        self.tracker.finish()  # whose files are in the folder
+        self.together.from_main(self._finish, hybrids)
+        self.places = [replace(place, staged=None) for place in self.places]
+        if self.together.is_main:
+            (self.folder / run_state.FILE).unlink(missing_ok=True)
+
+    def _finish(self, hybrids: Mapping[str, Path]) -> None:
+        made = {label: self.written_at(path) for label, path in hybrids.items()}
         # Until now, the flags as given, with which a run that was stopped goes on.
         self.record["settings"] = recorded(self.settings, self.total)
-        self.record |= {"finished": True, "state_saves": self.keeper.cost}
+        self.record |= completion.completion({run_record.BEST: self.best_student, **made})
+        self.record["state_saves"] = self.keeper.cost
         self.write_record()
-        self.keeper.remove()
-
-    def write_record(self) -> None:
-        output_files.write_json(self.folder / "distillation_config.json", self.record)
+        places.publish(self.places)
 
     def _splice_hybrid(self) -> Path | None:
         output = self.settings.hybrid_output
         if output is None or self.settings.files.target_divergence:
             return None
         best = checkpoint.load(self.best_student)
-        return write_splice(self.teacher, best, self.settings.hybrid_parts, output)
+        made = write_splice(self.teacher, best, self.settings.hybrid_parts, self.written_at(output))
+        # By this the run knows it again should it be stopped and go on.
+        self.record["digests"] = {HYBRID: completion.digest_of(made)}
+        self.write_record()
+        return output
 
     def _plot_temperature(self) -> None:
         """What the run's temperature, beside others, makes of the teacher's distribution."""
@@ -287,7 +321,7 @@ class DistillationRun:
             "compression_ratio": teacher_params / student_params,
             "trained_params": self._trained_parameters(self.student),
             "teacher_trained_params": self._trained_parameters(self.teacher.model),
-            "output_path": str(self.folder),
+            "output_path": str(s.output_path),
             "create_hybrid": s.files.create_hybrid,
             "hybrid_output": str(s.hybrid_output) if s.hybrid_output else None,
             "dialled_hybrids": [str(path) for path in s.dialled_hybrids.values()],
@@ -298,7 +332,7 @@ class DistillationRun:
             **imported(self.teacher),
             **self.data.record,
             **environment(self.device),
-            "finished": False,
+            **completion.UNFINISHED,
         }
 
     def _trained_parameters(self, model: Transceiver) -> int:

@@ -35,7 +35,8 @@ SNRS = (0.0, 6.0, 12.0)
 
 def score(run: DistillationRun, hybrids: Mapping[str, Path]) -> "pd.DataFrame":
     """A row for each model, SNR and kind of topics; they join the run's record. hybrids: label -> file."""
-    made = [("student", run.best_student), *hybrids.items()]
+    hybrids_now = {name: run.written_at(path) for name, path in hybrids.items()}
+    made = [("student", run.best_student), *hybrids_now.items()]
 
     def load() -> list[tuple[str, Checkpoint]]:
         models = [(name, checkpoint.load(path)) for name, path in made]
@@ -52,7 +53,6 @@ def score(run: DistillationRun, hybrids: Mapping[str, Path]) -> "pd.DataFrame":
     }
     if run.together.is_main:
         _track(run, scores)
-        run.finish()
     return scores
 
 

@@ -2,12 +2,13 @@
 DeepSC code."""
 
 import logging
+from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
-from semcom.base import output_files
+from semcom.base import output_files, places
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import ChecksFailed, SemcomError, escape
 from semcom.base.flags import as_record
@@ -33,9 +34,14 @@ def doctor(given: DoctorSettings) -> LinkReport:
 
     Every channel that has a theory is measured, whichever ``given.channel`` names.
     """
+    with ExitStack() as held:
+        return _doctor(given, held)
+
+
+def _doctor(given: DoctorSettings, held: ExitStack) -> LinkReport:
     keep_freed_memory()
     channels = link_report.with_theory(given.channel)
-    picture = _picture(given)
+    picture = _picture(given, held)
     device = resolve_device(given.run.device)
     patient = checkpoint.load(given.checkpoint) if given.checkpoint else load_teacher(None)
     source = load_corpus(given.corpus, patient.vocabulary)
@@ -61,14 +67,14 @@ def doctor(given: DoctorSettings) -> LinkReport:
     return _judged(found)
 
 
-def _picture(given: DoctorSettings) -> Path | None:
-    """Where the picture goes, once it is known that it and the figures have a place."""
+def _picture(given: DoctorSettings, held: ExitStack) -> Path | None:
+    """Where the picture goes, once it and the figures have a place, whose locks go to ``held``."""
     if not given.output:
         return None
     picture = output_files.companion("--output", given.output, ".png")
     outputs: dict[str, str | Path] = {"--output": given.output, "--output (its picture)": picture}
     inputs = [given.checkpoint or shipped(DEFAULT_TEACHER), *given.corpus.corpus]
-    output_files.check_files(outputs, inputs, overwrite=given.outputs.overwrite)
+    places.reserve_files(outputs, inputs, overwrite=given.outputs.overwrite, held=held)
     return picture
 
 

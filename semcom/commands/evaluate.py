@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from semcom.base import distributed, output_files
+from semcom.base import distributed, output_files, places
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import escape
@@ -54,10 +55,15 @@ class _Prepared:
 def evaluate(settings: EvaluateSettings) -> "pd.DataFrame":
     """The measures that need no reference, of checkpoints side by side under the same draws, with the
     floor."""
+    with ExitStack() as held:
+        return _evaluate(settings, held)
+
+
+def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
     keep_freed_memory()
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
-    prepared = together.from_main(_prepare, settings)
+    prepared = together.from_main(_prepare, settings, held)
     meeting = _meeting(settings, device, together)
 
     vocabulary = prepared.loaded[0][1].vocabulary
@@ -72,8 +78,8 @@ def evaluate(settings: EvaluateSettings) -> "pd.DataFrame":
     return rows
 
 
-def _prepare(settings: EvaluateSettings) -> _Prepared:
-    """Outputs checked, checkpoints and sentences read."""
+def _prepare(settings: EvaluateSettings, held: ExitStack) -> _Prepared:
+    """Outputs reserved, checkpoints and sentences read; locks go to ``held``."""
     paths, output, evaluation = settings.checkpoints, settings.output, settings.evaluation
     loaded = [(label, checkpoint.load(path)) for label, path in zip(labels(paths), paths)]
     for _, other in loaded[1:]:
@@ -82,7 +88,7 @@ def _prepare(settings: EvaluateSettings) -> _Prepared:
     if output and picture:
         outputs: dict[str, str | Path] = {"--output": output, "--output (its picture)": picture}
         inputs = [*paths, *settings.corpus.corpus]
-        output_files.check_files(outputs, inputs, overwrite=settings.outputs.overwrite)
+        places.reserve_files(outputs, inputs, overwrite=settings.outputs.overwrite, held=held)
     used = corpus_of_runs(settings.corpus, [c.config for _, c in loaded])
     vocabulary = loaded[0][1].vocabulary
     test = test_split(load_corpus(used, vocabulary), evaluation.sentences, evaluation.split)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from semcom.base import distributed
-from semcom.base.errors import SemcomError, escape
+from semcom.base.errors import NothingToDo, SemcomError, escape
 from semcom.base.flag_words import typed_values
 from semcom.base.flags import flag_of
 from semcom.base.settings import ResumeConfig
@@ -60,6 +60,18 @@ def training_of(keeper: Keeper, ours: TrainingConfig) -> TrainingConfig:
 def resolved(training: TrainingConfig) -> dict[str, object]:
     """What ``auto`` came to where the run was begun."""
     return {"precision": training.precision, "compile": training.compile}
+
+
+def finished(place: str | Path) -> NothingToDo:
+    return NothingToDo(f"--resume: {escape(place)} holds a run that has finished; nothing is left to do")
+
+
+def unfinished(flag: str, place: str | Path) -> SemcomError:
+    """Of a path that is taken by a run that can be gone on with."""
+    return SemcomError(
+        f"{flag} {escape(place)}: holds an unfinished run; give --resume to go on with it, --overwrite to "
+        "begin anew, or name another path"
+    )
 
 
 def keeper(path: Path, best: Path, settings: ResumeConfig, run: Mapping[str, Any]) -> Keeper:

@@ -1,20 +1,27 @@
-"""The record of one finished distillation, each value checked when it is asked for: it comes from a
-stranger."""
+"""The record of one distillation: whether it has finished, and its values, each checked when it is asked for:
+they come from a stranger."""
 
 import json
 import math
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from semcom.base import replacing
 from semcom.base.errors import SemcomError, escape
 from semcom.base.settings import RunConfig
+from semcom.commands import completion
 from semcom.commands.distil_settings import DistillationFiles, DistilSettings
 from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import StudentConfig
 from semcom.models.architecture import ENDS
 
 FILE = "distillation_config.json"
+BEST = "best_student_model.pt"
+LEFT_FIRST = (FILE, BEST, "history.csv")
+"""Of which a run leaves one at least, however it ends."""
 TRAINED_ENDS = {"full": ENDS, "encoder": ENDS[:1], "decoder": ENDS[1:]}
 
 
@@ -22,6 +29,34 @@ def shown(value: object) -> str:
     """A recorded value, safe and short enough for a message."""
     text = escape(value)
     return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def is_finished(folder: str | Path) -> bool:
+    """Whether the folder holds a run that has finished, with the best student that its record speaks of."""
+    try:
+        return not why_unfinished(RunRecord.read(str(folder)))
+    except SemcomError:
+        return False
+
+
+def recorded_digest(folder: Path, name: str) -> object:
+    """Of a file that the run in the folder has made; None where its record has none."""
+    for place in (replacing.new_of(Path(os.path.realpath(folder))), folder):
+        with suppress(SemcomError):
+            digests = RunRecord.read(str(place)).values.get("digests")
+            return digests.get(name) if isinstance(digests, dict) else None
+    return None
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a run has written there, or to what is to replace it."""
+    new = replacing.new_of(Path(os.path.realpath(folder)))
+    return any((place / name).exists() for place in (folder, new) for name in LEFT_FIRST)
+
+
+def why_unfinished(record: "RunRecord") -> str:
+    """Empty where the run has finished."""
+    return completion.why_unfinished(record.values, BEST, record.folder / BEST, record.folder)
 
 
 @dataclass(frozen=True)

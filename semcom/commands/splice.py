@@ -1,9 +1,10 @@
 """The verb ``splice``: parts of two checkpoints as a third."""
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 
-from semcom.base import output_files
+from semcom.base import places
 from semcom.base.errors import escape
 from semcom.commands.inputs import LOSS_SETTINGS, imported
 from semcom.commands.settings import SpliceSettings
@@ -65,8 +66,9 @@ def splice(settings: SpliceSettings) -> Path:
     sender = checkpoint.load(settings.transmitter, "--transmitter")
     listener = checkpoint.load(settings.receiver, "--receiver")
     inputs = [settings.transmitter, settings.receiver]
-    output_files.check_files({"--output": output}, inputs, overwrite=settings.outputs.overwrite)
-    made = write_splice(sender, listener, RECEIVER_PARTS, output)
+    with ExitStack() as held:
+        places.reserve_files({"--output": output}, inputs, overwrite=settings.outputs.overwrite, held=held)
+        made = write_splice(sender, listener, RECEIVER_PARTS, output)
     log.info(
         f"made {escape(made)}: transmitter of {sender.name}, receiver of {listener.name}\n"
         f"next: python -m semcom evaluate {escape(made)}"

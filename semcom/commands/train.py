@@ -1,22 +1,28 @@
 """The verb ``train``: a teacher, from nothing or on from a checkpoint."""
 
+import glob
+import json
 import logging
 import shlex
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from semcom.base import distributed, output_files
+from semcom.base import distributed, output_files, places, replacing
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import words_of
 from semcom.base.flags import as_record
+from semcom.base.places import Place
 from semcom.base.tracking import Tracker, check_installed
 from semcom.channel.channels import make_channel
-from semcom.commands import resuming
+from semcom.commands import completion, resuming
 from semcom.commands.inputs import (
     Data,
     as_json,
@@ -46,12 +52,16 @@ from semcom.models.transceiver import Transceiver
 
 log = logging.getLogger(__name__)
 
+RECORD = "--output (its record)"
+MADE = "checkpoint"
+"""What the digests of the record call it."""
+
 
 @dataclass(frozen=True)
 class _Prepared:
     """training: with the precision and the compiling that the machine has. model: before training. topics:
     that it will have seen; None where they are not known. keeper: of the training's state, which it has found
-    where it goes on."""
+    where it goes on. places: of the checkpoint and of its record."""
 
     training: TrainingConfig
     vocabulary: Vocabulary
@@ -59,17 +69,23 @@ class _Prepared:
     model: Transceiver
     topics: list[str] | None
     keeper: Keeper
+    places: list[Place]
 
 
 def train(settings: TrainSettings) -> Checkpoint:
     """Train a transceiver from nothing, or on from a checkpoint, and write the one of lowest validation
     cross-entropy."""
+    with ExitStack() as held:
+        return _train(settings, held)
+
+
+def _train(settings: TrainSettings, held: ExitStack) -> Checkpoint:
     started = time.monotonic()
     keep_freed_memory()
     device = resolve_device(settings.run.device)
     check_installed(settings.tracking)
     together = distributed.join(device)
-    prepared = together.from_main(_prepare, settings, device)
+    prepared = together.from_main(_prepare, settings, device, held)
     _announce(settings, prepared, device)
     keeper, record = prepared.keeper, _record(settings, prepared, device)
     for line in differences(settings.request, record):
@@ -84,13 +100,14 @@ def train(settings: TrainSettings) -> Checkpoint:
         "resolved": resolved(prepared.training),
         "wall_seconds": time.monotonic() - started,
     }
-    together.from_main(_write_record, settings, record)
+    together.from_main(output_files.write_json, prepared.places[1].working, record)
     with tracker:
         result = _fit(settings, prepared, record, together, tracker)
     if not result.stopped and not result.failed:
         # Until now, the flags as given, with which a training that was stopped goes on.
         record["settings"] = recorded(replace(settings, training=prepared.training), result.total)
-    return together.from_main(_finish, settings, keeper, record, result, started)
+    together.from_main(_finish, prepared, record, result, started)
+    return checkpoint.load(settings.output)
 
 
 def _tracker(settings: TrainSettings, prepared: _Prepared) -> Tracker:
@@ -124,7 +141,7 @@ def _record(settings: TrainSettings, prepared: _Prepared, device: torch.device) 
         "start_from": s.start_from,
         "start_fingerprint": checkpoint.fingerprint_of(prepared.model),
         **environment(device),
-        "finished": False,
+        **completion.UNFINISHED,
     }
     if s.start_from:
         # The flags of sizes were left out; what they would have meant is not what was trained.
@@ -154,7 +171,7 @@ def _fit(
                 "steps": epoch.steps,
             }
             best = Checkpoint(model, prepared.vocabulary, origin, metrics, as_json(record))
-            checkpoint.save(best, settings.output)
+            checkpoint.save(best, prepared.places[0].working)
 
     channel, compiled = make_channel(settings.channel), prepared.training.compile
     return trainer.fit(
@@ -173,70 +190,113 @@ def _fit(
     )
 
 
-def _finish(
-    settings: TrainSettings, keeper: Keeper, record: dict[str, object], result: Result, started: float
-) -> Checkpoint:
-    history = {"history": [epoch.row() for epoch in result.history]}
-    whole = {**record, **record_of(result, started), **history}
-    _write_record(settings, whole)
-    check_begun(result, settings.output, keeper.advice())
-    output = escape(settings.output)
+def _finish(prepared: _Prepared, record: dict[str, object], result: Result, started: float) -> None:
+    """Record, mark of completion, and what replaces earlier files moved in."""
+    keeper, (made, beside) = prepared.keeper, (place.working for place in prepared.places)
+    whole = {**record, **record_of(result, started), "history": [epoch.row() for epoch in result.history]}
+    output_files.write_json(beside, whole)
+    check_begun(result, made, keeper.advice())
+    check_whole(result, f"{escape(made)} is the best until then{keeper.advice()}")
+    marked = {**completion.completion({MADE: made}), "state_saves": keeper.cost}
+    output_files.write_json(beside, whole | marked)
+    places.publish(prepared.places)
+    output = prepared.places[0].path
+    for state in (keeper.path, _state_beside(output)):
+        state.unlink(missing_ok=True)
     log.info(
-        f"made {output}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "
+        f"made {escape(output)}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "
         f"{result.best_epoch}, {result.steps:,} steps, padding {result.padding:.1%}, "
         f"{time.monotonic() - started:,.0f} s{keeper.summary()}\n"
-        f"next: python -m semcom evaluate {output}"
+        f"next: python -m semcom evaluate {escape(output)}"
     )
-    check_whole(result, f"{output} is the best until then{keeper.advice()}")
-    _write_record(settings, {**whole, "finished": True, "state_saves": keeper.cost})
-    keeper.remove()
-    return checkpoint.load(settings.output)
-
-
-def _write_record(settings: TrainSettings, record: dict[str, object]) -> None:
-    output_files.write_json(_record_beside(settings.output), record)
 
 
 def _record_beside(output: str) -> Path:
     return output_files.companion("--output", output, ".json")
 
 
-def _prepare(settings: TrainSettings, device: torch.device) -> _Prepared:
-    """Outputs checked, inputs read."""
+def _state_beside(output: str | Path) -> Path:
+    return output_files.companion("--output", output, f".{run_state.FILE}")
+
+
+def _prepare(settings: TrainSettings, device: torch.device, held: ExitStack) -> _Prepared:
+    """Outputs reserved, inputs read; locks go to ``held``."""
     vocabulary_file = shipped(settings.vocab or DEFAULT_VOCABULARY)
     inputs = [settings.start_from or vocabulary_file, *settings.corpus.corpus]
-    outputs: dict[str, str | Path] = {
-        "--output": settings.output,
-        "--output (its record)": _record_beside(settings.output),
-    }
-    goes_on = settings.resuming.resume
-    output_files.check_files(outputs, inputs, overwrite=settings.outputs.overwrite or goes_on)
     before = checkpoint.load(settings.start_from, "--start-from") if settings.start_from else None
     vocabulary = before.vocabulary if before else _load_vocabulary(vocabulary_file)
-    data = encode_splits(load_corpus(settings.corpus, vocabulary), vocabulary)
+    corpus = load_corpus(settings.corpus, vocabulary)
+    reserved = _reserve(settings, inputs, held)
+    data = encode_splits(corpus, vocabulary)
     topics = data.topics_seen
     if before:
         data = replace(data, record=data.record | imported(before))
         earlier = before.seen_topics()
         topics = sorted({*topics, *earlier}) if topics and earlier else None
     model = _model_of(before, settings) if before else _new_model(settings, vocabulary)
-    keeper = _keeper(settings, device, data, model)
+    keeper = _keeper(settings, reserved[0].working, device, data, model)
     training = resolve_training(settings.training, device, model.architecture.receiver.d_model)
     training = resuming.training_of(keeper, training)
-    return _Prepared(training, vocabulary, data, model, topics, keeper)
+    places.make_room(reserved)
+    return _Prepared(training, vocabulary, data, model, topics, keeper, reserved)
 
 
-def _keeper(settings: TrainSettings, device: torch.device, data: Data, model: Transceiver) -> Keeper:
+def _reserve(settings: TrainSettings, inputs: Sequence[str], held: ExitStack) -> list[Place]:
+    """The checkpoint's place and its record's."""
+    output, record = Path(settings.output), _record_beside(settings.output)
+    output_files.check_outputs({"--output": output, RECORD: record}, inputs)
+    begun = bool(_values(record)) or replacing.is_noted(output)
+    resume = settings.resuming.resume and begun
+    if resume and _is_finished(output, record) and not replacing.is_noted(output):
+        raise resuming.finished(output)
+    overwrite = settings.outputs.overwrite
+    states = tuple(glob.escape(_state_beside(path).name) for path in (output, replacing.new_of(output)))
+    wanted = [
+        Place("--output", output, True, overwrite, folder=False, resume=resume, own=states),
+        Place(RECORD, record, True, overwrite, folder=False, resume=resume),
+    ]
+    try:
+        reserved = places.reserve(wanted, held)
+    except places.Taken:
+        if _values(record).get("finished") is False:
+            raise resuming.unfinished("--output", output) from None
+        raise
+    if resume and _is_finished(*(place.working for place in reserved)):
+        # It died between its mark and its coming to its place.
+        places.publish(reserved)
+        raise resuming.finished(output)
+    return reserved
+
+
+def _is_finished(output: Path, record: Path) -> bool:
+    values = _values(record)
+    return bool(values) and not completion.why_unfinished(values, MADE, output, output)
+
+
+def _values(record: Path) -> dict[str, Any]:
+    """Empty where it is none of a training."""
+    try:
+        values = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    is_one = isinstance(values, dict) and not values.keys().isdisjoint(("finished", "history"))
+    return values if is_one else {}
+
+
+def _keeper(
+    settings: TrainSettings, output: Path, device: torch.device, data: Data, model: Transceiver
+) -> Keeper:
     """Of the training's state; with ``--resume``, it has found the one to go on from."""
     inputs = {
         "the model before training:": checkpoint.fingerprint_of(model),
         "the corpus:": data.record["corpus_fingerprint"],
         "the vocabulary:": data.record["vocabulary_fingerprint"],
     }
-    path = output_files.companion("--output", settings.output, f".{run_state.FILE}")
-    return resuming.keeper(
-        path, Path(settings.output), settings.resuming, resuming.identity(settings, device, inputs)
-    )
+    run = resuming.identity(settings, device, inputs)
+    kept = resuming.keeper(_state_beside(output), output, settings.resuming, run)
+    if not kept.found:
+        kept.remove()  # of a run that is begun anew
+    return kept
 
 
 def _model_of(before: Checkpoint, settings: TrainSettings) -> Transceiver:
