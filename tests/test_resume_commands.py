@@ -174,6 +174,18 @@ def test_other_flags_and_inputs_are_refused_by_name(teacher, here, ends, capsys,
     assert run(teacher, "--epochs", 2, "--resume", "--save-every", 1) == 0
 
 
+def test_a_finished_run_has_nothing_left_to_do(teacher, here, capsys):
+    assert run(teacher, "--epochs", 1, "--precision", "auto") == 0
+    before = left(here)
+    capsys.readouterr()
+    assert run(teacher, "--epochs", 1, "--precision", "auto", "--resume") == 0
+    said = capsys.readouterr()
+    assert "has finished" in said.out + said.err and (said.out + said.err).count("\n") == 1
+    refused(capsys, run(teacher, "--epochs", 2, "--resume"), "--epochs 2", "had 1")
+    refused(capsys, run(teacher, "--epochs", 1, "--precision", "bf16", "--resume"), "--precision bf16")
+    assert left(here) == before
+
+
 def test_what_auto_came_to_is_kept(tmp_path):
     kept = resuming.keeper(tmp_path / "none.pt", tmp_path / "best.pt", ResumeConfig(), {})
     here = TrainingConfig(precision="fp32")

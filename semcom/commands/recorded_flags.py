@@ -3,6 +3,7 @@ not as it was."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ DEFAULT_PATHS = {
     ),
     "hybrid_output": ("checkpoints/hybrid_model.pt",),
 }
+PLACES = ("output", "output_path", "hybrid_output")
+DECIDED = {"precision": "auto", "compile": True}
+"""Settings of which the record has what the machine made of this value."""
 OF_NO_RESULT = ("quiet", "debug", "overwrite")
 COMPARED = {
     "corpus_fingerprint": "the corpus",
@@ -48,6 +52,17 @@ def recorded(settings: DataclassInstance, steps: int = 0) -> dict[str, Any]:
     """
     values = typed_values(settings, recorded=True)
     return values | {"minutes": None, "steps": steps} if values["minutes"] and steps else values
+
+
+def other_flag(settings: DataclassInstance, record: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first flag that says something else than it did for the run of this part ``settings`` of a record:
+    its name, what it said, what it says; None where all are the same. Places aside, and what the machine
+    decided where it was left to it."""
+    ours = json.loads(json.dumps(typed_values(settings, recorded=True)))
+    left_out = {*PLACES, *(("minutes", "steps") if ours.get("minutes") else ())}
+    left_out |= {name for name, value in DECIDED.items() if ours.get(name) == value}
+    others = ((name, record[name], is_) for name, is_ in ours.items() if name in record)
+    return next((each for each in others if each[0] not in left_out and each[1] != each[2]), None)
 
 
 def is_record(values: Mapping[str, Any]) -> bool:

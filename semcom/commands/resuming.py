@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,8 +14,12 @@ from semcom.base.errors import NothingToDo, SemcomError, escape
 from semcom.base.flag_words import typed_values
 from semcom.base.flags import flag_of
 from semcom.base.settings import ResumeConfig
-from semcom.distillation.run_state import Keeper
+from semcom.commands.recorded_flags import other_flag
+from semcom.distillation.run_state import Keeper, shown_flag
 from semcom.distillation.training_settings import TrainingConfig
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +66,15 @@ def resolved(training: TrainingConfig) -> dict[str, object]:
     return {"precision": training.precision, "compile": training.compile}
 
 
-def finished(place: str | Path) -> NothingToDo:
+def finished(place: str | Path, settings: "DataclassInstance", record: Mapping[str, Any]) -> NothingToDo:
+    """Of a place whose run has finished. Raises SemcomError where that was a run with other flags."""
+    theirs = record.get("settings")
+    if isinstance(theirs, dict) and (other := other_flag(settings, theirs)):
+        name, was, is_ = other
+        raise SemcomError(
+            f"{flag_of(name)} {shown_flag(is_)}: the run in {escape(place)}, which has finished, had "
+            f"{shown_flag(was)}; give its flags again, or name another path"
+        )
     return NothingToDo(f"--resume: {escape(place)} holds a run that has finished; nothing is left to do")
 
 

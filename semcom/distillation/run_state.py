@@ -80,8 +80,8 @@ class Keeper:
             ours, begun = self.run.get(name), theirs.get(name)
             if ours != begun:
                 raise SemcomError(
-                    f"{name} {_shown(ours)}: the run in {escape(self.path.parent)} was begun with "
-                    f"{_shown(begun)}; give what it was begun with, or {self.cure}"
+                    f"{name} {shown_flag(ours)}: the run in {escape(self.path.parent)} was begun with "
+                    f"{shown_flag(begun)}; give what it was begun with, or {self.cure}"
                 )
 
     def take_up(self) -> None:
@@ -138,10 +138,10 @@ class Keeper:
         return {"saves": self.saves, "seconds": round(self.seconds, 3), "bytes": self.bytes}
 
 
-def _shown(value: Any) -> str:
+def shown_flag(value: Any) -> str:
     """As a person types it."""
     if isinstance(value, (list, tuple)):
-        return " ".join(map(_shown, value)) or "none"
+        return " ".join(map(shown_flag, value)) or "none"
     text = escape(f"{value:g}" if isinstance(value, float) else value)
     return {"None": "not given", "True": "given", "False": "not given"}.get(text, text[:100])
 
