@@ -215,6 +215,7 @@ def test_arguments_and_required_flags_may_stand_in_the_file(tmp_path):
         ("snr_range: 3", ["snr_range: 3: 1 values, 2 wanted"]),
         ("scales: 1 2", ["scales: '1 2'", "make a list: [1, 2]"]),
         ("kd_loss: kld", ["kd_loss: 'kld': allowed are kd,"]),
+        ("corpus_size: " + "x" * 9000, ["corpus_size: "]),
         ("corpus_size: some", ["corpus_size: ", "or 'all'"]),
         ("create_hybrid: maybe", ["create_hybrid: maybe: is a switch; give on or off"]),
         ("lr: {a: 1}", ["lr: is nested"]),
@@ -268,6 +269,52 @@ def test_other_verbs_refuse_too(tmp_path, capsys):
     given = run_file(tmp_path, "lerning_rate: 3")
     for verb in (analyse, partial(package, "train", "--output", "x"), partial(package, "doctor")):
         refused(capsys, verb(*given), "lerning_rate: ", "has no such flag")
+
+
+PIECES = (
+    "&a ",
+    "*a",
+    "!!x ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ": ",
+    "- ",
+    "\n",
+    '"',
+    "'",
+    "\0",
+    "#",
+    "|",
+    "---\n",
+    "? ",
+    "\t",
+    "é",
+)
+
+
+def test_a_mutilated_file_is_one_line_or_none(tmp_path, capsys):
+    rng, codes = random.Random(5), set()
+    path = tmp_path / "run.yaml"
+    for _ in range(60):
+        text = run_files.page(DistilSettings(), "python distillation.py")
+        for _ in range(rng.randint(1, 3)):
+            place = rng.randrange(len(text))
+            text = text[:place] + rng.choice(PIECES) + text[place + rng.randrange(3) :]
+        path.write_text(text)
+        code = distil("--config", path, "--print-config")
+        error = capsys.readouterr().err
+        assert (code, error.count("\n")) in ((0, 0), (2, 1)) and len(error) < 520 and "fault" not in error
+        codes.add(code)
+    assert codes == {0, 2}
+
+
+def test_a_file_asks_for_the_traceback_too(tmp_path, capsys):
+    given = run_file(tmp_path, "debug: on\ntemperature: 0\n")
+    assert distil(*given) == 2 and "Traceback" in capsys.readouterr().err
+    assert distil(*given, "--no-debug") == 2 and "Traceback" not in capsys.readouterr().err
+    assert distil("--temperature", 0) == 2 and "Traceback" not in capsys.readouterr().err
 
 
 # --print-config

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from yaml.nodes import Node
 
 MAX_BYTES = 1_000_000
-Value = str | None | list[Any]
-"""Of a key: text; None, not given; a list of texts, or of such lists."""
 SWITCH = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 
 
@@ -237,7 +235,9 @@ def _typed(action: argparse.Action, word: str) -> Any:
     try:
         value = kind(word)
     except argparse.ArgumentTypeError as error:
-        raise SemcomError(str(error)) from None
+        raise SemcomError(
+            str(error) if len(str(error)) < 200 else f"{_short(word)}: is not allowed"
+        ) from None
     except (TypeError, ValueError):
         wanted = {int: "a whole number", float: "a number"}.get(kind, "such a value")
         hint = "; of several make a list: [1, 2]" if action.nargs and " " in word.strip() else ""

@@ -13,6 +13,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
+"""Whether a run file asks for ``--debug``."""
 BAD_INPUT, FAILED, BY_SIGNAL = 2, 1, 128
 
 
@@ -49,6 +52,7 @@ def run(verb: Callable[[Sequence[str]], object], argv: Sequence[str] | None) -> 
 
 
 def _run(verb: Callable[[Sequence[str]], object], argv: Sequence[str]) -> int:
+    _DEBUG.set(False)
     try:
         with console.speaking():
             _call(verb, argv)
@@ -59,7 +63,7 @@ def _run(verb: Callable[[Sequence[str]], object], argv: Sequence[str]) -> int:
         sys.stderr.close()
         return FAILED
     except (Exception, KeyboardInterrupt) as error:
-        if "--debug" in argv:
+        if "--debug" in argv or _DEBUG.get():
             traceback.print_exception(error)
         return _tell(error)
 
@@ -121,6 +125,7 @@ def _settings(
     kind: type[Settings], flags: argparse.Namespace, program: str, argv: Sequence[str]
 ) -> Settings | None:
     """What the flags ask for; None where ``--print-config`` asks to be shown it alone."""
+    _DEBUG.set(flags.debug)
     settings = settings_of(kind, flags)
     if flags.print_config:
         if distributed.rank() == 0:

@@ -84,7 +84,9 @@ def _of_older_record(values: Mapping[str, Any], flags: Collection[str]) -> dict[
     if "corpus_size" in given:
         given["corpus_size"] = given["corpus_size"] or "all"
     if isinstance(teachers := values.get("teachers"), list) and "teacher_checkpoint" in given:
-        given["teacher_checkpoint"] = [teacher[0] for teacher in teachers if isinstance(teacher, list)]
+        given["teacher_checkpoint"] = [
+            teacher[0] for teacher in teachers if isinstance(teacher, list) and teacher
+        ]
     if values.get("minutes") and not values.get("stopped"):
         given |= {"minutes": None, "steps": values.get("steps_done")}
     return given
