@@ -5,9 +5,8 @@ tables and the figure of docs/results.md.
     python benchmarks/evidence.py final --teacher captions_teacher.pt --corpus captions.en --folder evidence
     python benchmarks/evidence.py equal-time --teacher captions_teacher.pt --corpus captions.en
 
-Runs that are finished are not run again, so an interrupted comparison goes on where it stopped. Two processes
-share the work: start both with OMP_NUM_THREADS=1, one with ``--share 0 2``, one with ``--share 1 2``;
-``--report`` then prints the tables alone.
+Each comparison is a sweep: runs are made ``--jobs`` at a time, and one that is interrupted goes on where it
+stopped. ``--report`` prints the tables of what is there alone.
 """
 
 import argparse
@@ -21,14 +20,11 @@ import pandas as pd  # noqa: E402
 
 from benchmarks.harness import trained_parser  # noqa: E402
 from semcom.base import console  # noqa: E402
-from semcom.base.settings import RunConfig  # noqa: E402
 from semcom.commands import ablation  # noqa: E402
 from semcom.commands.ablation import Arm  # noqa: E402
-from semcom.commands.analyse_settings import AnalysisSettings  # noqa: E402
 from semcom.commands.distil_settings import DistillationFiles, DistilSettings  # noqa: E402
 from semcom.data.settings import CorpusConfig  # noqa: E402
 from semcom.distillation.training_settings import TrainingConfig  # noqa: E402
-from semcom.evaluation.settings import EvaluationConfig  # noqa: E402
 from semcom.report import plots  # noqa: E402
 
 SCREEN_SEED, FINAL_SEEDS = 1, (11, 12, 13, 14, 15)
@@ -104,7 +100,7 @@ def main(argv: list[str] | None = None) -> None:
         metavar="N",
         help="equal-time: steps of labels alone (default: as the seconds of the fastest runs have it)",
     )
-    parser.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"))
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: the cores)")
     parser.add_argument(
         "--report", action="store_true", help="print the tables of what is there, run nothing"
     )
@@ -180,7 +176,7 @@ def compare(
     """Run what is missing of a comparison, and show what is whole of it; returns what its arms gain at 6
     dB."""
     comparison = comparison_of(given, arms, seeds, root, size, steps)
-    runs = comparison.results() if given.report else comparison.run(share=tuple(given.share))
+    runs = comparison.results() if given.report else comparison.run(given.jobs)
     finished = whole(arms, seeds, runs)
     shown = [arm for arm in finished if arm.base in (None, *(other.name for other in finished))]
     if missing := [arm.name for arm in arms if arm not in shown]:
@@ -196,7 +192,8 @@ def compare(
 def comparison_of(
     given: argparse.Namespace, arms: list[Arm], seeds: list[int], root: Path, size: int, steps: str
 ) -> ablation.Comparison:
-    return ablation.Comparison(arms, seeds, root, common_of(given, size, steps), analysis_of(given))
+    measured = ablation.measured(int(given.sentences))
+    return ablation.Comparison(arms, seeds, root, common_of(given, size, steps), measured)
 
 
 def common_of(given: argparse.Namespace, size: int, steps: str) -> DistilSettings:
@@ -206,14 +203,6 @@ def common_of(given: argparse.Namespace, size: int, steps: str) -> DistilSetting
         files=DistillationFiles(teacher_checkpoint=(given.teacher,)),
         corpus=CorpusConfig(corpus=(given.corpus,), corpus_size=round(size / 0.9)),
         training=TrainingConfig(steps=int(steps), batch_size=int(given.batch_size)),
-    )
-
-
-def analysis_of(given: argparse.Namespace) -> AnalysisSettings:
-    return AnalysisSettings(
-        corpus=CorpusConfig(corpus=(given.corpus,), corpus_size=None),
-        evaluation=EvaluationConfig(sentences=int(given.sentences)),
-        run=RunConfig(quiet=True),
     )
 
 

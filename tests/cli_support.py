@@ -12,7 +12,7 @@ import pytest
 import distillation
 import distillation_examples
 import semantic_analysis
-from semcom.commands import cli
+from semcom.commands import cli, sweep_child, sweep_runner
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY_TEACHER = "tiny_teacher.pt"
@@ -100,3 +100,19 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
 def hidden(folder: Path, pattern: str = ".*") -> list[Path]:
     """Hidden files in it that nobody should have left; those of locks may stay."""
     return [path for path in folder.glob(pattern) if path.is_file() and path.suffix != ".lock"]
+
+
+class _InThisProcess:
+    """Stands in for ``subprocess.Popen``: the run is over when it has begun."""
+
+    def __init__(self, command: list[str], **options):
+        self.returncode = sweep_child.run(command[3], command[4:])
+
+    def poll(self) -> int:
+        return self.returncode
+
+
+def runs_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs of sweeps are made one after another and here, which saves the start of a process for each."""
+    monkeypatch.setattr(sweep_runner.subprocess, "Popen", _InThisProcess)
+    monkeypatch.setattr(sweep_runner, "LOOKS_EVERY", 0)

@@ -4,7 +4,15 @@ import json
 import math
 
 import pytest
-from cli_support import TINY_TRAINING, analyse, distil, examples, refused, script
+from cli_support import (
+    TINY_TRAINING,
+    analyse,
+    distil,
+    examples,
+    refused,
+    runs_in_this_process,
+    script,
+)
 
 from semcom.commands import analyse_settings
 from semcom.commands import examples as examples_module
@@ -119,17 +127,10 @@ def test_examples_list_and_dry_run(here, capsys):
     ]
     assert examples("6", "--dry-run", "--epochs", 2) == 0
     out = capsys.readouterr().out
-    lines = [line for line in out.splitlines() if line.startswith("$ python distillation.py")]
-    assert [
-        f"checkpoints/temp_exp/T{t}" in line and "--epochs 2" in line
-        for t, line in zip(("2.0", "4.0", "8.0"), lines)
-    ] == [True] * 3
-    assert "$ python semantic_analysis.py --runs checkpoints/temp_exp" in out and "cannot decide" in out
-    strip = [line.split() for line in lines]
-    assert all(
-        {a for a, b in zip(strip[0], other) if a != b} <= {"2", "checkpoints/temp_exp/T2.0"}
-        for other in strip[1:]
-    )
+    (command,) = [line for line in out.splitlines() if line.startswith("$ ")]
+    assert command.startswith("$ python -m semcom sweep --temperature 2 4 8 --student-layers 2 ")
+    assert "--output-path checkpoints/temp_exp" in command and "--epochs 2" in command
+    assert "cannot decide" in out
     assert not list(here.iterdir())
 
 
@@ -137,15 +138,10 @@ def test_the_experiment_over_seeds_shows_its_commands_and_refuses_what_it_sets(h
     assert examples(8, "--dry-run", "--seeds", 2, "--channel", "rayleigh", "--steps", 7) == 0
     out = capsys.readouterr().out
     lines = [line for line in out.splitlines() if line.startswith("$ ")]
-    assert len(lines) == 16 and not list(here.iterdir())
-    assert (
-        all("--channel rayleigh" in line for line in lines)
-        and sum("--steps 7" in line for line in lines) == 8
-    )
-    assert (
-        sum("--seed 2" in line for line in lines) == 4
-        and sum("--distill-weight 0" in line for line in lines) == 2
-    )
+    assert len(lines) == 4 and not list(here.iterdir())
+    assert all("sweep --seed 1 2 " in line and "--channel rayleigh" in line for line in lines)
+    assert all("--steps 7 " in line for line in lines)
+    assert sum("--distill-weight 0" in line for line in lines) == 1
     refused(capsys, examples(8, "--kd-loss", "rkl"), "--kd-loss: experiment 8 sets it")
     refused(capsys, examples(8, "--seeds", 0), "--seeds 0", "1 or more")
     refused(capsys, examples(6, "--seeds", 3), "--seeds 3: experiment 6 runs one seed, 8 and 9 run several")
@@ -154,15 +150,23 @@ def test_the_experiment_over_seeds_shows_its_commands_and_refuses_what_it_sets(h
 
 def test_all_dry_runs(here, capsys):
     assert examples("all", "--dry-run") == 0
-    assert capsys.readouterr().out.count("$ python distillation.py") == 5 + 3 + 3 + 4 * 5 + 3
+    out = capsys.readouterr().out
+    assert out.count("$ python distillation.py") == 5 + 3
+    assert out.count("$ python -m semcom sweep") == 1 + 1 + 4
+
+
+def test_jobs_are_of_the_experiments_that_are_sweeps(here, capsys):
+    assert examples("7", "--dry-run", "--jobs", 3) == 0 and "--jobs 3" in capsys.readouterr().out
+    refused(capsys, examples("10", "--dry-run", "--jobs", 3), "--jobs 3: experiment 10", "one after another")
 
 
 def test_example_six_runs_and_reports(teacher, here, capsys, monkeypatch):
+    runs_in_this_process(monkeypatch)
     monkeypatch.setattr(examples_module, "ANALYSED_SENTENCES", 12)
     monkeypatch.setattr(analyse_settings, "WHOLE_CORPUS", CorpusConfig(corpus_size=1000))
     assert examples("6", "--epochs", 1, "--teacher-checkpoint", teacher, *TINY_TRAINING) == 0
     out = capsys.readouterr().out
-    assert (here / "checkpoints/temp_exp/T2.0/best_student_model.pt").is_file()
+    assert (here / "checkpoints/temp_exp/temperature-2/best_student_model.pt").is_file()
     records = json.loads((here / "checkpoints/temp_exp/semantic_analysis_results.json").read_text())[
         "records"
     ]
@@ -217,7 +221,7 @@ def test_runs_on_own_text_are_measured_on_it(teacher, here, capsys):
 def test_the_analysis_of_an_example_has_the_settings_of_its_runs(here, capsys):
     assert (
         examples(
-            "6",
+            "10",
             "--dry-run",
             "--seed=7",
             "--channel",

@@ -186,8 +186,8 @@ def test_the_experiment_of_channels_follows_the_table(here, capsys):
     told = capsys.readouterr().out
     noisy = {name: kind for name, kind in KINDS.items() if kind.noisy}
     assert experiments.NOISY == list(noisy) and "ideal" not in noisy
-    for name, kind in noisy.items():
-        assert f"checkpoints/examples/{name}" in told and kind.title in told
+    assert f"sweep --channel {' '.join(noisy)} " in told
+    assert all(kind.title in told for kind in noisy.values())
 
 
 # ---- doctor and audit, which need more than a map

@@ -24,6 +24,7 @@ from semcom.commands import examples
 from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
 from semcom.commands.distil_settings import DistillationFiles, DistilSettings
 from semcom.commands.parsers import VERBS, analysis_parser, distillation_parser
+from semcom.commands.sweep_plan import Grid
 from semcom.data.settings import CorpusConfig
 from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
@@ -182,7 +183,9 @@ def test_a_setting_that_is_fixed_does_not_follow_from_others():
     follows = parse_over(distillation_parser(), words, settings)
     fixed = parse_over(distillation_parser(), words, settings, fixed=["temperature"])
     assert (follows.distillation.temperature, fixed.distillation.temperature) == (1, 4)
-    temperatures = [run.distillation.temperature for run in examples.runs_of(6, words)]
+    (common,) = examples.runs_of(6, words)
+    runs = Grid(common, examples.EXPERIMENTS[6].varied).sweep().points
+    temperatures = [run.settings.distillation.temperature for run in runs]
     assert temperatures == [2, 4, 8], "what the experiment compares is not changed by a loss of the user's"
 
 

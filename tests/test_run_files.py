@@ -22,6 +22,7 @@ from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.parsers import VERBS, analysis_parser, distillation_parser, package_parser
 from semcom.commands.recorded_flags import COMPARED, differences, recorded, settings_part
+from semcom.commands.sweep_plan import Grid
 from semcom.distillation.snapshots import Snapshots
 
 NUMBERS = ("0.3", "1", "2", "7", "-6", "12.5", "1e-3", "100", "3000")
@@ -346,7 +347,8 @@ def test_flags_alone_need_no_yaml():
 
 def test_an_experiment_takes_a_run_file(tmp_path, capsys):
     given = run_file(tmp_path, "seed: 5\nkd_loss: jsd\n")
-    runs = experiments.runs_of(6, given)
+    (common,) = experiments.runs_of(6, given)
+    runs = [point.settings for point in Grid(common, experiments.EXPERIMENTS[6].varied).sweep().points]
     assert [run.run.seed for run in runs] == [5] * 3
     assert [run.distillation.temperature for run in runs] == [2, 4, 8]
     given = run_file(tmp_path, "temperature: 5\n")

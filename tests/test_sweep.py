@@ -3,32 +3,20 @@ its runs are made in this process."""
 
 import csv
 import json
-from functools import partial
 
 import pytest
-from cli_support import TINY_TRAINING, package, refused
+from cli_support import TINY_TRAINING, package, refused, runs_in_this_process
 
-from semcom.commands import analyse_settings, cli, sweep_child, sweep_runner
+from semcom.base import locks
+from semcom.commands import analyse_settings, sweep_runner
 from semcom.data.settings import CorpusConfig
 
 COMMON = ["--steps", 3, "--save-every", 0, *TINY_TRAINING, "--sentences", 20, "--output-path", "grid"]
 
 
-class InThisProcess:
-    """Stands in for ``subprocess.Popen``: the run is over when it has begun."""
-
-    def __init__(self, command, **options):
-        shared, *words = command[3:]
-        self.returncode = cli.run(partial(sweep_child._distil, shared), words)
-
-    def poll(self):
-        return self.returncode
-
-
 @pytest.fixture
 def here_alone(here, monkeypatch, no_drawing):
-    monkeypatch.setattr(sweep_runner.subprocess, "Popen", InThisProcess)
-    monkeypatch.setattr(sweep_runner, "LOOKS_EVERY", 0)
+    runs_in_this_process(monkeypatch)
     monkeypatch.setattr(analyse_settings, "WHOLE_CORPUS", CorpusConfig(corpus_size=1000))
     return here
 
@@ -112,6 +100,30 @@ def test_a_run_of_other_settings_is_refused_by_name_before_anything_runs(teacher
     refused(capsys, other, "grid/seed-2", "--temperature 4, this one has 3", "name another --output-path")
     assert not (here_alone / "grid/seed-3").exists()
     refused(capsys, sweep(teacher, "--seed", 1, 2, "--threads", 9), "--threads 9")
+
+
+def test_a_second_sweep_in_one_folder_is_refused_while_the_first_is_at_work(teacher, here_alone, capsys):
+    with locks.hold("--output-path", "grid/sweep.json"):
+        refused(capsys, sweep(teacher, "--seed", 1, 2), "another run", "grid")
+    assert not list((here_alone / "grid").glob("seed*"))
+
+
+def test_in_the_default_place_a_sweep_of_other_settings_is_set_aside(teacher, here_alone, capsys):
+    place = COMMON.index("--output-path")
+    words = ["--teacher-checkpoint", teacher, *COMMON[:place], "--no-report"]
+    assert package("sweep", *words, "--seed", 1, 2) == 0
+    assert package("sweep", *words, "--seed", 1, 2, "--temperature", 3) == 0
+    out = capsys.readouterr().out
+    assert "kept the earlier checkpoints/sweep as checkpoints/sweep.before-1" in out
+    for name, temperature in (("sweep", 3), ("sweep.before-1", 4)):
+        assert record_of(here_alone / f"checkpoints/{name}/seed-2")["temperature"] == temperature
+
+
+def test_overwriting_begins_every_run_anew(teacher, here_alone, capsys):
+    assert sweep(teacher, "--seed", 1, 2, "--no-report") == 0
+    again = sweep(teacher, "--seed", 1, 2, "--no-report", "--temperature", 3, "--overwrite")
+    assert again == 0 and "0 of them finished" in capsys.readouterr().out
+    assert [record_of(here_alone / f"grid/seed-{seed}")["temperature"] for seed in (1, 2)] == [3, 3]
 
 
 @pytest.mark.processes

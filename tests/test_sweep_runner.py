@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import toy
 
+from semcom.base import locks
 from semcom.base.varied_flags import Variant
 from semcom.commands import sweep_runner
 from semcom.commands.distil_settings import DistilSettings
@@ -132,3 +134,17 @@ def test_a_run_ends_when_its_parent_is_gone():
     assert child.poll() is None
     out, _ = child.communicate(timeout=10)  # closes its standard input
     assert out.strip() == str(signal.SIGTERM.value) and child.returncode == 0
+
+
+def test_a_run_that_another_process_is_at_work_on_is_left_for_later(program, tmp_path):
+    """As one that a killed sweep has left, while it saves its state."""
+    program("pass")
+    sweep, told = sweep_in(tmp_path, "a", "b"), []
+    other = ExitStack()
+    other.enter_context(locks.hold("--output-path", tmp_path / "a"))
+
+    def finished(point):
+        told.append(point.name)
+        other.close()
+
+    assert Runner(sweep, Share(1, 1), finished).run(sweep.points, 0, True) == {} and told == ["b", "a"]

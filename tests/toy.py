@@ -13,6 +13,8 @@ import torch
 from semcom.channel.channels import make_channel
 from semcom.channel.draws import Draw
 from semcom.channel.settings import ChannelConfig
+from semcom.commands.completion import completion
+from semcom.commands.recorded_flags import recorded
 from semcom.data.batching import Encoded, collate
 from semcom.data.corpus import Sentence
 from semcom.data.vocabulary import BOS, EOS, WordVocabulary
@@ -134,3 +136,13 @@ def word_json(words) -> dict:
 
 def word_vocabulary(words) -> WordVocabulary:
     return WordVocabulary(json.dumps(word_json(words)).encode())
+
+
+def finished_run(folder, settings, **result):
+    """What a distillation leaves that says it has finished. result: values of its record."""
+    folder.mkdir(parents=True)
+    best = folder / "best_student_model.pt"
+    best.write_bytes(b"weights")
+    ended = {"test_scores": [], "wall_seconds": 12.0, **completion({best.name: best})}
+    record = {**settings.record(), "settings": recorded(settings), **ended, **result}
+    (folder / "distillation_config.json").write_text(json.dumps(record))

@@ -8,12 +8,11 @@ thing being made waits for it.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from semcom.base import output_files
+from semcom.base import locks, output_files
 from semcom.base.errors import SemcomError, escape
 
 log = logging.getLogger(__name__)
@@ -47,21 +46,12 @@ class SharedStore:
         found = _read(path, key, whole)
         if found is not None:
             return found
-        with _alone(path):
+        with locks.wait_for(path):
             found = _read(path, key, whole)
             if found is None:
                 found = make()
                 _keep(path, key, plain(found))
         return found
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    from filelock import FileLock
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        yield
 
 
 def _read(path: Path, key: str, whole: Callable[[Any], T]) -> T | None:

@@ -1,10 +1,9 @@
 """What distillation gains: arms that differ in their settings alone, run with the same seeds, measured on the
 same sentences and draws.
 
-An arm is a distillation; each of its runs is analysed against its teacher.
+An arm is a distillation; all arms and seeds are one sweep, analysed against its teacher.
 """
 
-import json
 import logging
 import math
 import shlex
@@ -15,17 +14,18 @@ from typing import Any
 
 import pandas as pd
 
-from semcom.base import output_files, places
+from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import parse_over, words_of
 from semcom.base.flags import changed, flag_of, name_of
-from semcom.base.settings import OutputConfig, RunConfig
-from semcom.commands.analyse import analyse
-from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
-from semcom.commands.analysis_results import Record
-from semcom.commands.distil import distil
+from semcom.base.varied_flags import Variant
+from semcom.commands import sweep, sweep_report
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.parsers import distillation_parser
+from semcom.commands.run_record import RunRecord
+from semcom.commands.sweep_plan import Grid, Sweep, names_of, sweep_of
+from semcom.commands.sweep_settings import SweepReport, SweepSettings
+from semcom.commands.sweep_state import is_there
 from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
 from semcom.evaluation import frames, intervals
@@ -35,7 +35,6 @@ from semcom.report import plots, tables
 log = logging.getLogger(__name__)
 
 SNRS = (0.0, 6.0, 12.0)
-MEASURED, SETTINGS = "divergence.json", "settings.json"
 COLUMNS = {
     "bleu 0": "BLEU 0 dB",
     "bleu 6": "6 dB",
@@ -59,9 +58,10 @@ class Arm:
     changes: Mapping[str, object]
     base: str | None = "labels"
 
-    def folder(self, root: Path, seed: int) -> Path:
-        safe = "".join(c if c.isalnum() or c in ".-" else "_" for c in self.name)
-        return root / safe / f"seed{seed}"
+    @property
+    def folder(self) -> str:
+        """Of its runs, in that of the comparison."""
+        return "".join(c if c.isalnum() or c in ".-" else "_" for c in self.name)
 
     def settings(self, common: DistilSettings, fixed: Sequence[str] = ()) -> DistilSettings:
         """What is common to all arms, with what sets this one apart. fixed: as of ``changed``."""
@@ -83,14 +83,10 @@ COMPARED = (
 one blind to the logits' size."""
 FOLDER = Path("checkpoints/examples/evidence")
 RECEIVER = DistilSettings(
-    distillation=DistillationConfig(distill_part="decoder"),
-    student=StudentConfig(student_layers=2),
-    run=RunConfig(quiet=True),
+    distillation=DistillationConfig(distill_part="decoder"), student=StudentConfig(student_layers=2)
 )
 STEPS, ANALYSED_SENTENCES = 300, 500
 
-Measures = dict[str, float]
-"""What one run came to."""
 Gain = tuple[str, float, float | None]
 """An arm, its mean and half of its interval."""
 
@@ -100,98 +96,64 @@ Gain = tuple[str, float, float | None]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arms and seeds, in a folder. common: the distillation that all arms start from. analysis: how each run
-    is measured. fixed: names of common settings that do not follow from an arm's."""
+    """Arms and seeds, in a folder. common: the distillation that all arms start from. measured: how the runs
+    are measured. fixed: names of common settings that do not follow from an arm's. named: whether the user
+    chose the folder."""
 
     arms: Sequence[Arm]
     seeds: Sequence[int]
     root: Path
     common: DistilSettings
-    analysis: AnalysisSettings
+    measured: SweepReport
     fixed: tuple[str, ...] = ()
-
-    def distillation(self, arm: Arm, seed: int) -> DistilSettings:
-        run = arm.settings(self.common, self.fixed)
-        files = replace(run.files, output_path=str(arm.folder(self.root, seed)))
-        return replace(run, files=files, run=replace(run.run, seed=seed))
-
-    def measurement(self, arm: Arm, seed: int) -> AnalysisSettings:
-        folder, analysis = arm.folder(self.root, seed), self.analysis
-        return replace(
-            analysis,
-            checkpoints=(str(folder / "best_student_model.pt"),),
-            evaluation=replace(analysis.evaluation, snr=SNRS),
-            report=replace(analysis.report, no_report=True),
-            files=replace(analysis.files, output=str(folder / MEASURED)),
-        )
-
-    def run(self, *, share: tuple[int, int] = (0, 1)) -> pd.DataFrame:
-        """All runs that are not finished yet; returns ``results``. share: (k, n), this process's part of them
-        where n processes work on one folder.
-
-        Raises SemcomError where the folder holds runs of other flags: they would not compare.
-        """
-        self._keep_settings()
-        made = {}
-        for arm, seed in self._runs[share[0] :: share[1]]:
-            if finished(arm, seed, self.root) is None:
-                made[arm.name, seed] = self._make(arm, seed)
-        return self.results(made)
-
-    def results(self, made: Mapping[tuple[str, int], Measures] | None = None) -> pd.DataFrame:
-        """A row a finished run: arm, seed and its measures.
-
-        made: by arm and seed, what this call came to; the other runs are read from what they left.
-        """
-        rows: list[dict[str, object]] = []
-        for arm, seed in self._runs:
-            measures = (made or {}).get((arm.name, seed)) or finished(arm, seed, self.root)
-            if measures is not None:
-                rows.append({"arm": arm.name, "seed": seed, **measures})
-        return pd.DataFrame(rows, columns=None if rows else ["arm", "seed"])
+    named: bool = True
 
     @property
-    def _runs(self) -> list[tuple[Arm, int]]:
-        return [(arm, seed) for seed in self.seeds for arm in self.arms]
+    def sweep(self) -> Sweep:
+        """Every arm with every seed, a seed's runs one after another."""
+        runs = [(arm, seed) for seed in self.seeds for arm in self.arms]
+        return sweep_of(self.root, [self._run(arm, seed) for arm, seed in runs], named=self.named)
 
-    def _make(self, arm: Arm, seed: int) -> Measures:
-        overwriting = OutputConfig(overwrite=True)
-        distillation = replace(self.distillation(arm, seed), outputs=overwriting)
-        log.info(f"\n$ {distillation.command(SHOWN_FIRST)}")
-        outcome = distil(distillation)
-        (divergence,) = analyse(replace(self.measurement(arm, seed), outputs=overwriting))
-        return measures_of(outcome.record, divergence)
+    def _run(self, arm: Arm, seed: int) -> tuple[str, Variant[DistilSettings]]:
+        settings = arm.settings(self.common, self.fixed)
+        seeded = replace(settings, run=replace(settings.run, seed=seed))
+        (name,) = names_of([{"seed": seed}])
+        return f"{arm.folder}/{name}", Variant({"arm": arm.name, "seed": seed}, seeded)
 
-    def _keep_settings(self) -> None:
-        kept = self.root / SETTINGS
-        settings = {"distillation": words_of(self.common, self.fixed), "analysis": words_of(self.analysis)}
-        if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != settings:
-            raise SemcomError(
-                f"{escape(self.root)}: holds runs of other flags ({escape(kept)} says which), which would "
-                "not compare; name another folder"
-            )
-        output_files.write_json(kept, settings)
+    def commands(self) -> list[str]:
+        """What a person would type: a sweep over the seeds for each arm."""
+        settings = SweepSettings(report=self.measured)
+        commands = []
+        for arm in self.arms:
+            common = arm.settings(self.common, self.fixed)
+            files = replace(common.files, output_path=str(self.root / arm.folder))
+            grid = Grid(replace(common, files=files), {"seed": self.seeds})
+            commands.append(grid.command(settings, SHOWN_FIRST))
+        return commands
+
+    def run(self, jobs: int | None = None) -> pd.DataFrame:
+        """All runs that are not finished yet; returns ``results``. Raises ChecksFailed where one failed, the
+        others being finished and measured."""
+        failed = sweep.make(self.sweep, SweepSettings(jobs=jobs))
+        found = self.results()
+        sweep.check_whole(self.sweep, failed)
+        return found
+
+    def results(self) -> pd.DataFrame:
+        """A row a finished run: arm, seed and its measures."""
+        points = [point for point in self.sweep.points if is_there(point)]
+        if not points:
+            return pd.DataFrame(columns=["arm", "seed"])
+        divergences = sweep_report.divergences(self.sweep, self.measured)
+        rows = []
+        for point in points:
+            record = RunRecord.read(str(point.settings.output_path))
+            by_snr = sweep_report.divergence_of(point, divergences)["by_snr"]
+            rows.append({**point.varied, **measures_of(record.values, by_snr)})
+        return pd.DataFrame(rows)
 
 
-def finished(arm: Arm, seed: int, root: Path) -> Measures | None:
-    """What a run of an earlier call, or of another process, came to; None where it is not there. Raises
-    SemcomError where it was made with other flags than the arm has now."""
-    folder = arm.folder(root, seed)
-    if not (folder / MEASURED).exists():
-        return None
-    record = json.loads((folder / "distillation_config.json").read_text(encoding="utf-8"))
-    wanted = arm.settings(DistilSettings()).record()
-    for name in sorted(arm.changes):
-        if record.get(name) != wanted[name]:
-            raise SemcomError(
-                f"{escape(folder)}: was run with {name} {escape(record.get(name))}, arm {arm.name!r} has "
-                f"{escape(wanted[name])}; remove it, or name another folder"
-            )
-    (divergence,) = json.loads((folder / MEASURED).read_text(encoding="utf-8"))["records"]
-    return measures_of(record, divergence)
-
-
-def measures_of(record: Mapping[str, Any], divergence: Record) -> Measures:
+def measures_of(record: Mapping[str, Any], by_snr: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """What one run came to, by its record and its divergence from the teacher: BLEU and KL to the teacher
     (nats a token) by SNR, validation cross-entropy, seconds of training."""
     measures = {
@@ -200,7 +162,7 @@ def measures_of(record: Mapping[str, Any], divergence: Record) -> Measures:
         "steps": record["steps_done"],
     }
     for snr in map("{:g}".format, SNRS):
-        at = divergence["by_snr"][snr]
+        at = by_snr[snr]
         measures[f"bleu {snr}"] = at["bleu"]
         measures[f"kl {snr}"] = at["kl_divergence"]
         measures[f"teacher bleu {snr}"] = at["reference_bleu"]
@@ -210,7 +172,7 @@ def measures_of(record: Mapping[str, Any], divergence: Record) -> Measures:
 # --- experiment 8
 
 
-def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> pd.DataFrame | None:
+def experiment(extra: Sequence[str], seeds: int, jobs: int | None, dry_run: bool) -> pd.DataFrame | None:
     """Experiment 8: ``COMPARED`` receivers of two layers over ``seeds`` seeds, 300 steps each unless
     ``extra`` says otherwise.
 
@@ -219,15 +181,10 @@ def experiment(extra: Sequence[str], seeds: int, dry_run: bool) -> pd.DataFrame 
     """
     comparison = _comparison(extra, range(1, seeds + 1))
     if dry_run:
-        for seed in comparison.seeds:
-            for arm in comparison.arms:
-                log.info(f"\n$ {comparison.distillation(arm, seed).command(SHOWN_FIRST)}")
-                log.info(f"\n$ {comparison.measurement(arm, seed).command()}")
+        for command in comparison.commands():
+            log.info(f"\n$ {command}")
         return None
-    place = places.Place("--output-path", FOLDER, named=False, overwrite=False, folder=True)
-    if line := place.make_room():
-        log.info(line)
-    arms = summary(comparison.arms, comparison.run())
+    arms = summary(comparison.arms, comparison.run(jobs))
     title = shlex.join(words_of(comparison.common, SHOWN_FIRST))
     log.info(f"\n{seeds} seeds, {title}\n{table(arms)}")
     keep(arms, FOLDER, title)
@@ -249,11 +206,13 @@ def _comparison(extra: Sequence[str], seeds: Sequence[int]) -> Comparison:
     lengths = {"--steps", "--epochs", "--minutes"}
     training = TrainingConfig() if lengths & flags.keys() else TrainingConfig(steps=STEPS)
     common = parse_over(distillation_parser(), extra, replace(RECEIVER, training=training))
-    analysis = analysis_like(common)
-    measured = replace(analysis.evaluation, sentences=ANALYSED_SENTENCES)
-    analysis = replace(analysis, evaluation=measured)
     fixed = tuple(name_of(flag) for flag in flags)
-    return Comparison(COMPARED, seeds, FOLDER, common, analysis, fixed)
+    return Comparison(COMPARED, seeds, FOLDER, common, measured(ANALYSED_SENTENCES), fixed, named=False)
+
+
+def measured(sentences: int) -> SweepReport:
+    """How the runs of a comparison are measured."""
+    return SweepReport(snr=SNRS, sentences=sentences, no_report=True)
 
 
 # --- what the runs came to

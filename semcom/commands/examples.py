@@ -2,18 +2,20 @@
 
 import logging
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from semcom.base.errors import SemcomError
 from semcom.base.flag_words import parse_over
 from semcom.base.flags import flag_of, settings_of
-from semcom.channel.settings import KINDS, ChannelConfig
+from semcom.channel.settings import KINDS
 from semcom.commands import parsers
 from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
 from semcom.commands.distil_settings import DistillationFiles, DistilSettings
 from semcom.commands.settings import SEEDS, DigitsSettings
+from semcom.commands.sweep_plan import Grid
+from semcom.commands.sweep_settings import SweepReport, SweepSettings
 from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import StudentConfig
 
@@ -39,11 +41,12 @@ PATHS = ("output_path", "hybrid_output")
 @dataclass(frozen=True)
 class Experiment:
     """title: one line. runs: the distillations. sets: names of the settings that they are about, whose flags
-    are shown in any case and not taken from the user. analyse: folder to report on in the end.
+    are shown in any case and not taken from the user. analyse: folder to report on in the end. varied: the
+    values of the settings of which its one run is a sweep.
 
-    study: what runs it instead, where it compares over seeds: (other flags, number of seeds, whether to print
-    the commands alone). switches: of the flags given for ``all``, those that are for this one too; None for
-    all of them.
+    study: what runs it instead, where it compares over seeds: (other flags, number of seeds, runs at a time,
+    whether to print the commands alone). switches: of the flags given for ``all``, those that are for this
+    one too; None for all of them.
     """
 
     title: str
@@ -51,23 +54,16 @@ class Experiment:
     sets: tuple[str, ...] = ()
     analyse: str | None = None
     closing: str = ""
-    study: Callable[[list[str], int, bool], object] | None = None
+    varied: Mapping[str, Sequence[object]] | None = None
+    study: Callable[[list[str], int, int | None, bool], object] | None = None
     switches: tuple[str, ...] | None = None
 
 
 def _run(
-    folder: str,
-    distillation: DistillationConfig | None = None,
-    *,
-    hybrid: str | None = None,
-    channel: str = "awgn",
+    folder: str, distillation: DistillationConfig | None = None, *, hybrid: str | None = None
 ) -> DistilSettings:
     files = DistillationFiles(output_path=folder, create_hybrid=hybrid is not None, hybrid_output=hybrid)
-    return DistilSettings(
-        files=files,
-        distillation=distillation or DistillationConfig(),
-        channel=ChannelConfig(channel=channel),
-    )
+    return DistilSettings(files=files, distillation=distillation or DistillationConfig())
 
 
 def _ladder(part: str, layers: int, targets: tuple[float, ...]) -> DistilSettings:
@@ -86,13 +82,13 @@ def _ladder(part: str, layers: int, targets: tuple[float, ...]) -> DistilSetting
     )
 
 
-def _evidence(extra: list[str], seeds: int, dry_run: bool) -> object:
+def _evidence(extra: list[str], seeds: int, jobs: int | None, dry_run: bool) -> object:
     from semcom.commands import ablation
 
-    return ablation.experiment(extra, seeds, dry_run)
+    return ablation.experiment(extra, seeds, jobs, dry_run)
 
 
-def _digits(extra: list[str], seeds: int, dry_run: bool) -> object:
+def _digits(extra: list[str], seeds: int, jobs: int | None, dry_run: bool) -> object:
     settings = settings_of(DigitsSettings, parsers.digits_parser().parse_args(extra))
     if dry_run:
         command = ["python", "distillation_examples.py", "9", "--seeds", str(seeds), *extra]
@@ -149,18 +145,16 @@ EXPERIMENTS = {
     ),
     6: Experiment(
         "temperatures 2, 4 and 8, all else held fixed",
-        tuple(
-            _run(f"checkpoints/temp_exp/T{t}", DistillationConfig(temperature=t, distill_weight=0.7))
-            for t in (2.0, 4.0, 8.0)
-        ),
+        (_run("checkpoints/temp_exp", DistillationConfig(distill_weight=0.7)),),
         ("student_layers", "temperature", "distill_weight", "output_path"),
-        analyse="checkpoints/temp_exp",
+        varied={"temperature": (2.0, 4.0, 8.0)},
         closing=CLOSING,
     ),
     7: Experiment(
         f"channels: {', '.join(KINDS[name].title for name in NOISY)}",
-        tuple(_run(f"checkpoints/examples/{name}", channel=name) for name in NOISY),
+        (_run("checkpoints/examples/channels"),),
         ("student_layers", "channel", "output_path"),
+        varied={"channel": NOISY},
     ),
     8: Experiment(
         "what distillation gains: receivers from labels alone and by three losses, over seeds",
@@ -184,6 +178,7 @@ EXPERIMENTS = {
         closing=LADDERS,
     ),
 }
+SWEEPS = [number for number, e in EXPERIMENTS.items() if e.varied or e.study is _evidence]
 
 
 def listing() -> str:
@@ -232,16 +227,34 @@ def analysis_of(folder: str, run: DistilSettings) -> AnalysisSettings:
     )
 
 
-def run(number: int, extra: list[str], seeds: int, dry_run: bool) -> None:
+def run(number: int, extra: list[str], seeds: int, jobs: int | None, dry_run: bool) -> None:
     """Run an experiment, or print its commands. A failed step raises and stops it, after the table of those
     before it."""
     e = EXPERIMENTS[number]
     if e.study:
         log.info(f"experiment {number}: {e.title}")
-        e.study(extra, seeds, dry_run)
+        e.study(extra, seeds, jobs, dry_run)
         return
     runs = runs_of(number, extra)
     log.info(f"experiment {number}: {e.title}")
+    if e.varied:
+        _sweep(Grid(runs[0], e.varied), e.sets, jobs, dry_run)
+    else:
+        _one_by_one(e, runs, dry_run)
+    if e.closing:
+        log.info("\n" + e.closing)
+
+
+def _sweep(grid: Grid, sets: Sequence[str], jobs: int | None, dry_run: bool) -> None:
+    settings = SweepSettings(jobs=jobs, report=SweepReport(sentences=ANALYSED_SENTENCES))
+    log.info(f"\n$ {grid.command(settings, sets)}")
+    if not dry_run:
+        from semcom.commands import sweep
+
+        sweep.run(grid.sweep(sets), settings)
+
+
+def _one_by_one(e: Experiment, runs: Sequence[DistilSettings], dry_run: bool) -> None:
     outcomes: list[Outcome] = []
     try:
         for settings in runs:
@@ -256,20 +269,18 @@ def run(number: int, extra: list[str], seeds: int, dry_run: bool) -> None:
     finally:
         if outcomes:
             log.info("\n" + _table(runs, outcomes))
-    if e.closing:
-        log.info("\n" + e.closing)
 
 
 def _distil(settings: DistilSettings) -> "Outcome":
-    from semcom.commands.distil import distil
+    from semcom.commands import distil
 
-    return distil(settings)
+    return distil.distil(settings)
 
 
 def _analyse(settings: AnalysisSettings) -> None:
-    from semcom.commands.analyse import analyse
+    from semcom.commands import analyse
 
-    analyse(settings)
+    analyse.analyse(settings)
 
 
 def _table(runs: Sequence[DistilSettings], outcomes: Sequence["Outcome"]) -> str:
@@ -328,7 +339,11 @@ def examples(argv: Sequence[str]) -> None:
             f"--seeds {flags.seeds}: experiment {flags.number} runs one seed, {over_seeds} run several; "
             "leave it out, or give --seed N"
         )
+    if flags.jobs and not set(numbers) & set(SWEEPS):
+        raise SemcomError(
+            f"--jobs {flags.jobs}: experiment {flags.number} runs its steps one after another; leave it out"
+        )
     for number in numbers:
         switches = EXPERIMENTS[number].switches if len(numbers) > 1 else None
         taken = extra if switches is None else [word for word in extra if word in switches]
-        run(number, taken, flags.seeds or SEEDS, flags.dry_run)
+        run(number, taken, flags.seeds or SEEDS, flags.jobs, flags.dry_run)

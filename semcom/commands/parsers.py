@@ -175,6 +175,12 @@ def examples_parser() -> Parser:
         "--seeds", type=int, metavar="N", help=f"experiments over seeds: how many (default {SEEDS})"
     )
     parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="6, 7, 8: runs at a time (default as many as there are cores)",
+    )
+    parser.add_argument(
         "--epochs", metavar="N", help="passes over the training split (default that of distillation.py)"
     )
     parser.add_argument(

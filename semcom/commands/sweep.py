@@ -3,7 +3,8 @@ are there; a table of what they came to."""
 
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 from semcom.base import signals
 from semcom.base.errors import ChecksFailed, InterruptedRun, SemcomError, escape
@@ -14,7 +15,7 @@ from semcom.commands.run_record import RunRecord
 from semcom.commands.sweep_plan import Point, Sweep, sweep_of_flags
 from semcom.commands.sweep_runner import Runner, Share, cores
 from semcom.commands.sweep_settings import SweepSettings
-from semcom.commands.sweep_state import is_there, missing_of
+from semcom.commands.sweep_state import check_inputs, is_there, missing_of
 
 log = logging.getLogger(__name__)
 
@@ -41,27 +42,41 @@ def _show(sweep: Sweep, settings: SweepSettings) -> None:
 def run(sweep: Sweep, settings: SweepSettings) -> None:
     """Make what is missing of a sweep, and report on all of it. Raises ChecksFailed at the end where a run
     failed, InterruptedRun where a signal ended it before."""
-    missing = missing_of(sweep)
-    share = share_of(sweep, settings)
-    log.info(
-        f"{len(sweep.points)} runs in {escape(sweep.root)}, {len(sweep.points) - len(missing)} of them "
-        f"finished; {share.jobs} at a time, threads of each: {share.threads}"
-    )
-    try:
-        failed = _make(sweep, missing, share, settings) if missing else {}
-    except KeyboardInterrupt as interrupt:
-        raise InterruptedRun(_how_to_go_on(sweep, settings), signals.number_of(interrupt)) from None
+    failed = make(sweep, settings)
     # Only now: what measures imports torch, which the runs at work have no need of here.
     from semcom.commands.sweep_report import report
 
     wrong = report(sweep, settings.report).wrong
+    check_whole(sweep, failed)
+    if wrong:
+        raise ChecksFailed(f"all runs are finished, but were not compared: {wrong}")
+
+
+def make(sweep: Sweep, settings: SweepSettings) -> dict[str, str]:
+    """Make what is missing of a sweep; run -> why, of those that failed. Raises InterruptedRun where a signal
+    ended it before."""
+    check_inputs(sweep)
+    with ExitStack() as held:
+        missing = missing_of(sweep, held)
+        share = share_of(sweep, settings)
+        log.info(
+            f"{len(sweep.points)} runs in {escape(sweep.root)}, {len(sweep.points) - len(missing)} of them "
+            f"finished; {share.jobs} at a time, threads of each: {share.threads}"
+        )
+        try:
+            return _make(sweep, missing, share, settings) if missing else {}
+        except KeyboardInterrupt as interrupt:
+            how = _how_to_go_on(sweep, settings)
+            raise InterruptedRun(how, signals.number_of(interrupt)) from None
+
+
+def check_whole(sweep: Sweep, failed: Mapping[str, str]) -> None:
+    """Raise ChecksFailed where a run failed."""
     if failed:
         raise ChecksFailed(
             f"{len(failed)} of {len(sweep.points)} runs failed: {', '.join(map(escape, failed))}"[:400]
             + f"; their logs are in {escape(sweep.logs)}, the same command tries them again"
         )
-    if wrong:
-        raise ChecksFailed(f"all runs are finished, but were not compared: {wrong}")
 
 
 def _make(sweep: Sweep, missing: Sequence[Point], share: Share, settings: SweepSettings) -> dict[str, str]:

@@ -1,16 +1,19 @@
 """The runs of a sweep: each an ordinary distillation in a folder of its own, named by what sets it apart."""
 
 import hashlib
+import itertools
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from semcom.base.errors import SemcomError
-from semcom.base.flags import flag_of
+from semcom.base.flag_words import words_of
+from semcom.base.flags import changed, flag_of
 from semcom.base.varied_flags import Variant, typed, words_of_value
 from semcom.commands.distil_settings import DistilSettings
-from semcom.commands.sweep_settings import ROOT
+from semcom.commands.sweep_settings import ROOT, SweepSettings
 
 PLAN, LOGS, SHARED = "sweep.json", "logs", ".shared"
 """What a sweep leaves beside its runs."""
@@ -82,6 +85,33 @@ def sweep_of_flags(variants: Sequence[Variant[DistilSettings]]) -> Sweep:
     given = first.settings.files.output_path
     names = names_of([variant.varied for variant in variants])
     return sweep_of(Path(given or ROOT), list(zip(names, variants)), named=given is not None)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A sweep as an experiment has it: what is common to its runs, and the values of the settings that
+    vary."""
+
+    common: DistilSettings
+    varied: Mapping[str, Sequence[object]]
+
+    def sweep(self, fixed: Sequence[str] = ()) -> Sweep:
+        """In the common output path, where an earlier sweep is set aside. fixed: as of ``changed``."""
+        choices = [dict(zip(self.varied, values)) for values in itertools.product(*self.varied.values())]
+        variants = [Variant(each, changed(self.common, each, fixed)) for each in choices]
+        names = names_of(choices)
+        return sweep_of(self.common.output_path, list(zip(names, variants)), named=False)
+
+    def command(self, settings: SweepSettings, first: Sequence[str] = ()) -> str:
+        """What a person would type. first: as of ``words_of``."""
+        ahead = [name for name in first if name not in self.varied]
+        varied = [word for name, values in self.varied.items() for word in _words(name, values)]
+        words = [*varied, *words_of(self.common, ahead), *words_of(settings)]
+        return shlex.join(["python", "-m", "semcom", "sweep", *words])
+
+
+def _words(name: str, values: Sequence[object]) -> list[str]:
+    return [flag_of(name), *(word for value in values for word in words_of_value(value))]
 
 
 # --- names

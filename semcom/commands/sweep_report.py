@@ -1,11 +1,13 @@
 """What the runs of a sweep came to: a row each, and the divergence report of their folder with its
 verdict."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from semcom.base.errors import SemcomError, escape
+from semcom.base.flags import as_record
 from semcom.base.settings import OutputConfig, RunConfig
 from semcom.base.varied_flags import words_of_value
 from semcom.channel.channels import make_channel
@@ -13,7 +15,7 @@ from semcom.commands.analyse import RESULTS, analyse
 from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
 from semcom.commands.analysis_results import Record
 from semcom.commands.measuring import nearest
-from semcom.commands.run_record import RunRecord
+from semcom.commands.run_record import BEST, FILE, RunRecord
 from semcom.commands.settings import WHOLE_CORPUS
 from semcom.commands.sweep_plan import Point, Sweep
 from semcom.commands.sweep_settings import SweepReport
@@ -119,13 +121,30 @@ def _cell(value: object) -> object:
 
 
 def _divergence(point: Point, records: Sequence[Record], snr: float) -> Mapping[str, float]:
-    """Of the run's best student from its teacher, through the channel that it learned with."""
-    best = str(point.settings.output_path / "best_student_model.pt")
+    """Of the run's best student from its teacher."""
+    return divergence_of(point, records).get("by_snr", {}).get(f"{snr:g}", {})
+
+
+def divergence_of(point: Point, records: Sequence[Record]) -> Record:
+    """Of the run's best student from its teacher, through the channel that it learned with; empty where it
+    was not measured."""
+    best = str(point.settings.output_path / BEST)
     channel = str(make_channel(point.settings.channel))
-    for record in records:
-        if record["checkpoint"] == best and record["channel"] == channel:
-            return record["by_snr"][f"{snr:g}"]
-    return {}
+    ours = [each for each in records if (each["checkpoint"], each["channel"]) == (best, channel)]
+    return ours[0] if ours else {}
+
+
+def divergences(sweep: Sweep, settings: SweepReport) -> list[Record]:
+    """Of all finished runs of a sweep: those that an earlier call has left, unless a run is younger."""
+    kept = sweep.root / RESULTS
+    records = [point.settings.output_path / FILE for point in sweep.points if is_there(point)]
+    analysis = analysis_of(sweep, settings)
+    if kept.is_file() and kept.stat().st_mtime_ns > max(file.stat().st_mtime_ns for file in records):
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        asked = as_record(analysis.evaluation, analysis.report, analysis.corpus)
+        if found["settings"] == json.loads(json.dumps(asked)):
+            return found["records"]
+    return analyse(analysis)
 
 
 def _show(found: Results) -> None:

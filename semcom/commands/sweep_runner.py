@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from semcom.base.errors import escape
+from semcom.base import locks
+from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import words_of
 from semcom.base.progress import Progress
 from semcom.commands.sweep_plan import SHARED, Point, Sweep
+from semcom.commands.sweep_state import PROJECT
 
 log = logging.getLogger(__name__)
 
-PROJECT = Path(__file__).resolve().parents[2]
 CHILD = "semcom.commands.sweep_child"
 OF_A_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -93,8 +94,8 @@ class Runner:
         with Progress(len(self.sweep.points), "runs", quiet=quiet, done=done) as bar:
             try:
                 while waiting or self.running:
-                    while waiting and len(self.running) < self.share.jobs:
-                        self._start(waiting.popleft())
+                    while len(self.running) < self.share.jobs and (point := _next(waiting)):
+                        self._start(point)
                     time.sleep(LOOKS_EVERY)
                     bar.advance(self._gather())
             except KeyboardInterrupt:
@@ -151,6 +152,19 @@ class Runner:
             if running.process.returncode == 0:
                 self.finished(running.point)
         self.running = []
+
+
+def _next(waiting: deque[Point]) -> Point | None:
+    """Taken from ``waiting``, the first that no other process is at work on: what a sweep that was killed has
+    left may still be saving its state."""
+    for point in waiting:
+        try:
+            locks.refuse_held("--output-path", point.settings.output_path)
+        except SemcomError:
+            continue
+        waiting.remove(point)
+        return point
+    return None
 
 
 def _why(running: Running) -> str:

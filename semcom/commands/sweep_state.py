@@ -1,20 +1,33 @@
 """What of a sweep is there already: a run is finished, unfinished or another one."""
 
 import json
+import logging
 from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
-from semcom.base import output_files
+from semcom.base import locks, output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import flag_of
+from semcom.base.places import Place
 from semcom.base.varied_flags import words_of_value
 from semcom.commands.recorded_flags import recorded
-from semcom.commands.run_record import FILE, RunRecord, shown
+from semcom.commands.run_record import FILE, RunRecord, is_finished, shown
 from semcom.commands.sweep_plan import PLAN, Point, Sweep
+
+log = logging.getLogger(__name__)
+
+PROJECT = Path(__file__).resolve().parents[2]
+"""Where a run finds the shipped files too."""
 
 DECIDED = {"precision": "auto", "compile": True}
 """Settings of which the record has what the machine made of this value."""
 OF_NO_RESULT = ("output_path", "hybrid_output")
+
+
+class OtherRun(SemcomError):
+    """A folder of the sweep holds a run of other settings."""
 
 
 def kept(sweep: Sweep) -> dict[str, Any]:
@@ -35,17 +48,48 @@ def keep(sweep: Sweep, **values: object) -> None:
     output_files.write_json(sweep.root / PLAN, kept(sweep) | values)
 
 
-def missing_of(sweep: Sweep) -> list[Point]:
-    """The runs that are not finished. Raises SemcomError for a folder that holds a run of other settings."""
+def check_inputs(sweep: Sweep) -> None:
+    """Raise SemcomError for a file that a run would not find."""
     for point in sweep.points:
-        _check(point)
+        files, text = point.settings.files, point.settings.corpus.corpus
+        read = [("--teacher-checkpoint", path) for path in files.teacher_checkpoint]
+        read += [("--student-checkpoint", path) for path in (files.student_checkpoint,) if path]
+        read += [("--corpus", path) for path in text]
+        for flag, path in read:
+            if not Path(path).exists() and not (flag == "--teacher-checkpoint" and (PROJECT / path).exists()):
+                raise SemcomError(f"{flag} {escape(path)}: no such file; give one that is there")
+
+
+def missing_of(sweep: Sweep, held: ExitStack) -> list[Point]:
+    """The runs that are not finished, all where they are to be replaced; a lock on the sweep goes to
+    ``held``.
+
+    A folder that holds a run of other settings is refused by OtherRun; in the default place the whole earlier
+    sweep is set aside.
+    """
+    _lock(sweep, held)
+    if sweep.points[0].settings.outputs.overwrite:
+        return list(sweep.points)
+    try:
+        for point in sweep.points:
+            _check(point)
+    except OtherRun:
+        if sweep.named:
+            raise
+        log.info(Place("--output-path", sweep.root, named=False, overwrite=False, folder=True).make_room())
+        # The lock of before has been moved along.
+        _lock(sweep, held)
     return [point for point in sweep.points if not is_there(point)]
+
+
+def _lock(sweep: Sweep, held: ExitStack) -> None:
+    """Keep a second sweep out; a lock on the folder itself would keep its own runs out too."""
+    held.enter_context(locks.hold("--output-path", sweep.root / PLAN))
 
 
 def is_there(point: Point) -> bool:
     """Whether the run is finished."""
-    folder = point.settings.output_path
-    return (folder / FILE).is_file() and "test_scores" in RunRecord.read(str(folder)).values
+    return is_finished(point.settings.output_path)
 
 
 def _check(point: Point) -> None:
@@ -54,14 +98,14 @@ def _check(point: Point) -> None:
         return
     settings = RunRecord.read(str(folder)).values.get("settings")
     if not isinstance(settings, dict):
-        raise SemcomError(
+        raise OtherRun(
             f"{escape(folder)}: its record does not say all settings, it is of an older version; remove it, "
             "or name another --output-path"
         )
     timed = point.settings.training.minutes is not None
     for name, wanted in _as_read(recorded(point.settings)).items():
         if name in settings and _differs(name, settings, wanted, timed):
-            raise SemcomError(
+            raise OtherRun(
                 f"{escape(folder)}: holds a run with {flag_of(name)} {_typed(settings[name])}, this one has "
                 f"{_typed(wanted)}; give the flags that it had, remove it, or name another --output-path"
             )
