@@ -156,7 +156,7 @@ def test_one_process_writes_and_speaks(made):
     assert sorted(p.name for p in (folder / "one").iterdir()) == sorted(
         p.name for p in (folder / "two").iterdir()
     )
-    assert sorted(p.name for p in folder.iterdir()) == [
+    assert sorted(p.name for p in folder.glob("[!.]*")) == [
         "one",
         "one.pt",
         "tiny_teacher.json",
@@ -207,7 +207,7 @@ def test_evaluation_is_that_of_one_process(made, tmp_path):
     two = torchrun("-m", "semcom", *flags, "--output", tmp_path / "two.csv")
     assert two.returncode == 0, two.stderr
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
-    assert two.stdout.count("made ") == 1 and sorted(p.name for p in tmp_path.iterdir()) == [
+    assert two.stdout.count("made ") == 1 and sorted(p.name for p in tmp_path.glob("[!.]*")) == [
         "one.csv",
         "one.png",
         "two.csv",
