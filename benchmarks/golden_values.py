@@ -50,6 +50,8 @@ IGNORED_KEYS = {
     # Milliseconds that a model takes.
     "latency_ms",
     "latency_ms_ratio",
+    # How often a state was kept depends on how long that takes.
+    "state_saves",
 }
 IGNORED_ENDINGS = ("seconds", "_per_second")
 """Keys that end so hold times and speeds."""
@@ -58,6 +60,7 @@ CACHE = "checkpoints/cache/"
 """Files below it only save a later command time; they are no result."""
 
 NOT_NUMBERS = [
+    r"of these .* for saving its state, .*",  # what keeping the state has cost
     r"\d+\.\d+\.\d+\S*",  # versions
     r"\b\d{4}-\d\d-\d\d\b",  # dates
     r"\b\d[\d,]*(?:\.\d+)? ?\w+/s\b",  # speeds (tokens/s)
