@@ -3,13 +3,18 @@ its runs are made in this process."""
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
-from cli_support import TINY_TRAINING, package, refused, runs_in_this_process
+from cli_support import ROOT, TINY_TRAINING, distil, package, refused, runs_in_this_process, wait_for
 
 from semcom.base import locks
 from semcom.commands import analyse_settings, sweep_runner
 from semcom.data.settings import CorpusConfig
+from semcom.models import checkpoint
 
 COMMON = ["--steps", 3, "--save-every", 0, *TINY_TRAINING, "--sentences", 20, "--output-path", "grid"]
 
@@ -138,3 +143,28 @@ def test_runs_are_processes_with_their_share_of_the_cores(teacher, here, monkeyp
             and record["seed"] == seed
         )
     assert {path.name for path in (here / "grid/logs").iterdir()} == {"seed-1.log", "seed-2.log"}
+
+
+@pytest.mark.processes
+def test_a_sweep_that_is_stopped_goes_on_to_the_same_bits(teacher, here):
+    common = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 12, "--seed", 2]
+    words = [*common, 1, "--sentences", 20, "--no-report", "--jobs", 2, "--output-path", "grid"]
+    command = [sys.executable, "-m", "semcom", "sweep", *map(str, words)]
+    started = {"cwd": here, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "text": True}
+    begun = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, **started)
+    for seed in (1, 2):
+        wait_for(here / f"grid/seed-{seed}/history.csv", begun)
+    begun.send_signal(signal.SIGTERM)
+    _, said = begun.communicate(timeout=60)
+    assert begun.returncode == 128 + signal.SIGTERM
+    assert "interrupted; 0 of 2 runs are finished; the same command goes on" in said
+    assert all((here / f"grid/seed-{seed}/resume.pt").is_file() for seed in (1, 2))
+    assert subprocess.run(command, capture_output=True, **started).returncode == 0
+    assert "--resume: on from" in (here / "grid/logs/seed-2.log").read_text()
+    assert distil(*common, "--output-path", "unbroken") == 0
+    broken, whole = (
+        checkpoint.load(f"{place}/final_student_model.pt").model.state_dict()
+        for place in ("grid/seed-2", "unbroken")
+    )
+    assert all(weights.equal(whole[name]) for name, weights in broken.items())
+    assert [row["run"] for row in rows_of(here / "grid")] == ["seed-2", "seed-1"]

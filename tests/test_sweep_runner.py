@@ -16,7 +16,7 @@ from semcom.base.varied_flags import Variant
 from semcom.commands import sweep_runner
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.sweep_plan import sweep_of
-from semcom.commands.sweep_runner import Runner, Share, command_of, environment_of
+from semcom.commands.sweep_runner import Runner, Share, command_of, environment_of, gpus_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -108,6 +108,13 @@ def test_a_run_has_its_share_of_the_machine(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     assert environment_of(Share(4, 3, gpus=2), 3)["CUDA_VISIBLE_DEVICES"] == "7"
     assert environment_of(Share(4, 3, gpus=1), 3)["CUDA_VISIBLE_DEVICES"] == "5,7"
+
+
+def test_gpus_are_dealt_out_unless_a_run_says_which_it_takes(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
+    assert gpus_of(["auto", "cuda"]) == 2 and gpus_of(["cuda:1", "auto"]) == 0 == gpus_of(["cpu"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpus_of(["auto"]) == 0
 
 
 def test_the_command_of_a_run_goes_on_with_it_unless_it_is_to_begin_anew(tmp_path):

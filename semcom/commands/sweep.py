@@ -13,7 +13,7 @@ from semcom.commands import sweep_state
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.run_record import RunRecord
 from semcom.commands.sweep_plan import Point, Sweep, sweep_of_flags
-from semcom.commands.sweep_runner import Runner, Share, cores
+from semcom.commands.sweep_runner import Runner, Share, cores, gpus_of
 from semcom.commands.sweep_settings import SweepSettings
 from semcom.commands.sweep_state import check_inputs, is_there, missing_of
 
@@ -115,7 +115,8 @@ def share_of(sweep: Sweep, settings: SweepSettings) -> Share:
     """How many runs at a time, and the threads of each: those of the sweep's first start, as threads decide
     the last bits of a run."""
     on_cluster, number = settings.slurm.slurm, len(sweep.points)
-    jobs = settings.jobs or (number if on_cluster else min(cores(), number))
+    gpus = 0 if on_cluster else gpus_of(point.settings.run.device for point in sweep.points)
+    jobs = settings.jobs or (number if on_cluster else min(gpus or cores(), number))
     kept = sweep_state.kept(sweep).get("threads")
     default = 1 if on_cluster else max(1, cores() // jobs)
     threads = kept if type(kept) is int else settings.threads or default
@@ -124,4 +125,4 @@ def share_of(sweep: Sweep, settings: SweepSettings) -> Share:
             f"--threads {settings.threads}: the runs of {escape(sweep.root)} have {threads}, which decides "
             "their last bits; leave it out, or name another --output-path"
         )
-    return Share(jobs, threads)
+    return Share(jobs, threads, gpus)

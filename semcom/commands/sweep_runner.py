@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,6 +50,17 @@ class Running:
 def cores() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus_of(devices: Iterable[str]) -> int:
+    """How many GPUs there are to be dealt out among runs of these ``--device``s, without torch; 0 where a run
+    says which it takes."""
+    if set(devices) - {"auto", "cuda"}:
+        return 0
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if seen is not None:
+        return len(list(filter(None, seen.split(","))))
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def words_of_run(point: Point) -> list[str]:

@@ -76,7 +76,7 @@ class SweepSettings(Validated):
     )
     jobs: int | None = setting(
         None,
-        "runs at a time (default as many as there are cores; on a cluster, all)",
+        "runs at a time (default as many as there are GPUs, or else cores; on a cluster, all)",
         whole(1, 1024, example="2"),
         type=int,
         metavar="N",
