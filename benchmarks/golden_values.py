@@ -47,6 +47,8 @@ IGNORED_KEYS = {
     "gpu",
     "commit",
     "date",
+    # What it took to save what --resume goes on from.
+    "state_saves",
     # Milliseconds that a model takes.
     "latency_ms",
     "latency_ms_ratio",
@@ -67,6 +69,7 @@ NOT_NUMBERS = [
     r"\S*\w/\S+",  # paths
     r"\S+\.(?:pt|pth|json|csv|png|svg|md|tex|html|pkl|txt|model)\b",  # files
     r"\b[0-9a-f]{16}\b",  # fingerprints; the JSON files hold them too
+    r"for saving its state, \S+ MB, (?:once|\d+ times)",  # by the clock
     r"\b\d[\d,]*(?:\.\d+)? ?(?:s|ms|min)\b",  # durations
 ]
 """What looks like a number in printed text and is none of a run's results."""
