@@ -241,7 +241,7 @@ def test_a_pickle_without_its_vocabulary_is_refused(folder, teacher, here, capsy
             "ids of a word vocabulary",
             "semcom import CHECKPOINT.pth --vocab-file vocab.json --output teacher.pt",
         )
-    assert not list(here.glob("*.*"))
+    assert not list(here.glob("[!.]*.*"))
 
 
 def test_a_broken_vocabulary_is_refused(folder, here, capsys):

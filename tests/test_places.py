@@ -170,18 +170,14 @@ def test_the_files_of_a_run_in_its_folder_come_with_it(before):
 
 
 def test_what_is_not_the_runs_stays_in_its_folder(before):
-    for name in (
-        "figures/own.png",
-        "figures/mine.svg",
-        "deep/er/mine.pt",
-        ".hidden",
-        ".best.pt.abcdefgh.tmp",
-    ):
+    foreign = ("figures/mine.svg", "deep/er/mine.pt", "tables/b", "tables/c", ".hidden")
+    for name in ("figures/own.png", ".best.pt.abcdefgh.tmp", *foreign):
         write(before / "run" / name, "x")
     (before / "run" / "link").symlink_to(before / "hybrid.pt")
-    a_run(both(before), "new")
+    wanted = [both(before)[0], file_place(before / "run" / "tables" / "c"), both(before)[1]]
+    a_run(wanted, "new")
     assert (before / "run" / "link").is_symlink()
-    kept = {"run/figures/mine.svg": "x", "run/deep/er/mine.pt": "x", "run/.hidden": "x", "run/link": "new"}
+    kept = {f"run/{name}": "x" for name in foreign} | {"run/tables/c": "new", "run/link": "new"}
     assert tree(before) == WHOLE | kept
 
 

@@ -7,6 +7,7 @@ ones stand, and what there is of the new is begun anew or gone on with.
 """
 
 import filecmp
+import glob
 import json
 import logging
 import os
@@ -167,11 +168,17 @@ def _is_cleared(real: Path, note: Note) -> bool:
 def _carry_over(old: Path, new: Path, own: Sequence[str]) -> None:
     """Move what is not the run's own from ``old`` to the same place in ``new``."""
     for path in foreign(old, own):
-        target = new / path.relative_to(old)
-        if not os.path.lexists(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
-            sync_folder(target.parent)
+        _merge(path, new / path.relative_to(old))
+
+
+def _merge(path: Path, target: Path) -> None:
+    """Move to ``target`` what of ``path``, a file or a folder, is not there."""
+    if path.is_dir() and not path.is_symlink() and target.is_dir():
+        for inner in sorted(path.iterdir()):
+            _merge(inner, target / inner.name)
+    elif not os.path.lexists(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _rename(path, target)
 
 
 def foreign(folder: Path, own: Sequence[str]) -> Iterator[Path]:
@@ -237,6 +244,14 @@ def set_aside(real: Path) -> Path:
         number += 1
     _rename(real, aside)
     return aside
+
+
+def set_aside_names(path: Path) -> list[Path]:
+    """Where what stood at ``path`` may be by now: names that runs have given it, those of older versions
+    (``stem.1.suffix``) too."""
+    stem, suffix = glob.escape(path.stem), glob.escape(path.suffix)
+    patterns = (f"{stem}.before-[0-9]*{suffix}", f"{stem}.[0-9]*{suffix}")
+    return [found for pattern in patterns for found in sorted(path.parent.glob(pattern))]
 
 
 def _before(real: Path, number: int) -> Path:

@@ -3,10 +3,11 @@ report."""
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from semcom.base import distributed, output_files
+from semcom.base import distributed, output_files, places
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import escape
 from semcom.base.places import Place
@@ -14,6 +15,7 @@ from semcom.channel.channels import make_channel
 from semcom.channel.settings import is_noisy
 from semcom.commands import analysis_report, analysis_results
 from semcom.commands.analyse_settings import AnalysisSettings
+from semcom.commands.analysis_report import RESULTS
 from semcom.commands.analysis_results import Analysis, Record, record_of
 from semcom.commands.inputs import load_corpus, load_teacher, shipped
 from semcom.commands.ladders import found_under
@@ -30,11 +32,10 @@ from semcom.evaluation.study import Row, Study
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import DEFAULT_TEACHER
-from semcom.report import compose
+from semcom.report import compose, render
 
 log = logging.getLogger(__name__)
 
-RESULTS = "semantic_analysis_results.json"
 REPORT = "checkpoints/report"
 CACHE = "checkpoints/cache"
 Groups = dict[str | None, list[Found]]
@@ -46,20 +47,26 @@ def _places(settings: AnalysisSettings) -> list[Place]:
     output, folder = settings.files.output, settings.report.report_dir
     overwrite = settings.outputs.overwrite
     named = output is not None and not settings.keep_earlier
-    places = [Place("--output", output or RESULTS, named, overwrite, folder=False)]
+    wanted = [Place("--output", output or RESULTS, named, overwrite, folder=False)]
     if not settings.report.no_report:
         named = folder is not None and not settings.keep_earlier
-        places.append(Place("--report-dir", folder or REPORT, named, overwrite, folder=True))
-    return places
+        place = Place("--report-dir", folder or REPORT, named, overwrite, folder=True)
+        wanted.append(replace(place, own=analysis_report.own_files(Path(place.path))))
+    return wanted
 
 
 def analyse(settings: AnalysisSettings) -> list[Record]:
     """Divergence of each run's best student (or of each given checkpoint) from its teacher; the report, or
     records alone."""
+    with ExitStack() as held:
+        return _analyse(settings, held)
+
+
+def _analyse(settings: AnalysisSettings, held: ExitStack) -> list[Record]:
     keep_freed_memory()
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
-    groups, used, whole, test = together.from_main(_prepare, settings)
+    groups, used, whole, test, reserved = together.from_main(_prepare, settings, held)
     settings = replace(settings, corpus=used)
     analysis = Analysis(settings, whole, len(test), device)
     for teacher_file, group in groups.items():
@@ -80,21 +87,22 @@ def analyse(settings: AnalysisSettings) -> list[Record]:
         # What was dialled was not trained itself; the run it comes from has the epochs.
         trained = [found for group in groups.values() for found in group if DIAL not in found.made]
         histories = {found.label: history(found) for found in trained}
-        _publish(analysis, {label: epochs for label, epochs in histories.items() if epochs})
+        _publish(analysis, {label: epochs for label, epochs in histories.items() if epochs}, reserved)
     return analysis.records
 
 
-def _prepare(settings: AnalysisSettings) -> tuple[Groups, CorpusConfig, corpus.Corpus, list[corpus.Sentence]]:
-    """Checkpoints by the file of their teacher, and the sentences to measure on; all that can be refused is
-    refused here."""
+def _prepare(
+    settings: AnalysisSettings, held: ExitStack
+) -> tuple[Groups, CorpusConfig, corpus.Corpus, list[corpus.Sentence], list[Place]]:
+    """Checkpoints by the file of their teacher, the sentences to measure on, the places of results and
+    report; all that can be refused is refused here. Locks go to ``held``."""
     given = _given(settings)
     groups = by_teacher(given, settings.files.teacher_checkpoint)
     teachers = [shipped(path or DEFAULT_TEACHER) for path in groups]
-    places = _places(settings)
+    wanted = _places(settings)
     inputs = [*(found.path for found in given), *teachers, *settings.corpus.corpus]
-    output_files.check_outputs({place.flag: place.path for place in places}, inputs)
-    for place in places:
-        place.check()
+    output_files.check_outputs({place.flag: place.path for place in wanted}, inputs)
+    reserved = places.reserve(wanted, held)
     used = corpus_of_runs(settings.corpus, [found.made for found in given])
     whole = load_corpus(used, _word_vocabulary(groups))
     evaluation = settings.evaluation
@@ -102,7 +110,7 @@ def _prepare(settings: AnalysisSettings) -> tuple[Groups, CorpusConfig, corpus.C
         [(escape(found.label), found.made) for found in given], used, evaluation.split
     ):
         log.info(line)
-    return groups, used, whole, test_split(whole, evaluation.sentences, evaluation.split)
+    return groups, used, whole, test_split(whole, evaluation.sentences, evaluation.split), reserved
 
 
 def _given(settings: AnalysisSettings) -> list[Found]:
@@ -221,7 +229,7 @@ def _measure_alone(run: Run, test: Sequence[corpus.Sentence], meeting: Meeting, 
     ]
 
 
-def _publish(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> None:
+def _publish(analysis: Analysis, histories: Mapping[str, Sequence[Row]], reserved: Sequence[Place]) -> None:
     """Results as JSON and on the console and, unless it is not wanted, the report. What is there already is
     set aside when all is measured."""
     settings, results = analysis.settings, analysis_results.results_of(analysis)
@@ -229,23 +237,21 @@ def _publish(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> None
         contents = analysis_report.contents_of(analysis, histories)
         document = compose.compose(contents, settings.report.lang)
         results["studies"] = analysis_report.studies_as_json(analysis, contents)
-    places = _places(settings)
-    for place in places:
-        if line := place.make_room():
-            log.info(line)
-    paths = {place.flag: place.path for place in places}
-    output_files.write_json(paths["--output"], results)
+        results["report_files"] = render.names(document)
+    places.make_room(reserved)
+    output, *report = reserved
+    output_files.write_json(output.working, results)
+    for folder in report:
+        output_files.write_json(folder.working / RESULTS, results)
+        analysis_report.write(document, contents, folder.working)
+    places.publish(reserved)
     analysis_results.show(analysis)
     if settings.report.no_report:
-        log.info(f"\nmade {escape(paths['--output'])}")
+        log.info(f"\nmade {escape(output.path)}")
         return
-    folder = Path(paths["--report-dir"])
-    # An earlier report's page must not vouch for figures of this one.
-    (folder / "report.html").unlink(missing_ok=True)
-    output_files.write_json(folder / RESULTS, results)
-    page = analysis_report.write(document, contents, folder)
     analysis_report.show(document)
+    page = Path(report[0].path) / "report.html"
     log.info(
         f"\nmade {escape(page)} (open it in a browser), report.md, tables.tex, CSVs and figures beside it, "
-        f"and {escape(paths['--output'])}"
+        f"and {escape(output.path)}"
     )

@@ -1,7 +1,10 @@
 """The report of an analysis: what goes into it beside the studies, and its files."""
 
+import glob
+import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +28,10 @@ from semcom.report.sections.all_studies import Similarities, TemperatureEffect
 
 log = logging.getLogger(__name__)
 
+RESULTS = "semantic_analysis_results.json"
+ROWS = ("matrix.csv", "words_lost.csv")
+OWN = (RESULTS, *ROWS, "report.html", "report.md", "tables.tex")
+"""What every report writes in its folder."""
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 PIECES_SHOWN = 8
 ON_CONSOLE = ("effects", "price", "dial", "trends")
@@ -57,11 +64,21 @@ def studies_as_json(analysis: Analysis, contents: compose.Results) -> list[objec
     ]
 
 
+def own_files(folder: Path) -> tuple[str, ...]:
+    """Names of what the report in the folder, if there is one, has written there, as its results say."""
+    with suppress(OSError, ValueError, RecursionError):
+        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        files = results.get("report_files") if isinstance(results, dict) else None
+        if isinstance(files, list):
+            return (*OWN, *(glob.escape(name) for name in files if isinstance(name, str)))
+    return OWN
+
+
 def write(document: Document, contents: compose.Results, folder: Path) -> Path:
     """Page, tables and figures, and the rows that they are made of; returns the page."""
     matrix = pd.concat([study.matrix for study in contents.studies], ignore_index=True)
-    tables.write_csv(folder / "matrix.csv", frames.flat(matrix))
-    tables.write_csv(folder / "words_lost.csv", frames.flat(pd.concat(contents.lost, ignore_index=True)))
+    tables.write_csv(folder / ROWS[0], frames.flat(matrix))
+    tables.write_csv(folder / ROWS[1], frames.flat(pd.concat(contents.lost, ignore_index=True)))
     return render.write(document, folder)[0]
 
 

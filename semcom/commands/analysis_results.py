@@ -16,7 +16,7 @@ from semcom.commands.inputs import LOSS_SETTINGS
 from semcom.commands.measuring import RECEIVER_KNOWS, described
 from semcom.data.corpus import Corpus
 from semcom.evaluation import frames, measures
-from semcom.evaluation.pairs import Run
+from semcom.evaluation.pairs import UNFINISHED, Run
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models.checkpoint import Checkpoint
@@ -76,6 +76,7 @@ def record_of(run: Run, teacher: Checkpoint, study: Study) -> Record:
         "model": run.label,
         "checkpoint": run.checkpoint.path,
         "teacher": teacher.path,
+        "unfinished": run.made.get(UNFINISHED) or None,
         "channel": study.channel,
         **{name: run.made.get(name) for name in RECORDED},
         "dial": frames.plain_values(asdict(run.dial)) if run.dial else None,

@@ -169,9 +169,11 @@ def record_of(result: Result, started: float) -> dict[str, object]:
 
 
 def as_json(record: Mapping[str, object]) -> dict[str, object]:
-    """The record as its JSON gives it back. Which of equal strings are one object would otherwise tell a
-    checkpoint of a run that goes on from one of a run that was never stopped."""
+    """The record as its JSON gives it back, but for the mark of completion, which is that file's alone. Which
+    of equal strings are one object would otherwise tell a checkpoint of a run that goes on from one of a run
+    that was never stopped."""
     again: dict[str, object] = json.loads(json.dumps(record))
+    again.pop("finished", None)
     return again
 
 

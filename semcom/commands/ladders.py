@@ -1,7 +1,6 @@
 """Finished ladders beside finished runs: the hybrids that were dialled, as things to look at."""
 
 import contextlib
-import glob
 import json
 import logging
 import os
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
+from semcom.base.replacing import set_aside_names
 from semcom.commands.dial_settings import RECORD
 from semcom.commands.dial_state import UNFINISHED
 from semcom.commands.runs import Found, label_of, runs_under
@@ -100,10 +100,9 @@ def _found(folder: Path, hybrid: Recorded) -> tuple[str, Mapping[str, object]] |
     written = Path(hybrid.file)
     if not written.name:
         return None
-    pattern = f"{glob.escape(written.stem)}.[0-9]*{glob.escape(written.suffix)}"
     # What a stranger calls a path may be none.
     with contextlib.suppress(OSError, ValueError):
-        for path in [folder / written.name, written, *sorted(written.parent.glob(pattern))]:
+        for path in [folder / written.name, written, *set_aside_names(written)]:
             if path.is_file() and (made := _made_as(path, hybrid)) is not None:
                 return str(path), made
     return None

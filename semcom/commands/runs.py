@@ -1,4 +1,4 @@
-"""Finished runs and other checkpoints to look at, and the teacher that each belongs to."""
+"""Runs and other checkpoints to look at, and the teacher that each belongs to."""
 
 import json
 import logging
@@ -11,10 +11,13 @@ from pathlib import Path
 import pandas as pd
 
 from semcom.base.errors import SemcomError, escape
+from semcom.base.replacing import set_aside_names
+from semcom.commands import completion
 from semcom.commands.inputs import load_teacher, shipped
+from semcom.commands.run_record import BEST, FILE
 from semcom.evaluation.dialled import DIAL, dial_of
 from semcom.evaluation.frames import records
-from semcom.evaluation.pairs import Run
+from semcom.evaluation.pairs import UNFINISHED, Run
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 
@@ -64,24 +67,40 @@ def _check_teacher(teacher: Checkpoint, student: Checkpoint, named: str | None) 
 
 
 def runs_under(root: str) -> list[Found]:
-    """Finished runs under ``root``: label, best student, settings; and a run's hybrid where it is another
-    pair than the student. Dialled hybrids are those of ladders."""
+    """Runs under ``root``: label, best student, settings; and a run's hybrid where it is another pair than
+    the student. Of one that has not finished, the label says so. Dialled hybrids are those of ladders."""
     found = []
-    for recorded in sorted(Path(root).rglob("distillation_config.json")):
-        best = recorded.with_name("best_student_model.pt")
-        try:
-            made = json.loads(recorded.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise SemcomError(
-                f"{escape(recorded)}: cannot be read ({type(error).__name__}); remove it or distil again"
-            ) from None
-        if best.is_file() and isinstance(made, dict):
-            label = label_of(recorded.parent, root)
+    for recorded in sorted(Path(root).rglob(FILE)):
+        folder = recorded.parent
+        if any(part.startswith(".") for part in folder.relative_to(root).parts):
+            continue  # what a run that died was about to remove
+        made, best = _made(recorded), folder / BEST
+        if best.is_file() and made:
+            label = label_of(folder, root) + (" (unfinished)" if made[UNFINISHED] else "")
             found.append(Found(label, str(best), made))
             spliced = made.get("create_hybrid") and not made.get("target_divergence")
             if spliced and isinstance(made.get("hybrid_output"), str):
                 found += _hybrid_of(label, checkpoint.load(best), made)
     return found
+
+
+def _made(recorded: Path) -> dict[str, object]:
+    """What a run's record holds, and why it is unfinished, if it is; a line is said of that. Empty of what is
+    no record."""
+    folder = recorded.parent
+    try:
+        made = json.loads(recorded.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SemcomError(
+            f"{escape(recorded)}: cannot be read ({type(error).__name__}); remove it or distil again"
+        ) from None
+    if not isinstance(made, dict):
+        return {}
+    why = completion.why_unfinished(made, BEST, folder / BEST, folder)
+    if why:
+        told = "it is measured as it is" if (folder / BEST).is_file() else "it has left no student"
+        log.info(f"note: the run {escape(folder)} is unfinished, {why}; {told}")
+    return {**made, UNFINISHED: why}
 
 
 def label_of(folder: Path, root: str) -> str:
@@ -92,8 +111,7 @@ def label_of(folder: Path, root: str) -> str:
 def _hybrid_of(label: str, best: Checkpoint, made: dict) -> list[Found]:
     """The hybrid that was spliced from this very student, also where a later run has set it aside."""
     recorded = Path(made["hybrid_output"])
-    set_aside = sorted(recorded.parent.glob(f"{recorded.stem}.*{recorded.suffix}"))
-    for path in filter(Path.is_file, [recorded, *set_aside]):
+    for path in filter(Path.is_file, [recorded, *set_aside_names(recorded)]):
         hybrid = checkpoint.load(path)
         if hybrid.config.get("other_fingerprint") != best.fingerprint:
             continue

@@ -38,6 +38,8 @@ PART, SEED, CROSS, SPLICED, TEACHER = (
     "other_fingerprint",
     "teacher_fingerprint",
 )
+UNFINISHED = "unfinished"
+"""Why the run has not finished, among what it was made with; empty where it has."""
 KNOWLEDGE, INTEROPERABLE, CODE, UNKNOWN = "knowledge", "interoperable", "code mismatch", "unknown"
 REFERENCE, NOISE, OWN, UNRELATED = "teacher", "noise", "one student", "unrelated ends"
 
@@ -117,8 +119,9 @@ class Run:
 
     @property
     def distilled(self) -> bool:
-        """Whether it is known how: of a teacher it is not."""
-        return self.made.get(PART) is not None and self.seed is not None
+        """Whether it is known how, and to the end: of a teacher it is not known."""
+        known = self.made.get(PART) is not None and self.seed is not None
+        return known and not self.made.get(UNFINISHED)
 
     def kind(self, teacher: str) -> str:
         """What sets its trained ends apart from those of the teacher whose weights have the fingerprint

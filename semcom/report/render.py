@@ -56,6 +56,15 @@ def write(document: Document, folder: str | Path) -> list[Path]:
     return [folder / name for name in ("report.html", *files)]
 
 
+def names(document: Document) -> list[str]:
+    """Of the files that ``write`` makes."""
+    figures = [
+        f"figures/{figure.name}.{kind}" for figure in document.figures() for kind in ("csv", "png", "svg")
+    ]
+    tables = [f"tables/{table.name}.csv" for table in document.tables()]
+    return ["report.html", "report.md", "tables.tex", *tables, *figures]
+
+
 def pictures(document: Document) -> dict[str, bytes]:
     """NAME.png and NAME.svg of every figure. The same figure gives the same bytes on one machine, whatever
     the user's matplotlib settings."""
