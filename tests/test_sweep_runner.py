@@ -71,7 +71,7 @@ def test_a_failed_run_is_named_with_its_last_line_and_the_others_go_on(program, 
     sweep = sweep_in(tmp_path, "a", "b")
     with toy.spoken() as lines:
         failed = Runner(sweep, Share(2, 1), lambda point: None).run(sweep.points, 0, True)
-    assert failed == {"a": r"the disk \x1b is full", "b": "ended by SIGKILL"}
+    assert failed == {"a": r"the disk \x1b is full", "b": "ended by SIGKILL, perhaps for want of memory"}
     assert any("a failed: the disk" in line and "logs/a.log" in line for line in lines)
     log = (tmp_path / "logs/a.log").read_text().splitlines()
     assert log[0] == f"$ python distillation.py --output-path {tmp_path}/a" and log[1] == "fine so far"

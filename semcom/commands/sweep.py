@@ -5,6 +5,7 @@ import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 from semcom.base import signals
 from semcom.base.errors import ChecksFailed, InterruptedRun, SemcomError, escape
@@ -104,11 +105,18 @@ def _how_to_go_on(sweep: Sweep, settings: SweepSettings) -> str:
 
 
 def _tell(point: Point) -> None:
+    """A line about a finished run."""
     record = RunRecord.read(str(point.settings.output_path))
     log.info(
         f"{escape(point.name)}: best validation CE {record.number('best_loss'):.4f}, "
-        f"{record.number('wall_seconds'):,.0f} s"
+        f"{_bleu(record.values)}{record.number('wall_seconds'):,.0f} s"
     )
+
+
+def _bleu(record: Mapping[str, Any]) -> str:
+    """Of the student in its own closing scores, at their highest SNR."""
+    rows = [row for row in record.get("test_scores", ()) if (row["model"], row["topic"]) == ("student", "")]
+    return f"BLEU {rows[-1]['bleu']:.2f} at {rows[-1]['snr']:g} dB, " if rows else ""
 
 
 def share_of(sweep: Sweep, settings: SweepSettings) -> Share:

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 CHILD = "semcom.commands.sweep_child"
 OF_A_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+KILLED = 9
 LOOKS_EVERY = 0.1
 """Seconds."""
 
@@ -182,7 +183,8 @@ def _why(running: Running) -> str:
     """The last line that a run left, or the signal that ended it."""
     code = running.process.returncode
     if code < 0:
-        return f"ended by {signal.Signals(-code).name}"
+        hint = ", perhaps for want of memory" if -code == KILLED else ""
+        return f"ended by {signal.Signals(-code).name}{hint}"
     with running.log.open("rb") as file:
         file.seek(running.log_begins)
         lines = file.read().decode("utf-8", "replace").split("\n")
