@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from toy import CPU, C, Numbers, encoded, sharp, size, spoken, through, transceiver
 
-from semcom.base import output_files
+from semcom.base import locks, output_files
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN, Ideal, Rayleigh
 from semcom.data.batching import collate
@@ -555,6 +555,30 @@ def test_a_second_call_reads_everything(tmp_path, calls, chunked):
     calls.clear()
     same(first, little(PAIRS, kept_in=str(tmp_path), said=said))
     assert not calls and not said
+
+
+def test_another_process_waits_while_a_chunk_is_measured(tmp_path, calls, chunked, monkeypatch):
+    plain, seen = pair_matrix._measure_chunk, []
+
+    def watched(*given):
+        held = [path for path in tmp_path.glob(".measured_*.lock") if is_held(path)]
+        seen.append(len(held))
+        return plain(*given)
+
+    def is_held(path):
+        try:
+            with locks.hold("cache", tmp_path / path.name.removeprefix(".").removesuffix(".lock")):
+                return False
+        except SemcomError:
+            return True
+
+    monkeypatch.setattr(pair_matrix, "_measure_chunk", watched)
+    little(kept_in=tmp_path)
+    assert seen == [1, 1, 1] and not any(map(is_held, tmp_path.glob(".measured_*.lock")))
+    dead = tmp_path / f".{kept(tmp_path)[0].name}.abcdefgh.tmp"
+    dead.write_text("")
+    little(kept_in=tmp_path)
+    assert not dead.exists() and len(seen) == 3
 
 
 def test_without_a_cache_nothing_is_kept(here):

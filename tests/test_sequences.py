@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from test_processes import Thread
 from toy import CPU, C, Numbers, V, encoded, size, spoken, transceiver
 
-from semcom.base import output_files
+from semcom.base import locks, output_files
 from semcom.base.distributed import ALONE
+from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN, Rayleigh, Rician
 from semcom.channel.draws import sample
 from semcom.data.batching import Encoded, collate
@@ -170,7 +171,30 @@ def no_search(monkeypatch):
 
 
 def kept(folder):
-    return sorted(folder.iterdir())
+    return sorted(path for path in folder.iterdir() if path.suffix != ".lock")
+
+
+def test_another_run_waits_while_the_teacher_decodes(tmp_path, monkeypatch):
+    plain, seen = sequence_level._decode, []
+
+    def watched(*given):
+        (file,) = tmp_path.glob(".teacher_sentences_*.lock")
+        path = tmp_path / file.name.removeprefix(".").removesuffix(".lock")
+        with pytest.raises(SemcomError, match="is writing there"), locks.hold("cache", path):
+            pass
+        seen.append(path)
+        return plain(*given)
+
+    monkeypatch.setattr(sequence_level, "_decode", watched)
+    decoded(tmp_path)
+    (path,) = kept(tmp_path)
+    assert seen == [path]
+    with locks.hold("cache", path):
+        pass
+    dead = tmp_path / f".{path.name}.abcdefgh.tmp"
+    dead.write_text("")
+    decoded(tmp_path)
+    assert not dead.exists() and len(seen) == 1
 
 
 def test_a_second_run_reads_what_the_first_kept(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ informs. The file stays: one that is removed while another process opens it woul
 
 import errno
 import json
+import logging
 import os
 import socket
 import time
@@ -18,6 +19,8 @@ from semcom.base.errors import SemcomError, escape
 
 if TYPE_CHECKING:
     from filelock import FileLock
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 0.5
 """Seconds. A run holds its lock for longer; one that only asks whether a place is held, for less."""
@@ -58,11 +61,18 @@ def refuse_held(flag: str, path: str | Path) -> None:
 def wait_for(path: str | Path) -> Iterator[None]:
     """While this process makes the part of a cache at ``path``, others that want the same wait; then they
     find it there. Where no lock can be had, all go on: the part is made twice, and either is right."""
-    file = lock_file(Path(os.path.realpath(path)))
+    from filelock import Timeout
+
+    real = Path(os.path.realpath(path))
+    file = lock_file(real)
     lock = _lock(file, timeout=-1)
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        try:
+            lock.acquire(timeout=PATIENCE)
+        except Timeout:
+            log.info(f"waiting for another run{_holder(file)}, which is making {escape(path)}")
+            lock.acquire()
     try:
         yield
     finally:

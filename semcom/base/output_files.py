@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
@@ -45,6 +45,16 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
     except OSError as error:
         cure = "free some space" if disk_is_full(error) else "choose another place"
         raise SemcomError(f"{escape(path)}: cannot be written ({error.strerror}){kept}; {cure}") from None
+
+
+def clear_temporaries(folder: Path, is_own: Callable[[str], bool]) -> None:
+    """Remove what processes that died were about to write in ``folder`` under names that are one's own. The
+    caller knows that nobody else is writing them."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            temporary = TEMPORARY.fullmatch(path.name)
+            if temporary and is_own(temporary["name"]):
+                path.unlink()
 
 
 def sync_folder(folder: str | Path) -> None:

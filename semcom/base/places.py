@@ -9,14 +9,14 @@ publish(places)                   # what replaces moves in
 import glob
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from semcom.base import locks, replacing
 from semcom.base.errors import SemcomError, escape
-from semcom.base.output_files import TEMPORARY, check_outputs
+from semcom.base.output_files import check_outputs, clear_temporaries
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def _claim(places: Sequence[Place], held: ExitStack) -> None:
         held.enter_context(locks.hold(place.flag, place.path))
     for place in places:
         replacing.repair(place.real, held=[place.real for place in places])
-        clear_temporaries(place)
+        _clear(place)
 
 
 def _around(place: Place, places: Iterable[Place]) -> Place | None:
@@ -211,22 +211,18 @@ def publish(places: Sequence[Place]) -> None:
         replacing.publish(staged, places[0].real)
 
 
-def clear_temporaries(place: Place) -> None:
+def _clear(place: Place) -> None:
     """Remove what runs that died were about to write there; the place is locked."""
+
+    def one_of(patterns: Iterable[str]) -> Callable[[str], bool]:
+        return lambda name: replacing.is_own(name, patterns)
+
     real, new = place.real, replacing.new_of(place.real)
     beside = (real, new, replacing.note_file(real))
     names = [glob.escape(path.name) for path in beside]
-    _clear(real.parent, names if place.folder else [*names, *place.own])
+    clear_temporaries(real.parent, one_of(names if place.folder else [*names, *place.own]))
     if place.folder:
         for folder in (real, new):
-            _clear(folder, place.own)
+            clear_temporaries(folder, one_of(place.own))
             for name, own in replacing.by_folder(place.own).items():
-                _clear(folder / name, own)
-
-
-def _clear(folder: Path, own: Sequence[str]) -> None:
-    """Remove the temporary files of the names ``own``, which are patterns."""
-    with suppress(OSError):
-        for path in folder.iterdir():
-            if TEMPORARY.fullmatch(path.name) and replacing.is_own(path.name, own):
-                path.unlink()
+                clear_temporaries(folder / name, one_of(own))

@@ -10,12 +10,13 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
-from semcom.base import output_files, progress
+from semcom.base import locks, output_files, progress
 from semcom.base.distributed import ALONE, Processes
 from semcom.base.errors import SemcomError, escape
 from semcom.channel.channels import Channel
@@ -79,19 +80,20 @@ def teacher_sentences(
     what was sent.
 
     If ``folder`` keeps these decodings, they are read instead. Several processes share the work; the main one
-    alone reads, writes and speaks.
+    alone reads, writes and speaks. Where another run is decoding the same, this one waits for it.
     """
     started = time.monotonic()
     key = by.key(encoded)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     path = Path(folder) / f"teacher_sentences_{digest[:16]}.json"
-    pieces = together.from_main(_read, path, key, encoded, by.teacher.model.architecture.vocab_size)
     made = f"read from {escape(path)}"
-    if pieces is None:
-        pieces = _decode(by, encoded, device, together, quiet)
-        kept = together.from_main(_keep, path, key, pieces)
-        made = f"{by.search}, {time.monotonic() - started:,.0f} s"
-        made += f", kept in {escape(path)}" if kept else ""
+    with ExitStack() as held:
+        pieces = together.from_main(_read, path, key, encoded, by.teacher, held)
+        if pieces is None:
+            pieces = _decode(by, encoded, device, together, quiet)
+            kept = together.from_main(_keep, path, key, pieces)
+            made = f"{by.search}, {time.monotonic() - started:,.0f} s"
+            made += f", kept in {escape(path)}" if kept else ""
     number = sum(pieces[e.sentence.id] == e.source[1:-1] for e in encoded)
     exact = number / len(encoded)
     if together.is_main:
@@ -139,11 +141,15 @@ def _keep(path: Path, key: Key, pieces: Pieces) -> bool:
     return True
 
 
-def _read(path: Path, key: Key, encoded: Sequence[Encoded], vocab_size: int) -> Pieces | None:
+def _read(
+    path: Path, key: Key, encoded: Sequence[Encoded], teacher: Checkpoint, held: ExitStack
+) -> Pieces | None:
     """The decodings that ``path`` holds; None where there are none, or none to be trusted, which one line
-    says."""
+    says. While ``held`` is, nobody else makes them."""
+    held.enter_context(locks.wait_for(path))
+    output_files.clear_temporaries(path.parent, lambda name: name == path.name)
     try:
-        return _checked(json.loads(path.read_bytes()), key, encoded, vocab_size)
+        return _checked(json.loads(path.read_bytes()), key, encoded, teacher.model.architecture.vocab_size)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:

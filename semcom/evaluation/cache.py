@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from semcom import __version__
-from semcom.base import output_files
+from semcom.base import locks, output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.data.batching import Encoded
 from semcom.evaluation.batch_sums import Measurement
@@ -59,6 +60,21 @@ def _path(cache: str | Path, key: dict[str, object]) -> Path:
         Path(cache)
         / f"measured_{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.npz"
     )
+
+
+def wait_and_read(
+    cache: str | Path,
+    keys: Mapping[PairKey, dict],
+    chunk: Sequence[Encoded],
+    meeting: Meeting,
+    held: ExitStack,
+) -> Parts:
+    """``read_parts``, once no other process is measuring this chunk; while ``held`` is, none begins to."""
+    common = next(iter(keys.values())) | {"pair": None, "temperature": None}
+    held.enter_context(locks.wait_for(_path(cache, common)))
+    names = {_path(cache, key).name for key in keys.values()}
+    output_files.clear_temporaries(Path(cache), lambda name: name in names)
+    return read_parts(cache, keys, chunk, meeting)
 
 
 def keep_parts(

@@ -7,6 +7,7 @@ looked at afterwards. Finished parts are kept on disk.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from semcom.data.batching import Encoded, by_length
 from semcom.data.vocabulary import Vocabulary
 from semcom.evaluation import text_metrics
 from semcom.evaluation.batch_sums import BatchResult, Measurement, make_ready
-from semcom.evaluation.cache import Parts, keep_parts, part_key, read_parts
+from semcom.evaluation.cache import Parts, keep_parts, part_key, wait_and_read
 from semcom.evaluation.pairs import Pair, PairKey, Temperatures
 from semcom.evaluation.results import Measured, PairResult, Signals
 from semcom.evaluation.scores import Meeting
@@ -52,13 +53,15 @@ def measure(
         for number, chunk in enumerate(chunks):
             states_snr = cka_snr if number == 0 else None
             keys = {pair.key: part_key(pair, measurement, chunk, states_snr) for pair in pairs}
-            there = meeting.processes.from_main(read_parts, cache, keys, chunk, meeting) if cache else {}
-            missing = [pair for pair in pairs if pair.key not in there]
-            if missing:
-                made = _measure_chunk(replace(measurement, pairs=missing), chunk, states_snr)
-                if cache and not meeting.processes.from_main(keep_parts, cache, keys, made):
-                    cache = None
-                there |= made
+            with ExitStack() as held:
+                given = (cache, keys, chunk, meeting, held)
+                there = meeting.processes.from_main(wait_and_read, *given) if cache else {}
+                missing = [pair for pair in pairs if pair.key not in there]
+                if missing:
+                    made = _measure_chunk(replace(measurement, pairs=missing), chunk, states_snr)
+                    if cache and not meeting.processes.from_main(keep_parts, cache, keys, made):
+                        cache = None
+                    there |= made
             found.append(there)
             bar.advance(len(chunk))
     return _joined(measurement, found, encoded)
