@@ -134,6 +134,17 @@ def reserve(places: Sequence[Place], held: ExitStack) -> list[Place]:
     """
     outer = [place for place in places if not _around(place, places)]
     _claim(outer, held)
+    return _reserved(places)
+
+
+def replacing_finished(places: Sequence[Place]) -> list[Place]:
+    """Of places that are locked: where a finished run turned out to be in the way of one that was to go on,
+    and is to be replaced."""
+    return _reserved([replace(place, resume=False, overwrite=True) for place in places])
+
+
+def _reserved(places: Sequence[Place]) -> list[Place]:
+    outer = [place for place in places if not _around(place, places)]
     reserved = {place.real: place.reserved() for place in outer}
     return [reserved.get(place.real) or _within(place, reserved) for place in places]
 

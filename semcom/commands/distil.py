@@ -12,7 +12,7 @@ import torch
 
 from semcom.base import distributed, output_files, places, replacing, signals
 from semcom.base.device import keep_freed_memory, resolve_device
-from semcom.base.errors import InterruptedRun, NothingToDo, SemcomError, escape
+from semcom.base.errors import InterruptedRun, SemcomError, escape
 from semcom.base.places import Place
 from semcom.base.shared_store import SharedStore
 from semcom.base.tracking import check_installed
@@ -91,7 +91,7 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) ->
     """Outputs reserved and cleared, inputs read, the student before training; locks go to ``held``."""
     resume, folder = settings.resuming.resume, settings.output_path
     if resume and run_record.is_finished(folder) and not replacing.is_noted(folder):
-        raise _finished(settings, folder)
+        _check_replaced(settings)
     teachers = _load_teachers(settings)
     teacher, given = teachers[0], settings
     settings = _resolve(settings, device, teacher)
@@ -169,14 +169,16 @@ def _reserve(settings: DistilSettings, teachers: Sequence[str], held: ExitStack)
             raise resuming.unfinished("--output-path", settings.output_path) from None
         raise
     if reserved[0].resume and run_record.is_finished(reserved[0].working):
-        # It died between its mark and its coming to its place.
+        # It may have died between its mark and its coming to its place.
         places.publish(reserved)
-        raise _finished(settings, settings.output_path)
+        _check_replaced(settings)
+        return places.replacing_finished(wanted)
     return reserved
 
 
-def _finished(settings: DistilSettings, folder: Path) -> NothingToDo:
-    return resuming.finished(folder, settings, run_record.RunRecord.read(str(folder)).values)
+def _check_replaced(settings: DistilSettings) -> None:
+    folder = settings.output_path
+    resuming.check_replaced(folder, settings, run_record.RunRecord.read(str(folder)).values)
 
 
 def _check_same_signal(first: Checkpoint, other: Checkpoint) -> None:

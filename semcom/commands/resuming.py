@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -17,9 +17,6 @@ from semcom.base.settings import ResumeConfig
 from semcom.commands.recorded_flags import other_flag
 from semcom.distillation.run_state import Keeper, shown_flag
 from semcom.distillation.training_settings import TrainingConfig
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 log = logging.getLogger(__name__)
 
@@ -66,16 +63,19 @@ def resolved(training: TrainingConfig) -> dict[str, object]:
     return {"precision": training.precision, "compile": training.compile}
 
 
-def finished(place: str | Path, settings: "DataclassInstance", record: Mapping[str, Any]) -> NothingToDo:
-    """Of a place whose run has finished. Raises SemcomError where that was a run with other flags."""
+def check_replaced(place: str | Path, settings: Any, record: Mapping[str, Any]) -> None:
+    """Of a place whose run has finished, by its record. Raises NothingToDo where it was this one, SemcomError
+    where it had other flags and --overwrite does not replace it."""
     theirs = record.get("settings")
     if isinstance(theirs, dict) and (other := other_flag(settings, theirs)):
+        if settings.outputs.overwrite:
+            return
         name, was, is_ = other
         raise SemcomError(
             f"{flag_of(name)} {shown_flag(is_)}: the run in {escape(place)}, which has finished, had "
-            f"{shown_flag(was)}; give its flags again, or name another path"
+            f"{shown_flag(was)}; give its flags again, name another path, or add --overwrite"
         )
-    return NothingToDo(f"--resume: {escape(place)} holds a run that has finished; nothing is left to do")
+    raise NothingToDo(f"--resume: {escape(place)} holds a run that has finished; nothing is left to do")
 
 
 def unfinished(flag: str, place: str | Path) -> SemcomError:

@@ -248,7 +248,7 @@ def _reserve(settings: TrainSettings, inputs: Sequence[str], held: ExitStack) ->
     begun = bool(_values(record)) or replacing.is_noted(output)
     resume = settings.resuming.resume and begun
     if resume and _is_finished(output, record) and not replacing.is_noted(output):
-        raise resuming.finished(output, settings, _values(record))
+        resuming.check_replaced(output, settings, _values(record))
     overwrite = settings.outputs.overwrite
     states = tuple(glob.escape(_state_beside(path).name) for path in (output, replacing.new_of(output)))
     wanted = [
@@ -262,9 +262,10 @@ def _reserve(settings: TrainSettings, inputs: Sequence[str], held: ExitStack) ->
             raise resuming.unfinished("--output", output) from None
         raise
     if resume and _is_finished(*(place.working for place in reserved)):
-        # It died between its mark and its coming to its place.
+        # It may have died between its mark and its coming to its place.
         places.publish(reserved)
-        raise resuming.finished(output, settings, _values(record))
+        resuming.check_replaced(output, settings, _values(record))
+        return places.replacing_finished(wanted)
     return reserved
 
 
