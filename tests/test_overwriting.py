@@ -204,3 +204,11 @@ def test_resume_is_no_leave_to_overwrite_what_is_no_run(text, capsys, teacher):
     Path("run/notes.txt").write_text("mine")
     refused(capsys, run(teacher, *PLACES, "--resume"), "--output-path run", "exists already")
     assert tree() == {"t.json": text.encode(), "run/notes.txt": b"mine"}
+
+
+def test_an_unfinished_run_is_dialled_with_a_warning(before, capsys):
+    Path("run/distillation_config.json").write_text(json.dumps(record() | {"finished": False}))
+    at = ["--snr", 12, "--sentences", 10, "--corpus-size", 240, "--quiet"]
+    assert package("dial", "run", "--target", 1e9, *at, "--output-path", "ladder") == 2
+    said = capsys.readouterr()
+    assert "run: the run is unfinished; it is dialled as it is" in said.out and "out of reach" in said.err

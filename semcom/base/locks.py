@@ -137,7 +137,8 @@ def _inform(descriptor: int) -> None:
     text = json.dumps({"host": socket.gethostname(), "process": os.getpid(), "since": now})
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, text.encode())
 
 
 def _taken(given: str, file: Path) -> str:

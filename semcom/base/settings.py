@@ -30,7 +30,9 @@ class OutputConfig(Validated):
     """What is written where. Default paths set an earlier run aside; a named path is refused without
     --overwrite."""
 
-    overwrite: bool = setting(False, "replace outputs that exist", action="store_true", recorded=False)
+    overwrite: bool = setting(
+        False, "replace outputs that exist, once the new ones are whole", action="store_true", recorded=False
+    )
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from semcom.commands.dial_settings import CODE_DRIFT, LADDER, LADDER_FILES, Dial
 from semcom.commands.dial_state import LadderState, own_files, resumed
 from semcom.commands.inputs import check_topics, load_corpus, read_corpus, split_of
 from semcom.commands.measuring import RECEIVER_KNOWS, corpus_of_runs, foreign_splits
+from semcom.commands.run_record import is_finished
 from semcom.data import batching
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Corpus, Sentence
@@ -118,7 +119,10 @@ def _check_no_input_inside(folder: Path, inputs: Sequence[str]) -> None:
 def _dialled(settings: DialSettings) -> tuple[Dialled, str]:
     """What is dialled, and its name."""
     if settings.source is not None:
-        return path_of_run(settings.source, settings.path, settings.teacher_checkpoint), settings.source
+        dialled = path_of_run(settings.source, settings.path, settings.teacher_checkpoint)
+        if not is_finished(settings.source):
+            log.warning(f"{escape(settings.source)}: the run is unfinished; it is dialled as it is")
+        return dialled, settings.source
     assert settings.from_ and settings.to  # the settings hold to it
     dialled = path_between(settings.from_, settings.to, settings.teacher_checkpoint)
     return dialled, f"{settings.from_} to {settings.to}"
