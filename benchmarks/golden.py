@@ -73,7 +73,8 @@ def call(line: str) -> tuple[int | str, str, str]:
 
 def files_below(folder: Path) -> dict[str, int]:
     """Relative path -> time of the last change, in ns."""
-    files = (path for path in folder.rglob("*") if path.is_file())
+    # Those of locks say who held them last.
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
     found = {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in files}
     return {name: changed for name, changed in found.items() if not name.startswith(golden_values.CACHE)}
 

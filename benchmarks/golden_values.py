@@ -52,8 +52,8 @@ IGNORED_KEYS = {
     # Milliseconds that a model takes.
     "latency_ms",
     "latency_ms_ratio",
-    # How often a state was kept depends on how long that takes.
-    "state_saves",
+    # Checkpoints hold how they were made, the commit among it.
+    "digests",
 }
 IGNORED_ENDINGS = ("seconds", "_per_second")
 """Keys that end so hold times and speeds."""
