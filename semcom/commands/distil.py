@@ -178,7 +178,8 @@ def _reserve(settings: DistilSettings, teachers: Sequence[str], held: ExitStack)
 
 def _check_replaced(settings: DistilSettings) -> None:
     folder = settings.output_path
-    resuming.check_replaced(folder, settings, run_record.RunRecord.read(str(folder)).values)
+    state = folder / run_state.FILE
+    resuming.check_replaced(folder, state, settings, run_record.RunRecord.read(str(folder)).values)
 
 
 def _check_same_signal(first: Checkpoint, other: Checkpoint) -> None:

@@ -274,7 +274,10 @@ class DistillationRun:
         output = self.settings.hybrid_output
         if output is None or self.settings.files.target_divergence:
             return None
-        best = checkpoint.load(self.best_student)
+        # What it is made of is told by the name that will last.
+        best = replace(
+            checkpoint.load(self.best_student), path=str(self.settings.output_path / run_record.BEST)
+        )
         made = write_splice(self.teacher, best, self.settings.hybrid_parts, self.written_at(output))
         # By this the run knows it again should it be stopped and go on.
         self.record["digests"] = {HYBRID: completion.digest_of(made)}

@@ -63,9 +63,9 @@ def resolved(training: TrainingConfig) -> dict[str, object]:
     return {"precision": training.precision, "compile": training.compile}
 
 
-def check_replaced(place: str | Path, settings: Any, record: Mapping[str, Any]) -> None:
+def check_replaced(place: str | Path, state: Path, settings: Any, record: Mapping[str, Any]) -> None:
     """Of a place whose run has finished, by its record. Raises NothingToDo where it was this one, SemcomError
-    where it had other flags and --overwrite does not replace it."""
+    where it had other flags and --overwrite does not replace it. state: what it kept its state in."""
     theirs = record.get("settings")
     if isinstance(theirs, dict) and (other := other_flag(settings, theirs)):
         if settings.outputs.overwrite:
@@ -75,6 +75,8 @@ def check_replaced(place: str | Path, settings: Any, record: Mapping[str, Any]) 
             f"{flag_of(name)} {shown_flag(is_)}: the run in {escape(place)}, which has finished, had "
             f"{shown_flag(was)}; give its flags again, name another path, or add --overwrite"
         )
+    # It may have been killed just before it removed that.
+    state.unlink(missing_ok=True)
     raise NothingToDo(f"--resume: {escape(place)} holds a run that has finished; nothing is left to do")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from semcom.base import distributed, output_files, places, replacing
+from semcom.base import distributed, output_files, places, replacing, signals
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
@@ -106,7 +106,8 @@ def _train(settings: TrainSettings, held: ExitStack) -> Checkpoint:
     if not result.stopped and not result.failed:
         # Until now, the flags as given, with which a training that was stopped goes on.
         record["settings"] = recorded(replace(settings, training=prepared.training), result.total)
-    together.from_main(_finish, prepared, record, result, started)
+    with signals.noted():
+        together.from_main(_finish, prepared, record, result, started)
     return checkpoint.load(settings.output)
 
 
@@ -248,7 +249,7 @@ def _reserve(settings: TrainSettings, inputs: Sequence[str], held: ExitStack) ->
     begun = bool(_values(record)) or replacing.is_noted(output)
     resume = settings.resuming.resume and begun
     if resume and _is_finished(output, record) and not replacing.is_noted(output):
-        resuming.check_replaced(output, settings, _values(record))
+        resuming.check_replaced(output, _state_beside(output), settings, _values(record))
     overwrite = settings.outputs.overwrite
     states = tuple(glob.escape(_state_beside(path).name) for path in (output, replacing.new_of(output)))
     wanted = [
@@ -264,7 +265,7 @@ def _reserve(settings: TrainSettings, inputs: Sequence[str], held: ExitStack) ->
     if resume and _is_finished(*(place.working for place in reserved)):
         # It may have died between its mark and its coming to its place.
         places.publish(reserved)
-        resuming.check_replaced(output, settings, _values(record))
+        resuming.check_replaced(output, _state_beside(output), settings, _values(record))
         return places.replacing_finished(wanted)
     return reserved
 

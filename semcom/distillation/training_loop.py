@@ -90,7 +90,7 @@ def _train_epoch(
     loop.task.train()
     for step in steps:
         result.steps += 1
-        loop.task.objective.progress = min(result.steps, result.total) / result.total
+        loop.set_progress()
         means = loop.step(step, loop.epoch, loop.lr, result.steps)
         loop.done += 1
         if on_step:
@@ -150,6 +150,10 @@ class Loop(Generic[Data]):
         self.sums: dict[str, Sum] = {}
         self.tokens = self.cells = 0
         self.seconds = 0.0
+
+    def set_progress(self) -> None:
+        """Of the objective, by the steps begun."""
+        self.task.objective.progress = min(self.result.steps, self.result.total) / self.result.total
 
     @property
     def lr(self) -> float:
@@ -298,4 +302,6 @@ class Loop(Generic[Data]):
         self.seconds = state["seconds"]
         self.task.load_state(state["task"])
         self.optimizer.load_state_dict(state["optimizer"])
+        # What is logged of an epoch whose steps are all done is by the last of them.
+        self.set_progress()
         self.kept = self.epoch, self.done
