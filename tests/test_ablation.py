@@ -118,6 +118,8 @@ def test_the_experiment_runs_reports_and_keeps(stand_in, monkeypatch, capsys):
     assert ablation.experiment(["--corpus-size", "400"], 2, None, dry_run=True) is None and not ran
     dry = capsys.readouterr().out
     assert dry.count("$ python -m semcom sweep --seed 1 2 ") == 4 and dry.count("--steps 300") == 4
+    ablation.experiment([], 2, 3, dry_run=True)
+    assert capsys.readouterr().out.count(" --jobs 3") == 4
     arms = ablation.experiment(["--epochs", "1"], 2, 1, dry_run=False)
     assert arms["arm"].tolist() == ["labels", "kd", "skl", "lskd"]
     assert arms.loc["skl", "bleu 6 less base"].mean == pytest.approx(1.0)

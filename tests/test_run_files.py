@@ -318,6 +318,12 @@ def test_a_file_asks_for_the_traceback_too(tmp_path, capsys):
     assert distil("--temperature", 0) == 2 and "Traceback" not in capsys.readouterr().err
 
 
+def test_a_value_that_is_called_like_a_flag_is_none(tmp_path):
+    given = run_file(tmp_path, "steps: 10\n")
+    assert distillation_parser().parse_args([*map(str, given), "--output-path", "steps"]).steps == 10
+    assert distillation_parser().parse_args([*map(str, given), "--epochs", "2"]).steps is None
+
+
 # --print-config
 
 

@@ -133,6 +133,8 @@ def test_names_are_short_safe_and_each_once():
     ("line", "words"),
     [
         ("--seed 1", ["nothing varies", "--temperature 2 4 8 16"]),
+        ("--zip --seed 1", ["nothing varies", "--temperature 2 4 8 16"]),
+        ("--zip", ["nothing varies"]),
         ("--seed 1 2 1", ["the run of --seed 1 is that of --seed 1", "give each value once"]),
         ("--temperature 4 --kd-loss kd kd", ["the run of --kd-loss kd"]),
         ("--seed 1 2 --output-path a b", ["--output-path: a sweep has one folder"]),

@@ -37,11 +37,9 @@ def check_installed(config: TrackConfig) -> None:
 class Tracker:
     """What one run logs, on its main process. ``Tracker()`` logs nothing.
 
-    name: of the run. files: where a tracker writes that keeps files, in a folder of its
-    name. done: steps that an earlier life of the
-    run has logged and that stay. ids: of that life, as ``ids`` has them.
-
-    ids: tracker -> what it calls the run, to go on with it. also: asked at each step for more to log.
+    name: of the run. files: where a tracker writes that keeps files, in a folder of its name. done: steps
+    that an earlier life of the run has logged and that stay. ids: tracker -> what it calls the run, to go on
+    with it; at first as that life left them. also: asked at each step for more to log.
     """
 
     def __init__(

@@ -93,7 +93,7 @@ def _given(flags: argparse.Namespace) -> dict[str, _Given]:
 
 
 def _choices(several: Mapping[str, Sequence[Any]], paired: bool) -> Iterator[dict[str, Any]]:
-    if not paired:
+    if not (paired and several):
         for values in itertools.product(*several.values()):
             yield dict(zip(several, values))
         return

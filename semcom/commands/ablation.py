@@ -120,9 +120,9 @@ class Comparison:
         (name,) = names_of([{"seed": seed}])
         return f"{arm.folder}/{name}", Variant({"arm": arm.name, "seed": seed}, seeded)
 
-    def commands(self) -> list[str]:
+    def commands(self, jobs: int | None = None) -> list[str]:
         """What a person would type: a sweep over the seeds for each arm."""
-        settings = SweepSettings(report=self.measured)
+        settings = SweepSettings(report=self.measured, jobs=jobs)
         commands = []
         for arm in self.arms:
             common = arm.settings(self.common, self.fixed)
@@ -181,7 +181,7 @@ def experiment(extra: Sequence[str], seeds: int, jobs: int | None, dry_run: bool
     """
     comparison = _comparison(extra, range(1, seeds + 1))
     if dry_run:
-        for command in comparison.commands():
+        for command in comparison.commands(jobs):
             log.info(f"\n$ {command}")
         return None
     arms = summary(comparison.arms, comparison.run(jobs))

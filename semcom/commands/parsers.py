@@ -90,7 +90,9 @@ class Parser(argparse.ArgumentParser):
         found, actions = run_files.read(path), run_files.actions_of(self)
         of_a_run = recorded_flags.is_record(found)
         values = recorded_flags.settings_part(found, actions) if of_a_run else found
-        typed = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words}
+        # A value, such as the path `steps`, is no flag.
+        given = [word.partition("=")[0] for word in words if word.startswith("--")]
+        typed = {flag.removeprefix("--").replace("-", "_") for flag in given}
         instead = {name for names in ALTERNATIVES if typed & set(names) for name in names}
         try:
             for name in sorted(values.keys() - actions.keys()):

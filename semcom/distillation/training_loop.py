@@ -118,10 +118,9 @@ class Sum:
 class Loop(Generic[Data]):
     """The state of a run: optimiser, place, and running sums of the epoch, over all processes.
 
-    tracker: logs numbers of steps, none unless it is set.
-
-    total: steps of the run, by which schedules go. keeper: keeps the state; where it has found one, the loop
-    goes on from there. epoch, done: the one under way, from 1, and how many of its steps are.
+    tracker: logs numbers of steps, none unless it is set. total: steps of the run, by which schedules go.
+    keeper: keeps the state; where it has found one, the loop goes on from there. epoch, done: the one under
+    way, from 1, and how many of its steps are.
     """
 
     def __init__(
