@@ -35,6 +35,7 @@ from semcom import DistillationConfig, Distiller, set_seed
 from semcom.base.errors import SemcomError
 from semcom.base.settings import ResumeConfig
 from semcom.commands import distil_run, distil_summary, resuming
+from semcom.distillation.run_state import Keeper
 from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.state_file import read
@@ -143,6 +144,25 @@ def test_what_is_left_after_training_is_made_up_for(teacher, tmp_path, monkeypat
         context.setattr(Loop, "step", lambda *_: pytest.fail("trained again"))
         assert run(teacher, *DECODER, "--epochs", 2, "--resume") == 128 + signal.SIGTERM
     assert run(teacher, *DECODER, "--epochs", 2, "--resume") == 0
+    assert_left_the_same(broken, whole)
+
+
+def test_a_signal_while_the_last_state_is_saved_is_heeded(teacher, tmp_path, monkeypatch, capsys):
+    whole = in_folder(tmp_path / "whole", monkeypatch)
+    assert run(teacher, *DECODER, "--epochs", 1) == 0
+    broken = in_folder(tmp_path / "broken", monkeypatch)
+    plain = Keeper.save
+
+    def save(keeper, training):
+        plain(keeper, training)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as context:
+        context.setattr(Keeper, "save", save)
+        context.setattr(distil_summary, "score_all", lambda *_: pytest.fail("scored all the same"))
+        assert run(teacher, *DECODER, "--epochs", 1) == 128 + signal.SIGTERM
+    assert "step 7 of 7" in capsys.readouterr().err
+    assert run(teacher, *DECODER, "--epochs", 1, "--resume") == 0
     assert_left_the_same(broken, whole)
 
 

@@ -69,6 +69,8 @@ def run(
                 log(_train_epoch(loop, steps, bar, on_step))
                 loop.start_epoch(loop.epoch + 1)
                 loop.heed_epoch()
+            # Asked while the state was saved for the last time.
+            loop.check_asked()
     except NonFiniteLoss as error:
         result.failed = str(error)
     except AskedToEnd as end:
@@ -258,11 +260,16 @@ class Loop(Generic[Data]):
     def heed_epoch(self) -> None:
         """The same after an epoch."""
         worth_it = self.keeper is not None and self.processes.is_main and self.keeper.is_worth_it()
-        end, save = self.processes.sum([self.asked() > 0, worth_it])
-        if end:
-            raise AskedToEnd(max(self.processes.gather(self.asked())))
+        self.check_asked()
+        (save,) = self.processes.sum([worth_it])
         if save or self.result.steps == self.result.total:
             self.keep()
+
+    def check_asked(self) -> None:
+        """Raise AskedToEnd, on all processes, once one of them was asked to end."""
+        (end,) = self.processes.sum([self.asked() > 0])
+        if end:
+            raise AskedToEnd(max(self.processes.gather(self.asked())))
 
     def keep(self) -> None:
         """Save the state, unless that was done at this place. Called on every process."""
