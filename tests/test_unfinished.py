@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cli_support import TINY_TRAINING, analyse, distil
+from cli_support import TINY_TRAINING, analyse, distil, refused
 
 from semcom.base import replacing
 from semcom.commands.runs import runs_under
@@ -78,6 +78,16 @@ def test_what_has_left_no_student_is_a_line(runs, caplog):
     with caplog.at_level("INFO"):
         assert labels() == ["run1"]
     assert "note: the run runs/run2 is unfinished, it was not ended; it has left no student" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, "\udcff"])
+def test_what_cannot_be_read_is_left_out_with_a_warning(runs, caplog, capsys, text):
+    (runs / "run2" / RECORD).write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert labels() == ["run1"]
+    (said,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert said.message.startswith(f"runs/run2/{RECORD}: cannot be read (")
+    shutil.rmtree(runs / "run1")
+    refused(capsys, analyse("--runs", "runs"), "runs: no finished run there")
 
 
 def test_what_a_dead_run_was_about_to_remove_is_none(runs):

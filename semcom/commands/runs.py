@@ -85,16 +85,18 @@ def runs_under(root: str) -> list[Found]:
 
 
 def _made(recorded: Path) -> dict[str, object]:
-    """What a run's record holds, and why it is unfinished, if it is; a line is said of that. Empty of what is
-    no record."""
+    """What a run's record holds, and why it is unfinished, if it is; a line is said of that. Empty, with a
+    warning, of what is no record."""
     folder = recorded.parent
     try:
         made = json.loads(recorded.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SemcomError(
-            f"{escape(recorded)}: cannot be read ({type(error).__name__}); remove it or distil again"
-        ) from None
-    if not isinstance(made, dict):
+        if not isinstance(made, dict):
+            raise ValueError("it is no record of a run")
+    except (OSError, ValueError, RecursionError) as error:
+        log.warning(
+            f"{escape(recorded)}: cannot be read ({type(error).__name__}), its run is left out; distil it "
+            "again, or remove the folder"
+        )
         return {}
     why = completion.why_unfinished(made, BEST, folder / BEST, folder)
     if why:
