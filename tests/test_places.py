@@ -197,6 +197,36 @@ def test_what_is_in_the_way_of_the_new_one_is_not_touched(before):
     assert tree(before) == {**BEFORE, "run.new/best.pt": "a user's own"}
 
 
+@pytest.mark.parametrize("name, kind", [("run", folder_place), ("hybrid.pt", file_place)])
+@pytest.mark.parametrize("how", [{"overwrite": True}, {"resume": True}])
+def test_where_a_run_writes_what_replaces_another_is_no_other_runs(before, name, kind, how):
+    new = f"{name}.new"
+    with ExitStack() as held:
+        begun = reserve([kind(before / name, overwrite=True)], held)
+        with ExitStack() as other, pytest.raises(SemcomError, match="another run .*is writing there"):
+            reserve([kind(before / new, **how)], other)
+        make_room(begun)
+        write(before / new / "best.pt" if name == "run" else before / new, "begun")
+    # The run has died. What another would finish there, the next to replace it would remove.
+    for path in (new, f"{new}/within"):
+        with pytest.raises(SemcomError, match=f"{path}: is where a run writes that replaces .*{name} in"):
+            a_run([kind(before / path, **how)], "another's")
+    with ExitStack() as held, pytest.raises(SemcomError, match="is where a run writes"):
+        output = before / (f"{new}/x.csv" if name == "run" else new)
+        reserve_files({"--output": output}, [], overwrite=True, held=held)
+    a_run([kind(before / name, overwrite=True)], "new")
+    a_run([kind(before / new)], "another's")
+    assert "new" in tree(before).values() and "another's" in tree(before).values()
+
+
+def test_a_run_at_work_at_such_a_path_is_not_written_over(before):
+    with ExitStack() as held:
+        reserve([folder_place(before / "run.new")], held)
+        with pytest.raises(SemcomError, match="another run .*is writing there"):
+            a_run(both(before), "new")
+    assert tree(before) == BEFORE
+
+
 def test_links_stay_links(before):
     (before / "link").symlink_to(before / "run")
     (before / "link.pt").symlink_to(before / "hybrid.pt")

@@ -70,6 +70,12 @@ class Place:
             raise SemcomError(f"{given}: is a file, a folder is wanted; name another path")
         if not self.folder and path.is_dir():
             raise SemcomError(f"{given}: is a folder, a file is wanted; name another path")
+        # Of what it wrote there, the run that replaces disposes as it likes.
+        if replaced := replacing.replaced_by(self.real):
+            raise SemcomError(
+                f"{given}: is where a run writes that replaces {escape(replaced)} in the end; go on with "
+                "that one or begin it anew, by its path and --resume or --overwrite, or name another path"
+            )
         if self.resume or not self._is_taken():
             return False
         self._check_movable(given)
@@ -93,6 +99,11 @@ class Place:
             raise SemcomError(f"{given}: is a mount point, which cannot be replaced; name a folder in it")
         if Path.cwd().is_relative_to(self.real):
             raise SemcomError(f"{given}: holds the working directory; name a folder in it")
+
+    def may_be_staged(self) -> bool:
+        """Whether something is there that a run may replace, or was about to; asked when it is locked."""
+        is_there = self._is_taken() or replacing.note_at(self.real) is not None
+        return is_there and (self.overwrite or self.resume)
 
     def reserved(self) -> "Place":
         """With the place where it writes. Raises SemcomError where it is taken."""
@@ -134,6 +145,9 @@ def reserve(places: Sequence[Place], held: ExitStack) -> list[Place]:
     """
     outer = [place for place in places if not _around(place, places)]
     _claim(outer, held)
+    for place in outer:
+        if place.may_be_staged():
+            held.enter_context(locks.hold(place.flag, replacing.new_of(place.real)))
     return _reserved(places)
 
 

@@ -69,6 +69,15 @@ def note_at(real: Path) -> Note | None:
     return note if all(isinstance(text, str) for text in texts) else None
 
 
+def replaced_by(real: Path) -> Path | None:
+    """The output that is replaced by ``real``, or by the folder around it, in the end: a note says so of
+    ``NAME.new``."""
+    for path in (real, *real.parents):
+        if path.suffix == ".new" and note_at(path.with_suffix("")) is not None:
+            return path.with_suffix("")
+    return None
+
+
 def is_noted(path: str | Path) -> bool:
     """Whether something is to be moved to ``path``, or a run that did so died over it."""
     return note_file(Path(os.path.realpath(path))).exists()
