@@ -175,8 +175,12 @@ def test_a_teacher_is_replaced_when_the_new_one_is_whole(trained, monkeypatch, c
     assert package(*again, "--overwrite") == 0
     assert tree().keys() == trained.keys() and tree()["t.pt"] != trained["t.pt"]
     assert record("t.json")["seed"] == 7
+    whole = tree()
+    for state in ("t.resume.pt", "t.pt.resume.pt"):
+        Path(state).touch()  # left by one that was killed before it removed it
     assert package(*again, "--resume") == 0
     assert "t.pt holds a run that has finished" in capsys.readouterr().out
+    assert tree() == whole
 
 
 def test_a_teacher_that_is_unfinished_says_how_to_go_on(monkeypatch, capsys):

@@ -178,8 +178,8 @@ def _reserve(settings: DistilSettings, teachers: Sequence[str], held: ExitStack)
 
 def _check_replaced(settings: DistilSettings) -> None:
     folder = settings.output_path
-    state = folder / run_state.FILE
-    resuming.check_replaced(folder, state, settings, run_record.RunRecord.read(str(folder)).values)
+    states = [folder / run_state.FILE]
+    resuming.check_replaced(folder, states, settings, run_record.RunRecord.read(str(folder)).values)
 
 
 def _check_same_signal(first: Checkpoint, other: Checkpoint) -> None:

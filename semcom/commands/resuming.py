@@ -2,7 +2,7 @@
 
 import logging
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,12 @@ def resolved(training: TrainingConfig) -> dict[str, object]:
     return {"precision": training.precision, "compile": training.compile}
 
 
-def check_replaced(place: str | Path, state: Path, settings: Any, record: Mapping[str, Any]) -> None:
+def check_replaced(
+    place: str | Path, states: Iterable[Path], settings: Any, record: Mapping[str, Any]
+) -> None:
     """Of a place whose run has finished, by its record. Raises NothingToDo where it was this one, SemcomError
-    where it had other flags and --overwrite does not replace it. state: what it kept its state in."""
+    where it had other flags and --overwrite does not replace it. states: files in which it may have kept its
+    state."""
     theirs = record.get("settings")
     if isinstance(theirs, dict) and (other := other_flag(settings, theirs)):
         if settings.outputs.overwrite:
@@ -76,7 +79,8 @@ def check_replaced(place: str | Path, state: Path, settings: Any, record: Mappin
             f"{shown_flag(was)}; give its flags again, name another path, or add --overwrite"
         )
     # It may have been killed just before it removed that.
-    state.unlink(missing_ok=True)
+    for state in states:
+        state.unlink(missing_ok=True)
     raise NothingToDo(f"--resume: {escape(place)} holds a run that has finished; nothing is left to do")
 
 

@@ -160,8 +160,8 @@ def _draw(sweep: Sweep, found: Results) -> list[str]:
     settings that one picture holds."""
     groups: dict[str, list[Row]] = {}
     for point, row in zip(sweep.points, found.rows):
-        set_apart = {name: _cell(value) for name, value in point.varied.items() if name != "seed"}
-        label = ", ".join(f"{name.replace('_', '-')} {value}" for name, value in set_apart.items())
+        set_apart = {name: words_of_value(value) for name, value in point.varied.items() if name != "seed"}
+        label = ", ".join(f"{name.replace('_', '-')} {' '.join(words)}" for name, words in set_apart.items())
         groups.setdefault(label, []).append(row)
     panels = {title.format(snr=found.snr): _lines(groups, name) for name, title in DRAWN.items()}
     panels = {title: lines for title, lines in panels.items() if lines}

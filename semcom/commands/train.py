@@ -202,7 +202,7 @@ def _finish(prepared: _Prepared, record: dict[str, object], result: Result, star
     output_files.write_json(beside, whole | marked)
     places.publish(prepared.places)
     output = prepared.places[0].path
-    for state in (keeper.path, _state_beside(output)):
+    for state in (keeper.path, *_states(Path(output))):
         state.unlink(missing_ok=True)
     log.info(
         f"made {escape(output)}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "
@@ -218,6 +218,11 @@ def _record_beside(output: str) -> Path:
 
 def _state_beside(output: str | Path) -> Path:
     return output_files.companion("--output", output, f".{run_state.FILE}")
+
+
+def _states(output: Path) -> list[Path]:
+    """Where a training keeps its state, that of one which replaces an earlier output too."""
+    return [_state_beside(path) for path in (output, replacing.new_of(output))]
 
 
 def _prepare(settings: TrainSettings, device: torch.device, held: ExitStack) -> _Prepared:
@@ -249,9 +254,9 @@ def _reserve(settings: TrainSettings, inputs: Sequence[str], held: ExitStack) ->
     begun = bool(_values(record)) or replacing.is_noted(output)
     resume = settings.resuming.resume and begun
     if resume and _is_finished(output, record) and not replacing.is_noted(output):
-        resuming.check_replaced(output, _state_beside(output), settings, _values(record))
+        resuming.check_replaced(output, _states(output), settings, _values(record))
     overwrite = settings.outputs.overwrite
-    states = tuple(glob.escape(_state_beside(path).name) for path in (output, replacing.new_of(output)))
+    states = tuple(glob.escape(state.name) for state in _states(output))
     wanted = [
         Place("--output", output, True, overwrite, folder=False, resume=resume, own=states),
         Place(RECORD, record, True, overwrite, folder=False, resume=resume),
@@ -265,7 +270,7 @@ def _reserve(settings: TrainSettings, inputs: Sequence[str], held: ExitStack) ->
     if resume and _is_finished(*(place.working for place in reserved)):
         # It may have died between its mark and its coming to its place.
         places.publish(reserved)
-        resuming.check_replaced(output, _state_beside(output), settings, _values(record))
+        resuming.check_replaced(output, _states(output), settings, _values(record))
         return places.replacing_finished(wanted)
     return reserved
 
