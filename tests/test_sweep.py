@@ -129,6 +129,24 @@ def test_in_the_default_place_a_sweep_of_other_settings_is_set_aside(teacher, he
         assert record_of(here_alone / f"checkpoints/{name}/seed-2")["temperature"] == temperature
 
 
+def test_a_sweep_is_not_set_aside_while_a_run_in_it_is_at_work(here, capsys):
+    """Its own or another; it is refused before a run is begun."""
+    root = here / "checkpoints/sweep"
+    (root / "seed-1").mkdir(parents=True)
+    (root / "seed-1/distillation_config.json").write_text('{"settings": {"temperature": 4.0}}')
+    place = COMMON.index("--output-path")
+    words = [*COMMON[:place], "--teacher-checkpoint", here, "--seed", 1, 2, "--temperature", 3]
+    with locks.hold("--output-path", root / "seed-9"):
+        refused(capsys, package("sweep", *words), "checkpoints/sweep: another run", "wait for it")
+    assert (root / "seed-1").is_dir() and not (here / "checkpoints/sweep.before-1").exists()
+
+
+def test_a_file_is_no_place_for_a_sweep(here, capsys):
+    (here / "grid").write_text("mine")
+    words = [*COMMON, "--teacher-checkpoint", here, "--seed", 1, 2]
+    refused(capsys, package("sweep", *words), "--output-path grid: is a file, a folder is wanted")
+
+
 def test_overwriting_begins_every_run_anew(teacher, here_alone, capsys):
     assert sweep(teacher, "--seed", 1, 2, "--no-report") == 0
     again = sweep(teacher, "--seed", 1, 2, "--no-report", "--temperature", 3, "--overwrite")

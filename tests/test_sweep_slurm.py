@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cli_support import TINY_TRAINING, distil, package, refused
 
+from semcom.base.errors import SemcomError
 from semcom.commands import analyse_settings, sweep_slurm
 from semcom.commands.sweep_settings import SlurmConfig
 from semcom.data.settings import CorpusConfig
@@ -83,6 +84,10 @@ def test_jobs_of_an_earlier_call_are_not_submitted_again(here, monkeypatch):
     sweep_state.keep(sweep, jobs={"seed-1": "7_0", "seed-2": "7_1", "seed-3": "7_2"})
     monkeypatch.setattr(submitit, "SlurmJob", Job)
     assert list(sweep_slurm.at_work(sweep, sweep.points)) == ["seed-1"]
+    # They would go on in the folder of the sweep that takes this one's place.
+    with pytest.raises(SemcomError, match="grid: jobs 7_0 of a sweep before are at work there or wait"):
+        sweep_state._set_aside(sweep)
+    assert (here / "grid/sweep.json").is_file()
 
 
 @pytest.mark.processes

@@ -112,7 +112,24 @@ def at_work(sweep: Sweep, points: Sequence[Point]) -> "dict[str, Job[None]]":
     ids = sweep_state.kept(sweep).get("jobs", {})
     known = [point.name for point in points if point.name in ids]
     jobs: dict[str, Job[None]] = {name: SlurmJob(sweep.logs / FOLDER, ids[name]) for name in known}
-    return {name: job for name, job in jobs.items() if job.state.split()[0] in AT_WORK}
+    return {name: job for name, job in jobs.items() if _is_at_work(job)}
+
+
+def jobs_at_work(sweep: Sweep) -> list[str]:
+    """Of all jobs that earlier calls submitted in this folder, whatever their runs: the numbers of those that
+    wait or run still."""
+    ids = sweep_state.kept(sweep).get("jobs", {}).values()
+    if not ids:
+        return []
+    try:
+        from submitit import SlurmJob
+    except ImportError:
+        raise SemcomError(NOT_THERE) from None
+    return [number for number in ids if _is_at_work(SlurmJob(sweep.logs / FOLDER, number))]
+
+
+def _is_at_work(job: "Job[None]") -> bool:
+    return job.state.split()[0] in AT_WORK
 
 
 def wait(

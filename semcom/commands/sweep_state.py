@@ -67,24 +67,45 @@ def missing_of(sweep: Sweep, held: ExitStack) -> list[Point]:
     A folder that holds a run of other settings is refused by OtherRun; in the default place the whole earlier
     sweep is set aside.
     """
-    _lock(sweep, held)
-    if sweep.points[0].settings.outputs.overwrite:
-        return list(sweep.points)
+    if sweep.root.exists() and not sweep.root.is_dir():
+        raise SemcomError(
+            f"--output-path {escape(sweep.root)}: is a file, a folder is wanted; name another path"
+        )
     try:
-        for point in sweep.points:
-            _check(point)
+        with ExitStack() as lock:
+            _lock(sweep, lock)
+            if not sweep.points[0].settings.outputs.overwrite:
+                for point in sweep.points:
+                    _check(point)
+            held.push(lock.pop_all())
     except OtherRun:
         if sweep.named:
             raise
-        log.info(Place("--output-path", sweep.root, named=False, overwrite=False, folder=True).make_room())
-        # The lock of before has been moved along.
+        _set_aside(sweep)
         _lock(sweep, held)
+    if sweep.points[0].settings.outputs.overwrite:
+        return list(sweep.points)
     return [point for point in sweep.points if not is_there(point)]
 
 
 def _lock(sweep: Sweep, held: ExitStack) -> None:
     """Keep a second sweep out; a lock on the folder itself would keep its own runs out too."""
     held.enter_context(locks.hold("--output-path", sweep.root / PLAN))
+
+
+def _set_aside(sweep: Sweep) -> None:
+    """Keep the earlier sweep under a numbered name. Raises SemcomError where a run in it is at work or waits
+    for its turn: it would go on in the folder of the new one."""
+    from semcom.commands import sweep_slurm
+
+    # Refused while any run in it is at work, of this sweep or not.
+    with locks.hold("--output-path", sweep.root):
+        if jobs := sweep_slurm.jobs_at_work(sweep):
+            raise SemcomError(
+                f"--output-path {escape(sweep.root)}: jobs {escape(' '.join(jobs))[:200]} of a sweep before "
+                "are at work there or wait; wait for them, end them with scancel, or name another path"
+            )
+        log.info(Place("--output-path", sweep.root, named=False, overwrite=False, folder=True).make_room())
 
 
 def is_there(point: Point) -> bool:
