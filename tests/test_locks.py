@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -153,6 +154,34 @@ def test_a_place_that_cannot_be_locked_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     line = refused(tmp_path / "file" / "run")
     assert f"--output-path {tmp_path / 'file' / 'run'}: cannot be locked" in line and "name another" in line
+
+
+@pytest.mark.parametrize("folder, file", [(0o777, 0o666), (0o775, 0o666), (0o755, 0o644)])
+def test_who_may_write_in_a_folder_may_lock_there(tmp_path, folder, file):
+    tmp_path.chmod(folder)
+    (tmp_path / ".old.lock").touch(0o644)  # of a version that left it to the umask
+    umask = os.umask(0o022)
+    try:
+        for name in ("new", "old"):
+            with hold("--output-path", tmp_path / name):
+                assert stat.S_IMODE((tmp_path / f".{name}.lock").stat().st_mode) == file
+    finally:
+        os.umask(umask)
+
+
+def test_a_lock_that_may_not_be_asked_counts_as_held(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".within.lock").touch()
+    real = os.open
+
+    def of_another_user(path, *given, **more):
+        if str(path).endswith(".within.lock"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, *given, **more)
+
+    monkeypatch.setattr(os, "open", of_another_user)
+    line = refused(tmp_path / "run")
+    assert "cannot be told from" in line and ".within.lock (Permission denied)" in line
 
 
 def test_the_second_who_wants_a_part_of_a_cache_waits(tmp_path):

@@ -9,9 +9,11 @@ import json
 import logging
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,7 @@ PATIENCE = 0.5
 """Seconds. A run holds its lock for longer; one that only asks whether a place is held, for less."""
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """What a filesystem without locks answers."""
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def lock_file(real: Path) -> Path:
@@ -101,7 +104,8 @@ def _held(given: str, file: Path) -> Iterator[None]:
 
 
 def _refuse_held(given: str, file: Path) -> None:
-    """Raise SemcomError where another run holds the lock. A file that cannot be asked is nobody's."""
+    """Raise SemcomError where another run holds the lock, or may hold it: whose file this user may not open.
+    What cannot be asked for another reason is nobody's: its filesystem has no locks, or takes no writes."""
     from filelock import Timeout
 
     if not file.is_file():
@@ -111,6 +115,11 @@ def _refuse_held(given: str, file: Path) -> None:
         lock.acquire()
     except Timeout:
         raise SemcomError(_taken(given, file)) from None
+    except PermissionError as error:
+        raise SemcomError(
+            f"{given}: whether another run is writing there cannot be told from {escape(file)} "
+            f"({error.strerror}); have its owner give all users the right to write it, or name another path"
+        ) from None
     except OSError:
         return
     lock.release()
@@ -127,8 +136,22 @@ def _lock(file: Path, *, timeout: float, informs: bool = True) -> "FileLock":
         thread_local=False,
         fallback_to_soft=False,
         preserve_lock_file=True,
-        on_acquired=_inform if informs else None,
+        on_acquired=partial(_begun, file) if informs else None,
     )
+
+
+def _begun(file: Path, descriptor: int) -> None:
+    _share(file, descriptor)
+    _inform(descriptor)
+
+
+def _share(file: Path, descriptor: int) -> None:
+    """Where others may write beside the lock's file, they may lock it: the umask would keep them out for
+    ever."""
+    # Only its owner can, and not on every system; by the descriptor, so that no link is followed.
+    with suppress(OSError, AttributeError):
+        if file.parent.stat().st_mode & OTHERS_WRITE:
+            os.fchmod(descriptor, 0o666)
 
 
 def _inform(descriptor: int) -> None:
