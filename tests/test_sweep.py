@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from cli_support import ROOT, TINY_TRAINING, distil, package, refused, runs_in_this_process, wait_for
@@ -14,6 +15,7 @@ from cli_support import ROOT, TINY_TRAINING, distil, package, refused, runs_in_t
 from semcom.base import locks
 from semcom.commands import analyse_settings, sweep_runner
 from semcom.data.settings import CorpusConfig
+from semcom.distillation import trainer
 from semcom.models import checkpoint
 
 COMMON = ["--steps", 3, "--save-every", 0, *TINY_TRAINING, "--sentences", 20, "--output-path", "grid"]
@@ -152,6 +154,54 @@ def test_overwriting_begins_every_run_anew(teacher, here_alone, capsys):
     again = sweep(teacher, "--seed", 1, 2, "--no-report", "--temperature", 3, "--overwrite")
     assert again == 0 and "0 of them finished" in capsys.readouterr().out
     assert [record_of(here_alone / f"grid/seed-{seed}")["temperature"] for seed in (1, 2)] == [3, 3]
+
+
+def test_an_overwriting_that_is_stopped_goes_on_with_the_same_command(
+    teacher, here_alone, monkeypatch, capsys
+):
+    """Stopped after the first run, and within the second, of which there is an earlier one."""
+    at = COMMON.index("--save-every")
+    common = ["--steps", 9, *COMMON[2:at], *COMMON[at + 2 :]]
+    words = ["--teacher-checkpoint", teacher, *common, "--seed", 1, 2, 3]
+    sweep = partial(package, "sweep", *words, "--no-report", "--jobs", 1)
+    assert sweep() == 0
+    folders = {seed: here_alone / f"grid/seed-{seed}" for seed in (1, 2, 3)}
+
+    def written():
+        return [(folder / "distillation_config.json").stat().st_mtime_ns for folder in folders.values()]
+
+    old, plain, fit = written(), sweep_runner.Runner._start, trainer.fit
+
+    def stopped(runner, point):
+        if point.name == "seed-2":
+            with monkeypatch.context() as within:
+                within.setattr(trainer, "fit", interrupted)
+                plain(runner, point)
+            runner.running.clear()
+            raise KeyboardInterrupt
+        plain(runner, point)
+
+    def interrupted(*given, on_epoch, **choice):
+        def then_stop(*epoch):
+            on_epoch(*epoch)
+            signal.raise_signal(signal.SIGTERM)
+
+        return fit(*given, on_epoch=then_stop, **choice)
+
+    with monkeypatch.context() as within:
+        within.setattr(sweep_runner.Runner, "_start", stopped)
+        assert sweep("--overwrite") == 130
+    assert "interrupted; 1 of 3 runs are finished" in capsys.readouterr().err
+    first, *others = written()
+    assert first != old[0] and others == old[1:]
+    assert sweep("--overwrite") == 0
+    out = capsys.readouterr().out
+    assert "1 of them finished" in out and out.count("--resume: on from epoch 2") == 1
+    now = written()
+    assert now[0] == first and not set(now[1:]) & set(old)
+    # It has ended: now the same command begins anew.
+    assert sweep("--overwrite") == 0
+    assert "0 of them finished" in capsys.readouterr().out and not set(written()) & set(now)
 
 
 @pytest.mark.processes

@@ -25,7 +25,7 @@ from semcom.commands.parsers import distillation_parser
 from semcom.commands.run_record import RunRecord
 from semcom.commands.sweep_plan import Grid, Sweep, names_of, sweep_of
 from semcom.commands.sweep_settings import SweepReport, SweepSettings
-from semcom.commands.sweep_state import is_there
+from semcom.commands.sweep_state import end_overwriting, is_there
 from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
 from semcom.evaluation import frames, intervals
@@ -137,6 +137,7 @@ class Comparison:
         failed = sweep.make(self.sweep, SweepSettings(jobs=jobs))
         found = self.results()
         sweep.check_whole(self.sweep, failed)
+        end_overwriting(self.sweep)
         return found
 
     def results(self) -> pd.DataFrame:

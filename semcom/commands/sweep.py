@@ -16,7 +16,7 @@ from semcom.commands.run_record import RunRecord
 from semcom.commands.sweep_plan import Point, Sweep, sweep_of_flags
 from semcom.commands.sweep_runner import Runner, Share, cores, gpus_of
 from semcom.commands.sweep_settings import SweepSettings
-from semcom.commands.sweep_state import check_inputs, is_there, missing_of
+from semcom.commands.sweep_state import check_inputs, end_overwriting, is_made, missing_of
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ def run(sweep: Sweep, settings: SweepSettings) -> None:
 
     wrong = report(sweep, settings.report).wrong
     check_whole(sweep, failed)
+    end_overwriting(sweep)
     if wrong:
         raise ChecksFailed(f"all runs are finished, but were not compared: {wrong}")
 
@@ -99,7 +100,7 @@ def _make(sweep: Sweep, missing: Sequence[Point], share: Share, settings: SweepS
 
 
 def _how_to_go_on(sweep: Sweep, settings: SweepSettings) -> str:
-    finished = sum(map(is_there, sweep.points))
+    finished = sum(is_made(sweep, point) for point in sweep.points)
     jobs = "the jobs go on by themselves, " if settings.slurm.slurm else ""
     return f"interrupted; {finished} of {len(sweep.points)} runs are finished; {jobs}the same command goes on"
 

@@ -40,6 +40,11 @@ class Sweep:
     named: bool = True
 
     @property
+    def overwrites(self) -> bool:
+        """Whether what is there is replaced."""
+        return self.points[0].settings.outputs.overwrite
+
+    @property
     def logs(self) -> Path:
         return self.root / LOGS
 

@@ -16,7 +16,7 @@ from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import words_of
 from semcom.base.progress import Progress
 from semcom.commands.sweep_plan import SHARED, Point, Sweep
-from semcom.commands.sweep_state import PROJECT
+from semcom.commands.sweep_state import PROJECT, goes_on
 
 log = logging.getLogger(__name__)
 
@@ -64,16 +64,16 @@ def gpus_of(devices: Iterable[str]) -> int:
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
-def words_of_run(point: Point) -> list[str]:
-    """What is typed after ``distillation.py``: a run that was stopped goes on, unless it is to begin anew."""
-    overwrite = point.settings.outputs.overwrite
-    resuming = replace(point.settings.resuming, resume=not overwrite)
+def words_of_run(sweep: Sweep, point: Point) -> list[str]:
+    """What is typed after ``distillation.py``: a run that was stopped goes on, unless it is one that is to be
+    replaced."""
+    resuming = replace(point.settings.resuming, resume=goes_on(sweep, point))
     return words_of(replace(point.settings, resuming=resuming))
 
 
 def command_of(sweep: Sweep, point: Point) -> list[str]:
     """What the operating system is asked to start."""
-    return [sys.executable, "-m", CHILD, str(sweep.root / SHARED), *words_of_run(point)]
+    return [sys.executable, "-m", CHILD, str(sweep.root / SHARED), *words_of_run(sweep, point)]
 
 
 def environment_of(share: Share, slot: int) -> dict[str, str]:

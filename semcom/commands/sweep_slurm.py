@@ -13,7 +13,7 @@ from semcom.commands import sweep_child, sweep_state
 from semcom.commands.sweep_plan import SHARED, Point, Sweep
 from semcom.commands.sweep_runner import PROJECT, THREADS_OF_LIBRARIES, Share, words_of_run
 from semcom.commands.sweep_settings import SlurmConfig
-from semcom.commands.sweep_state import is_there
+from semcom.commands.sweep_state import is_made
 
 if TYPE_CHECKING:
     from submitit import Executor, Job
@@ -28,16 +28,17 @@ NOT_THERE = "--slurm: needs submitit, which is not installed; pip install submit
 
 
 class RunOfSweep:
-    """What a job does. Python reads it back on the node, where nothing but its words is known."""
+    """What a job does. Python reads it back on the node, each time that the job comes out of the queue."""
 
     def __init__(self, sweep: Sweep, point: Point, threads: int):
-        self.shared, self.words, self.threads = str(sweep.root / SHARED), words_of_run(point), threads
+        self.shared, self.threads = str(sweep.root / SHARED), threads
+        self.sweep, self.point = sweep, point
 
     def __call__(self) -> None:
         os.environ.update(dict.fromkeys(THREADS_OF_LIBRARIES, str(self.threads)))
         # It comes along with the signal that counts, SIGUSR2, and would be the second one.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        code = sweep_child.run(self.shared, self.words)
+        code = sweep_child.run(self.shared, words_of_run(self.sweep, self.point))
         if code == 128 + signal.SIGUSR2:
             # The state is saved: now submitit, whose handler is there again, may put the job into the queue.
             os.kill(os.getpid(), signal.SIGUSR2)
@@ -144,7 +145,7 @@ def wait(
             for name in [name for name in left if jobs[name].done()]:
                 point = left.pop(name)
                 bar.advance()
-                if is_there(point):
+                if is_made(sweep, point):
                     finished(point)
                     continue
                 failed[name] = _why(jobs[name])

@@ -1,13 +1,15 @@
 """What of a sweep is there already: a run is finished, unfinished or another one."""
 
+import hashlib
 import json
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from semcom.base import locks, output_files
+from semcom.base import locks, output_files, replacing
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import flag_of
 from semcom.base.places import Place
@@ -24,6 +26,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 DECIDED = {"precision": "auto", "compile": True}
 """Settings of which the record has what the machine made of this value."""
 OF_NO_RESULT = ("output_path", "hybrid_output")
+
+
+OVERWRITING = "overwriting"
+"""In a sweep's plan, while its runs are replaced: run -> digest of its flags, and the records found there."""
 
 
 class OtherRun(SemcomError):
@@ -61,7 +67,7 @@ def check_inputs(sweep: Sweep) -> None:
 
 
 def missing_of(sweep: Sweep, held: ExitStack) -> list[Point]:
-    """The runs that are not finished, all where they are to be replaced; a lock on the sweep goes to
+    """The runs that are not finished, or not replaced yet where they are to be; a lock on the sweep goes to
     ``held``.
 
     A folder that holds a run of other settings is refused by OtherRun; in the default place the whole earlier
@@ -74,7 +80,7 @@ def missing_of(sweep: Sweep, held: ExitStack) -> list[Point]:
     try:
         with ExitStack() as lock:
             _lock(sweep, lock)
-            if not sweep.points[0].settings.outputs.overwrite:
+            if not sweep.overwrites:
                 for point in sweep.points:
                     _check(point)
             held.push(lock.pop_all())
@@ -83,9 +89,9 @@ def missing_of(sweep: Sweep, held: ExitStack) -> list[Point]:
             raise
         _set_aside(sweep)
         _lock(sweep, held)
-    if sweep.points[0].settings.outputs.overwrite:
-        return list(sweep.points)
-    return [point for point in sweep.points if not is_there(point)]
+    if sweep.overwrites:
+        _note_overwriting(sweep)
+    return [point for point in sweep.points if not is_made(sweep, point)]
 
 
 def _lock(sweep: Sweep, held: ExitStack) -> None:
@@ -111,6 +117,64 @@ def _set_aside(sweep: Sweep) -> None:
 def is_there(point: Point) -> bool:
     """Whether the run is finished."""
     return is_finished(point.settings.output_path)
+
+
+# --- overwriting
+
+
+def is_made(sweep: Sweep, point: Point) -> bool:
+    """Whether the run is finished; where runs are replaced, whether this one has been since that began."""
+    if not sweep.overwrites:
+        return is_there(point)
+    new, _ = _records_of(point)
+    return is_there(point) and new not in _replaced(sweep, point)
+
+
+def goes_on(sweep: Sweep, point: Point) -> bool:
+    """Whether the run goes on with what is there, which is not what it is to replace."""
+    if not sweep.overwrites:
+        return True
+    replaced = _replaced(sweep, point)
+    return any(record not in replaced for record in _records_of(point))
+
+
+def end_overwriting(sweep: Sweep) -> None:
+    """Once all is made, the same command begins anew."""
+    plan = kept(sweep)
+    if plan.pop(OVERWRITING, None) is not None:
+        output_files.write_json(sweep.root / PLAN, plan)
+
+
+def _note_overwriting(sweep: Sweep) -> None:
+    """Keep what is to be replaced, but for runs of which that is known from a call that was stopped."""
+    known = kept(sweep).get(OVERWRITING)
+    noted = {}
+    for point in sweep.points:
+        flags = _digest(recorded(point.settings))
+        of_run = known.get(point.name) if isinstance(known, dict) else None
+        begun = isinstance(of_run, dict) and of_run.get("flags") == flags
+        noted[point.name] = of_run if begun else {"flags": flags, "records": _records_of(point)}
+    keep(sweep, **{OVERWRITING: noted})
+
+
+def _replaced(sweep: Sweep, point: Point) -> Sequence[int]:
+    """The records that this overwriting has found; 0 for one that is not there, which is none of its own."""
+    noted = kept(sweep).get(OVERWRITING, {}).get(point.name, {"records": _records_of(point)})
+    return [0, *noted["records"]]
+
+
+def _records_of(point: Point) -> list[int]:
+    """When the records of the run and of what will replace it were written, in ns; 0 where there is none."""
+    real = Path(os.path.realpath(point.settings.output_path))
+    files = [folder / FILE for folder in (real, replacing.new_of(real))]
+    return [file.stat().st_mtime_ns if file.is_file() else 0 for file in files]
+
+
+def _digest(flags: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(flags, sort_keys=True).encode()).hexdigest()
+
+
+# --- runs of other settings
 
 
 def _check(point: Point) -> None:
