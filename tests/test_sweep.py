@@ -207,6 +207,7 @@ def test_an_overwriting_that_is_stopped_goes_on_with_the_same_command(
 @pytest.mark.processes
 def test_runs_are_processes_with_their_share_of_the_cores(teacher, here, monkeypatch):
     monkeypatch.setattr(analyse_settings, "WHOLE_CORPUS", CorpusConfig(corpus_size=1000))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert sweep(teacher, "--seed", 1, 2, "--jobs", 2, "--no-report") == 0
     for seed in (1, 2):
         record = record_of(here / f"grid/seed-{seed}")

@@ -7,16 +7,19 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import toy
 
 from semcom.base import locks
 from semcom.base.varied_flags import Variant
+from semcom.commands import sweep as sweep_command
 from semcom.commands import sweep_runner
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.sweep_plan import sweep_of
 from semcom.commands.sweep_runner import Runner, Share, command_of, environment_of, gpus_of
+from semcom.commands.sweep_settings import SlurmConfig, SweepSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -155,3 +158,46 @@ def test_a_run_that_another_process_is_at_work_on_is_left_for_later(program, tmp
         other.close()
 
     assert Runner(sweep, Share(1, 1), finished).run(sweep.points, 0, True) == {} and told == ["b", "a"]
+
+
+def test_where_others_hold_all_that_is_left_one_line_says_so(program, tmp_path, monkeypatch):
+    program("pass")
+    sweep, other, looks = sweep_in(tmp_path, "a", "b"), ExitStack(), []
+    for name in ("a", "b"):
+        other.enter_context(locks.hold("--output-path", tmp_path / name))
+
+    def look(seconds):
+        looks.append(seconds)
+        if len(looks) == 2:
+            other.close()
+
+    monkeypatch.setattr(sweep_runner, "time", SimpleNamespace(sleep=look))
+    with toy.spoken() as lines:
+        Runner(sweep, Share(2, 1), lambda point: None).run(sweep.points, 0, True)
+    assert [line for line in lines if "waiting" in line] == [
+        "waiting for other processes, which are at work on a, b"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "flags", "jobs", "threads"),
+    [
+        (None, {}, 2, 4),
+        (None, {"jobs": 1}, 1, 8),
+        ("1", {"jobs": 1}, 1, 1),
+        ("3,2", {"jobs": 1}, 1, 3),
+        ("8", {}, 1, 8),
+        ("2", {"threads": 5}, 1, 5),
+        ("0", {"jobs": 1}, 1, 8),
+        ("all", {"jobs": 1}, 1, 8),
+        ("1", {"slurm": SlurmConfig(slurm=True)}, 2, 1),
+    ],
+)
+def test_the_callers_threads_are_those_of_a_run(tmp_path, monkeypatch, variable, flags, jobs, threads):
+    monkeypatch.setattr(sweep_command, "cores", lambda: 8)
+    monkeypatch.setattr(sweep_command, "gpus_of", lambda devices: 0)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    share = sweep_command.share_of(sweep_in(tmp_path, "a", "b"), SweepSettings(**flags))
+    assert (share.jobs, share.threads) == (jobs, threads)

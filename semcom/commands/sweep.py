@@ -14,7 +14,7 @@ from semcom.commands import sweep_state
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.run_record import RunRecord
 from semcom.commands.sweep_plan import Point, Sweep, sweep_of_flags
-from semcom.commands.sweep_runner import Runner, Share, cores, gpus_of
+from semcom.commands.sweep_runner import Runner, Share, cores, gpus_of, threads_of_libraries
 from semcom.commands.sweep_settings import SweepSettings
 from semcom.commands.sweep_state import check_inputs, end_overwriting, is_made, missing_of
 
@@ -125,10 +125,11 @@ def share_of(sweep: Sweep, settings: SweepSettings) -> Share:
     the last bits of a run."""
     on_cluster, number = settings.slurm.slurm, len(sweep.points)
     gpus = 0 if on_cluster else gpus_of(point.settings.run.device for point in sweep.points)
-    jobs = settings.jobs or (number if on_cluster else min(gpus or cores(), number))
     kept = sweep_state.kept(sweep).get("threads")
-    default = 1 if on_cluster else max(1, cores() // jobs)
-    threads = kept if type(kept) is int else settings.threads or default
+    asked = kept if type(kept) is int else settings.threads or threads_of_libraries()
+    at_a_time = gpus or max(1, cores() // (asked or 1))
+    jobs = settings.jobs or (number if on_cluster else min(at_a_time, number))
+    threads = asked or (1 if on_cluster else max(1, cores() // jobs))
     if settings.threads and settings.threads != threads:
         raise SemcomError(
             f"--threads {settings.threads}: the runs of {escape(sweep.root)} have {threads}, which decides "

@@ -53,6 +53,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads_of_libraries() -> int | None:
+    """Those that OMP_NUM_THREADS asks for, where it is set."""
+    outermost = os.environ.get(THREADS_OF_LIBRARIES[0], "").partition(",")[0].strip()
+    return int(outermost) or None if outermost.isdecimal() else None
+
+
 def gpus_of(devices: Iterable[str]) -> int:
     """How many GPUs there are to be dealt out among runs of these ``--device``s, without torch; 0 where a run
     says which it takes."""
@@ -95,6 +101,7 @@ class Runner:
         self.sweep, self.share, self.finished = sweep, share, finished
         self.running: list[Running] = []
         self.failed: dict[str, str] = {}
+        self.told_of_others = False
 
     def run(self, points: Sequence[Point], done: int, quiet: bool) -> dict[str, str]:
         """Make the runs; a failed one leaves the others alone. done: how many of the sweep there were
@@ -108,12 +115,21 @@ class Runner:
                 while waiting or self.running:
                     while len(self.running) < self.share.jobs and (point := _next(waiting)):
                         self._start(point)
+                    if not self.running:
+                        self._tell_of_others(waiting)
                     time.sleep(LOOKS_EVERY)
                     bar.advance(self._gather())
             except KeyboardInterrupt:
                 self._stop()
                 raise
         return self.failed
+
+    def _tell_of_others(self, waiting: Iterable[Point]) -> None:
+        """Once, that other processes hold all that is left."""
+        names = ", ".join(escape(point.name) for point in waiting)[:300]
+        if names and not self.told_of_others:
+            log.info(f"waiting for other processes, which are at work on {names}")
+            self.told_of_others = True
 
     def _start(self, point: Point) -> None:
         slot = min(set(range(self.share.jobs)) - {running.slot for running in self.running})

@@ -76,15 +76,15 @@ class SweepSettings(Validated):
     )
     jobs: int | None = setting(
         None,
-        "runs at a time (default as many as there are GPUs, or else cores; on a cluster, all)",
+        "runs at a time (default as many as there are GPUs, or else cores, by --threads; on a cluster, all)",
         whole(1, 1024, example="2"),
         type=int,
         metavar="N",
     )
     threads: int | None = setting(
         None,
-        "threads of a run, the same whenever the sweep goes on (default the cores by --jobs; on a "
-        "cluster, 1)",
+        "threads of a run, the same whenever the sweep goes on (default OMP_NUM_THREADS if set, or else the "
+        "cores by --jobs; on a cluster, 1)",
         whole(1, 1024, example="1"),
         type=int,
         metavar="N",
