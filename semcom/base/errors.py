@@ -42,3 +42,9 @@ def escape(text: object) -> str:
         else f"\\x{ord(character):02x}"
         for character in str(text)
     )
+
+
+def shown(value: object) -> str:
+    """What a message shows of a stranger's value: ``escape``d and short enough."""
+    text = escape(value)
+    return text if len(text) <= 100 else f"{text[:99]}…"

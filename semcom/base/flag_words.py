@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import Field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from semcom.base.errors import shown
 from semcom.base.flags import Group, flag_of, follows, name_of, settings_of
 
 if TYPE_CHECKING:
@@ -61,6 +62,14 @@ def typed_number(number: float) -> str:
     return str(number).removesuffix(".0")
 
 
+def shown_flag(value: Any) -> str:
+    """A flag's value in a message, as a person types it."""
+    if isinstance(value, (list, tuple)):
+        return shown(" ".join(map(shown_flag, value)) or "none")
+    text = typed_number(value) if isinstance(value, float) else str(value)
+    return {"None": "not given", "True": "given", "False": "not given"}.get(text) or shown(text)
+
+
 def typed_values(settings: DataclassInstance, *, recorded: bool = False) -> dict[str, Any]:
     """Every flag by its name, - as _, with its value as a run file has it: plain, a list of several; None
     where it need not be given.
@@ -102,9 +111,9 @@ def _titled(settings: DataclassInstance) -> Iterator[tuple[str, Setting]]:
     """With the title of its group."""
     for f in fields(settings):
         if "group" in f.metadata:
-            shown: Group = f.metadata["group"]
-            for setting in _of_group(shown, getattr(settings, f.name)):
-                yield shown.title, setting
+            group: Group = f.metadata["group"]
+            for setting in _of_group(group, getattr(settings, f.name)):
+                yield group.title, setting
         elif "help" in f.metadata:
             value = getattr(settings, f.name)
             yield "", (f, value, value != f.default)

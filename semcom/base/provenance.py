@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
+PROJECT = PACKAGE.parent
+"""Where the shipped files are."""
 PATIENCE = 10  # seconds
 
 

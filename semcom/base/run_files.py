@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semcom.base.errors import SemcomError, escape
+from semcom.base.errors import SemcomError, shown
 from semcom.base.flag_words import typed_by_group, typed_number
 
 if TYPE_CHECKING:
@@ -68,13 +68,7 @@ def _text(path: Path) -> str:
 
 
 def _named(path: str | Path) -> str:
-    return f"--config {_short(path)}"
-
-
-def _short(value: object) -> str:
-    """Of a stranger's text, what a message shows."""
-    text = escape(value)
-    return text if len(text) <= 100 else f"{text[:99]}…"
+    return f"--config {shown(path)}"
 
 
 def _json(text: str) -> Any:
@@ -92,7 +86,7 @@ def _mapping(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in pairs:
         name = key.removeprefix("--").replace("-", "_")
         if name in found:
-            raise SemcomError(f"{_short(key)} is there twice; leave one of them out")
+            raise SemcomError(f"{shown(key)} is there twice; leave one of them out")
         found[name] = value
     return found
 
@@ -117,9 +111,9 @@ def _yaml(text: str) -> Any:
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SemcomError(f"is no YAML: {_short(error.problem or error.context)} in line {line}") from None
+        raise SemcomError(f"is no YAML: {shown(error.problem or error.context)} in line {line}") from None
     except yaml.YAMLError as error:
-        raise SemcomError(f"is no YAML: {_short(str(error).splitlines()[0])}") from None
+        raise SemcomError(f"is no YAML: {shown(str(error).splitlines()[0])}") from None
     return {} if node is None else _plain(node)
 
 
@@ -174,7 +168,7 @@ def _typeable(text: str) -> str:
     except UnicodeEncodeError:
         held = False
     if not held:
-        raise SemcomError(f"{_short(text)}: holds a character that no command line can; leave it out")
+        raise SemcomError(f"{shown(text)}: holds a character that no command line can; leave it out")
     return text
 
 
@@ -208,7 +202,7 @@ def unknown(name: str, flags: Iterable[str], program: str, others: Sequence[str]
     near = difflib.get_close_matches(name, list(flags), 1)
     theirs = f" ({others[0]} has it)" if others else ""
     meant = f"; did you mean {near[0]}?" if near else ""
-    return f"{_short(name)}: {program} has no such flag{theirs}{meant}; see: {program} --help"
+    return f"{shown(name)}: {program} has no such flag{theirs}{meant}; see: {program} --help"
 
 
 def parsed(action: argparse.Action, words: list[str]) -> Any:
@@ -218,7 +212,7 @@ def parsed(action: argparse.Action, words: list[str]) -> Any:
     wanted = action.nargs if isinstance(action.nargs, int) else 1
     several = action.nargs in ("+", "*")
     if len(words) != wanted and not several:
-        raise SemcomError(f"{_short(' '.join(words))}: {len(words)} values, {wanted} wanted")
+        raise SemcomError(f"{shown(' '.join(words))}: {len(words)} values, {wanted} wanted")
     values = [_typed(action, word) for word in words]
     return values if action.nargs in ("+", "*") or isinstance(action.nargs, int) else values[0]
 
@@ -226,7 +220,7 @@ def parsed(action: argparse.Action, words: list[str]) -> Any:
 def _switch(words: list[str]) -> bool:
     given = words[0].lower() if len(words) == 1 else ""
     if given not in SWITCH:
-        raise SemcomError(f"{_short(' '.join(words))}: is a switch; give on or off")
+        raise SemcomError(f"{shown(' '.join(words))}: is a switch; give on or off")
     return SWITCH[given]
 
 
@@ -235,15 +229,13 @@ def _typed(action: argparse.Action, word: str) -> Any:
     try:
         value = kind(word)
     except argparse.ArgumentTypeError as error:
-        raise SemcomError(
-            str(error) if len(str(error)) < 200 else f"{_short(word)}: is not allowed"
-        ) from None
+        raise SemcomError(str(error) if len(str(error)) < 200 else f"{shown(word)}: is not allowed") from None
     except (TypeError, ValueError):
         wanted = {int: "a whole number", float: "a number"}.get(kind, "such a value")
         hint = "; of several make a list: [1, 2]" if action.nargs and " " in word.strip() else ""
-        raise SemcomError(f"{_short(word)!r}: is not {wanted}{hint}") from None
+        raise SemcomError(f"{shown(word)!r}: is not {wanted}{hint}") from None
     if action.choices is not None and value not in action.choices:
-        raise SemcomError(f"{_short(word)!r}: allowed are {', '.join(map(str, action.choices))}")
+        raise SemcomError(f"{shown(word)!r}: allowed are {', '.join(map(str, action.choices))}")
     return value
 
 
@@ -262,8 +254,8 @@ def page(
     groups = [group for each in (settings, *more) for group in typed_by_group(each).items()]
     for title, values in groups:
         lines += ["", f"# {title or 'Its own flags'}"]
-        shown = {name: (varied or {}).get(name, value) for name, value in values.items()}
-        lines += [f"{name}: {_yaml_of(value)}" for name, value in shown.items()]
+        written = {name: (varied or {}).get(name, value) for name, value in values.items()}
+        lines += [f"{name}: {_yaml_of(value)}" for name, value in written.items()]
     return "\n".join(lines) + "\n"
 
 

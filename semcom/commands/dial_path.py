@@ -12,9 +12,9 @@ from pathlib import Path as File
 
 import torch
 
-from semcom.base.errors import SemcomError, escape
+from semcom.base.errors import SemcomError, escape, shown
 from semcom.commands.inputs import load_teacher, shipped
-from semcom.commands.run_record import RunRecord, shown
+from semcom.commands.run_record import RunRecord
 from semcom.commands.student import new_student
 from semcom.distillation import snapshots
 from semcom.distillation.snapshots import Weights

@@ -12,6 +12,7 @@ import torch
 
 from semcom.base import precision
 from semcom.base.errors import InterruptedRun, SemcomError, escape
+from semcom.base.provenance import PROJECT
 from semcom.data import batching, corpus
 from semcom.data.parliament import TOPICS
 from semcom.data.settings import CorpusConfig
@@ -25,7 +26,6 @@ from semcom.models.settings import DEFAULT_TEACHER
 
 log = logging.getLogger(__name__)
 
-PROJECT = Path(__file__).resolve().parents[2]
 VALIDATION_SENTENCES, TEST_SENTENCES = 2000, 300
 MUCH_UNKNOWN = 0.1
 FREQUENT_SHOWN = 5

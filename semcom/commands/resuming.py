@@ -11,11 +11,11 @@ import torch
 
 from semcom.base import distributed
 from semcom.base.errors import NothingToDo, SemcomError, escape
-from semcom.base.flag_words import typed_values
+from semcom.base.flag_words import shown_flag, typed_values
 from semcom.base.flags import flag_of
 from semcom.base.settings import ResumeConfig
 from semcom.commands.recorded_flags import other_flag
-from semcom.distillation.run_state import Keeper, shown_flag
+from semcom.distillation.run_state import Keeper
 from semcom.distillation.training_settings import TrainingConfig
 
 log = logging.getLogger(__name__)

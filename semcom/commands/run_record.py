@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from semcom.base import replacing
-from semcom.base.errors import SemcomError, escape
+from semcom.base.errors import SemcomError, escape, shown
 from semcom.base.settings import RunConfig
 from semcom.commands import completion
 from semcom.commands.distil_settings import DistillationFiles, DistilSettings
@@ -23,12 +23,6 @@ BEST = "best_student_model.pt"
 LEFT_FIRST = (FILE, BEST, "history.csv")
 """Of which a run leaves one at least, however it ends."""
 TRAINED_ENDS = {"full": ENDS, "encoder": ENDS[:1], "decoder": ENDS[1:]}
-
-
-def shown(value: object) -> str:
-    """A recorded value, safe and short enough for a message."""
-    text = escape(value)
-    return text if len(text) <= 100 else f"{text[:99]}…"
 
 
 def is_finished(folder: str | Path) -> bool:

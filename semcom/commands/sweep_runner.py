@@ -15,8 +15,9 @@ from semcom.base import locks
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import words_of
 from semcom.base.progress import Progress
+from semcom.base.provenance import PROJECT
 from semcom.commands.sweep_plan import SHARED, Point, Sweep
-from semcom.commands.sweep_state import PROJECT, goes_on
+from semcom.commands.sweep_state import goes_on
 
 log = logging.getLogger(__name__)
 

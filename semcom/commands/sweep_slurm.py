@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from semcom.base.errors import SemcomError, escape
 from semcom.base.progress import Progress
+from semcom.base.provenance import PROJECT
 from semcom.commands import sweep_child, sweep_state
 from semcom.commands.sweep_plan import SHARED, Point, Sweep
-from semcom.commands.sweep_runner import PROJECT, THREADS_OF_LIBRARIES, Share, words_of_run
+from semcom.commands.sweep_runner import THREADS_OF_LIBRARIES, Share, words_of_run
 from semcom.commands.sweep_settings import SlurmConfig
 from semcom.commands.sweep_state import is_made
 

@@ -11,22 +11,15 @@ from typing import Any
 
 from semcom.base import locks, output_files, replacing
 from semcom.base.errors import SemcomError, escape
+from semcom.base.flag_words import shown_flag
 from semcom.base.flags import flag_of
 from semcom.base.places import Place
-from semcom.base.varied_flags import words_of_value
-from semcom.commands.recorded_flags import recorded
-from semcom.commands.run_record import FILE, RunRecord, is_finished, shown
+from semcom.base.provenance import PROJECT
+from semcom.commands.recorded_flags import other_flag, recorded
+from semcom.commands.run_record import FILE, RunRecord, is_finished
 from semcom.commands.sweep_plan import PLAN, Point, Sweep
 
 log = logging.getLogger(__name__)
-
-PROJECT = Path(__file__).resolve().parents[2]
-"""Where a run finds the shipped files too."""
-
-DECIDED = {"precision": "auto", "compile": True}
-"""Settings of which the record has what the machine made of this value."""
-OF_NO_RESULT = ("output_path", "hybrid_output")
-
 
 OVERWRITING = "overwriting"
 """In a sweep's plan, while its runs are replaced: run -> digest of its flags, and the records found there."""
@@ -187,31 +180,9 @@ def _check(point: Point) -> None:
             f"{escape(folder)}: its record does not say all settings, it is of an older version; remove it, "
             "or name another --output-path"
         )
-    timed = point.settings.training.minutes is not None
-    for name, wanted in _as_read(recorded(point.settings)).items():
-        if name in settings and _differs(name, settings, wanted, timed):
-            raise OtherRun(
-                f"{escape(folder)}: holds a run with {flag_of(name)} {_typed(settings[name])}, this one has "
-                f"{_typed(wanted)}; give the flags that it had, remove it, or name another --output-path"
-            )
-
-
-def _as_read(values: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON gives them back."""
-    return json.loads(json.dumps(values))
-
-
-def _differs(name: str, settings: Mapping[str, Any], wanted: Any, timed: bool) -> bool:
-    """timed: whether the run is to take so many minutes, which its record has as steps."""
-    if (
-        name in OF_NO_RESULT
-        or (timed and name in ("minutes", "steps"))
-        or (name in DECIDED and wanted == DECIDED[name])
-    ):
-        return False
-    return bool(settings[name] != wanted)
-
-
-def _typed(value: Any) -> str:
-    """A recorded value as a person types it."""
-    return shown(" ".join(words_of_value(tuple(value) if isinstance(value, list) else value)))
+    if other := other_flag(point.settings, settings):
+        name, was, is_ = other
+        raise OtherRun(
+            f"{escape(folder)}: holds a run with {flag_of(name)} {shown_flag(was)}, this one has "
+            f"{shown_flag(is_)}; give the flags that it had, remove it, or name another --output-path"
+        )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from semcom.base.errors import SemcomError, escape
+from semcom.base.flag_words import shown_flag
 from semcom.models.state_file import State, read, write
 
 log = logging.getLogger(__name__)
@@ -136,14 +137,6 @@ class Keeper:
     @property
     def cost(self) -> dict[str, float]:
         return {"saves": self.saves, "seconds": round(self.seconds, 3), "bytes": self.bytes}
-
-
-def shown_flag(value: Any) -> str:
-    """As a person types it."""
-    if isinstance(value, (list, tuple)):
-        return " ".join(map(shown_flag, value)) or "none"
-    text = escape(f"{value:g}" if isinstance(value, float) else value)
-    return {"None": "not given", "True": "given", "False": "not given"}.get(text, text[:100])
 
 
 def load_weights(into: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
