@@ -10,7 +10,7 @@ from cli_support import TINY_TRAINING, distil, hidden, package, refused
 from semcom.base import locks
 from semcom.commands import completion, distil_summary
 from semcom.commands.run_record import is_finished
-from semcom.distillation import training_loop
+from semcom.distillation import trainer, training_loop
 from semcom.models import checkpoint
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -181,6 +181,20 @@ def test_a_teacher_is_replaced_when_the_new_one_is_whole(trained, monkeypatch, c
     assert package(*again, "--resume") == 0
     assert "t.pt holds a run that has finished" in capsys.readouterr().out
     assert tree() == whole
+
+
+def test_a_training_that_died_before_its_first_epoch_ended_leaves_the_earlier_teacher(trained, monkeypatch):
+    again = ["train", "--output", "t.pt", *TRAINED, "--seed", 7, "--overwrite"]
+    with monkeypatch.context() as patched:
+        stop(patched, trainer, "validate")
+        assert package(*again) == 130
+    assert trained.items() <= tree().items() and "t.json.new" in tree() and "t.pt.new" not in tree()
+    with monkeypatch.context() as patched:
+        stop(patched, completion, "completion")
+        assert package(*again, "--resume") == 130
+    assert trained.items() <= tree().items() and "t.pt.new" in tree()
+    assert package(*again, "--resume") == 0
+    assert tree().keys() == trained.keys() and record("t.json")["seed"] == 7
 
 
 def test_a_teacher_that_is_unfinished_says_how_to_go_on(monkeypatch, capsys):

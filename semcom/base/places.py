@@ -109,9 +109,11 @@ class Place:
         """With the place where it writes. Raises SemcomError where it is taken."""
         self.check()
         new = replacing.new_of(self.real)
-        begun = replacing.note_at(self.real) is not None and os.path.lexists(new)
+        noted = replacing.is_begun(self.real)
+        begun = noted and os.path.lexists(new)
         if self.resume:
-            staged = begun or (self.at_end and self._is_taken())
+            # Also where its run died before it had written this output: the earlier one still stands there.
+            staged = noted or (self.at_end and self._is_taken())
         else:
             staged = self.overwrite and self._is_taken()
         if staged and os.path.lexists(new) and not begun:

@@ -89,6 +89,15 @@ def is_under_way(real: Path) -> bool:
     return note is not None and note.run == str(real) and str(real) not in note.outputs
 
 
+def is_begun(real: Path) -> bool:
+    """Whether a run writes, or was writing when it died, what is to replace the output at ``real``."""
+    note = note_at(real)
+    if note is None:
+        return False
+    of_run = note_at(Path(note.run))
+    return of_run is None or not of_run.whole
+
+
 def publish(outputs: Sequence[Path], run: Path) -> None:
     """Move all of the ``outputs`` in, those of the run whose first output is ``run``."""
     note = note_at(run) or Note(str(run))
