@@ -151,6 +151,19 @@ def test_two_runs_with_one_hybrid_do_not_both_make_it(teacher, capsys):
     assert not tree()
 
 
+def test_a_run_whose_hybrid_alone_replaces_another_goes_on_where_it_was(teacher, monkeypatch):
+    Path("hybrid.pt").write_bytes(b"an earlier one")
+    with monkeypatch.context() as patched:
+        stop(patched, distil_summary, "score_all")
+        assert run(teacher, *PLACES, "--overwrite") == 130
+    assert Path("run/resume.pt").exists() and Path("hybrid.pt").read_bytes() == b"an earlier one"
+    with monkeypatch.context() as patched:
+        stop(patched, training_loop.Loop, "step")
+        assert run(teacher, *PLACES, "--overwrite", "--resume") == 0
+    assert tree().keys() >= {"run/final_student_model.pt", "hybrid.pt"}
+    assert not [name for name in tree() if ".new" in name or "before" in name or "resume" in name]
+
+
 # --- teachers
 
 

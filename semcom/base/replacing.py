@@ -95,7 +95,10 @@ def is_begun(real: Path) -> bool:
     if note is None:
         return False
     of_run = note_at(Path(note.run))
-    return of_run is None or not of_run.whole
+    if of_run is not None and of_run.whole:
+        return False
+    # The first output of a run has a note also where only others of it replace something.
+    return note.run != str(real) or str(real) in note.outputs
 
 
 def publish(outputs: Sequence[Path], run: Path) -> None:
