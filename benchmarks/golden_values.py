@@ -161,7 +161,7 @@ def columns_of(tree: object) -> dict[str, Value]:
 
 
 def _of_csv(path: Path) -> dict[str, Value]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         header, *rows = csv.reader(file)
     kept = [(n, name) for n, name in enumerate(header) if not ignored(name)]
     return {name: column([_cell(row[n]) for row in rows]) for n, name in kept}

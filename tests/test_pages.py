@@ -19,7 +19,7 @@ from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
-from semcom.report import formats, render
+from semcom.report import formats, render, tables
 from semcom.report.document import Column, Document, Figure, Section, Text
 
 HOSTILE = (
@@ -699,3 +699,12 @@ def test_an_empty_table_still_has_its_head():
     assert "pair & gap & runs & why" in formats.latex(document)
     assert "pair    gap    runs    why" in formats.aligned(document.tables()[0])
     assert formats.csv_of(document.tables()[0]) == "pair,gap,runs,why\n"
+
+
+def test_the_csv_of_a_chinese_report_begin_with_the_mark_that_excel_wants(tmp_path):
+    for language, mark in (("zh", b"\xef\xbb\xbf"), ("en", b"")):
+        files = render.write(replace(PLAIN, language=language), tmp_path / language)
+        first = {path.read_bytes()[:3] for path in files if path.suffix == ".csv"}
+        assert all(begins.startswith(mark) and (begins == mark) == bool(mark) for begins in first) and first
+        tables.write_csv(tmp_path / "rows.csv", [{"名": "学生"}], language)
+        assert (tmp_path / "rows.csv").read_bytes() == mark + "名\n学生\n".encode()

@@ -77,8 +77,9 @@ def own_files(folder: Path) -> tuple[str, ...]:
 def write(document: Document, contents: compose.Results, folder: Path) -> Path:
     """Page, tables and figures, and the rows that they are made of; returns the page."""
     matrix = pd.concat([study.matrix for study in contents.studies], ignore_index=True)
-    tables.write_csv(folder / ROWS[0], frames.flat(matrix))
-    tables.write_csv(folder / ROWS[1], frames.flat(pd.concat(contents.lost, ignore_index=True)))
+    tables.write_csv(folder / ROWS[0], frames.flat(matrix), document.language)
+    lost = pd.concat(contents.lost, ignore_index=True)
+    tables.write_csv(folder / ROWS[1], frames.flat(lost), document.language)
     return render.write(document, folder)[0]
 
 

@@ -167,7 +167,7 @@ def history(found: Found) -> list[dict[str, float]]:
     path = Path(found.path).with_name("history.csv")
     try:
         # As text first: pandas of some years read the last digits of numbers otherwise than Python.
-        epochs = pd.read_csv(path, dtype=str).map(float, na_action="ignore")
+        epochs = pd.read_csv(path, dtype=str, encoding="utf-8-sig").map(float, na_action="ignore")
     except (OSError, ValueError):
         return []
     if not isinstance(epochs.index, pd.RangeIndex):  # of rows longer than the header

@@ -1,6 +1,5 @@
 """Pictures that stand by themselves beside a command's results, from plain numbers. Never sees a model."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 from semcom.base.output_files import write_atomically
 from semcom.evaluation import frames
 from semcom.evaluation.intervals import Interval
-from semcom.report import figures
+from semcom.report import figures, fonts
 from semcom.report.figures import COLOURS, Row, label, panels_of, style_of
 
 if TYPE_CHECKING:
@@ -240,7 +239,7 @@ def _plain_panels(figure: "Figure", columns: int) -> list["Axes"]:
 
 
 def _save(figure: "Figure", path: str | Path) -> None:
-    buffer, vector = io.BytesIO(), Path(path).suffix == ".svg"
+    vector = Path(path).suffix == ".svg"
     metadata = {"Date": None} if vector else None
-    figure.savefig(buffer, format="svg" if vector else "png", dpi=130, metadata=metadata)
-    write_atomically(path, buffer.getvalue())
+    picture = fonts.saved(figure, format="svg" if vector else "png", dpi=130, metadata=metadata)
+    write_atomically(path, picture)

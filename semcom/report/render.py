@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from markupsafe import Markup
 
 from semcom.base.errors import escape
 from semcom.base.output_files import write_atomically
+from semcom.report import fonts, tables
 from semcom.report.catalogue import translation
 from semcom.report.cells import halves, kinds, labels, plain
 from semcom.report.document import Document, Figure, Table, check
@@ -22,16 +22,6 @@ does."""
 
 CSS_DPI = 96  # what "px" means in HTML
 PNG_DPI = 2 * CSS_DPI
-
-CHINESE_FONTS = (
-    "Noto Sans CJK SC",
-    "Source Han Sans SC",
-    "PingFang SC",
-    "Microsoft YaHei",
-    "SimHei",
-    "WenQuanYi Micro Hei",
-    "WenQuanYi Zen Hei",
-)
 
 
 def write(document: Document, folder: str | Path) -> list[Path]:
@@ -46,8 +36,8 @@ def write(document: Document, folder: str | Path) -> list[Path]:
     images = pictures(document)
     page = html(document, images)
     files: dict[str, str | bytes] = {"report.md": markdown(document), "tables.tex": latex(document)}
-    files |= {f"tables/{table.name}.csv": csv_of(table) for table in document.tables()}
-    files |= {f"figures/{figure.name}.csv": csv_of(figure) for figure in document.figures()}
+    for folder_of, block in _with_rows(document):
+        files[f"{folder_of}/{block.name}.csv"] = tables.csv_file(csv_of(block), document.language)
     files |= {f"figures/{name}": image for name, image in images.items()}
     with contextlib.suppress(OSError):  # an earlier report's page must not vouch for half of this one
         (folder / "report.html").unlink(missing_ok=True)
@@ -56,13 +46,20 @@ def write(document: Document, folder: str | Path) -> list[Path]:
     return [folder / name for name in ("report.html", *files)]
 
 
+def _with_rows(document: Document) -> list[tuple[str, Table | Figure]]:
+    """What has a CSV, and the folder of it."""
+    return [("tables", table) for table in document.tables()] + [
+        ("figures", figure) for figure in document.figures()
+    ]
+
+
 def names(document: Document) -> list[str]:
     """Of the files that ``write`` makes."""
     figures = [
         f"figures/{figure.name}.{kind}" for figure in document.figures() for kind in ("csv", "png", "svg")
     ]
-    tables = [f"tables/{table.name}.csv" for table in document.tables()]
-    return ["report.html", "report.md", "tables.tex", *tables, *figures]
+    of_tables = [f"tables/{table.name}.csv" for table in document.tables()]
+    return ["report.html", "report.md", "tables.tex", *of_tables, *figures]
 
 
 def pictures(document: Document) -> dict[str, bytes]:
@@ -70,21 +67,17 @@ def pictures(document: Document) -> dict[str, bytes]:
     the user's matplotlib settings."""
     import matplotlib
     from matplotlib.figure import Figure as Canvas
-    from matplotlib.font_manager import fontManager
 
-    installed = {font.name for font in fontManager.ttflist}
-    fonts = ["DejaVu Sans", *(name for name in CHINESE_FONTS if name in installed)]
     images = {}
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"font.family": fonts, "svg.hashsalt": "semcom"})
+        matplotlib.rcParams.update({"font.family": ["DejaVu Sans"], "svg.hashsalt": "semcom"})
         for figure in document.figures():
             canvas = Canvas(figsize=figure.size, layout="constrained")
             figure.draw(canvas)
             for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-                buffer = io.BytesIO()
-                canvas.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
-                images[f"{figure.name}.{kind}"] = buffer.getvalue()
+                picture = fonts.saved(canvas, format=kind, dpi=PNG_DPI, metadata=metadata)
+                images[f"{figure.name}.{kind}"] = picture
     return images
 
 
@@ -127,8 +120,7 @@ def _image(figure: Figure, images: Mapping[str, bytes]) -> Markup:
 
 
 def _csv_for_a_spreadsheet(block: Table | Figure) -> Markup:
-    # The mark at its beginning makes Excel read UTF-8 (Chinese!) instead of the system's old code page. The
-    # files beside the page are for programs and have none.
+    # Whatever its language: what is taken from the page is meant for a spreadsheet.
     return _uri("text/csv;charset=utf-8", csv_of(block).encode("utf-8-sig", "backslashreplace"))
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = Mapping[str, Any]
+BYTE_ORDER_MARK = "\ufeff"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
@@ -57,9 +58,16 @@ def pivot(
     return text(by_column, _decimals(frame[value]) if decimals is None else decimals)
 
 
-def write_csv(path: str | Path, table: "pd.DataFrame | Sequence[Row]") -> None:
-    """All rows. Text that a spreadsheet would run as a formula is quoted."""
-    write_atomically(path, csv_text(_frame(table)))
+def write_csv(path: str | Path, table: "pd.DataFrame | Sequence[Row]", language: str = "en") -> None:
+    """All rows. Text that a spreadsheet would run as a formula is quoted. language: of the report that the
+    file belongs to."""
+    write_atomically(path, csv_file(csv_text(_frame(table)), language))
+
+
+def csv_file(text: str, language: str) -> str:
+    """A CSV as its file holds it: for readers of Chinese with the mark at its beginning that makes Excel read
+    UTF-8 instead of the system's old code page. Programs read either with Python's ``utf-8-sig``."""
+    return BYTE_ORDER_MARK + text if language == "zh" else text
 
 
 def csv_text(frame: "pd.DataFrame") -> str:
