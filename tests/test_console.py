@@ -9,6 +9,7 @@ import pytest
 
 from semcom.base import console
 from semcom.base.errors import SemcomError
+from semcom.base.failures import BAD_INPUT
 from semcom.commands import cli
 
 LOG = logging.getLogger("semcom.evaluation.scores")
@@ -37,7 +38,7 @@ def verb(argv):
         raise SemcomError("no such thing")
 
 
-@pytest.mark.parametrize("argv, code", [([], 0), (["x"], cli.BAD_INPUT)])
+@pytest.mark.parametrize("argv, code", [([], 0), (["x"], BAD_INPUT)])
 def test_a_command_within_a_host_program_says_each_line_once(host, capsys, argv, code):
     before = state()
     assert cli.run(verb, argv) == code

@@ -1,6 +1,12 @@
-"""The one exception a user sees as a line, and the escaping of strangers' strings for a console."""
+"""The one exception a user sees as a line, and how strangers' strings are shown on a console: escaped, and
+short enough."""
 
 import unicodedata
+
+LONGEST_LINE = 500
+"""Characters of a line about what went wrong."""
+LONGEST_WORD = 80
+"""Characters of a word in a line that would be longer than that: such a word is a given value."""
 
 
 class SemcomError(Exception):
@@ -48,3 +54,21 @@ def shown(value: object) -> str:
     """What a message shows of a stranger's value: ``escape``d and short enough."""
     text = escape(value)
     return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def one_line(message: object) -> str:
+    """A message as one line of at most ``LONGEST_LINE`` characters, whatever values stand in it: ``escape``d;
+    of one that is longer first the words that are longest are cut, then the whole in its middle, since a
+    message begins with what is wrong and ends with what mends it."""
+    line = escape(" ".join(str(message).splitlines()))
+    if len(line) > LONGEST_LINE:
+        line = " ".join(_cut(word, LONGEST_WORD) for word in line.split(" "))
+    return _cut(line, LONGEST_LINE)
+
+
+def _cut(text: str, longest: int) -> str:
+    """Without its middle, where it is longer."""
+    if len(text) <= longest:
+        return text
+    at_end = longest // 3
+    return f"{text[: longest - at_end - 1]}…{text[-at_end:]}"

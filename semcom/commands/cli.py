@@ -7,7 +7,7 @@ Nothing here imports torch before the flags are known to be good.
 from __future__ import annotations
 
 import argparse
-import io
+import contextlib
 import logging
 import shlex
 import sys
@@ -17,8 +17,9 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from semcom.base import console, distributed, output_files, run_files, signals
-from semcom.base.errors import ChecksFailed, InterruptedRun, NothingToDo, SemcomError, escape
+from semcom.base import console, distributed, run_files, signals, streams
+from semcom.base.errors import ChecksFailed, InterruptedRun, NothingToDo, SemcomError
+from semcom.base.failures import FAILED, code_and_message
 from semcom.base.flags import settings_of
 from semcom.base.settings import Request
 from semcom.base.varied_flags import values_of, variants
@@ -37,16 +38,11 @@ log = logging.getLogger(__name__)
 
 _DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 """Whether a run file asks for ``--debug``."""
-BAD_INPUT, FAILED, BY_SIGNAL = 2, 1, 128
 
 
 def run(verb: Callable[[Sequence[str]], object], argv: Sequence[str] | None) -> int:
     """Call ``verb`` with the arguments and turn what goes wrong into a line on stderr and an exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A console that knows fewer characters than the corpus shows their numbers instead.
-            stream.reconfigure(errors="backslashreplace")
     with signals.raised():
         return _run(verb, argv)
 
@@ -54,13 +50,16 @@ def run(verb: Callable[[Sequence[str]], object], argv: Sequence[str] | None) -> 
 def _run(verb: Callable[[Sequence[str]], object], argv: Sequence[str]) -> int:
     _DEBUG.set(False)
     try:
+        streams.prepare()
         with console.speaking():
-            _call(verb, argv)
+            code = _call(verb, argv)
             distributed.leave()
-        return 0
+        # What standard output holds back: a full disk is to be told, not met when Python ends.
+        sys.stdout.flush()
+        return code
     except BrokenPipeError:
         # The reader of our output has gone (| head): nobody is left to tell.
-        sys.stderr.close()
+        streams.give_up()
         return FAILED
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in argv or _DEBUG.get():
@@ -68,57 +67,39 @@ def _run(verb: Callable[[Sequence[str]], object], argv: Sequence[str]) -> int:
         return _tell(error)
 
 
-def _call(verb: Callable[[Sequence[str]], object], argv: Sequence[str]) -> None:
+def _call(verb: Callable[[Sequence[str]], object], argv: Sequence[str]) -> int:
     try:
         verb(argv)
     except NothingToDo as found:
         log.info(str(found))
+    except SystemExit as done:
+        # Of --help and --version.
+        return int(done.code or 0)
+    return 0
 
 
 def _tell(error: BaseException) -> int:
     """One line on stderr; the exit code."""
-    code, message = _code_and_message(error)
-    line = " ".join(message.splitlines())
+    code, line = code_and_message(error)
+    # Nobody is left to tell where standard error is closed or full too.
+    with contextlib.suppress(OSError):
+        _tell_where_it_happened(error, code, line)
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        return code
+    streams.give_up()
+    return code
+
+
+def _tell_where_it_happened(error: BaseException, code: int, line: str) -> None:
     if distributed.local_rank() == 0:
         print(line, file=sys.stderr)
-        return code
+        return
     # What all meet is told once a machine.
     all_meet = isinstance(error, (SemcomError, ChecksFailed, InterruptedRun, KeyboardInterrupt))
     if not all_meet and not distributed.lost_another(error):
         print(f"process {distributed.rank()}: {line}", file=sys.stderr)
     distributed.let_another_tell(code)
-    return code
-
-
-def _code_and_message(error: BaseException) -> tuple[int, str]:
-    if isinstance(error, SemcomError):
-        return BAD_INPUT, f"error: {error}"
-    if isinstance(error, ChecksFailed):
-        return FAILED, str(error)
-    if isinstance(error, InterruptedRun):
-        return BY_SIGNAL + error.signal, str(error)
-    if isinstance(error, KeyboardInterrupt):
-        return BY_SIGNAL + signals.number_of(error), "interrupted; what was finished is kept"
-    if distributed.lost_another(error):
-        ended = "another process of this run ended early; what it says stands above or on its machine"
-        return FAILED, f"error: {ended}"
-    if _out_of_memory(error):
-        return BAD_INPUT, "error: out of memory; give a smaller --batch-size (or --eval-batch-size)"
-    if isinstance(error, OSError) and output_files.disk_is_full(error):
-        place = escape(error.filename or "output")
-        return BAD_INPUT, f"error: {place}: cannot be written ({error.strerror}); free some space"
-    return FAILED, (
-        f"error: {type(error).__name__}: {escape(str(error)[:300])}; this is a fault of the program, "
-        "please report it with what --debug shows"
-    )
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return (
-        isinstance(error, MemoryError)
-        or "OutOfMemory" in type(error).__name__
-        or any(sign in str(error) for sign in ("can't allocate memory", "out of memory", "not enough memory"))
-    )
 
 
 def _settings(

@@ -6,7 +6,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from semcom.base import run_files
 from semcom.base.errors import SemcomError, escape
@@ -30,6 +30,9 @@ from semcom.commands.settings import (
     VocabSettings,
 )
 from semcom.commands.sweep_settings import SweepSettings
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 REPLACED = {
     "--vocab-file": "the vocabulary comes from the teacher's checkpoint",
@@ -58,6 +61,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise SemcomError(f"{escape(message)}; see: {self.prog} --help")
+
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
+        # argparse's own says nothing of a full disk.
+        print(self.format_help(), end="", file=file)
 
     def add_run_files(self) -> None:
         """``--config`` and ``--print-config``, for all flags added before and after."""
