@@ -25,6 +25,7 @@ from semcom.base.device import keep_freed_memory
 from semcom.channel.channels import AWGN  # noqa: E402
 from semcom.commands.inputs import shipped
 from semcom.data import batching, corpus
+from semcom.data.settings import CorpusConfig  # noqa: E402
 from semcom.data.vocabulary import read_vocabulary, train_vocabulary  # noqa: E402
 from semcom.distillation import trainer  # noqa: E402
 from semcom.distillation.fused_linear_loss import cannot_compile  # noqa: E402
@@ -108,13 +109,8 @@ def read(given) -> tuple[list[batching.Encoded], harness.Shape]:
     shape = harness.QUICK if given.quick else harness.Shape()
     wanted = given.batches * shape.batch_size
     if given.corpus:
-        chosen = corpus.read(
-            given.corpus,
-            max(wanted, VOCABULARY_SENTENCES),
-            min_length=4,
-            max_length=30,
-            max_sentences=2_000_000,
-        )
+        size = max(wanted, VOCABULARY_SENTENCES)
+        chosen = corpus.read(CorpusConfig(corpus=tuple(given.corpus), corpus_size=size))
     else:
         chosen = corpus.built_in(max(wanted, 600))
     if given.corpus and not given.vocab:

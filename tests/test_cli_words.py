@@ -13,6 +13,7 @@ from toy import word_json, word_vocabulary
 
 from semcom.commands import transmit as transmit_module
 from semcom.data import corpus
+from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import BOS, EOS, WordVocabulary
 from semcom.evaluation.scores import through_channel
 from semcom.models import checkpoint
@@ -104,14 +105,8 @@ def test_split_chooses_the_sentences(folder, here, capsys):
     assert " test sentences, awgn" in (out := capsys.readouterr().out) and "--split all" not in out
     assert rows(here / "default.csv") == rows(here / "test.csv")
     loaded = checkpoint.load(folder / "tiny_teacher.pt")
-    whole = corpus.read(
-        [str(folder / "test_data.pkl")],
-        None,
-        min_length=4,
-        max_length=30,
-        max_sentences=10**6,
-        vocabulary=loaded.vocabulary,
-    )
+    pickled = CorpusConfig(corpus=(str(folder / "test_data.pkl"),), corpus_size=None)
+    whole = corpus.read(pickled, loaded.vocabulary)
     assert int(rows(here / "test.csv")[0]["sentences"]) == len(whole.split("test")) < len(whole) / 5
     refused(capsys, package(*command, "x.csv", "--split", "train"), "--split", "test", "all")
 

@@ -14,22 +14,18 @@ from toy import word_vocabulary
 
 from semcom.base.errors import SemcomError
 from semcom.data import corpus, parliament
-from semcom.data.corpus import clean, make_sentence
+from semcom.data.cleaning import clean
+from semcom.data.corpus import make_sentence
+from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import BOS, EOS, PAD, UNK, PieceVocabulary, train_vocabulary
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SIX = "one two three four five six"
 
 
-def read(*paths, size=None, min_length=4, max_length=30, max_sentences=10**6, vocabulary=None):
-    return corpus.read(
-        [str(p) for p in paths],
-        size,
-        min_length=min_length,
-        max_length=max_length,
-        max_sentences=max_sentences,
-        vocabulary=vocabulary,
-    )
+def read(*paths, size=None, vocabulary=None, **settings):
+    config = CorpusConfig(corpus=tuple(map(str, paths)), corpus_size=size, **settings)
+    return corpus.read(config, vocabulary)
 
 
 def texts(*paths, **limits):
@@ -203,6 +199,68 @@ def test_account_of_what_is_left_out(write):
 def test_length_limits_are_inclusive(write):
     path = write("text", *(" ".join("abcdefg"[:n]) for n in range(1, 8)))
     assert texts(path, min_length=3, max_length=5) == ["a b c", "a b c d", "a b c d e"]
+
+
+@pytest.mark.parametrize(
+    "unit, kept",
+    [
+        ("auto", ["他们明天去北京开会", "a b c d"]),
+        ("words", ["a b c d"]),
+        ("characters", ["去北京", "a b c d"]),
+    ],
+)
+def test_length_is_counted_in_the_unit_asked_for(write, unit, kept):
+    path = write("text", "去北京", "他们明天去北京开会", "a b c d", "a")
+    limits = {"characters": {"min_length": 3, "max_length": 8}}.get(unit, {})
+    assert texts(path, length_unit=unit, **limits) == kept
+
+
+def test_length_in_pieces_is_of_the_vocabulary_in_use(write, vocabulary):
+    lines = [f"{line} {'and more ' * (n % 3)}" for n, line in enumerate(numbered(30))]
+    pieces = [len(ids) for ids in vocabulary.encode(lines)]
+    longest = sorted(pieces)[10]
+    found = read(write("text", *lines), vocabulary=vocabulary, length_unit="pieces", max_length=longest)
+    assert len(found) == sum(count <= longest for count in pieces) < 30
+    assert found.account[f"over {longest} pieces"] == 30 - len(found)
+    with pytest.raises(SemcomError, match="--length-unit pieces: there is no vocabulary yet"):
+        read(write("text", *lines), length_unit="pieces")
+
+
+@pytest.mark.parametrize(
+    "line, code, described",
+    [
+        ("他们明天去北京开会", "zh", ", Chinese of 1.7 characters a word"),
+        ("the sentence of this report is long", "en", ""),
+        ("предложение этого доклада очень длинное", "und", ""),
+    ],
+)
+def test_a_corpus_knows_its_language(write, line, code, described):
+    path = write("text", line)
+    assert read(path).language == code
+    assert read(path).describe().startswith(f"corpus: 1 sentences of {path}{described} (1 lines read")
+    assert read(path, language="ru").language == "ru"
+    assert corpus.built_in(5).language == "en"
+
+
+def test_chinese_characters_of_japanese_count_as_japanese(write):
+    path = write("text", "東京都知事選挙")
+    assert texts(path) == ["東京都知事選挙"]
+    with pytest.raises(SemcomError, match="under 4 words"):
+        texts(path, language="ja")
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"language": "zh"}, "--language zh: the built-in corpus is English"),
+        ({"length_unit": "pieces"}, "--length-unit pieces: chooses among text files"),
+        ({"language": "xx", "corpus": ("a",)}, "--language xx: allowed are auto, "),
+        ({"length_unit": "bytes", "corpus": ("a",)}, "--length-unit bytes: allowed are auto, words"),
+    ],
+)
+def test_language_and_unit_that_mean_nothing_are_refused(given, message):
+    with pytest.raises(SemcomError, match=message):
+        CorpusConfig(**given)
 
 
 def test_gzip_is_read_as_the_plain_file(write, tmp_path):

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import words_of
@@ -20,7 +20,7 @@ CODE_DRIFT = (
     "a full-mode student's two ends made up a code of their own: its pair (student + student) drifts from "
     "the teacher's code as well as from its knowledge"
 )
-CORPUS_FLAGS = ("corpus", "corpus_size", "min_length", "max_length", "max_sentences")
+CORPUS_FLAGS = tuple(f.name for f in fields(CorpusConfig) if "topics" not in f.name)
 EVALUATION_FLAGS = ("snr", "sentences", "eval_batch_size", "beam_width", "length_penalty")
 
 

@@ -41,14 +41,7 @@ def read_corpus(settings: CorpusConfig, vocabulary: Vocabulary | None = None) ->
     """The built-in corpus or files, as the vocabulary's models are given it."""
     if not settings.corpus:
         return corpus.built_in(settings.corpus_size, settings.topics, settings.exclude_topics, vocabulary)
-    return corpus.read(
-        settings.corpus,
-        settings.corpus_size,
-        min_length=settings.min_length,
-        max_length=settings.max_length,
-        max_sentences=settings.max_sentences,
-        vocabulary=vocabulary,
-    )
+    return corpus.read(settings, vocabulary)
 
 
 def load_corpus(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> corpus.Corpus:
@@ -141,6 +134,7 @@ def encode_splits(source: corpus.Corpus, vocabulary: Vocabulary) -> Data:
         "corpus_name": source.name,
         "corpus_fingerprint": source.fingerprint,
         "split_sizes": source.split_sizes(),
+        "language": source.language,
         "topics_seen": topics,
         "vocabulary_fingerprint": vocabulary.fingerprint,
         "vocab_size": len(vocabulary),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
 from semcom.data import corpus
+from semcom.data.reading import is_pickle
 from semcom.data.settings import CorpusConfig
 from semcom.evaluation.scores import Entrant
 from semcom.evaluation.settings import EvaluationConfig
@@ -83,7 +84,7 @@ def foreign_splits(
     made: name and ``Checkpoint.config`` of each.
     """
     imported = [name for name, record in made if isinstance(record.get("imported_from"), str)]
-    pickles = [escape(path) for path in used.corpus if corpus.is_pickle(path)]
+    pickles = [escape(path) for path in used.corpus if is_pickle(path)]
     if not imported or not pickles or split == "all":
         return []
     return [

@@ -10,7 +10,7 @@ from typing import Any
 from semcom import __version__
 from semcom.base.shared_store import SharedStore
 from semcom.commands.inputs import Data, encode_splits, lines_about, read_corpus
-from semcom.data import corpus
+from semcom.data import corpus, reading
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Sentence
 from semcom.data.settings import CorpusConfig
@@ -39,7 +39,7 @@ def data_of_run(settings: CorpusConfig, vocabulary: Vocabulary, store: SharedSto
 
 def depends_on(settings: CorpusConfig, vocabulary: Vocabulary) -> dict[str, object]:
     """All that the splits depend on: text files by what they hold, the built-in corpus by its source."""
-    files = [(str(path), _digest(path)) for path in corpus.files(settings.corpus)]
+    files = [(str(path), _digest(path)) for path in reading.files(settings.corpus)]
     source = [(str(path), _digest(path)) for path in _source_of_sentences()]
     return {
         "format": FORMAT,

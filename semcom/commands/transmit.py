@@ -15,6 +15,7 @@ from semcom.commands.inputs import load_teacher
 from semcom.commands.measuring import RECEIVER_KNOWS, labels
 from semcom.commands.settings import TransmitSettings
 from semcom.data import batching, corpus
+from semcom.data.cleaning import clean
 from semcom.data.vocabulary import WordVocabulary
 from semcom.evaluation import frames
 from semcom.evaluation.scores import Meeting, through_channel
@@ -73,7 +74,7 @@ def _empty() -> SemcomError:
 
 
 def _send(text: str, loaded: Sequence[tuple[str, Checkpoint]], meeting: Meeting, search: Search) -> None:
-    text = corpus.clean(text)
+    text = clean(text)
     if not text:
         raise _empty()
     log.info(f"sent: {escape(text)}")

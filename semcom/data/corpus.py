@@ -1,31 +1,25 @@
 """Sentences with stable ids: the built-in generator, text files, pickled ids of public DeepSC code, splits by
 a hash of the sentence itself."""
 
-import gzip
 import hashlib
 import heapq
-import html
-import os
-import unicodedata
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
-from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
-from semcom.data import parliament, pickled_ids
-from semcom.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary, WordVocabulary
+from semcom.data import parliament
+from semcom.data.languages import LANGUAGES, UNDETERMINED, language_of, length
+from semcom.data.reading import LONGEST_LINE, texts_of
+from semcom.data.settings import CorpusConfig
+from semcom.data.vocabulary import Vocabulary, WordVocabulary
 
 BUILT_IN_SIZE = 60_000
-LONGEST_LINE = 10_000
-# A character is up to four bytes; the line end up to two, one more tells a longer line.
-LONGEST_RAW = 4 * LONGEST_LINE + 3
+BUILT_IN_LANGUAGE = "en"
 READ = {"lines": "lines read", "pickled": "pickled sentences read", "generated": "sentences generated"}
 SPLITS = ("train", "validation", "test")
-_UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 _SHARES = (90, 95, 100)  # upper bounds in percent
 
 
@@ -55,13 +49,14 @@ class Corpus:
     """name: where the sentences are from. sentences: in reading order. account: what was read (``READ``) and
     dropped, by reason.
 
-    note: why reading stopped early.
+    note: why reading stopped early. language: a code of ``LANGUAGES``, given or found.
     """
 
     name: str
     sentences: list[Sentence]
     account: Counter = field(default_factory=Counter)
     note: str = ""
+    language: str = UNDETERMINED
 
     def __len__(self) -> int:
         return len(self.sentences)
@@ -86,11 +81,19 @@ class Corpus:
         dropped = ", ".join(
             f"{count:,} {reason}" for reason, count in self.account.items() if reason not in READ and count
         )
-        kept = f"corpus: {len(self):,} sentences of {escape(self.name)}"
+        kept = f"corpus: {len(self):,} sentences of {escape(self.name)}{self._language_shown()}"
         read = ", ".join(
             f"{self.account[name]:,} {done}" for name, done in READ.items() if name in self.account
         )
         return f"{kept} ({read}; left out: {dropped or 'none'}{self.note})" if self.account else kept
+
+    def _language_shown(self) -> str:
+        """Of one that is not English: what it was taken for, and what was counted as a word."""
+        language = LANGUAGES[self.language]
+        if language.code in ("en", UNDETERMINED):
+            return ""
+        rate = language.characters_a_word
+        return f", {language.name}" + (f" of {rate:g} characters a word" if rate else "")
 
 
 def _chosen_topics(topics: list[str], exclude_topics: list[str]) -> list[str]:
@@ -126,7 +129,8 @@ def built_in(
         name += f" ({', '.join(chosen)})"
     generated = islice(parliament.sentences(chosen), size)
     if not isinstance(vocabulary, WordVocabulary):
-        return Corpus(name, [make_sentence(text, topic) for text, topic in generated])
+        made = [make_sentence(text, topic) for text, topic in generated]
+        return Corpus(name, made, language=BUILT_IN_LANGUAGE)
     account: Counter[str] = Counter(generated=0)
     distinct: dict[int, Sentence] = {}
     for text, topic in generated:
@@ -136,49 +140,89 @@ def built_in(
             account["duplicates" if sentence.text else "empty"] += 1
         else:
             distinct[sentence.id] = sentence
-    return Corpus(name, list(distinct.values()), account)
+    return Corpus(name, list(distinct.values()), account, language=BUILT_IN_LANGUAGE)
 
 
-def read(
-    paths: Sequence[str],
-    size: int | None,
-    *,
-    min_length: int,
-    max_length: int,
-    max_sentences: int,
-    vocabulary: Vocabulary | None = None,
-) -> Corpus:
-    """Distinct sentences of text files and folders, one a line, of ``min_length`` to ``max_length`` words;
-    and of pickled ids.
+def read(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> Corpus:
+    """Distinct sentences of text files and folders, one a line, of ``min_length`` to ``max_length``; and of
+    pickled ids.
 
-    size: how many to keep, chosen by a hash of the sentence, so that the sample does not depend on the order
-    of files; None keeps all. vocabulary: normalises each line, and its words are what the ids of a pickle
-    mean. Raises SemcomError for a missing or broken file, a pickle without a word vocabulary, nothing left.
+    Of ``corpus_size`` they are a sample by a hash of the sentence, so that it does not depend on the order of
+    files. vocabulary: normalises each line, and its words are what the ids of a pickle mean. Raises
+    SemcomError for a missing or broken file, a pickle without a word vocabulary, nothing left.
     """
-    corpus = Corpus(" ".join(paths), [], Counter())
+    corpus = Corpus(" ".join(settings.corpus), [], Counter())
+    limits = _Limits.of(settings, vocabulary)
     seen: set[int] = set()
-    for text in _all_texts(paths, vocabulary, corpus.account):
+    for text in texts_of(settings.corpus, vocabulary, corpus.account):
         if text is None:
             corpus.account[f"longer than {LONGEST_LINE:,} characters"] += 1
-        elif reason := _unfit(text, min_length, max_length):
+        elif reason := limits.unfit(text):
             corpus.account[reason] += 1
         elif (sentence := make_sentence(text)).id in seen:
             corpus.account["duplicates"] += 1
         else:
             seen.add(sentence.id)
             corpus.sentences.append(sentence)
-            if len(corpus) == max_sentences:
-                corpus.note = f"; stopped at --max-sentences {max_sentences:,}, what follows was not read"
+            if len(corpus) == settings.max_sentences:
+                stopped = f"stopped at --max-sentences {settings.max_sentences:,}, what follows was not read"
+                corpus.note = f"; {stopped}"
                 break
     if not corpus.sentences:
         remedy = "give longer text, or wider --min-length and --max-length"
         raise SemcomError(
             f"--corpus {escape(corpus.name)}: no sentence survives ({corpus.describe()}); {remedy}"
         )
+    size = settings.corpus_size
     if size is not None and size < len(corpus):
         corpus.account["beyond --corpus-size"] = len(corpus) - size
         corpus.sentences = _sample(corpus.sentences, size)
+    corpus.language = _language(settings.language, corpus.sentences)
     return corpus
+
+
+def _language(asked: str, sentences: list[Sentence]) -> str:
+    return language_of([sentence.text for sentence in sentences]) if asked == "auto" else asked
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """How long a sentence may be. unit: what is counted, in words. measure: of a text."""
+
+    shortest: int
+    longest: int
+    unit: str
+    measure: Callable[[str], float]
+
+    @classmethod
+    def of(cls, settings: CorpusConfig, vocabulary: Vocabulary | None) -> "_Limits":
+        unit, asked = settings.length_unit, settings.language
+        measure: Callable[[str], float] = partial(length, unit=unit, language=asked)
+        if unit == "pieces":
+            measure = partial(_pieces, _needed(vocabulary))
+        return cls(settings.min_length, settings.max_length, "words" if unit == "auto" else unit, measure)
+
+    def unfit(self, text: str) -> str:
+        """Why a text is left out, if it is."""
+        if not text:
+            return "empty"
+        measured = self.measure(text)
+        if measured < self.shortest:
+            return f"under {self.shortest} {self.unit}"
+        return f"over {self.longest} {self.unit}" if measured > self.longest else ""
+
+
+def _needed(vocabulary: Vocabulary | None) -> Vocabulary:
+    if vocabulary is None:
+        raise SemcomError(
+            "--length-unit pieces: there is no vocabulary yet to cut text into pieces; "
+            "give auto, words or characters"
+        )
+    return vocabulary
+
+
+def _pieces(vocabulary: Vocabulary, text: str) -> float:
+    return float(len(vocabulary.encode([text])[0]))
 
 
 def _sample(sentences: list[Sentence], size: int) -> list[Sentence]:
@@ -186,159 +230,6 @@ def _sample(sentences: list[Sentence], size: int) -> list[Sentence]:
     return [s for s in sentences if s.id in kept]
 
 
-def _all_texts(paths: Sequence[str], vocabulary: Vocabulary | None, account: Counter) -> Iterator[str | None]:
-    """Of each file in turn; None for a text that is too long."""
-    for path in files(paths):
-        texts = _pickled if is_pickle(path) else _texts
-        yield from texts(path, vocabulary, account)
-
-
-def _unfit(text: str, min_length: int, max_length: int) -> str:
-    """Why a text is left out, if it is."""
-    if not text:
-        return "empty"
-    words = text.count(" ") + 1
-    if words < min_length:
-        return f"under {min_length} words"
-    return f"over {max_length} words" if words > max_length else ""
-
-
-def is_pickle(path: str | Path) -> bool:
-    """Whether a file is read as pickled ids: by its suffix, or by the first byte that pickles have and text
-    cannot."""
-    path = Path(path)
-    if path.suffix.lower() in (".pkl", ".pickle"):
-        return not path.is_dir()
-    try:
-        # A pipe would lose the byte.
-        return path.is_file() and path.open("rb").read(1) == b"\x80"
-    except OSError:
-        return False
-
-
-def _texts(path: Path, vocabulary: Vocabulary | None, account: Counter) -> Iterator[str | None]:
-    """Lines of a text file, cleaned, as the vocabulary's models are given them; None for one that is too
-    long."""
-    account["lines"] += 0
-    for line in _lines(path):
-        account["lines"] += 1
-        if line is not None:
-            line = clean(line)
-            line = line if vocabulary is None else vocabulary.normalize(line)
-        yield line
-
-
-def _pickled(path: Path, vocabulary: Vocabulary | None, account: Counter) -> Iterator[str | None]:
-    """Sentences of pickled ids as text; None for one that is too long."""
-    if not isinstance(vocabulary, WordVocabulary):
-        raise SemcomError(
-            f"--corpus: {escape(path)}: a pickle holds ids of a word vocabulary, and there is none here; "
-            "give a checkpoint imported with it: "
-            "python -m semcom import CHECKPOINT.pth --vocab-file vocab.json --output teacher.pt"
-        )
-    account["pickled"] += 0
-    known: set[int] = set()
-    for number, ids in enumerate(pickled_ids.read_id_lists(path), 1):
-        account["pickled"] += 1
-        if id(ids) in known:
-            # One list at many places: a small file may name a long one so often that reading it each time
-            # never ends.
-            account["duplicates"] += 1
-            continue
-        known.add(id(ids))
-        if ids and max(ids) >= len(vocabulary):
-            raise SemcomError(
-                f"--corpus: {escape(path)}: sentence {number} has the id {max(ids)}, "
-                f"the vocabulary in use has V={len(vocabulary)}; "
-                "import the checkpoint with the vocab.json that these ids were made with (--vocab-file)"
-            )
-        words = _between_marks(ids)
-        if len(words) > LONGEST_LINE:
-            yield None
-        elif words and min(words) < UNK:
-            account["with <PAD>, <START> or <END> inside"] += 1
-        else:
-            (text,) = vocabulary.decode([words])
-            if vocabulary.encode([text]) != [words]:
-                account["with words that mean others once written out"] += 1
-            else:
-                yield text if len(text) <= LONGEST_LINE else None
-
-
-def _between_marks(ids: list[int]) -> list[int]:
-    """Without what stands for the start, the end and padding."""
-    start, end = 0, len(ids)
-    while start < end and ids[start] == BOS:
-        start += 1
-    while start < end and ids[end - 1] in (EOS, PAD):
-        end -= 1
-    return ids[start:end]
-
-
 def _sampling_key(sentence: Sentence) -> int:
     # Other bits of the id than those that choose the split, so that a sample keeps the 90/5/5.
     return sentence.id // 100 * 0x9E3779B97F4A7C15 % 2**64
-
-
-def clean(line: str) -> str:
-    """HTML entities undone (also doubly escaped ones), control and bidi characters dropped, white space
-    folded."""
-    if "&" in line:
-        line = html.unescape(html.unescape(line))
-    if not line.isprintable():
-        spaced = (" " if c.isspace() else c for c in line)
-        line = "".join(c for c in spaced if c == " " or unicodedata.category(c) not in _UNPRINTABLE)
-    return " ".join(line.split())
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def files(paths: Sequence[str]) -> Iterator[Path]:
-    for given in paths:
-        path = Path(given)
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
-            if not inside:
-                raise SemcomError(
-                    f"--corpus {escape(given)}: the folder holds no file; "
-                    "give text files, one sentence a line"
-                )
-            yield from inside
-        elif path.exists():
-            yield path
-        else:
-            raise SemcomError(
-                f"--corpus {escape(given)}: no such file or folder; "
-                "give text files (plain or .gz), one sentence a line"
-            )
-
-
-def _lines(path: Path) -> Iterator[str | None]:
-    """Lines of a plain or gzipped file; None for one that is too long."""
-    number = 0
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            while raw := file.readline(LONGEST_RAW):
-                number += 1
-                if len(raw) == LONGEST_RAW and not raw.endswith(b"\n"):
-                    while (rest := file.readline(1 << 20)) and not rest.endswith(b"\n"):
-                        pass
-                    yield None
-                    continue
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                yield line if len(line) <= LONGEST_LINE else None
-    except UnicodeDecodeError as error:
-        raise SemcomError(
-            f"--corpus: {escape(path)} line {number}: not UTF-8 ({error.reason}); "
-            f"convert it: iconv -f LATIN1 -t UTF-8 {escape(path.name)}"
-        ) from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise SemcomError(
-            f"--corpus: {escape(path)} after line {number}: broken gzip ({error}); fetch the file again"
-        ) from None
-    except OSError as error:
-        raise SemcomError(
-            f"--corpus: {escape(path)}: cannot be read ({os.strerror(error.errno or 0)})"
-        ) from None

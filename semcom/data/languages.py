@@ -165,11 +165,12 @@ def divides_words(text: str) -> bool:
     return undivided * 2 <= sum(words.values())
 
 
-def length(text: str, unit: str = "auto") -> float:
+def length(text: str, unit: str = "auto", language: str = "auto") -> float:
     """How long one line is, its white space folded: 0 for an empty one.
 
     unit: ``words``, what stands between blanks; ``characters`` without blanks and marks on letters; ``auto``,
-    what its reader counts: words, and of scripts without blanks letters by ``characters_a_word``.
+    what its reader counts: words, and of scripts without blanks letters by ``characters_a_word``. language:
+    ``ja`` for Chinese characters that are Japanese, which a line without kana does not tell.
     """
     if not text:
         return 0.0
@@ -178,7 +179,7 @@ def length(text: str, unit: str = "auto") -> float:
     between_blanks = text.count(" ") + 1
     if unit == "words" or text.isascii() or not _HOLDS_UNDIVIDED.search(text):
         return float(between_blanks)
-    rates = _rates_of(text)
+    rates = _rates_of(text, language)
     words = sum(_words_of_token(token, rates) for token in text.split(" "))
     return round(words, 6)
 
@@ -188,9 +189,10 @@ def _stands_alone(c: str) -> bool:
     return c != " " and unicodedata.category(c)[0] not in "MC"
 
 
-def _rates_of(line: str) -> dict[str, float]:
+def _rates_of(line: str, language: str) -> dict[str, float]:
     """Letters a word; Chinese characters in a line with kana are Japanese."""
-    return {**_RATES, "Han": _RATES["kana"]} if _LETTERS["kana"].search(line) else _RATES
+    is_japanese = language == "ja" or _LETTERS["kana"].search(line)
+    return {**_RATES, "Han": _RATES["kana"]} if is_japanese else _RATES
 
 
 def _words_of_token(token: str, rates: dict[str, float]) -> float:

@@ -1,10 +1,12 @@
 """Settings: Which sentences, and how many pieces."""
 
 import argparse
+import re
 from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import Rule, Validated, differs, flag_of, setting, whole
+from semcom.data.languages import LANGUAGES, LENGTH_UNITS
 
 DEFAULT_VOCABULARY = "vocab/parliament.model"
 MAX_POSITIONS = 1024
@@ -15,6 +17,11 @@ def _corpus_size(text: str) -> int | None:
     if text.lower() != "all" and not text.lstrip("-").isdecimal():
         raise argparse.ArgumentTypeError(f"{escape(text)!r}: must be a whole number of 1 or more, or 'all'")
     return None if text.lower() == "all" else int(text)
+
+
+def _language(text: str) -> str:
+    """Of a tag of BCP 47 (``zh-Hans``, ``en_GB``) its language."""
+    return re.split("[-_]", text.strip().lower())[0]
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,20 @@ class CorpusConfig(Validated):
     max_length: int = setting(
         30, "text files: longest sentence, in words", whole(1, 500, example="30"), metavar="WORDS"
     )
+    length_unit: str = setting(
+        "auto",
+        "text files: what --min-length and --max-length count; auto: words, and in scripts without blanks "
+        "between words (Chinese, Japanese, Thai, …) as many characters for one as tell as much",
+        choices=LENGTH_UNITS,
+    )
+    language: str = setting(
+        "auto",
+        "text files: their language, as en, zh or ja; auto: what their letters tell (und where they do not); "
+        "it is recorded and chooses how sentences are scored",
+        type=_language,
+        choices=("auto", *LANGUAGES),
+        metavar="CODE",
+    )
     max_sentences: int = setting(
         2_000_000, "text files: stop reading after this many", whole(1, example="2000000"), metavar="N"
     )
@@ -56,12 +77,16 @@ class CorpusConfig(Validated):
             raise SemcomError(
                 f"--min-length {self.min_length}: is above --max-length {self.max_length}; exchange them"
             )
-        for name in ("min_length", "max_length", "max_sentences"):
+        for name in ("min_length", "max_length", "length_unit", "max_sentences"):
             if not self.corpus and differs(self, name):
                 raise SemcomError(
                     f"{flag_of(name)} {getattr(self, name)}: chooses among text files; "
                     "leave it out or give --corpus"
                 )
+        if not self.corpus and self.language not in ("auto", "en"):
+            raise SemcomError(
+                f"--language {self.language}: the built-in corpus is English; leave it out or give --corpus"
+            )
         if self.corpus and (self.topics or self.exclude_topics):
             raise SemcomError(
                 "--topics and --exclude-topics choose within the built-in corpus; "
