@@ -18,7 +18,7 @@ from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.channel.channels import AWGN  # noqa: E402
 from semcom.commands.inputs import shipped
 from semcom.data import batching, corpus
-from semcom.data.vocabulary import read_vocabulary  # noqa: E402
+from semcom.data.vocabulary_files import read_vocabulary  # noqa: E402
 from semcom.distillation.objectives import TransceiverObjective  # noqa: E402
 from semcom.distillation.trainer import LinkTask, step_of  # noqa: E402
 from semcom.distillation.training_loop import Loop  # noqa: E402

@@ -25,8 +25,9 @@ from semcom.base.device import keep_freed_memory
 from semcom.channel.channels import AWGN  # noqa: E402
 from semcom.commands.inputs import shipped
 from semcom.data import batching, corpus
+from semcom.data.piece_vocabulary import train_vocabulary  # noqa: E402
 from semcom.data.settings import CorpusConfig  # noqa: E402
-from semcom.data.vocabulary import read_vocabulary, train_vocabulary  # noqa: E402
+from semcom.data.vocabulary_files import read_vocabulary  # noqa: E402
 from semcom.distillation import trainer  # noqa: E402
 from semcom.distillation.fused_linear_loss import cannot_compile  # noqa: E402
 from semcom.distillation.objectives import TransceiverObjective  # noqa: E402

@@ -18,7 +18,7 @@ import cli_support  # noqa: E402
 import pytest  # noqa: E402
 
 from semcom.data import corpus  # noqa: E402
-from semcom.data.vocabulary import train_vocabulary  # noqa: E402
+from semcom.data.piece_vocabulary import train_vocabulary  # noqa: E402
 from semcom.models.kernels import native  # noqa: E402
 
 ONE_PIXEL = base64.b64decode(  # a PNG

@@ -21,7 +21,9 @@ from semcom.commands.audit import long_rows
 from semcom.data import batching
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Sentence, make_sentence
-from semcom.data.vocabulary import BOS, EOS, PieceVocabulary, WordVocabulary
+from semcom.data.piece_vocabulary import PieceVocabulary
+from semcom.data.vocabulary import BOS, EOS
+from semcom.data.word_vocabulary import WordVocabulary
 from semcom.evaluation import text_metrics
 from semcom.evaluation.deepsc_scoring import (
     BLEU_4,

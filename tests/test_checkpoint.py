@@ -13,7 +13,8 @@ from toy import bits, collated, same_bits, size, through, transceiver
 
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import Rayleigh
-from semcom.data.vocabulary import read_vocabulary, train_vocabulary
+from semcom.data.piece_vocabulary import train_vocabulary
+from semcom.data.vocabulary_files import read_vocabulary
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint, load, save
 from semcom.models.settings import PARTS

@@ -14,7 +14,8 @@ from toy import word_json, word_vocabulary
 from semcom.commands import transmit as transmit_module
 from semcom.data import corpus
 from semcom.data.settings import CorpusConfig
-from semcom.data.vocabulary import BOS, EOS, WordVocabulary
+from semcom.data.vocabulary import BOS, EOS
+from semcom.data.word_vocabulary import WordVocabulary
 from semcom.evaluation.scores import through_channel
 from semcom.models import checkpoint
 

@@ -7,7 +7,7 @@ import torch
 
 from semcom.channel.channels import AWGN
 from semcom.data import batching, corpus
-from semcom.data.vocabulary import read_vocabulary
+from semcom.data.vocabulary_files import read_vocabulary
 from semcom.evaluation.scores import Entrant, Meeting, decode, score
 from semcom.models import checkpoint
 

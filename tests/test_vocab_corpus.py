@@ -16,8 +16,9 @@ from semcom.base.errors import SemcomError
 from semcom.data import corpus, parliament
 from semcom.data.cleaning import clean
 from semcom.data.corpus import make_sentence
+from semcom.data.piece_vocabulary import PieceVocabulary, train_vocabulary
 from semcom.data.settings import CorpusConfig
-from semcom.data.vocabulary import BOS, EOS, PAD, UNK, PieceVocabulary, train_vocabulary
+from semcom.data.vocabulary import BOS, EOS, PAD, UNK
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SIX = "one two three four five six"

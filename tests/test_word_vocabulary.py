@@ -14,8 +14,11 @@ from toy import transceiver, word_json, word_vocabulary
 
 from semcom.base.errors import SemcomError
 from semcom.data import corpus, parliament
-from semcom.data import vocabulary as vocabulary_module
-from semcom.data.vocabulary import BOS, EOS, PAD, UNK, PieceVocabulary, WordVocabulary, read_vocabulary
+from semcom.data import word_vocabulary as vocabulary_module
+from semcom.data.piece_vocabulary import PieceVocabulary
+from semcom.data.vocabulary import BOS, EOS, PAD, UNK
+from semcom.data.vocabulary_files import read_vocabulary
+from semcom.data.word_vocabulary import WordVocabulary
 from semcom.models import checkpoint
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

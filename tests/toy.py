@@ -17,7 +17,8 @@ from semcom.commands.completion import completion
 from semcom.commands.recorded_flags import recorded
 from semcom.data.batching import Encoded, collate
 from semcom.data.corpus import Sentence
-from semcom.data.vocabulary import BOS, EOS, WordVocabulary
+from semcom.data.vocabulary import BOS, EOS
+from semcom.data.word_vocabulary import WordVocabulary
 from semcom.models.architecture import Architecture
 from semcom.models.transceiver import Transceiver, build
 from semcom.models.transformer import TransformerSize

@@ -23,7 +23,7 @@ from semcom.commands.measuring import corpus_of_runs, foreign_splits, labels, te
 from semcom.commands.runs import Found, by_teacher, history, load_group
 from semcom.data import batching, corpus
 from semcom.data.settings import CorpusConfig
-from semcom.data.vocabulary import WordVocabulary
+from semcom.data.word_vocabulary import WordVocabulary
 from semcom.evaluation import bootstrap, calibration, measures, pair_matrix
 from semcom.evaluation.dialled import DIAL
 from semcom.evaluation.pairs import Run, pair_up

@@ -8,7 +8,8 @@ from pathlib import Path
 from semcom.base import output_files, places
 from semcom.base.errors import SemcomError, escape
 from semcom.commands.settings import ExportSettings, ImportSettings
-from semcom.data.vocabulary import WordVocabulary
+from semcom.data import vocabulary_files
+from semcom.data.word_vocabulary import WordVocabulary
 from semcom.models import checkpoint, deepsc_weights
 from semcom.models.architecture import sizes_of
 from semcom.models.checkpoint import Checkpoint
@@ -99,13 +100,13 @@ def _show_imported(
 
 def _read_vocabulary(path: str) -> WordVocabulary:
     try:
-        content = Path(path).read_bytes()
+        content = vocabulary_files.bytes_of(path, "--vocab-file")
     except OSError as error:
         raise SemcomError(
             f"--vocab-file {escape(path)}: cannot be read ({error.strerror}); give the vocab.json of the "
             'public code, as {"token_to_idx": {"<PAD>": 0, …}}'
         ) from None
-    if not content.lstrip().startswith(b"{"):
+    if not vocabulary_files.begins_as_json(content):
         raise SemcomError(
             f"--vocab-file {escape(path)}: is not JSON; give the vocab.json of the public code, as "
             '{"token_to_idx": …}'

@@ -16,7 +16,8 @@ from semcom.base.provenance import PROJECT
 from semcom.data import batching, corpus
 from semcom.data.parliament import TOPICS
 from semcom.data.settings import CorpusConfig
-from semcom.data.vocabulary import UNKNOWN, Vocabulary, WordVocabulary
+from semcom.data.vocabulary import Vocabulary
+from semcom.data.word_vocabulary import UNKNOWN, WordVocabulary
 from semcom.distillation import fused_linear_loss
 from semcom.distillation.history import Result
 from semcom.distillation.training_settings import TrainingConfig

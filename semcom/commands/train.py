@@ -38,8 +38,10 @@ from semcom.commands.inputs import (
 from semcom.commands.recorded_flags import differences, recorded
 from semcom.commands.resuming import as_begun, resolved
 from semcom.commands.settings import SIZES, TrainSettings
+from semcom.data import vocabulary_files
 from semcom.data.settings import DEFAULT_VOCABULARY
-from semcom.data.vocabulary import Vocabulary, read_vocabulary
+from semcom.data.vocabulary import Vocabulary
+from semcom.data.vocabulary_files import read_vocabulary
 from semcom.distillation import objectives, run_state, trainer
 from semcom.distillation.history import Epoch, Result
 from semcom.distillation.run_state import Keeper
@@ -323,7 +325,7 @@ def _new_model(settings: TrainSettings, vocabulary: Vocabulary) -> Transceiver:
 
 def _load_vocabulary(path: str) -> Vocabulary:
     try:
-        return read_vocabulary(Path(path).read_bytes(), f"--vocab {path}")
+        return read_vocabulary(vocabulary_files.bytes_of(path, "--vocab"), f"--vocab {path}")
     except OSError as error:
         raise SemcomError(
             f"--vocab {escape(path)}: cannot be read ({error.strerror}); "

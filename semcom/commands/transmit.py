@@ -16,7 +16,7 @@ from semcom.commands.measuring import RECEIVER_KNOWS, labels
 from semcom.commands.settings import TransmitSettings
 from semcom.data import batching, corpus
 from semcom.data.cleaning import clean
-from semcom.data.vocabulary import WordVocabulary
+from semcom.data.word_vocabulary import WordVocabulary
 from semcom.evaluation import frames
 from semcom.evaluation.scores import Meeting, through_channel
 from semcom.models import checkpoint

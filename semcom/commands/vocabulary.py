@@ -1,27 +1,60 @@
 """The verb ``vocab``: a sentencepiece vocabulary."""
 
 import logging
+import unicodedata
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from semcom.base import output_files, places
-from semcom.base.errors import escape
+from semcom.base.errors import escape, shown
 from semcom.commands.inputs import load_corpus, split_of
 from semcom.commands.settings import VocabSettings
-from semcom.data.vocabulary import Vocabulary, train_vocabulary
+from semcom.data.corpus import Corpus
+from semcom.data.piece_vocabulary import PieceVocabulary, train_vocabulary
 
 log = logging.getLogger(__name__)
 
+SENTENCES_TRIED = 2000
 
-def make_vocabulary(settings: VocabSettings) -> Vocabulary:
+
+def make_vocabulary(settings: VocabSettings) -> PieceVocabulary:
     """Train a sentencepiece model on the training split and write it."""
-    output, overwrite = settings.output, settings.outputs.overwrite
+    output, overwrite, wanted = settings.output, settings.outputs.overwrite, settings.vocabulary
     with ExitStack() as held:
         places.reserve_files({"--output": output}, settings.corpus.corpus, overwrite=overwrite, held=held)
         source = load_corpus(settings.corpus)
-        made = train_vocabulary((s.text for s in split_of(source, "train")), settings.vocabulary.size)
+        texts = (sentence.text for sentence in split_of(source, "train"))
+        made = train_vocabulary(texts, wanted.size, wanted.normalization, source.language)
         output_files.write_atomically(output, made.serialized)
-    log.info(
-        f"made {escape(output)}: {made}\n"
-        f"next: python -m semcom train --vocab {escape(output)} --output FILE, with the same --corpus"
-    )
+    log.info(f"made {escape(output)}: {made}")
+    _tell_fit(made, _sentences_tried(source))
+    log.info(f"next: python -m semcom train --vocab {escape(output)} --output FILE, with the same --corpus")
     return made
+
+
+def _sentences_tried(source: Corpus) -> list[str]:
+    """Some that it has not been trained on, where there are any."""
+    held_out = source.split("validation") or source.split("test") or source.sentences
+    return [sentence.text for sentence in held_out[:SENTENCES_TRIED]]
+
+
+def _tell_fit(made: PieceVocabulary, texts: Sequence[str]) -> None:
+    """How much of the text it has to spell in bytes, and whether all of it can come back."""
+    pieces = made.encode(texts)
+    each = sum(map(len, pieces)) / len(texts)
+    percent = 100 * made.unknown_share(texts)
+    log.info(
+        f"held-out sentences: {each:.1f} pieces each, {percent:.2g} % of them bytes of characters that are "
+        "no pieces"
+    )
+    changed = [
+        text
+        for text, back in zip(texts, made.decode(pieces))
+        if unicodedata.normalize("NFKC", back) != unicodedata.normalize("NFKC", text)
+    ]
+    if changed:
+        cure = "" if made.normalization == "nfkc" else "; --normalization nfkc loses the least"
+        log.warning(
+            f"{len(changed):,} of {len(texts):,} held-out sentences lose characters by "
+            f"{made.normalization}, which no receiver can give back: {shown(changed[0])}{cure}"
+        )

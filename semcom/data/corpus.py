@@ -14,7 +14,8 @@ from semcom.data import parliament
 from semcom.data.languages import LANGUAGES, UNDETERMINED, language_of, length
 from semcom.data.reading import LONGEST_LINE, texts_of
 from semcom.data.settings import CorpusConfig
-from semcom.data.vocabulary import Vocabulary, WordVocabulary
+from semcom.data.vocabulary import Vocabulary
+from semcom.data.word_vocabulary import WordVocabulary
 
 BUILT_IN_SIZE = 60_000
 BUILT_IN_LANGUAGE = "en"

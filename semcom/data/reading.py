@@ -10,7 +10,8 @@ from pathlib import Path
 from semcom.base.errors import SemcomError, escape
 from semcom.data import pickled_ids
 from semcom.data.cleaning import clean
-from semcom.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary, WordVocabulary
+from semcom.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from semcom.data.word_vocabulary import WordVocabulary
 
 LONGEST_LINE = 10_000
 # A character is up to four bytes; the line end up to two, one more tells a longer line.

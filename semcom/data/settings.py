@@ -9,6 +9,9 @@ from semcom.base.flags import Rule, Validated, differs, flag_of, setting, whole
 from semcom.data.languages import LANGUAGES, LENGTH_UNITS
 
 DEFAULT_VOCABULARY = "vocab/parliament.model"
+NFC = "nfc"
+NORMALIZATIONS = ("nfkc", "nmt_nfkc", NFC, "identity")
+"""What a vocabulary of pieces may make of a text before it is cut."""
 MAX_POSITIONS = 1024
 """The longest sentence that has a place in a transceiver, in tokens."""
 
@@ -97,3 +100,11 @@ class CorpusConfig(Validated):
 @dataclass(frozen=True)
 class VocabularyConfig(Validated):
     size: int = setting(4000, "pieces of the vocabulary", whole(1, 1_000_000, example="4000"), metavar="N")
+    normalization: str = setting(
+        "nfkc",
+        "what text becomes before it is cut into pieces: nfkc, one form for ligatures, fractions, full-width "
+        "and composed characters; nmt_nfkc, that and zero-width non-joiners turned into blanks (not for "
+        "Persian); nfc, composed characters alone; identity, nothing",
+        type=str.lower,
+        choices=NORMALIZATIONS,
+    )

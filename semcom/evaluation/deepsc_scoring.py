@@ -23,7 +23,8 @@ from semcom.channel.deepsc_link import PublicFading, PublicLink
 from semcom.channel.draws import Draw, sample
 from semcom.data import batching
 from semcom.data.batching import Batch, Encoded
-from semcom.data.vocabulary import UNKNOWN, Vocabulary, WordVocabulary
+from semcom.data.vocabulary import Vocabulary
+from semcom.data.word_vocabulary import UNKNOWN, WordVocabulary
 from semcom.evaluation import text_metrics
 from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode
 from semcom.models.channel_parts import normalize_power

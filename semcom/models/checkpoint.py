@@ -21,7 +21,8 @@ from torch import Tensor
 
 from semcom.base.errors import SemcomError, escape
 from semcom.base.output_files import write_atomically
-from semcom.data.vocabulary import Vocabulary, read_vocabulary
+from semcom.data.vocabulary import Vocabulary
+from semcom.data.vocabulary_files import read_vocabulary
 from semcom.models import torch_files
 from semcom.models.architecture import ENDS, Architecture, from_file
 from semcom.models.protocols import MoreThanWeights
