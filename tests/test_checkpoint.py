@@ -1,15 +1,17 @@
 """Checkpoints: to the bit and back, and what a stranger may send instead of one."""
 
+import copy
 import errno
 import io
 import os
 import pickle
 import stat
+import warnings
 import zipfile
 
 import pytest
 import torch
-from toy import bits, collated, same_bits, size, through, transceiver
+from toy import bits, collated, same_bits, size, spoken, through, transceiver
 
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import Rayleigh
@@ -40,10 +42,11 @@ def saved(tmp_path, model, vocabulary):
 
 @pytest.fixture
 def tampered(saved):
-    """The saved checkpoint with ``change`` made to what it holds."""
+    """The saved checkpoint with ``change`` made to what it holds, and with no digest that would tell."""
 
     def tampered(change):
         payload = torch.load(saved, weights_only=True)
+        payload.pop("digest")
         change(payload)
         torch.save(payload, saved)
         return saved
@@ -96,7 +99,7 @@ def test_same_model_same_file(saved, model, vocabulary):
 
 def test_holds_plain_things_only(saved, vocabulary):
     payload = torch.load(saved, weights_only=True)
-    assert set(payload) == {"format", "architecture", "weights", "vocabulary", "origin", "metrics", "config"}
+    assert set(payload) == {*checkpoint.DIGESTED, "digest"}
     assert (
         payload["vocabulary"]["model"].dtype == torch.uint8
         and payload["vocabulary"]["fingerprint"] == vocabulary.fingerprint
@@ -172,6 +175,86 @@ def test_one_flipped_bit_of_the_weights(saved, model):
     content[content.index(weights) + 100] ^= 1
     saved.write_bytes(content)
     refused(saved, "damaged")
+
+
+# Digests and numbers
+
+
+def changed_within(saved, change):
+    """The file written anew, whole as an archive, with its digest as it was."""
+    payload = torch.load(saved, weights_only=True)
+    change(payload)
+    torch.save(payload, saved)
+    return saved
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: p["weights"]["receiver.decoder.projection.bias"].add_(1),
+        lambda p: p["architecture"].update(amplitude=2.0),
+        lambda p: p["architecture"]["transmitter"].update(num_heads=4),
+        lambda p: p["origin"].update(encoder="elsewhere"),
+        lambda p: p["metrics"].update(loss=1.4),
+        lambda p: p["config"].update(topics=[]),
+        lambda p: p["vocabulary"]["model"].add_(1),
+        lambda p: p.update(digest="0" * 64),
+        lambda p: p.update(digest=0),
+    ],
+)
+def test_contents_that_their_digest_is_not_of(saved, change):
+    assert "make it again" in refused(changed_within(saved, change), "damaged, its digest")
+
+
+def test_a_file_without_a_digest_loads_with_a_line_once(tampered):
+    path = tampered(lambda payload: None)
+    with spoken() as lines:
+        first, second = load(path), load(os.path.relpath(path))
+    assert same_bits(bits(first.model), bits(second.model))
+    assert [line for line in lines if "carries no digest" in line] == lines and len(lines) == 1
+    save(first, path.with_name("again.pt"))
+    with spoken() as lines:
+        load(path.with_name("again.pt"))
+    assert lines == []
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    "name", ["transmitter.encoder.embedding.table.weight", "receiver.decoder.projection.bias"]
+)
+def test_weights_that_are_no_numbers(tampered, model, vocabulary, tmp_path, number, name):
+    def spoil(payload):
+        payload["weights"][name].view(-1)[-1] = number
+
+    text = refused(tampered(spoil), "no finite numbers")
+    assert name in text and ("NaN" if number != number else "infinity") in text
+    broken = copy.deepcopy(model)
+    broken.state_dict()[name].view(-1)[0] = number
+    with pytest.raises(SemcomError, match=f"new.pt: not written.*{name}"):
+        save(Checkpoint(broken, vocabulary, ORIGIN), tmp_path / "new.pt")
+    assert not (tmp_path / "new.pt").exists()
+
+
+def test_lists_within_lists_are_counted(tampered):
+    def nest(payload):
+        inner = []
+        for _ in range(40):
+            inner = [inner, inner]
+        payload["config"]["nested"] = inner
+
+    refused(tampered(nest), "not a semcom checkpoint .ValueError")
+
+
+def test_one_name_twice_never_loads_other_weights(saved):
+    contents = records(saved)
+    root = next(iter(contents)).split("/")[0]
+    name = max((n for n in contents if "/data/" in n), key=lambda n: len(contents[n]))
+    for other in (name, name.replace("data", "DATA")):
+        with zipfile.ZipFile(saved, "w") as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for each, content in [*contents.items(), (other, bytes(len(contents[name])))]:
+                archive.writestr(each, content)
+        assert root in refused(saved, "two records named alike")
 
 
 def foreign_files():

@@ -263,6 +263,7 @@ def vandal_in_torch_file(path):
 def changed(key, value):
     def write(path):
         payload = torch.load(path, weights_only=True)
+        payload.pop("digest")
         payload[key] = value if key == "format" else {**payload[key], **value}
         torch.save(payload, path)
 
@@ -385,6 +386,7 @@ def test_a_console_of_few_characters_and_strange_input(teacher, here):
 def test_strings_in_a_checkpoint_are_data(teacher, here, capsys):
     for value in (5, [1, 2], {"transmitter": 3}, "x" * 10):
         payload = torch.load(teacher, weights_only=True)
+        payload.pop("digest")
         payload["config"] |= {"topics_seen": value, "topics_by_end": value}
         torch.save(payload, "odd.pt")
         assert (

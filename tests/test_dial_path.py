@@ -294,7 +294,7 @@ def test_snapshots_that_are_not_of_this_run_are_refused(copied, spoil, words):
     folder = copied("decoder")
     file = folder / "snapshots.pt"
     checkpoint.save_state_dict(spoil(torch.load(file)), file)
-    refused(["snapshots", "distil again", *words], folder)
+    refused(["snapshots", "again", *words], folder)
 
 
 def test_damaged_snapshots_and_those_of_another_run_are_refused(runs, copied):
@@ -306,15 +306,6 @@ def test_damaged_snapshots_and_those_of_another_run_are_refused(runs, copied):
         refused(["snapshots"], folder)
     shutil.copy(runs / "encoder/snapshots.pt", file)
     refused(["not of this run"], folder)
-
-
-def test_weights_that_are_not_finite_are_refused(copied):
-    folder = copied("decoder")
-    best = best_of(folder)
-    with torch.no_grad():
-        next(best.model.receiver.parameters()).view(-1)[0] = float("nan")
-    checkpoint.save(best, folder / "best_student_model.pt")
-    refused(["best_student_model.pt", "no finite numbers"], folder)
 
 
 # --- the files of a run
@@ -417,8 +408,3 @@ def test_checkpoints_that_are_not_to_be_joined_are_refused(tmp_path):
     assert "vocabularies differ" in between(start, end, tmp_path / "c.pt")
     wider = file(tmp_path, "f.pt", choice={"channel_dim": 4})
     assert "signal width C=4" in between(start, end, wider)
-    broken = checkpoint.load(end)
-    with torch.no_grad():
-        next(broken.model.parameters()).fill_(float("inf"))
-    checkpoint.save(broken, tmp_path / "g.pt")
-    assert "g.pt: holds weights that are no finite numbers" in between(start, tmp_path / "g.pt")

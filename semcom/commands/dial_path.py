@@ -80,8 +80,6 @@ def path_between(start: str, end: str, teacher: str | None = None) -> Dialled:
         raise SemcomError(f"--from {first.name} --to {last.name}: the same weights; give two that differ")
     reference = load_teacher(teacher) if teacher else _common_teacher(first, last) or first
     _check_reference(reference, last)
-    for file in (first, last, reference):
-        _check_finite(file.model, file.name)
     path = Path("between", (first.model, last.model), ("start", "end"))
     return Dialled(reference, last, path, last.config)
 
@@ -97,7 +95,6 @@ def _best_student(record: RunRecord) -> Checkpoint:
             f"{AGAIN}"
         )
     best = checkpoint.load(file)
-    _check_finite(best.model, best.name)
     found, recorded = best.config.get("teacher_fingerprint"), record.text("teacher_fingerprint")
     if found != recorded:
         raise SemcomError(
@@ -122,7 +119,6 @@ def _teacher_of(record: RunRecord, best: Checkpoint, named: str | None) -> Check
             f"{teacher.fingerprint}; name the right one with --teacher-checkpoint"
         )
     _check_reference(teacher, best)
-    _check_finite(teacher.model, teacher.name)
     for end in set(ENDS).difference(record.trained_ends):
         if not _same_weights(teacher.model, best.model, end):
             raise SemcomError(
@@ -155,11 +151,6 @@ def _check_reference(teacher: Checkpoint, best: Checkpoint) -> None:
             f"--teacher-checkpoint {teacher.name}: signal width C={ours}, {best.name} has {theirs}; "
             "name a teacher that shares it, so that both meet the same draw"
         )
-
-
-def _check_finite(model: Transceiver, name: str) -> None:
-    if not all(bool(weights.isfinite().all()) for weights in model.state_dict().values()):
-        raise SemcomError(f"{name}: holds weights that are no finite numbers; {AGAIN} and a smaller --lr")
 
 
 def _is_file(path: str) -> bool:
@@ -267,8 +258,6 @@ def _stored(record: RunRecord, file: File, best: Checkpoint) -> list[Weights]:
                 f"{not_of_run} ({shown(name)} is {shapes.get(name, 'absent')}, in the best student "
                 f"{wanted.get(name, 'absent')}); {AGAIN}"
             )
-        if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
-            raise SemcomError(f"snapshots {escape(file)}: holds weights that are no finite numbers; {AGAIN}")
     return found
 
 

@@ -8,9 +8,11 @@ built from it.
 
 import hashlib
 import io
+import logging
+import os
 import shlex
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,9 +29,18 @@ from semcom.models import torch_files
 from semcom.models.architecture import ENDS, Architecture, from_file
 from semcom.models.protocols import MoreThanWeights
 from semcom.models.settings import PARTS
+from semcom.models.state_file import check_plain, digest_of
+from semcom.models.tensors import check_finite, claimed, held, own_memory
 from semcom.models.transceiver import Transceiver
 
+log = logging.getLogger(__name__)
+
 FORMAT = 2
+REMEDY = "make it again"
+DIGESTED = ("format", "architecture", "weights", "vocabulary", "origin", "metrics", "config")
+"""What the digest of a file is of, in this order."""
+_undigested: set[str] = set()
+"""Files without one of which a line was said."""
 
 
 @dataclass
@@ -81,12 +92,16 @@ def fingerprint_of(module: torch.nn.Module) -> str:
 
 
 def save(checkpoint: Checkpoint, path: str | Path) -> None:
-    """Write the checkpoint atomically; see ``output_files.write_atomically``."""
+    """Write the checkpoint and its digest atomically; see ``output_files.write_atomically``.
+
+    Raises SemcomError for weights that are no finite numbers.
+    """
     vocabulary = checkpoint.vocabulary
+    check_finite(checkpoint.model.state_dict(), f"{escape(path)}: not written", "try a smaller --lr")
     payload = {
         "format": FORMAT,
         "architecture": checkpoint.model.architecture.to_dict(),
-        "weights": _own_memory(checkpoint.model.state_dict()),
+        "weights": own_memory(checkpoint.model.state_dict()),
         "vocabulary": {
             "model": torch.frombuffer(bytearray(vocabulary.serialized), dtype=torch.uint8),
             "fingerprint": vocabulary.fingerprint,
@@ -96,7 +111,7 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
         "config": checkpoint.config,
     }
     buffer = io.BytesIO()
-    torch.save(payload, buffer)
+    torch.save({**payload, "digest": digest_of(payload)}, buffer)
     write_atomically(path, buffer.getvalue())
 
 
@@ -126,7 +141,7 @@ def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
         if flag == "--teacher-checkpoint":
             remedy = _train_command(path)
         raise SemcomError(f"{where}: {reason}; make one with: {remedy}")
-    with torch_files.told(where, "a semcom checkpoint", "make it again"):
+    with torch_files.told(where, "a semcom checkpoint", REMEDY):
         with path.open("rb") as file:
             if file.read(len(torch_files.LEGACY)) == torch_files.LEGACY:
                 raise SemcomError(
@@ -137,7 +152,7 @@ def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
 
 
 def _read(path: Path, where: str) -> dict[str, Any]:
-    pickled, stored = torch_files.archived(path, where, "a semcom checkpoint", "make it again")
+    pickled, stored = torch_files.archived(path, where, "a semcom checkpoint", REMEDY)
     if foreign := sorted(torch_files.imports(pickled) - torch_files.TENSORS):
         raise SemcomError(
             f"{where}: refused, it names code or foreign objects ({escape(foreign[0])}); "
@@ -154,7 +169,20 @@ def _read(path: Path, where: str) -> dict[str, Any]:
             "update the program"
         )
     _check_memory(payload, stored, where)
+    check_finite(payload["weights"], where, REMEDY)
+    _check_digest(payload, path, where)
     return payload
+
+
+def _check_digest(payload: dict[str, Any], path: Path, where: str) -> None:
+    """Raise where it is of something else; a line, once a file, where there is none."""
+    check_plain(payload)
+    digest, real = payload.get("digest"), os.path.realpath(path)
+    if digest is not None and digest != digest_of({name: payload[name] for name in DIGESTED}):
+        raise SemcomError(f"{where}: damaged, its digest is of other contents; copy or {REMEDY}")
+    if digest is None and real not in _undigested:
+        _undigested.add(real)
+        log.warning(f"{where}: carries no digest, as older versions wrote it; damage to it goes unnoticed")
 
 
 def _hint(payload: object, path: Path) -> str:
@@ -201,8 +229,9 @@ def load_state_dict(path: str | Path, flag: str = "checkpoint") -> dict[str, Ten
         ):
             raise SemcomError(f"{where}: not {what} (tensors by name); {cure}")
         # Weights may be tied or transposed, but a stride of 0 could claim any size.
-        if any(_claimed(t) > stored or _held(t) > stored for t in state.values()):
+        if any(claimed(t) > stored or held(t) > stored for t in state.values()):
             raise SemcomError(f"{where}: its tensors claim more memory than the file holds; not {what}")
+        check_finite(state, where, "train it again, with a smaller learning rate")
         return dict(state)
 
 
@@ -213,29 +242,11 @@ def _unwrapped(state: object) -> object:
     return state
 
 
-def _claimed(tensor: Tensor) -> int:
-    """Bytes that its shape says."""
-    return tensor.numel() * tensor.element_size()
-
-
-def _held(tensor: Tensor) -> int:
-    """Bytes of the memory it is a part of."""
-    return tensor.untyped_storage().nbytes()
-
-
 def save_state_dict(state: dict[str, Tensor], path: str | Path) -> None:
     """Write named tensors as ``torch.save(model.state_dict(), path)`` does, atomically."""
     buffer = io.BytesIO()
-    torch.save(_own_memory(state), buffer)
+    torch.save(own_memory(state), buffer)
     write_atomically(path, buffer.getvalue())
-
-
-def _own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU: a view would drag its whole storage into a file."""
-    return {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
-    }
 
 
 def _check_memory(payload: dict[str, Any], stored: int, where: str) -> None:
@@ -244,7 +255,7 @@ def _check_memory(payload: dict[str, Any], stored: int, where: str) -> None:
     tensors: Iterable[Any] = [*payload.get("weights", {}).values(), payload["vocabulary"]["model"]]
     if not all(isinstance(t, Tensor) and t.is_contiguous() for t in tensors):
         raise SemcomError(f"{where}: not a semcom checkpoint (its weights are not plain tensors)")
-    if sum(map(_claimed, tensors)) > stored or any(_held(t) > stored for t in tensors):
+    if sum(map(claimed, tensors)) > stored or any(held(t) > stored for t in tensors):
         raise SemcomError(
             f"{where}: its tensors claim more memory than the file holds; not a semcom checkpoint"
         )

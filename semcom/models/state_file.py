@@ -16,6 +16,7 @@ from semcom.models import torch_files
 
 FORMAT = 1
 WHAT = "the state of a run"
+MOST_VALUES = 2_000_000
 PLAIN = (str, int, float, bool, type(None))
 
 State = dict[str, Any]
@@ -39,12 +40,31 @@ def read(path: Path, cure: str) -> State:
     with torch_files.told(where, WHAT, cure):
         torch_files.archived(path, where, WHAT, cure)
         payload = torch.load(path, map_location="cpu", weights_only=True)
+        check_plain(payload)
         if payload["format"] != FORMAT:
             raise SemcomError(f"{where}: of another version of this program; {cure}")
         if payload["digest"] != digest_of(payload["state"]):
             raise SemcomError(f"{where}: damaged; {cure}")
         state: State = payload["state"]
         return state
+
+
+def check_plain(value: Any) -> None:
+    """Raise ValueError for anything but plain values and tensors, and for more of them than a file of ours
+    holds: a value that is referred to again and again, or by itself, counts each time."""
+    waiting = [value]
+    found = 0
+    while waiting:
+        each = waiting.pop()
+        found += 1
+        if isinstance(each, Mapping):
+            waiting += [*each, *each.values()]
+        elif isinstance(each, (list, tuple)):
+            waiting += each
+        elif type(each) not in (*PLAIN, Tensor):
+            raise ValueError(f"holds a {type(each).__name__}")
+        if found + len(waiting) > MOST_VALUES:
+            raise ValueError(f"holds more than {MOST_VALUES:,} values")
 
 
 def digest_of(value: Any) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from semcom.base.errors import SemcomError, escape
+from semcom.models.archive import NotPlain, records_of
 
 TENSORS = {
     "torch._utils _rebuild_tensor_v2",
@@ -21,6 +22,8 @@ TENSORS = {
 """All that the pickle of a semcom checkpoint imports."""
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The pickled magic number that files of torch before 1.6 begin with."""
+MOST_PICKLED = 32_000_000
+"""Bytes of a pickle, which holds names and sizes alone: a scan of it takes a second for some millions."""
 PARAMETERS = {
     "torch._utils _rebuild_parameter",
     *(f"torch {kind}Storage" for kind in ("Double", "Long", "Int", "Short", "Char", "Bool")),
@@ -42,24 +45,28 @@ def told(where: str, what: str, cure: str) -> Iterator[None]:
 
 
 def archived(path: Path, where: str, what: str, cure: str) -> tuple[bytes, int]:
-    """The pickle in torch's archive at ``path``, and the bytes of all its records."""
+    """The pickle in torch's archive at ``path``, and the bytes of all its records, whose checksums hold."""
     if path.stat().st_size == 0:
         raise SemcomError(f"{where}: the file is empty; {cure}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            records = archive.infolist()
-            stored = sum(r.file_size for r in records)
-            # torch stores its records as they are: a compressed one may unpack to anything.
-            if stored > path.stat().st_size or any(r.compress_type != zipfile.ZIP_STORED for r in records):
-                raise SemcomError(f"{where}: not {what} (its records claim more than the file holds); {cure}")
-            pickles = [archive.read(r) for r in records if r.filename.endswith("data.pkl")]
-            if archive.testzip() is not None:
-                raise SemcomError(f"{where}: the file is damaged; copy or {cure}")
+        with path.open("rb") as file:
+            records = records_of(file)
+            pickles = [r for r in records if r.filename.split("/")[1:] == ["data.pkl"]]
+            if len(pickles) != 1:
+                raise SemcomError(f"{where}: not {what}; {cure}")
+            if pickles[0].file_size > MOST_PICKLED:
+                raise SemcomError(
+                    f"{where}: not {what} (its pickle has {pickles[0].file_size:,} bytes, allowed are "
+                    f"{MOST_PICKLED:,}); {cure}"
+                )
+            with zipfile.ZipFile(file) as archive:
+                if archive.testzip() is not None:
+                    raise SemcomError(f"{where}: the file is damaged; copy or {cure}")
+                return archive.read(pickles[0]), sum(record.file_size for record in records)
     except zipfile.BadZipFile:
         raise SemcomError(f"{where}: truncated, or not {what}; copy or {cure}") from None
-    if len(pickles) != 1:
-        raise SemcomError(f"{where}: not {what}; {cure}")
-    return pickles[0], stored
+    except NotPlain as error:
+        raise SemcomError(f"{where}: not {what} as torch writes one ({escape(error)}); {cure}") from None
 
 
 def imports_of_legacy_file(path: Path) -> set[str]:
