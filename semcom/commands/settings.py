@@ -10,6 +10,7 @@ from semcom.base.flags import (
     group,
     required,
     setting,
+    whole,
 )
 from semcom.base.settings import OutputConfig, Request, ResumeConfig, RunConfig, TrackConfig
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
@@ -66,6 +67,13 @@ class TrainSettings(Validated):
         f"(default {DEFAULT_VOCABULARY}, of the built-in corpus)",
         metavar="FILE",
     )
+    vocab_size: int | None = setting(
+        None,
+        "first train a vocabulary of so many pieces on the corpus, in place of --vocab; the checkpoint keeps it",
+        whole(1, 1_000_000, example="8000"),
+        type=int,
+        metavar="N",
+    )
     start_from: str | None = setting(
         None,
         "train on from this checkpoint, with its sizes and vocabulary, instead of from nothing",
@@ -84,15 +92,23 @@ class TrainSettings(Validated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.vocab and self.vocab_size:
+            raise SemcomError(
+                f"--vocab-size {self.vocab_size}: trains a vocabulary, and --vocab {escape(self.vocab)} is one; "
+                "leave one of them out"
+            )
         if not self.start_from:
             return
         given = [flag_of(name) for name in SIZES if differs(self.model, name)]
-        given += ["--vocab"] if self.vocab else []
+        given += [flag for flag, value in self._vocabularies() if value]
         if given:
             raise SemcomError(
                 f"{given[0]}: sizes and vocabulary are those of --start-from {escape(self.start_from)}; "
                 "leave it out"
             )
+
+    def _vocabularies(self) -> tuple[tuple[str, object], ...]:
+        return ("--vocab", self.vocab), ("--vocab-size", self.vocab_size)
 
 
 SIZES = (

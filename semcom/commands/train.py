@@ -229,12 +229,13 @@ def _states(output: Path) -> list[Path]:
 
 def _prepare(settings: TrainSettings, device: torch.device, held: ExitStack) -> _Prepared:
     """Outputs reserved, inputs read; locks go to ``held``."""
-    vocabulary_file = shipped(settings.vocab or DEFAULT_VOCABULARY)
-    inputs = [settings.start_from or vocabulary_file, *settings.corpus.corpus]
+    vocabulary_file = None if settings.vocab_size else shipped(settings.vocab or DEFAULT_VOCABULARY)
+    inputs = [path for path in (settings.start_from or vocabulary_file, *settings.corpus.corpus) if path]
     before = checkpoint.load(settings.start_from, "--start-from") if settings.start_from else None
-    vocabulary = before.vocabulary if before else _load_vocabulary(vocabulary_file)
-    corpus = load_corpus(settings.corpus, vocabulary)
+    known = before.vocabulary if before else vocabulary_file and _load_vocabulary(vocabulary_file)
+    corpus = load_corpus(settings.corpus, known)
     reserved = _reserve(settings, inputs, held)
+    vocabulary = known or train_vocabulary(corpus, settings.vocab_size, "--vocab-size")
     data = encode_splits(corpus, vocabulary)
     topics = data.topics_seen
     if before:
