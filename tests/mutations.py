@@ -2,10 +2,10 @@
 
     PYTHONPATH=. OMP_NUM_THREADS=1 python tests/mutations.py --count 5000 --seed 1 --kind checkpoint
 
-A file is changed byte by byte, record by record (with checksums that are right again), or value by value. It is
-read in a child of this process, made by ``fork``, which may take ``LONGEST`` seconds and ``MOST_MEMORY`` bytes
-for it. Wrong is: a traceback, a crash, a hang, a message of more than one line or 500 characters, and for a kind
-that carries a digest anything that loads as other than it was without a line that says so.
+A file is changed byte by byte, record by record (with checksums that are right again), or value by value. It
+is read in a child of this process, made by ``fork``, which may take ``LONGEST`` seconds and ``MOST_MEMORY``
+bytes for it. Wrong is: a traceback, a crash, a hang, a message of more than one line or 500 characters, and
+for a kind that carries a digest anything that loads as other than it was without a line that says so.
 """
 
 import os
@@ -592,9 +592,8 @@ def main(argv: list[str] | None = None) -> int:
             print(fault)
         wrong += len(faults)
         counts = ", ".join(f"{ends[end]} {end}" for end in (REFUSED, AS_IT_WAS, TOLD, OTHER) if ends[end])
-        print(
-            f"{name}: {given.count} files in {time.monotonic() - started:.0f} s: {counts}, {len(faults)} wrong"
-        )
+        seconds = time.monotonic() - started
+        print(f"{name}: {given.count} files in {seconds:.0f} s: {counts}, {len(faults)} wrong")
     return 1 if wrong else 0
 
 
