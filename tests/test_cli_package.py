@@ -15,6 +15,7 @@ from semcom.base.errors import SemcomError
 from semcom.base.flags import settings_of
 from semcom.commands import cli, parsers
 from semcom.data import corpus
+from semcom.data.vocabulary_files import read_vocabulary
 from semcom.models import checkpoint
 from semcom.models.settings import PARTS
 
@@ -405,3 +406,25 @@ def test_a_full_disk_is_told_in_a_line(code, names, told, capsys):
     assert cli.run(fill, []) == 2
     line = f"error: {told}: cannot be written ({reason}); free some space\n"
     assert capsys.readouterr().err == line
+
+
+def test_train_trains_its_own_vocabulary(here, capsys):
+    made = here / "own.pt"
+    tiny = ["--layers", 1, "--model-width", 16, "--heads", 2, "--feed-forward", 32, "--steps", 2]
+    assert package("train", "--vocab-size", 400, "--output", made, *tiny, *TINY_TRAINING) == 0
+    assert package("vocab", "--size", 400, "--corpus-size", 240, "--output", "own.model") == 0
+    vocabulary = read_vocabulary((here / "own.model").read_bytes())
+    assert checkpoint.load(made).vocabulary.fingerprint == vocabulary.fingerprint
+    assert "held-out sentences: " in capsys.readouterr().out
+
+
+def test_train_says_what_size_of_vocabulary_the_corpus_allows(here, capsys):
+    assert package("train", "--vocab-size", 100_000, "--output", "own.pt", *TINY_TRAINING) == 2
+    largest = int(refused(capsys, 2, "--vocab-size 100000: ", "too small").rpartition(" ")[2])
+    assert 300 < largest < 10_000
+
+
+@pytest.mark.parametrize("beside", [["--vocab", "its.model"], ["--start-from", "its.pt"]])
+def test_train_refuses_a_second_source_of_the_vocabulary(here, capsys, beside):
+    assert package("train", "--vocab-size", 400, "--output", "own.pt", *beside) == 2
+    refused(capsys, 2, "--vocab-size", beside[0], "leave")

@@ -69,7 +69,7 @@ class TrainSettings(Validated):
     )
     vocab_size: int | None = setting(
         None,
-        "first train a vocabulary of so many pieces on the corpus, in place of --vocab; the checkpoint keeps it",
+        "train a vocabulary of so many pieces on the corpus, in place of --vocab; the checkpoint keeps it",
         whole(1, 1_000_000, example="8000"),
         type=int,
         metavar="N",
@@ -94,8 +94,8 @@ class TrainSettings(Validated):
         super().__post_init__()
         if self.vocab and self.vocab_size:
             raise SemcomError(
-                f"--vocab-size {self.vocab_size}: trains a vocabulary, and --vocab {escape(self.vocab)} is one; "
-                "leave one of them out"
+                f"--vocab-size {self.vocab_size}: trains a vocabulary, and --vocab {escape(self.vocab)} "
+                "is one; leave one of them out"
             )
         if not self.start_from:
             return

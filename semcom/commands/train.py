@@ -38,7 +38,9 @@ from semcom.commands.inputs import (
 from semcom.commands.recorded_flags import differences, recorded
 from semcom.commands.resuming import as_begun, resolved
 from semcom.commands.settings import SIZES, TrainSettings
+from semcom.commands.vocabulary import tell_fit, vocabulary_of
 from semcom.data import vocabulary_files
+from semcom.data.corpus import Corpus
 from semcom.data.settings import DEFAULT_VOCABULARY
 from semcom.data.vocabulary import Vocabulary
 from semcom.data.vocabulary_files import read_vocabulary
@@ -232,10 +234,12 @@ def _prepare(settings: TrainSettings, device: torch.device, held: ExitStack) -> 
     vocabulary_file = None if settings.vocab_size else shipped(settings.vocab or DEFAULT_VOCABULARY)
     inputs = [path for path in (settings.start_from or vocabulary_file, *settings.corpus.corpus) if path]
     before = checkpoint.load(settings.start_from, "--start-from") if settings.start_from else None
-    known = before.vocabulary if before else vocabulary_file and _load_vocabulary(vocabulary_file)
+    known = before.vocabulary if before else None
+    if vocabulary_file and not before:
+        known = _load_vocabulary(vocabulary_file)
     corpus = load_corpus(settings.corpus, known)
     reserved = _reserve(settings, inputs, held)
-    vocabulary = known or train_vocabulary(corpus, settings.vocab_size, "--vocab-size")
+    vocabulary = known or _new_vocabulary(corpus, settings)
     data = encode_splits(corpus, vocabulary)
     topics = data.topics_seen
     if before:
@@ -322,6 +326,13 @@ def _new_model(settings: TrainSettings, vocabulary: Vocabulary) -> Transceiver:
     receiver = sized("receiver", m.receiver_type, sizes)
     architecture = Architecture(len(vocabulary), transmitter, receiver, m.channel_dim, m.dropout)
     return transceiver.build(architecture, settings.run.seed)
+
+
+def _new_vocabulary(corpus: Corpus, settings: TrainSettings) -> Vocabulary:
+    assert settings.vocab_size
+    made = vocabulary_of(corpus, settings.vocab_size, flag="--vocab-size")
+    tell_fit(made, corpus)
+    return made
 
 
 def _load_vocabulary(path: str) -> Vocabulary:

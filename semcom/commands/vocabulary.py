@@ -2,7 +2,6 @@
 
 import logging
 import unicodedata
-from collections.abc import Sequence
 from contextlib import ExitStack
 
 from semcom.base import output_files, places
@@ -11,6 +10,7 @@ from semcom.commands.inputs import load_corpus, split_of
 from semcom.commands.settings import VocabSettings
 from semcom.data.corpus import Corpus
 from semcom.data.piece_vocabulary import PieceVocabulary, train_vocabulary
+from semcom.data.settings import VocabularyConfig
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +23,20 @@ def make_vocabulary(settings: VocabSettings) -> PieceVocabulary:
     with ExitStack() as held:
         places.reserve_files({"--output": output}, settings.corpus.corpus, overwrite=overwrite, held=held)
         source = load_corpus(settings.corpus)
-        texts = (sentence.text for sentence in split_of(source, "train"))
-        made = train_vocabulary(texts, wanted.size, wanted.normalization, source.language)
+        made = vocabulary_of(source, wanted.size, wanted.normalization)
         output_files.write_atomically(output, made.serialized)
     log.info(f"made {escape(output)}: {made}")
-    _tell_fit(made, _sentences_tried(source))
+    tell_fit(made, source)
     log.info(f"next: python -m semcom train --vocab {escape(output)} --output FILE, with the same --corpus")
     return made
+
+
+def vocabulary_of(
+    source: Corpus, size: int, normalization: str = VocabularyConfig.normalization, flag: str = "--size"
+) -> PieceVocabulary:
+    """Of the training split. Raises SemcomError naming ``flag`` where the corpus does not allow the size."""
+    texts = (sentence.text for sentence in split_of(source, "train"))
+    return train_vocabulary(texts, size, normalization, source.language, flag)
 
 
 def _sentences_tried(source: Corpus) -> list[str]:
@@ -38,8 +45,9 @@ def _sentences_tried(source: Corpus) -> list[str]:
     return [sentence.text for sentence in held_out[:SENTENCES_TRIED]]
 
 
-def _tell_fit(made: PieceVocabulary, texts: Sequence[str]) -> None:
+def tell_fit(made: PieceVocabulary, source: Corpus) -> None:
     """How much of the text it has to spell in bytes, and whether all of it can come back."""
+    texts = _sentences_tried(source)
     pieces = made.encode(texts)
     each = sum(map(len, pieces)) / len(texts)
     percent = 100 * made.unknown_share(texts)

@@ -91,11 +91,15 @@ def _language_of(described: Any) -> str:
 
 
 def train_vocabulary(
-    sentences: Iterable[str], size: int, normalization: str = "nfkc", language: str = UNDETERMINED
+    sentences: Iterable[str],
+    size: int,
+    normalization: str = "nfkc",
+    language: str = UNDETERMINED,
+    flag: str = "--size",
 ) -> PieceVocabulary:
     """A unigram model of ``size`` pieces with byte fallback, which says of itself by which of
     ``NORMALIZATIONS`` and for which language (a code of ``LANGUAGES``) it was made. Raises SemcomError naming
-    the largest size a small corpus allows."""
+    ``flag`` and the largest size a small corpus allows."""
     assert normalization in NORMALIZATIONS and language in LANGUAGES
     model = io.BytesIO()
     if normalization == NFC:
@@ -128,7 +132,7 @@ def train_vocabulary(
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise _too_small(size, str(error)) from None
+        raise _too_small(f"{flag} {size}", flag, str(error)) from None
     return PieceVocabulary(_labelled(model.getvalue(), normalization, language))
 
 
@@ -148,17 +152,15 @@ def _labelled(serialized: bytes, normalization: str, language: str) -> bytes:
     return described.SerializeToString(deterministic=True)
 
 
-def _too_small(size: int, message: str) -> SemcomError:
+def _too_small(given: str, flag: str, message: str) -> SemcomError:
     if found := re.search(r"value <= (\d+)", message):
         return SemcomError(
-            f"--size {size}: the corpus is too small for it; "
-            f"the largest size it allows is {found[1]}: --size {found[1]}"
+            f"{given}: the corpus is too small for it; "
+            f"the largest size it allows is {found[1]}: {flag} {found[1]}"
         )
     if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return SemcomError(
-            f"--size {size}: the bytes and characters of this corpus alone need more; "
-            f"use at least --size {int(found[1]) + 1}"
+            f"{given}: the bytes and characters of this corpus alone need more; "
+            f"use at least {flag} {int(found[1]) + 1}"
         )
-    return SemcomError(
-        f"--size {size}: sentencepiece could not train on this corpus: {escape(message)[-200:]}"
-    )
+    return SemcomError(f"{given}: sentencepiece could not train on this corpus: {escape(message)[-200:]}")
