@@ -40,8 +40,9 @@ from public_deepsc import random_state  # noqa: E402
 from semcom.base.errors import SemcomError  # noqa: E402
 from semcom.commands.inputs import read_corpus  # noqa: E402
 from semcom.data import corpus, pickled_ids  # noqa: E402
+from semcom.data.piece_vocabulary import train_vocabulary  # noqa: E402
 from semcom.data.settings import CorpusConfig  # noqa: E402
-from semcom.data.vocabulary import read_vocabulary, train_vocabulary  # noqa: E402
+from semcom.data.vocabulary_files import read_vocabulary  # noqa: E402
 from semcom.models import checkpoint, deepsc_weights, state_file  # noqa: E402
 from semcom.models.checkpoint import Checkpoint  # noqa: E402
 
