@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from semcom.data import parliament
-from semcom.evaluation import lost_words
+from semcom.evaluation import english_words, lost_words
 from semcom.report.catalogue import translation
 from semcom.report.sections import lost_words as lost_words_section
 
@@ -39,11 +39,11 @@ def made_up(seed, count=300, longest=12):
     ],
 )
 def test_words_of_english(text, expected):
-    assert lost_words.words(text) == expected.split()
+    assert english_words.words(text) == expected.split()
 
 
-def test_words_of_chinese_and_japanese_are_characters():
-    assert lost_words.words("我们支持2006年的报告（第3次）。") == [
+def test_words_of_scripts_without_blanks_are_characters():
+    assert english_words.words("我们支持2006年的报告（第3次）。") == [
         "我",
         "们",
         "支",
@@ -57,8 +57,9 @@ def test_words_of_chinese_and_japanese_are_characters():
         "3",
         "次",
     ]
-    assert lost_words.words("カード・語、ひら𠀀") == ["カ", "ー", "ド", "語", "ひ", "ら", "𠀀"]
-    assert lost_words.words("한국어 문장") == ["한국어", "문장"], "Korean parts its words"
+    assert english_words.words("カード・語、ひら𠀀") == ["カ", "ー", "ド", "語", "ひ", "ら", "𠀀"]
+    assert english_words.words("한국어 문장") == ["한국어", "문장"], "Korean parts its words"
+    assert english_words.words("ที่นี่ 5 ບາດ") == ["ที่", "นี่", "5", "ບ", "າ", "ດ"], "not Thai, nor Lao"
 
 
 @pytest.mark.parametrize(
@@ -73,15 +74,15 @@ def test_words_of_chinese_and_japanese_are_characters():
     ],
 )
 def test_one_word_has_one_spelling(one, other):
-    assert lost_words.words(one) == lost_words.words(other) == [other]
+    assert english_words.words(one) == english_words.words(other) == [other]
 
 
 def test_signs_within_a_letter_part_no_word():
-    assert lost_words.words("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
+    assert english_words.words("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
 
 
 def kind_of(word, before="so"):
-    return lost_words.kinds([before, word])[-1]
+    return english_words.kinds([before, word])[-1]
 
 
 def test_each_rule():
@@ -99,15 +100,15 @@ def test_each_rule():
 
 
 def test_the_first_word_is_no_name():
-    assert lost_words.kinds(["Germany", "and", "Germany"]) == ["content", "function", "name"]
-    assert lost_words.kinds(["The", "May", "may", "The"]) == ["function", "name", "function", "name"]
-    assert lost_words.kinds(["One", "Nobody"]) == ["number", "negation"], (
+    assert english_words.kinds(["Germany", "and", "Germany"]) == ["content", "function", "name"]
+    assert english_words.kinds(["The", "May", "may", "The"]) == ["function", "name", "function", "name"]
+    assert english_words.kinds(["One", "Nobody"]) == ["number", "negation"], (
         "numbers and negations come before names, at every place"
     )
 
 
 def test_no_before_a_digit_is_no_negation():
-    assert lost_words.kinds(lost_words.words("Amendment No 62 has no friends. No! No one")) == [
+    assert english_words.kinds(english_words.words("Amendment No 62 has no friends. No! No one")) == [
         "content",
         "name",
         "number",
@@ -119,17 +120,19 @@ def test_no_before_a_digit_is_no_negation():
         "number",
     ]
     assert (
-        lost_words.kinds(lost_words.words("no 7"))[0] == "negation"
-        and lost_words.kinds(["No", "two"])[0] == "negation"
+        english_words.kinds(english_words.words("no 7"))[0] == "negation"
+        and english_words.kinds(["No", "two"])[0] == "negation"
     )
-    assert lost_words.kinds(["No", "7"])[0] == "content"
-    assert lost_words.kinds([]) == []
+    assert english_words.kinds(["No", "7"])[0] == "content"
+    assert english_words.kinds([]) == []
 
 
 def test_the_lists_are_in_order():
     assert list(lost_words_section.RULES) == list(lost_words_section.KINDS) == list(lost_words.KINDS)
-    listed = [lost_words.NUMBER_WORDS, lost_words.NEGATIONS, lost_words.FUNCTION_WORDS]
-    assert all(word == word.lower() and lost_words.words(word) == [word] for some in listed for word in some)
+    listed = [english_words.NUMBER_WORDS, english_words.NEGATIONS, english_words.FUNCTION_WORDS]
+    assert all(
+        word == word.lower() and english_words.words(word) == [word] for some in listed for word in some
+    )
     assert sum(map(len, listed)) == len(frozenset.union(*listed)), (
         "a word in two lists belongs to the first: in the second it misleads"
     )
@@ -151,7 +154,7 @@ def test_the_lists_are_in_order():
 
 
 def marked(sent, understood):
-    return [word for word, gone in zip(lost_words.words(sent), lost_words.lost(sent, understood)) if gone]
+    return [word for word, gone in zip(english_words.words(sent), lost_words.lost(sent, understood)) if gone]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +186,7 @@ def test_which_of_equal_words_is_lost():
 
 
 def counted_loss(sent, understood):
-    a, b = (Counter(word.lower() for word in lost_words.words(text)) for text in (sent, understood))
+    a, b = (Counter(word.lower() for word in english_words.words(text)) for text in (sent, understood))
     return a - b, b - a
 
 
@@ -196,8 +199,8 @@ def test_losses_are_those_of_multisets(sents, understood):
     for index, (gone, new) in enumerate(counted_loss(*pair) for pair in zip(sents, understood)):
         assert Counter(w.lower() for w, flag in zip(sent.words[index], flags[index]) if flag) == gone
         assert flags[index] == lost_words.lost(sents[index], understood[index])
-        assert loss.in_all()[index].tolist() == [gone.total(), len(lost_words.words(sents[index]))]
-        assert loss.added()[index].tolist() == [new.total(), len(lost_words.words(understood[index]))]
+        assert loss.in_all()[index].tolist() == [gone.total(), len(english_words.words(sents[index]))]
+        assert loss.added()[index].tolist() == [new.total(), len(english_words.words(understood[index]))]
     assert 0 < loss.lost.mean() < 1
 
 
@@ -209,7 +212,7 @@ def test_tallies_are_counts_of_each_class():
         lost_words.frequency_bands(lost_words.count(made_up(4)[:3]), edges=(2, 5)),
     )
     for tallies, class_of in [
-        (loss.by_kind(), lambda i, j: lost_words.kinds(sent.words[i])[j]),
+        (loss.by_kind(), lambda i, j: english_words.kinds(sent.words[i])[j]),
         (loss.by(sent.by_frequency(bands)), lambda i, j: bands(sent.words[i][j].lower())),
     ]:
         for i, of_one in enumerate(sent.lost(understood)):
@@ -241,7 +244,7 @@ def test_the_order_of_the_words_understood_does_not_count(sents):
     rng = random.Random(6)
     understood = [
         " ".join(rng.sample(both, k=rng.randint(0, len(both))))
-        for both in (lost_words.words(a + " " + b) for a, b in zip(sents, made_up(7)))
+        for both in (english_words.words(a + " " + b) for a, b in zip(sents, made_up(7)))
     ]
     shuffled = [" ".join(rng.sample(text.split(), len(text.split()))) for text in understood]
     assert shuffled != understood

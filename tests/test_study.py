@@ -20,6 +20,7 @@ from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
 from semcom.evaluation import (
     bootstrap,
+    english_words,
     intervals,
     lost_words,
     pair_matrix,
@@ -376,8 +377,8 @@ def test_words_lost_are_those_counted_one_by_one(of_words):
     found = {(r["by"], r["class"]): r for r in rows if r["pair"] == "full → full"}
     tallies: dict[tuple[str, str], list[int]] = {}
     for (topic, text), understood in zip(SAID, HEARD):
-        apart = lost_words.words(text)
-        for word, kind, lost in zip(apart, lost_words.kinds(apart), lost_words.lost(text, understood)):
+        apart = english_words.words(text)
+        for word, kind, lost in zip(apart, english_words.kinds(apart), lost_words.lost(text, understood)):
             for key in (
                 ("all", "words"),
                 ("kind", kind),
@@ -395,7 +396,7 @@ def test_words_lost_are_those_counted_one_by_one(of_words):
         if key != ("all", "added")
     } == tallies
     assert found["kind", "negation"]["lost"].value == 1.0 and found["topic", "energy"]["words"] == 6
-    added, heard = found["all", "added"], sum(len(lost_words.words(text)) for text in HEARD)
+    added, heard = found["all", "added"], sum(len(english_words.words(text)) for text in HEARD)
     assert (added["words"], added["lost"].value) == (heard, 1 / heard), "the second Turkey"
     assert all(row["snr"] == 6.0 and row["channel"] == "awgn" for row in rows)
 
@@ -407,7 +408,7 @@ def test_words_lost_have_the_interval_of_their_ratio(of_words):
         if (r["pair"], r["by"], r["class"]) == ("full → full", "all", "words")
     ]
     lost = np.array([sum(lost_words.lost(text, understood)) for (_, text), understood in zip(SAID, HEARD)])
-    sent = np.array([len(lost_words.words(text)) for _, text in SAID])
+    sent = np.array([len(english_words.words(text)) for _, text in SAID])
     assert row["lost"] == bootstrap.interval((of_words.weights @ lost) / (of_words.weights @ sent))
 
 

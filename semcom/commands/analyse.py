@@ -198,6 +198,7 @@ def _measure(
         settings.report.replicates,
         settings.run.seed,
         teacher.vocabulary.decode,
+        analysis.corpus.language,
     )
 
 

@@ -21,6 +21,7 @@ from semcom.evaluation import bootstrap, frames, lost_words, sentence_similarity
 from semcom.evaluation.scores import least_sure
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_metrics import bleu_signature
+from semcom.evaluation.word_rules import rules_of
 from semcom.models.checkpoint import Checkpoint
 from semcom.report import compose, figures, formats, render, tables
 from semcom.report.document import Document
@@ -40,8 +41,8 @@ ON_CONSOLE = ("effects", "price", "dial", "trends")
 
 def contents_of(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> compose.Results:
     """histories: a run's label -> its epochs."""
-    train = analysis.corpus.split("train")
-    bands = lost_words.frequency_bands(lost_words.count(sentence.text for sentence in train))
+    train = (sentence.text for sentence in analysis.corpus.split("train"))
+    bands = lost_words.frequency_bands(lost_words.count(train, rules_of(analysis.corpus.language)))
     return compose.Results(
         studies=analysis.studies,
         lost=[study.words_lost(bands) for study in analysis.studies],
@@ -58,7 +59,13 @@ def contents_of(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> c
 def studies_as_json(analysis: Analysis, contents: compose.Results) -> list[object]:
     return [
         frames.plain_values(
-            {"teacher": teacher.path, "channel": study.channel, **study.results(), "words_lost": lost}
+            {
+                "teacher": teacher.path,
+                "channel": study.channel,
+                **study.results(),
+                "words_lost": lost,
+                "words_divided_by": study.sent.rules.segmentation,
+            }
         )
         for study, teacher, lost in zip(analysis.studies, analysis.teachers, contents.lost)
     ]
@@ -92,7 +99,7 @@ def show(document: Document) -> None:
 
 
 def _similarities(analysis: Analysis) -> list[Similarities] | str:
-    if reason := sentence_similarity.available():
+    if reason := sentence_similarity.available(analysis.corpus.language):
         return reason
     if min(len(study.sentences) for study in analysis.studies) < 2:
         return "its floor needs two sentences; give more --sentences"

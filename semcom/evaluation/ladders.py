@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from semcom.evaluation import bootstrap, frames, intervals, lost_words, measures
+from semcom.evaluation import bootstrap, frames, intervals, measures
 from semcom.evaluation.dialled import Dial
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pairs import PART, Pair, Run
@@ -170,13 +170,9 @@ class Ladders:
             self._of_runs[run.label] = found | {WORDS_LOST: self._words_lost(pair)}
         return self._of_runs[run.label]
 
-    @cached_property
-    def _sent(self) -> lost_words.Sent:
-        return lost_words.Sent([sentence.text for sentence in self.study.sentences])
-
     def _words_lost(self, pair: Pair) -> np.ndarray:
         """Share of all words, [R+1]."""
-        tally = self.study.weights @ self._sent.loss(self.study.texts(pair)).in_all()
+        tally = self.study.weights @ self.study.sent.loss(self.study.texts(pair)).in_all()
         with np.errstate(invalid="ignore"):
             return tally[:, 0] / tally[:, 1]
 

@@ -4,13 +4,9 @@ N sentences sent have W words in all. Every tally is an integer array [N, 2], a 
 added) and words in all, so that rates of sums (``rate``) can be had of any sentences, resampled or of one
 topic or length.
 
-The lists of words are English. In other languages only digits and capitals are told apart: ``kinds`` makes
-the rest "content" (and, where nouns have capitals, "name"); words in all, frequencies and lengths hold in
-every language that ``words`` can divide.
+What words are and of which kinds, the rules of the text's language say (``word_rules``).
 """
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,114 +16,32 @@ from itertools import chain
 
 import numpy as np
 
-KINDS = ("number", "negation", "name", "function", "content")
-NUMBER_WORDS = frozenset(
-    """
-    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
-    sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred
-    hundreds thousand thousands million millions billion billions trillion trillions dozen dozens first
-    second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth
-    fifteenth sixteenth seventeenth eighteenth nineteenth twentieth thirtieth fortieth fiftieth sixtieth
-    seventieth eightieth ninetieth hundredth thousandth millionth half halves thirds quarter quarters
-    fifths sixths sevenths eighths ninths tenths twice
-    """.split()
-)
-NEGATIONS = frozenset("not no never none nothing nobody no-one nowhere neither nor cannot without".split())
-# A lone s is the genitive of text that parts it from its noun ("the Commission' s proposal").
-FUNCTION_WORDS = frozenset(
-    """
-    a an the
-    about above across after against along alongside amid among around at before behind below beneath
-    beside besides between beyond by
-    concerning despite down during except for from in inside into like near of off on onto out outside
-    over past per regarding since
-    through throughout till to towards toward under until up upon via with within
-    and or but yet so because although though while whilst whereas if unless whether than as once lest
-    that insofar
-    i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself
-    she her hers herself it its itself
-    they them their theirs themselves this these those there here each every either both all any some
-    such other others another
-    someone somebody something anyone anybody anything everyone everybody everything s
-    am is are was were be been being do does did doing done have has had having will would shall should
-    can could may might must ought
-    who whom whose which what when where why how whatever whichever whoever whenever wherever however
-    """.split()
-)
+from semcom.evaluation.word_rules import ENGLISH, KINDS, WordRules
 
 _LENGTH_EDGES = {9: "1–9", 14: "10–14", 19: "15–19", 30: "20–30"}
 LENGTH_BANDS = (*_LENGTH_EDGES.values(), "31+")
 
-_CJK = (
-    "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-# No letters to ``re``, but parts of words: the vowel signs of Hindi, the points of Hebrew.
-_MARKS = "".join(chr(code) for code in range(0x300, 0xFE00) if unicodedata.category(chr(code))[0] == "M")
-_RUN = f"[^\\W_{_CJK}](?:[^\\W_{_CJK}]|[{_MARKS}])*"
-_WORD = re.compile(f"[{_CJK}]|{_RUN}(?:(?:['-]|(?<=\\d)[.,:/\u2044](?=\\d)){_RUN})*")
-_ONE_SIGN_EACH = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2010": "-"})
-_CONTRACTED = re.compile(r"'(?:s|m|re|ve|ll|d)$")
 
-
-def words(text: str) -> list[str]:
-    """The words of ``text`` in their order, as they are written.
-
-    A word is a run of letters and digits, with the apostrophes and hyphens inside it (don't, father's,
-    twenty-one) and, between two digits, with full stop, comma, colon and slash (1,200.5, 12:30, 94/55).
-    Chinese and Japanese characters are words one by one. What else there is divides words and is dropped: an
-    apostrophe at the end (farmers'), percent signs, the minus of a number. The text is taken in Unicode's
-    form NFKC, as sentencepiece returns it, with one sign for all apostrophes and one for all hyphens.
-    """
-    return _WORD.findall(
-        text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_ONE_SIGN_EACH)
-    )
-
-
-def kinds(words: Sequence[str]) -> list[str]:
-    """The kind of each word of one sentence: of ``KINDS`` the first whose rule holds."""
-    return [
-        _kind(word, following, first=place == 0)
-        for place, (word, following) in enumerate(zip(words, [*words[1:], ""]))
-    ]
-
-
-def _kind(word: str, following: str, *, first: bool) -> str:
-    lower = word.lower()
-    stem = _CONTRACTED.sub("", lower)
-    if _has_digit(word) or all(part in NUMBER_WORDS for part in stem.split("-")):
-        return "number"
-    if (stem in NEGATIONS or lower.endswith("n't")) and not (word == "No" and _has_digit(following)):
-        return "negation"
-    if word[0].isupper() and not first and stem != "i":
-        return "name"
-    return "function" if stem in FUNCTION_WORDS else "content"
-
-
-def _has_digit(word: str) -> bool:
-    return any(character.isdigit() for character in word)
-
-
-def lost(sent: str, understood: str) -> list[bool]:
-    """Whether each of ``words(sent)`` did not arrive: of a word sent n times and understood m < n times, in
-    upper or lower case, n - m.
+def lost(sent: str, understood: str, rules: WordRules = ENGLISH) -> list[bool]:
+    """Whether each of ``rules.words(sent)`` did not arrive: of a word sent n times and understood m < n
+    times, in upper or lower case, n - m.
 
     Those whose very form arrived, capitals and all, are taken to have arrived first. Among words of one form
     and kind an alignment (difflib's) says which arrived, and beyond it the earlier ones did. So order has a
     say only in which of two equal words is marked: how many of each word and each kind are lost does not
     depend on the order of the words understood.
     """
-    return Sent([sent]).lost([understood])[0]
+    return Sent([sent], rules).lost([understood])[0]
 
 
 class Sent:
     """N sentences sent, taken apart once. words, kinds: those of each. lengths: [N] words. sentence: [W]
     index of each word's sentence."""
 
-    def __init__(self, texts: Sequence[str]):
-        self.texts = list(texts)
-        self.words = [words(text) for text in self.texts]
-        self.kinds = [kinds(of_one) for of_one in self.words]
+    def __init__(self, texts: Sequence[str], rules: WordRules = ENGLISH):
+        self.texts, self.rules = list(texts), rules
+        self.words = [rules.words(text) for text in self.texts]
+        self.kinds = [rules.kinds(of_one) for of_one in self.words]
         self.lengths = np.array([len(of_one) for of_one in self.words], dtype=np.int64)
         self.sentence = np.repeat(np.arange(len(self.texts)), self.lengths)
         self._lower = [[word.lower() for word in of_one] for of_one in self.words]
@@ -145,11 +59,13 @@ class Sent:
 
     def lost(self, understood: Sequence[str]) -> list[list[bool]]:
         """For each sentence what ``lost`` says of its words beside the text understood."""
-        return [self._lost(index, words(text)) for index, text in enumerate(self._beside(understood))]
+        return [
+            self._lost(index, self.rules.words(text)) for index, text in enumerate(self._beside(understood))
+        ]
 
     def loss(self, understood: Sequence[str]) -> "Loss":
         """What is lost and added where ``understood`` [N] is what was understood of each sentence."""
-        apart = [words(text) for text in self._beside(understood)]
+        apart = [self.rules.words(text) for text in self._beside(understood)]
         flags = chain.from_iterable(self._lost(index, of_one) for index, of_one in enumerate(apart))
         return Loss(
             self,
@@ -248,9 +164,9 @@ class Loss:
         )
 
 
-def count(texts: Iterable[str]) -> Counter:
+def count(texts: Iterable[str], rules: WordRules = ENGLISH) -> Counter:
     """How often each word, in lower case, occurs in ``texts``: what ``frequency_bands`` ranks."""
-    return Counter(word.lower() for text in texts for word in words(text))
+    return Counter(word.lower() for text in texts for word in rules.words(text))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from semcom.base.errors import SemcomError
-from semcom.evaluation.lost_words import words
+from semcom.data.languages import LANGUAGES, UNDETERMINED
+from semcom.evaluation.english_words import words
 from semcom.evaluation.text_metrics import shuffled_partners
 
 MODEL = "all-MiniLM-L6-v2"
@@ -24,8 +25,10 @@ _WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d
 Encoder = Callable[[Sequence[str]], np.ndarray]  # from N texts to embeddings [N, D], of any length above zero
 
 
-def available() -> str | None:
-    """None where ``encoder`` can be had, else the reason and its remedy in a line."""
+def available(language: str = "en") -> str | None:
+    """None where ``encoder`` can be had for text of a language, else the reason and its remedy in a line."""
+    if language not in ("en", UNDETERMINED):
+        return f"sentence similarity is for English, the text is {LANGUAGES[language].name}"
     if find_spec("sentence_transformers") is None:
         missing = "sentence-transformers"
     elif _folder() is None:

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from semcom.data.corpus import Sentence
+from semcom.data.languages import UNDETERMINED
 from semcom.evaluation import bootstrap, frames, intervals, lost_words, measures, snr_gap
 from semcom.evaluation.campaign import Campaign
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.ladders import Ladders
 from semcom.evaluation.pairs import Pair, Pairing, Run, Square
 from semcom.evaluation.results import Measured
+from semcom.evaluation.word_rules import rules_of
 
 Row = dict[str, Any]
 TRIALS, TRIALS_A_TEST = 10_000, 60
@@ -29,7 +31,7 @@ class Study:
     """One teacher, one channel.
 
     noisy: whether its SNR matters. replicates: of the bootstrap. reference_snr: where one SNR stands for all.
-    decode: pieces to texts.
+    decode: pieces to texts. language: of the sentences, a code of ``LANGUAGES``.
     """
 
     pairing: Pairing
@@ -40,6 +42,7 @@ class Study:
     replicates: int
     seed: int
     decode: Callable[[list[list[int]]], list[str]]
+    language: str = UNDETERMINED
     _values: dict[tuple, dict[str, np.ndarray]] = field(default_factory=dict)
 
     @property
@@ -177,10 +180,15 @@ class Study:
     def sentences(self) -> list[Sentence]:
         return [e.sentence for e in self.measured.encoded]
 
+    @cached_property
+    def sent(self) -> lost_words.Sent:
+        """The sentences in words, by the rules of their language."""
+        return lost_words.Sent([sentence.text for sentence in self.sentences], rules_of(self.language))
+
     def words_lost(self, bands: lost_words.Bands) -> pd.DataFrame:
         """A row a pair and class of words (by kind, frequency, length of the sentence, topic): share lost, at
         the reference SNR."""
-        sent = lost_words.Sent([sentence.text for sentence in self.sentences])
+        sent = self.sent
         frequency = sent.by_frequency(bands)
         rows: list[Row] = []
         for pair in self.pairing.pairs:

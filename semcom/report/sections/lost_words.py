@@ -1,7 +1,8 @@
 """What meaning is lost: words by kind, frequency, length and topic, and the sentences that diverge most."""
 
 from semcom.base.messages import N_
-from semcom.evaluation import frames, lost_words
+from semcom.data.languages import LANGUAGES, UNDETERMINED
+from semcom.evaluation import frames, word_rules
 from semcom.report import figures
 from semcom.report.document import Block, Column, Figure, Table
 from semcom.report.sections.study_report import StudyReport, bounds_of, value_of
@@ -53,6 +54,30 @@ RULES = {
     "content": N_("None of the other rules holds."),
 }
 """What a kind of word is, as the note below the table says it."""
+RULES_OF_CHINESE = {
+    "number": N_(
+        "It has a digit, is of Chinese numerals alone (三百, 百分之五, 第二) or in a list; 一些, 统一 and "
+        "other listed words count nothing and are none."
+    ),
+    "negation": N_(
+        "It is in a list (没有, 无法), has up to three characters with 不, or begins with 不, 没, 无, 未, "
+        "非 or 别, also behind 并, 毫 and their like; 不断, 不仅, 未来, 非常 and other listed words deny "
+        "nothing and are none."
+    ),
+    "name": N_(
+        "It is a listed place, organisation or person, ends as one (省, 市; 大学 behind a name), is written "
+        "with the characters of foreign names, has a capital, or begins with a surname and is no other word, "
+        "beside a title or another such name or of three characters."
+    ),
+    "function": N_(
+        "It is in a closed list of Chinese particles, pronouns, prepositions, conjunctions, auxiliaries, "
+        "adverbs and classifiers."
+    ),
+    "content": RULES["content"],
+}
+ONLY_DIGITS_AND_CAPITALS = N_(
+    "The lists of words are English: in this text only digits and capitals tell kinds apart."
+)
 
 
 def blocks(report: StudyReport) -> list[Block]:
@@ -84,15 +109,28 @@ def _how_counted(report: StudyReport) -> str:
         "share of the words understood that were not sent. Where no word of a class was lost, its interval "
         "is the exact one of a binomial share."
     )
-    rules = [f"{_(KINDS[kind])}: {_(rule)}" for kind, rule in RULES.items()]
-    return " ".join([lost_and_added, *rules])
+    of_kinds = RULES_OF_CHINESE if report.study.sent.rules.language == "zh" else RULES
+    rules = [f"{_(KINDS[kind])}: {_(rule)}" for kind, rule in of_kinds.items()]
+    return " ".join([lost_and_added, *_how_divided(report), *rules])
+
+
+def _how_divided(report: StudyReport) -> list[str]:
+    """What must be said of words where the text is not English."""
+    _ = report.gettext
+    rules, language = report.study.sent.rules, LANGUAGES[report.study.language]
+    if rules.language == "zh":
+        return [_("The words are those of {segmentation}.").format(segmentation=_(rules.segmentation))]
+    if language.code in ("en", UNDETERMINED):
+        return []
+    alone = [_("Each character is a word.")] if language.characters_a_word else []
+    return [*alone, _(ONLY_DIGITS_AND_CAPITALS)]
 
 
 def _lost_by_kind(report: StudyReport, pairs: list[str]) -> Figure:
     _ = report.gettext
     found = report.lost[report.lost["by"] == "kind"].set_index(["pair", "class"])["lost"]
     lost = {
-        pair: [(kind, found[pair, kind]) for kind in lost_words.KINDS if (pair, kind) in found.index]
+        pair: [(kind, found[pair, kind]) for kind in word_rules.KINDS if (pair, kind) in found.index]
         for pair in pairs[:SHOWN_PAIRS]
     }
     rows = [
