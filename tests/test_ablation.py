@@ -12,7 +12,8 @@ import toy
 from benchmarks import evidence as benchmark
 from semcom.base import console
 from semcom.base.errors import SemcomError
-from semcom.base.flags import settings_of
+from semcom.base.flags import as_record, settings_of
+from semcom.base.output_files import write_json
 from semcom.base.varied_flags import variants
 from semcom.commands import ablation, sweep_report, sweep_runner
 from semcom.commands.ablation import Arm, Comparison
@@ -66,6 +67,8 @@ def stand_in(monkeypatch, tmp_path):
             by_snr = {f"{snr:g}": at for snr in settings.evaluation.snr}
             best = str(file.with_name("best_student_model.pt"))
             records.append({"checkpoint": best, "channel": "awgn", "by_snr": by_snr})
+        asked = as_record(settings.evaluation, settings.report, settings.corpus)
+        write_json(settings.files.output, {"settings": asked, "records": records})
         return records
 
     monkeypatch.setattr(sweep_runner.subprocess, "Popen", Run)
@@ -92,6 +95,20 @@ def test_every_arm_runs_with_every_seed_once(stand_in):
     resumed = run(root, [1, 2])
     assert len(ran) == 6, "what is finished is not run again"
     pd.testing.assert_frame_equal(resumed, made)
+
+
+def test_what_was_measured_is_taken_unless_it_was_changed(stand_in, monkeypatch, capsys):
+    root, _ = stand_in
+    made = run(root, [1, 2])
+    analyse, calls = sweep_report.analyse, []
+    monkeypatch.setattr(sweep_report, "analyse", lambda settings: calls.append(1) or analyse(settings))
+    pd.testing.assert_frame_equal(run(root, [1, 2]), made)
+    assert calls == []
+    results = root / "semantic_analysis_results.json"
+    results.write_text(results.read_text().replace("0.1", "0.15"))
+    capsys.readouterr()
+    pd.testing.assert_frame_equal(run(root, [1, 2]), made)
+    assert calls == [1] and "not to be trusted" in capsys.readouterr().out
 
 
 def test_no_runs_are_no_rows(tmp_path):

@@ -19,6 +19,7 @@ from cli_support import hidden, package, refused
 from dials import between
 from toy import CPU, bits, same_bits, size, through, transceiver, word_vocabulary
 
+from semcom.base import json_files
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN
 from semcom.commands import dial_files, dial_ladder
@@ -142,7 +143,7 @@ def unfinished(made_once, toys):
 def begun(unfinished):
     """A copy of it at ladder; what its record holds."""
     shutil.copytree(unfinished / "ladder", "ladder")
-    return strict(STATE)
+    return json_files.undigested(strict(STATE))
 
 
 @pytest.fixture(scope="module")
@@ -742,7 +743,7 @@ DAMAGED = [
 @pytest.mark.parametrize("damage", DAMAGED, ids=str)
 def test_damaged_readings_are_refused(here, damage):
     state = {"key": {"seed": 1}, "readings": [READING]} | damage
-    Path(UNFINISHED).write_text(json.dumps(state))
+    Path(UNFINISHED).write_text(json.dumps(json_files.digested(state)))
     with pytest.raises(SemcomError, match="--overwrite to begin anew"):
         resumed(Path(), {"seed": 1}, overwrite=False)
     assert resumed(Path(), {"seed": 1}, overwrite=True) is None
@@ -750,13 +751,20 @@ def test_damaged_readings_are_refused(here, damage):
 
 def test_a_damaged_state_is_one_line(begun, capsys):
     for damage in ({"readings": [3]}, {"key": 4}):
-        Path(STATE).write_text(json.dumps(begun | damage))
+        Path(STATE).write_text(json.dumps(json_files.digested(begun | damage)))
         line = refused(capsys, dial(), "ladder", "--overwrite")
         assert len(line) <= 500
     # A reading of a place that is no longer looked at does no harm.
     more = begun["readings"] + [READING | {"place": 0.123456789}]
-    Path(STATE).write_text(json.dumps(begun | {"readings": more}))
+    Path(STATE).write_text(json.dumps(json_files.digested(begun | {"readings": more})))
     assert dial() == 0
+
+
+def test_a_reading_changed_behind_the_digest_is_never_used(begun, capsys):
+    state = strict(STATE)
+    state["readings"][-1]["value"] *= 1.5
+    Path(STATE).write_text(json.dumps(state))
+    refused(capsys, dial(), "damaged", "digest", "--overwrite")
 
 
 @pytest.mark.parametrize(

@@ -291,10 +291,17 @@ def test_a_teacher_of_other_weights_is_refused(runs, copied, teacher, tmp_path):
     ],
 )
 def test_snapshots_that_are_not_of_this_run_are_refused(copied, spoil, words):
-    folder = copied("decoder")
+    folder = copied("decoder", digests={})
     file = folder / "snapshots.pt"
     checkpoint.save_state_dict(spoil(torch.load(file)), file)
     refused(["snapshots", "again", *words], folder)
+
+
+def test_snapshots_that_the_record_does_not_speak_of_are_refused(copied):
+    folder = copied("decoder")
+    file = folder / "snapshots.pt"
+    checkpoint.save_state_dict({name: w * 1.01 for name, w in torch.load(file).items()}, file)
+    refused(["snapshots", "another digest", "again"], folder)
 
 
 def test_damaged_snapshots_and_those_of_another_run_are_refused(runs, copied):

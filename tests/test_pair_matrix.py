@@ -22,7 +22,7 @@ from semcom.data.batching import collate
 from semcom.data.vocabulary import BOS, EOS
 from semcom.evaluation import pair_matrix, text_metrics
 from semcom.evaluation.batch_sums import Measurement
-from semcom.evaluation.cache import part_key, read_parts
+from semcom.evaluation.cache import digest_of, part_key, read_parts
 from semcom.evaluation.measures import columns
 from semcom.evaluation.measures import of_sums as measures
 from semcom.evaluation.pair_matrix import measure
@@ -648,6 +648,12 @@ def packed(**content):
     return buffer.getvalue()
 
 
+def redigested(**content):
+    """As ``packed``, with the digest of what it now holds."""
+    content.pop("digest", None)
+    return packed(**content, digest=np.array(digest_of(content)))
+
+
 def npy(value):
     buffer = io.BytesIO()
     np.save(buffer, value, allow_pickle=True)
@@ -673,9 +679,15 @@ SPOILED = {
     "an array missing": lambda path, other: packed(
         **{name: value for name, value in arrays(path).items() if name != "cka"}
     ),
-    "fewer sentences": lambda path, other: packed(**arrays(path) | {"sums": arrays(path)["sums"][:, :-1]}),
-    "another key": lambda path, other: packed(**arrays(path) | {"key": arrays(other)["key"]}),
-    "key no JSON": lambda path, other: packed(**arrays(path) | {"key": np.array("{")}),
+    "other sums": lambda path, other: packed(**arrays(path) | {"sums": arrays(path)["sums"] * 1.5}),
+    "other pieces": lambda path, other: packed(**arrays(path) | {"pieces": arrays(path)["pieces"] + 1}),
+    "other symbols": lambda path, other: packed(**arrays(path) | {"symbols": arrays(path)["symbols"] * 2}),
+    "no digest": lambda path, other: packed(**arrays(path) | {"digest": np.array("")}),
+    "fewer sentences": lambda path, other: redigested(
+        **arrays(path) | {"sums": arrays(path)["sums"][:, :-1]}
+    ),
+    "another key": lambda path, other: redigested(**arrays(path) | {"key": arrays(other)["key"]}),
+    "key no JSON": lambda path, other: redigested(**arrays(path) | {"key": np.array("{")}),
 }
 
 

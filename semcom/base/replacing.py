@@ -8,7 +8,6 @@ ones stand, and what there is of the new is begun anew or gone on with.
 
 import filecmp
 import glob
-import json
 import logging
 import os
 import shutil
@@ -19,7 +18,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from semcom.base import locks
+from semcom.base import json_files, locks
 from semcom.base.errors import SemcomError, escape
 from semcom.base.output_files import TEMPORARY, sync_folder, write_json
 
@@ -59,11 +58,10 @@ def begin(real: Path, note: Note) -> None:
 def note_at(real: Path) -> Note | None:
     """What is under way at ``real``; None where nothing is, or nothing to be trusted."""
     try:
-        said = json.loads(note_file(real).read_text(encoding="utf-8"))
+        said = json_files.read(note_file(real))
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in said.items()}
         note = Note(**values)
-    # A file that is nested too deep ends in a RecursionError.
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
     texts = (note.run, *note.outputs, *note.own)
     return note if all(isinstance(text, str) for text in texts) else None

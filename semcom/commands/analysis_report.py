@@ -1,7 +1,6 @@
 """The report of an analysis: what goes into it beside the studies, and its files."""
 
 import glob
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from semcom.base import json_files
 from semcom.base.device import environment
 from semcom.base.errors import SemcomError, escape
 from semcom.base.messages import N_
@@ -73,8 +73,8 @@ def studies_as_json(analysis: Analysis, contents: compose.Results) -> list[objec
 
 def own_files(folder: Path) -> tuple[str, ...]:
     """Names of what the report in the folder, if there is one, has written there, as its results say."""
-    with suppress(OSError, ValueError, RecursionError):
-        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    with suppress(OSError, json_files.NotJSON):
+        results = json_files.read(folder / RESULTS)
         files = results.get("report_files") if isinstance(results, dict) else None
         if isinstance(files, list):
             return (*OWN, *(glob.escape(name) for name in files if isinstance(name, str)))

@@ -13,6 +13,7 @@ from pathlib import Path as File
 import torch
 
 from semcom.base.errors import SemcomError, escape, shown
+from semcom.commands import completion, run_record
 from semcom.commands.inputs import load_teacher, shipped
 from semcom.commands.run_record import RunRecord
 from semcom.commands.student import new_student
@@ -238,9 +239,12 @@ def _start(record: RunRecord, teacher: Checkpoint, best: Checkpoint) -> Transcei
 
 def _stored(record: RunRecord, file: File, best: Checkpoint) -> list[Weights]:
     """Weights of the snapshots in ``file``, the start's first."""
+    not_of_run = f"snapshots {escape(file)}: not of this run"
+    digest = run_record.recorded_digest(record.folder, snapshots.FILE)
+    if digest is not None and digest != completion.digest_of(file):
+        raise SemcomError(f"{not_of_run}, or damaged (its record has another digest of it); {AGAIN}")
     state = checkpoint.load_state_dict(file, "snapshots")
     wanted = _shapes(best.model, record.trained_ends)
-    not_of_run = f"snapshots {escape(file)}: not of this run"
     try:
         found = snapshots.from_state_dict(state)
     except ValueError:

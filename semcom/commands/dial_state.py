@@ -1,14 +1,13 @@
 """What an unfinished ladder has read of its path, kept in its folder, so that the same command goes on."""
 
 import glob
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from semcom.base import output_files
+from semcom.base import json_files, output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.commands.dial_settings import LADDER_FILES
 from semcom.evaluation.path_search import Reading
@@ -55,7 +54,7 @@ class LadderState:
 
     def _write(self) -> None:
         readings = [asdict(reading) for reading in self.readings.values()]
-        state = {"key": self.key, "readings": readings}
+        state = json_files.digested({"key": self.key, "readings": readings})
         output_files.write_json(self.path, state)
 
     def discard(self) -> None:
@@ -94,17 +93,13 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    # A file that is nested too deep ends in a RecursionError.
-    except (OSError, ValueError, RecursionError) as error:
-        raise SemcomError(_damaged(path, type(error).__name__)) from None
-    if not isinstance(state, dict) or not state:
-        raise SemcomError(_damaged(path, "no state of a ladder"))
-    return state
+        return json_files.undigested(json_files.read(path))
+    except (OSError, json_files.NotJSON) as error:
+        raise SemcomError(_damaged(path, json_files.problem(error))) from None
 
 
 def _damaged(path: Path, why: str) -> str:
-    return f"{escape(path)}: damaged ({why}); remove it, or give --overwrite to begin anew"
+    return f"{escape(path)}: damaged ({escape(why)}); remove it, or give --overwrite to begin anew"
 
 
 def resumed(folder: Path, key: Mapping[str, object], overwrite: bool) -> LadderState | None:

@@ -265,7 +265,8 @@ class DistillationRun:
         made = {label: self.written_at(path) for label, path in hybrids.items()}
         # Until now, the flags as given, with which a run that was stopped goes on.
         self.record["settings"] = recorded(self.settings, self.total)
-        self.record |= completion.completion({run_record.BEST: self.best_student, **made})
+        kept = {file.name: file for file in [self.folder / snapshots.FILE] if file.is_file()}
+        self.record |= completion.completion({run_record.BEST: self.best_student, **kept, **made})
         self.record["state_saves"] = self.keeper.cost
         self.write_record()
         places.publish(self.places)

@@ -1,13 +1,13 @@
 """Finished ladders beside finished runs: the hybrids that were dialled, as things to look at."""
 
 import contextlib
-import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from semcom.base import json_files
 from semcom.base.errors import SemcomError, escape
 from semcom.base.replacing import set_aside_names
 from semcom.commands.dial_settings import RECORD
@@ -55,16 +55,15 @@ def ladders_under(root: str) -> list[Found]:
 def _recorded(path: Path) -> list[Recorded] | None:
     """By target; None of a ladder whose record is damaged."""
     try:
-        ladder = json.loads(path.read_text(encoding="utf-8"))
+        ladder = json_files.read(path)
         if not isinstance(ladder, dict) or ladder.get("finished") is not True:
-            raise ValueError("it is no record of a ladder")
+            raise json_files.NotJSON("it is no record of a ladder")
         hybrids = ladder.get("hybrids")
         if not isinstance(hybrids, list) or not hybrids:
-            raise ValueError("it names no hybrids")
+            raise json_files.NotJSON("it names no hybrids")
         return sorted(map(_hybrid, hybrids), key=lambda hybrid: hybrid.dial.target)
-    # A file that is nested too deep ends in a RecursionError.
-    except (OSError, ValueError, RecursionError) as error:
-        why = str(error) if type(error) is ValueError else type(error).__name__
+    except (OSError, ValueError) as error:
+        why = escape(json_files.problem(error))
         log.warning(
             f"{escape(path)}: cannot be read ({why}), the ladder is left out; remove it or dial again"
         )

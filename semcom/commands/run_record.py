@@ -1,7 +1,6 @@
 """The record of one distillation: whether it has finished, and its values, each checked when it is asked for:
 they come from a stranger."""
 
-import json
 import math
 import os
 from contextlib import suppress
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semcom.base import replacing
+from semcom.base import json_files, replacing
 from semcom.base.errors import SemcomError, escape, shown
 from semcom.base.settings import RunConfig
 from semcom.commands import completion
@@ -72,11 +71,10 @@ class RunRecord:
             reason = f"the run is unfinished, it has left no {FILE}" if begun else "no run there"
             raise SemcomError(f"{name}: {reason}; make one with: python distillation.py --output-path FOLDER")
         try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise SemcomError(
-                f"{escape(file)}: cannot be read ({type(error).__name__}); distil again"
-            ) from None
+            values = json_files.read(file)
+        except (OSError, json_files.NotJSON) as error:
+            why = escape(json_files.problem(error))
+            raise SemcomError(f"{escape(file)}: cannot be read ({why}); distil again") from None
         if not isinstance(values, dict):
             raise SemcomError(f"{escape(file)}: not the record of a run; distil again")
         return cls(place, values)

@@ -1,6 +1,5 @@
 """Runs and other checkpoints to look at, and the teacher that each belongs to."""
 
-import json
 import logging
 import math
 import os
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from semcom.base import json_files
 from semcom.base.errors import SemcomError, escape
 from semcom.base.replacing import set_aside_names
 from semcom.commands import completion
@@ -89,13 +89,14 @@ def _made(recorded: Path) -> dict[str, object]:
     warning, of what is no record."""
     folder = recorded.parent
     try:
-        made = json.loads(recorded.read_text(encoding="utf-8"))
+        made = json_files.read(recorded)
         if not isinstance(made, dict):
-            raise ValueError("it is no record of a run")
-    except (OSError, ValueError, RecursionError) as error:
+            raise json_files.NotJSON("it is no record of a run")
+    except (OSError, json_files.NotJSON) as error:
+        why = escape(json_files.problem(error))
         log.warning(
-            f"{escape(recorded)}: cannot be read ({type(error).__name__}), its run is left out; distil it "
-            "again, or remove the folder"
+            f"{escape(recorded)}: cannot be read ({why}), its run is left out; distil it again, or remove "
+            "the folder"
         )
         return {}
     why = completion.why_unfinished(made, BEST, folder / BEST, folder)

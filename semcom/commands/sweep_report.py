@@ -5,12 +5,15 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from semcom.base import json_files
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import as_record
 from semcom.base.settings import OutputConfig, RunConfig
 from semcom.base.varied_flags import words_of_value
 from semcom.channel.channels import make_channel
+from semcom.commands import completion, sweep_state
 from semcom.commands.analyse import RESULTS, analyse
 from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
 from semcom.commands.analysis_results import Record
@@ -25,6 +28,8 @@ from semcom.report import plots, tables
 
 log = logging.getLogger(__name__)
 
+MEASURED = "measured"
+"""In a sweep's plan: the digest of the results that its report is made of."""
 TABLE, PICTURE, REPORT = "runs.csv", "runs.png", "report"
 ROWS_SHOWN, LINES_DRAWN = 60, 40
 MEASURES = {
@@ -140,11 +145,25 @@ def divergences(sweep: Sweep, settings: SweepReport) -> list[Record]:
     records = [point.settings.output_path / FILE for point in sweep.points if is_there(point)]
     analysis = analysis_of(sweep, settings)
     if kept.is_file() and kept.stat().st_mtime_ns > max(file.stat().st_mtime_ns for file in records):
-        found = json.loads(kept.read_text(encoding="utf-8"))
         asked = as_record(analysis.evaluation, analysis.report, analysis.corpus)
-        if found["settings"] == json.loads(json.dumps(asked)):
-            return found["records"]
-    return analyse(analysis)
+        if (found := _measured(kept, sweep_state.kept(sweep).get(MEASURED), asked)) is not None:
+            return found
+    made = analyse(analysis)
+    sweep_state.keep(sweep, **{MEASURED: completion.digest_of(kept)})
+    return made
+
+
+def _measured(file: Path, digest: object, asked: object) -> list[Record] | None:
+    """What an earlier call has measured as it is ``asked``; None where the file is not that call's, which a
+    line says."""
+    try:
+        if completion.digest_of(file) != digest:
+            raise json_files.NotJSON("it is not the one that the sweep has made")
+        found = json_files.read(file)
+    except (OSError, json_files.NotJSON) as error:
+        log.warning(f"{escape(file)}: not to be trusted ({json_files.problem(error)}); measured again")
+        return None
+    return found["records"] if found["settings"] == json_files.parsed(json.dumps(asked)) else None
 
 
 def _show(found: Results) -> None:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from semcom.base import locks, output_files, replacing
+from semcom.base import json_files, locks, output_files, replacing
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import shown_flag
 from semcom.base.flags import flag_of
@@ -33,13 +33,12 @@ def kept(sweep: Sweep) -> dict[str, Any]:
     """What an earlier call has kept of the sweep: the threads of its runs, their commands, jobs."""
     file = sweep.root / PLAN
     try:
-        plan = json.loads(file.read_text(encoding="utf-8"))
+        plan = json_files.read(file)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise SemcomError(
-            f"{escape(file)}: cannot be read ({type(error).__name__}); remove it, the runs stay"
-        ) from None
+    except (OSError, json_files.NotJSON) as error:
+        why = escape(json_files.problem(error))
+        raise SemcomError(f"{escape(file)}: cannot be read ({why}); remove it, the runs stay") from None
     return plan if isinstance(plan, dict) else {}
 
 

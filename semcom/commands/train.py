@@ -1,7 +1,6 @@
 """The verb ``train``: a teacher, from nothing or on from a checkpoint."""
 
 import glob
-import json
 import logging
 import shlex
 import time
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 
-from semcom.base import distributed, output_files, places, replacing, signals
+from semcom.base import distributed, json_files, output_files, places, replacing, signals
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
@@ -290,8 +289,8 @@ def _is_finished(output: Path, record: Path) -> bool:
 def _values(record: Path) -> dict[str, Any]:
     """Empty where it is none of a training."""
     try:
-        values = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        values = json_files.read(record)
+    except (OSError, json_files.NotJSON):
         return {}
     is_one = isinstance(values, dict) and not values.keys().isdisjoint(("finished", "history"))
     return values if is_one else {}

@@ -9,14 +9,14 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
-from semcom.base import locks, output_files, progress
+from semcom.base import json_files, locks, output_files, progress
 from semcom.base.distributed import ALONE, Processes
 from semcom.base.errors import SemcomError, escape
 from semcom.channel.channels import Channel
@@ -29,7 +29,9 @@ from semcom.models.link import send
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+LARGEST = 4_000_000_000
+"""Bytes of a file: twenty million sentences."""
 CACHE = "checkpoints/cache"
 SENT_TOGETHER = 256  # sentences of similar length that go through the teacher at a time
 
@@ -132,9 +134,8 @@ def _longest(e: Encoded) -> int:
 def _keep(path: Path, key: Key, pieces: Pieces) -> bool:
     """Write the decodings, a line each; whether that went well."""
     try:
-        output_files.write_json(
-            path, {"key": key, "pieces": {str(i): " ".join(map(str, pieces[i])) for i in sorted(pieces)}}
-        )
+        lines = {str(i): " ".join(map(str, pieces[i])) for i in sorted(pieces)}
+        output_files.write_json(path, json_files.digested({"key": key, "pieces": lines}))
     except SemcomError as error:
         log.warning(f"{error}; this run goes on, the next one will decode again")
         return False
@@ -149,20 +150,20 @@ def _read(
     held.enter_context(locks.wait_for(path))
     output_files.clear_temporaries(path.parent, lambda name: name == path.name)
     try:
-        return _checked(json.loads(path.read_bytes()), key, encoded, teacher.model.architecture.vocab_size)
+        stored = json_files.undigested(json_files.read(path, LARGEST))
+        return _checked(stored, key, encoded, teacher.model.architecture.vocab_size)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        log.warning(
-            f"{escape(path)}: no decodings to be trusted ({escape(error)}); the teacher decodes again"
-        )
+    except (OSError, ValueError) as error:
+        why = escape(json_files.problem(error))
+        log.warning(f"{escape(path)}: no decodings to be trusted ({why}); the teacher decodes again")
         return None
 
 
-def _checked(stored: object, key: Key, encoded: Sequence[Encoded], vocab_size: int) -> Pieces:
+def _checked(stored: Mapping[str, object], key: Key, encoded: Sequence[Encoded], vocab_size: int) -> Pieces:
     """What a file held, as decodings that ``_decode`` could have found for ``key``. Raises ValueError for
     anything else."""
-    if not isinstance(stored, dict) or stored.get("key") != key:
+    if stored.get("key") != key:
         raise ValueError("made from something else")
     lines = stored.get("pieces")
     if not isinstance(lines, dict) or lines.keys() != {str(e.sentence.id) for e in encoded}:

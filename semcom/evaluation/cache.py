@@ -5,10 +5,12 @@ import hashlib
 import io
 import json
 import logging
+import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +27,9 @@ from semcom.evaluation.scores import Meeting
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+LARGEST = 1_000_000_000
+"""Bytes that a file may unpack to."""
 
 Parts = dict[PairKey, tuple[PairResult, Signals]]
 """What pairs made of a chunk of sentences."""
@@ -86,16 +90,16 @@ def keep_parts(
     for pair, (result, sent) in made.items():
         buffer = io.BytesIO()
         flat = [pieces for by_snr in result.pieces for pieces in by_snr]
-        np.savez_compressed(
-            buffer,
-            key=np.array(json.dumps(keys[pair])),
-            sums=result.sums,
-            lengths=np.array([len(p) for p in flat]),
-            pieces=np.array([piece for p in flat for piece in p], dtype=np.int32),
-            distance=sent.distance,
-            symbols=sent.symbols,
-            cka=np.array([np.nan if value is None else value for value in (result.cka, sent.cka)]),
-        )
+        arrays: dict[str, Any] = {
+            "key": np.array(json.dumps(keys[pair])),
+            "sums": result.sums,
+            "lengths": np.array([len(p) for p in flat]),
+            "pieces": np.array([piece for p in flat for piece in p], dtype=np.int32),
+            "distance": sent.distance,
+            "symbols": sent.symbols,
+            "cka": np.array([np.nan if value is None else value for value in (result.cka, sent.cka)]),
+        }
+        np.savez_compressed(buffer, **arrays, digest=np.array(digest_of(arrays)))
         try:
             output_files.write_atomically(_path(cache, keys[pair]), buffer.getvalue())
         except SemcomError as error:
@@ -115,14 +119,37 @@ def read_parts(
     for pair, key in keys.items():
         path = _path(cache, key)
         try:
-            # Opened here: of a broken archive numpy would leave the file open.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                found[pair] = _checked(stored, key, len(meeting.snrs), len(chunk))
+            arrays = _arrays(path)
+            found[pair] = _checked(arrays, key, len(meeting.snrs), len(chunk))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except Exception as error:
-            log.warning(f"{escape(path)}: not to be trusted ({type(error).__name__}); measured again")
+            why = f"{type(error).__name__}: {escape(error)[:100]}"
+            log.warning(f"{escape(path)}: not to be trusted ({why}); measured again")
     return found
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """All that the file holds, by name. Raises ValueError where its digest is of something else."""
+    # Opened here: of a broken archive numpy would leave the file open.
+    with path.open("rb") as file:
+        with zipfile.ZipFile(file) as archive:
+            if sum(info.file_size for info in archive.infolist()) > LARGEST:
+                raise ValueError(f"over {LARGEST:,} bytes")
+        with np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    if str(arrays.pop("digest", "")) != digest_of(arrays):
+        raise ValueError("its digest is of other contents")
+    return arrays
+
+
+def digest_of(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 in hexadecimal digits, of names, types, shapes and numbers."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def _checked(
