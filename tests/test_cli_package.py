@@ -213,6 +213,17 @@ def test_transmit_prints_what_each_checkpoint_understood(teacher, here, capsys):
     assert "0 dB" in out and "12 dB" in out and "\x1b" not in out and "\u202e" not in out
 
 
+def test_transmit_shows_what_was_typed_where_it_sends_something_else(teacher, here, capsys):
+    for typed, sent in (("We ﬁnd ½ of  it", "We find 1⁄2 of it"), ("We find it.", "We find it.")):
+        assert package("transmit", typed, "--checkpoints", teacher, "--snr", 12) == 0
+        out = capsys.readouterr().out
+        assert f"sent: {sent}\n" in out and (f"typed: {typed}\n" in out) == (typed != sent)
+        assert "warning" not in out
+    assert package("transmit", "我们支持这份报告。", "--checkpoints", teacher, "--snr", 12) == 0
+    out = capsys.readouterr().out
+    assert out.count("warning: ") == 1 and "--corpus YOUR_TEXT --vocab-size 8000" in out
+
+
 def test_beam_search_is_taken_and_told(teacher, here, capsys):
     assert (
         package(

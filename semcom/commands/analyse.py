@@ -21,7 +21,7 @@ from semcom.commands.inputs import load_corpus, load_teacher, shipped
 from semcom.commands.ladders import found_under
 from semcom.commands.measuring import corpus_of_runs, foreign_splits, labels, test_split, validation_split
 from semcom.commands.runs import Found, by_teacher, history, load_group
-from semcom.data import batching, corpus
+from semcom.data import batching, corpus, fit
 from semcom.data.settings import CorpusConfig
 from semcom.data.word_vocabulary import WordVocabulary
 from semcom.evaluation import bootstrap, calibration, measures, pair_matrix
@@ -71,6 +71,7 @@ def _analyse(settings: AnalysisSettings, held: ExitStack) -> list[Record]:
     analysis = Analysis(settings, whole, len(test), device)
     for teacher_file, group in groups.items():
         teacher, runs = together.from_main(load_group, teacher_file, group, settings.files.teacher_checkpoint)
+        _warn_of_unknown(analysis, teacher, runs)
         for channel in settings.channels:
             meeting = Meeting(
                 make_channel(channel),
@@ -119,6 +120,16 @@ def _given(settings: AnalysisSettings) -> list[Found]:
     if not paths:
         return found_under(settings.files.runs)
     return [Found(label, path, checkpoint.load(path).config) for label, path in zip(labels(paths), paths)]
+
+
+def _warn_of_unknown(analysis: Analysis, teacher: Checkpoint, runs: Sequence[Run]) -> None:
+    """Of vocabularies of pieces; one of words had its line when the corpus was read."""
+    vocabularies = {c.vocabulary.fingerprint: c.vocabulary for c in (teacher, *(r.checkpoint for r in runs))}
+    texts = [sentence.text for sentence in analysis.corpus.sentences]
+    for vocabulary in vocabularies.values():
+        if not isinstance(vocabulary, WordVocabulary):
+            for line in fit.lines_about(vocabulary, texts, analysis.settings.corpus.corpus):
+                log.info(line)
 
 
 def _measure_group(

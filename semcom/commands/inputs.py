@@ -13,11 +13,10 @@ import torch
 from semcom.base import precision
 from semcom.base.errors import InterruptedRun, SemcomError, escape
 from semcom.base.provenance import PROJECT
-from semcom.data import batching, corpus
+from semcom.data import batching, corpus, fit
 from semcom.data.parliament import TOPICS
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import Vocabulary
-from semcom.data.word_vocabulary import UNKNOWN, WordVocabulary
 from semcom.distillation import fused_linear_loss
 from semcom.distillation.history import Result
 from semcom.distillation.training_settings import TrainingConfig
@@ -28,8 +27,6 @@ from semcom.models.settings import DEFAULT_TEACHER
 log = logging.getLogger(__name__)
 
 VALIDATION_SENTENCES, TEST_SENTENCES = 2000, 300
-MUCH_UNKNOWN = 0.1
-FREQUENT_SHOWN = 5
 LOSS_SETTINGS = ("kd_loss", "standardize_logits", "scales", "cross_weight", "sequence_level")
 
 
@@ -46,17 +43,17 @@ def read_corpus(settings: CorpusConfig, vocabulary: Vocabulary | None = None) ->
 
 
 def load_corpus(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> corpus.Corpus:
-    """``read_corpus``, with one line about what was read; of a word vocabulary another about the words it
-    lacks."""
+    """``read_corpus``, with one line about what was read and what ``fit`` says of the vocabulary."""
     read = read_corpus(settings, vocabulary)
-    for line in lines_about(read, vocabulary):
+    for line in lines_about(read, settings, vocabulary):
         log.info(line)
     return read
 
 
-def lines_about(read: corpus.Corpus, vocabulary: Vocabulary | None) -> list[str]:
-    of_words = [_unknown_words(vocabulary, read)] if isinstance(vocabulary, WordVocabulary) else []
-    return [read.describe(), *of_words]
+def lines_about(read: corpus.Corpus, settings: CorpusConfig, vocabulary: Vocabulary | None) -> list[str]:
+    texts = [sentence.text for sentence in read.sentences]
+    of_fit = fit.lines_about(vocabulary, texts, settings.corpus) if vocabulary else []
+    return [read.describe(), *of_fit]
 
 
 def check_topics(topics: Iterable[str]) -> None:
@@ -66,26 +63,6 @@ def check_topics(topics: Iterable[str]) -> None:
             raise SemcomError(
                 f"--target-topics {escape(topic)}: no such topic; allowed are {' '.join(TOPICS)}"
             )
-
-
-def _unknown_words(vocabulary: WordVocabulary, read: corpus.Corpus) -> str:
-    words, unknown = vocabulary.unknown(sentence.text for sentence in read.sentences)
-    share = unknown.total() / max(1, words)
-    if not share:
-        return "the vocabulary knows every word"
-    details = []
-    if shown := unknown.pop(UNKNOWN, 0):
-        details.append(f"{shown:,} are {UNKNOWN} already")
-    if unknown:
-        # Of words equally frequent the first by alphabet, not by file.
-        most = sorted(unknown, key=lambda word: (-unknown[word], word))[:FREQUENT_SHOWN]
-        words_shown = ", ".join(escape(word[:40]) for word in most)
-        details.append(f"{len(unknown):,} kinds; most often: {words_shown}")
-    percent = f"{100 * share:.1f}" if share >= 0.0005 else "under 0.1"
-    line = f"the vocabulary does not know {percent} % of the words ({'; '.join(details)})"
-    if share <= MUCH_UNKNOWN:
-        return line
-    return f"warning: {line}; is it the vocabulary of this text? No receiver can name what it lacks"
 
 
 def load_teacher(path: str | None) -> Checkpoint:

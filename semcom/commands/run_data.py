@@ -29,7 +29,7 @@ def data_of_run(settings: CorpusConfig, vocabulary: Vocabulary, store: SharedSto
 
     def make() -> Read:
         source = read_corpus(settings, vocabulary)
-        return encode_splits(source, vocabulary), lines_about(source, vocabulary)
+        return encode_splits(source, vocabulary), lines_about(source, settings, vocabulary)
 
     data, lines = store.get("splits", depends_on(settings, vocabulary), make, _plain, _whole)
     for line in lines:

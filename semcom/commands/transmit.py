@@ -14,7 +14,7 @@ from semcom.channel.channels import make_channel
 from semcom.commands.inputs import load_teacher
 from semcom.commands.measuring import RECEIVER_KNOWS, labels
 from semcom.commands.settings import TransmitSettings
-from semcom.data import batching, corpus
+from semcom.data import batching, corpus, fit
 from semcom.data.cleaning import clean
 from semcom.data.word_vocabulary import WordVocabulary
 from semcom.evaluation import frames
@@ -40,8 +40,18 @@ def transmit(settings: TransmitSettings) -> None:
     meeting = Meeting(make_channel(settings.channel), settings.evaluation.snr, settings.run.seed, device, 1)
     search = Search(settings.evaluation.beam_width, settings.evaluation.length_penalty)
     log.info(f"{meeting.channel}, seed {meeting.seed}; {search}; {RECEIVER_KNOWS}")
+    _warn_of_unknown(texts, loaded)
     for text in texts:
         _send(text, loaded, meeting, search)
+
+
+def _warn_of_unknown(texts: Sequence[str], loaded: Sequence[tuple[str, Checkpoint]]) -> None:
+    """Once for each vocabulary that is not one of such text."""
+    vocabularies = {c.vocabulary.fingerprint: c.vocabulary for _, c in loaded}
+    cleaned = [clean(text) for text in texts]
+    for vocabulary in vocabularies.values():
+        for line in fit.warnings_about(vocabulary, cleaned):
+            log.info(line)
 
 
 def _texts(settings: TransmitSettings) -> list[str]:
@@ -73,17 +83,12 @@ def _empty() -> SemcomError:
     )
 
 
-def _send(text: str, loaded: Sequence[tuple[str, Checkpoint]], meeting: Meeting, search: Search) -> None:
-    text = clean(text)
+def _send(typed: str, loaded: Sequence[tuple[str, Checkpoint]], meeting: Meeting, search: Search) -> None:
+    text = clean(typed)
     if not text:
         raise _empty()
-    log.info(f"sent: {escape(text)}")
-    word_vocabularies = {
-        c.vocabulary.fingerprint: c.vocabulary for _, c in loaded if isinstance(c.vocabulary, WordVocabulary)
-    }
-    of_words = list(word_vocabularies.values())
-    for vocabulary in of_words:
-        log.info(f"in words: {escape(vocabulary.decode(vocabulary.encode([text]))[0])}")
+    _show_sent(typed, text, loaded)
+    of_words = [c.vocabulary for _, c in loaded if isinstance(c.vocabulary, WordVocabulary)]
     # The draw is that of the sentence as measurements have it.
     drawn = corpus.make_sentence(of_words[0].normalize(text) if of_words else text)
     sentence = replace(drawn, text=text)
@@ -92,6 +97,26 @@ def _send(text: str, loaded: Sequence[tuple[str, Checkpoint]], meeting: Meeting,
         understood = _understood(c, sentence, meeting, search)
         rows += [[label, f"{snr:g} dB", text] for snr, text in zip(meeting.snrs, understood)]
     log.info(tables.text(frames.frame_of(rows, ["model", str(meeting.channel), "understood"])))
+
+
+def _show_sent(typed: str, text: str, loaded: Sequence[tuple[str, Checkpoint]]) -> None:
+    """What each vocabulary makes of the text, which is what its transmitter is given; beside it what was
+    typed, where that differs."""
+    models: dict[str, list[str]] = {}
+    in_words: dict[str, None] = {}
+    for label, c in loaded:
+        known = c.vocabulary.decode(c.vocabulary.encode([text]))[0]
+        if isinstance(c.vocabulary, WordVocabulary):
+            in_words[known] = None
+            known = text
+        models.setdefault(known, []).append(label)
+    if list(models) != [typed]:
+        log.info(f"typed: {escape(typed)}")
+    for sent, labels_of_it in models.items():
+        by = f" by {', '.join(map(escape, labels_of_it))}" if len(models) > 1 else ""
+        log.info(f"sent{by}: {escape(sent)}")
+    for words in in_words:
+        log.info(f"in words: {escape(words)}")
 
 
 def _understood(c: Checkpoint, sentence: corpus.Sentence, meeting: Meeting, search: Search) -> list[str]:
