@@ -18,6 +18,7 @@ from semcom.commands.analysis_results import Analysis
 from semcom.commands.measuring import RECEIVER_KNOWS
 from semcom.data.vocabulary import EOS
 from semcom.evaluation import bootstrap, frames, lost_words, sentence_similarity
+from semcom.evaluation.channel_use import ChannelUse, channel_use
 from semcom.evaluation.scores import least_sure
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_metrics import bleu_signature
@@ -65,6 +66,7 @@ def studies_as_json(analysis: Analysis, contents: compose.Results) -> list[objec
                 **study.results(),
                 "words_lost": lost,
                 "words_divided_by": study.sent.rules.segmentation,
+                **_use(study, teacher).record(),
             }
         )
         for study, teacher, lost in zip(analysis.studies, analysis.teachers, contents.lost)
@@ -134,6 +136,7 @@ def _temperature_effect(teacher: Checkpoint, study: Study) -> TemperatureEffect:
 def _provenance(analysis: Analysis) -> list[tuple[str, str]]:
     """How the report was made: labels, marked for translation, and values."""
     settings, corpus = analysis.settings, analysis.corpus
+    uses = map(_use, analysis.studies, analysis.teachers)
     lines = [
         (N_("corpus"), f"{corpus.name}, fingerprint {corpus.fingerprint}"),
         (N_("test sentences"), str(analysis.sentences)),
@@ -147,8 +150,16 @@ def _provenance(analysis: Analysis) -> list[tuple[str, str]]:
         (N_("decoding"), str(analysis.search)),
         (N_("bootstrap samples"), str(settings.report.replicates)),
         (N_("receiver's knowledge"), RECEIVER_KNOWS),
+        (
+            N_("channel uses"),
+            "; ".join(dict.fromkeys(map(str, uses))),
+        ),
     ]
     return lines + _provenance_of_weights(analysis) + _provenance_of_numbers(analysis)
+
+
+def _use(study: Study, teacher: Checkpoint) -> ChannelUse:
+    return channel_use(study.measured.encoded, teacher.model.architecture.channel_dim)
 
 
 def _provenance_of_weights(analysis: Analysis) -> list[tuple[str, str]]:

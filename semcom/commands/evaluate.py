@@ -29,6 +29,7 @@ from semcom.commands.measuring import (
 from semcom.commands.settings import EvaluateSettings
 from semcom.data import batching
 from semcom.evaluation import frames, measures
+from semcom.evaluation.channel_use import ChannelUse, channel_use
 from semcom.evaluation.scores import Decoded, Meeting, Row, floor_score, score_all
 from semcom.evaluation.sums import TO_SENT
 from semcom.evaluation.text_metrics import bleu_signature
@@ -68,14 +69,27 @@ def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
 
     vocabulary = prepared.loaded[0][1].vocabulary
     rows, decodings = score_all(entrants(prepared.loaded), prepared.encoded, vocabulary, meeting)
+    uses = _channel_uses(prepared)
+    rows["channel_uses_per_character"] = rows["model"].map(lambda label: uses[label].a_character)
     floor = floor_score(prepared.encoded) if len(prepared.encoded) > 1 else {}
 
     _show(settings, meeting, prepared.encoded, rows, floor)
+    for use in dict.fromkeys(map(str, uses.values())):
+        of_these = [label for label in uses if str(uses[label]) == use]
+        of_some = f" of {', '.join(map(escape, of_these))}" if len(of_these) < len(uses) else ""
+        log.info(f"\nchannel uses{of_some}: {use}")
     if settings.evaluation.examples:
         _show_examples(settings, prepared.encoded, decodings)
     if settings.output and prepared.picture and together.is_main:
         _write(settings.output, prepared.picture, meeting, rows, floor)
     return rows
+
+
+def _channel_uses(prepared: _Prepared) -> dict[str, ChannelUse]:
+    """By label."""
+    return {
+        label: channel_use(prepared.encoded, c.model.architecture.channel_dim) for label, c in prepared.loaded
+    }
 
 
 def _prepare(settings: EvaluateSettings, held: ExitStack) -> _Prepared:

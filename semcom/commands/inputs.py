@@ -20,6 +20,7 @@ from semcom.data.vocabulary import Vocabulary
 from semcom.distillation import fused_linear_loss
 from semcom.distillation.history import Result
 from semcom.distillation.training_settings import TrainingConfig
+from semcom.evaluation.channel_use import channel_use
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import DEFAULT_TEACHER
@@ -101,6 +102,10 @@ class Data:
     topics_seen: list[str] | None
     record: dict[str, object]
     test: list[corpus.Sentence]
+
+    def record_at(self, channel_dim: int) -> dict[str, object]:
+        """With what the validation sentences take of a channel of C dimensions a token."""
+        return {**self.record, **channel_use(self.validation, channel_dim).record()}
 
 
 def encode_splits(source: corpus.Corpus, vocabulary: Vocabulary) -> Data:

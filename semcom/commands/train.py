@@ -140,7 +140,7 @@ def _record(settings: TrainSettings, prepared: _Prepared, device: torch.device) 
         ),
         "settings": recorded(s),
         **as_record(s.corpus, s.model, s.channel, s.snr, prepared.training, s.run),
-        **prepared.data.record,
+        **prepared.data.record_at(prepared.model.architecture.channel_dim),
         "topics_seen": prepared.topics,
         "start_from": s.start_from,
         "start_fingerprint": checkpoint.fingerprint_of(prepared.model),

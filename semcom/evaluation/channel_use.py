@@ -1,0 +1,32 @@
+"""How much of the channel a text takes: complex symbols, which the field calls channel uses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from semcom.data.batching import Encoded
+from semcom.data.languages import length
+
+
+@dataclass(frozen=True)
+class ChannelUse:
+    """a_token: C/2 complex symbols. a_character: the symbols of all source tokens, bos and eos too, over the
+    characters of the sentences, without blanks and signs on letters; None of no characters."""
+
+    a_token: float
+    a_character: float | None
+
+    def __str__(self) -> str:
+        of_characters = "" if self.a_character is None else f", {self.a_character:.2f} a character"
+        return f"{self.a_token:g} a token{of_characters}"
+
+    def record(self) -> dict[str, object]:
+        """As records and results have it."""
+        return {"channel_uses_per_token": self.a_token, "channel_uses_per_character": self.a_character}
+
+
+def channel_use(encoded: Sequence[Encoded], channel_dim: int) -> ChannelUse:
+    """Of sentences as a vocabulary cuts them. channel_dim: C."""
+    a_token = channel_dim / 2
+    symbols = a_token * sum(len(e.source) for e in encoded)
+    characters = sum(length(e.sentence.text, "characters") for e in encoded)
+    return ChannelUse(a_token, symbols / characters if characters else None)
