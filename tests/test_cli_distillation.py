@@ -55,7 +55,7 @@ def tiny(teacher, *flags):
         "--teacher-checkpoint",
         teacher,
         *TINY_TRAINING,
-        *(() if "--epochs" in flags else ("--epochs", 2)),
+        *(() if {"--epochs", "--steps", "--minutes"} & set(flags) else ("--epochs", 2)),
         *flags,
     ]
 
@@ -478,7 +478,7 @@ WRONG = [
     (["--teacher-checkpoint", "absent.pt"], ["absent.pt", "python -m semcom train"]),
     (["--num-layers", "3"], ["--num-layers", "--student-layers"]),
     (["--no-such-flag"], ["--no-such-flag", "--help"]),
-    (["--output-path", "x" * 300], ["--output-path xxx", "no usable path"]),
+    (["--output-path", "x" * 300], ["--output-path xxx", "a name of 300 bytes"]),
     (["--output-path", "/"], ["--output-path /"]),
 ]
 # What the settings refuse; ``WRONG`` takes one of each kind through the command.

@@ -264,7 +264,7 @@ def test_kinds_that_are_in_no_table(teacher, here, capsys):
     teaching, learning = ["train", "--output", "x.pt", "--receiver-type"], ["--student-receiver-type"]
     for run, flags in ((package, teaching), (distil, learning)):
         assert run(*flags, "gru") == 2
-        assert "invalid choice: 'gru'" in capsys.readouterr().err
+        assert "'gru': allowed are transformer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

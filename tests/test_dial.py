@@ -678,7 +678,7 @@ def test_flags_that_do_not_go_together_are_refused(capsys, flags, words):
         (["run", "--to", "a.pt"], ["--to a.pt", "the run run"]),
         (["gone"], ["gone: no run there"]),
         (["a.pt"], ["a.pt: is a file", "folder of its run"]),
-        ([""], ["no run there"]),
+        ([""], ["RUN '': is empty"]),
         (["\x1b[31m"], ["\\x1b[31m: no run there"]),
     ],
 )

@@ -52,7 +52,7 @@ def flags(parser: argparse.ArgumentParser) -> set[str]:
         if a.help != argparse.SUPPRESS
         for s in a.option_strings
         if s.startswith("--")
-    } - {"--help"}
+    } - {"--help", "--version"}
 
 
 def flags_of_all_commands() -> set[str]:

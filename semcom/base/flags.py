@@ -13,12 +13,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from semcom.base import paths
 from semcom.base.errors import SemcomError, escape
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     Settings = TypeVar("Settings", bound=DataclassInstance)
+
+
+LARGEST = 2**31
+"""Whole number that any flag takes."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,8 @@ def number(low: float, high: float = math.inf, *, above: bool = False, example: 
     return Rule(allowed, holds, example)
 
 
-def whole(low: int, high: int = 2**31, *, example: str) -> Rule:
-    limit = f", at most {high}" if high < 2**31 else ""
+def whole(low: int, high: int = LARGEST, *, example: str) -> Rule:
+    limit = f", at most {high}" if high < LARGEST else ""
     return Rule(f"a whole number of {low} or more{limit}", lambda x: low <= x <= high, example)
 
 
@@ -135,6 +140,7 @@ class Validated:
         for f in fields(self):
             _check_choices(f, getattr(self, f.name))
             _check_rule(f, getattr(self, f.name))
+            _check_path(f, getattr(self, f.name))
 
 
 def _check_choices(f: Field[Any], value: Any) -> None:
@@ -148,11 +154,25 @@ def _check_choices(f: Field[Any], value: Any) -> None:
 
 def _check_rule(f: Field[Any], value: Any) -> None:
     rule: Rule | None = f.metadata.get("rule")
-    if rule is not None and value is not None and not rule.holds(value):
-        flag = flag_of(f.name)
-        raise SemcomError(
-            f"{flag} {_shown(value)}: must be {rule.allowed}; for example {flag} {rule.example}"
-        )
+    if rule is not None:
+        check_rule(flag_of(f.name), value, rule)
+
+
+def check_rule(flag: str, value: Any, rule: Rule) -> None:
+    """Raise SemcomError for a value that is given and does not pass."""
+    if value is not None and not rule.holds(value):
+        too_large = isinstance(value, int) and value > LARGEST
+        allowed = f"{rule.allowed}, {LARGEST} at most" if too_large else rule.allowed
+        raise SemcomError(f"{flag} {_shown(value)}: must be {allowed}; for example {flag} {rule.example}")
+
+
+def _check_path(f: Field[Any], value: Any) -> None:
+    metavar = f.metadata.get("argument", {}).get("metavar")
+    if metavar not in paths.METAVARS or value is None:
+        return
+    flag = metavar if f.metadata["positional"] else flag_of(f.name)
+    for path in value if isinstance(value, tuple) else (value,):
+        paths.check(flag, str(path), metavar)
 
 
 def _shown(value: Any) -> str:

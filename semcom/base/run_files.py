@@ -7,7 +7,6 @@ record of a run is such a file too: of it the part ``settings`` alone is read.
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import math
 import os
@@ -15,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from semcom.base import typed_words
+from semcom.base.advice import nearest
 from semcom.base.errors import SemcomError, shown
 from semcom.base.flag_words import typed_by_group, typed_number
 
@@ -140,11 +141,17 @@ def actions_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
     """What a run file can set: flags, and arguments without one, by name with - as _."""
     actions = {}
     for action in parser._actions:
-        if action.help == argparse.SUPPRESS or action.dest in ("help", "config", "print_config"):
+        if action.help == argparse.SUPPRESS or action.dest in ("help", "version", "config", "print_config"):
             continue
         name = action.option_strings[-1] if action.option_strings else action.dest
         actions[name.removeprefix("--").replace("-", "_")] = action
     return actions
+
+
+def flags_of(parser: argparse.ArgumentParser) -> list[str]:
+    """The flags that its help shows."""
+    shown_ones = (action for action in parser._actions if action.help != argparse.SUPPRESS)
+    return [flag for action in shown_ones for flag in action.option_strings if flag.startswith("--")]
 
 
 def words_of_value(value: Any) -> list[str]:
@@ -199,9 +206,13 @@ def _of_flag(action: argparse.Action, value: Any) -> Any:
 
 def unknown(name: str, flags: Iterable[str], program: str, others: Sequence[str] = ()) -> str:
     """The message about a key that is no flag of the program. others: programs that have it."""
-    near = difflib.get_close_matches(name, list(flags), 1)
+    return no_such_flag(name, program, others, nearest(name, flags))
+
+
+def no_such_flag(name: str, program: str, others: Sequence[str], near: str | None) -> str:
+    """near: the flag that may be meant."""
     theirs = f" ({others[0]} has it)" if others else ""
-    meant = f"; did you mean {near[0]}?" if near else ""
+    meant = f"; did you mean {near}?" if near else ""
     return f"{shown(name)}: {program} has no such flag{theirs}{meant}; see: {program} --help"
 
 
@@ -209,6 +220,7 @@ def parsed(action: argparse.Action, words: list[str]) -> Any:
     """What the flag makes of words, as on a command line. Raises SemcomError, without the flag."""
     if action.nargs == 0:
         return _switch(words)
+    words = [value for word in words for value in typed_words.values_in(action, word)]
     wanted = action.nargs if isinstance(action.nargs, int) else 1
     several = action.nargs in ("+", "*")
     if len(words) != wanted and not several:
@@ -225,18 +237,11 @@ def _switch(words: list[str]) -> bool:
 
 
 def _typed(action: argparse.Action, word: str) -> Any:
-    kind: Any = action.type or str
     try:
-        value = kind(word)
-    except argparse.ArgumentTypeError as error:
-        raise SemcomError(str(error) if len(str(error)) < 200 else f"{shown(word)}: is not allowed") from None
-    except (TypeError, ValueError):
-        wanted = {int: "a whole number", float: "a number"}.get(kind, "such a value")
+        return typed_words.value_of(action, word)
+    except SemcomError as error:
         hint = "; of several make a list: [1, 2]" if action.nargs and " " in word.strip() else ""
-        raise SemcomError(f"{shown(word)!r}: is not {wanted}{hint}") from None
-    if action.choices is not None and value not in action.choices:
-        raise SemcomError(f"{shown(word)!r}: allowed are {', '.join(map(str, action.choices))}")
-    return value
+        raise SemcomError(f"{error}{hint}") from None
 
 
 # --- settings -> a file

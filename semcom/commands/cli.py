@@ -143,7 +143,12 @@ def analyse(argv: Sequence[str]) -> object:
 
 def package(argv: Sequence[str]) -> None:
     """``python -m semcom``"""
-    flags = parsers.package_parser().parse_args(argv)
+    parser = parsers.package_parser()
+    if not argv:
+        return parser.print_help()
+    if not argv[0].startswith("-"):
+        parsers.check_verb(argv[0])
+    flags = parser.parse_args(argv)
     verb = parsers.VERBS[flags.verb]
     if verb.varies:
         _run_variants(verb, verb.varies, flags, f"python -m semcom {flags.verb}")

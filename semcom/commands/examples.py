@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from semcom.base.errors import SemcomError
+from semcom.base.advice import meant
+from semcom.base.errors import SemcomError, shown
 from semcom.base.flag_words import parse_over
-from semcom.base.flags import flag_of, settings_of
+from semcom.base.flags import check_rule, flag_of, settings_of, whole
+from semcom.base.typed_words import plain
 from semcom.channel.settings import KINDS
 from semcom.commands import parsers
 from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
@@ -310,24 +312,23 @@ def _table(runs: Sequence[DistilSettings], outcomes: Sequence["Outcome"]) -> str
 
 def parse_numbers(text: str) -> list[int]:
     """``all`` or a number. Raises SemcomError for another."""
-    if text == "all":
-        return list(EXPERIMENTS)
-    if not text.isdecimal() or int(text) not in EXPERIMENTS:
+    numbers = {**{str(number): [number] for number in EXPERIMENTS}, "all": list(EXPERIMENTS)}
+    typed = plain(text)
+    if typed not in numbers:
+        near = meant(typed, [*numbers, "list"])
         raise SemcomError(
-            f"experiment {text!r}: allowed are {', '.join(map(str, EXPERIMENTS))}, all and list; "
-            "see: python distillation_examples.py list"
+            f"experiment {shown(text)!r}: allowed are {', '.join(numbers)} and list{near}; see: python "
+            "distillation_examples.py list"
         )
-    return [int(text)]
+    return numbers[typed]
 
 
 def examples(argv: Sequence[str]) -> None:
     """``python distillation_examples.py``"""
     flags, extra = parsers.examples_parser().parse_known_args(argv)
     extra += ["--epochs", flags.epochs] if flags.epochs else []
-    if flags.seeds is not None and flags.seeds < 1:
-        raise SemcomError(
-            f"--seeds {flags.seeds}: must be a whole number of 1 or more; for example --seeds 5"
-        )
+    for flag, given in (("--seeds", flags.seeds), ("--jobs", flags.jobs)):
+        check_rule(flag, given, whole(1, 1024, example="5"))
     if "--print-config" in extra:
         raise SemcomError("--print-config: an experiment is several commands; see them by --dry-run")
     if flags.number == "list":

@@ -42,7 +42,8 @@ def page() -> str:
 
 
 def is_shown(action: argparse.Action) -> bool:
-    return action.help != argparse.SUPPRESS and not isinstance(action, argparse._HelpAction)
+    of_all = isinstance(action, (argparse._HelpAction, argparse._VersionAction))
+    return action.help != argparse.SUPPRESS and not of_all
 
 
 def title_of(group: argparse._ArgumentGroup) -> str:

@@ -3,19 +3,18 @@ description or a flag of older scripts. Nothing here imports torch."""
 
 import argparse
 import pkgutil
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from semcom.base import run_files
-from semcom.base.errors import SemcomError, escape
+from semcom.base.advice import nearest
+from semcom.base.errors import SemcomError, shown
 from semcom.base.flags import add_flags
 from semcom.base.varied_flags import add_varied_flags
-from semcom.commands import recorded_flags
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.dial_settings import DialSettings
 from semcom.commands.distil_settings import DistilSettings
+from semcom.commands.parser import Parser
 from semcom.commands.settings import (
     SEEDS,
     AuditSettings,
@@ -31,9 +30,6 @@ from semcom.commands.settings import (
 )
 from semcom.commands.sweep_settings import SweepSettings
 
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
-
 REPLACED = {
     "--vocab-file": "the vocabulary comes from the teacher's checkpoint",
     "--num-layers": "the teacher's size comes from its checkpoint; the student's is --student-layers",
@@ -43,88 +39,6 @@ REPLACED = {
     "--MAX-LENGTH": "positions need no limit; sentences are chosen by words: --max-length",
     "--MIN-LENGTH": "sentences are chosen by words: --min-length",
 }
-
-
-ALTERNATIVES = (("epochs", "steps", "minutes"), ("batch_size", "batch_tokens"))
-"""Flags of which one is given: that of the command line takes the place of another in a run file."""
-
-
-class Parser(argparse.ArgumentParser):
-    """One line for an error, no abbreviations of flags; flags from run files."""
-
-    def __init__(self, **arguments: Any):
-        super().__init__(
-            allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **arguments
-        )
-        self.from_files: set[str] = set()
-        """Names of the flags that run files have set."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SemcomError(f"{escape(message)}; see: {self.prog} --help")
-
-    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
-        # argparse's own says nothing of a full disk.
-        print(self.format_help(), end="", file=file)
-
-    def add_run_files(self) -> None:
-        """``--config`` and ``--print-config``, for all flags added before and after."""
-        files = self.add_argument_group("Run files")
-        _add_config(files)
-        files.add_argument(
-            "--print-config", action="store_true", help="print the YAML of what would be run, run nothing"
-        )
-
-    # argparse's own signature is a pair of overloads.
-    def parse_known_args(self, args=None, namespace=None):
-        """The namespace has besides ``record``: (file, what it holds) where a run file is the record of a
-        run."""
-        words = sys.argv[1:] if args is None else list(args)
-        records = [self._take(path, words) for path in self._run_files(words)]
-        flags, rest = super().parse_known_args(words, namespace)
-        flags.record = next(filter(None, reversed(records)), None)
-        return flags, rest
-
-    def _run_files(self, words: Sequence[str]) -> list[str]:
-        if "--config" not in self._option_string_actions:
-            return []
-        alone = Parser(prog=self.prog, add_help=False)
-        _add_config(alone)
-        # Not this method, which would ask itself.
-        return argparse.ArgumentParser.parse_known_args(alone, words)[0].config or []
-
-    def _take(self, path: str, words: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
-        """Flags have the values of a run file where the command's words say nothing else."""
-        found, actions = run_files.read(path), run_files.actions_of(self)
-        of_a_run = recorded_flags.is_record(found)
-        values = recorded_flags.settings_part(found, actions) if of_a_run else found
-        # A value, such as the path `steps`, is no flag.
-        given = [word.partition("=")[0] for word in words if word.startswith("--")]
-        typed = {flag.removeprefix("--").replace("-", "_") for flag in given}
-        instead = {name for names in ALTERNATIVES if typed & set(names) for name in names}
-        try:
-            for name in sorted(values.keys() - actions.keys()):
-                raise SemcomError(_no_such_flag(name, actions, self.prog))
-            left = {name: value for name, value in values.items() if name not in instead}
-            self.from_files |= run_files.set_defaults(self, left)
-        except SemcomError as error:
-            raise SemcomError(f"--config {escape(path)[:100]}: {error}") from None
-        return (path, found) if of_a_run else None
-
-
-def _add_config(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument(
-        "--config",
-        action="append",
-        metavar="FILE",
-        help="YAML or JSON that sets flags, keys as they are called here, also a run's own record; flags "
-        "given beside it win",
-    )
-
-
-def _no_such_flag(name: str, flags: Iterable[str], program: str) -> str:
-    """The message about a key that is no flag of the program, but may be one of another."""
-    others = [other for other, parser in commands() if name in run_files.actions_of(parser)]
-    return run_files.unknown(name, flags, program, others)
 
 
 class _Replaced(argparse.Action):
@@ -152,6 +66,7 @@ def distillation_parser() -> Parser:
     )
     add_flags(parser, DistilSettings)
     parser.add_run_files()
+    parser.add_version()
     for flag in REPLACED:
         parser.add_argument(flag, action=_Replaced, nargs="?", help=argparse.SUPPRESS)
     return parser
@@ -168,12 +83,14 @@ def analysis_parser() -> Parser:
     )
     add_flags(parser, AnalysisSettings)
     parser.add_run_files()
+    parser.add_version()
     return parser
 
 
 def examples_parser() -> Parser:
     parser = Parser(
         prog="distillation_examples.py",
+        passes_on=True,
         description=(
             "Numbered experiments; other flags of distillation.py are passed on. Experiment 9 has "
             "--output-path, --overwrite and --quiet."
@@ -195,6 +112,7 @@ def examples_parser() -> Parser:
     parser.add_argument(
         "--dry-run", action="store_true", help="print the commands a person would type, run nothing"
     )
+    parser.add_version()
     return parser
 
 
@@ -288,8 +206,48 @@ VERBS = {
 }
 
 
+OTHER_PROGRAMS = """\
+programs beside it:
+  python distillation.py                distil a student from a teacher, splice a hybrid
+  python semantic_analysis.py           report how far students diverge from their teachers
+  python distillation_examples.py list  numbered experiments
+
+Each of them, and each VERB, shows its flags by --help.
+"""
+ELSEWHERE = {
+    "distil": "distillation.py",
+    "distill": "distillation.py",
+    "distillation": "distillation.py",
+    "analyse": "semantic_analysis.py",
+    "analyze": "semantic_analysis.py",
+    "analysis": "semantic_analysis.py",
+    "report": "semantic_analysis.py",
+    "examples": "distillation_examples.py list",
+    "experiment": "distillation_examples.py list",
+}
+"""Verbs that one may look for -> the script that does it."""
+
+
+def check_verb(verb: str) -> None:
+    """Raise SemcomError for one that there is not, with what may be meant."""
+    if verb in VERBS:
+        return
+    near = nearest(verb, [*VERBS, *ELSEWHERE])
+    meant = f"python {ELSEWHERE[near]}" if near in ELSEWHERE else f"python -m semcom {near}"
+    hint = f"; did you mean {meant}?" if near else ""
+    raise SemcomError(
+        f"{shown(verb)}: no such verb; allowed are {', '.join(VERBS)}{hint}; see: python -m semcom --help"
+    )
+
+
 def package_parser() -> Parser:
-    parser = Parser(prog="python -m semcom", description="Vocabularies, teachers, splices and measurements.")
+    parser = Parser(
+        prog="python -m semcom",
+        passes_on=True,
+        description="Vocabularies, teachers, splices and measurements.",
+        epilog=OTHER_PROGRAMS,
+    )
+    parser.add_version()
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, verb in VERBS.items():
         of_verb = verbs.add_parser(name, help=verb.help, description=verb.help)

@@ -1,11 +1,11 @@
 """Settings: Which sentences, and how many pieces."""
 
-import argparse
 import re
 from dataclasses import dataclass
 
-from semcom.base.errors import SemcomError, escape
+from semcom.base.errors import SemcomError
 from semcom.base.flags import Rule, Validated, differs, flag_of, setting, whole
+from semcom.base.typed_words import WholeNumberOr, plain_name
 from semcom.data.languages import LANGUAGES, LENGTH_UNITS
 
 DEFAULT_VOCABULARY = "vocab/parliament.model"
@@ -14,12 +14,6 @@ NORMALIZATIONS = ("nfkc", "nmt_nfkc", NFC, "identity")
 """What a vocabulary of pieces may make of a text before it is cut."""
 MAX_POSITIONS = 1024
 """The longest sentence that has a place in a transceiver, in tokens."""
-
-
-def _corpus_size(text: str) -> int | None:
-    if text.lower() != "all" and not text.lstrip("-").isdecimal():
-        raise argparse.ArgumentTypeError(f"{escape(text)!r}: must be a whole number of 1 or more, or 'all'")
-    return None if text.lower() == "all" else int(text)
 
 
 def _language(text: str) -> str:
@@ -43,12 +37,14 @@ class CorpusConfig(Validated):
         "how many sentences, or 'all'; of text files a sample by hash",
         Rule("a whole number of 1 or more, or 'all'", lambda x: x >= 1, "24000"),
         absent="all",
-        type=_corpus_size,
+        type=WholeNumberOr("all"),
         metavar="N",
     )
-    topics: tuple[str, ...] = setting((), "built-in corpus: these topics only", nargs="+", metavar="TOPIC")
+    topics: tuple[str, ...] = setting(
+        (), "built-in corpus: these topics only", type=plain_name, nargs="+", metavar="TOPIC"
+    )
     exclude_topics: tuple[str, ...] = setting(
-        (), "built-in corpus: all but these topics", nargs="+", metavar="TOPIC"
+        (), "built-in corpus: all but these topics", type=plain_name, nargs="+", metavar="TOPIC"
     )
     min_length: int = setting(
         4, "text files: shortest sentence, in words", whole(1, example="4"), metavar="WORDS"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError
 from semcom.base.flags import Validated, differs, number, setting, whole
+from semcom.base.typed_words import plain_name
 from semcom.channel.settings import SNR
 
 
@@ -76,7 +77,11 @@ class TargetConfig(Validated):
         12.0, "SNR at which it is asked for, in dB", number(-100, 100, example="12"), metavar="DB"
     )
     target_topics: tuple[str, ...] = setting(
-        (), "built-in corpus: measured on sentences of these topics alone", nargs="+", metavar="TOPIC"
+        (),
+        "built-in corpus: measured on sentences of these topics alone",
+        type=plain_name,
+        nargs="+",
+        metavar="TOPIC",
     )
 
     def check(self, flag: str, targets: Sequence[float]) -> None:
