@@ -7,7 +7,7 @@ from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
 from semcom.data import corpus
-from semcom.data.reading import is_pickle
+from semcom.data.corpus_files import is_pickle
 from semcom.data.settings import CorpusConfig
 from semcom.evaluation.scores import Entrant
 from semcom.evaluation.settings import EvaluationConfig
@@ -72,7 +72,13 @@ def corpus_of_runs(settings: CorpusConfig, made: Sequence[Mapping[str, object]])
             "--corpus"
         )
         return settings
-    return replace(settings, corpus=used.pop())
+    columns = {record.get("column") for record in made if record.get("corpus")}
+    column = columns.pop() if len(columns) == 1 else None
+    return replace(settings, corpus=used.pop(), column=settings.column or _text(column))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def foreign_splits(

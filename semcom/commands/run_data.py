@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from semcom import __version__
+from semcom.base.errors import SemcomError, shown
 from semcom.base.shared_store import SharedStore
 from semcom.commands.inputs import Data, encode_splits, lines_about, read_corpus
-from semcom.data import corpus, reading
+from semcom.data import corpus, corpus_files
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Sentence
 from semcom.data.settings import CorpusConfig
@@ -31,7 +32,10 @@ def data_of_run(settings: CorpusConfig, vocabulary: Vocabulary, store: SharedSto
         source = read_corpus(settings, vocabulary)
         return encode_splits(source, vocabulary), lines_about(source, settings, vocabulary)
 
-    data, lines = store.get("splits", depends_on(settings, vocabulary), make, _plain, _whole)
+    if store.folder is None:
+        data, lines = make()  # without a look at what the text depends on: a pipe can be read but once
+    else:
+        data, lines = store.get("splits", depends_on(settings, vocabulary), make, _plain, _whole)
     for line in lines:
         log.info(line)
     return data
@@ -39,7 +43,7 @@ def data_of_run(settings: CorpusConfig, vocabulary: Vocabulary, store: SharedSto
 
 def depends_on(settings: CorpusConfig, vocabulary: Vocabulary) -> dict[str, object]:
     """All that the splits depend on: text files by what they hold, the built-in corpus by its source."""
-    files = [(str(path), _digest(path)) for path in reading.files(settings.corpus)]
+    files = [(str(path), _digest(path)) for path in corpus_files.files(settings.corpus)]
     source = [(str(path), _digest(path)) for path in _source_of_sentences()]
     return {
         "format": FORMAT,
@@ -56,6 +60,8 @@ def _source_of_sentences() -> Sequence[Path]:
 
 
 def _digest(path: Path) -> str:
+    if not path.is_file():
+        raise SemcomError(f"--corpus {shown(path)}: a pipe can be read but once, by one run; give a file")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,17 +1,129 @@
-"""One cleaning of a line, wherever it comes from."""
+"""One cleaning of a line, whether it comes from a file, from standard input or from an argument."""
 
 import html
+import re
 import unicodedata
+from collections import Counter
+from html.entities import html5
 
-_UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn")
+from semcom.base.errors import SemcomError
+
+LOST = "\ufffd"
+"""What a conversion has left in the place of a character that it could not read."""
+
+# Of a name without its semicolon only what HTML has always known, and nothing that goes on: "&region=" is
+# no "®ion=". Numbers of more digits than a character has stay as they are.
+_ENTITY = re.compile(
+    r"&(?:#[0-9]{1,7}(?![0-9]);?|#[xX][0-9a-fA-F]{1,6}(?![0-9a-fA-F]);?"
+    r"|(?P<name>[A-Za-z][A-Za-z0-9]{1,31}(?:;|(?![A-Za-z0-9=;]))))"
+)
+# What tokenisers part a word by and mark so that it can be put together again: "well @-@ known" of Moses,
+# "3 @,@ 000" of WikiText, "low@@ er" of subword-nmt.
+_JOINT = re.compile(r"(?<=\S) @([^\w\s@])@ (?=\S)|(?<=\w)@@(?: |$)")
+_MARKUP = re.compile(r"(?:<(?:[/?]?[A-Za-z]|!(?:[A-Za-z]|--))[^<>]*>\s*)+")
+
+_KINDS = {
+    "Cc": "control characters",
+    "Cf": "invisible characters",
+    "Cs": "halves of characters",
+    "Co": "characters of private use",
+    "Cn": "characters that do not exist",
+}
+ZWNJ, ZWJ = "\u200c", "\u200d"
+# Scripts whose letters change their shape where a joiner stands: Arabic to N'Ko, those of India, Burmese,
+# Khmer, Mongolian.
+_JOINING = re.compile("[\u0600-\u08ff\u0900-\u0dff\u1000-\u109f\u1780-\u17ff\u1800-\u18af\ua840-\ua87f]")
+# Numbers and ends of verses in Arabic and its kin: format characters that are seen.
+_SEEN = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
+_MONGOLIAN_SEPARATOR = "\u180e"
+_FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f")
+# Code points that no later Unicode will give a character. The others without one in this Python's Unicode may
+# have one in a newer one, and a corpus must not depend on that.
+_NEVER = re.compile("[\u2065\ufdd0-\ufdef\ufff0-\ufff8\U000e0000-\U000e0fff]")
 
 
-def clean(line: str) -> str:
-    """HTML entities undone (also doubly escaped ones), control and bidi characters dropped, white space
-    folded."""
+def clean(line: str, counts: Counter | None = None) -> str:
+    """HTML entities undone (also doubly escaped ones), tokenisers' joints closed, control and invisible
+    characters dropped, white space folded.
+
+    Joiners, emoji tags and signs that change what is read stay. counts: gains how many characters of which
+    kind were dropped.
+    """
+    counts = Counter() if counts is None else counts
     if "&" in line:
-        line = html.unescape(html.unescape(line))
+        line = _without_entities(_without_entities(line))
+    if "@" in line:
+        line, joints = _JOINT.subn(lambda joint: joint[1] or "", line)
+        counts["joints of a tokeniser closed"] += joints
     if not line.isprintable():
-        spaced = (" " if c.isspace() else c for c in line)
-        line = "".join(c for c in spaced if c == " " or unicodedata.category(c) not in _UNPRINTABLE)
+        line = _printable(line, counts)
+    if LOST in line:
+        counts["characters lost before (U+FFFD) stay"] += line.count(LOST)
     return " ".join(line.split())
+
+
+def clean_argument(text: str, flag: str) -> str:
+    """The same of what was typed. Raises SemcomError naming ``flag`` for bytes that are no text."""
+    if any("\udc80" <= c <= "\udcff" for c in text):
+        raise SemcomError(
+            f"{flag}: holds bytes that are not UTF-8; set the terminal to UTF-8 (export LC_ALL=C.UTF-8) and "
+            "type it again"
+        )
+    return clean(text)
+
+
+def is_markup(text: str) -> bool:
+    """Whether a cleaned line is tags alone, such as ``<SPEAKER ID=1>`` of Europarl."""
+    return text.startswith("<") and bool(_MARKUP.fullmatch(text))
+
+
+def _without_entities(line: str) -> str:
+    return _ENTITY.sub(_character, line)
+
+
+def _character(entity: re.Match) -> str:
+    name = entity["name"]
+    return html.unescape(entity[0]) if name is None else html5.get(name, entity[0])
+
+
+def _printable(line: str, counts: Counter) -> str:
+    """Without what is no part of the text; white space of any kind is a blank."""
+    flags = {place for flag in _FLAG.finditer(line) for place in range(*flag.span())}
+    kept = []
+    for place, c in enumerate(line):
+        kind = unicodedata.category(c)
+        if c.isspace():
+            kept.append(" ")
+        elif kind not in _KINDS or place in flags or _is_meant(line, place, kind):
+            kept.append(c)
+        else:
+            counts[_KINDS[kind]] += 1
+    return "".join(kept)
+
+
+def _is_meant(line: str, place: int, kind: str) -> bool:
+    """Whether a character that is not seen itself, or not known, changes what is read."""
+    c, before, after = line[place], line[place - 1 : place], line[place + 1 : place + 2]
+    if kind == "Cn":
+        return not _never_a_character(c)
+    if c in _SEEN:
+        return True
+    joins = bool(_JOINING.match(before)) and unicodedata.category(before)[0] in "LM"
+    if c == _MONGOLIAN_SEPARATOR or c == ZWJ and joins:
+        return joins
+    if c == ZWNJ:
+        ends_a_letter = unicodedata.combining(before or " ") == _VIRAMA
+        return joins and (ends_a_letter or bool(_JOINING.match(after)))
+    return c == ZWJ and _is_of_emoji(before) and _is_of_emoji(after)
+
+
+_VIRAMA = 9  # the combining class of the sign that takes a consonant its vowel
+_EMOJI = re.compile("[\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]")
+
+
+def _is_of_emoji(c: str) -> bool:
+    return bool(_EMOJI.match(c))
+
+
+def _never_a_character(c: str) -> bool:
+    return ord(c) & 0xFFFE == 0xFFFE or bool(_NEVER.match(c))

@@ -4,7 +4,7 @@ a hash of the sentence itself."""
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
@@ -12,14 +12,16 @@ from itertools import islice
 from semcom.base.errors import SemcomError, escape
 from semcom.data import parliament
 from semcom.data.languages import LANGUAGES, UNDETERMINED, language_of, length
-from semcom.data.reading import LONGEST_LINE, texts_of
+from semcom.data.reading import Reader
 from semcom.data.settings import CorpusConfig
+from semcom.data.source_lines import LONGEST_LINE, Budget, EnoughRead
 from semcom.data.vocabulary import Vocabulary
 from semcom.data.word_vocabulary import WordVocabulary
 
 BUILT_IN_SIZE = 60_000
 BUILT_IN_LANGUAGE = "en"
 READ = {"lines": "lines read", "pickled": "pickled sentences read", "generated": "sentences generated"}
+TOO_LONG = f"longer than {LONGEST_LINE:,} characters"
 SPLITS = ("train", "validation", "test")
 _SHARES = (90, 95, 100)  # upper bounds in percent
 
@@ -50,7 +52,8 @@ class Corpus:
     """name: where the sentences are from. sentences: in reading order. account: what was read (``READ``) and
     dropped, by reason.
 
-    note: why reading stopped early. language: a code of ``LANGUAGES``, given or found.
+    note: why reading stopped early. language: a code of ``LANGUAGES``, given or found. cleaned: what cleaning
+    dropped, how often.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Corpus:
     account: Counter = field(default_factory=Counter)
     note: str = ""
     language: str = UNDETERMINED
+    cleaned: Counter = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.sentences)
@@ -86,7 +90,9 @@ class Corpus:
         read = ", ".join(
             f"{self.account[name]:,} {done}" for name, done in READ.items() if name in self.account
         )
-        return f"{kept} ({read}; left out: {dropped or 'none'}{self.note})" if self.account else kept
+        cleaned = ", ".join(f"{count:,} {what}" for what, count in self.cleaned.items() if count)
+        within = f"; within lines: {cleaned}" if cleaned else ""
+        return f"{kept} ({read}; left out: {dropped or 'none'}{within}{self.note})" if self.account else kept
 
     def _language_shown(self) -> str:
         """Of one that is not English: what it was taken for, and what was counted as a word."""
@@ -153,33 +159,50 @@ def read(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> Corpus
     SemcomError for a missing or broken file, a pickle without a word vocabulary, nothing left.
     """
     corpus = Corpus(" ".join(settings.corpus), [], Counter())
+    budget = Budget.of(settings.max_sentences)
+    reader = Reader(vocabulary, settings.column, budget, corpus.account, corpus.cleaned)
     limits = _Limits.of(settings, vocabulary)
-    seen: set[int] = set()
-    for text in texts_of(settings.corpus, vocabulary, corpus.account):
-        if text is None:
-            corpus.account[f"longer than {LONGEST_LINE:,} characters"] += 1
-        elif reason := limits.unfit(text):
-            corpus.account[reason] += 1
-        elif (sentence := make_sentence(text)).id in seen:
-            corpus.account["duplicates"] += 1
-        else:
-            seen.add(sentence.id)
+    try:
+        for sentence in _distinct(reader.texts(settings.corpus), limits, corpus.account):
             corpus.sentences.append(sentence)
+            budget.kept()
             if len(corpus) == settings.max_sentences:
-                stopped = f"stopped at --max-sentences {settings.max_sentences:,}, what follows was not read"
-                corpus.note = f"; {stopped}"
-                break
+                raise EnoughRead(f"at --max-sentences {settings.max_sentences:,}")
+    except EnoughRead as enough:
+        corpus.note = f"; stopped {enough}, what follows was not read"
     if not corpus.sentences:
-        remedy = "give longer text, or wider --min-length and --max-length"
-        raise SemcomError(
-            f"--corpus {escape(corpus.name)}: no sentence survives ({corpus.describe()}); {remedy}"
-        )
+        raise _nothing_left(corpus)
     size = settings.corpus_size
     if size is not None and size < len(corpus):
         corpus.account["beyond --corpus-size"] = len(corpus) - size
         corpus.sentences = _sample(corpus.sentences, size)
     corpus.language = _language(settings.language, corpus.sentences)
     return corpus
+
+
+def _distinct(texts: Iterable[str | None], limits: "_Limits", account: Counter) -> Iterator[Sentence]:
+    """Each sentence of fit length once; what is left out goes to the account."""
+    seen: set[int] = set()
+    for text in texts:
+        if text is None:
+            account[TOO_LONG] += 1
+        elif reason := limits.unfit(text):
+            account[reason] += 1
+        elif (sentence := make_sentence(text)).id in seen:
+            account["duplicates"] += 1
+        else:
+            seen.add(sentence.id)
+            yield sentence
+
+
+def _nothing_left(corpus: Corpus) -> SemcomError:
+    too_long = corpus.account[TOO_LONG]
+    remedy = "give longer text, or wider --min-length and --max-length"
+    if too_long * 2 > sum(corpus.account[name] for name in READ):
+        remedy = "give text of one sentence a line"
+    return SemcomError(
+        f"--corpus {escape(corpus.name)}: no sentence survives ({corpus.describe()}); {remedy}"
+    )
 
 
 def _language(asked: str, sentences: list[Sentence]) -> str:

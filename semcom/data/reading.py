@@ -1,150 +1,111 @@
-"""Texts of files: lines of plain and gzipped ones, and pickled ids of public DeepSC code."""
+"""Texts of files and of standard input, line by line: decoded, cleaned, and within bounds.
 
-import gzip
-import os
-import zlib
+A line ends with LF, CR LF or CR alone. Whatever else Unicode calls a line's end (U+2028, U+0085, form feed)
+is white space within one.
+"""
+
+import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from semcom.base.errors import SemcomError, escape
-from semcom.data import pickled_ids
-from semcom.data.cleaning import clean
-from semcom.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
-from semcom.data.word_vocabulary import WordVocabulary
+from semcom.base.errors import SemcomError
+from semcom.data import corpus_files, pickled_texts, tables
+from semcom.data.cleaning import clean, is_markup
+from semcom.data.corpus_files import Source
+from semcom.data.file_kinds import Named
+from semcom.data.source_lines import LONGEST_LINE, Budget, EnoughRead, Head, Lines
+from semcom.data.vocabulary import Vocabulary
 
-LONGEST_LINE = 10_000
-# A character is up to four bytes; the line end up to two, one more tells a longer line.
-LONGEST_RAW = 4 * LONGEST_LINE + 3
-
-
-def texts_of(paths: Sequence[str], vocabulary: Vocabulary | None, account: Counter) -> Iterator[str | None]:
-    """Of each file in turn; None for a text that is too long."""
-    for path in files(paths):
-        read = _pickled if is_pickle(path) else _texts
-        yield from read(path, vocabulary, account)
+LONGEST_RAW = 4 * LONGEST_LINE
+LONGEST_ROW = 1 << 20
+"""In bytes: of a text's line and of a table's."""
+MOST_TYPED = 10_000
+"""Lines of standard input."""
 
 
-def is_pickle(path: str | Path) -> bool:
-    """Whether a file is read as pickled ids: by its suffix, or by the first byte that pickles have and text
-    cannot."""
-    path = Path(path)
-    if path.suffix.lower() in (".pkl", ".pickle"):
-        return not path.is_dir()
-    try:
-        # A pipe would lose the byte.
-        return path.is_file() and path.open("rb").read(1) == b"\x80"
-    except OSError:
-        return False
+@dataclass
+class Reader:
+    """Of a corpus. column: of tables, the one that has the text. account: what was read and left out, by
+    reason. cleaned: what cleaning did."""
 
+    vocabulary: Vocabulary | None
+    column: str | None
+    budget: Budget
+    account: Counter[str]
+    cleaned: Counter[str] = field(default_factory=Counter)
 
-def _texts(path: Path, vocabulary: Vocabulary | None, account: Counter) -> Iterator[str | None]:
-    """Lines of a text file, cleaned, as the vocabulary's models are given them; None for one that is too
-    long."""
-    account["lines"] += 0
-    for line in _lines(path):
-        account["lines"] += 1
-        if line is not None:
-            line = clean(line)
-            line = line if vocabulary is None else vocabulary.normalize(line)
-        yield line
-
-
-def _pickled(path: Path, vocabulary: Vocabulary | None, account: Counter) -> Iterator[str | None]:
-    """Sentences of pickled ids as text; None for one that is too long."""
-    if not isinstance(vocabulary, WordVocabulary):
-        raise SemcomError(
-            f"--corpus: {escape(path)}: a pickle holds ids of a word vocabulary, and there is none here; "
-            "give a checkpoint imported with it: "
-            "python -m semcom import CHECKPOINT.pth --vocab-file vocab.json --output teacher.pt"
-        )
-    account["pickled"] += 0
-    known: set[int] = set()
-    for number, ids in enumerate(pickled_ids.read_id_lists(path), 1):
-        account["pickled"] += 1
-        if id(ids) in known:
-            # One list at many places: a small file may name a long one so often that reading it each time
-            # never ends.
-            account["duplicates"] += 1
-            continue
-        known.add(id(ids))
-        if ids and max(ids) >= len(vocabulary):
-            raise SemcomError(
-                f"--corpus: {escape(path)}: sentence {number} has the id {max(ids)}, "
-                f"the vocabulary in use has V={len(vocabulary)}; "
-                "import the checkpoint with the vocab.json that these ids were made with (--vocab-file)"
-            )
-        words = _between_marks(ids)
-        if len(words) > LONGEST_LINE:
-            yield None
-        elif words and min(words) < UNK:
-            account["with <PAD>, <START> or <END> inside"] += 1
-        else:
-            (text,) = vocabulary.decode([words])
-            if vocabulary.encode([text]) != [words]:
-                account["with words that mean others once written out"] += 1
+    def texts(self, paths: Sequence[str]) -> Iterator[str | None]:
+        """Of each file in turn, cleaned and as the vocabulary's models are given them; None for one that is
+        too long."""
+        for path in corpus_files.files(paths):
+            if corpus_files.is_pickle(path):
+                yield from pickled_texts.texts(path, self.vocabulary, self.account)
             else:
-                yield text if len(text) <= LONGEST_LINE else None
+                yield from self._texts(path)
 
-
-def _between_marks(ids: list[int]) -> list[int]:
-    """Without what stands for the start, the end and padding."""
-    start, end = 0, len(ids)
-    while start < end and ids[start] == BOS:
-        start += 1
-    while start < end and ids[end - 1] in (EOS, PAD):
-        end -= 1
-    return ids[start:end]
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def files(paths: Sequence[str]) -> Iterator[Path]:
-    for given in paths:
-        path = Path(given)
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
-            if not inside:
-                raise SemcomError(
-                    f"--corpus {escape(given)}: the folder holds no file; "
-                    "give text files, one sentence a line"
-                )
-            yield from inside
-        elif path.exists():
-            yield path
-        else:
-            raise SemcomError(
-                f"--corpus {escape(given)}: no such file or folder; "
-                "give text files (plain or .gz), one sentence a line"
-            )
-
-
-def _lines(path: Path) -> Iterator[str | None]:
-    """Lines of a plain or gzipped file; None for one that is too long."""
-    number = 0
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            while raw := file.readline(LONGEST_RAW):
-                number += 1
-                if len(raw) == LONGEST_RAW and not raw.endswith(b"\n"):
-                    while (rest := file.readline(1 << 20)) and not rest.endswith(b"\n"):
-                        pass
-                    yield None
+    def _texts(self, path: Path) -> Iterator[str | None]:
+        self.account["lines"] += 0
+        for line in self._lines(path):
+            text = line
+            if line is not None:
+                text = clean(line, self.cleaned)
+                if is_markup(text):
+                    self.account["of markup alone"] += 1
                     continue
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                yield line if len(line) <= LONGEST_LINE else None
-    except UnicodeDecodeError as error:
+                text = text if self.vocabulary is None else self.vocabulary.normalize(text)
+            yield text
+
+    def _lines(self, path: Path) -> Iterator[str | None]:
+        """Of a file of text or of a table's column; None for one that is too long."""
+        source = corpus_files.open_source(path)
+        with source.file:
+            head = Head.of(source)
+            table = tables.table_of(path, head.lines)
+            if self.column is None:
+                if table:
+                    raise tables.refusal(head.named, table)
+                yield from self._counted(Lines(source, head.mark, self.budget, LONGEST_RAW))
+                return
+            lines = Lines(source, head.mark, self.budget, LONGEST_ROW)
+            column = tables.Column(source.named, self.column, lambda: lines.number)
+            yield from map(_short, column.of(table, self._whole(lines)))
+
+    def _counted(self, lines: Iterable[str | None]) -> Iterator[str | None]:
+        for line in lines:
+            self.account["lines"] += 1
+            yield _short(line)
+
+    def _whole(self, lines: Iterable[str | None]) -> Iterator[str]:
+        for line in lines:
+            self.account["lines"] += 1
+            if line is None:
+                self.account[f"longer than {LONGEST_ROW:,} bytes"] += 1
+            else:
+                yield line
+
+
+def _short(line: str | None) -> str | None:
+    return line if line is not None and len(line) <= LONGEST_LINE else None
+
+
+def typed_texts(stream: io.BufferedReader | io.RawIOBase) -> list[str]:
+    """The lines of standard input, cleaned, without empty ones and lines of markup alone. Raises SemcomError
+    for what is no text, not UTF-8, or too much."""
+    named = Named(Path("FILE"), label="standard input")
+    source = Source(named, stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream))
+    budget = Budget(lines=MOST_TYPED, bytes=MOST_TYPED * LONGEST_LINE)
+    lines = Lines(source, Head.of(source).mark, budget, LONGEST_RAW)
+    try:
+        texts = [clean(line) if line is not None else None for line in map(_short, lines)]
+    except EnoughRead:
         raise SemcomError(
-            f"--corpus: {escape(path)} line {number}: not UTF-8 ({error.reason}); "
-            f"convert it: iconv -f LATIN1 -t UTF-8 {escape(path.name)}"
+            f"standard input: more than {MOST_TYPED:,} lines; send some of them: head -n 100 FILE | …"
         ) from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    if None in texts:
         raise SemcomError(
-            f"--corpus: {escape(path)} after line {number}: broken gzip ({error}); fetch the file again"
-        ) from None
-    except OSError as error:
-        raise SemcomError(
-            f"--corpus: {escape(path)}: cannot be read ({os.strerror(error.errno or 0)})"
-        ) from None
+            f"standard input line {texts.index(None) + 1}: longer than {LONGEST_LINE:,} characters; "
+            "send it in sentences, one a line"
+        )
+    return [text for text in texts if text and not is_markup(text)]

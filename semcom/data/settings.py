@@ -27,7 +27,7 @@ class CorpusConfig(Validated):
 
     corpus: tuple[str, ...] = setting(
         (),
-        "text files (plain or .gz, one sentence a line), pickled ids of public "
+        "text files (one sentence a line; plain, .gz, .xz, .bz2 or .zst), pickled ids of public "
         "DeepSC code (.pkl), folders of them; without it the built-in parliamentary corpus",
         nargs="+",
         metavar="PATH",
@@ -66,6 +66,12 @@ class CorpusConfig(Validated):
         choices=("auto", *LANGUAGES),
         metavar="CODE",
     )
+    column: str | None = setting(
+        None,
+        "of tables (TSV, CSV, values divided by |||, JSON lines) the column that has the text: its name in "
+        "the first line or in the objects, or its number from 1",
+        metavar="NAME",
+    )
     max_sentences: int = setting(
         2_000_000, "text files: stop reading after this many", whole(1, example="2000000"), metavar="N"
     )
@@ -76,7 +82,7 @@ class CorpusConfig(Validated):
             raise SemcomError(
                 f"--min-length {self.min_length}: is above --max-length {self.max_length}; exchange them"
             )
-        for name in ("min_length", "max_length", "length_unit", "max_sentences"):
+        for name in ("min_length", "max_length", "length_unit", "column", "max_sentences"):
             if not self.corpus and differs(self, name):
                 raise SemcomError(
                     f"{flag_of(name)} {getattr(self, name)}: chooses among text files; "
