@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from semcom.base.errors import SemcomError
-from semcom.data.cleaning import clean, clean_argument, is_markup
+from semcom.data.cleaning import check_argument, clean, is_markup
 
 ZWNJ, ZWJ = "\u200c", "\u200d"
 
@@ -152,5 +152,5 @@ def test_text_with_brackets_is_none(line):
 def test_an_argument_of_other_bytes_is_refused():
     typed = "caf\udce9 au lait"  # as Python has b"caf\xe9" of a terminal in Latin 1
     with pytest.raises(SemcomError, match="^transmit: holds bytes that are not UTF-8; set the terminal"):
-        clean_argument(typed, "transmit")
-    assert clean_argument(" café\u200b &amp; thé ", "transmit") == "café & thé"
+        check_argument(typed, "transmit")
+    assert check_argument(" café\u200b &amp; thé ", "transmit") == " café\u200b &amp; thé "

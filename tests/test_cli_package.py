@@ -73,7 +73,8 @@ def test_vocab_train_evaluate_transmit_on_own_text(here, capsys, monkeypatch):
     rows = list(csv.DictReader((here / "own.csv").open()))
     assert [row["snr"] for row in rows] == ["0.0", "12.0", ""] and rows[-1]["model"] == "(floor)"
     assert f"channel uses: 8 a token, {float(rows[0]['channel_uses_per_character']):.2f} a character" in out
-    monkeypatch.setattr("sys.stdin", io.StringIO("the report was adopted.\nthe motion was adopted.\n"))
+    typed = io.BytesIO(b"the report was adopted.\nthe motion was adopted.\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(typed))
     assert package("transmit", "--checkpoints", "own.pt", "--snr", 12) == 0
     assert capsys.readouterr().out.count("sent: the ") == 2
 

@@ -15,7 +15,8 @@ from semcom.commands.inputs import load_teacher
 from semcom.commands.measuring import RECEIVER_KNOWS, labels
 from semcom.commands.settings import TransmitSettings
 from semcom.data import batching, corpus, fit
-from semcom.data.cleaning import clean
+from semcom.data.cleaning import check_argument, clean
+from semcom.data.reading import typed_lines
 from semcom.data.word_vocabulary import WordVocabulary
 from semcom.evaluation import frames
 from semcom.evaluation.scores import Meeting, through_channel
@@ -62,19 +63,13 @@ def _texts(settings: TransmitSettings) -> list[str]:
             f"--checkpoints {escape(last)}: no such file; if that is the sentence, give it first: "
             'python -m semcom transmit "a sentence" --checkpoints FILE'
         )
-    texts = [settings.sentence] if settings.sentence is not None else _lines_of_input()
+    if settings.sentence is None:
+        texts = typed_lines(sys.stdin.buffer)
+    else:
+        texts = [check_argument(settings.sentence, "transmit: the sentence")]
     if not any(text.strip() for text in texts):
         raise _empty()
     return texts
-
-
-def _lines_of_input() -> list[str]:
-    try:
-        return [line for line in sys.stdin.read().splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise SemcomError(
-            f"transmit: standard input is not UTF-8 ({error.reason}); convert it: iconv -f LATIN1 -t UTF-8"
-        ) from None
 
 
 def _empty() -> SemcomError:

@@ -62,14 +62,14 @@ def clean(line: str, counts: Counter | None = None) -> str:
     return " ".join(line.split())
 
 
-def clean_argument(text: str, flag: str) -> str:
-    """The same of what was typed. Raises SemcomError naming ``flag`` for bytes that are no text."""
+def check_argument(text: str, flag: str) -> str:
+    """What was typed. Raises SemcomError naming ``flag`` for bytes that are no text."""
     if any("\udc80" <= c <= "\udcff" for c in text):
         raise SemcomError(
             f"{flag}: holds bytes that are not UTF-8; set the terminal to UTF-8 (export LC_ALL=C.UTF-8) and "
             "type it again"
         )
-    return clean(text)
+    return text
 
 
 def is_markup(text: str) -> bool:

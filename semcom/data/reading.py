@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from semcom.base.errors import SemcomError
 from semcom.data import corpus_files, pickled_texts, tables
@@ -90,22 +91,25 @@ def _short(line: str | None) -> str | None:
     return line if line is not None and len(line) <= LONGEST_LINE else None
 
 
-def typed_texts(stream: io.BufferedReader | io.RawIOBase) -> list[str]:
-    """The lines of standard input, cleaned, without empty ones and lines of markup alone. Raises SemcomError
-    for what is no text, not UTF-8, or too much."""
+def typed_lines(stream: BinaryIO) -> list[str]:
+    """The lines of standard input as they were typed, without those of which cleaning leaves nothing and
+    those of markup alone. Raises SemcomError for what is no text, not UTF-8, or too much."""
     named = Named(Path("FILE"), label="standard input")
-    source = Source(named, stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream))
+    buffered = (
+        stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, stream))
+    )
+    source = Source(named, buffered)
     budget = Budget(lines=MOST_TYPED, bytes=MOST_TYPED * LONGEST_LINE)
     lines = Lines(source, Head.of(source).mark, budget, LONGEST_RAW)
     try:
-        texts = [clean(line) if line is not None else None for line in map(_short, lines)]
+        typed = list(map(_short, lines))
     except EnoughRead:
         raise SemcomError(
             f"standard input: more than {MOST_TYPED:,} lines; send some of them: head -n 100 FILE | …"
         ) from None
-    if None in texts:
+    if None in typed:
         raise SemcomError(
-            f"standard input line {texts.index(None) + 1}: longer than {LONGEST_LINE:,} characters; "
+            f"standard input line {typed.index(None) + 1}: longer than {LONGEST_LINE:,} characters; "
             "send it in sentences, one a line"
         )
-    return [text for text in texts if text and not is_markup(text)]
+    return [line for line in typed if line and (text := clean(line)) and not is_markup(text)]
