@@ -20,7 +20,7 @@ from semcom.base.errors import SemcomError, escape
 from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
 from semcom.report import formats, render, tables
-from semcom.report.document import Column, Document, Figure, Section, Text
+from semcom.report.document import Column, Document, Figure, Section, Table, Text
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -708,3 +708,13 @@ def test_the_csv_of_a_chinese_report_begin_with_the_mark_that_excel_wants(tmp_pa
         assert all(begins.startswith(mark) and (begins == mark) == bool(mark) for begins in first) and first
         tables.write_csv(tmp_path / "rows.csv", [{"名": "学生"}], language)
         assert (tmp_path / "rows.csv").read_bytes() == mark + "名\n学生\n".encode()
+
+
+def test_latex_says_which_package_chinese_needs():
+    def packages(document):
+        return re.search(r"\\usepackage\{(.*?)\}", formats.latex(document))[1]
+
+    named = Table("t", "c", {"m": Column("model")}, frame_of([{"m": "教师模型"}]))
+    assert packages(with_block(named)) == "array,booktabs,xeCJK"
+    assert packages(replace(with_block(named), language="zh")) == "array,booktabs,ctex"
+    assert packages(with_block(TABLE)) == "array,booktabs"

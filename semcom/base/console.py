@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import NoReturn, TextIO
@@ -39,6 +40,26 @@ class _Console(logging.StreamHandler[TextIO]):
 
 
 _CONSOLE = _Console()
+
+
+@contextmanager
+def libraries_heard() -> Iterator[None]:
+    """What ``silence_libraries`` does meanwhile is undone at the end."""
+    last_resort = logging.lastResort
+    level = last_resort.level if last_resort else logging.WARNING
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        if last_resort:
+            last_resort.setLevel(level)
+
+
+def silence_libraries() -> None:
+    """Their warnings, by ``warnings`` and by ``logging``, go nowhere; their errors are still shown."""
+    warnings.simplefilter("ignore")
+    if logging.lastResort:
+        logging.lastResort.setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The one exception a user sees as a line, and how strangers' strings are shown on a console: escaped, and
 short enough."""
 
-import unicodedata
+import re
 
 LONGEST_LINE = 500
 """Characters of a line about what went wrong."""
@@ -37,17 +37,27 @@ class InterruptedRun(Exception):
         return str(self.args[0])
 
 
+# Persian, the scripts of India and emoji join their letters or signs with invisible characters.
+_JOINED = "[\u0590-\u1fff\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]"
+_CHARACTER = re.compile(f"(?P<joiner>(?<={_JOINED})[\u200c\u200d](?={_JOINED}))|.", re.DOTALL)
+
+
 def escape(text: object) -> str:
     """``text`` with control, bidi and other invisible characters spelled out (``\\x1b``), safe to print on a
-    terminal."""
-    return "".join(
-        character
-        if character == " " or unicodedata.category(character)[0] not in "CZ"
-        else character.encode("unicode_escape").decode("ascii")
-        if ord(character) > 127 or character in "\n\r\t"
-        else f"\\x{ord(character):02x}"
-        for character in str(text)
-    )
+    terminal. Joiners within a word of a script that is written with them, or within an emoji, stay."""
+    text = str(text)
+    if text.isprintable():
+        return text
+    return _CHARACTER.sub(_spelled_out, text)
+
+
+def _spelled_out(found: re.Match[str]) -> str:
+    character = found[0]
+    if found["joiner"] or character.isprintable():
+        return character
+    if ord(character) > 127 or character in "\n\r\t":
+        return character.encode("unicode_escape").decode("ascii")
+    return f"\\x{ord(character):02x}"
 
 
 def shown(value: object) -> str:

@@ -10,11 +10,14 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from semcom.base import distributed
+from semcom.base.errors import escape
+from semcom.base.widths import cut
 
 Item = TypeVar("Item")
 
 COLUMNS = 80
 SECONDS_A_LINE = 60.0
+WIDEST_NAME = 40
 LAYOUT = "{desc}: {n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}"
 
 
@@ -31,6 +34,7 @@ class Progress:
     or two. leave: whether the bar stays at the end."""
 
     def __init__(self, total: int, doing: str, *, quiet: bool, done: int = 0, leave: bool = False):
+        doing = _fitting(doing)
         silent = quiet or distributed.rank() > 0
         on_terminal = not silent and _is_terminal()
         self._bar = _Bar(
@@ -52,10 +56,10 @@ class Progress:
 
     def show(self, doing: str, loss: float, tokens_per_second: float | None) -> None:
         """What is done from the next ``advance`` on, the mean loss until there, and how fast it goes."""
-        self.doing, self._numbers = doing, f"loss {loss:.3f}"
+        self.doing, self._numbers = _fitting(doing), f"loss {loss:.3f}"
         if tokens_per_second is not None:
             self._numbers += f", {tokens_per_second:,.0f} tok/s"
-        self._bar.set_description_str(doing, refresh=False)
+        self._bar.set_description_str(self.doing, refresh=False)
         self._bar.set_postfix_str(self._numbers, refresh=False)
 
     def say(self, line: str) -> None:
@@ -70,6 +74,11 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _fitting(doing: str) -> str:
+    """So that numbers have room beside a stranger's file name."""
+    return cut(escape(doing), WIDEST_NAME)
 
 
 class _Bar(tqdm):

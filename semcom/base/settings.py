@@ -21,7 +21,9 @@ class RunConfig(Validated):
     device: str = setting(
         "auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one", metavar="DEVICE"
     )
-    quiet: bool = setting(False, "no progress, results only", action="store_true", recorded=False)
+    quiet: bool = setting(
+        False, "no progress and no warnings of libraries, results only", action="store_true", recorded=False
+    )
     debug: bool = setting(False, "show the traceback of an error", action="store_true", recorded=False)
 
 

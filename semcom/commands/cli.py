@@ -51,7 +51,7 @@ def _run(verb: Callable[[Sequence[str]], object], argv: Sequence[str]) -> int:
     _DEBUG.set(False)
     try:
         streams.prepare()
-        with console.speaking():
+        with console.speaking(), console.libraries_heard():
             code = _call(verb, argv)
             distributed.leave()
         # What standard output holds back: a full disk is to be told, not met when Python ends.
@@ -107,6 +107,7 @@ def _settings(
 ) -> Settings | None:
     """What the flags ask for; None where ``--print-config`` asks to be shown it alone."""
     _DEBUG.set(flags.debug)
+    _heed_quiet(flags)
     settings = settings_of(kind, flags)
     if flags.print_config:
         if distributed.rank() == 0:
@@ -117,6 +118,11 @@ def _settings(
     file, record = flags.record or ("", None)
     request = Request(shlex.join([*program.split(), *argv]), file, record)
     return replace(settings, request=request)
+
+
+def _heed_quiet(flags: argparse.Namespace) -> None:
+    if getattr(flags, "quiet", False):
+        console.silence_libraries()
 
 
 def distil(argv: Sequence[str]) -> Outcome | None:
@@ -164,6 +170,7 @@ def _run_variants(
     """A verb with settings of which several values may be given."""
     if distributed.count() > 1:
         raise SemcomError(f"{program}: starts its processes itself; start it alone, with --jobs N")
+    _heed_quiet(flags)
     settings = settings_of(verb.settings, flags)
     asked = variants(varies, flags, paired=settings.zip_)
     if flags.print_config:

@@ -13,6 +13,7 @@ from semcom.base import distributed, output_files, places
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import escape
+from semcom.base.widths import columns, padded
 from semcom.channel.channels import make_channel
 from semcom.commands.inputs import load_corpus
 from semcom.commands.measuring import (
@@ -188,11 +189,11 @@ def _write(output: str, picture: Path, meeting: Meeting, rows: "pd.DataFrame", f
 def _examples(
     encoded: Sequence[batching.Encoded], decodings: dict[str, Decoded], count: int, snr: float
 ) -> str:
-    width = max(map(len, ["sent", *decodings]))
+    width = max(columns(escape(label)) for label in ["sent", *decodings])
     lines = [f"\nwhat was understood at {snr:g} dB"]
     for i, e in enumerate(encoded[:count]):
-        lines.append(f"{'sent'.ljust(width)}  {escape(e.sentence.text)}")
+        lines.append(f"{padded('sent', width)}  {escape(e.sentence.text)}")
         for label, decoded in decodings.items():
             same = decoded.texts[i] == e.sentence.text
-            lines.append(f"{escape(label).ljust(width)}  {'=' if same else escape(decoded.texts[i])}")
+            lines.append(f"{padded(escape(label), width)}  {'=' if same else escape(decoded.texts[i])}")
     return "\n".join(lines)

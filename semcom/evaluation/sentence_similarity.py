@@ -63,6 +63,7 @@ def encoder(device: str = "cpu") -> Encoder:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     model = SentenceTransformer(
         str(folder), device=device, local_files_only=True, model_kwargs={"use_safetensors": True}
     )

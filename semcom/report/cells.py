@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 from numbers import Real
 
+from semcom.base.widths import columns
 from semcom.evaluation.intervals import Interval
 from semcom.report.catalogue import translation
 from semcom.report.document import Cell, Column, Document, Table
 
 LONG = 28
-"""Characters from which a text cell may wrap."""
+"""Columns of a console from which a text cell may wrap."""
 
 NUMERIC = ("number", "interval")
 
@@ -30,7 +31,7 @@ def _kind(column: Column, cells: Sequence[Cell]) -> str:
     given = [cell for cell in cells if cell is not None]
     if given and all(isinstance(cell, (Real, Interval)) for cell in given):
         return "interval" if any(isinstance(cell, Interval) for cell in given) else "number"
-    return "long" if any(len(plain(cell, column)) >= LONG for cell in given) else "text"
+    return "long" if any(columns(plain(cell, column)) >= LONG for cell in given) else "text"
 
 
 def sides(table: Table) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from semcom.base.errors import escape
+from semcom.base.widths import columns
 from semcom.evaluation.intervals import Interval
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def curves(
 
 def _legend_columns(names: Sequence[str], width: float) -> int:
     """At most four; fewer where the longest name needs more of ``width`` inches."""
-    needed = HANDLE_INCHES + LETTER_INCHES * max(map(len, names), default=0)
+    needed = HANDLE_INCHES + LETTER_INCHES * max(map(columns, names), default=0)
     return max(1, min(LEGEND_COLUMNS, int(width / needed)))
 
 

@@ -41,6 +41,8 @@ _LATEX = str.maketrans(
     }
 )
 
+_EAST_ASIA = re.compile("[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
+
 LATEX_TABLE = r"""
 \begin{{table}}
   \centering
@@ -95,12 +97,13 @@ def _markdown(text: str) -> str:
 def latex(document: Document) -> str:
     """Every table, ready for ``\\input`` into a paper. ValueError as ``check`` says."""
     check(document)
-    packages = "array,booktabs,ctex" if document.language == "zh" else "array,booktabs"
+    body = "".join(map(_latex_table, document.tables()))
+    for_east_asia = ",ctex" if document.language == "zh" else ",xeCJK" if _EAST_ASIA.search(body) else ""
     head = [
         f"% {_latex(document.title)}",
-        rf"% \usepackage{{{packages}}}; XeLaTeX or LuaLaTeX for other than Latin letters",
+        rf"% \usepackage{{array,booktabs{for_east_asia}}}; XeLaTeX or LuaLaTeX for other than Latin letters",
     ]
-    return "\n".join(head) + "\n" + "".join(map(_latex_table, document.tables()))
+    return "\n".join(head) + "\n" + body
 
 
 def _latex_table(table: Table) -> str:

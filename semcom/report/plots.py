@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semcom.base.output_files import write_atomically
+from semcom.base.widths import columns
 from semcom.evaluation import frames
 from semcom.evaluation.intervals import Interval
 from semcom.report import figures, fonts
@@ -101,7 +102,7 @@ def plot_intervals(
     mark: a value to compare with.
     """
     # Names stand beside the axes, and leave room for the title above them.
-    longest = max(len(name) for lines in panels.values() for name, *_ in lines)
+    longest = max(columns(name) for lines in panels.values() for name, *_ in lines)
     figure = _empty((3.6 + 0.08 * longest) * len(panels), 1 + 0.3 * max(map(len, panels.values())))
     for axis, (title, lines) in zip(_plain_panels(figure, len(panels)), panels.items()):
         if mark is not None:
