@@ -32,7 +32,7 @@ import torch  # noqa: E402
 from cli_support import distil, package, train_tiny_teacher  # noqa: E402
 from conftest import ONE_PIXEL  # noqa: E402
 
-from semcom.models import checkpoint  # noqa: E402
+from semcom.models import checkpoint, state_dicts  # noqa: E402
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 FILE_CALLS = ("replace", "rename", "fsync", "unlink", "mkdir", "rmdir")
@@ -248,7 +248,7 @@ def content(path: Path, root: Path) -> Any:
 
 def _content_of_weights(path: Path) -> Any:
     if path.name == "snapshots.pt":
-        return {name: tensor.numpy().tobytes() for name, tensor in checkpoint.load_state_dict(path).items()}
+        return {name: tensor.numpy().tobytes() for name, tensor in state_dicts.load(path).items()}
     loaded = checkpoint.load(path)
     weights = {name: tensor.numpy().tobytes() for name, tensor in loaded.model.state_dict().items()}
     return weights, without_free(loaded.config), loaded.metrics, loaded.origin

@@ -118,13 +118,6 @@ def test_heads_matter():
     assert (two - four).abs().max() > 1e-3
 
 
-def test_data_parallel_names():
-    state = random_state(V)
-    plain, parallel = imported(state), imported({f"module.{name}": tensor for name, tensor in state.items()})
-    for first, second in zip(plain.model.state_dict().values(), parallel.model.state_dict().values()):
-        assert torch.equal(first, second)
-
-
 def test_half_precision_weights_are_taken_and_told(here, theirs, capsys):
     torch.save({name: tensor.half() for name, tensor in random_state(V).items()}, "half.pth")
     assert (

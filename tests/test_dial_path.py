@@ -13,7 +13,7 @@ from semcom.base.errors import SemcomError
 from semcom.commands import distil_summary
 from semcom.commands.dial_path import path_between, path_of_run
 from semcom.distillation import training_loop
-from semcom.models import checkpoint
+from semcom.models import checkpoint, state_dicts
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS
 from semcom.models.transceiver import build
@@ -293,14 +293,14 @@ def test_a_teacher_of_other_weights_is_refused(runs, copied, teacher, tmp_path):
 def test_snapshots_that_are_not_of_this_run_are_refused(copied, spoil, words):
     folder = copied("decoder", digests={})
     file = folder / "snapshots.pt"
-    checkpoint.save_state_dict(spoil(torch.load(file)), file)
+    state_dicts.save(spoil(torch.load(file)), file)
     refused(["snapshots", "again", *words], folder)
 
 
 def test_snapshots_that_the_record_does_not_speak_of_are_refused(copied):
     folder = copied("decoder")
     file = folder / "snapshots.pt"
-    checkpoint.save_state_dict({name: w * 1.01 for name, w in torch.load(file).items()}, file)
+    state_dicts.save({name: w * 1.01 for name, w in torch.load(file).items()}, file)
     refused(["snapshots", "another digest", "again"], folder)
 
 

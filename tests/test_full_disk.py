@@ -12,7 +12,7 @@ import pytest
 from cli_support import TINY_TRAINING, analyse, distil, hidden, package
 
 from semcom.commands.run_record import is_finished
-from semcom.models import checkpoint, state_file
+from semcom.models import checkpoint, state_dicts, state_file
 
 pytestmark = pytest.mark.usefixtures("here")
 PLACES = ["--output-path", "run", "--create-hybrid", "--hybrid-output", "hybrid.pt"]
@@ -49,7 +49,7 @@ def check_all_load():
         if path.name.endswith("resume.pt"):
             state_file.read(path, "")
         elif path.name == "snapshots.pt":
-            checkpoint.load_state_dict(path, "snapshots")
+            state_dicts.load(path, "snapshots")
         elif path.suffix == ".pt":
             checkpoint.load(path)
         if path.suffix == ".json":

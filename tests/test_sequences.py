@@ -221,7 +221,7 @@ def test_the_file_says_what_it_holds(tmp_path):
     found, _ = decoded(tmp_path, search=Search(2))
     stored = json.loads(kept(tmp_path)[0].read_text())
     assert stored["key"] | {"sentences": 0} == {
-        "format": 2,
+        "format": 1,
         "teacher": TEACHER.fingerprint,
         "architecture": TEACHER.model.architecture.to_dict(),
         "vocabulary": "v",

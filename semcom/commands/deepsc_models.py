@@ -6,19 +6,22 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from semcom.base import output_files, places
-from semcom.base.errors import SemcomError, escape
+from semcom.base.errors import SemcomError, escape, shown
 from semcom.commands.settings import ExportSettings, ImportSettings
 from semcom.data import vocabulary_files
 from semcom.data.word_vocabulary import WordVocabulary
-from semcom.models import checkpoint, deepsc_weights
+from semcom.models import checkpoint, deepsc_weights, state_dicts
 from semcom.models.architecture import sizes_of
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS
+from semcom.models.state_dicts import Found
 from semcom.models.transceiver import Transceiver
 
 log = logging.getLogger(__name__)
 
 IMPORTED = "imported from"
+MOST_TOLD = 12
+"""Things that were left out of a file."""
 
 
 # --- import
@@ -36,8 +39,11 @@ def _import(settings: ImportSettings, held: ExitStack) -> Checkpoint:
     inputs = [path, vocabulary_file]
     places.reserve_files({"--output": output}, inputs, overwrite=settings.outputs.overwrite, held=held)
     vocabulary = _read_vocabulary(vocabulary_file)
-    state = checkpoint.load_state_dict(path, "import")
-    imported = deepsc_weights.from_state(state, settings.model.heads, settings.model.dropout, escape(path))
+    found = state_dicts.find(path, "import", deepsc_weights.USUAL)
+    _show_found(found)
+    imported = deepsc_weights.from_state(
+        found.weights, settings.model.heads, settings.model.dropout, escape(path)
+    )
     _check_rows(settings, vocabulary, imported.model)
     record = {
         "imported_from": str(path),
@@ -49,6 +55,16 @@ def _import(settings: ImportSettings, held: ExitStack) -> Checkpoint:
     made = checkpoint.load(output)
     _show_imported(settings, vocabulary, imported)
     return made
+
+
+def _show_found(found: Found) -> None:
+    """Where the weights were among other things, and what was not taken."""
+    if found.place:
+        log.info(f"its weights lie in {shown(found.place)}")
+    if found.left_out:
+        more = len(found.left_out) - MOST_TOLD
+        rest = f" and {more} more" if more > 0 else ""
+        log.info(f"left out: {', '.join(found.left_out[:MOST_TOLD])}{rest}")
 
 
 def _check_rows(settings: ImportSettings, vocabulary: WordVocabulary, model: Transceiver) -> None:
@@ -135,7 +151,7 @@ def _export(settings: ExportSettings, held: ExitStack) -> Path:
         )
     rows = _positions(source, settings.model.positions)
     exported = deepsc_weights.to_state(source.model, rows, keep_level=_is_from_there(source))
-    checkpoint.save_state_dict(exported.state, output)
+    state_dicts.save(exported.state, output)
     if vocabulary_output:
         output_files.write_atomically(vocabulary_output, source.vocabulary.serialized)
     _show_exported(settings, source, exported.gain)

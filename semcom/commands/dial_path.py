@@ -19,7 +19,7 @@ from semcom.commands.run_record import RunRecord
 from semcom.commands.student import new_student
 from semcom.distillation import snapshots
 from semcom.distillation.snapshots import Weights
-from semcom.models import checkpoint
+from semcom.models import checkpoint, state_dicts
 from semcom.models.architecture import ENDS
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.path import Path, difference
@@ -243,7 +243,7 @@ def _stored(record: RunRecord, file: File, best: Checkpoint) -> list[Weights]:
     digest = run_record.recorded_digest(record.folder, snapshots.FILE)
     if digest is not None and digest != completion.digest_of(file):
         raise SemcomError(f"{not_of_run}, or damaged (its record has another digest of it); {AGAIN}")
-    state = checkpoint.load_state_dict(file, "snapshots")
+    state = state_dicts.load(file, "snapshots")
     wanted = _shapes(best.model, record.trained_ends)
     try:
         found = snapshots.from_state_dict(state)

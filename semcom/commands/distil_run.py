@@ -30,7 +30,7 @@ from semcom.distillation.run_state import Keeper
 from semcom.distillation.sequence_level import Decoding, teacher_sentences
 from semcom.distillation.snapshots import Snapshots
 from semcom.evaluation.scores import least_sure
-from semcom.models import checkpoint
+from semcom.models import checkpoint, state_dicts
 from semcom.models.architecture import sizes_of
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
@@ -246,7 +246,7 @@ class DistillationRun:
         chosen = self.snapshots.chosen(best_step)
         rows = [snapshot.row for snapshot in chosen]
         if rows != self.record.get("snapshots"):
-            checkpoint.save_state_dict(snapshots.to_state_dict(chosen), self.folder / snapshots.FILE)
+            state_dicts.save(snapshots.to_state_dict(chosen), self.folder / snapshots.FILE)
             self.record["snapshots"] = rows
 
     def write_record(self) -> None:

@@ -135,7 +135,7 @@ class SpliceSettings(Validated):
 @dataclass(frozen=True, kw_only=True)
 class ImportSettings(Validated):
     checkpoint: str = required(
-        "its state dict, as torch.save(model.state_dict(), …) wrote it",
+        "its weights: a state dict, or a trainer's file that holds one",
         positional=True,
         metavar="CHECKPOINT.pth",
     )

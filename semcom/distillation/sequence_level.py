@@ -29,7 +29,7 @@ from semcom.models.link import send
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 1
 LARGEST = 4_000_000_000
 """Bytes of a file: twenty million sentences."""
 CACHE = "checkpoints/cache"

@@ -1,5 +1,5 @@
-"""Checkpoints: one self-describing file each. Beside ``state_file`` the only place that touches
-``torch.save`` and ``torch.load``.
+"""Checkpoints: one self-describing file each. Beside ``state_file`` and ``state_dicts`` the only place that
+touches ``torch.save`` and ``torch.load``.
 
 A checkpoint comes from a stranger until proved otherwise: its pickle may name tensors and nothing else, its
 tensors may not claim more memory than the file has bytes, and its architecture is bounded before anything is
@@ -25,10 +25,12 @@ from semcom.base.errors import SemcomError, escape
 from semcom.base.output_files import write_atomically
 from semcom.data.vocabulary import Vocabulary
 from semcom.data.vocabulary_files import read_vocabulary
-from semcom.models import torch_files
+from semcom.models import other_formats, torch_files
 from semcom.models.architecture import ENDS, Architecture, from_file
 from semcom.models.protocols import MoreThanWeights
 from semcom.models.settings import PARTS
+from semcom.models.stand_ins import not_read
+from semcom.models.state_dicts import unwrapped
 from semcom.models.state_file import check_plain, digest_of
 from semcom.models.tensors import check_finite, claimed, held, own_memory
 from semcom.models.transceiver import Transceiver
@@ -96,12 +98,12 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
 
     Raises SemcomError for weights that are no finite numbers.
     """
-    vocabulary = checkpoint.vocabulary
-    check_finite(checkpoint.model.state_dict(), f"{escape(path)}: not written", "try a smaller --lr")
+    vocabulary, weights = checkpoint.vocabulary, checkpoint.model.state_dict()
+    check_finite(weights, f"{escape(path)}: not written", "try a smaller --lr")
     payload = {
         "format": FORMAT,
         "architecture": checkpoint.model.architecture.to_dict(),
-        "weights": own_memory(checkpoint.model.state_dict()),
+        "weights": own_memory({unwrapped(name): each for name, each in weights.items()}),
         "vocabulary": {
             "model": torch.frombuffer(bytearray(vocabulary.serialized), dtype=torch.uint8),
             "fingerprint": vocabulary.fingerprint,
@@ -141,26 +143,36 @@ def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
         if flag == "--teacher-checkpoint":
             remedy = _train_command(path)
         raise SemcomError(f"{where}: {reason}; make one with: {remedy}")
+    other_formats.check(path, where)
     with torch_files.told(where, "a semcom checkpoint", REMEDY):
-        with path.open("rb") as file:
-            if file.read(len(torch_files.LEGACY)) == torch_files.LEGACY:
-                raise SemcomError(
-                    f"{where}: weights saved by torch before 1.6, not a semcom checkpoint; "
-                    f"if they are of public DeepSC code, import them: {_import_command(path)}"
-                )
+        if other := _other_form(path):
+            raise SemcomError(
+                f"{where}: {other}, not a semcom checkpoint; if they are of public DeepSC code, import them: "
+                f"{_import_command(path)}"
+            )
         return _rebuild(_read(path, where), path, where)
+
+
+def _other_form(path: Path) -> str:
+    """Which weights it holds where it is no archive of torch; or nothing."""
+    if torch_files.is_by_torch(path) and not zipfile.is_zipfile(path):
+        return "weights saved by torch before 1.6"
+    return "weights in a safetensors file" if other_formats.is_safetensors(path) else ""
 
 
 def _read(path: Path, where: str) -> dict[str, Any]:
     pickled, stored = torch_files.archived(path, where, "a semcom checkpoint", REMEDY)
-    if foreign := sorted(torch_files.imports(pickled) - torch_files.TENSORS):
+    named = torch_files.imports(pickled)
+    if foreign := sorted(named - torch_files.TENSORS):
+        if not not_read(named) and _are_public(names := torch_files.strings(pickled)):
+            raise SemcomError(f"{where}: not a semcom checkpoint{_hint(names, path)}")
         raise SemcomError(
             f"{where}: refused, it names code or foreign objects ({escape(foreign[0])}); "
             "a semcom checkpoint holds tensors, numbers and strings alone"
         )
     payload = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(payload, dict) or not isinstance(payload.get("format"), int):
-        raise SemcomError(f"{where}: not a semcom checkpoint{_hint(payload, path)}")
+        raise SemcomError(f"{where}: not a semcom checkpoint{_hint(torch_files.strings(pickled), path)}")
     if payload["format"] < 1:
         raise SemcomError(f"{where}: format {payload['format']} does not exist; not a semcom checkpoint")
     if payload["format"] > FORMAT:
@@ -185,68 +197,22 @@ def _check_digest(payload: dict[str, Any], path: Path, where: str) -> None:
         log.warning(f"{where}: carries no digest, as older versions wrote it; damage to it goes unnoticed")
 
 
-def _hint(payload: object, path: Path) -> str:
-    levels = [payload, *payload.values()] if isinstance(payload, dict) else []
-    names = [name for level in levels if isinstance(level, dict) for name in level]
-    if any(isinstance(name, str) and name.endswith("channel_encoder.0.weight") for name in names):
+def _hint(names: Iterable[str], path: Path) -> str:
+    """What can be done with a file whose pickle holds these names."""
+    if _are_public(names):
         return f" but weights of public DeepSC code; import them: {_import_command(path)}"
+    if any(unwrapped(name).endswith("receiver.decoder.projection.weight") for name in names):
+        return " but weights alone, without vocabulary and sizes; save it with semcom.models.checkpoint.save"
     return f"; make one with: {_train_command('FILE')}"
+
+
+def _are_public(names: Iterable[str]) -> bool:
+    return any(unwrapped(name).endswith("channel_encoder.0.weight") for name in names)
 
 
 def _import_command(path: Path) -> str:
     given = escape(shlex.quote(str(path)))
     return f"python -m semcom import {given} --vocab-file vocab.json --output teacher.pt"
-
-
-def load_state_dict(path: str | Path, flag: str = "checkpoint") -> dict[str, Tensor]:
-    """The tensors of a state dict that other code wrote with ``torch.save``, in either of torch's file forms,
-    onto the CPU.
-
-    A state dict wrapped as ``{"state_dict": …}`` is unwrapped. Raises SemcomError that names ``flag`` and the
-    file; no code in it runs.
-    """
-    path = Path(path)
-    where = f"{flag} {escape(path)}"
-    if not path.is_file():
-        reason = "is a folder, give the file inside" if path.is_dir() else "no such file"
-        raise SemcomError(f"{where}: {reason}")
-    what, cure = "a state dict", "save it with: torch.save(model.state_dict(), FILE)"
-    with torch_files.told(where, what, cure):
-        if zipfile.is_zipfile(path):
-            pickled, stored = torch_files.archived(path, where, what, cure)
-            named = torch_files.imports(pickled)
-        else:
-            named, stored = torch_files.imports_of_legacy_file(path), path.stat().st_size
-        if foreign := named - torch_files.TENSORS - torch_files.PARAMETERS:
-            first = min(foreign, key=lambda name: (name.startswith(("__builtin__", "builtins")), name))
-            raise SemcomError(
-                f"{where}: holds more than tensors: it names code ({escape(first)[:100]}), "
-                f"which is never run; {cure}"
-            )
-        state = _unwrapped(torch.load(path, map_location="cpu", weights_only=True))
-        if not isinstance(state, dict) or not all(
-            isinstance(name, str) and isinstance(t, Tensor) for name, t in state.items()
-        ):
-            raise SemcomError(f"{where}: not {what} (tensors by name); {cure}")
-        # Weights may be tied or transposed, but a stride of 0 could claim any size.
-        if any(claimed(t) > stored or held(t) > stored for t in state.values()):
-            raise SemcomError(f"{where}: its tensors claim more memory than the file holds; not {what}")
-        check_finite(state, where, "train it again, with a smaller learning rate")
-        return dict(state)
-
-
-def _unwrapped(state: object) -> object:
-    for name in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(name), dict):
-            return state[name]
-    return state
-
-
-def save_state_dict(state: dict[str, Tensor], path: str | Path) -> None:
-    """Write named tensors as ``torch.save(model.state_dict(), path)`` does, atomically."""
-    buffer = io.BytesIO()
-    torch.save(own_memory(state), buffer)
-    write_atomically(path, buffer.getvalue())
 
 
 def _check_memory(payload: dict[str, Any], stored: int, where: str) -> None:
@@ -263,10 +229,12 @@ def _check_memory(payload: dict[str, Any], stored: int, where: str) -> None:
 
 def _rebuild(payload: dict[str, Any], path: Path, where: str) -> Checkpoint:
     architecture = from_file(payload["architecture"], where)
-    _check_shapes(architecture, payload["weights"], where)
+    # A compiler or trainer may have put something into the names.
+    weights = {unwrapped(name): tensor for name, tensor in payload["weights"].items()}
+    _check_shapes(architecture, weights, where)
     # Buffers such as the position table are not stored: build them for real, take the weights as they are.
     model = Transceiver(architecture)
-    model.load_state_dict(payload["weights"])
+    model.load_state_dict(weights)
     given = payload["vocabulary"]
     vocabulary = read_vocabulary(given["model"].numpy().tobytes(), f"{where}: its vocabulary")
     if len(vocabulary) != architecture.vocab_size or vocabulary.fingerprint != given["fingerprint"]:

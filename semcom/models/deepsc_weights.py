@@ -29,6 +29,14 @@ from semcom.models.transceiver import Transceiver
 from semcom.models.transformer import LIMITS as END_LIMITS
 from semcom.models.transformer import TransformerReceiver, TransformerSize, TransformerTransmitter
 
+USUAL = {
+    "encoder.embedding.weight",
+    "channel_encoder.0.weight",
+    "channel_decoder.linear1.weight",
+    "decoder.embedding.weight",
+    "dense.weight",
+}
+"""Names by which a public model is known."""
 AMPLITUDE = math.sqrt(2)
 LAYERS = ("encoder.enc_layers", "decoder.dec_layers")
 PUBLIC_CHANNEL_ENCODER, PUBLIC_CHANNEL_DECODER = (256, 16), 512
@@ -55,8 +63,6 @@ def from_state(state: dict[str, Tensor], heads: int, dropout: float, where: str)
     where: how messages name the file. Raises SemcomError naming the first tensor that is missing, strange or
     of another shape.
     """
-    if state and all(name.startswith("module.") for name in state):  # of nn.DataParallel
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     _check_kin(state, where)
     ends = _ends(state, heads, where)
     architecture = _architecture(state, ends, dropout, where)
@@ -87,13 +93,7 @@ def from_state(state: dict[str, Tensor], heads: int, dropout: float, where: str)
 
 def _check_kin(state: dict[str, Tensor], where: str) -> None:
     """Raise where not one of the usual names is there."""
-    usual = {
-        "encoder.embedding.weight",
-        "channel_encoder.0.weight",
-        "decoder.embedding.weight",
-        "dense.weight",
-    }
-    if not state.keys() & usual:
+    if not state.keys() & USUAL:
         found = f"its first tensor is {escape(next(iter(state)))[:80]}" if state else "it holds no tensor"
         raise SemcomError(
             f"{where}: not a state dict of public DeepSC code ({found}); "

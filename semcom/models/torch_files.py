@@ -69,6 +69,12 @@ def archived(path: Path, where: str, what: str, cure: str) -> tuple[bytes, int]:
         raise SemcomError(f"{where}: not {what} as torch writes one ({escape(error)}); {cure}") from None
 
 
+def is_by_torch(path: Path) -> bool:
+    """Whether it begins as a file of torch does, of any version."""
+    with path.open("rb") as file:
+        return file.read(len(LEGACY)).startswith((LEGACY, b"PK\3\4"))
+
+
 def imports_of_legacy_file(path: Path) -> set[str]:
     """What the pickles at the head of a file of torch before 1.6 would import: magic number, protocol,
     system, object, keys of storages."""
@@ -77,6 +83,11 @@ def imports_of_legacy_file(path: Path) -> set[str]:
         for _ in range(5):
             named |= imports(file)
     return named
+
+
+def strings(pickled: bytes) -> set[str]:
+    """All texts in a pickle, the names of weights among them."""
+    return {argument for _, argument, _ in pickletools.genops(pickled) if isinstance(argument, str)}
 
 
 def imports(pickled: bytes | BinaryIO) -> set[str]:
