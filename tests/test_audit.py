@@ -52,6 +52,7 @@ from semcom.evaluation.deepsc_scoring import (
     unigram_bleu,
 )
 from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode, score
+from semcom.evaluation.text_scoring import TextScoring
 from semcom.models import deepsc_weights
 from semcom.models.decoding import greedy, length_limit
 
@@ -164,7 +165,7 @@ def test_the_public_rows_are_the_public_script(kind, loud):
     state, encoded = public_state(loud), sentences(70)
     meeting = at(kind, -3.0, 12.0, k=2.0)
     link = over_public_link(imported(state), encoded, meeting)
-    scores = link_scores(link, encoded, WORDS_OF_PUBLIC)
+    scores = link_scores(link, encoded, WORDS_OF_PUBLIC, TextScoring())
     assert len(link.roots) == 2 and all((root > 1) == (loud == 8.0) for root in link.roots)
     for i, snr in enumerate(meeting.snrs):
         said, forced = public_script(state, encoded, kind, snr, k=2.0)
@@ -268,7 +269,7 @@ def test_scores_of_given_decodings():
         [[e.source[1:-1] for e in encoded]],
         [2.0],
     )
-    found = link_scores(link, encoded, Numbers())
+    found = link_scores(link, encoded, Numbers(), TextScoring())
     sent = [list(map(str, e.source[1:-1])) for e in encoded]
     understood = [list(map(str, h)) for h in public]
     both = list(zip(understood, sent))
@@ -417,7 +418,7 @@ def test_three_decibels_and_nothing_else_stand_before_the_last_row():
 def test_the_last_row_is_what_this_tool_measures():
     encoded, model, meeting = sentences(40), imported(public_state()), at("rayleigh", -3.0, 9.0)
     decoded = decode(Entrant("model", model), encoded, WORDS_OF_PUBLIC, meeting)
-    wanted = [score(d, encoded)["bleu"] for d in decoded]
+    wanted = [score(d, encoded, TextScoring())["bleu"] for d in decoded]
     assert scores(model, encoded, WORDS_OF_PUBLIC, meeting)[PER_COMPLEX] == wanted and wanted[0] != wanted[1]
     assert isinstance(decoded[0], Decoded)
 

@@ -331,6 +331,9 @@ OWN = {
     "evaluations": int,
     "teacher_checkpoint": str,
     "teacher_fingerprint": str,
+    "bleu_signature": str,
+    "chrf_signature": str,
+    "text_normalization": str,
 }
 
 

@@ -176,7 +176,6 @@ def alone(pair, number, snr, reference=TT):
         "tokens": len(said) + 1,
         "targets": len(said) + 1,
         "sentences": 1,
-        "exact": float(own == said),
         "matches": sum(own[i] == said[i] for i in range(min(len(own), len(said)))) + (len(own) == len(said)),
         "nats": -q.gather(-1, batch.target_out[0][:, None]).log().sum().item(),
         "kl": (p * (p / q).log()).sum().item(),
@@ -196,6 +195,10 @@ def alone(pair, number, snr, reference=TT):
                 text_metrics.BLEU_COLUMNS, text_metrics.bleu_statistics([texts[0]], [against])[0]
             )
         }
+    counts = text_metrics.chrf_statistics([texts[0]], [sentence.sentence.text])[0]
+    values |= {f"sent_{name}": count for name, count in zip(text_metrics.CHRF_COLUMNS, counts)}
+    # Texts of toys are their pieces.
+    values |= dict.fromkeys(("sent_exact", "sent_exact_as_written"), float(own == said))
     return values, own
 
 
@@ -243,7 +246,11 @@ def test_measures_are_means_over_tokens_and_corpus_bleu(found, pair):
         }
         expected = {
             **{measure: of_all[name] / of_all["tokens"] for measure, name in by_token.items()},
-            "exact": of_all["exact"] / 14,
+            "exact": of_all["sent_exact"] / 14,
+            "exact_as_written": of_all["sent_exact"] / 14,
+            "chrf": sacrebleu.CHRF(word_order=2)
+            .corpus_score(texts, [[e.sentence.text for e in SENTENCES]])
+            .score,
             "kl_reference_prefix": of_all["own_kl"] / of_all["own_tokens"],
             "kl_calibrated": of_all["calibrated_kl"] / of_all["tokens"],
             "bleu": sacrebleu.corpus_bleu(texts, [[e.sentence.text for e in SENTENCES]]).score,

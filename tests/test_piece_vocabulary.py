@@ -15,6 +15,7 @@ from toy import spoken, transceiver, word_json, word_vocabulary
 from semcom.base.errors import SemcomError
 from semcom.commands import vocabulary as verb
 from semcom.data import parliament, vocabulary_files
+from semcom.data.corpus import Corpus, make_sentence
 from semcom.data.piece_vocabulary import PieceVocabulary, train_vocabulary
 from semcom.data.settings import NORMALIZATIONS
 from semcom.data.vocabulary_files import read_vocabulary
@@ -121,8 +122,9 @@ def test_a_checkpoint_keeps_what_its_vocabulary_says(tmp_path, of_normalization)
 
 def test_the_verb_tells_what_cannot_come_back(of_normalization):
     with spoken() as lines:
-        verb._tell_fit(of_normalization["nmt_nfkc"], [PERSIAN, "新华社北京电"])
-        verb._tell_fit(of_normalization["nfkc"], [PERSIAN, "新华社北京电", FORMS])
+        texts = [make_sentence(text) for text in (PERSIAN, "新华社北京电", FORMS)]
+        verb.tell_fit(of_normalization["nmt_nfkc"], Corpus("two", texts[:2]))
+        verb.tell_fit(of_normalization["nfkc"], Corpus("three", texts))
     warned = [line for line in lines if line.startswith("warning")]
     assert len(warned) == 1 and "1 of 2" in warned[0] and "\\u200c" in warned[0] and "nfkc" in warned[0]
     assert sum("pieces each" in line for line in lines) == 2

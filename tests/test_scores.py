@@ -14,8 +14,10 @@ from semcom.data.corpus import Sentence
 from semcom.data.vocabulary import EOS
 from semcom.evaluation import text_metrics
 from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode, floor_score, score, score_all
+from semcom.evaluation.text_scoring import TextScoring
 from semcom.models.decoding import greedy
 
+SCORING = TextScoring()
 SNRS = (0.0, 12.0)
 SENTENCES = encoded(30, 3, 9)
 RAYLEIGH = Rayleigh()
@@ -78,21 +80,24 @@ def test_batch_size_and_other_snrs_change_nothing(models, other):
 def test_scores_by_hand():
     sentences = encoded(3, 3, 3)
     decoded = perfect(sentences)
-    assert score(decoded, sentences) == {
+    assert score(decoded, sentences, SCORING) == {
         "bleu": pytest.approx(text_metrics.bleu(decoded.texts, decoded.texts)),
+        "chrf": 100.0,
         "token_accuracy": 1.0,
         "exact": 1.0,
+        "exact_as_written": 1.0,
         "cross_entropy": 0.0,
         "sentences": 3,
     }
     decoded.pieces[0] = [EOS + 1, *decoded.pieces[0][1:]]
     decoded.pieces[1] = []
+    decoded.texts[:2] = Numbers().decode(decoded.pieces[:2])
     decoded.token_sums = {"targets": [4.0] * 3, "nats": [1.0, 2.0, 5.0]}
-    row = score(decoded, sentences)
+    row = score(decoded, sentences, SCORING)
     assert row["token_accuracy"] == pytest.approx((3 + 0 + 4) / 12) and row["exact"] == pytest.approx(1 / 3)
     assert row["cross_entropy"] == pytest.approx(8 / 12)
     two = Decoded(decoded.texts[:2], decoded.pieces[:2], {"targets": [4.0] * 2, "nats": [1.0, 2.0]})
-    part = score(two, sentences[:2])
+    part = score(two, sentences[:2], SCORING)
     assert part["exact"] == 0 and part["sentences"] == 2 and part["cross_entropy"] == pytest.approx(3 / 8)
 
 
@@ -102,7 +107,7 @@ def test_scores_take_hypotheses_and_references_the_right_way_round():
         for i, e in enumerate(encoded(2, 3, 3))
     ]
     decoded = Decoded(["one two three four", "one two three four five"], [[5], [6]])
-    assert score(decoded, sentences)["bleu"] == pytest.approx(
+    assert score(decoded, sentences, SCORING)["bleu"] == pytest.approx(
         text_metrics.bleu(decoded.texts, [e.sentence.text for e in sentences])
     )
 
@@ -135,7 +140,7 @@ def test_rows_of_topics_and_of_seen_ones(models):
 
 
 def test_floor_is_the_score_of_another_sentence_of_the_same_length():
-    row = floor_score(encoded(400, 3, 5))
+    row = floor_score(encoded(400, 3, 5), SCORING)
     # Of 20 kinds of piece one in 20 agrees by chance, and eos always does.
     tokens = [len(e.source) - 1 for e in encoded(400, 3, 5)]
     chance = (sum(tokens) - 400) / 20

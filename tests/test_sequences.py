@@ -495,7 +495,7 @@ def test_analysis_means_over_the_targets_and_scores_what_was_sent():
         ]
         assert found.token_sums["nats"] == pytest.approx(expected, rel=1e-4)
         assert found.pieces == without.pieces
-        row, plain_row = score(found, MIXED), score(without, MIXED)
+        row, plain_row = score(found, MIXED, meeting.scoring), score(without, MIXED, meeting.scoring)
         assert row["cross_entropy"] == pytest.approx(sum(expected) / collate(MIXED).target_tokens, rel=1e-4)
         assert {**row, "cross_entropy": 0} == {**plain_row, "cross_entropy": 0}
 

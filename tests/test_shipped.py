@@ -42,7 +42,8 @@ def test_it_understands_at_12_db_and_not_at_minus_10(shipped):
     meeting = Meeting(AWGN(), (-10.0, 12.0), 42, torch.device("cpu"), 60, True)
     encoded = batching.encode(test, shipped.vocabulary)
     low, high = (
-        score(d, encoded) for d in decode(Entrant("t", shipped.model), encoded, shipped.vocabulary, meeting)
+        score(d, encoded, meeting.scoring)
+        for d in decode(Entrant("t", shipped.model), encoded, shipped.vocabulary, meeting)
     )
     assert high["bleu"] > 85 and high["exact"] > 0.5
     assert low["bleu"] < 15

@@ -87,7 +87,7 @@ def made_up_sums(encoded, generator, level):
         values = {"tokens": [e.target_tokens for e in encoded], "sentences": np.ones(count)}
         values["targets"] = values["tokens"]
         values["matches"] = generator.binomial(values["tokens"], likely)
-        values["exact"] = generator.integers(0, 2, count)
+        values["sent_exact"] = generator.integers(0, 2, count)
         values["own_tokens"] = np.array(values["tokens"]) + generator.integers(0, 3, count)
         for name, scale in (
             ("nats", 1 + level),

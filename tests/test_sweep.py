@@ -47,9 +47,8 @@ def test_a_sweep_ends_in_its_table_and_the_verdict(teacher, here_alone, capsys):
     assert "made grid/runs.csv and grid/runs.png" in out
     ends = record_of(here_alone / "grid/temperature-2_seed-1")
     bleu = next(row["bleu"] for row in ends["test_scores"][::-1] if row["model"] == "student")
-    assert (
-        f"temperature-2_seed-1: best validation CE {ends['best_loss']:.4f}, BLEU {bleu:.2f} at 12 dB" in out
-    )
+    said = f"best validation CE {ends['best_loss']:.4f}, BLEU {bleu:.2f} (13a) at 12 dB"
+    assert f"temperature-2_seed-1: {said}" in out
     rows = rows_of(here_alone / "grid")
     assert [(row["temperature"], row["seed"]) for row in rows] == [
         ("2.0", "1"),

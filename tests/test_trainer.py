@@ -249,7 +249,8 @@ def learn(snr, steps):
 def understood(model, *snrs):
     held = encoded(400, seed=5, vocab_size=4 + KINDS)
     meeting = Meeting(AWGN(), snrs, 0, CPU, 100, quiet=True)
-    return [score(decoded, held) for decoded in decode(Entrant("toy", model), held, Numbers(), meeting)]
+    at_snrs = decode(Entrant("toy", model), held, Numbers(), meeting)
+    return [score(decoded, held, meeting.scoring) for decoded in at_snrs]
 
 
 def test_learns_to_copy_at_high_snr_and_fails_at_minus_twenty_db():

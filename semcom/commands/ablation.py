@@ -146,6 +146,7 @@ class Comparison:
         if not points:
             return pd.DataFrame(columns=["arm", "seed"])
         divergences = sweep_report.divergences(self.sweep, self.measured)
+        log.info("\n".join(sorted({f"BLEU {found['bleu_signature']}" for found in divergences})))
         rows = []
         for point in points:
             record = RunRecord.read(str(point.settings.output_path))

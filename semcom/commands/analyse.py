@@ -19,7 +19,16 @@ from semcom.commands.analysis_report import RESULTS
 from semcom.commands.analysis_results import Analysis, Record, record_of
 from semcom.commands.inputs import load_corpus, load_teacher, shipped
 from semcom.commands.ladders import found_under
-from semcom.commands.measuring import corpus_of_runs, foreign_splits, labels, test_split, validation_split
+from semcom.commands.measuring import (
+    corpus_of_runs,
+    foreign_splits,
+    labels,
+    scoring_of,
+    tell_losses,
+    test_split,
+    texts_of,
+    validation_split,
+)
 from semcom.commands.runs import Found, by_teacher, history, load_group
 from semcom.data import batching, corpus, fit
 from semcom.data.settings import CorpusConfig
@@ -29,6 +38,7 @@ from semcom.evaluation.dialled import DIAL
 from semcom.evaluation.pairs import Run, pair_up
 from semcom.evaluation.scores import Meeting
 from semcom.evaluation.study import Row, Study
+from semcom.evaluation.text_scoring import TextScoring
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import DEFAULT_TEACHER
@@ -38,6 +48,8 @@ log = logging.getLogger(__name__)
 
 REPORT = "checkpoints/report"
 CACHE = "checkpoints/cache"
+TEXT_MEASURES = ("bleu", "chrf", "exact", "exact_as_written")
+"""Of a checkpoint whose tokens do not compare."""
 Groups = dict[str | None, list[Found]]
 """The file of a teacher -> the checkpoints made from it."""
 
@@ -66,9 +78,9 @@ def _analyse(settings: AnalysisSettings, held: ExitStack) -> list[Record]:
     keep_freed_memory()
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
-    groups, used, whole, test, reserved = together.from_main(_prepare, settings, held)
+    groups, used, whole, test, scoring, reserved = together.from_main(_prepare, settings, held)
     settings = replace(settings, corpus=used)
-    analysis = Analysis(settings, whole, len(test), device)
+    analysis = Analysis(settings, whole, len(test), device, scoring)
     for teacher_file, group in groups.items():
         teacher, runs = together.from_main(load_group, teacher_file, group, settings.files.teacher_checkpoint)
         _warn_of_unknown(analysis, teacher, runs)
@@ -82,6 +94,7 @@ def _analyse(settings: AnalysisSettings, held: ExitStack) -> list[Record]:
                 settings.run.quiet,
                 together,
                 analysis.search,
+                scoring,
             )
             _measure_group(analysis, teacher, runs, test, meeting)
     if together.is_main:
@@ -94,9 +107,9 @@ def _analyse(settings: AnalysisSettings, held: ExitStack) -> list[Record]:
 
 def _prepare(
     settings: AnalysisSettings, held: ExitStack
-) -> tuple[Groups, CorpusConfig, corpus.Corpus, list[corpus.Sentence], list[Place]]:
-    """Checkpoints by the file of their teacher, the sentences to measure on, the places of results and
-    report; all that can be refused is refused here. Locks go to ``held``."""
+) -> tuple[Groups, CorpusConfig, corpus.Corpus, list[corpus.Sentence], TextScoring, list[Place]]:
+    """Checkpoints by the file of their teacher, the sentences to measure on and how they are scored, the
+    places of results and report; all that can be refused is refused here. Locks go to ``held``."""
     given = _given(settings)
     groups = by_teacher(given, settings.files.teacher_checkpoint)
     teachers = [shipped(path or DEFAULT_TEACHER) for path in groups]
@@ -111,7 +124,10 @@ def _prepare(
         [(escape(found.label), found.made) for found in given], used, evaluation.split
     ):
         log.info(line)
-    return groups, used, whole, test_split(whole, evaluation.sentences, evaluation.split), reserved
+    test = test_split(whole, evaluation.sentences, evaluation.split)
+    made = [found.made.get("language") for found in given]
+    scoring = scoring_of(evaluation, whole.language, [sentence.text for sentence in test], made)
+    return groups, used, whole, test, scoring, reserved
 
 
 def _given(settings: AnalysisSettings) -> list[Found]:
@@ -189,6 +205,7 @@ def _measure(
     held_out = validation_split(analysis.corpus, calibration.SENTENCES, settings.evaluation.split)
     validation = batching.encode(held_out, teacher.vocabulary, leave_out_long=True)
     encoded = batching.encode(test, teacher.vocabulary, leave_out_long=True)
+    tell_losses(teacher.vocabulary, texts_of(encoded), meeting.scoring)
     reference_snr = settings.report.reference_snr
     measured = pair_matrix.measure(
         who.pairs,
@@ -235,7 +252,7 @@ def _measure_alone(run: Run, test: Sequence[corpus.Sentence], meeting: Meeting, 
             "channel": str(meeting.channel),
             "snr": float(snr),
             "vocabulary": str(run.checkpoint.vocabulary),
-            **{name: bootstrap.interval(values[name][k]) for name in ("bleu", "exact")},
+            **{name: bootstrap.interval(values[name][k]) for name in TEXT_MEASURES},
         }
         for k, snr in enumerate(meeting.snrs)
     ]

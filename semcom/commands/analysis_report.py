@@ -21,7 +21,6 @@ from semcom.evaluation import bootstrap, frames, lost_words, sentence_similarity
 from semcom.evaluation.channel_use import ChannelUse, channel_use
 from semcom.evaluation.scores import least_sure
 from semcom.evaluation.study import Row, Study
-from semcom.evaluation.text_metrics import bleu_signature
 from semcom.evaluation.word_rules import rules_of
 from semcom.models.checkpoint import Checkpoint
 from semcom.report import compose, figures, formats, render, tables
@@ -48,7 +47,7 @@ def contents_of(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> c
         studies=analysis.studies,
         lost=[study.words_lost(bands) for study in analysis.studies],
         teachers=[teacher.name for teacher in analysis.teachers],
-        bleu_signature=bleu_signature(),
+        scoring=analysis.scoring,
         similarity=_similarities(analysis),
         other_vocabularies=analysis.other_vocabularies,
         histories=histories,

@@ -18,7 +18,7 @@ from semcom.data.corpus import Corpus
 from semcom.evaluation import frames, measures
 from semcom.evaluation.pairs import UNFINISHED, Run
 from semcom.evaluation.study import Row, Study
-from semcom.evaluation.text_metrics import bleu_signature
+from semcom.evaluation.text_scoring import TextScoring
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
 from semcom.report import tables
@@ -26,13 +26,15 @@ from semcom.report import tables
 log = logging.getLogger(__name__)
 
 RECORDED = ("temperature", "distill_weight", "distill_part", "student_layers", "hybrid_parts", *LOSS_SETTINGS)
+OTHER_VOCABULARIES = {"bleu": "BLEU", "chrf": "chrF", "exact": "exact"}
+"""Columns of checkpoints whose tokens do not compare with their teacher's."""
 Record = dict[str, Any]
 """A run's divergence from its teacher."""
 
 
 @dataclass
 class Analysis:
-    """What was measured, on how many sentences of a corpus.
+    """What was measured, on how many sentences of a corpus, whose texts are scored by ``scoring``.
 
     studies, teachers: one of each teacher and channel. other_vocabularies: of each checkpoint whose tokens do
     not compare with its teacher's, rows of text measures.
@@ -42,6 +44,7 @@ class Analysis:
     corpus: Corpus
     sentences: int
     device: torch.device
+    scoring: TextScoring
     studies: list[Study] = field(default_factory=list)
     teachers: list[Checkpoint] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
@@ -76,6 +79,7 @@ def record_of(run: Run, teacher: Checkpoint, study: Study) -> Record:
         "model": run.label,
         "checkpoint": run.checkpoint.path,
         "teacher": teacher.path,
+        **study.measured.scoring.record,
         "unfinished": run.made.get(UNFINISHED) or None,
         "channel": study.channel,
         **{name: run.made.get(name) for name in RECORDED},
@@ -96,7 +100,7 @@ def results_of(analysis: Analysis) -> dict[str, object]:
         "sentences": analysis.sentences,
         "seed": settings.run.seed,
         "decoding": str(analysis.search),
-        "bleu_signature": bleu_signature(),
+        **analysis.scoring.record,
         "note": RECEIVER_KNOWS,
         "environment": environment(analysis.device),
         "settings": as_record(settings.evaluation, settings.report, settings.corpus),
@@ -115,14 +119,16 @@ def show(analysis: Analysis) -> None:
     for teacher, channel in dict.fromkeys((r["teacher"], r["channel"]) for r in analysis.records):
         group = [r for r in analysis.records if (r["teacher"], r["channel"]) == (teacher, channel)]
         _show_group(analysis, teacher, channel, group)
-    log.info(f"BLEU is {bleu_signature()}")
+    log.info(str(analysis.scoring))
     if analysis.other_vocabularies:
         rows = [
-            [row["pair"], row["channel"], row["snr"], row["bleu"].value, row["exact"].value]
+            [row["pair"], row["channel"], row["snr"], *(row[name].value for name in OTHER_VOCABULARIES)]
             for rows in analysis.other_vocabularies
             for row in rows
         ]
-        table = tables.text(frames.frame_of(rows, ["model", "channel", "SNR, dB", "BLEU", "exact"]))
+        table = tables.text(
+            frames.frame_of(rows, ["model", "channel", "SNR, dB", *OTHER_VOCABULARIES.values()])
+        )
         log.info(f"\nof another vocabulary or signal width than the teacher's: text measures alone\n{table}")
 
 

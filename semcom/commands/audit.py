@@ -20,14 +20,17 @@ from semcom.commands.measuring import (
     corpus_of_runs,
     described,
     foreign_splits,
+    languages_of,
     nearest,
+    scoring_of,
     test_split,
+    texts_of,
 )
 from semcom.commands.settings import AuditSettings
 from semcom.data import batching
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Corpus
-from semcom.evaluation import frames, text_metrics
+from semcom.evaluation import frames
 from semcom.evaluation.deepsc_scoring import (
     BLEU_4,
     CORPUS,
@@ -43,6 +46,7 @@ from semcom.evaluation.deepsc_scoring import (
     scores,
 )
 from semcom.evaluation.scores import Meeting, Row
+from semcom.evaluation.text_scoring import TextScoring
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.report import plots, tables
@@ -67,12 +71,18 @@ def _audit(given: AuditSettings, held: ExitStack) -> list[Row]:
     whole, encoded = _sentences(given, loaded)
     settings = given.evaluation
     meeting = Meeting(
-        channel, settings.snr, given.run.seed, device, settings.eval_batch_size, given.run.quiet
+        channel,
+        settings.snr,
+        given.run.seed,
+        device,
+        settings.eval_batch_size,
+        given.run.quiet,
+        scoring=scoring_of(settings, whole.language, texts_of(encoded), languages_of([loaded])),
     )
     link = over_public_link(loaded.model, encoded, meeting)
     found = scores(loaded.model, encoded, loaded.vocabulary, meeting, link)
     reference = nearest(settings.snr, REFERENCE_PREFERRED)
-    account = _Account(found, settings.snr, reference, link.roots)
+    account = _Account(found, settings.snr, reference, link.roots, meeting.scoring)
     log.info(
         f"\n{described(len(encoded), settings)}, {channel}, seed {given.run.seed}, greedy decoding; "
         "the same draws in all rows\n" + account.text()
@@ -83,6 +93,7 @@ def _audit(given: AuditSettings, held: ExitStack) -> list[Row]:
         "split": settings.split,
         "sentences": len(encoded),
         **_origin(whole, loaded, device),
+        **meeting.scoring.record,
     }
     rows = [{**row, **about} for row in long_rows(found, settings.snr)]
     if given.output and picture:
@@ -136,7 +147,6 @@ def _origin(whole: Corpus, loaded: Checkpoint, device: torch.device) -> Row:
         "corpus_fingerprint": whole.fingerprint,
         "checkpoint": Path(loaded.path).name,
         "fingerprint": loaded.fingerprint,
-        "bleu_signature": text_metrics.bleu_signature(),
         **{name: versions[name] for name in versions if name in ("semcom", "torch", "sacrebleu", "device")},
     }
 
@@ -161,12 +171,13 @@ def long_rows(found: dict[int, list[float]], snrs: Sequence[float]) -> list[Row]
 @dataclass(frozen=True)
 class _Account:
     """What a reader is told of the scores on the console. found: row -> score by SNR. reference: the SNR at
-    which habits are compared. roots: root mean square of each public batch."""
+    which habits are compared. roots: root mean square of each public batch. scoring: of texts."""
 
     found: dict[int, list[float]]
     snrs: Sequence[float]
     reference: float
     roots: Sequence[float]
+    scoring: TextScoring
 
     def text(self) -> str:
         moved = changes(self.found)
@@ -177,7 +188,7 @@ class _Account:
             [
                 *self.reading(),
                 f"\nscore, all from 0 to 100 (BLEU-1 up to row {CORPUS}, times 100; then BLEU: "
-                f"{text_metrics.bleu_signature()})",
+                f"{self.scoring.record['bleu_signature']}; texts in {self.scoring.form})",
                 tables.text(scored, 2),
                 f"\nchange against the row above (row {FORCED} stands apart; in another order the changes "
                 "would be shared out otherwise)",

@@ -27,7 +27,14 @@ from semcom.commands.dial_path import Dialled, path_between, path_of_run
 from semcom.commands.dial_settings import CODE_DRIFT, LADDER, LADDER_FILES, DialSettings
 from semcom.commands.dial_state import LadderState, own_files, resumed
 from semcom.commands.inputs import check_topics, load_corpus, read_corpus, split_of
-from semcom.commands.measuring import RECEIVER_KNOWS, corpus_of_runs, foreign_splits
+from semcom.commands.measuring import (
+    RECEIVER_KNOWS,
+    corpus_of_runs,
+    foreign_splits,
+    languages_of,
+    scoring_of,
+    texts_of,
+)
 from semcom.commands.run_record import is_finished
 from semcom.data import batching
 from semcom.data.batching import Encoded
@@ -36,7 +43,6 @@ from semcom.data.vocabulary import Vocabulary
 from semcom.evaluation import frames
 from semcom.evaluation.settings import TargetConfig
 from semcom.evaluation.snr_gap import Price
-from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models.checkpoint import fingerprint_of
 from semcom.report import tables
 
@@ -149,6 +155,7 @@ def plan_of(settings: DialSettings, dialled: Dialled, source: str, device: torch
         test,
         read,
         _further_text(settings, dialled),
+        scoring_of(settings.evaluation, read.language, texts_of(test), languages_of([dialled.teacher])),
         settings.run.seed,
         device,
         settings.run.quiet,
@@ -233,6 +240,7 @@ def key_of(plan: Plan) -> dict[str, object]:
         "eval_batch_size": plan.evaluation.eval_batch_size,
         "beam_width": plan.evaluation.beam_width,
         "length_penalty": plan.evaluation.length_penalty,
+        "scoring": plan.scoring.key,
         "seed": plan.seed,
         "corpus": plan.corpus.fingerprint,
         "semcom": __version__,
@@ -294,7 +302,7 @@ def table_of(ladder: DialledLadder) -> list[str]:
         f"\n{plan.target.title}: asked and reached; {plan.where}, on {tested}; {RECEIVER_KNOWS}",
         _table(ladder),
         *_by_text(ladder),
-        f"BLEU and price on {len(ladder.study.measured.encoded):,} of them; {bleu_signature()}",
+        f"BLEU and price on {len(ladder.study.measured.encoded):,} of them; {plan.scoring}",
     ]
 
 

@@ -13,7 +13,6 @@ from semcom.commands.dial_state import LadderState
 from semcom.evaluation import frames, measures
 from semcom.evaluation.snr_gap import Price
 from semcom.evaluation.study import Study
-from semcom.evaluation.text_metrics import bleu_signature
 from semcom.models import checkpoint
 from semcom.report import plots, tables
 
@@ -45,7 +44,6 @@ def write(
         "points": list(ladder.plan.dialled.path.labels),
         "scan": [asdict(reading) for reading in ladder.scan],
         "hybrids": rows,
-        "bleu_signature": bleu_signature(),
         "corpus_name": ladder.plan.corpus.name,
         "corpus_fingerprint": ladder.plan.corpus.fingerprint,
         **made_by,
@@ -62,6 +60,7 @@ def _common(plan: Plan) -> Record:
         "prefix": plan.target.prefix,
         "snr": plan.ask.reference_snr,
         "channel": str(make_channel(plan.channel)),
+        **plan.scoring.record,
         "topics": list(plan.ask.target_topics) or None,
         "run": plan.source,
         **_reference(plan),

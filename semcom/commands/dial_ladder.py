@@ -26,6 +26,7 @@ from semcom.evaluation.scores import Meeting
 from semcom.evaluation.settings import EvaluationConfig, TargetConfig
 from semcom.evaluation.study import Study
 from semcom.evaluation.targets import PREFIXES, TARGETS, Target
+from semcom.evaluation.text_scoring import TextScoring
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
 from semcom.models.settings import PARTS
@@ -72,6 +73,7 @@ class Plan:
     test: Sequence[Encoded]
     corpus: Corpus
     further: FurtherText
+    scoring: TextScoring
     seed: int
     device: torch.device
     quiet: bool
@@ -98,6 +100,7 @@ class Plan:
             evaluation.eval_batch_size,
             self.quiet,
             search=Search(evaluation.beam_width, evaluation.length_penalty),
+            scoring=self.scoring,
         )
 
     def ruler(self, sentences: Sequence[Encoded]) -> Ruler:

@@ -21,7 +21,15 @@ CODE_DRIFT = (
     "the teacher's code as well as from its knowledge"
 )
 CORPUS_FLAGS = tuple(f.name for f in fields(CorpusConfig) if "topics" not in f.name)
-EVALUATION_FLAGS = ("snr", "sentences", "eval_batch_size", "beam_width", "length_penalty")
+EVALUATION_FLAGS = (
+    "snr",
+    "sentences",
+    "eval_batch_size",
+    "beam_width",
+    "length_penalty",
+    "bleu_tokenizer",
+    "text_normalization",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

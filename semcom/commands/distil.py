@@ -84,7 +84,7 @@ def distil(settings: DistilSettings) -> Outcome:
         if dialling.refused:
             raise SemcomError(dialling.refused)
         hybrid = next(iter(hybrids.values()), None)
-        return Outcome(run.best_student, hybrid, run.record, scores, dialling.hybrids)
+        return Outcome(run.best_student, hybrid, run.record, scores.rows, dialling.hybrids)
 
 
 def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) -> Prepared:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,24 @@ from semcom.commands.dial_settings import LADDER_FILES
 from semcom.commands.distil_dial import Dialling
 from semcom.commands.distil_run import DistillationRun
 from semcom.commands.inputs import TEST_SENTENCES, read_corpus
-from semcom.commands.measuring import RECEIVER_KNOWS, entrants, test_split
+from semcom.commands.measuring import (
+    RECEIVER_KNOWS,
+    entrants,
+    languages_of,
+    measures_of,
+    scoring_of,
+    signature_of,
+    tell_losses,
+    test_split,
+    texts_of,
+    title_of,
+)
 from semcom.commands.teacher_decodings import decodings_of_teacher
 from semcom.data import batching, corpus
-from semcom.evaluation import measures
+from semcom.evaluation.measure_row import Measure
 from semcom.evaluation.scores import SEEN, UNSEEN, Meeting, score_all
-from semcom.evaluation.text_metrics import bleu_signature
+from semcom.evaluation.settings import EvaluationConfig
+from semcom.evaluation.text_scoring import TextScoring
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS
@@ -31,10 +43,23 @@ log = logging.getLogger(__name__)
 
 BATCH_SIZE = 64
 SNRS = (0.0, 6.0, 12.0)
+SHOWN = 2
+"""Measures on the console."""
 
 
-def score(run: DistillationRun, hybrids: Mapping[str, Path]) -> "pd.DataFrame":
-    """A row for each model, SNR and kind of topics; they join the run's record. hybrids: label -> file."""
+@dataclass(frozen=True)
+class TestScores:
+    """Of teacher, student and hybrids on test sentences. rows: one for each model, SNR and kind of topics.
+    shown: the measures on the console."""
+
+    __test__ = False
+    rows: "pd.DataFrame"
+    scoring: TextScoring
+    shown: Sequence[Measure]
+
+
+def score(run: DistillationRun, hybrids: Mapping[str, Path]) -> TestScores:
+    """The test scores; they join the run's record. hybrids: label -> file."""
     hybrids_now = {name: run.written_at(path) for name, path in hybrids.items()}
     made = [("student", run.best_student), *hybrids_now.items()]
 
@@ -45,15 +70,21 @@ def score(run: DistillationRun, hybrids: Mapping[str, Path]) -> "pd.DataFrame":
         return [(name, replace(c, model=first[c.fingerprint].model)) for name, c in models]
 
     loaded = [("teacher", run.teacher), *run.together.from_main(load)]
-    scores = _score_all(run, loaded)
+    encoded = batching.encode(_test_sentences(run), run.teacher.vocabulary, leave_out_long=True)
+    texts = texts_of(encoded)
+    scoring = scoring_of(
+        EvaluationConfig(), str(run.data.record["language"]), texts, languages_of([run.teacher])
+    )
+    tell_losses(run.teacher.vocabulary, texts, scoring)
+    rows = _score_all(run, loaded, encoded, scoring)
     run.record |= {
-        "test_scores": scores.to_dict("records"),
-        "bleu_signature": bleu_signature(),
+        "test_scores": rows.to_dict("records"),
+        **scoring.record,
         "wall_seconds": round(time.monotonic() - run.started, 1),
     }
     if run.together.is_main:
-        _track(run, scores)
-    return scores
+        _track(run, rows)
+    return TestScores(rows, scoring, measures_of(scoring, texts)[:SHOWN])
 
 
 def _track(run: DistillationRun, scores: "pd.DataFrame") -> None:
@@ -65,42 +96,63 @@ def _track(run: DistillationRun, scores: "pd.DataFrame") -> None:
     run.tracker.finish()
 
 
-def _score_all(run: DistillationRun, loaded: Sequence[tuple[str, Checkpoint]]) -> "pd.DataFrame":
-    """On test sentences of all topics; apart for topics seen and not seen where there are others."""
-    s, vocabulary, seen = run.settings, run.teacher.vocabulary, run.data.topics_seen
-    all_topics = replace(s.corpus, topics=(), exclude_topics=())
+def _test_sentences(run: DistillationRun) -> list[corpus.Sentence]:
+    """Of all topics."""
+    all_topics = replace(run.settings.corpus, topics=(), exclude_topics=())
 
     def read() -> list[corpus.Sentence]:
-        if all_topics == s.corpus:
+        if all_topics == run.settings.corpus:
             return run.data.test
-        return test_split(read_corpus(all_topics, vocabulary), TEST_SENTENCES)
+        return test_split(read_corpus(all_topics, run.teacher.vocabulary), TEST_SENTENCES)
 
-    encoded = batching.encode(run.together.from_main(read), vocabulary, leave_out_long=True)
-    channel = make_channel(s.channel)
-    meeting = Meeting(channel, SNRS, s.run.seed, run.device, BATCH_SIZE, s.run.quiet, run.together)
+    return run.together.from_main(read)
+
+
+def _score_all(
+    run: DistillationRun,
+    loaded: Sequence[tuple[str, Checkpoint]],
+    encoded: Sequence[batching.Encoded],
+    scoring: TextScoring,
+) -> "pd.DataFrame":
+    """On sentences of all topics; apart for topics seen and not seen where there are others."""
+    s, seen = run.settings, run.data.topics_seen
+    meeting = Meeting(
+        make_channel(s.channel),
+        SNRS,
+        s.run.seed,
+        run.device,
+        BATCH_SIZE,
+        s.run.quiet,
+        run.together,
+        scoring=scoring,
+    )
     entered = [replace(e, seen_topics=frozenset(seen) if seen else None) for e in entrants(loaded)]
     teachers = decodings_of_teacher(run, entered[0], encoded, meeting)
-    scores, _ = score_all(entered, encoded, vocabulary, meeting, {entered[0].label: teachers})
+    known = {entered[0].label: teachers}
+    scores, _ = score_all(entered, encoded, run.teacher.vocabulary, meeting, known)
     shown = ["", SEEN, UNSEEN] if (scores["topic"] == UNSEEN).any() else [""]
     return scores[scores["topic"].isin(shown)]
 
 
-def show(
-    run: DistillationRun, hybrids: Mapping[str, Path], dialling: Dialling, scores: "pd.DataFrame"
-) -> None:
+def show(run: DistillationRun, hybrids: Mapping[str, Path], dialling: Dialling, scores: TestScores) -> None:
     """hybrids: label -> file."""
     lines = [*_scores(scores), *_made(run)]
     lines += _dialled(run, dialling) if dialling.hybrids else _spliced(run, hybrids)
     log.info("\n".join([*lines, *_left(run), _next(run, hybrids)]))
 
 
-def _scores(scores: "pd.DataFrame") -> list[str]:
-    overall, by_topic = scores[scores["topic"] == ""], scores[scores["topic"] != ""]
-    measure, row = measures.alone()[0], scores.iloc[0]
-    title = measure.title_with_unit
+def _scores(scores: TestScores) -> list[str]:
+    return [line for measure in scores.shown for line in _scores_by(measure, scores)]
+
+
+def _scores_by(measure: Measure, scores: TestScores) -> list[str]:
+    rows = scores.rows
+    overall, by_topic = rows[rows["topic"] == ""], rows[rows["topic"] != ""]
+    row, title = rows.iloc[0], title_of(measure, scores.scoring)
+    signature = signature_of(measure, scores.scoring)
     lines = [
         f"\n{title} on {row['sentences']} test sentences, {row['channel']}, by SNR in dB; {RECEIVER_KNOWS}",
-        bleu_signature(),
+        *([signature] if signature else []),
         tables.pivot(overall, "model", "snr", measure.name),
         "",
     ]

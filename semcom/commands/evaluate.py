@@ -23,17 +23,23 @@ from semcom.commands.measuring import (
     described,
     entrants,
     foreign_splits,
+    heading,
     labels,
+    languages_of,
+    measures_of,
     nearest,
+    scoring_of,
+    tell_losses,
     test_split,
+    texts_of,
 )
 from semcom.commands.settings import EvaluateSettings
 from semcom.data import batching
 from semcom.evaluation import frames, measures
 from semcom.evaluation.channel_use import ChannelUse, channel_use
+from semcom.evaluation.measure_row import Measure
 from semcom.evaluation.scores import Decoded, Meeting, Row, floor_score, score_all
-from semcom.evaluation.sums import TO_SENT
-from semcom.evaluation.text_metrics import bleu_signature
+from semcom.evaluation.text_scoring import TextScoring
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
@@ -47,10 +53,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Prepared:
-    """picture: beside the output; None without an output."""
+    """scoring: of the sentences' texts. picture: beside the output; None without an output."""
 
     loaded: list[tuple[str, Checkpoint]]
     encoded: list[batching.Encoded]
+    scoring: TextScoring
     picture: Path | None
 
 
@@ -66,13 +73,13 @@ def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
     prepared = together.from_main(_prepare, settings, held)
-    meeting = _meeting(settings, device, together)
+    meeting = _meeting(settings, prepared.scoring, device, together)
 
     vocabulary = prepared.loaded[0][1].vocabulary
     rows, decodings = score_all(entrants(prepared.loaded), prepared.encoded, vocabulary, meeting)
     uses = _channel_uses(prepared)
     rows["channel_uses_per_character"] = rows["model"].map(lambda label: uses[label].a_character)
-    floor = floor_score(prepared.encoded) if len(prepared.encoded) > 1 else {}
+    floor = floor_score(prepared.encoded, meeting.scoring) if len(prepared.encoded) > 1 else {}
 
     _show(settings, meeting, prepared.encoded, rows, floor)
     for use in dict.fromkeys(map(str, uses.values())):
@@ -106,13 +113,19 @@ def _prepare(settings: EvaluateSettings, held: ExitStack) -> _Prepared:
         places.reserve_files(outputs, inputs, overwrite=settings.outputs.overwrite, held=held)
     used = corpus_of_runs(settings.corpus, [c.config for _, c in loaded])
     vocabulary = loaded[0][1].vocabulary
-    test = test_split(load_corpus(used, vocabulary), evaluation.sentences, evaluation.split)
+    source = load_corpus(used, vocabulary)
+    test = test_split(source, evaluation.sentences, evaluation.split)
     for line in foreign_splits([(c.name, c.config) for _, c in loaded], used, evaluation.split):
         log.info(line)
-    return _Prepared(loaded, batching.encode(test, vocabulary, leave_out_long=True), picture)
+    encoded = batching.encode(test, vocabulary, leave_out_long=True)
+    scoring = scoring_of(evaluation, source.language, texts_of(encoded), languages_of(c for _, c in loaded))
+    tell_losses(vocabulary, texts_of(encoded), scoring)
+    return _Prepared(loaded, encoded, scoring, picture)
 
 
-def _meeting(settings: EvaluateSettings, device: torch.device, together: Processes) -> Meeting:
+def _meeting(
+    settings: EvaluateSettings, scoring: TextScoring, device: torch.device, together: Processes
+) -> Meeting:
     evaluation, run = settings.evaluation, settings.run
     return Meeting(
         make_channel(settings.channel),
@@ -123,6 +136,7 @@ def _meeting(settings: EvaluateSettings, device: torch.device, together: Process
         run.quiet,
         together,
         Search(evaluation.beam_width, evaluation.length_penalty),
+        scoring,
     )
 
 
@@ -138,22 +152,21 @@ def _show(
         f"\n{described(len(encoded), settings.evaluation)}, {meeting.channel}, SNR in dB per complex symbol "
         f"before equalisation, seed {meeting.seed}; {meeting.search}; {RECEIVER_KNOWS}"
     )
-    for measure in measures.alone():
-        signature = f" ({bleu_signature()})" if TO_SENT in measure.sums else ""
+    for measure in measures_of(meeting.scoring, texts_of(encoded)):
         table = tables.pivot(overall, "model", "snr", measure.name)
-        log.info(f"\n{measure.title_with_unit}{signature}\n{table}")
+        log.info(f"\n{heading(measure, meeting.scoring)}\n{table}")
         lowest = floor.get(measure.name)
         if lowest is not None:
             log.info(f"floor (another sentence of the same length, or the nearest): {lowest:.4g}")
     if len(by_topic):
-        _show_topics(by_topic, nearest(settings.evaluation.snr, REFERENCE_PREFERRED))
+        first = measures_of(meeting.scoring, texts_of(encoded))[0]
+        _show_topics(by_topic, first, nearest(settings.evaluation.snr, REFERENCE_PREFERRED))
 
 
-def _show_topics(by_topic: "pd.DataFrame", reference: float) -> None:
+def _show_topics(by_topic: "pd.DataFrame", first: Measure, reference: float) -> None:
     at_reference = by_topic[by_topic["snr"] == reference]
     topics = at_reference["topic"] + ", " + at_reference["sentences"].astype(str)
     at_reference = at_reference.assign(**{"topic, sentences": topics})
-    first = measures.alone()[0]
     table = tables.pivot(at_reference, "topic, sentences", "model", first.name, str)
     log.info(f"\n{first.title_with_unit} by topic at {reference:g} dB\n{table}")
 
@@ -176,7 +189,7 @@ def _write(output: str, picture: Path, meeting: Meeting, rows: "pd.DataFrame", f
     common = {
         "seed": meeting.seed,
         "decoding": str(meeting.search),
-        "bleu_signature": bleu_signature(),
+        **meeting.scoring.record,
     }
     all_rows: list[Row] = [*frames.records(frames.none_where_missing(rows)), of_floor]
     tables.write_csv(output, [{**row, **common} for row in all_rows])

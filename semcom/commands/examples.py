@@ -286,28 +286,9 @@ def _analyse(settings: AnalysisSettings) -> None:
 
 
 def _table(runs: Sequence[DistilSettings], outcomes: Sequence["Outcome"]) -> str:
-    from semcom.evaluation import frames
-    from semcom.report import tables
+    from semcom.commands.examples_table import table
 
-    rows, snrs = [], []
-    for settings, outcome in zip(runs, outcomes):
-        overall = outcome.scores.query("topic == ''")
-        bleu = {model: by_snr["bleu"].tolist() for model, by_snr in overall.groupby("model")}
-        snrs = [f"{snr:g} dB" for snr in overall["snr"].unique()]
-        rows.append(
-            [
-                outcome.record["output_path"],
-                settings.distillation.distill_part,
-                settings.distillation.temperature,
-                settings.channel.channel,
-                outcome.record["best_loss"],
-                outcome.record["compression_ratio"],
-                *bleu["student"],
-                bleu["teacher"][-1],
-            ]
-        )
-    measures = ["validation CE", "compression", *(f"BLEU {snr}" for snr in snrs), f"teacher {snrs[-1]}"]
-    return tables.text(frames.frame_of(rows, ["run", "part", "T", "channel", *measures]))
+    return table(runs, outcomes)
 
 
 def parse_numbers(text: str) -> list[int]:

@@ -1,16 +1,23 @@
 """What the verbs that measure share: labels, test sentences, warnings."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from semcom.base.errors import SemcomError, escape
+from semcom.base.errors import SemcomError, escape, shown
 from semcom.data import corpus
+from semcom.data.batching import Encoded
 from semcom.data.corpus_files import is_pickle
 from semcom.data.settings import CorpusConfig
+from semcom.data.vocabulary import Vocabulary
+from semcom.data.word_vocabulary import WordVocabulary
+from semcom.evaluation import measures, text_metrics
+from semcom.evaluation.measure_row import Measure
 from semcom.evaluation.scores import Entrant
 from semcom.evaluation.settings import EvaluationConfig
+from semcom.evaluation.sums import CHRF, TO_SENT
+from semcom.evaluation.text_scoring import TextScoring, scoring_for
 from semcom.models.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -50,6 +57,74 @@ def validation_split(whole: corpus.Corpus, sentences: int, split: str = "test") 
     are measured on then."""
     held_out = [] if split == "all" else whole.split("validation")
     return sorted(held_out, key=lambda s: s.id)[:sentences]
+
+
+def scoring_of(
+    settings: EvaluationConfig, language: str, texts: Sequence[str], recorded: Iterable[object]
+) -> TextScoring:
+    """How these texts of a language are scored, with a line where their BLEU needs one. recorded: languages
+    of the models, taken where that of the texts is undetermined."""
+    scoring = scoring_for(
+        texts,
+        language,
+        recorded=recorded,
+        tokenizer=settings.bleu_tokenizer,
+        normalization=settings.text_normalization,
+    )
+    for line in scoring.lines_about(texts):
+        log.warning(line)
+    return scoring
+
+
+def tell_losses(vocabulary: Vocabulary, texts: Sequence[str], scoring: TextScoring) -> None:
+    """A line where a vocabulary of pieces cannot give back all of these texts, however well a receiver
+    does. Of words another line tells what they lack."""
+    if isinstance(vocabulary, WordVocabulary):
+        return
+    back = vocabulary.decode(vocabulary.encode(texts))
+    lost = [text for text, same in zip(texts, scoring.exact(back, texts)[:, 0]) if not same]
+    if lost:
+        log.warning(
+            f"{len(lost):,} of {len(texts):,} sentences cannot come back whole, their vocabulary "
+            f"({vocabulary}) loses characters of them; with all else right BLEU is "
+            f"{scoring.bleu(back, texts):.2f}: {shown(lost[0])}"
+        )
+
+
+def languages_of(models: Iterable[Checkpoint]) -> list[object]:
+    """Recorded in checkpoints and in their vocabularies."""
+    return [language for c in models for language in (c.config.get("language"), c.vocabulary.language)]
+
+
+def texts_of(encoded: Sequence[Encoded]) -> list[str]:
+    """What was sent."""
+    return [e.sentence.text for e in encoded]
+
+
+def measures_of(scoring: TextScoring, texts: Sequence[str]) -> list[Measure]:
+    """Measures of a transceiver by itself, in the order in which they are shown: what says most of these
+    texts first."""
+    found = measures.alone()
+    return measures.first_of_short_texts(found) if scoring.bleu_says_little(texts) else found
+
+
+def title_of(measure: Measure, scoring: TextScoring) -> str:
+    if CHRF in measure.sums:
+        return text_metrics.chrf_name(scoring.words)
+    return measure.title_with_unit
+
+
+def signature_of(measure: Measure, scoring: TextScoring) -> str:
+    """Without which a score is not quoted; empty for what has none."""
+    of_sums = {TO_SENT: "bleu_signature", CHRF: "chrf_signature"}
+    names = [name for needed, name in of_sums.items() if needed in measure.sums]
+    return f"{scoring.record[names[0]]}; texts in {scoring.form}" if names else ""
+
+
+def heading(measure: Measure, scoring: TextScoring) -> str:
+    """Of a table: title and signature."""
+    title, signature = title_of(measure, scoring), signature_of(measure, scoring)
+    return f"{title} ({signature})" if signature else title
 
 
 def described(number: int, settings: EvaluationConfig) -> str:

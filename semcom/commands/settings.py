@@ -176,7 +176,9 @@ class AuditSettings(Validated):
     )
     output: str | None = setting(None, TABLE_OUTPUT, metavar="FILE")
     outputs: OutputConfig = group(OutputConfig())
-    evaluation: EvaluationConfig = group(AUDITED, only=("snr", "split", "sentences", "eval_batch_size"))
+    evaluation: EvaluationConfig = group(
+        AUDITED, only=("snr", "split", "sentences", "eval_batch_size", "bleu_tokenizer", "text_normalization")
+    )
     corpus: CorpusConfig = group(WHOLE_CORPUS)
     channel: ChannelConfig = group(ChannelConfig())
     run: RunConfig = group(RunConfig())

@@ -17,6 +17,7 @@ from semcom.commands.sweep_plan import Point, Sweep, sweep_of_flags
 from semcom.commands.sweep_runner import Runner, Share, cores, gpus_of, threads_of_libraries
 from semcom.commands.sweep_settings import SweepSettings
 from semcom.commands.sweep_state import check_inputs, end_overwriting, is_made, missing_of
+from semcom.evaluation.text_scoring import way_of
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,8 @@ def _tell(point: Point) -> None:
 def _bleu(record: Mapping[str, Any]) -> str:
     """Of the student in its own closing scores, at their highest SNR."""
     rows = [row for row in record.get("test_scores", ()) if (row["model"], row["topic"]) == ("student", "")]
-    return f"BLEU {rows[-1]['bleu']:.2f} at {rows[-1]['snr']:g} dB, " if rows else ""
+    words = way_of(record).partition(",")[0]
+    return f"BLEU {rows[-1]['bleu']:.2f} ({words}) at {rows[-1]['snr']:g} dB, " if rows else ""
 
 
 def share_of(sweep: Sweep, settings: SweepSettings) -> Share:

@@ -24,6 +24,7 @@ from semcom.commands.sweep_plan import Point, Sweep
 from semcom.commands.sweep_settings import SweepReport
 from semcom.commands.sweep_state import is_there
 from semcom.evaluation import frames, intervals
+from semcom.evaluation.text_scoring import scored_alike, way_of
 from semcom.report import plots, tables
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ DRAWN = {
     "bleu": "BLEU at {snr:g} dB",
     "kl_divergence": "KL at {snr:g} dB, nats a token",
 }
+SIGNATURE = ("bleu_signature", "text_normalization")
+"""Of BLEU: in the table's file, and once on the console."""
 Row = dict[str, object]
 
 
@@ -63,7 +66,7 @@ def report(sweep: Sweep, settings: SweepReport) -> Results:
     analysis = analysis_of(sweep, settings)
     records, wrong = _records(sweep, analysis)
     snr = analysis.report.reference_snr
-    rows = [row_of(point, records, snr) for point in sweep.points]
+    rows = comparable([row_of(point, records, snr) for point in sweep.points])
     found = Results(rows, snr, wrong)
     _show(found)
     tables.write_csv(sweep.root / TABLE, frames.frame_of(rows))
@@ -110,24 +113,30 @@ def row_of(point: Point, records: Sequence[Record], snr: float) -> Row:
     """A run's name, what sets it apart, and what it came to; a run that is not finished has names alone."""
     row: Row = {"run": point.name} | {name: _cell(value) for name, value in point.varied.items()}
     if not is_there(point):
-        return row | dict.fromkeys(MEASURES)
+        return row | dict.fromkeys((*MEASURES, *SIGNATURE))
     record = RunRecord.read(str(point.settings.output_path))
-    at = _divergence(point, records, snr)
+    found = divergence_of(point, records)
+    at = found.get("by_snr", {}).get(f"{snr:g}", {})
     return row | {
         "best_loss": record.number("best_loss"),
         "bleu": at.get("bleu"),
         "kl_divergence": at.get("kl_divergence"),
         "seconds": record.number("training_seconds"),
+        **{name: found.get(name) for name in SIGNATURE},
     }
+
+
+def comparable(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows; without BLEU, which a line says, where it is not of the same words in all."""
+    if scored_alike(rows):
+        return rows
+    ways = sorted({way for row in rows if (way := way_of(row))})
+    log.warning(f"BLEU is left out: it is not of the same words in all runs ({'; '.join(map(escape, ways))})")
+    return [{**row, "bleu": None, **dict.fromkeys(SIGNATURE)} for row in rows]
 
 
 def _cell(value: object) -> object:
     return " ".join(words_of_value(value)) if isinstance(value, tuple) else value
-
-
-def _divergence(point: Point, records: Sequence[Record], snr: float) -> Mapping[str, float]:
-    """Of the run's best student from its teacher."""
-    return divergence_of(point, records).get("by_snr", {}).get(f"{snr:g}", {})
 
 
 def divergence_of(point: Point, records: Sequence[Record]) -> Record:
@@ -169,9 +178,10 @@ def _measured(file: Path, digest: object, asked: object) -> list[Record] | None:
 def _show(found: Results) -> None:
     shown = found.rows[:ROWS_SHOWN]
     titles = {name: title.format(snr=found.snr) for name, title in MEASURES.items()}
-    frame = frames.frame_of(shown).rename(columns=titles)
+    frame = frames.frame_of(shown).drop(columns=[*SIGNATURE]).rename(columns=titles)
+    signed = next((f"\nBLEU {row['bleu_signature']}" for row in shown if row["bleu_signature"]), "")
     left = len(found.rows) - len(shown)
-    log.info(f"\n{tables.text(frame)}" + (f"\nand {left} more runs in {TABLE}" if left else ""))
+    log.info(f"\n{tables.text(frame)}{signed}" + (f"\nand {left} more runs in {TABLE}" if left else ""))
 
 
 def _draw(sweep: Sweep, found: Results) -> list[str]:

@@ -104,13 +104,10 @@ def train_vocabulary(
     model = io.BytesIO()
     if normalization == NFC:
         sentences = (unicodedata.normalize("NFC", text) for text in sentences)
-    coverage = COVERAGE
-    if LANGUAGES[language].characters_a_word:
-        sentences = list(sentences)
-        coverage = _coverage_of(Counter("".join(sentences)), size // 2)
+    texts = list(sentences)
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sentences),
+            sentence_iterator=iter(texts),
             model_writer=model,
             vocab_size=size,
             model_type="unigram",
@@ -122,7 +119,7 @@ def train_vocabulary(
             unk_surface="?",
             # Sentencepiece has no map of characters for NFC: ``encode`` composes them.
             normalization_rule_name="identity" if normalization == NFC else normalization,
-            character_coverage=coverage,
+            character_coverage=_coverage_of(texts, language, size // 2),
             max_sentence_length=LONGEST_LINE_BYTES,
             # One thread: expectation-maximisation sums in a fixed order, so the same text gives the same
             # pieces.
@@ -136,9 +133,11 @@ def train_vocabulary(
     return PieceVocabulary(_labelled(model.getvalue(), normalization, language))
 
 
-def _coverage_of(characters: Counter[str], places: int) -> float:
-    """The share of a text that its most frequent characters make, as many as there are places, 0.9995 at
-    least."""
+def _coverage_of(texts: Iterable[str], language: str, places: int) -> float:
+    """The share of the characters of these texts that is to become pieces; ``places``: as many as may."""
+    if LANGUAGES[language].characters_a_word is None:
+        return COVERAGE
+    characters = Counter("".join(texts))
     covered = sum(count for _, count in characters.most_common(places))
     return max(COVERAGE, covered / max(1, characters.total()))
 

@@ -121,7 +121,7 @@ class Measurement:
                 for pair in self.pairs:
                     each = zip(found.sums[pair.key], texts[pair.key], against[needed.against])
                     for sums, ours, theirs in each:
-                        sums[:, slices()[needed.columns]] = needed.of(ours, theirs)
+                        sums[:, slices()[needed.columns]] = needed.of(self.meeting.scoring, ours, theirs)
 
     def _token_sums(self, prefixes: Prefixes) -> list[TokenSum]:
         """Those that can be had."""

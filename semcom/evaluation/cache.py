@@ -53,6 +53,7 @@ def part_key(
         "snrs": [float(snr) for snr in meeting.snrs],
         "seed": meeting.seed,
         "search": asdict(meeting.search),
+        "scoring": meeting.scoring.key,
         "states_at": cka_snr,
         "device": meeting.device.type,
         "versions": [__version__, torch.__version__],

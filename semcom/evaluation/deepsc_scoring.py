@@ -25,8 +25,8 @@ from semcom.data import batching
 from semcom.data.batching import Batch, Encoded
 from semcom.data.vocabulary import Vocabulary
 from semcom.data.word_vocabulary import UNKNOWN, WordVocabulary
-from semcom.evaluation import text_metrics
-from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode
+from semcom.evaluation.scores import Entrant, Meeting, decode
+from semcom.evaluation.text_scoring import TextScoring
 from semcom.models.channel_parts import normalize_power
 from semcom.models.decoding import greedy, length_limit, until_eos
 from semcom.models.transceiver import Transceiver
@@ -187,8 +187,11 @@ def _teacher_forced(model: Transceiver, arrived: Tensor, batch: Batch, masks: Te
     return found
 
 
-def link_scores(link: Link, encoded: Sequence[Encoded], vocabulary: Vocabulary) -> dict[int, list[float]]:
+def link_scores(
+    link: Link, encoded: Sequence[Encoded], vocabulary: Vocabulary, scoring: TextScoring
+) -> dict[int, list[float]]:
     """Row -> scores by SNR, 0 to 100, of all that the public link alone decides."""
+    texts = [e.sentence.text for e in encoded]
     sent = [public_words(text, vocabulary) for text in vocabulary.decode([e.said[1:-1] for e in encoded])]
     limits = [length_limit(len(e.source)) for e in encoded]
 
@@ -196,7 +199,7 @@ def link_scores(link: Link, encoded: Sequence[Encoded], vocabulary: Vocabulary) 
         return [public_words(text, vocabulary) for text in vocabulary.decode(said)]
 
     def bleu(said: list[list[int]]) -> float:
-        return _bleu(Decoded(vocabulary.decode(said), said), encoded)
+        return scoring.bleu(vocabulary.decode(said), texts)
 
     return {
         FORCED: [100 * mean_unigram_bleu(sent, words_of(said)) for said in link.forced],
@@ -238,7 +241,10 @@ def scores(
     encoded: the sentences in reading order. link: ``over_public_link`` of the same, where it is there
     already.
     """
-    found = link_scores(link or over_public_link(model, encoded, meeting), encoded, vocabulary)
+    found = link_scores(
+        link or over_public_link(model, encoded, meeting), encoded, vocabulary, meeting.scoring
+    )
+    texts = [e.sentence.text for e in encoded]
     for row, db in excess_db(counterpart(meeting.channel)).items():
         decoded = decode(
             Entrant(f"row {row}", model),
@@ -246,12 +252,8 @@ def scores(
             vocabulary,
             replace(meeting, snrs=[snr + db for snr in meeting.snrs]),
         )
-        found[row] = [_bleu(d, encoded) for d in decoded]
+        found[row] = [meeting.scoring.bleu(d.texts, texts) for d in decoded]
     return found
-
-
-def _bleu(decoded: Decoded, encoded: Sequence[Encoded]) -> float:
-    return text_metrics.bleu(decoded.texts, [e.sentence.text for e in encoded])
 
 
 def changes(found: dict[int, list[float]]) -> dict[int, list[float]]:

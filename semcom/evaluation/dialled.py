@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from numbers import Real
 
 from semcom.evaluation.intervals import Interval
+from semcom.evaluation.targets import BLEU_DROP
+from semcom.evaluation.text_scoring import way_of
 
 DIAL = "dial"
 """Name of the record in what a checkpoint was made with."""
@@ -30,6 +32,7 @@ class Dial:
     hybrid had on the dial's own test sentences, if it was recorded. run: the folder of what was dialled.
     teacher: fingerprint of the reference that the target is a distance from, empty where it is not known.
     teacher_file: where it was, empty where that is not recorded.
+    way: by which texts were scored, of a drop in BLEU; empty of other measures and where it is not recorded.
     """
 
     path: str
@@ -44,6 +47,7 @@ class Dial:
     run: str = ""
     teacher: str = ""
     teacher_file: str = ""
+    way: str = ""
 
     @property
     def axis(self) -> str:
@@ -54,7 +58,7 @@ class Dial:
     @property
     def scale(self) -> tuple[object, ...]:
         """What the target is a value of, whatever the path."""
-        return self.measure, self.prefix, self.snr, self.channel, self.topics, self.teacher
+        return self.measure, self.prefix, self.snr, self.channel, self.topics, self.teacher, self.way
 
     def is_from(self, teacher: str) -> bool:
         """Whether the target may be a distance from the reference whose weights have this fingerprint."""
@@ -90,6 +94,7 @@ def dial_of(made: Mapping[str, object]) -> Dial | None:
         # Older records do not say it: their reference is the teacher that the run was distilled from.
         teacher=_text(record.get(FINGERPRINT)) or _text(made.get(FINGERPRINT)),
         teacher_file=_text(record.get("teacher_checkpoint")),
+        way=way_of(record) if measure == BLEU_DROP else "",
     )
 
 

@@ -18,6 +18,7 @@ from semcom.evaluation.dialled import Dial
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pairs import PART, Pair, Run
 from semcom.evaluation.targets import BLEU_DROP
+from semcom.evaluation.text_scoring import way_of
 from semcom.models.architecture import Architecture
 
 if TYPE_CHECKING:
@@ -135,11 +136,13 @@ class Ladders:
 
     def reached(self, rung: Rung) -> Interval | None:
         """What was asked for, as it is on this study's sentences (those of the topics asked for); None where
-        measure, SNR, channel or reference of the dial are not measured here."""
+        measure, SNR, channel, reference or words of BLEU of the dial are not measured here."""
         study, dial = self.study, rung.dial
         if dial.channel != study.channel or dial.snr not in study.snrs:
             return None
         if not dial.is_from(study.pairing.teacher):
+            return None
+        if dial.way and dial.way != way_of(study.measured.scoring.record):
             return None
         ours, theirs = (
             self._on_topics(pair, dial)

@@ -8,7 +8,7 @@ from semcom.base.messages import N_
 from semcom.evaluation import concentration, text_metrics
 from semcom.evaluation import sums as of
 from semcom.evaluation.measure_row import NATS, Measure
-from semcom.evaluation.sums import PieceSum, Sum, TextSums, TokenSum
+from semcom.evaluation.sums import PieceSum, Sum, TokenSum
 
 
 def _mean(count: np.ndarray, total: np.ndarray) -> np.ndarray:
@@ -37,19 +37,39 @@ MEASURES: tuple[Measure, ...] = (
         console=6,
     ),
     Measure(
+        "chrf",
+        (of.CHRF,),
+        text_metrics.chrf_of,
+        N_("chrF"),
+        decimals=2,
+        better="higher",
+        in_matrix=True,
+        by_snr=2,
+        console=7,
+    ),
+    Measure(
         "token_accuracy",
         (of.TOKENS, of.MATCHES),
         _mean,
         N_("token accuracy"),
         decimals=4,
         better="higher",
-        by_snr=5,
+        by_snr=6,
     ),
     Measure(
         "exact",
         (of.SENTENCES, of.EXACT),
         _mean,
         N_("exact sentences"),
+        decimals=4,
+        better="higher",
+        by_snr=7,
+    ),
+    Measure(
+        "exact_as_written",
+        (of.SENTENCES, of.EXACT_AS_WRITTEN),
+        _mean,
+        N_("exact as written"),
         decimals=4,
         better="higher",
     ),
@@ -68,7 +88,7 @@ MEASURES: tuple[Measure, ...] = (
         curve=True,
         effect=1,
         followed=2,
-        by_snr=3,
+        by_snr=4,
         console=5,
     ),
     Measure(
@@ -86,7 +106,7 @@ MEASURES: tuple[Measure, ...] = (
         curve=True,
         effect=3,
         followed=1,
-        by_snr=2,
+        by_snr=3,
         headline=1,
         console=1,
     ),
@@ -113,7 +133,7 @@ MEASURES: tuple[Measure, ...] = (
         short=N_("JS"),
         to_teacher=True,
         beside_noise=True,
-        by_snr=4,
+        by_snr=5,
         console=3,
     ),
     Measure(
@@ -146,7 +166,7 @@ MEASURES: tuple[Measure, ...] = (
         decimals=2,
         better="higher",
         to_teacher=True,
-        console=7,
+        console=8,
     ),
     Measure(
         "kl_calibrated",
@@ -174,6 +194,8 @@ MEASURES: tuple[Measure, ...] = (
     ),
 )
 """In the order of the columns of matrix.csv."""
+SAY_MORE_OF_SHORT_TEXTS = ("exact", "chrf")
+"""Than BLEU."""
 
 
 def all_sums() -> list[Sum]:
@@ -232,12 +254,12 @@ def of_sentences(
 
 
 def _sums_of(measure: Measure, sums: np.ndarray) -> list[np.ndarray]:
-    """Of [..., K] those that a measure is a function of: [...] each, of texts [..., several]."""
+    """Of [..., K] those that a measure is a function of: [...] each, of several columns [..., several]."""
     places = slices()
     found = []
     for needed in measure.sums:
         place = places[needed.columns]
-        found.append(sums[..., place] if isinstance(needed, TextSums) else sums[..., place.start])
+        found.append(sums[..., place] if len(needed.columns) > 1 else sums[..., place.start])
     return found
 
 
@@ -284,6 +306,12 @@ def parted() -> list[Measure]:
 def followed() -> list[Measure]:
     """Measures that are followed over settings and seeds."""
     return _in_order(lambda measure: measure.followed)
+
+
+def first_of_short_texts(found: Sequence[Measure]) -> list[Measure]:
+    """Those measures with what says most of texts without 4-grams ahead."""
+    first = [named(name) for name in SAY_MORE_OF_SHORT_TEXTS]
+    return [*first, *(measure for measure in found if measure not in first)]
 
 
 def by_snr() -> list[Measure]:

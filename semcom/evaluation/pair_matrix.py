@@ -80,7 +80,7 @@ def _joined(measurement: Measurement, chunks: Sequence[Parts], encoded: Sequence
         if pair.draw == 0:
             distance = np.concatenate([signals.distance for _, signals in ours])
             sent[pair.transmitter.fingerprint] = Signals(distance, first_signals.symbols, first_signals.cka)
-    return Measured(snrs, encoded, results, sent)
+    return Measured(snrs, encoded, results, sent, measurement.meeting.scoring)
 
 
 @torch.inference_mode()

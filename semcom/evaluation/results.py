@@ -7,6 +7,7 @@ import numpy as np
 
 from semcom.data.batching import Encoded
 from semcom.evaluation.pairs import PairKey
+from semcom.evaluation.text_scoring import TextScoring
 
 
 @dataclass
@@ -37,9 +38,10 @@ class Signals:
 
 @dataclass
 class Measured:
-    """All that was found. pairs: by ``Pair.key``. sent: by a transmitter's fingerprint."""
+    """All that was found. pairs: by ``Pair.key``. sent: by a transmitter's fingerprint. scoring: of texts."""
 
     snrs: Sequence[float]
     encoded: Sequence[Encoded]
     pairs: dict[PairKey, PairResult]
     sent: dict[str, Signals]
+    scoring: TextScoring = TextScoring()

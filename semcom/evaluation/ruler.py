@@ -179,7 +179,7 @@ class Ruler:
             if isinstance(needed, TextSums):
                 texts = self.vocabulary.decode(decoded)
                 of_sent = [sentence.text for sentence in batch.sentences]
-                sums[:, slices()[needed.columns]] = needed.of(texts, of_sent)
+                sums[:, slices()[needed.columns]] = needed.of(self.meeting.scoring, texts, of_sent)
             elif isinstance(needed, PieceSum):
                 # How many tokens were sent is asked for alone where nothing is decoded.
                 said = decoded if self._needs_text else sent

@@ -18,6 +18,7 @@ from semcom.data.vocabulary import Vocabulary
 from semcom.distillation import losses
 from semcom.evaluation import measures, text_metrics
 from semcom.evaluation.sums import Distributions, PieceSum, TokenRows, TokenSum
+from semcom.evaluation.text_scoring import TextScoring
 from semcom.models.decoding import Search
 from semcom.models.link import send
 from semcom.models.transceiver import Receiver, Transceiver
@@ -44,7 +45,8 @@ class Meeting:
     """Where entrants meet: the channel, SNRs in dB, the seed of the draws, the device, the batch size and the
     search for the text.
 
-    processes: batches are dealt out among them; what is found is the same on each.
+    processes: batches are dealt out among them; what is found is the same on each. scoring: how texts are
+    compared.
     """
 
     channel: Channel
@@ -55,6 +57,7 @@ class Meeting:
     quiet: bool = False
     processes: Processes = ALONE
     search: Search = Search()
+    scoring: TextScoring = TextScoring()
 
 
 @dataclass
@@ -127,7 +130,7 @@ def _joined(by_snr: list[dict], meeting: Meeting) -> list[dict]:
     ]
 
 
-def sums_of(decoded: Decoded, encoded: Sequence[Encoded]) -> np.ndarray:
+def sums_of(decoded: Decoded, encoded: Sequence[Encoded], scoring: TextScoring) -> np.ndarray:
     """[N, K] of each sentence what the measures are functions of; not a number where there is none, as of
     sums that need a reference."""
     sums = np.full((len(encoded), len(measures.columns())), np.nan)
@@ -140,13 +143,13 @@ def sums_of(decoded: Decoded, encoded: Sequence[Encoded]) -> np.ndarray:
         elif isinstance(needed, PieceSum):
             column[:, 0] = [needed.of(ours, theirs) for ours, theirs in zip(decoded.pieces, sent)]
         elif not needed.compares:
-            column[:] = needed.of(decoded.texts, texts)
+            column[:] = needed.of(scoring, decoded.texts, texts)
     return sums
 
 
-def score(decoded: Decoded, encoded: Sequence[Encoded]) -> Row:
+def score(decoded: Decoded, encoded: Sequence[Encoded], scoring: TextScoring) -> Row:
     """The measures that need no reference over the sentences, None where one cannot be had."""
-    return _score(sums_of(decoded, encoded))
+    return _score(sums_of(decoded, encoded, scoring))
 
 
 def _score(sums: np.ndarray) -> Row:
@@ -187,7 +190,7 @@ def score_all(
             decodings[entrant.label] = decode(entrant, encoded, vocabulary, meeting)
         for snr, decoded in zip(meeting.snrs, decodings[entrant.label]):
             common = {"model": entrant.label, "channel": str(meeting.channel), "snr": float(snr)}
-            sums = sums_of(decoded, encoded)
+            sums = sums_of(decoded, encoded, meeting.scoring)
             rows.append({**common, "topic": "", **_score(sums)})
             for topic, keep in groups.items():
                 rows.append({**common, "topic": topic, **_score(sums[keep])})
@@ -207,7 +210,7 @@ def _by_topic(encoded: Sequence[Encoded], seen: frozenset[str] | None) -> dict[s
     return dict(sorted(groups.items()))
 
 
-def floor_score(encoded: Sequence[Encoded]) -> Row:
+def floor_score(encoded: Sequence[Encoded], scoring: TextScoring) -> Row:
     """``score`` of each reference against another test sentence of the same length (or the nearest): what no
     understanding exceeds. At least two sentences."""
     partner = text_metrics.shuffled_partners([len(e.source) for e in encoded])
@@ -215,7 +218,7 @@ def floor_score(encoded: Sequence[Encoded]) -> Row:
         [encoded[i].sentence.text for i in partner],
         [encoded[i].source[1:-1] for i in partner],
     )
-    return score(other, encoded)
+    return score(other, encoded, scoring)
 
 
 @torch.inference_mode()

@@ -9,6 +9,9 @@ from semcom.base.flags import Validated, differs, number, setting, whole
 from semcom.base.typed_words import plain_name
 from semcom.channel.settings import SNR
 
+BLEU_TOKENIZERS = ("13a", "zh", "ja-mecab", "ko-mecab", "char", "intl")
+TEXT_NORMALIZATIONS = ("nfkc", "nfc", "identity")
+
 
 @dataclass(frozen=True)
 class EvaluationConfig(Validated):
@@ -47,6 +50,21 @@ class EvaluationConfig(Validated):
         "beam search: divide log-probabilities by ((5 + length) / 6)^A; 0 favours short sentences",
         number(0, 10, example="1"),
         metavar="A",
+    )
+
+    bleu_tokenizer: str = setting(
+        "auto",
+        "words of BLEU, as sacrebleu cuts them; auto follows the language of the sentences: zh, ja-mecab "
+        "where that is installed, char for other scripts without blanks, 13a for all else",
+        type=str.lower,
+        choices=("auto", *BLEU_TOKENIZERS),
+    )
+    text_normalization: str = setting(
+        "nfkc",
+        "form in which what was sent and what was understood are compared, whatever the vocabularies make "
+        "of text; exact sentences are also counted without it",
+        type=str.lower,
+        choices=TEXT_NORMALIZATIONS,
     )
 
     def __post_init__(self) -> None:

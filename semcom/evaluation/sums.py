@@ -12,6 +12,7 @@ from torch import Tensor
 
 from semcom.distillation import losses
 from semcom.evaluation import text_metrics
+from semcom.evaluation.text_scoring import TextScoring
 
 Prefixes = Literal["gold", "own"]
 """After which the next piece is foretold: those of the sentence sent, or of what the reference decoded."""
@@ -33,11 +34,11 @@ class PieceSum:
 @dataclass(frozen=True)
 class TextSums:
     """Several sums at once of N texts understood. against: what they are compared with, the sentences sent or
-    what the reference understood. of: texts and those -> [N, len(statistics)]."""
+    what the reference understood. of: how texts are scored, texts and those -> [N, len(statistics)]."""
 
     against: Literal["sent", "reference"]
     statistics: tuple[str, ...]
-    of: Callable[[Sequence[str], Sequence[str]], np.ndarray]
+    of: Callable[[TextScoring, Sequence[str], Sequence[str]], np.ndarray]
 
     @property
     def compares(self) -> bool:
@@ -143,7 +144,6 @@ def _calibrated_kl(rows: TokenRows) -> Tensor | None:
 TOKENS = PieceSum("tokens", lambda decoded, sent: len(sent) + 1)
 MATCHES = PieceSum("matches", text_metrics.token_matches)
 SENTENCES = PieceSum("sentences", lambda decoded, sent: 1)
-EXACT = PieceSum("exact", lambda decoded, sent: decoded == sent)
 
 TARGETS = TokenSum("targets", lambda rows: torch.ones_like(rows.targets), compares=False)
 NATS = TokenSum("nats", _cross_entropy, compares=False)
@@ -156,5 +156,8 @@ DISTANCE = TokenSum("distance", _distance)
 OWN_TOKENS = TokenSum("own_tokens", lambda rows: torch.ones_like(rows.targets), "own")
 OWN_KL = TokenSum("own_kl", lambda rows: losses.kl_of_logs(rows.theirs.logs, rows.ours.logs), "own")
 
-TO_SENT = TextSums("sent", text_metrics.BLEU_COLUMNS, text_metrics.bleu_statistics)
-TO_REFERENCE = TextSums("reference", text_metrics.BLEU_COLUMNS, text_metrics.bleu_statistics)
+TO_SENT = TextSums("sent", text_metrics.BLEU_COLUMNS, TextScoring.bleu_statistics)
+TO_REFERENCE = TextSums("reference", text_metrics.BLEU_COLUMNS, TextScoring.bleu_statistics)
+CHRF = TextSums("sent", text_metrics.CHRF_COLUMNS, TextScoring.chrf_statistics)
+EXACT = TextSums("sent", ("exact",), TextScoring.exact)
+EXACT_AS_WRITTEN = TextSums("sent", ("exact_as_written",), TextScoring.exact_as_written)

@@ -1,4 +1,5 @@
-"""Measures of decoded text and of representations, the text's as exact sums over sentences."""
+"""Measures of decoded text and of representations: BLEU and chrF are sacrebleu's, as exact sums over
+sentences."""
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
@@ -8,22 +9,45 @@ import numpy as np
 from semcom.data.vocabulary import EOS
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+def bleu(hypotheses: Sequence[str], references: Sequence[str], tokenizer: str = "13a") -> float:
     """sacrebleu's corpus BLEU of detokenised text, 0 to 100."""
-    return _sacrebleu().corpus_score(list(hypotheses), [list(references)]).score
+    return _bleu(tokenizer).corpus_score(list(hypotheses), [list(references)]).score
 
 
-def bleu_signature() -> str:
+def bleu_signature(tokenizer: str = "13a") -> str:
     """sacrebleu's signature of ``bleu``, to be printed beside every score."""
-    metric = _sacrebleu()
+    return _signature(_bleu(tokenizer))
+
+
+def chrf(hypotheses: Sequence[str], references: Sequence[str], words: bool = True) -> float:
+    """sacrebleu's corpus chrF, 0 to 100. words: with word unigrams and bigrams, which is chrF++."""
+    return _chrf(words).corpus_score(list(hypotheses), [list(references)]).score
+
+
+def chrf_signature(words: bool = True) -> str:
+    """sacrebleu's signature of ``chrf``."""
+    return _signature(_chrf(words))
+
+
+def chrf_name(words: bool = True) -> str:
+    return "chrF++" if words else "chrF"
+
+
+def _signature(metric) -> str:
     metric.corpus_score(["a"], [["a"]])
     return str(metric.get_signature())
 
 
-def _sacrebleu():
+def _bleu(tokenizer: str):
     from sacrebleu.metrics import BLEU
 
-    return BLEU()
+    return BLEU(tokenize=tokenizer)
+
+
+def _chrf(words: bool):
+    from sacrebleu.metrics import CHRF
+
+    return CHRF(word_order=WORD_ORDER if words else 0)
 
 
 def token_matches(hypothesis: Sequence[int], reference: Sequence[int]) -> int:
@@ -56,6 +80,8 @@ def _nearest(lengths: Sequence[int], among: Sequence[int], length: int) -> int:
 BLEU_ORDER = 4
 REMEMBERED = 50_000
 """Pairs of texts whose statistics are not counted again."""
+BATCH_REMEMBERED = 256
+"""Texts whose n-grams are: what pairs of ends and SNRs are compared with, a batch at a time."""
 BLEU_COLUMNS = (
     "hypothesis_length",
     "reference_length",
@@ -63,25 +89,32 @@ BLEU_COLUMNS = (
 )
 
 
-def bleu_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
+def bleu_statistics(
+    hypotheses: Sequence[str], references: Sequence[str], tokenizer: str = "13a"
+) -> np.ndarray:
     """[N, 10], ``BLEU_COLUMNS`` of each sentence: what corpus BLEU is a function of the sums of."""
-    each = [_statistics_of(*texts) for texts in zip(hypotheses, references)]
+    each = [_bleu_counts(tokenizer, *texts) for texts in zip(hypotheses, references)]
     return np.array(each, dtype=np.float64).reshape(-1, len(BLEU_COLUMNS))
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _statistics_of(hypothesis: str, reference: str) -> tuple[int, ...]:
+def _bleu_counts(tokenizer: str, hypothesis: str, reference: str) -> tuple[int, ...]:
     """Of one sentence. Remembered, since pairs of ends and SNRs mostly understand the same."""
-    found = _by_sentence().sentence_score(hypothesis, [reference])
+    found = _bleu_of_sentences(tokenizer).sentence_score(hypothesis, [reference])
     return (found.sys_len, found.ref_len, *found.counts, *found.totals)
 
 
 @cache
-def _by_sentence():
+def _bleu_of_sentences(tokenizer: str):
     from sacrebleu.metrics import BLEU
 
     # It only keeps it from warning about single sentences; the counts are the same.
-    return BLEU(effective_order=True)
+    return BLEU(effective_order=True, tokenize=tokenizer)
+
+
+def words_of(text: str, tokenizer: str = "13a") -> int:
+    """How many words BLEU has of a text."""
+    return len(_bleu_of_sentences(tokenizer).tokenizer(text).split())
 
 
 def bleu_of(sums: np.ndarray) -> np.ndarray:
@@ -114,6 +147,60 @@ def _sacrebleu_of(counts: Sequence[int]) -> float:
     length, reference, *found = counts
     matches, ngrams = found[:BLEU_ORDER], found[BLEU_ORDER:]
     return BLEU.compute_bleu(matches, ngrams, length, reference, smooth_method="exp").score
+
+
+CHARACTER_ORDER, WORD_ORDER = 6, 2
+BETA_SQUARED = 4
+"""By which recall counts more than precision in chrF."""
+CHRF_COLUMNS = tuple(
+    f"chrf_{what}_{order}"
+    for order in [*(f"c{n}" for n in range(1, CHARACTER_ORDER + 1)), "w1", "w2"]
+    for what in ("hypothesis", "reference", "matches")
+)
+"""Of n-grams of characters, then of words: how many both texts have, and share."""
+
+
+def chrf_statistics(hypotheses: Sequence[str], references: Sequence[str], words: bool = True) -> np.ndarray:
+    """[N, 24], ``CHRF_COLUMNS`` of each sentence: what corpus chrF is a function of the sums of. Without
+    words those of words are 0."""
+    each = [_chrf_counts(words, *texts) for texts in zip(hypotheses, references)]
+    return np.array(each, dtype=np.float64).reshape(-1, len(CHRF_COLUMNS))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _chrf_counts(words: bool, hypothesis: str, reference: str) -> tuple[int, ...]:
+    counts = _chrf_of_sentences(words)._compute_segment_statistics(hypothesis, _ngrams(words, reference))
+    return (*counts, *[0] * (len(CHRF_COLUMNS) - len(counts)))
+
+
+@lru_cache(maxsize=BATCH_REMEMBERED)
+def _ngrams(words: bool, reference: str):
+    return _chrf_of_sentences(words)._extract_reference_info([reference])
+
+
+@cache
+def _chrf_of_sentences(words: bool):
+    return _chrf(words)
+
+
+def chrf_of(sums: np.ndarray) -> np.ndarray:
+    """[..., 24] summed ``chrf_statistics`` -> [...], sacrebleu's corpus chrF of them, 0 to 100. Of one set,
+    [24], it is sacrebleu's own, to the last bit.
+
+    Precision and recall are means over the orders that both texts have (Popović 2015, 2017).
+    """
+    if sums.ndim == 1:
+        return np.asarray(_chrf_of_sentences(True)._compute_f_score([int(count) for count in sums]))
+    hypotheses, references, matches = (sums[..., place::3] for place in range(3))
+    there = (hypotheses > 0) & (references > 0)
+    orders = np.maximum(there.sum(-1), 1)
+    precision, recall = (
+        np.divide(matches, total, out=np.zeros_like(matches), where=there).sum(-1) / orders
+        for total in (hypotheses, references)
+    )
+    below = BETA_SQUARED * precision + recall
+    score = (1 + BETA_SQUARED) * precision * recall
+    return 100 * np.divide(score, below, out=np.zeros_like(score), where=below > 0)
 
 
 def cka(x: np.ndarray, y: np.ndarray) -> float | None:

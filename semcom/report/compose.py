@@ -7,6 +7,7 @@ import pandas as pd
 
 from semcom.base.messages import N_
 from semcom.evaluation.study import Row, Study
+from semcom.evaluation.text_scoring import TextScoring
 from semcom.report.catalogue import translation
 from semcom.report.document import Document, Section
 from semcom.report.sections import (
@@ -41,15 +42,15 @@ SECTIONS = {
 class Results:
     """All that a report is made of.
 
-    lost: ``Study.words_lost`` of each study. teachers: the name of each one's. similarity: of each study, or
-    why it cannot be had. other_vocabularies: of each checkpoint whose tokens do not compare, rows of text
-    measures. histories: a run's label -> its epochs. provenance: labels and values.
+    lost: ``Study.words_lost`` of each study. teachers: the name of each one's. scoring: of texts.
+    similarity: of each study, or why it cannot be had. other_vocabularies: of each checkpoint whose tokens do
+    not compare, rows of text measures. histories: a run's label -> its epochs. provenance: labels and values.
     """
 
     studies: Sequence[Study]
     lost: Sequence[pd.DataFrame]
     teachers: Sequence[str]
-    bleu_signature: str
+    scoring: TextScoring
     similarity: Sequence[Similarities] | str
     other_vocabularies: Sequence[Sequence[Row]] = ()
     histories: Mapping[str, Sequence[Row]] = field(default_factory=dict)
@@ -113,6 +114,6 @@ def _common_sections(results: Results, language: str) -> list[Section]:
             _("How the runs were trained"),
             all_studies.training(results.histories, results.temperature, _),
         ),
-        Section("definitions", _("Definitions"), all_studies.definitions(results.bleu_signature, _)),
+        Section("definitions", _("Definitions"), all_studies.definitions(results.scoring, _)),
     ]
     return [section for section in sections if section.blocks]

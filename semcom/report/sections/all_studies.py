@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from semcom.evaluation import frames
+from semcom.evaluation import frames, text_metrics
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.study import Row, Study
+from semcom.evaluation.text_scoring import TextScoring
 from semcom.report import figures
 from semcom.report.document import Block, Column, Figure, Table, Text
 
@@ -75,6 +76,7 @@ def other_vocabularies(measured: Sequence[Sequence[Row]], _: Translate) -> Seque
         "channel": Column(_("channel")),
         "snr": Column(_("SNR, dB"), 0),
         "bleu": Column(_("BLEU"), 2),
+        "chrf": Column(_("chrF"), 2),
         "exact": Column(_("exact"), 4),
     }
     return [
@@ -121,19 +123,30 @@ def _temperature_effect(effect: TemperatureEffect, _: Translate) -> Figure:
     )
 
 
-def definitions(bleu_signature: str, _: Translate) -> Sequence[Block]:
+def definitions(scoring: TextScoring, _: Translate) -> Sequence[Block]:
     snr = _(
         "SNR is per complex symbol before equalisation; the signal has mean power 1 per complex symbol, each "
         "sentence by itself. The receiver knows how many symbols were sent. All pairs meet the same draws of "
         "fading and noise."
     )
     measures = _(
-        "BLEU is sacrebleu's ({signature}) of free-running text. Cross-entropy, KL(teacher ‖ pair), JS and "
-        "agreement are of next-piece distributions at temperature 1 on gold prefixes, nats a token, end of "
-        'sentence included; "own prefix" is on what the teacher itself decoded.'
+        "BLEU ({bleu}) and {chrf_name} ({chrf}) are sacrebleu's, of free-running text. Cross-entropy, "
+        "KL(teacher ‖ pair), JS and agreement are of next-piece distributions at temperature 1 on gold "
+        'prefixes, nats a token, end of sentence included; "own prefix" is on what the teacher itself '
+        "decoded."
+    )
+    forms = _(
+        "What was sent and what was understood are compared in one form ({form}), whatever the vocabularies "
+        "make of text; sentences that are exact as written are exact without it too."
     )
     intervals = _(
         "Intervals are percentiles of a bootstrap over sentences, the same resamples for all pairs; over "
         "seeds they are Student's t."
     )
-    return [Text(snr), Text(measures.format(signature=bleu_signature)), Text(intervals)]
+    record = scoring.record
+    signed = measures.format(
+        bleu=record["bleu_signature"],
+        chrf=record["chrf_signature"],
+        chrf_name=text_metrics.chrf_name(scoring.words),
+    )
+    return [Text(snr), Text(signed), Text(forms.format(form=scoring.normalization)), Text(intervals)]

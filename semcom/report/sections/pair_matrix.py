@@ -22,7 +22,7 @@ NOISE_CURVE = "the channel's noise"
 
 
 def blocks(report: StudyReport) -> list[Block]:
-    tables_by_snr = [_by_snr(report, measure) for measure in measures.by_snr()]
+    tables_by_snr = [_by_snr(report, measure) for measure in report.first_shown(measures.by_snr())]
     return [*_left_out(report), _matrix(report), _makeup(report), _curves(report), *tables_by_snr]
 
 
@@ -78,7 +78,7 @@ def _measured(report: StudyReport) -> dict[str, Column]:
     """By their names: the measures, each with its p and its ratio to the noise where it has them."""
     _ = report.gettext
     columns: dict[str, Column] = {}
-    for measure in measures.in_matrix():
+    for measure in report.first_shown(measures.in_matrix()):
         label = _(measure.label)
         columns[measure.name] = Column(label, measure.decimals)
         if measure.tested:

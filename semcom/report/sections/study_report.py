@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
+from functools import cached_property
 from gettext import NullTranslations
 
 import pandas as pd
 
 from semcom.base.messages import N_
-from semcom.evaluation import frames
+from semcom.evaluation import frames, measures
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measures import Measure
 from semcom.evaluation.pairs import Pair
 from semcom.evaluation.study import Study
+from semcom.evaluation.text_scoring import TOO_SHORT
 from semcom.report.document import Column, Table
 from semcom.report.figures import Curve, Curves
 
@@ -61,6 +63,20 @@ class StudyReport:
 
     def pair(self, pair: Pair) -> str:
         return self.study.pairing.label(pair)
+
+    @cached_property
+    def too_short(self) -> str:
+        """A sentence where BLEU says little of the sentences measured, else nothing."""
+        texts = [sentence.text for sentence in self.study.sentences]
+        scoring = self.study.measured.scoring
+        if not scoring.bleu_says_little(texts):
+            return ""
+        short, tokenizer = scoring.too_short(texts), scoring.tokenizer
+        return self.gettext(TOO_SHORT).format(short=short, all=len(texts), tokenizer=tokenizer)
+
+    def first_shown(self, found: Sequence[Measure]) -> Sequence[Measure]:
+        """These measures in the order in which they are shown of the sentences measured."""
+        return measures.first_of_short_texts(found) if self.too_short else found
 
     @property
     def first_draws(self) -> list[Pair]:

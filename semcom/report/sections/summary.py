@@ -21,6 +21,14 @@ TELLING = (KNOWLEDGE, INTEROPERABLE, OWN)
 
 
 def paragraphs(report: StudyReport) -> list[str]:
+    return [*_too_short(report), *_found(report)]
+
+
+def _too_short(report: StudyReport) -> list[str]:
+    return [report.too_short] if report.too_short else []
+
+
+def _found(report: StudyReport) -> list[str]:
     _ = report.gettext
     if not report.study.compared:
         nothing = _(
