@@ -25,6 +25,10 @@ ZWNJ, ZWJ = "\u200c", "\u200d"
         ("one\u2028line\u0085of\x0cwhite\x0bspace", "one line of white space"),
         ("naïve 漢字 🙂 stay", "naïve 漢字 🙂 stay"),
         ("don&#39t stop", "don't stop"),
+        (
+            "halves &#55357;&#56832; of one, &#56832;&#55357; of none",
+            "halves 😀 of one, \ufffd\ufffd of none",
+        ),
         ("index.php?a=1&region=2&copy=3", "index.php?a=1&region=2&copy=3"),
         ("R&D of AT&T &c. &unknown;", "R&D of AT&T &c. &unknown;"),
         ("  \t ", ""),

@@ -17,6 +17,7 @@ _ENTITY = re.compile(
     r"&(?:#[0-9]{1,7}(?![0-9]);?|#[xX][0-9a-fA-F]{1,6}(?![0-9a-fA-F]);?"
     r"|(?P<name>[A-Za-z][A-Za-z0-9]{1,31}(?:;|(?![A-Za-z0-9=;]))))"
 )
+_HALVES = re.compile(r"&#(5[56][0-9]{3});&#(5[67][0-9]{3});")
 # What tokenisers part a word by and mark so that it can be put together again: "well @-@ known" of Moses,
 # "3 @,@ 000" of WikiText, "low@@ er" of subword-nmt.
 _JOINT = re.compile(r"(?<=\S) @([^\w\s@])@ (?=\S)|(?<=\w)@@(?: |$)")
@@ -78,7 +79,14 @@ def is_markup(text: str) -> bool:
 
 
 def _without_entities(line: str) -> str:
-    return _ENTITY.sub(_character, line)
+    return _ENTITY.sub(_character, _HALVES.sub(_whole, line))
+
+
+def _whole(halves: re.Match) -> str:
+    """The character that two halves of UTF-16 are, as in ``&#55357;&#56832;``."""
+    high, low = (int(half) for half in halves.groups())
+    is_pair = 0xD800 <= high < 0xDC00 <= low < 0xE000
+    return chr(0x10000 + (high - 0xD800) * 0x400 + low - 0xDC00) if is_pair else halves[0]
 
 
 def _character(entity: re.Match) -> str:
