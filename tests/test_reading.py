@@ -100,6 +100,15 @@ def test_the_first_line_of_another_encoding_is_named(write):
     assert "text line 41: not UTF-8; it is likely CP1252" in message
 
 
+def test_a_flawed_file_is_converted_without_its_flaws(write):
+    flawed = lines(CHINESE).encode("gbk").replace("推".encode("gbk"), b"\xff", 1)
+    message = refused(write("flawed.txt", flawed))
+    assert (
+        "likely GB18030 (GBK), with broken characters, which -c leaves out; convert it: iconv -c -f"
+        in message
+    )
+
+
 def test_mixed_encodings_name_the_line(write):
     mixed = lines(FRENCH[:3]).encode() + FRENCH[3].encode("cp1252") + b"\n" + lines(FRENCH[4:]).encode()
     message = refused(write("mixed.txt", mixed))

@@ -34,6 +34,8 @@ def files(paths: Sequence[str]) -> Iterator[Path]:
     Raises SemcomError that names what is not there, cannot be read, or is no file.
     """
     for given in paths:
+        if not given:
+            raise SemcomError(f"--corpus '': an empty name; {_EXPECTED}")
         path = Path(given)
         if stat.S_ISDIR(_status(path).st_mode):
             inside = sorted(_inside(path))

@@ -46,6 +46,7 @@ _EAST_ASIAN = {
 }
 _SECOND_BYTES = {"CP949": 0xA1, "GB18030": 0xA1}
 _FREQUENT = 0.8
+_FLAWS = 0.01  # of the characters, broken ones in a file that is otherwise in an encoding
 _ALSO_KNOWN_AS = {"CP932": "Shift-JIS", "CP949": "EUC-KR", "GB18030": "GBK", "CP1252": "Latin 1 of Windows"}
 # Letters beyond ASCII of the languages that each is used for, the likeliest encoding first.
 _WESTERN = (
@@ -174,6 +175,11 @@ def _sample(lines: Sequence[bytes]) -> bytes:
     return b"\n".join(taken)
 
 
+def all_in(lines: Sequence[bytes], encoding: str) -> bool:
+    """Whether none of the lines holds what the encoding does not have."""
+    return b"\n".join(lines).decode(encoding, "replace").count(LOST) == 0
+
+
 def known_as(encoding: str) -> str:
     """The name with the one that more people know."""
     other = _ALSO_KNOWN_AS.get(encoding)
@@ -198,9 +204,9 @@ def _likely_east_asian(sample: bytes) -> str:
 
 def _frequent(sample: bytes, encoding: str) -> float:
     """The share of frequent characters among those beyond ASCII."""
-    try:
-        beyond = [c.encode(encoding) for c in sample.decode(encoding) if not c.isascii()]
-    except UnicodeError:
+    text = sample.decode(encoding, "replace")
+    beyond = [c.encode(encoding, "replace") for c in text if not c.isascii()]
+    if not beyond or text.count(LOST) > _FLAWS * len(beyond):
         return 0.0
     others, (first, last) = _EAST_ASIAN[encoding]
     second = _SECOND_BYTES.get(encoding, 0)
@@ -224,10 +230,7 @@ def _likely_latin(sample: bytes) -> str:
 def _fit(sample: bytes, encoding: str, languages: Sequence[str]) -> float:
     """The share of characters beyond ASCII that a language has, and where they stand; of each line, its
     likeliest language."""
-    try:
-        lines = sample.decode(encoding).split("\n")
-    except UnicodeDecodeError:
-        return 0.0
+    lines = sample.decode(encoding, "replace").split("\n")
     fitting = sum(max(_fitting(line, letters) for letters in languages) for line in lines)
     return fitting / max(1, sum(not c.isascii() for line in lines for c in line))
 

@@ -120,10 +120,13 @@ def _check_conversion(named: Named, text: str) -> None:
         )
 
 
-def _in_encoding(named: Named, encoding: str, place: str = "") -> SemcomError:
+def _in_encoding(named: Named, encoding: str, place: str = "", *, flawed: bool = False) -> SemcomError:
+    """flawed: some of it is not even that; iconv leaves it out, if asked to."""
+    but = ", with broken characters, which -c leaves out" if flawed else ""
+    command = f"iconv {'-c ' * flawed}-f {encoding} -t UTF-8 < FILE > ALIKE"
     return SemcomError(
-        f"{named}{place}: not UTF-8; it is likely {encodings.known_as(encoding)}; "
-        f"convert it: {named.through(f'iconv -f {encoding} -t UTF-8 < FILE > ALIKE')}"
+        f"{named}{place}: not UTF-8; it is likely {encodings.known_as(encoding)}{but}; "
+        f"convert it: {named.through(command)}"
     )
 
 
@@ -175,9 +178,9 @@ class Lines:
         named, place = self.source.named, f" line {self.number}"
         if self._beyond_ascii:
             return self._mixed(raw)
-        found = encodings.likely([raw, *self._block.replace(b"\r", b"\n").split(b"\n")])
-        if found:
-            return _in_encoding(named, found, place)
+        lines = [raw, *self._block.replace(b"\r", b"\n").split(b"\n")]
+        if found := encodings.likely(lines):
+            return _in_encoding(named, found, place, flawed=not encodings.all_in(lines[:-1], found))
         return SemcomError(
             f"{named}{place}: not UTF-8, nor any encoding that is known here; ask whoever made it which it "
             f"is, and convert it: {named.through('iconv -f ENCODING -t UTF-8 < FILE > ALIKE')}"
