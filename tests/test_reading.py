@@ -19,6 +19,7 @@ from importlib.util import find_spec
 import pytest
 
 from semcom.base.errors import SemcomError
+from semcom.commands.measuring import corpus_of_runs
 from semcom.data import corpus, corpus_files, source_lines
 from semcom.data.reading import typed_lines
 from semcom.data.settings import CorpusConfig
@@ -549,3 +550,12 @@ def test_standard_input_that_is_no_text_is_refused(content, message):
     with pytest.raises(SemcomError) as error:
         typed(content)
     assert str(error.value).startswith(message)
+
+
+def test_the_column_of_runs_is_read_again():
+    made = [{"corpus": ["pairs.tsv"], "column": "en"}] * 2
+    used = corpus_of_runs(CorpusConfig(), made)
+    assert (used.corpus, used.column) == (("pairs.tsv",), "en")
+    assert corpus_of_runs(CorpusConfig(), [{"corpus": ["a.txt"]}]).column is None
+    given = CorpusConfig(corpus=("other.tsv",), column="2")
+    assert corpus_of_runs(given, made) == given
