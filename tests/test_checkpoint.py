@@ -235,6 +235,22 @@ def test_weights_that_are_no_numbers(tampered, model, vocabulary, tmp_path, numb
     assert not (tmp_path / "new.pt").exists()
 
 
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "model.", "student.module."])
+def test_a_prefix_of_a_trainer_among_the_weights(tampered, model, prefix):
+    def wrap(payload):
+        payload["weights"] = {prefix + name: tensor for name, tensor in payload["weights"].items()}
+
+    assert same_bits(bits(load(tampered(wrap)).model), bits(model))
+
+
+def test_a_compiled_model_is_saved_under_its_own_names(model, vocabulary, tmp_path):
+    compiled = torch.compile(copy.deepcopy(model))
+    assert next(iter(compiled.state_dict())).startswith("_orig_mod.")
+    save(Checkpoint(compiled, vocabulary, ORIGIN), tmp_path / "c.pt")
+    assert same_bits(torch.load(tmp_path / "c.pt", weights_only=True)["weights"], bits(model))
+    assert same_bits(bits(load(tmp_path / "c.pt").model), bits(model))
+
+
 def test_lists_within_lists_are_counted(tampered):
     def nest(payload):
         inner = []

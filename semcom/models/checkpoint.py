@@ -25,7 +25,7 @@ from semcom.base.errors import SemcomError, escape
 from semcom.base.output_files import write_atomically
 from semcom.data.vocabulary import Vocabulary
 from semcom.data.vocabulary_files import read_vocabulary
-from semcom.models import other_formats, torch_files
+from semcom.models import other_formats, state_dicts, torch_files
 from semcom.models.architecture import ENDS, Architecture, from_file
 from semcom.models.protocols import MoreThanWeights
 from semcom.models.settings import PARTS
@@ -229,9 +229,7 @@ def _check_memory(payload: dict[str, Any], stored: int, where: str) -> None:
 
 def _rebuild(payload: dict[str, Any], path: Path, where: str) -> Checkpoint:
     architecture = from_file(payload["architecture"], where)
-    # A compiler or trainer may have put something into the names.
-    weights = {unwrapped(name): tensor for name, tensor in payload["weights"].items()}
-    _check_shapes(architecture, weights, where)
+    weights = _checked_weights(architecture, payload["weights"], where)
     # Buffers such as the position table are not stored: build them for real, take the weights as they are.
     model = Transceiver(architecture)
     model.load_state_dict(weights)
@@ -247,11 +245,13 @@ def _rebuild(payload: dict[str, Any], path: Path, where: str) -> Checkpoint:
     return Checkpoint(model.eval(), vocabulary, origin, metrics, config, str(path))
 
 
-def _check_shapes(architecture: Architecture, weights: dict[str, Tensor], where: str) -> None:
-    """Raise unless the weights are those of this architecture; nothing is built for real."""
+def _checked_weights(architecture: Architecture, given: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+    """By their own names, where a compiler or trainer has put something into them. Raises unless they are
+    those of this architecture; nothing is built for real."""
     with torch.device("meta"):
         sketch = Transceiver(architecture)
     wanted = {name: tuple(tensor.shape) for name, tensor in sketch.state_dict().items()}
+    weights = given if given.keys() == wanted.keys() else state_dicts.plain(given, wanted, where)
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if wanted != found:
         name = next(n for n in [*wanted, *found] if wanted.get(n) != found.get(n))
@@ -260,6 +260,7 @@ def _check_shapes(architecture: Architecture, weights: dict[str, Tensor], where:
             f"({escape(found.get(name, 'absent'))}, expected {wanted.get(name, 'none')}); "
             "not a semcom checkpoint"
         )
+    return weights
 
 
 def check_same_vocabulary(first: Checkpoint, second: Checkpoint) -> None:

@@ -71,6 +71,12 @@ def unwrapped(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
+def plain(weights: Mapping[str, Tensor], usual: Collection[str], where: str) -> dict[str, Tensor]:
+    """Weights by their names without a prefix, of those that are known by their ``usual`` names."""
+    tensors = _unwrapped({tuple(name.split(".")): tensor for name, tensor in weights.items()}, where)
+    return _at(tensors, _place(tensors, usual))
+
+
 # --- a file -> what torch makes of it
 
 
@@ -131,14 +137,18 @@ def _found(content: object, where: str, stored: int, usual: Collection[str]) -> 
     tensors = {names: value for names, value in entries.items() if isinstance(value, Tensor)}
     if not tensors:
         raise SemcomError(f"{where}: {_no_tensors(content, entries)}; {CURE}")
-    plain = _unwrapped(tensors, where)
-    place = _place(plain, usual)
-    start = len(place)
-    weights = {".".join(names[start:]): tensor for names, tensor in plain.items() if names[:start] == place}
+    named = _unwrapped(tensors, where)
+    place = _place(named, usual)
+    weights = _at(named, place)
     aside = [name for name in weights if name.lower().startswith(BESIDE_A_MODEL)]
     kept = {name: tensor for name, tensor in weights.items() if name not in aside}
     left_out = _left_out(entries, place) + [f"{shown(name)} among the weights" for name in aside]
     return Found(_checked(kept, where, stored), ".".join(place), left_out)
+
+
+def _at(tensors: Mapping[Names, Tensor], place: Names) -> dict[str, Tensor]:
+    start = len(place)
+    return {".".join(names[start:]): tensor for names, tensor in tensors.items() if names[:start] == place}
 
 
 def _entries(content: object, where: str) -> Iterator[tuple[Names, object]]:

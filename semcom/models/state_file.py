@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semcom.base.errors import SemcomError, escape
+from semcom.base.errors import SemcomError, escape, shown
 from semcom.base.output_files import write_atomically
 from semcom.models import torch_files
+from semcom.models.stand_ins import not_read
 
 FORMAT = 1
 WHAT = "the state of a run"
@@ -38,7 +39,9 @@ def read(path: Path, cure: str) -> State:
     runs."""
     where = escape(path)
     with torch_files.told(where, WHAT, cure):
-        torch_files.archived(path, where, WHAT, cure)
+        pickled, _ = torch_files.archived(path, where, WHAT, cure)
+        if foreign := not_read(torch_files.imports(pickled)):
+            raise SemcomError(f"{where}: not {WHAT}, it names code ({shown(foreign)}); {cure}")
         payload = torch.load(path, map_location="cpu", weights_only=True)
         check_plain(payload)
         if payload["format"] != FORMAT:

@@ -3,6 +3,7 @@ import, whether its records are whole. A file comes from a stranger until proved
 
 import contextlib
 import pickletools
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,9 +34,12 @@ PARAMETERS = {
 
 @contextlib.contextmanager
 def told(where: str, what: str, cure: str) -> Iterator[None]:
-    """Whatever reading a stranger's file may raise, as a SemcomError of one line."""
+    """Whatever reading a stranger's file may raise, as a SemcomError of one line; what torch has to say of it
+    beside is left out."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except SemcomError:
         raise
     except (MemoryError, OSError) as error:
