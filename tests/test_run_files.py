@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from functools import partial
 
 import pytest
@@ -246,7 +247,8 @@ def test_a_wrong_file_is_one_line(text, words, tmp_path, capsys):
     [
         (None, ["run.yaml: cannot be read (No such file or directory)"]),
         (b"seed: \xff", ["is not UTF-8 from byte 6 on"]),
-        (b"#" * 1_000_001, ["is larger than 1,000,000 bytes"]),
+        (b"#" * 200_001, ["is larger than 200,000 bytes"]),
+        ("seed: 7".encode("utf-16")[:-1], ["is not UTF-16 from byte"]),
     ],
 )
 def test_an_unreadable_file_is_one_line(content, words, tmp_path, capsys):
@@ -255,6 +257,24 @@ def test_an_unreadable_file_is_one_line(content, words, tmp_path, capsys):
         path.write_bytes(content)
     refused(capsys, distil("--config", path), "--config", *words)
     refused(capsys, distil("--config", tmp_path), "is a folder; give a file")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize(("name", "text"), [("run.yaml", "seed: 7"), ("run.json", '{"seed": 7}')])
+def test_byte_order_marks(tmp_path, encoding, name, text):
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    assert run_files.read(tmp_path / name) == {"seed": "7"}
+
+
+def test_a_pipe_is_read_where_something_comes(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=["seed: 7"])
+    writer.start()
+    assert run_files.read(tmp_path / "pipe") == {"seed": "7"}
+    writer.join()
+    monkeypatch.setattr(run_files, "PIPE_SECONDS", 0.1)
+    with pytest.raises(SemcomError, match="pipe: cannot be read .*nothing was written"):
+        run_files.read(tmp_path / "pipe")
 
 
 def test_wrong_json_is_one_line(tmp_path, capsys):

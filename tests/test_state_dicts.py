@@ -4,6 +4,7 @@ import argparse
 import collections
 import datetime
 import enum
+import io
 import pathlib
 import pickle
 import types
@@ -185,6 +186,15 @@ def test_what_is_left_out_is_named(tmp_path, kind, words):
         assert any(each.startswith(wanted) for each in left_out), (wanted, left_out)
 
 
+def zipped():
+    buffer = io.BytesIO()
+    torch.save(STATE, buffer)
+    return buffer.getvalue()
+
+
+ZIP = zipped()
+
+
 class Evil:
     def __init__(self, *of):
         self.of = of
@@ -236,6 +246,12 @@ REFUSED = {
     "TorchScript": (
         lambda path: torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path),
         "TorchScript.*torch.jit.load",
+    ),
+    "a zip of the future": (
+        lambda path: path.write_bytes(
+            ZIP[: ZIP.rindex(b"PK\1\2") + 6] + b"\xff" + ZIP[ZIP.rindex(b"PK\1\2") + 7 :]
+        ),
+        "broken or not a state dict",
     ),
     "a folder": (lambda path: path.mkdir(), "is a folder, give the file inside"),
 }

@@ -25,7 +25,7 @@ class NotJSON(ValueError):
 def read(path: str | Path, most: int = MAX_BYTES) -> Any:
     """What the JSON file holds. Raises NotJSON for one that is broken or has over ``most`` bytes, OSError for
     one that cannot be read."""
-    with open(path, "rb", opener=_opened_at_once) as file:
+    with open(path, "rb", opener=opened_at_once) as file:
         return parsed(bytes_of(file, most))
 
 
@@ -39,8 +39,8 @@ def bytes_of(file: BinaryIO, most: int) -> bytes:
     return content
 
 
-def _opened_at_once(path: str, flags: int) -> int:
-    # A named pipe that nobody writes to would be waited for.
+def opened_at_once(path: str, flags: int) -> int:
+    """Opens a file for ``open`` without waiting for a writer, should it be a named pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 

@@ -7,14 +7,18 @@ record of a run is such a file too: of it the part ``settings`` alone is read.
 from __future__ import annotations
 
 import argparse
+import codecs
+import errno
 import json
 import math
 import os
+import select
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semcom.base import typed_words
+from semcom.base import json_files, typed_words
 from semcom.base.advice import nearest
 from semcom.base.errors import SemcomError, shown
 from semcom.base.flag_words import typed_by_group, typed_number
@@ -24,6 +28,17 @@ if TYPE_CHECKING:
     from yaml.nodes import Node
 
 MAX_BYTES = 1_000_000
+MAX_BYTES_OF_YAML = 200_000
+"""Which its library needs some seconds for."""
+PIPE_SECONDS = 5
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""How a file begins -> its encoding; without such a mark it is UTF-8."""
 SWITCH = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 
 
@@ -37,9 +52,10 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises SemcomError for a file that cannot be read or is no mapping, for a key that is there twice, and for
     YAML's anchors, aliases and tags.
     """
-    text = _text(Path(path))
+    is_json = Path(path).suffix == ".json"
+    text = _text(Path(path), MAX_BYTES if is_json else MAX_BYTES_OF_YAML)
     try:
-        found = _json(text) if Path(path).suffix == ".json" else _yaml(text)
+        found = _json(text) if is_json else _yaml(text)
     except SemcomError as error:
         raise SemcomError(f"{_named(path)}: {error}") from None
     except RecursionError:
@@ -51,21 +67,34 @@ def read(path: str | Path) -> dict[str, Any]:
     return found
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, most: int) -> str:
     name = _named(path)
     if path.is_dir():
         raise SemcomError(f"{name}: is a folder; give a file, of a run its distillation_config.json")
     try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = _content(path, most)
     except OSError as error:
         raise SemcomError(f"{name}: cannot be read ({error.strerror}); give a YAML or JSON file") from None
-    if len(content) > MAX_BYTES:
-        raise SemcomError(f"{name}: is larger than {MAX_BYTES:,} bytes; no run file is")
+    if len(content) > most:
+        raise SemcomError(f"{name}: is larger than {most:,} bytes; no run file is")
+    encoding = next((encoding for mark, encoding in MARKS if content.startswith(mark)), "utf-8")
     try:
-        return content.decode("utf-8-sig")
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise SemcomError(f"{name}: is not UTF-8 from byte {error.start} on; save it as UTF-8") from None
+        raise SemcomError(
+            f"{name}: is not {encoding.upper()} from byte {error.start} on; save it as UTF-8"
+        ) from None
+
+
+def _content(path: Path, most: int) -> bytes:
+    """At most one byte more than ``most``. Of a named pipe too, as shells make one of <(…), if something
+    comes soon."""
+    with open(path, "rb", opener=json_files.opened_at_once) as file:
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            if not select.select([file], [], [], PIPE_SECONDS)[0]:
+                raise OSError(errno.EIO, f"a pipe into which nothing was written for {PIPE_SECONDS} s")
+            os.set_blocking(file.fileno(), True)
+        return file.read(most + 1)
 
 
 def _named(path: str | Path) -> str:

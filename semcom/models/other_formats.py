@@ -68,7 +68,7 @@ def _check_archive(path: Path, where: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, ValueError, OSError):
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
         return  # said where it is read
     if any(name.endswith("/constants.pkl") for name in names):
         raise SemcomError(
