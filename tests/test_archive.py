@@ -8,7 +8,7 @@ import zipfile
 import pytest
 import torch
 
-from semcom.models.archive import END, NotPlain, records_of
+from semcom.models.archive import END, NotPlain, is_zip, records_of
 
 WEIGHTS = {"a": torch.arange(4.0), "b": torch.ones(2, 3)}
 
@@ -125,6 +125,14 @@ def test_what_torch_does_not_write_is_refused(kind):
     content, why = REFUSED[kind]
     with pytest.raises(NotPlain, match=why):
         records_of(io.BytesIO(content))
+
+
+def test_an_end_that_spans_disks_is_one_too(tmp_path):
+    at = CONTENT.rindex(b"PK\6\7")
+    (tmp_path / "x.pt").write_bytes(CONTENT[: at + 16] + b"\2" + CONTENT[at + 17 :])
+    with pytest.raises(zipfile.BadZipFile):
+        zipfile.is_zipfile(tmp_path / "x.pt")
+    assert is_zip(tmp_path / "x.pt")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", CONTENT[:-1], bytes(1000)])

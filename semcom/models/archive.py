@@ -9,6 +9,7 @@ import struct
 import unicodedata
 import zipfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import BinaryIO
 
 MOST_TABLE_BYTES = 16_000_000
@@ -25,6 +26,14 @@ DESCRIPTORS = ("<4s3L", "<4sL2Q", "<3L", "<L2Q")
 
 class NotPlain(ValueError):
     """A zip file that says something twice, or more than torch does; the message says what."""
+
+
+def is_zip(file: str | Path | BinaryIO) -> bool:
+    """Whether there is the end of a zip file, sound or not."""
+    try:
+        return zipfile.is_zipfile(file)
+    except zipfile.BadZipFile:
+        return True
 
 
 def records_of(file: BinaryIO) -> list[zipfile.ZipInfo]:
@@ -49,7 +58,7 @@ def _table_of_contents(file: BinaryIO) -> int:
     size = file.seek(0, 2)
     end_at = size - END.size
     if end_at < 0 or not _read(file, end_at, 4) == b"PK\5\6":
-        if zipfile.is_zipfile(file):
+        if is_zip(file):
             raise NotPlain("bytes behind the archive")
         raise zipfile.BadZipFile
     _, disk, first_disk, here, count, length, offset, comment = END.unpack(_read(file, end_at, END.size))

@@ -11,7 +11,6 @@ import io
 import logging
 import os
 import shlex
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +26,7 @@ from semcom.data.vocabulary import Vocabulary
 from semcom.data.vocabulary_files import read_vocabulary
 from semcom.models import other_formats, state_dicts, torch_files
 from semcom.models.architecture import ENDS, Architecture, from_file
+from semcom.models.archive import is_zip
 from semcom.models.protocols import MoreThanWeights
 from semcom.models.settings import PARTS
 from semcom.models.stand_ins import not_read
@@ -155,7 +155,7 @@ def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
 
 def _other_form(path: Path) -> str:
     """Which weights it holds where it is no archive of torch; or nothing."""
-    if torch_files.is_by_torch(path) and not zipfile.is_zipfile(path):
+    if torch_files.is_by_torch(path) and not is_zip(path):
         return "weights saved by torch before 1.6"
     return "weights in a safetensors file" if other_formats.is_safetensors(path) else ""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from semcom.base.errors import SemcomError, escape
+from semcom.models.archive import is_zip
 
 CURE = "save it with: torch.save(model.state_dict(), FILE)"
 MAGIC = {
@@ -48,7 +49,7 @@ def check(path: Path, where: str) -> None:
     for magic, what in MAGIC.items():
         if beginning.startswith(magic):
             raise SemcomError(f"{where}: {what}")
-    if zipfile.is_zipfile(path):
+    if is_zip(path):
         _check_archive(path, where)
     elif beginning.startswith(b"PK\3\4"):
         raise SemcomError(f"{where}: truncated, its end is missing; copy it again")

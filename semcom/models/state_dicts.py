@@ -2,7 +2,6 @@
 compilers, in which the weights lie among other things, under names with prefixes."""
 
 import io
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import Tensor
 from semcom.base.errors import SemcomError, escape, shown
 from semcom.base.output_files import write_atomically
 from semcom.models import other_formats, torch_files
+from semcom.models.archive import is_zip
 from semcom.models.stand_ins import StandIn, not_read, stand_ins
 from semcom.models.tensors import check_finite, claimed, held, own_memory
 
@@ -86,7 +86,7 @@ def _read(path: Path, flag: str, choose: Callable[[Any, str, int], T]) -> T:
     with torch_files.told(where, WHAT, CURE):
         if other_formats.is_safetensors(path):
             return choose(other_formats.read_safetensors(path, where), where, path.stat().st_size)
-        if zipfile.is_zipfile(path):
+        if is_zip(path):
             pickled, stored = torch_files.archived(path, where, WHAT, CURE)
             named = torch_files.imports(pickled)
         else:
