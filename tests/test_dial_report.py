@@ -231,6 +231,24 @@ def sums_of(study, pair, chosen, column):
     return study.measured.pairs[pair.key].sums[study.snrs.index(6.0)][chosen][:, place].sum()
 
 
+@pytest.mark.parametrize(
+    "asked, words, is_reached",
+    [
+        ("bleu_drop", {"bleu_signature": "nrefs:1|tok:13a|version:2.4"}, True),
+        ("bleu_drop", {"bleu_signature": "nrefs:1|tok:zh|version:2.4"}, False),
+        ("bleu_drop", {"bleu_signature": "nrefs:1|tok:13a", "text_normalization": "identity"}, False),
+        ("kl_divergence", {"bleu_signature": "nrefs:1|tok:zh|version:2.4"}, True),
+    ],
+)
+def test_a_drop_in_bleu_of_other_words_is_not_measured_here(study, asked, words, is_reached):
+    run = study.pairing.runs[8]
+    run = Run(run.label, run.checkpoint, {**run.made, "dial": record(measure=asked, **words)})
+    pairing = pair_up(TEACHER, [run], "matched")
+    alone = Study(pairing, study.measured, "awgn", True, 12.0, 50, 1, None)
+    (rung_of_it,) = alone.dialled.ladders[0].rungs
+    assert (alone.dialled.reached(rung_of_it) is not None) == is_reached
+
+
 @pytest.mark.parametrize("topics", [None, ["trade"]])
 @pytest.mark.parametrize("asked", ["kl_divergence", "cross_entropy_gap", "bleu_drop"])
 def test_what_was_reached_is_of_the_measure_and_the_sentences_asked_for(study, asked, topics):

@@ -126,7 +126,7 @@ def test_the_verb_tells_what_cannot_come_back(of_normalization):
         verb.tell_fit(of_normalization["nmt_nfkc"], Corpus("two", texts[:2]))
         verb.tell_fit(of_normalization["nfkc"], Corpus("three", texts))
     warned = [line for line in lines if line.startswith("warning")]
-    assert len(warned) == 1 and "1 of 2" in warned[0] and "\\u200c" in warned[0] and "nfkc" in warned[0]
+    assert len(warned) == 1 and "1 of 2" in warned[0] and "U+200C" in warned[0] and "nfkc" in warned[0]
     assert sum("pieces each" in line for line in lines) == 2
 
 

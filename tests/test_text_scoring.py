@@ -2,16 +2,29 @@
 sentences exact, by every vocabulary; and by which tokeniser texts of each language are scored."""
 
 import unicodedata
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import sacrebleu
+from toy import spoken, word_vocabulary
 
 from semcom.base.errors import SemcomError
+from semcom.commands import evaluate
+from semcom.commands.distil_settings import DistilSettings
+from semcom.commands.examples_table import table
+from semcom.commands.measuring import tell_losses
+from semcom.commands.sweep_report import comparable
+from semcom.data.batching import Encoded
+from semcom.data.corpus import Sentence
 from semcom.data.languages import LANGUAGES, language_of
 from semcom.data.piece_vocabulary import train_vocabulary
 from semcom.data.settings import NORMALIZATIONS
 from semcom.evaluation import text_metrics, text_scoring
+from semcom.evaluation.results import Measured, PairResult
+from semcom.evaluation.scores import Decoded
+from semcom.evaluation.study import Study
 from semcom.evaluation.text_scoring import TextScoring, scored_alike, scoring_for
 
 FLAG = "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
@@ -221,3 +234,61 @@ def record(tokenizer="13a", **other):
 )
 def test_bleu_stands_beside_bleu_of_the_same_words_alone(records, alike):
     assert scored_alike(records) == alike
+
+
+def test_runs_of_a_sweep_stand_without_bleu_of_other_words():
+    rows = [{"run": name, "bleu": 30.0, **record(words)} for name, words in (("a", "13a"), ("b", "zh"))]
+    assert comparable(rows[:1] * 2) == rows[:1] * 2
+    with spoken() as lines:
+        left = comparable(rows)
+    assert [row["bleu"] for row in left] == [None, None] and [row["run"] for row in left] == ["a", "b"]
+    assert lines == [
+        "warning: BLEU is left out: it is not of the same words in all runs (13a, nfkc; zh, nfkc)"
+    ]
+
+
+@pytest.mark.parametrize("others, shown", [("13a", True), ("zh", False)])
+def test_runs_of_an_example_stand_without_bleu_of_other_words(others, shown):
+    scores = pd.DataFrame(
+        [
+            {"model": model, "snr": snr, "topic": "", "bleu": 31.0 + snr}
+            for model in ("teacher", "student")
+            for snr in (0.0, 6.0)
+        ]
+    )
+    values = {"output_path": "run", "best_loss": 1.5, "compression_ratio": 2.0}
+    outcomes = [SimpleNamespace(record=record(words, **values), scores=scores) for words in ("13a", others)]
+    text = table([DistilSettings()] * 2, outcomes)
+    assert ("BLEU 6 dB" in text and " 37" in text and "tok:13a" in text) == shown
+    assert ("BLEU is left out" in text) != shown and text.count("1.5") >= 2
+
+
+# What a vocabulary cannot carry
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_a_line_tells_what_no_receiver_can_give_back(normalization, vocabularies):
+    with spoken() as lines:
+        tell_losses(vocabularies[normalization], list(TEXTS.values()), TextScoring())
+        tell_losses(word_vocabulary(["one"]), ["one two"], TextScoring())
+    told = [line for line in lines if "1 of 20 sentences cannot come back whole" in line]
+    assert len(told) == len(lines) == (normalization == "nmt_nfkc")
+    assert all("U+200C ZERO WIDTH NON-JOINER; " in line and "BLEU is 93.40" in line for line in told)
+
+
+def test_words_lost_and_examples_are_told_in_one_form():
+    scoring = TextScoring()
+    encoded = [Encoded(Sentence(i, text), []) for i, text in enumerate(("ﬁve ½ cups", "two cups"))]
+    pieces = [["five 1⁄2 cups", "too cups"]]
+    key = SimpleNamespace(key=0)
+    found = PairResult(np.zeros((1, 2, 1)), pieces)
+    measured = Measured([0.0], encoded, {0: found}, {}, scoring)
+    study = Study(SimpleNamespace(), measured, "awgn", True, 0.0, 1, 1, list)
+    assert study.texts(key) == ["five 1⁄2 cups", "too cups"] and study.sent_texts[0] == "five 1⁄2 cups"
+    decoded = {"a": Decoded(["five 1⁄2 cups", "too cups"], [[], []])}
+    assert evaluate._examples(encoded, decoded, scoring).splitlines() == [
+        "sent  ﬁve ½ cups",
+        "a     =",
+        "sent  two cups",
+        "a     too cups",
+    ]

@@ -41,7 +41,7 @@ ON_CONSOLE = ("effects", "price", "dial", "trends")
 
 def contents_of(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> compose.Results:
     """histories: a run's label -> its epochs."""
-    train = (sentence.text for sentence in analysis.corpus.split("train"))
+    train = (analysis.scoring.normalize(sentence.text) for sentence in analysis.corpus.split("train"))
     bands = lost_words.frequency_bands(lost_words.count(train, rules_of(analysis.corpus.language)))
     return compose.Results(
         studies=analysis.studies,
@@ -112,7 +112,7 @@ def _similarities(analysis: Analysis) -> list[Similarities] | str:
 
 
 def _similarity(study: Study, encode: sentence_similarity.Encoder) -> Similarities:
-    scale = sentence_similarity.Similarity([sentence.text for sentence in study.sentences], encode)
+    scale = sentence_similarity.Similarity(study.sent_texts, encode)
     pairs, rescaled = {}, {}
     for pair in study.pairing.pairs:
         scores = study.weights @ scale(study.texts(pair)) / study.weights.sum(1)

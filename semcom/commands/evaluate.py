@@ -87,7 +87,7 @@ def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
         of_some = f" of {', '.join(map(escape, of_these))}" if len(of_these) < len(uses) else ""
         log.info(f"\nchannel uses{of_some}: {use}")
     if settings.evaluation.examples:
-        _show_examples(settings, prepared.encoded, decodings)
+        _show_examples(settings, meeting.scoring, prepared.encoded, decodings)
     if settings.output and prepared.picture and together.is_main:
         _write(settings.output, prepared.picture, meeting, rows, floor)
     return rows
@@ -173,14 +173,15 @@ def _show_topics(by_topic: "pd.DataFrame", first: Measure, reference: float) -> 
 
 def _show_examples(
     settings: EvaluateSettings,
+    scoring: TextScoring,
     encoded: Sequence[batching.Encoded],
     decodings: Mapping[str, Sequence[Decoded]],
 ) -> None:
-    evaluation = settings.evaluation
+    evaluation, shown = settings.evaluation, encoded[: settings.evaluation.examples]
     reference = nearest(evaluation.snr, REFERENCE_PREFERRED)
     place = evaluation.snr.index(reference)
     at_reference = {label: by_snr[place] for label, by_snr in decodings.items()}
-    log.info(_examples(encoded, at_reference, evaluation.examples, reference))
+    log.info(f"\nwhat was understood at {reference:g} dB\n{_examples(shown, at_reference, scoring)}")
 
 
 def _write(output: str, picture: Path, meeting: Meeting, rows: "pd.DataFrame", floor: Row) -> None:
@@ -200,13 +201,14 @@ def _write(output: str, picture: Path, meeting: Meeting, rows: "pd.DataFrame", f
 
 
 def _examples(
-    encoded: Sequence[batching.Encoded], decodings: dict[str, Decoded], count: int, snr: float
+    encoded: Sequence[batching.Encoded], decodings: Mapping[str, Decoded], scoring: TextScoring
 ) -> str:
+    """What was sent and what was understood; ``=``: the same in the form in which texts are compared."""
     width = max(columns(escape(label)) for label in ["sent", *decodings])
-    lines = [f"\nwhat was understood at {snr:g} dB"]
-    for i, e in enumerate(encoded[:count]):
+    lines = []
+    for i, e in enumerate(encoded):
         lines.append(f"{padded('sent', width)}  {escape(e.sentence.text)}")
         for label, decoded in decodings.items():
-            same = decoded.texts[i] == e.sentence.text
+            same = scoring.normalize(decoded.texts[i]) == scoring.normalize(e.sentence.text)
             lines.append(f"{padded(escape(label), width)}  {'=' if same else escape(decoded.texts[i])}")
     return "\n".join(lines)

@@ -1,16 +1,17 @@
 """The verb ``vocab``: a sentencepiece vocabulary."""
 
 import logging
-import unicodedata
 from contextlib import ExitStack
 
 from semcom.base import output_files, places
-from semcom.base.errors import escape, shown
+from semcom.base.errors import escape
 from semcom.commands.inputs import load_corpus, split_of
+from semcom.commands.measuring import tell_losses
 from semcom.commands.settings import VocabSettings
 from semcom.data.corpus import Corpus
 from semcom.data.piece_vocabulary import PieceVocabulary, train_vocabulary
 from semcom.data.settings import VocabularyConfig
+from semcom.evaluation.text_scoring import scoring_for
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +56,4 @@ def tell_fit(made: PieceVocabulary, source: Corpus) -> None:
         f"held-out sentences: {each:.1f} pieces each, {percent:.2g} % of them bytes of characters that are "
         "no pieces"
     )
-    changed = [
-        text
-        for text, back in zip(texts, made.decode(pieces))
-        if unicodedata.normalize("NFKC", back) != unicodedata.normalize("NFKC", text)
-    ]
-    if changed:
-        cure = "" if made.normalization == "nfkc" else "; --normalization nfkc loses the least"
-        log.warning(
-            f"{len(changed):,} of {len(texts):,} held-out sentences lose characters by "
-            f"{made.normalization}, which no receiver can give back: {shown(changed[0])}{cure}"
-        )
+    tell_losses(made, texts, scoring_for(texts, source.language))

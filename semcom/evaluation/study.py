@@ -173,8 +173,15 @@ class Study:
         return snr_gap.price(np.array(self.snrs)[order], theirs[known], ours[known])
 
     def texts(self, pair: Pair, k: int | None = None) -> list[str]:
-        """What a pair understood at SNR number ``k``, by default the reference SNR."""
-        return self.decode(self.measured.pairs[pair.key].pieces[self.at_reference if k is None else k])
+        """What a pair understood at SNR number ``k``, by default the reference SNR, in the form in which
+        texts are compared."""
+        decoded = self.decode(self.measured.pairs[pair.key].pieces[self.at_reference if k is None else k])
+        return [self.measured.scoring.normalize(text) for text in decoded]
+
+    @property
+    def sent_texts(self) -> list[str]:
+        """What was sent, in the form in which texts are compared."""
+        return [self.measured.scoring.normalize(sentence.text) for sentence in self.sentences]
 
     @property
     def sentences(self) -> list[Sentence]:
@@ -183,7 +190,7 @@ class Study:
     @cached_property
     def sent(self) -> lost_words.Sent:
         """The sentences in words, by the rules of their language."""
-        return lost_words.Sent([sentence.text for sentence in self.sentences], rules_of(self.language))
+        return lost_words.Sent(self.sent_texts, rules_of(self.language))
 
     def words_lost(self, bands: lost_words.Bands) -> pd.DataFrame:
         """A row a pair and class of words (by kind, frequency, length of the sentence, topic): share lost, at

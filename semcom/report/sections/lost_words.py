@@ -160,7 +160,8 @@ def _most_diverging(report: StudyReport) -> list[Table]:
     tables = []
     for rank, (sentence, kl, understood) in enumerate(report.study.most_diverging(EXAMPLES), 1):
         rows = [[_("sent"), sentence.text]]
-        rows += [[label, "=" if text == sentence.text else text] for label, text in understood.items()]
+        sent = report.study.measured.scoring.normalize(sentence.text)
+        rows += [[label, "=" if text == sent else text] for label, text in understood.items()]
         filled = caption.format(rank=rank, kl=kl, snr=report.snr)
         tables.append(report.table(f"sentence_{rank}", filled, columns, frames.frame_of(rows, list(columns))))
     return tables
