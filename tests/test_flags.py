@@ -155,6 +155,14 @@ def test_the_command_of_a_distillation_makes_these_settings(settings):
     assert bool(words) == (settings != DistilSettings())
 
 
+def test_a_path_that_begins_with_a_dash_is_typed_as_a_path():
+    files = DistillationFiles(("-a.pt", "b.pt"), output_path="-run")
+    words = words_of(DistilSettings(files=files))
+    assert words == ["--teacher-checkpoint", "./-a.pt", "b.pt", "--output-path", "./-run"]
+    made = settings_of(DistilSettings, distillation_parser().parse_args(words))
+    assert made.output_path.resolve() == DistilSettings(files=files).output_path.resolve()
+
+
 def test_a_temperature_that_follows_from_the_loss_is_not_typed():
     settings = DistilSettings(distillation=DistillationConfig(kd_loss="jsd"))
     assert settings.distillation.temperature == 1

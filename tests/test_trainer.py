@@ -11,6 +11,7 @@ from semcom.base.errors import InterruptedRun, SemcomError
 from semcom.channel.channels import AWGN
 from semcom.commands.inputs import check_begun, check_whole
 from semcom.data.batching import by_length, shuffled
+from semcom.distillation import trainer
 from semcom.distillation.history import Result
 from semcom.distillation.objectives import TransceiverObjective
 from semcom.distillation.optimizer import AdamW
@@ -272,3 +273,10 @@ def test_nothing_learns_more_than_the_channel_carries():
     assert loss > 0.97 * (entropy - carried) / tokens
     assert loss < 1.3 * entropy / tokens + 0.2, "it should at least learn what pieces there are"
     assert understood(model, -20.0)[0]["exact"] < 0.05
+
+
+def test_ten_million_epochs_under_a_token_budget_are_counted_at_once():
+    sentences = encoded(30, 3, 12)
+    config = TrainingConfig(epochs=10**7, batch_tokens=70)
+    counts = [len(shuffled(sentences, 128, 0, epoch, 70)) for epoch in range(1, trainer.COUNTED_EPOCHS + 1)]
+    assert trainer._steps_of_epochs(sentences, config, 0) == sum(counts) * 10**7 // trainer.COUNTED_EPOCHS

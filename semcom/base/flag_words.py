@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import Field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from semcom.base import paths
 from semcom.base.errors import shown
 from semcom.base.flags import Group, flag_of, follows, name_of, settings_of
 
@@ -51,6 +52,9 @@ def _words(f: Field[Any], value: Any) -> list[str]:
         value = f.metadata["absent"]
     values = value if isinstance(value, tuple) else (value,)
     typed = [typed_number(v) if isinstance(v, float) else str(v) for v in values]
+    if f.metadata["argument"].get("metavar") in paths.METAVARS:
+        # One that begins with a dash would be read as a flag.
+        typed = [f"./{word}" if word.startswith("-") else word for word in typed]
     if f.metadata["positional"]:
         return typed
     if isinstance(value, bool):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
-from semcom.base.paths import check_output_length
+from semcom.base.paths import check_output
 
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.tmp", re.DOTALL)
 """Name of a file that is being written; ``name`` is the one that it will have."""
@@ -113,7 +113,7 @@ def check_outputs(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path
 
 
 def _check_writable(flag: str, path: str | Path) -> None:
-    check_output_length(flag, path)
+    check_output(flag, path)
     given, real = f"{flag} {escape(path)}", Path(os.path.realpath(path))
     if not real.name:
         raise SemcomError(f"{given}: is no place to write to; name another path")

@@ -31,9 +31,16 @@ def check(flag: str, path: str, metavar: str) -> None:
         raise SemcomError(f"{given}: ends as a folder does, a file is wanted; leave the last / out")
 
 
-def check_output_length(flag: str, path: str | Path) -> None:
-    """Raise SemcomError for an output beside which no temporary file, lock or record would have a place."""
-    _check_length(f"{flag} {shown(path)}", os.fsencode(path), FOR_OTHERS)
+def check_output(flag: str, path: str | Path) -> None:
+    """Raise SemcomError for an output beside which no temporary file, lock or record would have a place, and
+    for a device or a pipe, in whose place a file would come."""
+    given = f"{flag} {shown(path)}"
+    _check_length(given, os.fsencode(path), FOR_OTHERS)
+    there = Path(path)
+    if os.path.exists(path) and not (there.is_file() or there.is_dir()):
+        raise SemcomError(
+            f"{given}: is a device or a pipe, in whose place no file may come; name another path"
+        )
 
 
 def _check_length(given: str, path: bytes, for_others: int) -> None:

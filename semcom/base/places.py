@@ -17,7 +17,7 @@ from pathlib import Path
 from semcom.base import locks, replacing
 from semcom.base.errors import SemcomError, escape
 from semcom.base.output_files import check_outputs, clear_temporaries
-from semcom.base.paths import check_output_length
+from semcom.base.paths import check_output
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Place:
         Touches nothing, so that it can be asked long before ``make_room``.
         """
         path, given = Path(self.path), f"{self.flag} {escape(self.path)}"
-        check_output_length(self.flag, self.path)
+        check_output(self.flag, self.path)
         if self.folder and path.exists() and not path.is_dir():
             raise SemcomError(f"{given}: is a file, a folder is wanted; name another path")
         if not self.folder and path.is_dir():

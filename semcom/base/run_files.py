@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semcom.base import json_files, typed_words
-from semcom.base.advice import nearest
+from semcom.base.advice import meant_path, nearest
 from semcom.base.errors import SemcomError, shown
 from semcom.base.flag_words import typed_by_group, typed_number
 
@@ -74,7 +74,10 @@ def _text(path: Path, most: int) -> str:
     try:
         content = _content(path, most)
     except OSError as error:
-        raise SemcomError(f"{name}: cannot be read ({error.strerror}); give a YAML or JSON file") from None
+        near = meant_path(path)
+        raise SemcomError(
+            f"{name}: cannot be read ({error.strerror}){near}; give a YAML or JSON file"
+        ) from None
     if len(content) > most:
         raise SemcomError(f"{name}: is larger than {most:,} bytes; no run file is")
     encoding = next((encoding for mark, encoding in MARKS if content.startswith(mark)), "utf-8")

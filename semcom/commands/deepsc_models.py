@@ -1,11 +1,11 @@
 """The verbs that exchange models with public DeepSC code: import a checkpoint of it, export one to it."""
 
 import logging
-import shlex
 from contextlib import ExitStack
 from pathlib import Path
 
 from semcom.base import output_files, places
+from semcom.base.advice import path_word
 from semcom.base.errors import SemcomError, escape, shown
 from semcom.commands.settings import ExportSettings, ImportSettings
 from semcom.data import vocabulary_files
@@ -40,16 +40,11 @@ def _import(settings: ImportSettings, held: ExitStack) -> Checkpoint:
     places.reserve_files({"--output": output}, inputs, overwrite=settings.outputs.overwrite, held=held)
     vocabulary = _read_vocabulary(vocabulary_file)
     found = state_dicts.find(path, "import", deepsc_weights.USUAL)
-    if found.place.endswith("transmitter"):
-        raise SemcomError(
-            f"import {escape(path)}: holds a transceiver of this program, which needs no import; give its "
-            "checkpoint as train or distillation.py wrote it where it is wanted"
-        )
+    _show_found(found)
     imported = deepsc_weights.from_state(
         found.weights, settings.model.heads, settings.model.dropout, escape(path)
     )
     _check_rows(settings, vocabulary, imported.model)
-    _show_found(found)
     record = {
         "imported_from": str(path),
         "imported_vocabulary": str(vocabulary_file),
@@ -112,7 +107,7 @@ def _show_imported(
             "scales down to: there such sentences go out weaker than its power 1, here all have full power; "
             "see what that is worth: audit"
         )
-    quoted = escape(shlex.quote(str(settings.output)))
+    quoted = path_word(settings.output)
     log.info(
         f"next: python -m semcom audit {quoted} --corpus test_data.pkl --split all\n"
         f"      python distillation.py --teacher-checkpoint {quoted} --corpus train_data.pkl"

@@ -15,6 +15,7 @@ import torch
 
 from semcom import __version__
 from semcom.base import output_files, places
+from semcom.base.advice import path_word
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import as_record
@@ -289,7 +290,7 @@ def show(ladder: DialledLadder, outcome: Outcome, started: float) -> None:
         *(f"made {escape(file)}" for file in outcome.hybrids.values()),
         f"the ladder is in {escape(outcome.folder)}: {', '.join(LADDER_FILES)}; "
         f"{time.monotonic() - started:,.0f} s in all",
-        f"next: python semantic_analysis.py --runs {escape(outcome.folder)}",
+        f"next: python semantic_analysis.py --runs {path_word(outcome.folder)}",
     ]
     log.info("\n".join(lines))
 

@@ -1,5 +1,6 @@
 """The verb behind ``distillation.py``: a student from a teacher, the files of a run, a hybrid, a summary."""
 
+import fnmatch
 import logging
 import time
 from collections.abc import Sequence
@@ -41,6 +42,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
+
+STUDENT_FILES = (
+    "final_student_model.pt",
+    "best_student_model.pt",
+    snapshots.FILE,
+    run_state.FILE,
+    "distillation_config.json",
+    "history.csv",
+    "training_curves.png",
+    "temperature_effect.png",
+    *LADDER_FILES,
+)
+EPOCH_FILES = "student_model_epoch*.pt"
+"""Of every tenth epoch."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +174,11 @@ def _reserve(settings: DistilSettings, teachers: Sequence[str], held: ExitStack)
         output_files.companion("--hybrid-output", settings.hybrid_output, ".pt")
     wanted = _places(settings)
     outputs = {place.flag: place.path for place in wanted}
-    for name in _student_files(settings.training.epochs):
-        outputs[f"--output-path ({name})"] = settings.output_path / name
+    folder = settings.output_path
+    # Not every name that an epoch may give, of which there may be millions.
+    candidates = [*(Path(path).name for path in inputs), *(path.name for path in folder.glob(EPOCH_FILES))]
+    for name in [*STUDENT_FILES, *fnmatch.filter(candidates, EPOCH_FILES)]:
+        outputs[f"--output-path ({name})"] = folder / name
     output_files.check_outputs(outputs, inputs)
     try:
         reserved = places.reserve(wanted, held)
@@ -191,26 +209,11 @@ def _check_same_signal(first: Checkpoint, other: Checkpoint) -> None:
         )
 
 
-def _student_files(epochs: int) -> list[str]:
-    return [
-        "final_student_model.pt",
-        "best_student_model.pt",
-        snapshots.FILE,
-        run_state.FILE,
-        "distillation_config.json",
-        "history.csv",
-        "training_curves.png",
-        "temperature_effect.png",
-        *LADDER_FILES,
-        *(f"student_model_epoch{e}.pt" for e in range(10, epochs + 1, 10)),
-    ]
-
-
 def _places(settings: DistilSettings) -> list[Place]:
     """Of the folder, and of the hybrids that are wanted."""
     given, keep, overwrite = settings.files, settings.keep_earlier, settings.outputs.overwrite
     named = given.output_path is not None and not keep
-    files = (*_student_files(0), "student_model_epoch*.pt", TRACKED)
+    files = (*STUDENT_FILES, EPOCH_FILES, TRACKED)
     folder = Place("--output-path", settings.output_path, named, overwrite, folder=True, own=files)
     resume = settings.resuming.resume and run_record.is_begun(settings.output_path)
     wanted = [replace(folder, resume=resume)]

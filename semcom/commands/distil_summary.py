@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from semcom.base.advice import path_word
 from semcom.base.errors import escape
 from semcom.channel.channels import make_channel
 from semcom.commands.dial_settings import LADDER_FILES
@@ -196,5 +197,5 @@ def _left(run: DistillationRun) -> list[str]:
 
 def _next(run: DistillationRun, hybrids: Mapping[str, Path]) -> str:
     models = [run.teacher.path, run.best_student, *hybrids.values()]
-    shown = " ".join(escape(path) for path in models)
+    shown = " ".join(path_word(path) for path in models)
     return f"next: python -m semcom evaluate {shown}   or   python semantic_analysis.py"

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from semcom.base import precision
+from semcom.base.advice import meant
 from semcom.base.errors import InterruptedRun, SemcomError, escape
 from semcom.base.provenance import PROJECT
 from semcom.data import batching, corpus, fit
@@ -63,6 +64,7 @@ def check_topics(topics: Iterable[str]) -> None:
         if topic not in TOPICS:
             raise SemcomError(
                 f"--target-topics {escape(topic)}: no such topic; allowed are {' '.join(TOPICS)}"
+                f"{meant(topic, TOPICS)}"
             )
 
 

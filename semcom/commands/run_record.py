@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from semcom.base import json_files, replacing
+from semcom.base.advice import meant_path
 from semcom.base.errors import SemcomError, escape, shown
 from semcom.base.settings import RunConfig
 from semcom.commands import completion
@@ -68,7 +69,11 @@ class RunRecord:
         file = place / FILE
         if not file.is_file():
             begun = (place / "best_student_model.pt").is_file() or (place / "history.csv").is_file()
-            reason = f"the run is unfinished, it has left no {FILE}" if begun else "no run there"
+            reason = (
+                f"the run is unfinished, it has left no {FILE}"
+                if begun
+                else f"no run there{meant_path(place)}"
+            )
             raise SemcomError(f"{name}: {reason}; make one with: python distillation.py --output-path FOLDER")
         try:
             values = json_files.read(file)

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from semcom.base import places
+from semcom.base.advice import path_word
 from semcom.base.errors import escape
 from semcom.commands.inputs import LOSS_SETTINGS, imported
 from semcom.commands.settings import SpliceSettings
@@ -71,6 +72,6 @@ def splice(settings: SpliceSettings) -> Path:
         made = write_splice(sender, listener, RECEIVER_PARTS, output)
     log.info(
         f"made {escape(made)}: transmitter of {sender.name}, receiver of {listener.name}\n"
-        f"next: python -m semcom evaluate {escape(made)}"
+        f"next: python -m semcom evaluate {path_word(made)}"
     )
     return made

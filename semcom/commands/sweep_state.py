@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from semcom.base import json_files, locks, output_files, replacing
+from semcom.base.advice import meant_path
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import shown_flag
 from semcom.base.flags import flag_of
@@ -55,7 +56,9 @@ def check_inputs(sweep: Sweep) -> None:
         read += [("--corpus", path) for path in text]
         for flag, path in read:
             if not Path(path).exists() and not (flag == "--teacher-checkpoint" and (PROJECT / path).exists()):
-                raise SemcomError(f"{flag} {escape(path)}: no such file; give one that is there")
+                raise SemcomError(
+                    f"{flag} {escape(path)}: no such file{meant_path(path)}; give one that is there"
+                )
 
 
 def missing_of(sweep: Sweep, held: ExitStack) -> list[Point]:

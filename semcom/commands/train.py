@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from semcom.base import distributed, json_files, output_files, places, replacing, signals
+from semcom.base.advice import path_word
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
@@ -211,7 +212,7 @@ def _finish(prepared: _Prepared, record: dict[str, object], result: Result, star
         f"made {escape(output)}: best validation cross-entropy {result.best_loss:.4f} nats a token in epoch "
         f"{result.best_epoch}, {result.steps:,} steps, padding {result.padding:.1%}, "
         f"{time.monotonic() - started:,.0f} s{keeper.summary()}\n"
-        f"next: python -m semcom evaluate {escape(output)}"
+        f"next: python -m semcom evaluate {path_word(output)}"
     )
 
 

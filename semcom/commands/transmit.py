@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from semcom.base.advice import meant_path
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.channel.channels import make_channel
@@ -60,8 +61,8 @@ def _texts(settings: TransmitSettings) -> list[str]:
     last = settings.checkpoints[-1] if settings.checkpoints else None
     if settings.sentence is None and last is not None and not Path(last).exists():
         raise SemcomError(
-            f"--checkpoints {escape(last)}: no such file; if that is the sentence, give it first: "
-            'python -m semcom transmit "a sentence" --checkpoints FILE'
+            f"--checkpoints {escape(last)}: no such file{meant_path(last)}; if that is the sentence, give it "
+            'first: python -m semcom transmit "a sentence" --checkpoints FILE'
         )
     if settings.sentence is None:
         texts = typed_lines(sys.stdin.buffer)

@@ -4,6 +4,7 @@ import logging
 from contextlib import ExitStack
 
 from semcom.base import output_files, places
+from semcom.base.advice import path_word
 from semcom.base.errors import escape
 from semcom.commands.inputs import load_corpus, split_of
 from semcom.commands.measuring import tell_losses
@@ -28,7 +29,9 @@ def make_vocabulary(settings: VocabSettings) -> PieceVocabulary:
         output_files.write_atomically(output, made.serialized)
     log.info(f"made {escape(output)}: {made}")
     tell_fit(made, source)
-    log.info(f"next: python -m semcom train --vocab {escape(output)} --output FILE, with the same --corpus")
+    log.info(
+        f"next: python -m semcom train --vocab {path_word(output)} --output FILE, with the same --corpus"
+    )
     return made
 
 

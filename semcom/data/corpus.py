@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
 
+from semcom.base.advice import meant
 from semcom.base.errors import SemcomError, escape
 from semcom.data import parliament
 from semcom.data.languages import LANGUAGES, UNDETERMINED, language_of, length
@@ -110,6 +111,7 @@ def _chosen_topics(topics: list[str], exclude_topics: list[str]) -> list[str]:
             if topic not in parliament.TOPICS:
                 raise SemcomError(
                     f"{flag} {escape(topic)}: no such topic; allowed are {' '.join(parliament.TOPICS)}"
+                    f"{meant(topic, parliament.TOPICS)}"
                 )
     chosen = [t for t in parliament.TOPICS if (not topics or t in topics) and t not in exclude_topics]
     if not chosen:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from semcom.base.advice import meant_path
 from semcom.base.errors import SemcomError, escape, shown
 from semcom.data import file_kinds
 from semcom.data.file_kinds import Named
@@ -78,7 +79,9 @@ def _status(path: Path) -> os.stat_result:
     except (FileNotFoundError, NotADirectoryError):
         if path.is_symlink():
             raise SemcomError(f"--corpus {shown(path)}: a link to what is not there; {_EXPECTED}") from None
-        raise SemcomError(f"--corpus {shown(path)}: no such file or folder; {_EXPECTED}") from None
+        raise SemcomError(
+            f"--corpus {shown(path)}: no such file or folder{meant_path(path)}; {_EXPECTED}"
+        ) from None
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from None
 

@@ -2,12 +2,12 @@
 command that makes a text file of it."""
 
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from semcom.base.errors import SemcomError, escape, shown
+from semcom.base.advice import path_word
+from semcom.base.errors import SemcomError, shown
 
 
 @dataclass(frozen=True)
@@ -159,4 +159,4 @@ def made_of(path: Path, suffix: str | None = None) -> str:
 
 
 def quoted(path: str | Path) -> str:
-    return escape(shlex.quote(str(path)))
+    return path_word(path)

@@ -1,8 +1,8 @@
 """Whether a vocabulary is one of the text that it meets: what it does not know no receiver can name."""
 
-import shlex
 from collections.abc import Sequence
 
+from semcom.base.advice import path_word
 from semcom.base.errors import escape
 from semcom.data.languages import LANGUAGES, language_of
 from semcom.data.vocabulary import Vocabulary
@@ -64,8 +64,8 @@ def _cure(texts: Sequence[str], corpus: Sequence[str]) -> str:
     """The command that trains a teacher on such text."""
     without_blanks = LANGUAGES[language_of(texts)].characters_a_word is not None
     size = PIECES_WITHOUT_BLANKS if without_blanks else PIECES
-    quoted = " ".join(shlex.quote(path) for path in corpus)
-    given = escape(quoted) if corpus and len(quoted) <= 100 else "YOUR_TEXT"
+    quoted = " ".join(path_word(path) for path in corpus)
+    given = quoted if corpus and len(quoted) <= 100 else "YOUR_TEXT"
     return (
         f"train a teacher of such text: python -m semcom train --corpus {given} --vocab-size {size} "
         "--output teacher_of_it.pt"

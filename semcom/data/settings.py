@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError
-from semcom.base.flags import Rule, Validated, differs, flag_of, setting, whole
+from semcom.base.flags import LARGEST, Rule, Validated, differs, flag_of, setting, whole
 from semcom.base.typed_words import WholeNumberOr, plain_name
 from semcom.data.languages import LANGUAGES, LENGTH_UNITS
 
@@ -12,6 +12,8 @@ DEFAULT_VOCABULARY = "vocab/parliament.model"
 NFC = "nfc"
 NORMALIZATIONS = ("nfkc", "nmt_nfkc", NFC, "identity")
 """What a vocabulary of pieces may make of a text before it is cut."""
+MOST_BUILT_IN = 1_000_000
+"""Sentences that the generator may be asked for: it never ends by itself."""
 MAX_POSITIONS = 1024
 """The longest sentence that has a place in a transceiver, in tokens."""
 
@@ -35,7 +37,7 @@ class CorpusConfig(Validated):
     corpus_size: int | None = setting(
         24_000,
         "how many sentences, or 'all'; of text files a sample by hash",
-        Rule("a whole number of 1 or more, or 'all'", lambda x: x >= 1, "24000"),
+        Rule("a whole number of 1 or more, or 'all'", lambda x: 1 <= x <= LARGEST, "24000"),
         absent="all",
         type=WholeNumberOr("all"),
         metavar="N",
@@ -91,6 +93,11 @@ class CorpusConfig(Validated):
         if not self.corpus and self.language not in ("auto", "en"):
             raise SemcomError(
                 f"--language {self.language}: the built-in corpus is English; leave it out or give --corpus"
+            )
+        if not self.corpus and self.corpus_size is not None and self.corpus_size > MOST_BUILT_IN:
+            raise SemcomError(
+                f"--corpus-size {self.corpus_size}: the built-in corpus has {MOST_BUILT_IN} sentences at "
+                "most; give fewer, or text files by --corpus"
             )
         if self.corpus and (self.topics or self.exclude_topics):
             raise SemcomError(

@@ -29,6 +29,8 @@ from semcom.models.state_file import State
 VALIDATION_SEED = 0
 """The same draws for every run, so that best losses compare across seeds, temperatures and losses."""
 TIMED_STEPS = 12
+COUNTED_EPOCHS = 100
+"""Epochs of which every batch is counted; those of a longer run have as many on average."""
 
 LinkObjective = TransceiverObjective | DistillationObjective
 
@@ -200,10 +202,12 @@ def _steps_of_epochs(train: Sequence[Encoded], config: TrainingConfig, seed: int
     if not config.batch_tokens:
         return config.epochs * math.ceil(len(train) / config.batch_size)
     # Under a token budget every epoch's order cuts into another number of batches.
-    return sum(
+    counted = min(config.epochs, COUNTED_EPOCHS)
+    batches = sum(
         len(shuffled(train, config.batch_size, seed, epoch, config.batch_tokens))
-        for epoch in range(1, config.epochs + 1)
+        for epoch in range(1, counted + 1)
     )
+    return batches if counted == config.epochs else round(batches * config.epochs / counted)
 
 
 def _seconds_a_step(task: LinkTask, train: Sequence[Encoded]) -> float:

@@ -10,7 +10,6 @@ import hashlib
 import io
 import logging
 import os
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from semcom.base.advice import meant_path, path_word
 from semcom.base.errors import SemcomError, escape
 from semcom.base.output_files import write_atomically
 from semcom.data.vocabulary import Vocabulary
@@ -39,8 +39,6 @@ log = logging.getLogger(__name__)
 
 FORMAT = 2
 REMEDY = "make it again"
-OWN = "transmitter.channel_encoder.0.weight"
-"""How a weight's name ends in what this program writes."""
 DIGESTED = ("format", "architecture", "weights", "vocabulary", "origin", "metrics", "config")
 """What the digest of a file is of, in this order."""
 _undigested: set[str] = set()
@@ -132,15 +130,17 @@ def _topics(value: object) -> frozenset[str] | None:
 
 
 def _train_command(path: str | Path) -> str:
-    return f"python -m semcom train --output {escape(shlex.quote(str(path)))}"
+    return f"python -m semcom train --output {path_word(path)}"
 
 
 def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
     """Read a checkpoint onto the CPU, in eval mode. Raises SemcomError that names ``flag`` and the file."""
     path = Path(path)
     where = f"{flag} {escape(path)}"
-    if path.is_dir() or not path.exists():
-        reason = "is a folder, give the .pt file inside" if path.is_dir() else "no such file"
+    if not path.is_file():
+        reason = (
+            "is a folder, give the .pt file inside" if path.is_dir() else f"no such file{meant_path(path)}"
+        )
         remedy = "python distillation.py (see its --output-path)"
         if flag == "--teacher-checkpoint":
             remedy = _train_command(path)
@@ -203,24 +203,17 @@ def _hint(names: Iterable[str], path: Path) -> str:
     """What can be done with a file whose pickle holds these names."""
     if _are_public(names):
         return f" but weights of public DeepSC code; import them: {_import_command(path)}"
-    if _end_in(names, OWN):
-        return (
-            " but weights of one without what a checkpoint has beside; save it with: "
-            "semcom.models.checkpoint.save(Checkpoint(model, vocabulary, origin), FILE)"
-        )
+    if any(unwrapped(name).endswith("receiver.decoder.projection.weight") for name in names):
+        return " but weights alone, without vocabulary and sizes; save it with semcom.models.checkpoint.save"
     return f"; make one with: {_train_command('FILE')}"
 
 
 def _are_public(names: Iterable[str]) -> bool:
-    return _end_in(names, "channel_encoder.0.weight") and not _end_in(names, OWN)
-
-
-def _end_in(names: Iterable[str], ending: str) -> bool:
-    return any(unwrapped(name).endswith(ending) for name in names)
+    return any(unwrapped(name).endswith("channel_encoder.0.weight") for name in names)
 
 
 def _import_command(path: Path) -> str:
-    given = escape(shlex.quote(str(path)))
+    given = path_word(path)
     return f"python -m semcom import {given} --vocab-file vocab.json --output teacher.pt"
 
 

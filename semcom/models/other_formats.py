@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from semcom.base.advice import meant_path
 from semcom.base.errors import SemcomError, escape
 from semcom.models.archive import is_zip
 
@@ -36,7 +37,7 @@ def check(path: Path, where: str) -> None:
     if path.is_dir():
         raise SemcomError(f"{where}: {_of_folder(path)}")
     if not path.exists():
-        raise SemcomError(f"{where}: no such file")
+        raise SemcomError(f"{where}: no such file{meant_path(path)}")
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise SemcomError(f"{where}: is no regular file; copy what it gives into a file first")
     try:
