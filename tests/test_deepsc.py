@@ -4,8 +4,10 @@ strangers."""
 import math
 import os
 import pickle
+from argparse import Namespace
 from collections import OrderedDict
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 import pytest
 import torch
@@ -622,6 +624,33 @@ def test_every_form_of_public_weights_is_told_to_be_imported(here, theirs, capsy
         and "python -m semcom import x.pth --vocab-file vocab.json" in error
         and "semcom train" not in error
     )
+
+
+def test_what_is_no_public_model_is_told_so(here, theirs, capsys):
+    assert bring(theirs) == 0
+    capsys.readouterr()
+    own = checkpoint.load("teacher.pt").model.state_dict()
+    torch.save({"state_dict": {f"student.{name}": tensor for name, tensor in own.items()}}, "own.ckpt")
+    for path in ("teacher.pt", "own.ckpt"):
+        assert package("import", path, "--vocab-file", theirs / "vocab.json", "--output", "x.pt") == 2
+        assert "of this program, which needs no import" in capsys.readouterr().err
+    assert package("evaluate", "own.ckpt") == 2
+    assert "semcom.models.checkpoint.save(" in capsys.readouterr().err
+
+
+def test_a_trainers_file_is_imported_and_what_is_left_out_is_said(here, theirs, capsys):
+    state = {f"model._orig_mod.{name}": tensor for name, tensor in random_state(V).items()}
+    options = Namespace(lr=0.1, data=PurePosixPath("/data"))
+    torch.save({"epoch": 3, "state_dict": state, "hyper_parameters": {"options": options}}, "last.ckpt")
+    given = ["last.ckpt", "--vocab-file", theirs / "vocab.json", "--output", "x.pt", "--heads", 4]
+    assert package("evaluate", "last.ckpt") == 2
+    assert "python -m semcom import last.ckpt" in capsys.readouterr().err
+    assert package("import", *given) == 0
+    out = capsys.readouterr().out
+    assert "its weights lie in state_dict.model\n" in out
+    assert "left out: epoch, hyper_parameters (argparse.Namespace)\n" in out
+    assert bring(theirs) == 0
+    assert checkpoint.load("x.pt").fingerprint == checkpoint.load("teacher.pt").fingerprint
 
 
 # --- students of an imported teacher, and the way back

@@ -40,11 +40,16 @@ def _import(settings: ImportSettings, held: ExitStack) -> Checkpoint:
     places.reserve_files({"--output": output}, inputs, overwrite=settings.outputs.overwrite, held=held)
     vocabulary = _read_vocabulary(vocabulary_file)
     found = state_dicts.find(path, "import", deepsc_weights.USUAL)
-    _show_found(found)
+    if found.place.endswith("transmitter"):
+        raise SemcomError(
+            f"import {escape(path)}: holds a transceiver of this program, which needs no import; give its "
+            "checkpoint as train or distillation.py wrote it where it is wanted"
+        )
     imported = deepsc_weights.from_state(
         found.weights, settings.model.heads, settings.model.dropout, escape(path)
     )
     _check_rows(settings, vocabulary, imported.model)
+    _show_found(found)
     record = {
         "imported_from": str(path),
         "imported_vocabulary": str(vocabulary_file),

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 FORMAT = 2
 REMEDY = "make it again"
+OWN = "transmitter.channel_encoder.0.weight"
+"""How a weight's name ends in what this program writes."""
 DIGESTED = ("format", "architecture", "weights", "vocabulary", "origin", "metrics", "config")
 """What the digest of a file is of, in this order."""
 _undigested: set[str] = set()
@@ -137,7 +139,7 @@ def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
     """Read a checkpoint onto the CPU, in eval mode. Raises SemcomError that names ``flag`` and the file."""
     path = Path(path)
     where = f"{flag} {escape(path)}"
-    if not path.is_file():
+    if path.is_dir() or not path.exists():
         reason = (
             "is a folder, give the .pt file inside" if path.is_dir() else f"no such file{meant_path(path)}"
         )
@@ -203,13 +205,20 @@ def _hint(names: Iterable[str], path: Path) -> str:
     """What can be done with a file whose pickle holds these names."""
     if _are_public(names):
         return f" but weights of public DeepSC code; import them: {_import_command(path)}"
-    if any(unwrapped(name).endswith("receiver.decoder.projection.weight") for name in names):
-        return " but weights alone, without vocabulary and sizes; save it with semcom.models.checkpoint.save"
+    if _end_in(names, OWN):
+        return (
+            " but weights of one without what a checkpoint has beside; save it with: "
+            "semcom.models.checkpoint.save(Checkpoint(model, vocabulary, origin), FILE)"
+        )
     return f"; make one with: {_train_command('FILE')}"
 
 
 def _are_public(names: Iterable[str]) -> bool:
-    return any(unwrapped(name).endswith("channel_encoder.0.weight") for name in names)
+    return _end_in(names, "channel_encoder.0.weight") and not _end_in(names, OWN)
+
+
+def _end_in(names: Iterable[str], ending: str) -> bool:
+    return any(unwrapped(name).endswith(ending) for name in names)
 
 
 def _import_command(path: Path) -> str:
