@@ -146,7 +146,10 @@ class Comparison:
         if not points:
             return pd.DataFrame(columns=["arm", "seed"])
         divergences = sweep_report.divergences(self.sweep, self.measured)
-        log.info("\n".join(sorted({f"BLEU {found['bleu_signature']}" for found in divergences})))
+        for signature in sorted(
+            {found["bleu_signature"] for found in divergences if "bleu_signature" in found}
+        ):
+            log.info(f"BLEU {signature}")
         rows = []
         for point in points:
             record = RunRecord.read(str(point.settings.output_path))
