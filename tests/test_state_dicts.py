@@ -16,8 +16,9 @@ import torch
 from public_deepsc import random_state
 
 from semcom.base.errors import SemcomError
-from semcom.models import state_dicts
+from semcom.models import state_dicts, torch_files
 from semcom.models.deepsc_weights import USUAL
+from semcom.models.torch_files import LEGACY
 
 STATE = random_state(8, d=4, dff=4, c=2, hidden=4, wide=4, encoder_layers=1, decoder_layers=1, length=4)
 OTHER = {name: tensor + 1 for name, tensor in STATE.items()}
@@ -236,6 +237,10 @@ REFUSED = {
         "claim more memory",
     ),
     "a plain pickle": (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "state_dict"),
+    "a long pickle": (
+        lambda path: path.write_bytes(LEGACY + b"\x80\x02" + b"]0" * 1_000_000 + b"N."),
+        "broken or not a state dict .OverflowError",
+    ),
     "HDF5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), "HDF5"),
     "LFS": (
         lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid x"),
@@ -262,6 +267,7 @@ REFUSED = {
 def test_what_is_refused_says_why_and_what_to_do(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     write, pattern = REFUSED[kind]
+    monkeypatch.setattr(torch_files, "MOST_PICKLED", 200_000)
     write(tmp_path / "x.pth")
     with pytest.raises(SemcomError, match=pattern) as refused:
         state_dicts.find("x.pth", "import", USUAL)

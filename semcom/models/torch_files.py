@@ -23,8 +23,8 @@ TENSORS = {
 """All that the pickle of a semcom checkpoint imports."""
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The pickled magic number that files of torch before 1.6 begin with."""
-MOST_PICKLED = 32_000_000
-"""Bytes of a pickle, which holds names and sizes alone: a scan of it takes a second for some millions."""
+MOST_PICKLED = 4_000_000
+"""Bytes of a pickle, which holds names and sizes alone; a scan of so many takes some seconds."""
 PARAMETERS = {
     "torch._utils _rebuild_parameter",
     *(f"torch {kind}Storage" for kind in ("Double", "Long", "Int", "Short", "Char", "Bool")),
@@ -96,10 +96,14 @@ def strings(pickled: bytes) -> set[str]:
 
 def imports(pickled: bytes | BinaryIO) -> set[str]:
     """Names of all that a pickle, or the next one of a file, would import ("module name"); unknown ways to
-    import count as foreign."""
+    import count as foreign. Raises OverflowError for more than ``MOST_PICKLED`` bytes."""
     named: set[str] = set()
     strings: list[str] = []
-    for opcode, argument, _ in pickletools.genops(pickled):
+    start = None
+    for opcode, argument, place in pickletools.genops(pickled):
+        start = place if start is None else start
+        if place - start > MOST_PICKLED:
+            raise OverflowError(f"a pickle of more than {MOST_PICKLED:,} bytes")
         if opcode.name == "GLOBAL":
             named.add(str(argument))
         elif opcode.name in ("STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"):
