@@ -99,10 +99,9 @@ def imports(pickled: bytes | BinaryIO) -> set[str]:
     import count as foreign. Raises OverflowError for more than ``MOST_PICKLED`` bytes."""
     named: set[str] = set()
     strings: list[str] = []
-    start = None
+    start = 0 if isinstance(pickled, bytes) else pickled.tell()
     for opcode, argument, place in pickletools.genops(pickled):
-        start = place if start is None else start
-        if place - start > MOST_PICKLED:
+        if (place or 0) - start > MOST_PICKLED:
             raise OverflowError(f"a pickle of more than {MOST_PICKLED:,} bytes")
         if opcode.name == "GLOBAL":
             named.add(str(argument))
