@@ -47,7 +47,7 @@ TEACHER_MADE = Path("runs/made.pt")
 COMMON = ["--corpus-size", "240", "--device", "cpu", "--quiet", "--resume"]
 OFTEN = ["--save-every", "0.0002"]
 SMALL_BATCHES = ("--batch-size", "32")
-DISTILLED = ["--teacher-checkpoint", "../teacher.pt", "--steps", "17", "--output-path", str(RUN)]
+DISTILLED = ["--steps", "17", "--output-path", str(RUN), "--teacher-checkpoint"]
 HYBRID = ["--create-hybrid", "--hybrid-output", "runs/hybrid.pt"]
 
 
@@ -65,10 +65,10 @@ class Job:
         return self.outputs[-1]
 
 
-def distillation_job(name: str, *words: str) -> Job:
+def distillation_job(name: str, *words: str, teachers: tuple[str, ...] = ("../teacher.pt",)) -> Job:
     hybrid = (Path("runs/hybrid.pt"),) if HYBRID[0] in words else ()
     record = RUN / "distillation_config.json"
-    return Job(name, distil, (*DISTILLED, *words), (RUN, *hybrid, record))
+    return Job(name, distil, (*DISTILLED, *teachers, *words), (RUN, *hybrid, record))
 
 
 JOBS = (
@@ -88,9 +88,7 @@ JOBS = (
         "1",
     ),
     distillation_job("sequence level", "--distill-part", "decoder", "--sequence-level", "1", *SMALL_BATCHES),
-    distillation_job(
-        "two teachers", "--distill-part", "decoder", "--teacher-checkpoint", "../teacher.pt", "../second.pt"
-    ),
+    distillation_job("two teachers", "--distill-part", "decoder", teachers=("../teacher.pt", "../second.pt")),
     Job(
         "training",
         package,

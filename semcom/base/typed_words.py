@@ -15,7 +15,11 @@ from semcom.base.advice import QUOTES, meant, nearest
 from semcom.base.errors import SemcomError, shown
 
 DASHES = str.maketrans(dict.fromkeys("‐‑‒–—―−﹘﹣－➖", "-"))
-NUMBER = re.compile(r"[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:inf|infinity|nan)", re.IGNORECASE)
+DIGITS = r"\d+(?:_\d+)*"
+NUMBER = re.compile(
+    rf"[+-]?(?:{DIGITS}(?:\.(?:{DIGITS})?)?|\.{DIGITS})(?:e[+-]?\d+)?|[+-]?(?:inf|infinity|nan)",
+    re.IGNORECASE,
+)
 NEGATIVE = re.compile(r"-(?:\.?\d|inf|nan)", re.IGNORECASE)
 """How a value that begins with a dash begins."""
 BETWEEN = re.compile(r"\s*[,;、]\s*|\s+")
@@ -72,7 +76,7 @@ def _parts(action: argparse.Action, text: str) -> list[str]:
 
 
 def takes_several(action: argparse.Action) -> bool:
-    return action.nargs in ("+", "*") or isinstance(action.nargs, int)
+    return action.nargs in ("+", "*") or (isinstance(action.nargs, int) and action.nargs > 1)
 
 
 def _whole(text: str) -> str:
@@ -141,6 +145,13 @@ class Word:
     def flag(self) -> str:
         return self.text.partition("=")[0]
 
+    @property
+    def value(self) -> str | None:
+        """That it is, or that is joined to it."""
+        if not self.is_flag:
+            return self.text
+        return self.text.partition("=")[2] if "=" in self.text else None
+
 
 def read(words: Sequence[str], flags: Mapping[str, argparse.Action]) -> list[Word]:
     """The words of a command, each with the flag that it is or belongs to, made plain."""
@@ -194,6 +205,17 @@ def _looks_like_a_flag(word: str) -> bool:
 
 
 # --- what is wrong with them
+
+
+def values_of_flags(words: Iterable[Word]) -> list[tuple[argparse.Action, list[str]]]:
+    """Each flag that is given, as often as it is, and its values there."""
+    found: list[tuple[argparse.Action, list[str]]] = []
+    for word in words:
+        if word.is_flag and word.action is not None:
+            found.append((word.action, []))
+        if word.action is not None and word.value is not None:
+            found[-1][1].append(word.value)
+    return found
 
 
 def unknown_flag(words: Iterable[Word]) -> str | None:

@@ -87,9 +87,10 @@ class Parser(argparse.ArgumentParser):
         if unknown is not None and not self.passes_on:
             raise SemcomError(_no_such_flag(unknown, self))
         self._check_together([word for word in self._typed if word.is_flag])
+        self._check_lists()
         for word in self._typed:
-            if word.action is not None and not word.is_flag:
-                self._check_kind(word.action, word.text)
+            if word.action is not None and word.value is not None:
+                self._check_kind(word.action, word.value)
 
     def _check_together(self, flags: Sequence[Word]) -> None:
         shown_as = {name_of(word.flag): self._as_typed(word) for word in flags}
@@ -101,6 +102,19 @@ class Parser(argparse.ArgumentParser):
             if f"no_{name}" in shown_as:
                 raise SemcomError(f"{given_as} and {flag_of(f'no_{name}')}: give one of them")
 
+    def _check_lists(self) -> None:
+        """Raise SemcomError for a list that is given in two parts, of which the last alone would count."""
+        lists: dict[str, list[str]] = {}
+        for action, values in typed_words.values_of_flags(self._typed):
+            # Of a sweep, what is given again is another run's.
+            of_runs = hasattr(action, "takes_a_list")
+            if not typed_words.takes_several(action) or of_runs:
+                continue
+            flag = action.option_strings[-1]
+            if lists.setdefault(flag, values) != values:
+                together = shown(command(flag, *lists[flag], *values))
+                raise SemcomError(f"{flag}: is given twice; give all its values at once: {together}")
+
     def _as_typed(self, flag: Word) -> str:
         first = self._typed.index(flag) + 1
         value = self._typed[first : first + 1]
@@ -109,6 +123,9 @@ class Parser(argparse.ArgumentParser):
 
     def _check_kind(self, action: argparse.Action, word: str) -> None:
         try:
+            if word == "--" or action.nargs == 0:
+                # argparse would drop the one, and have its own words for the other.
+                raise SemcomError(f"{shown(word)}: {'is a switch' if action.nargs == 0 else 'is no value'}")
             typed_words.value_of(action, word)
         except SemcomError as error:
             hint = self._given_first(action, word)
