@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from toy import C, V, architecture, bits, encoded, same_bits, silent, size, through, transceiver
 
+from semcom.base import device
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN, Ideal, Rayleigh
 from semcom.data.batching import collate
@@ -383,3 +384,18 @@ def test_student_of_the_teachers_depth_is_the_teacher():
     teacher, student = transceiver(seed=1), transceiver(seed=2)
     start_from_teacher(teacher, student)
     assert torch.equal(outputs(student), outputs(teacher))
+
+
+def test_a_model_that_the_machine_could_not_train_is_refused(monkeypatch):
+    sizes, state = architecture(), torch.get_rng_state()
+    needed = 16 * Transceiver(sizes).parameter_count()
+    torch.set_rng_state(state)
+    monkeypatch.setattr(device, "memory", lambda: needed)
+    build(sizes, 0)
+    monkeypatch.setattr(device, "memory", lambda: needed - 1)
+    with pytest.raises(SemcomError, match="parameters: training it takes .* smaller widths"):
+        build(sizes, 0)
+    monkeypatch.undo()
+    assert device.memory() > 10**8
+    with pytest.raises(SemcomError, match="this machine has"):
+        build(architecture(size(64, 8192, 8, 65536)), 0)

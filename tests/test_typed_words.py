@@ -146,6 +146,7 @@ TRAIN = ["train", "--output", "t.pt"]
             ["transmit", "--snr", "6", "We support this."],
             ["'We support this.': is not a number", "give it first", "transmit 'We support this.' --snr"],
         ),
+        (["transmit", "-We"], ["-We: ", "a sentence that begins with - stands last, after --"]),
         (["transmit", "We", "support", "this"], ["support this", "one sentence", "quotes"]),
         (["evaluate", "--corpus", "a.txt", "t.pt"], ["CHECKPOINT", "--corpus takes all words that follow"]),
         (["doctor", "a.pt", "b.pt"], ["b.pt", "takes one CHECKPOINT"]),

@@ -1,9 +1,11 @@
 """The machine a run is on: device, allocator, and what a reader must know of it to repeat the run."""
 
 import ctypes
+import os
 import platform
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import torch
 
@@ -63,6 +65,19 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         for option, value in _MALLOPT.values():
             libc.mallopt(option, value)
+
+
+def memory() -> int | None:
+    """Bytes of the machine, or of the part of it that a container gives; None where nobody tells."""
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return there
+    return min(there, int(limit)) if limit.isdecimal() else there
 
 
 def environment(device: torch.device) -> dict[str, object]:

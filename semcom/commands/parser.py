@@ -85,7 +85,7 @@ class Parser(argparse.ArgumentParser):
         another kind."""
         unknown = typed_words.unknown_flag(self._typed)
         if unknown is not None and not self.passes_on:
-            raise SemcomError(_no_such_flag(unknown, self))
+            raise SemcomError(_no_such_flag(unknown, self) + self._after_dashes(unknown))
         self._check_together([word for word in self._typed if word.is_flag])
         self._check_lists()
         for word in self._typed:
@@ -138,6 +138,13 @@ class Parser(argparse.ArgumentParser):
             return ""
         first = command(*self.prog.split(), shown(word), action.option_strings[-1])
         return f"; if that is the {_called(alone[0])}, give it first: {first} …"
+
+    def _after_dashes(self, word: str) -> str:
+        """How a word that begins with a dash is given that is no flag."""
+        alone = [each for each in self._actions if not each.option_strings]
+        if not alone or word.startswith("--"):
+            return ""
+        return f"; a {_called(alone[0])} that begins with - stands last, after --"
 
     def _swallowed(self) -> str:
         """The same where what must stand alone is missing, since a flag took it."""

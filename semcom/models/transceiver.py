@@ -11,12 +11,15 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from semcom.base import device
 from semcom.base.errors import SemcomError
 from semcom.models.architecture import ENDS, Architecture, EndSize
 from semcom.models.kinds import RECEIVERS, TRANSMITTERS
 from semcom.models.protocols import Receiver, Transmitter
 from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 
+BYTES_TRAINED = 16
+"""A parameter's, its gradient's and the optimiser's two means, in float32."""
 PARTS_OF = {"transmitter": TRANSMITTER_PARTS, "receiver": RECEIVER_PARTS}
 SEMANTIC_PART = {"transmitter": "encoder", "receiver": "decoder"}
 CHANNEL_PART = {"transmitter": "channel_encoder", "receiver": "channel_decoder"}
@@ -51,12 +54,25 @@ class Transceiver(nn.Module):
 
 
 def build(architecture: Architecture, seed: int) -> Transceiver:
-    """A transceiver with fresh weights, drawn as its kinds of ends say."""
+    """A transceiver with fresh weights, drawn as its kinds of ends say. Raises SemcomError for one that this
+    machine could not train."""
+    _check_memory(architecture)
     model = Transceiver(architecture)
     generator = torch.Generator().manual_seed(seed)
     TRANSMITTERS[architecture.transmitter.kind]().draw(model.transmitter, generator)
     RECEIVERS[architecture.receiver.kind]().draw(model.receiver, generator)
     return model
+
+
+def _check_memory(architecture: Architecture) -> None:
+    with torch.device("meta"):
+        count = Transceiver(architecture).parameter_count()
+    needed, there = count * BYTES_TRAINED, device.memory()
+    if there is not None and needed > there:
+        raise SemcomError(
+            f"a model of {count:,} parameters: training it takes {needed / 1e9:,.1f} GB of memory, this "
+            f"machine has {there / 1e9:,.1f}; give fewer layers or smaller widths"
+        )
 
 
 def check_joint(transmitter: Architecture, receiver: Architecture) -> None:
