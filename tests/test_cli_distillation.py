@@ -52,8 +52,7 @@ KEYS = [
 
 def tiny(teacher, *flags):
     return [
-        "--teacher-checkpoint",
-        teacher,
+        *(() if "--teacher-checkpoint" in flags else ("--teacher-checkpoint", teacher)),
         *TINY_TRAINING,
         *(() if {"--epochs", "--steps", "--minutes"} & set(flags) else ("--epochs", 2)),
         *flags,

@@ -107,7 +107,11 @@ def few_replicates(monkeypatch):
 
 
 def dial(*flags, targets=TARGETS, to="ladder", path=PATH, at=AT):
-    return package("dial", *path, *at, "--target", *targets, *(["--output-path", to] if to else []), *flags)
+    """A list in ``flags`` takes the place of the usual one."""
+    at = ["--quiet"] if "--snr" in flags else at
+    path = path[:-4] + path[-2:] if "--corpus" in flags else path
+    asked = [] if "--target" in flags else ["--target", *targets]
+    return package("dial", *path, *at, *asked, *(["--output-path", to] if to else []), *flags)
 
 
 @pytest.fixture(scope="module")
