@@ -52,6 +52,7 @@ def stop(monkeypatch, where, name):
 def test_a_finished_run_carries_its_mark_and_digests(before):
     made = record()
     wanted = {"best_student_model.pt": "run/best_student_model.pt", "hybrid": "hybrid.pt"}
+    wanted |= {"snapshots.pt": "run/snapshots.pt"}
     assert made["finished"] is True
     assert made["digests"] == {name: completion.digest_of(Path(file)) for name, file in wanted.items()}
     assert is_finished("run") and not hidden(Path(), "**/.*")
