@@ -40,7 +40,7 @@ ENOUGH = "enough: the work would begin here"
 COMMON = ("--corpus-size", "240", "--quiet")
 TINY = ("--layers", "1", "--model-width", "8", "--heads", "1", "--feed-forward", "8", "--steps", "1")
 BASES: tuple[tuple[Callable[..., int], tuple[str, ...]], ...] = (
-    (package, ("vocab", "--output", "made.model", "--size", "300", "--corpus-size", "240")),
+    (package, ("vocab", "--output", "made.model", "--size", "400", "--corpus-size", "240")),
     (package, ("train", "--output", "made.pt", *TINY, *COMMON)),
     (package, ("train", "--output", "made.pt", "--start-from", "teacher.pt", "--steps", "1", *COMMON)),
     (package, ("splice", "--transmitter", "teacher.pt", "--receiver", "teacher.pt", "--output", "made.pt")),
@@ -51,7 +51,7 @@ BASES: tuple[tuple[Callable[..., int], tuple[str, ...]], ...] = (
     (package, ("audit", "teacher.pt", "--snr", "6", "--sentences", "3", *COMMON)),
     (package, ("doctor", "teacher.pt", "--snr", "6", "--sentences", "3", "--draws", "1000", *COMMON)),
     (package, ("sweep", "--dry-run", "--temperature", "2", "4", "--seed", "1", "2", *COMMON)),
-    (package, ("dial", "run", "--target", "0.2", "--sentences", "5", "--output-path", "made", *COMMON)),
+    (package, ("dial", "run", "--target", "0.03", "--sentences", "5", "--output-path", "made", *COMMON)),
     (package, ("dial", "--from", "teacher.pt", "--to", "other.pt", "--target", "0.2", *COMMON)),
     (package, ("transmit", "We support this report.", "--checkpoints", "teacher.pt", "--snr", "6")),
     (distil, ("--teacher-checkpoint", "teacher.pt", "--steps", "1", "--output-path", "made", *COMMON)),
@@ -234,9 +234,8 @@ def cases(count: int, seed: int) -> Iterator[tuple[Callable[..., int], list[str]
 
 def make_files(folder: Path) -> None:
     """One of each kind that a flag may be given."""
-    teacher = train_tiny_teacher(folder)
-    teacher.rename(folder / "teacher.pt")
-    shutil.copy(folder / "teacher.pt", folder / "other.pt")
+    for name, seed in (("teacher.pt", 1), ("other.pt", 2)):
+        train_tiny_teacher(folder, "--seed", seed, "--overwrite").rename(folder / name)
     words = ["--teacher-checkpoint", folder / "teacher.pt", "--steps", 2, "--output-path", folder / "run"]
     assert distil(*words, *COMMON, "--device", "cpu") == 0
     (folder / "folder").mkdir()
