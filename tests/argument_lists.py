@@ -51,7 +51,7 @@ BASES: tuple[tuple[Callable[..., int], tuple[str, ...]], ...] = (
     (package, ("audit", "teacher.pt", "--snr", "6", "--sentences", "3", *COMMON)),
     (package, ("doctor", "teacher.pt", "--snr", "6", "--sentences", "3", "--draws", "1000", *COMMON)),
     (package, ("sweep", "--dry-run", "--temperature", "2", "4", "--seed", "1", "2", *COMMON)),
-    (package, ("dial", "run", "--target", "0.03", "--sentences", "5", "--output-path", "made", *COMMON)),
+    (package, ("dial", "run", "--target", "0.015", "--sentences", "5", "--output-path", "made", *COMMON)),
     (package, ("dial", "--from", "teacher.pt", "--to", "other.pt", "--target", "0.2", *COMMON)),
     (package, ("transmit", "We support this report.", "--checkpoints", "teacher.pt", "--snr", "6")),
     (distil, ("--teacher-checkpoint", "teacher.pt", "--steps", "1", "--output-path", "made", *COMMON)),

@@ -7,6 +7,7 @@ from cli_support import distil, package, refused
 
 from semcom.base import paths
 from semcom.base.errors import LONGEST_LINE, SemcomError
+from semcom.commands.measuring import labels
 from semcom.commands.parsers import VERBS
 
 LONG_NAME, LONG_PATH = "x" * 300, "folder/" * 700
@@ -33,6 +34,12 @@ def test_what_is_no_path_is_refused_of_every_flag(path, told, here, capsys):
         line = refused(capsys, package(*words, path), told)
         assert len(line) <= LONGEST_LINE + 1
     assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize("path", [".", "..", "/", "./", "//"])
+def test_a_folder_of_no_name_in_the_place_of_a_checkpoint(path, here, capsys):
+    for words in (["evaluate", path], ["transmit", "x", "--checkpoints", path]):
+        refused(capsys, package(*words), "is a folder, give the .pt file inside")
 
 
 @pytest.mark.parametrize("path", ["a b", "a\nb", "-rf", "漢字", "\udcff", "x" * 190, "./a", "../a", "~"])
@@ -90,3 +97,8 @@ def test_a_path_that_is_not_there_may_be_a_near_one(program, words, near, here, 
         (here / name).parent.mkdir(exist_ok=True)
         (here / name).touch()
     refused(capsys, program(*words), f"did you mean {near}?")
+
+
+def test_labels_of_paths():
+    assert labels(["a/x.pt", "b/x.pt", "y.pt"]) == ["a/x", "b/x", "y"]
+    assert labels(["x.y.pt", ".", "/"]) == ["x.y", ".", "/"]

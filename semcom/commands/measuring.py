@@ -35,7 +35,8 @@ def entrants(loaded: Sequence[tuple[str, Checkpoint]]) -> list[Entrant]:
 
 def labels(paths: Sequence[str]) -> list[str]:
     """File names without suffix; where two are alike, with as many folders as tell them apart."""
-    parts = [Path(p).with_suffix("").parts for p in paths]
+    # A folder such as . or / is told apart too, before it is refused.
+    parts = [(*Path(p).parts[:-1], Path(p).stem or p) for p in paths]
     for depth in range(1, max(map(len, parts)) + 1):
         labels = ["/".join(p[-depth:]) for p in parts]
         if len(set(labels)) == len(labels):
