@@ -136,6 +136,8 @@ ELSEWHERE = {
     "--logdir",
     # of a switch, taken back
     "--no-create-hybrid",
+    # the campaigns of the tests
+    "--count",
     # ruff, and argparse
     *("--check", "--help"),
 }
