@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from semcom.base.errors import SemcomError
-from semcom.data.cleaning import check_argument, clean, is_markup
+from semcom.data.cleaning import check_argument, clean, is_cut_into_subwords, is_markup
 
 ZWNJ, ZWJ = "\u200c", "\u200d"
 
@@ -24,12 +24,17 @@ ZWNJ, ZWJ = "\u200c", "\u200d"
         ("tabs\tand\u00a0odd\u2028spaces \r", "tabs and odd spaces"),
         ("one\u2028line\u0085of\x0cwhite\x0bspace", "one line of white space"),
         ("naïve 漢字 🙂 stay", "naïve 漢字 🙂 stay"),
-        ("don&#39t stop", "don't stop"),
+        ("don&#39;t stop", "don't stop"),
         (
             "halves &#55357;&#56832; of one, &#56832;&#55357; of none",
             "halves 😀 of one, \ufffd\ufffd of none",
         ),
+        ("&eacute;t&#233; &nbsp;&#x2014;", "été —"),
         ("index.php?a=1&region=2&copy=3", "index.php?a=1&region=2&copy=3"),
+        (
+            "memcpy(&copy, &reg, n); T &not = x; y&lt8 &#39t",
+            "memcpy(&copy, &reg, n); T &not = x; y&lt8 &#39t",
+        ),
         ("R&D of AT&T &c. &unknown;", "R&D of AT&T &c. &unknown;"),
         ("  \t ", ""),
         ("", ""),
@@ -47,6 +52,7 @@ def test_what_is_no_text_goes(dirty, expected):
         ("3 @,@ 000 and 1 @.@ 5 and 10 @/@ 12 and 9 @:@ 30", "3,000 and 1.5 and 10/12 and 9:30"),
         ("the low@@ er hou@@ se", "the lower house"),
         ("mail me @ home or a@b.org , @user", "mail me @ home or a@b.org , @user"),
+        ("foo@@ bar", "foo@@ bar"),
         ("@-@ begins and ends @-@", "@-@ begins and ends @-@"),
     ],
 )
@@ -56,8 +62,25 @@ def test_joints_of_tokenisers_are_closed(tokenised, expected):
     assert bool(counts["joints of a tokeniser closed"]) == (tokenised != expected)
 
 
+@pytest.mark.parametrize("cut, expected", [(12, "the lower house"), (1, "the low@@ er house")])
+def test_a_single_joint_is_closed_in_a_file_that_is_cut_so(cut, expected):
+    subwords = is_cut_into_subwords(["the low@@ er house"] * cut + ["the house"] * 20)
+    assert clean("the low@@ er house", subwords=subwords) == expected
+
+
+@pytest.mark.parametrize(
+    "line, count",
+    [("a &amp; b &quot;c&quot; &#39; &amp;lt;", 5), ("R&D &copy &unknown; &#1;", 1), ("none", 0)],
+)
+def test_entities_are_counted(line, count):
+    counts = Counter()
+    clean(line, counts)
+    assert counts["entities"] == count
+
+
 MEANT = {
     "Persian, between letters": f"می{ZWNJ}خواهم",
+    "Persian, an ending of an abbreviation and of a number": f"PDF{ZWNJ}ها و ۵{ZWNJ}ها و 12{ZWNJ}ها",
     "Persian, the abbreviated year": f"۱۳۵۷ ه{ZWJ}. ش",
     "Hindi, a half letter": f"क्{ZWJ}ष",
     "Hindi, a letter that does not join": f"क्{ZWNJ}ष",

@@ -4,6 +4,7 @@ import html
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from html.entities import html5
 
 from semcom.base.errors import SemcomError
@@ -11,16 +12,17 @@ from semcom.base.errors import SemcomError
 LOST = "\ufffd"
 """What a conversion has left in the place of a character that it could not read."""
 
-# Of a name without its semicolon only what HTML has always known, and nothing that goes on: "&region=" is
-# no "®ion=". Numbers of more digits than a character has stay as they are.
-_ENTITY = re.compile(
-    r"&(?:#[0-9]{1,7}(?![0-9]);?|#[xX][0-9a-fA-F]{1,6}(?![0-9a-fA-F]);?"
-    r"|(?P<name>[A-Za-z][A-Za-z0-9]{1,31}(?:;|(?![A-Za-z0-9=;]))))"
-)
+# None without its semicolon, though HTML reads some so: code has "&copy", "&not" and "&reg", addresses
+# "&region=". Numbers of more digits than a character has stay as they are.
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7};|#[xX][0-9a-fA-F]{1,6};|(?P<name>[A-Za-z][A-Za-z0-9]{1,31};))")
 _HALVES = re.compile(r"&#(5[56][0-9]{3});&#(5[67][0-9]{3});")
 # What tokenisers part a word by and mark so that it can be put together again: "well @-@ known" of Moses,
-# "3 @,@ 000" of WikiText, "low@@ er" of subword-nmt.
-_JOINT = re.compile(r"(?<=\S) @([^\w\s@])@ (?=\S)|(?<=\w)@@(?: |$)")
+# "3 @,@ 000" of WikiText, "low@@ er" of subword-nmt. A single "foo@@ bar" may be anything; text that was cut
+# so has many of them.
+_JOINT = re.compile(r"(?<=\S) @([^\w\s@])@ (?=\S)")
+_SUBWORD_JOINT = re.compile(r"(?<=\w)@@(?: |$)")
+_SUBWORD_JOINTS_A_LINE = 2
+_SUBWORD_LINES = 0.1
 _MARKUP = re.compile(r"(?:<(?:[/?]?[A-Za-z]|!(?:[A-Za-z]|--))[^<>]*>\s*)+")
 
 _KINDS = {
@@ -43,19 +45,24 @@ _FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f")
 _NEVER = re.compile("[\u2065\ufdd0-\ufdef\ufff0-\ufff8\U000e0000-\U000e0fff]")
 
 
-def clean(line: str, counts: Counter | None = None) -> str:
+def is_cut_into_subwords(lines: Sequence[str]) -> bool:
+    """Whether so many lines of a file hold joints as in ``low@@ er`` that each of these is one."""
+    return sum(bool(_SUBWORD_JOINT.search(line)) for line in lines) > _SUBWORD_LINES * len(lines)
+
+
+def clean(line: str, counts: Counter | None = None, subwords: bool = False) -> str:
     """HTML entities undone (also doubly escaped ones), tokenisers' joints closed, control and invisible
     characters dropped, white space folded.
 
-    Joiners, emoji tags and signs that change what is read stay. counts: gains how many characters of which
-    kind were dropped.
+    Joiners, emoji tags and signs that change what is read stay. counts: gains what was undone, closed and
+    dropped, how often. subwords: whether a line's only ``low@@ er`` is a joint too.
     """
     counts = Counter() if counts is None else counts
     if "&" in line:
+        counts["entities"] += sum(_character(entity) != entity[0] for entity in _ENTITY.finditer(line))
         line = _without_entities(_without_entities(line))
     if "@" in line:
-        line, joints = _JOINT.subn(lambda joint: joint[1] or "", line)
-        counts["joints of a tokeniser closed"] += joints
+        line = _joined(line, counts, subwords)
     if not line.isprintable():
         line = _printable(line, counts)
     if LOST in line:
@@ -76,6 +83,15 @@ def check_argument(text: str, flag: str) -> str:
 def is_markup(text: str) -> bool:
     """Whether a cleaned line is tags alone, such as ``<SPEAKER ID=1>`` of Europarl."""
     return text.startswith("<") and bool(_MARKUP.fullmatch(text))
+
+
+def _joined(line: str, counts: Counter, subwords: bool) -> str:
+    line, joints = _JOINT.subn(r"\1", line)
+    joined, more = _SUBWORD_JOINT.subn("", line)
+    if subwords or more >= _SUBWORD_JOINTS_A_LINE:
+        line, joints = joined, joints + more
+    counts["joints of a tokeniser closed"] += joints
+    return line
 
 
 def _without_entities(line: str) -> str:
@@ -120,8 +136,10 @@ def _is_meant(line: str, place: int, kind: str) -> bool:
     if c == _MONGOLIAN_SEPARATOR or c == ZWJ and joins:
         return joins
     if c == ZWNJ:
+        # Persian hangs its endings so on abbreviations and numbers too: PDF-ها.
+        joins = joins or before.isalnum()
         ends_a_letter = unicodedata.combining(before or " ") == _VIRAMA
-        return joins and (ends_a_letter or bool(_JOINING.match(after)))
+        return ends_a_letter or joins and bool(_JOINING.match(after))
     return c == ZWJ and _is_of_emoji(before) and _is_of_emoji(after)
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 
 from semcom.base.errors import SemcomError
 from semcom.data import corpus_files, pickled_texts, tables
-from semcom.data.cleaning import clean, is_markup
+from semcom.data.cleaning import clean, is_cut_into_subwords, is_markup
 from semcom.data.corpus_files import Source
 from semcom.data.file_kinds import Named
 from semcom.data.source_lines import LONGEST_LINE, Budget, EnoughRead, Head, Lines
@@ -29,13 +29,14 @@ MOST_TYPED = 10_000
 @dataclass
 class Reader:
     """Of a corpus. column: of tables, the one that has the text. account: what was read and left out, by
-    reason. cleaned: what cleaning did."""
+    reason. cleaned: what cleaning did. subwords: whether the file at hand is cut into them."""
 
     vocabulary: Vocabulary | None
     column: str | None
     budget: Budget
     account: Counter[str]
     cleaned: Counter[str] = field(default_factory=Counter)
+    subwords: bool = False
 
     def texts(self, paths: Sequence[str]) -> Iterator[str | None]:
         """Of each file in turn, cleaned and as the vocabulary's models are given them; None for one that is
@@ -51,7 +52,7 @@ class Reader:
         for line in self._lines(path):
             text = line
             if line is not None:
-                text = clean(line, self.cleaned)
+                text = clean(line, self.cleaned, self.subwords)
                 if is_markup(text):
                     self.account["of markup alone"] += 1
                     continue
@@ -63,6 +64,7 @@ class Reader:
         source = corpus_files.open_source(path)
         with source.file:
             head = Head.of(source)
+            self.subwords = is_cut_into_subwords(head.lines)
             table = tables.table_of(path, head.lines)
             if self.column is None:
                 if table:
