@@ -50,6 +50,7 @@ from semcom.evaluation.deepsc_scoring import (
     public_words,
     scores,
     unigram_bleu,
+    without_blanks,
 )
 from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode, score
 from semcom.evaluation.text_scoring import TextScoring
@@ -599,3 +600,27 @@ def test_an_output_that_exists_is_kept(teacher, here, capsys):
     (here / "a.png").write_text("mine")
     refused(capsys, package("audit", teacher, *FEW, "--output", "a.csv"), "a.png", "--overwrite")
     assert [p.name for p in here.iterdir()] == ["a.png"] and (here / "a.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("texts", "undivided"),
+    [
+        (["We support this report."], False),
+        (["我们支持这份报告，但是反对新的预算。", "我们支持 2015 年的计划。"], True),
+        (["我们 支持 这份 报告 ， 但是 反对 新的 预算 。"], False),
+        (["この報告書を支持します。"], True),
+        (["우리는 이 보고서를 지지합니다."], False),
+    ],
+)
+def test_texts_without_blanks_are_told(texts, undivided):
+    assert without_blanks(texts) == undivided
+
+
+@pytest.mark.parametrize("divided", [True, False])
+def test_no_habit_is_named_across_a_change_of_words(divided):
+    found = {FORCED: [0.0], PUBLIC: [1.0], RIGHT_WAY_ROUND: [1.0], CORPUS: [1.0], BLEU_4: [60.0]}
+    found |= {MASKED: [61.0], LIMIT: [61.0], POWER: [63.5], PER_COMPLEX: [64.0]}
+    told = audit._Account(found, [6.0], 6.0, [1.0], TextScoring(), divided).text()
+    assert ("moves the score most at 6 dB: BLEU-4" in told) == divided
+    assert ("a sentence is one word" in told) != divided
+    assert "scored alike at 6 dB: power per sentence" in told

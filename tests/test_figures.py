@@ -151,3 +151,19 @@ def test_a_dial_has_a_logarithm_above_zero_alone(last, scale, monkeypatch):
 def test_a_dial_is_a_picture(tmp_path):
     plots.plot_dial(DIAL, tmp_path / "dial.png")
     assert (tmp_path / "dial.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_effects_say_of_what_they_are():
+    figure = drawn(figures.effects({"a + b": {"transmitter": line(1, 2)}}, "effect on BLEU"))
+    assert figure.axes[0].get_ylabel() == "effect on BLEU"
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 40])
+def test_epochs_are_whole_numbers(epochs):
+    history = [{"epoch": n, "loss": 2.0, "validation": 1.0, "lr": 0.1} for n in range(1, epochs + 1)]
+    for draw in (figures.training(history), figures.trainings({"a": history})):
+        for axis in drawn(draw).axes:
+            low, high = axis.get_xlim()
+            shown = [tick for tick in axis.get_xticks() if low <= tick <= high]
+            assert 1 in shown or epochs > 3
+            assert shown and all(tick == round(tick) for tick in shown)

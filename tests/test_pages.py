@@ -19,7 +19,7 @@ from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
-from semcom.report import formats, render, tables
+from semcom.report import cells, formats, render, tables
 from semcom.report.document import Column, Document, Figure, Section, Table, Text
 
 HOSTILE = (
@@ -335,7 +335,7 @@ Note: Lower is better.
     )
 
 
-def cells(line):
+def cells_of(line):
     return [cell.strip() for cell in line.strip("| ").split(" | ")]
 
 
@@ -387,11 +387,11 @@ def test_markdown_shows_hostile_strings_as_text(bad):
         note.removeprefix("Note: "),
         re.fullmatch(r"!\[(.*)\]\(figures/figure_\d+\.png\)", picture)[1],
         picture_caption.removeprefix("**Figure 1.** "),
-        *cells(last),
+        *cells_of(last),
     ]
     assert [unmarked(text) for text in texts] == [escape(bad)] * 10
-    assert [unmarked(text) for text in cells(head)] == [escape(bad), escape(bad), "long"]
-    assert [unmarked(text) for text in cells(row)] == [
+    assert [unmarked(text) for text in cells_of(head)] == [escape(bad), escape(bad), "long"]
+    assert [unmarked(text) for text in cells_of(row)] == [
         escape(bad),
         "1.0 [0.0, 2.0]",
         escape(bad * 20),
@@ -718,3 +718,33 @@ def test_latex_says_which_package_chinese_needs():
     assert packages(with_block(named)) == "array,booktabs,xeCJK"
     assert packages(replace(with_block(named), language="zh")) == "array,booktabs,ctex"
     assert packages(with_block(TABLE)) == "array,booktabs"
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.0497, "0.0497"),
+        (0.04996, "0.04996"),
+        (0.0503, "0.050"),
+        (0.05, "0.050"),
+        (0.0096, "0.0096"),
+        (0.0234, "0.023"),
+        (0.00049, "<0.001"),
+        (0.0, "<0.001"),
+        (0.001, "0.001"),
+        (1.0, "1.000"),
+        (0.9999, "1.000"),
+    ],
+)
+def test_a_p_is_never_shown_on_the_other_side_of_a_threshold(p, text):
+    assert cells.p_text(p) == text
+
+
+def test_a_p_is_shown_so_in_every_format_and_whole_in_csv():
+    table = of_rows("t", "", [Column("p", is_p=True)], [[0.0497], [0.00012], [None]])
+    document = with_block(table)
+    assert formats.aligned(table).split()[2:] == ["0.0497", "<0.001", "–"]
+    assert "$<0.001$" in formats.latex(document) and "$0.0497$" in formats.latex(document)
+    assert "&#60;0.001" in formats.markdown(document)
+    assert "&lt;0.001" in render.html(document, fake_images(document))
+    assert formats.csv_of(table).split() == ["p", "0.0497", "0.00012", '""']

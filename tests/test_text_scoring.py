@@ -21,7 +21,7 @@ from semcom.data.corpus import Sentence
 from semcom.data.languages import LANGUAGES, language_of
 from semcom.data.piece_vocabulary import train_vocabulary
 from semcom.data.settings import NORMALIZATIONS
-from semcom.evaluation import text_metrics, text_scoring
+from semcom.evaluation import measures, text_metrics, text_scoring
 from semcom.evaluation.results import Measured, PairResult
 from semcom.evaluation.scores import Decoded
 from semcom.evaluation.study import Study
@@ -292,3 +292,11 @@ def test_words_lost_and_examples_are_told_in_one_form():
         "sent  two cups",
         "a     too cups",
     ]
+
+
+@pytest.mark.parametrize(("as_written", "shown"), [([1.0, 0.5], False), ([1.0, 0.25], True)])
+def test_a_table_of_the_same_numbers_is_not_shown_twice(as_written, shown):
+    rows = pd.DataFrame({"exact": [1.0, 0.5], "exact_as_written": as_written})
+    found = evaluate._without_twins(measures.alone(), rows)
+    left_out = [measure.name for measure in measures.alone() if measure not in found]
+    assert left_out == ([] if shown else ["exact_as_written"])

@@ -39,12 +39,19 @@ class InterruptedRun(Exception):
 
 # Persian, the scripts of India and emoji join their letters or signs with invisible characters.
 _JOINED = "[\u0590-\u1fff\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]"
-_CHARACTER = re.compile(f"(?P<joiner>(?<={_JOINED})[\u200c\u200d](?={_JOINED}))|.", re.DOTALL)
+# Between characters of East Asia an ideographic space is an ordinary blank; at an end nobody would see it.
+_WIDE = (
+    "[\u2010-\u2027\u2e80-\u2fff\u3001-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff01-\uffef\U00020000-\U0003ffff]"
+)
+_CHARACTER = re.compile(
+    f"(?P<ordinary>(?<={_JOINED})[\u200c\u200d](?={_JOINED})|(?<={_WIDE})\u3000+(?={_WIDE}))|.", re.DOTALL
+)
 
 
 def escape(text: object) -> str:
     """``text`` with control, bidi and other invisible characters spelled out (``\\x1b``), safe to print on a
-    terminal. Joiners within a word of a script that is written with them, or within an emoji, stay."""
+    terminal. Joiners within a word of a script that is written with them, or within an emoji, stay, and so do
+    ideographic spaces between characters of East Asia."""
     text = str(text)
     if text.isprintable():
         return text
@@ -53,7 +60,7 @@ def escape(text: object) -> str:
 
 def _spelled_out(found: re.Match[str]) -> str:
     character = found[0]
-    if found["joiner"] or character.isprintable():
+    if found["ordinary"] or character.isprintable():
         return character
     if ord(character) > 127 or character in "\n\r\t":
         return character.encode("unicode_escape").decode("ascii")

@@ -31,6 +31,7 @@ from semcom.distillation.training_settings import StudentConfig, TrainingConfig
 from semcom.evaluation import frames, intervals
 from semcom.evaluation.intervals import Estimate
 from semcom.report import plots, tables
+from semcom.report.cells import p_text
 
 log = logging.getLogger(__name__)
 
@@ -274,7 +275,7 @@ def table(arms: pd.DataFrame) -> str:
     for name, title in COLUMNS.items():
         shown[title] = arms[name].map(PLACES[name.split()[0]].format)
     shown["gain 6 dB"] = arms[GAIN].map("{:.2f}".format, na_action="ignore")
-    shown["Holm p"] = arms[f"{GAINED} p"].map("{:.3f}".format, na_action="ignore")
+    shown["Holm p"] = arms[f"{GAINED} p"].map(p_text, na_action="ignore")
     return tables.text(pd.DataFrame(shown, dtype=object))
 
 

@@ -44,6 +44,7 @@ from semcom.evaluation.deepsc_scoring import (
     over_public_link,
     power_line,
     scores,
+    without_blanks,
 )
 from semcom.evaluation.scores import Meeting, Row
 from semcom.evaluation.text_scoring import TextScoring
@@ -82,7 +83,8 @@ def _audit(given: AuditSettings, held: ExitStack) -> list[Row]:
     link = over_public_link(loaded.model, encoded, meeting)
     found = scores(loaded.model, encoded, loaded.vocabulary, meeting, link)
     reference = nearest(settings.snr, REFERENCE_PREFERRED)
-    account = _Account(found, settings.snr, reference, link.roots, meeting.scoring)
+    divided = not without_blanks(texts_of(encoded))
+    account = _Account(found, settings.snr, reference, link.roots, meeting.scoring, divided)
     log.info(
         f"\n{described(len(encoded), settings)}, {channel}, seed {given.run.seed}, greedy decoding; "
         "the same draws in all rows\n" + account.text()
@@ -171,13 +173,15 @@ def long_rows(found: dict[int, list[float]], snrs: Sequence[float]) -> list[Row]
 @dataclass(frozen=True)
 class _Account:
     """What a reader is told of the scores on the console. found: row -> score by SNR. reference: the SNR at
-    which habits are compared. roots: root mean square of each public batch. scoring: of texts."""
+    which habits are compared. roots: root mean square of each public batch. scoring: of texts. divided:
+    whether blanks divide the words sent, as the public script has it."""
 
     found: dict[int, list[float]]
     snrs: Sequence[float]
     reference: float
     roots: Sequence[float]
     scoring: TextScoring
+    divided: bool
 
     def text(self) -> str:
         moved = changes(self.found)
@@ -209,6 +213,12 @@ class _Account:
         ]
         if absent:
             lines.append(f"not on this channel: rows {' and '.join(absent)}")
+        if not self.divided:
+            lines.append(
+                f"these sentences have no blanks between words, where the public script cuts: in rows up to "
+                f"{CORPUS} a sentence is one word, right or wrong; these rows and the change to row {BLEU_4} "
+                "tell nothing of what is understood"
+            )
         if FADES in self.found:
             lines.append(
                 f"one fade a batch: rows down to {POWER} rest on {len(self.roots)} of them, so in part on "
@@ -221,8 +231,10 @@ class _Account:
         public, right = self.found[PUBLIC][at], self.found[PER_COMPLEX][at]
         at_reference = {row: by_snr[at] for row, by_snr in moved.items()}
         alike = {row: change for row, change in at_reference.items() if row > BLEU_4}
+        # Nor is a change from sentences to words one of a habit.
+        of_all = [self.largest("the habit that moves the score most", at_reference)] if self.divided else []
         return [
-            self.largest("the habit that moves the score most", at_reference),
+            *of_all,
             self.largest("of the link and the decoding, scored alike", alike),
             f"the public script would print {public / 100:.4f} at {self.reference:g} dB "
             f"(BLEU-1; {public:.2f} above); measured rightly it is {right:.2f} (BLEU-4)",

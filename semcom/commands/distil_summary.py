@@ -137,7 +137,7 @@ def _score_all(
 
 def show(run: DistillationRun, hybrids: Mapping[str, Path], dialling: Dialling, scores: TestScores) -> None:
     """hybrids: label -> file."""
-    lines = [*_scores(scores), *_made(run)]
+    lines = [*_scores(scores), "", *_made(run)]
     lines += _dialled(run, dialling) if dialling.hybrids else _spliced(run, hybrids)
     log.info("\n".join([*lines, *_left(run), _next(run, hybrids)]))
 
@@ -155,14 +155,12 @@ def _scores_by(measure: Measure, scores: TestScores) -> list[str]:
         f"\n{title} on {row['sentences']} test sentences, {row['channel']}, by SNR in dB; {RECEIVER_KNOWS}",
         *([signature] if signature else []),
         tables.pivot(overall, "model", "snr", measure.name),
-        "",
     ]
     apart = by_topic[by_topic["snr"] == SNRS[-1]]
     if len(apart):
         lines += [
-            f"{title} at {SNRS[-1]:g} dB, topics that the student has seen and not seen apart",
+            f"\n{title} at {SNRS[-1]:g} dB, topics that the student has seen and not seen apart",
             tables.pivot(apart, "model", "topic", measure.name, str),
-            "",
         ]
     return lines
 

@@ -152,7 +152,7 @@ def _show(
         f"\n{described(len(encoded), settings.evaluation)}, {meeting.channel}, SNR in dB per complex symbol "
         f"before equalisation, seed {meeting.seed}; {meeting.search}; {RECEIVER_KNOWS}"
     )
-    for measure in measures_of(meeting.scoring, texts_of(encoded)):
+    for measure in _without_twins(measures_of(meeting.scoring, texts_of(encoded)), rows):
         table = tables.pivot(overall, "model", "snr", measure.name)
         log.info(f"\n{heading(measure, meeting.scoring)}\n{table}")
         lowest = floor.get(measure.name)
@@ -161,6 +161,12 @@ def _show(
     if len(by_topic):
         first = measures_of(meeting.scoring, texts_of(encoded))[0]
         _show_topics(by_topic, first, nearest(settings.evaluation.snr, REFERENCE_PREFERRED))
+
+
+def _without_twins(found: Sequence[Measure], rows: "pd.DataFrame") -> list[Measure]:
+    """Those to show: of two tables of the same numbers the first; files have both."""
+    twins = rows["exact_as_written"].equals(rows["exact"])
+    return [measure for measure in found if not (twins and measure.name == "exact_as_written")]
 
 
 def _show_topics(by_topic: "pd.DataFrame", first: Measure, reference: float) -> None:

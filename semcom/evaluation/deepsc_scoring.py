@@ -23,6 +23,7 @@ from semcom.channel.deepsc_link import PublicFading, PublicLink
 from semcom.channel.draws import Draw, sample
 from semcom.data import batching
 from semcom.data.batching import Batch, Encoded
+from semcom.data.languages import length
 from semcom.data.vocabulary import Vocabulary
 from semcom.data.word_vocabulary import UNKNOWN, WordVocabulary
 from semcom.evaluation.scores import Entrant, Meeting, decode
@@ -75,6 +76,13 @@ def public_words(text: str, vocabulary: Vocabulary) -> list[str]:
     if isinstance(vocabulary, WordVocabulary):
         return [word for token in text.split() if (word := token.rstrip(".")) not in ("", UNKNOWN)]
     return re.sub("<[^>]+>", "", text).split()
+
+
+def without_blanks(texts: Sequence[str]) -> bool:
+    """Whether blanks leave most of the words of these texts undivided, so that the public score takes whole
+    sentences for words."""
+    between_blanks, read = (sum(length(text, unit) for text in texts) for unit in ("words", "auto"))
+    return 2 * between_blanks < read
 
 
 @dataclass

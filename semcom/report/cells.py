@@ -13,6 +13,9 @@ LONG = 28
 """Columns of a console from which a text cell may wrap."""
 
 NUMERIC = ("number", "interval")
+SMALLEST_P, P_PLACES = 0.001, 3
+LEVELS_OF_P = (0.01, 0.05)
+"""Thresholds that readers compare a p with, the smallest first."""
 
 
 def labels(document: Document) -> dict[str, str]:
@@ -46,6 +49,8 @@ def halves(cell: Cell, column: Column) -> tuple[str, str]:
         return value, f"[{low}, {high}]"
     if cell is None:
         return "–", ""
+    if column.is_p and isinstance(cell, Real):
+        return p_text(float(cell)), ""
     # Numpy's numbers are real numbers too, if neither int nor float.
     return (_number(cell, column.places) if isinstance(cell, (int, float, Real)) else cell), ""
 
@@ -58,6 +63,17 @@ def plain(cell: Cell, column: Column) -> str:
 def columns_of_text(table: Table) -> list[list[str]]:
     shown = zip(table.columns.values(), table.cells())
     return [[plain(cell, column.at(row)) for row, cell in enumerate(cells)] for column, cells in shown]
+
+
+def p_text(p: float) -> str:
+    """The p of a test, three decimals or as many as keep it below a threshold that it is below: 0.0497, not
+    0.050; what is smaller than the last of them as ``<0.001``."""
+    if p < SMALLEST_P:
+        return f"<{SMALLEST_P:g}"
+    crossed = (level for level in LEVELS_OF_P if p < level)
+    level = next(crossed, math.inf)
+    places = next(n for n in range(P_PLACES, 18) if round(p, n) < level)
+    return f"{p:.{places}f}"
 
 
 def _number(value: float, places: int | None) -> str:

@@ -3,7 +3,7 @@ formats."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from semcom.evaluation.intervals import Interval
@@ -20,15 +20,16 @@ Cell = str | int | float | Interval | None
 @dataclass(frozen=True)
 class Column:
     """places: decimals of its numbers; None for text and whole numbers. by_row: those of each row, where the
-    rows differ in them."""
+    rows differ in them. is_p: shown as probabilities of tests are, by ``cells.p_text``."""
 
     title: str
     places: int | None = None
     by_row: tuple[int | None, ...] = ()
+    is_p: bool = False
 
     def at(self, row: int) -> "Column":
         """As it is in a row."""
-        return Column(self.title, self.by_row[row]) if self.by_row else self
+        return replace(self, places=self.by_row[row], by_row=()) if self.by_row else self
 
 
 @dataclass(frozen=True)

@@ -160,14 +160,15 @@ def bars(groups: Mapping[str, Sequence[tuple[str, Interval]]], title: str) -> Dr
     return draw
 
 
-def effects(panels: Mapping[str, Curves]) -> Draw:
-    """``curves`` of effects, with a line at none."""
+def effects(panels: Mapping[str, Curves], up: str) -> Draw:
+    """``curves`` of effects, with a line at none. up: of what, with its unit."""
     inner = curves(panels)
 
     def draw(figure: "Figure") -> None:
         inner(figure)
         for axis in figure.axes:
             axis.axhline(0, color="black", linewidth=0.8)
+        figure.axes[0].set_ylabel(label(up))
 
     return draw
 
@@ -264,6 +265,10 @@ def _over_epochs(axis: "Axes", title: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axis.set(title=title, xlabel="epoch")
+    # Of one epoch the axis is narrower than two whole numbers; without them it has fractions.
+    low, high = axis.get_xlim()
+    if high - low < 1:
+        axis.set_xlim(math.floor(low), math.ceil(high))
     axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
 
 

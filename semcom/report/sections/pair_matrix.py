@@ -82,7 +82,7 @@ def _measured(report: StudyReport) -> dict[str, Column]:
         label = _(measure.label)
         columns[measure.name] = Column(label, measure.decimals)
         if measure.tested:
-            columns[measure.p_name] = Column(_("p ({measure})").format(measure=label), 3)
+            columns[measure.p_name] = Column(_("p ({measure})").format(measure=label), is_p=True)
         if measure.beside_noise:
             columns[measure.over_noise_name] = Column(_over_noise(report, measure), 2)
     return columns

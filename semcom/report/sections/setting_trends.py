@@ -80,7 +80,7 @@ def _trends(report: StudyReport, sweeps: Sequence[Sweep]) -> Table:
         "claim": Column(_("claim")),
         "measure": Column(_("measure")),
         "rho": Column(_("ρ"), 2),
-        "p": Column(_("p"), 3),
+        "p": Column(_("p"), is_p=True),
         "values": Column(_("values")),
         "seeds": Column(_("seeds")),
         "verdict": Column(_("verdict")),
