@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from semcom.data import languages
-from semcom.data.languages import LANGUAGES, divides_words, language_of, length
+from semcom.data.languages import LANGUAGES, contradiction, divides_words, language_of, length
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 # The first article of the Universal Declaration of Human Rights, of 30 English words.
@@ -101,6 +101,52 @@ def test_mixed_lines_are_sums_of_words_and_of_letters_at_their_rate(line, expect
     assert length(line) == pytest.approx(expected, abs=1e-5)
 
 
+UNLISTED = {
+    "Yi": ("ꊿꂷꃅꄿꐨꐥ,ꌅꅍꀂꏽꐯꒈꃅꐥꌐ", 15 / 3.4),
+    "Javanese": ("ꦱꦧꦼꦤ꧀ꦲꦸꦮꦺꦴꦁꦏꦭꦲꦶꦫꦏꦺꦏꦤ꧀ꦛꦶꦩꦂꦢꦶꦏꦭꦤ꧀ꦢꦂꦧꦺꦩꦂꦠꦧꦠ꧀", 24 / 3.4),
+    "Ethiopic with its own blanks": ("የሰው፡ልጅ፡ሁሉ፡ሲወለድ፡ነጻና፡በክብርና፡በመብትም፡እኩልነት፡ያለው፡ነው።", 10),
+    "Yi with a Latin word": ("ꊿꂷꃅꄿꐨꐥꌅꅍGPTꀂꏽꐯꒈꃅꐥꌐ", 15 / 3.4 + 1),
+}
+
+
+@pytest.mark.parametrize("line, expected", UNLISTED.values(), ids=UNLISTED)
+def test_of_other_scripts_long_runs_tell_that_no_blanks_divide_words(line, expected):
+    assert not divides_words(line)
+    assert length(line) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "የሰው ልጅ ሁሉ ሲወለድ ነጻና በክብርና በመብትም እኩልነት ያለው ነው።",
+        "ᐃᓄᓕᒫᑦ ᐊᓂᖅᑎᕆᔪᑦ ᐃᓱᒪᕐᓱᕈᕐᖢᑎᒃ ᐊᒻᒪᓗ ᐊᔾᔨᐅᖃᑎᒌᒃᖢᑎᒃ ᓂᕐᓱᐊᖑᓂᒃᑯᑦ",
+        "ସବୁ ମନୁଷ୍ୟ ଜନ୍ମକାଳରୁ ସ୍ୱାଧୀନ",
+        "Donaudampfschifffahrtsgesellschaftskapitän, Größe",
+    ],
+)
+def test_words_of_other_scripts_are_words(line):
+    assert divides_words(line) and length(line) == len(line.split())
+    assert language_of([line]) == "und"
+
+
+@pytest.mark.parametrize(
+    "given, code, told",
+    [
+        ("en", "zh", "without blanks between words (Chinese); leave it out or give --language zh"),
+        ("de", "th", "without blanks between words (Thai)"),
+        ("zh", "en", "with blanks between words (English); leave it out or give --language en"),
+        ("zh", "zh", ""),
+        ("ja", "zh", ""),
+        ("de", "en", ""),
+        ("und", "zh", ""),
+    ],
+)
+def test_a_language_that_the_text_contradicts_is_told(given, code, told):
+    line = contradiction(given, [ARTICLE[code]] * 3)
+    assert bool(line) == bool(told) and told in line
+    assert not line or line.startswith(f"warning: --language {given}: ")
+
+
 @pytest.mark.parametrize("line, expected", [("我 爱，北京。", 6), ("cafe\u0301 au lait", 10), ("ก่อน", 3)])
 def test_characters_are_counted_without_blanks_and_marks(line, expected):
     assert length(line, "characters") == expected
@@ -108,7 +154,8 @@ def test_characters_are_counted_without_blanks_and_marks(line, expected):
 
 def test_the_table_is_whole():
     asked = "en de fr es it pt ru uk el ar fa he hi bn ta ko ja zh th lo km my bo vi tr und"
-    assert set(asked.split()) <= set(LANGUAGES)
+    asked += " am jv no nb nn kk mn uz af sq az be bs cy eo gl ha ig is ky lb mk mg ms ps so tg tk tt xh yi"
+    assert set(asked.split()) <= set(LANGUAGES) and len(LANGUAGES) > 180
     assert all(code == language.code for code, language in LANGUAGES.items())
     for language in LANGUAGES.values():
         assert language.name

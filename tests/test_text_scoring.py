@@ -191,6 +191,12 @@ def test_without_them_a_line_says_so(monkeypatch):
         ("und", [None, 7, "xx", "th"], ["1998"], "char"),
         ("und", [], ["Voilà tout", "委员会同意这份报告"], "zh"),
         ("und", [], ["Voilà tout"] * 19 + ["委员会同意这份报告"], "13a"),
+        ("en", [], ["We agree."] * 8 + ["委员会同意这份报告"] * 2, "zh"),
+        ("de", [], ["委员会同意这份报告"], "zh"),
+        ("en", [], ["We agree."] * 9 + ["委员会同意这份报告"], "13a"),
+        ("und", [], ["ꊿꂷꃅꄿꐨꐥꌅꅍꀂꏽꐯꒈꃅꐥꌐ"], "char"),
+        ("und", [], ["የሰው፡ልጅ፡ሁሉ፡ሲወለድ፡ነጻና"], "char"),
+        ("und", [], ["የሰው ልጅ ሁሉ ሲወለድ ነጻና በክብርና"], "13a"),
     ],
 )
 def test_what_the_text_does_not_tell_the_models_do(language, recorded, texts, expected):

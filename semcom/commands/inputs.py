@@ -15,6 +15,7 @@ from semcom.base.advice import meant
 from semcom.base.errors import InterruptedRun, SemcomError, escape
 from semcom.base.provenance import PROJECT
 from semcom.data import batching, corpus, fit
+from semcom.data.languages import contradiction
 from semcom.data.parliament import TOPICS
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import Vocabulary
@@ -55,7 +56,9 @@ def load_corpus(settings: CorpusConfig, vocabulary: Vocabulary | None = None) ->
 def lines_about(read: corpus.Corpus, settings: CorpusConfig, vocabulary: Vocabulary | None) -> list[str]:
     texts = [sentence.text for sentence in read.sentences]
     of_fit = fit.lines_about(vocabulary, texts, settings.corpus) if vocabulary else []
-    return [read.describe(), *of_fit]
+    given = settings.corpus and settings.language != "auto"
+    contradicted = contradiction(settings.language, texts) if given else ""
+    return [read.describe(), *filter(None, [contradicted]), *of_fit]
 
 
 def check_topics(topics: Iterable[str]) -> None:

@@ -1,7 +1,9 @@
 """Languages by the scripts of their letters, and how long a text is to its reader. Standard library only.
 
 Scripts that put blanks between words are counted in words. Chinese, Japanese, Thai, Lao, Khmer, Burmese and
-Tibetan do not: there as many characters count as one word as carry what a word of English does.
+Tibetan do not: there as many characters count as one word as carry what a word of English does. Of scripts
+that are not listed here (Javanese, Yi, Tai Tham, Ethiopic) the text itself tells, by how long its letters run
+between blanks.
 """
 
 import re
@@ -9,7 +11,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 UNDETERMINED = "und"
 LENGTH_UNITS = ("auto", "words", "characters", "pieces")
@@ -26,6 +27,7 @@ class Language:
     bleu_tokenizer: str = "13a"
 
 
+_LETTERS_A_WORD_UNLISTED = 3.4  # as in Thai and Burmese
 # Chinese: 1.5 to 1.8 characters of a translation a word of English, by translators' rule of thumb. The
 # others: letters of the first article of the Universal Declaration of Human Rights by its 30 English words.
 # Vowel signs and tone marks that stand on a letter are no letters.
@@ -37,19 +39,37 @@ _WITHOUT_BLANKS = (
     Language("km", "Khmer", 3.7, "char"),
     Language("my", "Burmese", 3.4, "char"),
     Language("bo", "Tibetan", 4.4, "char"),
+    Language("dz", "Dzongkha", 4.4, "char"),
+    Language("ii", "Sichuan Yi", _LETTERS_A_WORD_UNLISTED, "char"),
 )
 _WITH_BLANKS = """
-    ar Arabic, bg Bulgarian, bn Bengali, ca Catalan, cs Czech, da Danish, de German, el Greek, en English,
-    es Spanish, et Estonian, eu Basque, fa Persian, fi Finnish, fr French, ga Irish, gu Gujarati, he Hebrew,
-    hi Hindi, hr Croatian, hu Hungarian, hy Armenian, id Indonesian, is Icelandic, it Italian, ka Georgian,
-    kn Kannada, ko Korean, lt Lithuanian, lv Latvian, ml Malayalam, mr Marathi, mt Maltese, nb Norwegian,
-    ne Nepali, nl Dutch, pa Punjabi, pl Polish, pt Portuguese, ro Romanian, ru Russian, si Sinhala, sk Slovak,
-    sl Slovenian, sr Serbian, sv Swedish, sw Swahili, ta Tamil, te Telugu, tr Turkish, uk Ukrainian, ur Urdu,
-    vi Vietnamese, und undetermined"""
+    aa Afar, ab Abkhazian, ae Avestan, af Afrikaans, ak Akan, am Amharic, an Aragonese, ar Arabic,
+    as Assamese, av Avaric, ay Aymara, az Azerbaijani, ba Bashkir, be Belarusian, bg Bulgarian,
+    bi Bislama, bm Bambara, bn Bengali, br Breton, bs Bosnian, ca Catalan, ce Chechen, ch Chamorro,
+    co Corsican, cr Cree, cs Czech, cu Church Slavic, cv Chuvash, cy Welsh, da Danish, de German,
+    dv Divehi, ee Ewe, el Greek, en English, eo Esperanto, es Spanish, et Estonian, eu Basque, fa Persian,
+    ff Fulah, fi Finnish, fil Filipino, fj Fijian, fo Faroese, fr French, fy Western Frisian, ga Irish,
+    gd Scottish Gaelic, gl Galician, gn Guarani, gu Gujarati, gv Manx, ha Hausa, he Hebrew, hi Hindi,
+    ho Hiri Motu, hr Croatian, ht Haitian, hu Hungarian, hy Armenian, hz Herero, ia Interlingua,
+    id Indonesian, ie Interlingue, ig Igbo, ik Inupiaq, io Ido, is Icelandic, it Italian, iu Inuktitut,
+    jv Javanese, ka Georgian, kg Kongo, ki Kikuyu, kj Kuanyama, kk Kazakh, kl Kalaallisut, kn Kannada,
+    ko Korean, kr Kanuri, ks Kashmiri, ku Kurdish, kv Komi, kw Cornish, ky Kyrgyz, la Latin,
+    lb Luxembourgish, lg Ganda, li Limburgish, ln Lingala, lt Lithuanian, lu Luba-Katanga, lv Latvian,
+    mg Malagasy, mh Marshallese, mi Maori, mk Macedonian, ml Malayalam, mn Mongolian, mr Marathi,
+    ms Malay, mt Maltese, na Nauru, nb Norwegian Bokmål, nd North Ndebele, ne Nepali, ng Ndonga, nl Dutch,
+    nn Norwegian Nynorsk, no Norwegian, nr South Ndebele, nv Navajo, ny Chichewa, oc Occitan, oj Ojibwa,
+    om Oromo, or Odia, os Ossetian, pa Punjabi, pi Pali, pl Polish, ps Pashto, pt Portuguese, qu Quechua,
+    rm Romansh, rn Rundi, ro Romanian, ru Russian, rw Kinyarwanda, sa Sanskrit, sc Sardinian, sd Sindhi,
+    se Northern Sami, sg Sango, sh Serbo-Croatian, si Sinhala, sk Slovak, sl Slovenian, sm Samoan,
+    sn Shona, so Somali, sq Albanian, sr Serbian, ss Swati, st Southern Sotho, su Sundanese, sv Swedish,
+    sw Swahili, ta Tamil, te Telugu, tg Tajik, ti Tigrinya, tk Turkmen, tl Tagalog, tn Tswana, to Tongan,
+    tr Turkish, ts Tsonga, tt Tatar, tw Twi, ty Tahitian, ug Uyghur, uk Ukrainian, ur Urdu, uz Uzbek,
+    ve Venda, vi Vietnamese, vo Volapük, wa Walloon, wo Wolof, xh Xhosa, yi Yiddish, yo Yoruba, za Zhuang,
+    zu Zulu, und undetermined"""
 
 
 def _with_blanks() -> list[Language]:
-    rows = (row.split() for row in _WITH_BLANKS.split(","))
+    rows = (row.split(maxsplit=1) for row in _WITH_BLANKS.replace("\n", " ").split(","))
     return [Language(code, name) for code, name in rows]
 
 
@@ -111,6 +131,11 @@ _HOLDS_UNDIVIDED = re.compile(f"[{_UNDIVIDED}]")
 # Words of other scripts beside such letters: runs of letters and digits.
 _OTHER_WORD = re.compile(rf"[^\W_{_UNDIVIDED}]+(?:['’.,-][^\W_{_UNDIVIDED}]+)*")
 _LETTERS_A_SPACED_WORD = 5.0
+# Of scripts that are not listed: more letters between two blanks than words have on the average of a line, in
+# any language, are no word.
+_UNLISTED_LETTER = re.compile(rf"[^\W\d_{''.join(map(_ranges, _SCRIPTS))}]")
+_LONGEST_MEAN_WORD = 12
+_ETHIOPIC_BLANK = "፡"
 
 _SAMPLED = 2000
 _KANA_OF_JAPANESE = 0.05  # of the words in Chinese characters and kana
@@ -123,13 +148,12 @@ _LATIN_WORD = re.compile(f"[{_ranges('Latin')}]+")
 def language_of(texts: Sequence[str]) -> str:
     """The code of the language of most of some thousand sentences, by their scripts; of Latin letters
     ``en`` where English function words are frequent; ``und`` for what that does not tell."""
-    step = max(1, len(texts) // _SAMPLED)
-    sampled = "\n".join(islice(texts, 0, step * _SAMPLED, step))
+    sampled = "\n".join(_sample(texts))
     words = _words_by_script(sampled)
     han, kana = words["Han"], words["kana"]
     if kana >= _KANA_OF_JAPANESE * (han + kana):
         words["kana"], words["Han"] = han + kana, 0.0
-    script = max(words, key=lambda name: words[name])
+    script = max(words, key=words.__getitem__)
     if words[script] * 2 <= sum(words.values()):
         return UNDETERMINED
     if script == "Latin":
@@ -137,11 +161,17 @@ def language_of(texts: Sequence[str]) -> str:
     return _LANGUAGE_OF.get(script, UNDETERMINED)
 
 
+def _sample(texts: Sequence[str]) -> Sequence[str]:
+    step = max(1, len(texts) // _SAMPLED)
+    return texts[: step * _SAMPLED : step]
+
+
 def _words_by_script(text: str) -> dict[str, float]:
-    """How many words of each script's letters, whole or not."""
-    words = dict.fromkeys(_SCRIPTS, 0.0)
+    """How many words of each script's letters, whole or not; of those not listed under ``""``."""
+    words = dict.fromkeys([*_SCRIPTS, ""], 0.0)
     for letter, count in Counter(text).items():
-        if letter.isalpha() and (script := _script_of(letter)):
+        if letter.isalpha():
+            script = _script_of(letter) or ""
             words[script] += count / _RATES.get(script, _LETTERS_A_SPACED_WORD)
     return words
 
@@ -157,12 +187,50 @@ def _is_english(text: str) -> bool:
 
 
 def divides_words(text: str) -> bool:
-    """Whether most of a text's words are of scripts that put blanks between them."""
-    if text.isascii() or not _HOLDS_UNDIVIDED.search(text):
+    """Whether most of a text's words have blanks between them."""
+    if text.isascii():
+        return True
+    unlisted = _unlisted_rate(text)
+    if not unlisted and not _HOLDS_UNDIVIDED.search(text):
         return True
     words = _words_by_script(text)
-    undivided = sum(words[script] for script in _RATES)
+    undivided = sum(words[script] for script in _RATES) + (words[""] if unlisted else 0)
     return undivided * 2 <= sum(words.values())
+
+
+def _unlisted_rate(text: str) -> float | None:
+    """Letters a word of scripts that are not listed, None where blanks divide its words."""
+    if not _UNLISTED_LETTER.search(text):
+        return None
+    letters = [len(_UNLISTED_LETTER.findall(token)) for token in text.split()]
+    tokens = sum(map(bool, letters))
+    return _LETTERS_A_WORD_UNLISTED if sum(letters) > _LONGEST_MEAN_WORD * tokens else None
+
+
+def most_are_divided(texts: Sequence[str]) -> bool:
+    """Whether blanks divide the words of most of some thousand texts."""
+    sampled = _sample(texts)
+    return 2 * sum(map(divides_words, sampled)) >= len(sampled)
+
+
+# They are written in more scripts than one, with blanks and without.
+_EITHER_WAY = frozenset("am jv ms pi sa su ti za und".split())
+
+
+def contradiction(language: str, texts: Sequence[str]) -> str:
+    """A line for the user where texts are not written as the language is that was given for them, else
+    empty."""
+    has_blanks, given = most_are_divided(texts), LANGUAGES[language]
+    if language in _EITHER_WAY or has_blanks == (given.characters_a_word is None):
+        return ""
+    code = language_of(texts)
+    found = "" if code == UNDETERMINED else f" ({LANGUAGES[code].name})"
+    cure = "leave it out" if code == UNDETERMINED else f"leave it out or give --language {code}"
+    written = "with" if has_blanks else "without"
+    return (
+        f"warning: --language {language}: {given.name} is not written as most of these sentences are, "
+        f"{written} blanks between words{found}; {cure}"
+    )
 
 
 def length(text: str, unit: str = "auto", language: str = "auto") -> float:
@@ -177,10 +245,14 @@ def length(text: str, unit: str = "auto", language: str = "auto") -> float:
     if unit == "characters":
         return float(sum(_stands_alone(c) for c in text))
     between_blanks = text.count(" ") + 1
-    if unit == "words" or text.isascii() or not _HOLDS_UNDIVIDED.search(text):
+    if unit == "words" or text.isascii():
         return float(between_blanks)
+    tokens = text.replace(_ETHIOPIC_BLANK, " ").split()
+    unlisted = _unlisted_rate(" ".join(tokens))
+    if unlisted is None and not _HOLDS_UNDIVIDED.search(text):
+        return float(len(tokens))
     rates = _rates_of(text, language)
-    words = sum(_words_of_token(token, rates) for token in text.split(" "))
+    words = sum(_words_of_token(token, rates, unlisted) for token in tokens)
     return round(words, 6)
 
 
@@ -195,9 +267,13 @@ def _rates_of(line: str, language: str) -> dict[str, float]:
     return {**_RATES, "Han": _RATES["kana"]} if is_japanese else _RATES
 
 
-def _words_of_token(token: str, rates: dict[str, float]) -> float:
+def _words_of_token(token: str, rates: dict[str, float], unlisted: float | None) -> float:
     """Of what stands between two blanks: a word, or letters at their rates and the words among them."""
-    if not _HOLDS_UNDIVIDED.search(token):
+    words = 0.0
+    if unlisted:
+        words = len(_UNLISTED_LETTER.findall(token)) / unlisted
+        token = _UNLISTED_LETTER.sub(" ", token)
+    if not words and not _HOLDS_UNDIVIDED.search(token):
         return 1.0
-    letters = sum(len(_LETTERS[script].findall(token)) / rate for script, rate in rates.items())
-    return letters + len(_OTHER_WORD.findall(token))
+    words += sum(len(_LETTERS[script].findall(token)) / rate for script, rate in rates.items())
+    return words + len(_OTHER_WORD.findall(token))

@@ -138,10 +138,8 @@ def scoring_for(
     that is undetermined. tokenizer: as asked for; ``auto`` follows the language. Raises SemcomError for one
     that is not installed.
     """
-    code = _language(texts, language, recorded)
-    words = LANGUAGES[code].characters_a_word is None
+    wanted, words = _wanted(texts, _language(language, recorded))
     if tokenizer == "auto":
-        wanted = LANGUAGES[code].bleu_tokenizer
         if is_installed(wanted):
             return TextScoring(wanted, words, normalization)
         return TextScoring("char", words, normalization, instead_of=wanted)
@@ -157,16 +155,25 @@ def is_installed(tokenizer: str) -> bool:
     return tokenizer not in EXTRAS or importlib.util.find_spec(EXTRAS[tokenizer][0]) is not None
 
 
-def _language(texts: Sequence[str], language: str, recorded: Iterable[object]) -> str:
-    """The language of the texts, else the one that is recorded, else that of their part in scripts without
-    blanks."""
+def _language(language: str, recorded: Iterable[object]) -> str:
+    """The language of the texts, else the one that is recorded."""
     if language != UNDETERMINED:
         return language
     known = {code for code in recorded if isinstance(code, str) and code in LANGUAGES} - {UNDETERMINED}
-    if len(known) == 1:
-        return known.pop()
-    undivided = [text for text in texts if not divides_words(text)]
-    return language_of(undivided) if len(undivided) > UNDIVIDED_SHARE * len(texts) else UNDETERMINED
+    return known.pop() if len(known) == 1 else UNDETERMINED
+
+
+def _wanted(texts: Sequence[str], code: str) -> tuple[str, bool]:
+    """Tokeniser of texts in a language, and whether chrF counts words: those of their part without blanks
+    where it is large, for 13a would take each of its sentences for one word. sacrebleu's zh and ja-mecab cut
+    Latin letters as 13a does, or nearly."""
+    if LANGUAGES[code].characters_a_word is None:
+        undivided = [text for text in texts if not divides_words(text)]
+        if len(undivided) <= UNDIVIDED_SHARE * len(texts):
+            return LANGUAGES[code].bleu_tokenizer, True
+        code = language_of(undivided)
+    language = LANGUAGES[code]
+    return ("char" if language.characters_a_word is None else language.bleu_tokenizer), False
 
 
 # --- scores of several records
