@@ -51,28 +51,41 @@ LIKELY = [
     (HEBREW, "CP1255"),
     (ARABIC, "CP1256"),
     (THAI, "CP874"),
+    (RUSSIAN, "ISO-8859-5"),
+    (RUSSIAN, "MAC-CYRILLIC"),
+    ("Уряд оголосив сьогодні новий бюджет на наступний рік; ціни їм відомі.", "KOI8-U"),
+    (ARABIC, "ISO-8859-6"),
+    ("Chi\u0301nh phu\u0309 đa\u0303 công bô\u0301 ngân sa\u0301ch mơ\u0301i.", "CP1258"),
+    ("האזרחים קיבלו את התוכנית בשמחה רבה.", "CP1255"),
+    (f"The café was naïve about its façade.\n{CHINESE}\n{CHINESE}", "GB18030"),
+    ("“It’s mine” — said the man, and left.\nHe said: “No.”", "GB18030"),
 ]
 
 
 @pytest.mark.parametrize("text, encoding", LIKELY, ids=[f"{code} {text[:12]}" for text, code in LIKELY])
 def test_the_likely_encoding_is_the_right_one(text, encoding):
     raw = text.encode(encoding)
-    assert encodings.likely([b"ascii alone", raw]) == encoding
-    assert raw.decode(encodings.likely([raw] * 50)) == text
+    assert encodings.likely([b"ascii alone", raw]) == (encoding,)
+    assert raw.decode(encodings.likely([raw] * 50)[0]) == text
+
+
+def test_what_is_too_little_to_tell_names_two():
+    assert encodings.likely(["nő és".encode("cp1250"), "idő".encode("cp1250")]) == ("CP1252", "CP1250")
+    assert encodings.likely(["שלום עולם".encode("cp1255")]) == ("CP1255", "CP1251")
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="no shared data")
-def test_single_lines_of_chinese_news_are_told(monkeypatch):
+def test_single_lines_of_chinese_news_are_told():
     lines = (DATA / "news.zh").read_text(encoding="utf-8").splitlines()[::40]
     long_enough = [line for line in lines if len(line) > 8]
-    right = sum(encodings.likely([line.encode("gb18030")]) == "GB18030" for line in long_enough)
+    right = sum(encodings.likely([line.encode("gb18030")])[:1] == ("GB18030",) for line in long_enough)
     assert right > 0.99 * len(long_enough) > 300
 
 
 @pytest.mark.parametrize("noise", [bytes(range(128, 256)), b"\xff" * 40, b"\x80\x81\xfe\xff a \x9d\x90"])
 def test_nothing_is_likely_of_noise(noise):
     found = encodings.likely([noise])
-    assert not found or noise.decode(found)
+    assert not found or noise.decode(found[0])
 
 
 @pytest.mark.parametrize(
@@ -109,6 +122,8 @@ def test_nulls_alone_make_no_wide_text(raw):
 @pytest.mark.parametrize("encoding", ["ISO-2022-JP", "ISO-2022-KR"])
 def test_encodings_of_seven_bits_do_not_pass_for_utf8(encoding):
     assert encodings.unlike_utf8((JAPANESE if "JP" in encoding else KOREAN).encode(encoding)) == encoding
+    assert encodings.unlike_utf8("我们".encode("hz")) == "HZ"
+    assert encodings.unlike_utf8(b"a face ~{hello!~} and another") == ""
     assert encodings.unlike_utf8(b"an escape \x1b[31m and a tilde ~{ of plain text") == ""
 
 
@@ -122,6 +137,12 @@ def test_encodings_of_seven_bits_do_not_pass_for_utf8(encoding):
         (CHINESE, "GB18030", "ISO-8859-1"),
         (RUSSIAN, "CP1251", "CP1252"),
         (KOREAN, "CP949", "ISO-8859-1"),
+        ("Il a été à l'opéra où ça va", "UTF-8", "CP1252"),
+        ("中国", "GB18030", "CP1252"),
+        ("Всё хорошо, не так ли, мы все здесь", "UTF-8", "CP1251"),
+        (GREEK, "UTF-8", "ISO-8859-1"),
+        (GERMAN, "UTF-8", "MACINTOSH"),
+        (CZECH, "UTF-8", "ISO-8859-1"),
     ],
 )
 def test_text_that_was_decoded_wrongly_before_is_told(text, was, taken_for):
@@ -136,6 +157,28 @@ def test_right_text_is_not_called_wrong(text):
     assert encodings.twice_encoded(text) is None
     assert not encodings.is_lost(text)
     assert not encodings.is_binary(text.encode())
+
+
+_ORDINARY = """
+We paid £5 for it — and left.|• the first point|and then … nothing|it costs €5|± 3|3 × 4
+see § 3|© 1999 the authors|« C'est la vie »|Il va à 3 heures où il veut
+L'ÉTÉ À GENÈVE, ÉCRIT EN CAPITALES|ÇA VA TRÈS BIEN, DÉJÀ|è|È vero|perché è così
+Größe: 5 m²|ÄÖÜ sind Umlaute|„Ja“, sagte er|5 °C – 10 °C|¿Qué? ¡Sí!|El niño comió 3½
+ação e reação já são irmãs|NÃO É NÃO|Smörgåsbord på ön|ÅÄÖ|Ærø ligger på øen
+hyvää yötä, äiti|Þetta er það|Żółw i łódź|příští rok|ÁRVÍZTŰRŐ TÜKÖRFÚRÓGÉP
+İstanbul'da yağmur|Țară și oraș|čšž|ēģīķ|ąčęėįšųū|Việt Nam đẹp|Всё хорошо, да?|ВСЕ ЛЮДИ
+Ми з України, її|Η ζωή είναι ωραία|ΚΑΛΗΜΕΡΑ|שלום עולם|مرحبا بالعالم|नमस्ते दुनिया
+สวัสดีครับ|中国人民|「東京」です|안녕하세요|ab • cd … ef|££££|•••|½ ¼ ¾|a ² b ³|→ next ← last|😀 fine
+naïve café|“quoted” ‘so’|№ 5|ГОСТ № 5 – «да»|É…|Ã|Â|10 µm|½ lb @ £3 – £4 • “new” ©
+"""
+ORDINARY = _ORDINARY.strip().replace("\n", "|").split("|")
+
+
+@pytest.mark.parametrize("times", [1, 40])
+def test_ordinary_signs_and_letters_are_no_wrong_text(times):
+    refused = [text for text in ORDINARY if encodings.twice_encoded(f"{text}\n" * times)]
+    assert not refused and len(ORDINARY) > 60
+    assert encodings.twice_encoded("\n".join(ORDINARY)) is None
 
 
 def test_text_of_replacement_characters_was_lost():

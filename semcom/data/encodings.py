@@ -3,6 +3,7 @@ bytes are likely to mean."""
 
 import codecs
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ _SEVEN_BITS = {
     "ISO-2022-JP": re.compile(rb"\x1b\$[@B]|\x1b\(J"),
     "ISO-2022-KR": re.compile(rb"\x1b\$\)C"),
     "ISO-2022-CN": re.compile(rb"\x1b\$\)[AG]"),
-    "HZ": re.compile(rb"~\{(?:[\x21-\x77][\x21-\x7e])+~\}"),
+    "HZ": re.compile(rb"~\{(?:[\x21\x23\x30-\x57][\x21-\x7e])+~\}"),
 }
 # Bytes that text does not hold: NUL and the other control characters, but for white space, backspace, end of
 # file on DOS, and escape.
@@ -30,22 +31,37 @@ _CONTROLS_OF_TEXT = 0.05
 _LOST_OF_TEXT = 0.02
 _SAMPLE = 1 << 15
 
-# As Python and iconv call them.
-_OTHERS = (
-    *("GB18030", "BIG5", "BIG5-HKSCS", "CP932", "EUC-JP", "CP949", "CP1251", "KOI8-R", "KOI8-U", "CP866"),
-    *("CP1253", "CP1255", "CP1256", "CP874"),
+# Encodings of scripts of their own, with letters in order of their frequency in each of their languages.
+_CYRILLIC = (
+    "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъё",
+    "оаніитвреслкудмпязьбгйчхцжїєюшщґф",
+    "аоиенјрстувдкмлпбгзшчцњжљхћђфџ",
+)
+_GREEK = ("αοιετσνηυρπκμλίςόάγδέωθήύχφβώξζψϊϋ",)
+_HEBREW = ("יוהלארתשמבנםדעחקפגכסצטןזךףץ",)
+_ARABIC = ("اليمونرتبةعدسفهكقحجأشصطخىذضزإثغئءظؤآ", "اینرمدتهسوشلبکزفگعخقآحجصپطضچذغثظئژ")
+_THAI = ("านรกอเงมลวยท่ี้สตัะปิดบคหแจพไชขใโ็ผูถุซธณฟศษภฐญฉำืึ์ๆโฮฤฎฏฑฒฌฆฝ",)
+_SCRIPTS = (
+    *(("CP1251", _CYRILLIC), ("KOI8-R", _CYRILLIC), ("CP866", _CYRILLIC), ("ISO-8859-5", _CYRILLIC)),
+    *(("MAC-CYRILLIC", _CYRILLIC), ("KOI8-U", _CYRILLIC), ("CP1253", _GREEK), ("CP1255", _HEBREW)),
+    *(("CP1256", _ARABIC), ("ISO-8859-6", _ARABIC), ("CP874", _THAI)),
 )
 # First bytes of what is frequent: punctuation, kana, Hangul, and the Chinese characters that each standard
 # puts first because they are.
 _EAST_ASIAN = {
     "CP949": (b"\xa1\xa3", (0xB0, 0xC8)),
-    "GB18030": (b"\xa1\xa3", (0xB0, 0xD7)),
+    "GB18030": (b"\xa1\xa3\xa8", (0xB0, 0xD7)),
     "BIG5": (b"\xa1\xa2\xa3", (0xA4, 0xC6)),
+    "BIG5-HKSCS": (b"\xa1\xa2\xa3", (0xA4, 0xC6)),
     "EUC-JP": (b"\xa1\xa3\xa4\xa5", (0xB0, 0xCF)),
     "CP932": (b"\x81\x82\x83", (0x88, 0x97)),
 }
 _SECOND_BYTES = {"CP949": 0xA1, "GB18030": 0xA1}
-_FREQUENT = 0.8
+_FREQUENT, _FREQUENT_AMONG_LATIN = 0.7, 0.95
+_FLUENT = 0.6  # right texts have 0.65 to 0.9, wrong ones up to 0.6, or 0.75 within ten letters
+_ABOVE_LETTERS = 0.15
+_TELLING = 0.3  # of fluency, summed over all letters
+_HANGUL = re.compile("[\uac00-\ud7a3]")
 _FLAWS = 0.01  # of the characters, broken ones in a file that is otherwise in an encoding
 _ALSO_KNOWN_AS = {"CP932": "Shift-JIS", "CP949": "EUC-KR", "GB18030": "GBK", "CP1252": "Latin 1 of Windows"}
 # Letters beyond ASCII of the languages that each is used for, the likeliest encoding first.
@@ -62,12 +78,15 @@ _LATIN = (
     ("CP1254", ("çğıöşüâîûi̇",)),
     ("CP1257", ("āčēģīķļņšūž", "ąčęėįšųūž", "äõöüšž")),
     ("CP1252", _ICELANDIC),
+    ("CP1258", ("ăâđêôơưàáèéíóùú\u0300\u0301\u0303\u0309\u0323",)),
     ("MACINTOSH", _WESTERN),
     ("CP850", _WESTERN),
 )
 _SIGNS = "“”„‘‚‹›«»…•€£§°©®™"
 _SIGNS_IN_WORDS = "’–—"
+_ANY_SIGN = frozenset(f"{_SIGNS}{_SIGNS_IN_WORDS}№،؛؟ـًٌٍَُِّْ\u05b0\u200c\xa0")
 _FITS = 0.85
+_LATIN_ENCODINGS = frozenset(name for name, _ in _LATIN)
 _WORD_BREAKS = re.compile(rb"[\x00-\x40\x5b-\x60\x7b-\x7f]+")
 
 
@@ -136,18 +155,46 @@ def is_lost(head: str) -> bool:
 
 def twice_encoded(head: str) -> tuple[str, str] | None:
     """The encoding that a text was in, and the one that it was taken for before it was encoded in UTF-8
-    ("cafÃ©" was UTF-8, "ÖÐ¹ú" GB18030, both taken for CP1252)."""
-    lines = [line for line in head.split("\n") if not line.isascii()][:200]
-    for taken_for in ("CP1252", "ISO-8859-1"):
-        before = [bytes_of for line in lines if (bytes_of := _encoded(line, taken_for))]
-        if not lines or len(before) < 0.8 * len(lines):
-            continue
-        if sum(beginning(each, UTF_8) is not None for each in before) > 0.8 * len(lines):
+    ("cafÃ©" was UTF-8, "ÖÐ¹ú" GB18030, both taken for CP1252). None where that is not plain: what is UTF-8
+    is most often right."""
+    lines = [line for line in head.split("\n") if not line.isascii()][:_LINES_LOOKED_AT]
+    runs = [run for line in lines for run in _RUN_BEYOND.findall(line)]
+    for taken_for in _TAKEN_FOR:
+        if _is_utf8_within(runs, taken_for):
             return UTF_8, taken_for
-        sample = _sample(before)
-        if not _is_mostly_latin(sample) and (was := _likely_east_asian(sample) or _likely_other(sample)):
+    for taken_for in ("CP1252", "ISO-8859-1"):
+        if was := _other_within(lines, runs, taken_for):
             return was, taken_for
     return None
+
+
+def _is_utf8_within(runs: Sequence[str], taken_for: str) -> bool:
+    """Whether nearly all that stands between ASCII characters would be characters of UTF-8, and frequent
+    ones: a sign or a letter with an accent alone, as in "£5" or "où", never is."""
+    read = [_recoded(run, taken_for) for run in runs]
+    told = [run for run in read if _FREQUENT_RUN.fullmatch(run)]
+    return sum(map(len, told)) >= _FEWEST_TWICE and len(told) > _TWICE_OF_RUNS * len(runs)
+
+
+def _recoded(run: str, taken_for: str) -> str:
+    try:
+        return run.encode(taken_for).decode()
+    except UnicodeError:
+        return ""
+
+
+def _other_within(lines: Sequence[str], runs: Sequence[str], taken_for: str) -> str:
+    """The encoding of text that stands in long runs of letters with accents and signs, and in little else:
+    languages in Latin letters have such letters one by one among others."""
+    long_runs = "".join(run for run in runs if len(run) > 1)
+    letters = sum(c.isalpha() or not c.isascii() for line in lines for c in line)
+    if len(set(long_runs)) < _FEWEST_KINDS or len(long_runs) <= _TWICE_OF_LETTERS * letters:
+        return ""
+    before = [bytes_of for line in lines if (bytes_of := _encoded(line, taken_for))]
+    if len(before) < _TWICE_OF_LINES * len(lines):
+        return ""
+    found = likely(before)
+    return found[0] if found and found[0] not in _LATIN_ENCODINGS else ""
 
 
 def _encoded(line: str, encoding: str) -> bytes:
@@ -157,12 +204,31 @@ def _encoded(line: str, encoding: str) -> bytes:
         return b""
 
 
-def likely(lines: Sequence[bytes]) -> str:
-    """The likely encoding of lines that are not UTF-8, as iconv calls it; empty where nothing is."""
+_LINES_LOOKED_AT = 200
+_TAKEN_FOR = ("CP1252", "ISO-8859-1", "CP1251", "MACINTOSH", "KOI8-R", "CP866")
+_RUN_BEYOND = re.compile("[^\x00-\x7f]+")
+# Letters with accents, other scripts from Greek to Georgian and those of East Asia, punctuation, emoji.
+_FREQUENT_RUN = re.compile(
+    "[\xa0-\u017f\u0386-\u052f\u05d0-\u05ea\u0600-\u06ff\u0900-\u10ff\u1e00-\u1fff\u2010-\u203a"
+    "\u20ac\u2122\u2190-\u27bf\u3000-\u30ff\u3400-\u9fff\uac00-\ud7a3\uff00-\uffef\U0001f300-\U0001faff]+"
+)
+_FEWEST_TWICE = 3
+_TWICE_OF_RUNS = 0.8
+_FEWEST_KINDS = 4
+_TWICE_OF_LETTERS = 0.5
+_TWICE_OF_LINES = 0.8
+
+
+def likely(lines: Sequence[bytes]) -> tuple[str, ...]:
+    """The likely encodings of lines that are not UTF-8, as iconv calls them, the likeliest first: one where
+    they tell, two where they are too few to tell, none where nothing is likely."""
     sample = _sample(lines)
-    if _is_mostly_latin(sample):
-        return _likely_latin(sample)
-    return _likely_east_asian(sample) or _likely_other(sample) or _likely_latin(sample)
+    if not _is_mostly_latin(sample):
+        shares = {**_shares_of_east_asia(sample), **_shares_of_scripts(sample)}
+        return _best(sample, shares) or _likely_latin(sample)
+    if _frequent(sample, "GB18030") > _FREQUENT_AMONG_LATIN:
+        return ("GB18030",)
+    return _likely_latin(sample)
 
 
 def _sample(lines: Sequence[bytes]) -> bytes:
@@ -196,41 +262,73 @@ def _is_mostly_latin(sample: bytes) -> bool:
 _BEYOND = re.compile(rb"[\x80-\xff]")
 
 
-def _likely_east_asian(sample: bytes) -> str:
+def _best(sample: bytes, shares: dict[str, float]) -> tuple[str, ...]:
+    """The likeliest, and one beside it that reads otherwise and is hardly less likely."""
+    first, *others = sorted(shares, key=lambda name: shares[name], reverse=True) or [""]
+    if not first:
+        return ()
+    enough = shares[first] - _TELLING / len(_BEYOND.findall(sample))
+    text = _text(sample, first)
+    close = [name for name in others if shares[name] > enough and _text(sample, name) != text]
+    return (first, *close[:1])
+
+
+def _text(sample: bytes, encoding: str) -> str:
+    return sample.decode(encoding, "replace")
+
+
+def _shares_of_east_asia(sample: bytes) -> dict[str, float]:
+    """The best of them, by its share of frequent characters, which comes out higher than that of letters."""
     shares = {name: _frequent(sample, name) for name in _EAST_ASIAN}
     best = max(shares, key=lambda name: shares[name])
-    return best if shares[best] > _FREQUENT else ""
+    return {best: shares[best] - _ABOVE_LETTERS} if shares[best] > _FREQUENT else {}
+
+
+def _shares_of_scripts(sample: bytes) -> dict[str, float]:
+    shares = {
+        name: max(_fluency(_text(sample, name), each) for each in letters) for name, letters in _SCRIPTS
+    }
+    return {name: share for name, share in shares.items() if share > _FLUENT}
+
+
+def _fluency(text: str, letters: str) -> float:
+    """How frequent the characters beyond ASCII are: the mean of 1 for a language's most frequent letter, down
+    to 0 for its rarest, and below for what it has not, or not there."""
+    worth = {letter: 1 - place / len(letters) for place, letter in enumerate(letters)}
+    found = [
+        -0.5 if c.isupper() and before.islower() else worth.get(c.lower(), 0.5 if c in _ANY_SIGN else -0.5)
+        for before, c in zip(f" {text}", text)
+        if not c.isascii()
+    ]
+    return sum(found) / max(1, len(found))
 
 
 def _frequent(sample: bytes, encoding: str) -> float:
     """The share of frequent characters among those beyond ASCII."""
-    text = sample.decode(encoding, "replace")
+    text = _text(sample, encoding)
     beyond = [c.encode(encoding, "replace") for c in text if not c.isascii()]
     if not beyond or text.count(LOST) > _FLAWS * len(beyond):
         return 0.0
+    if encoding == "CP949" and not _HANGUL.search(text):  # its signs are also those of GB18030
+        return 0.0
     others, (first, last) = _EAST_ASIAN[encoding]
     second = _SECOND_BYTES.get(encoding, 0)
-    in_range = (len(c) == 2 and first <= c[0] <= last and c[1] >= second for c in beyond)
+    # Four bytes of GB18030 are a letter with an accent, and nothing else looks like that.
+    in_range = (len(c) == 4 or (len(c) == 2 and first <= c[0] <= last and c[1] >= second) for c in beyond)
     return sum(found or c[0] in others for found, c in zip(in_range, beyond)) / len(beyond)
 
 
-def _likely_other(sample: bytes) -> str:
-    from charset_normalizer import from_bytes  # not until a file is not UTF-8
-
-    python_names = {codecs.lookup(name).name.replace("-", "_"): name for name in _OTHERS}
-    best = from_bytes(sample, cp_isolation=list(python_names), preemptive_behaviour=False).best()
-    return python_names.get(best.encoding, "") if best is not None else ""
-
-
-def _likely_latin(sample: bytes) -> str:
-    fit, name = max(((_fit(sample, *row), row[0]) for row in _LATIN), key=lambda found: found[0])
-    return name if fit > _FITS else ""
+def _likely_latin(sample: bytes) -> tuple[str, ...]:
+    fits: dict[str, float] = {}
+    for name, languages in _LATIN:
+        fits[name] = max(_fit(sample, name, languages), fits.get(name, 0.0))
+    return _best(sample, {name: fit for name, fit in fits.items() if fit > _FITS})
 
 
 def _fit(sample: bytes, encoding: str, languages: Sequence[str]) -> float:
     """The share of characters beyond ASCII that a language has, and where they stand; of each line, its
     likeliest language."""
-    lines = sample.decode(encoding, "replace").split("\n")
+    lines = _text(sample, encoding).split("\n")
     fitting = sum(max(_fitting(line, letters) for letters in languages) for line in lines)
     return fitting / max(1, sum(not c.isascii() for line in lines for c in line))
 
@@ -244,4 +342,6 @@ def _fits(before: str, c: str, after: str, letters: str) -> bool:
     within = before.isalpha() and after.isalpha()
     if c.isalpha():
         return c.lower() in letters and not (c.isupper() and before.islower())
+    if unicodedata.combining(c):
+        return c in letters and before.isalpha()
     return c in _SIGNS_IN_WORDS or c in letters or (c in _SIGNS and not within)

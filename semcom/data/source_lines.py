@@ -1,7 +1,7 @@
 """Lines of an open file: what it is told by its head, decoded, split and counted within a budget."""
 
 import codecs
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from semcom.base.errors import SemcomError
@@ -86,7 +86,7 @@ class Head:
         mark = encodings.byte_order_mark(head)
         body = head[mark.size :]
         if not mark.size and (found := encodings.unlike_utf8(body)):
-            raise _in_encoding(named, found)
+            raise _in_encoding(named, (found,))
         text = encodings.beginning(body, mark.encoding)
         if encodings.is_binary(body if text is None else text.encode()):
             raise file_kinds.refusal(named, "binary data", "give the text itself")
@@ -120,13 +120,18 @@ def _check_conversion(named: Named, text: str) -> None:
         )
 
 
-def _in_encoding(named: Named, encoding: str, place: str = "", *, flawed: bool = False) -> SemcomError:
-    """flawed: some of it is not even that; iconv leaves it out, if asked to."""
+def _in_encoding(named: Named, found: Sequence[str], place: str = "", *, flawed: bool = False) -> SemcomError:
+    """found: the likely encodings. flawed: some of it is not even that; iconv leaves it out, if asked to."""
+    names = " or ".join(map(encodings.known_as, found))
     but = ", with broken characters, which -c leaves out" if flawed else ""
-    command = f"iconv {'-c ' * flawed}-f {encoding} -t UTF-8 < FILE > ALIKE"
+    but += ", too little text to tell; look at what is made" if len(found) > 1 else ""
+    command = f"iconv {'-c ' * flawed}-f {found[0]} -t UTF-8 < FILE > ALIKE"
+    if found[0] == "HZ":  # which iconv of Linux has not
+        command = (
+            "python -X utf8 -c \"import sys; print(end=sys.stdin.buffer.read().decode('hz'))\" < FILE > ALIKE"
+        )
     return SemcomError(
-        f"{named}{place}: not UTF-8; it is likely {encodings.known_as(encoding)}{but}; "
-        f"convert it: {named.through(command)}"
+        f"{named}{place}: not UTF-8; it is likely {names}{but}; convert it: {named.through(command)}"
     )
 
 
@@ -180,10 +185,11 @@ class Lines:
             return self._mixed(raw)
         lines = [raw, *self._block.replace(b"\r", b"\n").split(b"\n")]
         if found := encodings.likely(lines):
-            return _in_encoding(named, found, place, flawed=not encodings.all_in(lines[:-1], found))
+            return _in_encoding(named, found, place, flawed=not encodings.all_in(lines[:-1], found[0]))
         return SemcomError(
-            f"{named}{place}: not UTF-8, nor any encoding that is known here; ask whoever made it which it "
-            f"is, and convert it: {named.through('iconv -f ENCODING -t UTF-8 < FILE > ALIKE')}"
+            f"{named}{place}: not UTF-8, nor clearly another encoding; open it where it reads well and save "
+            "it as UTF-8, or ask whoever made it which it is, and convert it: "
+            f"{named.through('iconv -f ENCODING -t UTF-8 < FILE > ALIKE')}"
         )
 
     def _mixed(self, raw: bytes) -> SemcomError:
@@ -192,8 +198,8 @@ class Lines:
         if self._ended:
             reason = f"ends within a character, the file is cut off ({others} UTF-8); fetch it again, or"
         else:
-            found = encodings.likely([raw])
-            likely = f", but likely {encodings.known_as(found)}" if found else ""
+            found = " or ".join(map(encodings.known_as, encodings.likely([raw])))
+            likely = f", but likely {found}" if found else ""
             reason = f"not UTF-8, as {others}{likely}: the file mixes encodings; convert that line, or"
         command = named.through("LC_ALL=C.UTF-8 grep -ax '.*' < FILE > ALIKE")
         return SemcomError(f"{named}{place}: {reason} leave such lines out: {command}")
