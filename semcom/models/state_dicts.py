@@ -29,6 +29,8 @@ SECOND_CHOICE = ("ema", "swa", "avg", "average", "shadow", "teacher", "optim")
 """In the names of weights that are taken only where there are no others."""
 MOST_ENTRIES = 1_000_000
 DEEPEST = 64
+MOST_SHARED = 8
+"""Times the bytes of a file that its tensors may claim: weights may be tied, and kept under several names."""
 
 Names = tuple[str, ...]
 T = TypeVar("T")
@@ -112,12 +114,15 @@ def _of_protocol_4(named: set[str]) -> set[str]:
     return {name.removeprefix("STACK_GLOBAL ") for name in named}
 
 
-def _checked(weights: Mapping[str, Tensor], where: str, stored: int) -> dict[str, Tensor]:
-    # Weights may be tied or transposed, but a stride of 0 could claim any size.
-    if any(claimed(t) > stored or held(t) > stored for t in weights.values()):
-        raise SemcomError(f"{where}: its tensors claim more memory than the file holds; not {WHAT}")
+def _check_memory(tensors: Collection[Tensor], where: str, stored: int) -> None:
+    """Before any of them is looked at: weights may be tied or kept twice, but a stride of 0, or a tensor under
+    thousands of names, could claim any size."""
+    if sum(map(claimed, tensors)) > MOST_SHARED * stored or any(held(t) > stored for t in tensors):
+        raise SemcomError(f"{where}: its tensors claim more memory than the file holds; not {WHAT}; {CURE}")
+
+
+def _check_numbers(weights: Mapping[str, Tensor], where: str) -> None:
     check_finite(weights, where, "train it again, with a smaller learning rate")
-    return dict(weights)
 
 
 def _bare(content: object, where: str, stored: int) -> dict[str, Tensor]:
@@ -126,7 +131,10 @@ def _bare(content: object, where: str, stored: int) -> dict[str, Tensor]:
     )
     if not is_bare:
         raise SemcomError(f"{where}: not {WHAT} (tensors by name); {CURE}")
-    return _checked(content, where, stored)  # type: ignore[arg-type]  # as was just found out
+    tensors: dict[str, Tensor] = dict(content)  # type: ignore[call-overload]  # as was just found out
+    _check_memory(tensors.values(), where, stored)
+    _check_numbers(tensors, where)
+    return tensors
 
 
 # --- where the weights are
@@ -137,13 +145,15 @@ def _found(content: object, where: str, stored: int, usual: Collection[str]) -> 
     tensors = {names: value for names, value in entries.items() if isinstance(value, Tensor)}
     if not tensors:
         raise SemcomError(f"{where}: {_no_tensors(content, entries)}; {CURE}")
+    _check_memory(tensors.values(), where, stored)
     named = _unwrapped(tensors, where)
     place = _place(named, usual)
     weights = _at(named, place)
     aside = [name for name in weights if name.lower().startswith(BESIDE_A_MODEL)]
     kept = {name: tensor for name, tensor in weights.items() if name not in aside}
     left_out = _left_out(entries, place) + [f"{shown(name)} among the weights" for name in aside]
-    return Found(_checked(kept, where, stored), ".".join(place), left_out)
+    _check_numbers(kept, where)
+    return Found(kept, ".".join(place), left_out)
 
 
 def _at(tensors: Mapping[Names, Tensor], place: Names) -> dict[str, Tensor]:
@@ -210,12 +220,10 @@ def _same(first: Tensor, second: Tensor) -> bool:
 def _place(tensors: Collection[Names], usual: Collection[str]) -> Names:
     """Under which most of the ``usual`` names are; of several the first that is no average of others. Where
     there are none, that of most tensors."""
-    endings = [tuple(name.split(".")) for name in usual]
+    endings = {tuple(name.split(".")) for name in usual}
+    lengths = {len(ending) for ending in endings}
     known = Counter(
-        names[: len(names) - len(ending)]
-        for names in tensors
-        for ending in endings
-        if names[-len(ending) :] == ending
+        names[: len(names) - length] for names in tensors for length in lengths if names[-length:] in endings
     )
     if known:
         return max(known, key=lambda place: (known[place], not _is_second_choice(place)))

@@ -23,13 +23,23 @@ TENSORS = {
 """All that the pickle of a semcom checkpoint imports."""
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The pickled magic number that files of torch before 1.6 begin with."""
-MOST_PICKLED = 4_000_000
-"""Bytes of a pickle, which holds names and sizes alone; a scan of so many takes some seconds."""
+MOST_PICKLED = 2_000_000
+"""Bytes of a pickle, which holds names and sizes alone: some 200 a tensor. A scan of so many takes seconds."""
+MOST_NAMED = 100
+"""Names that a pickle imports, each of which it has once; with a trainer's configuration some dozens."""
+MOST_CALLS = 50_000
+"""Of what it imports, two to four a tensor; at each torch goes through all names that are allowed."""
+WAYS_TO_IMPORT = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"}
+CALLS = {"REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD"}
 PARAMETERS = {
     "torch._utils _rebuild_parameter",
     *(f"torch {kind}Storage" for kind in ("Double", "Long", "Int", "Short", "Char", "Bool")),
 }
 """What a state dict of other code may import beside."""
+
+
+class TooMuch(ValueError):
+    """A pickle of more than a model or its trainer needs; the message says of what."""
 
 
 @contextlib.contextmanager
@@ -42,6 +52,8 @@ def told(where: str, what: str, cure: str) -> Iterator[None]:
             yield
     except SemcomError:
         raise
+    except TooMuch as error:
+        raise SemcomError(f"{where}: not {what} ({error}); {cure}") from None
     except (MemoryError, OSError) as error:
         raise SemcomError(f"{where}: cannot be read ({escape(error)})") from None
     except Exception as error:
@@ -59,10 +71,7 @@ def archived(path: Path, where: str, what: str, cure: str) -> tuple[bytes, int]:
             if len(pickles) != 1:
                 raise SemcomError(f"{where}: not {what}; {cure}")
             if pickles[0].file_size > MOST_PICKLED:
-                raise SemcomError(
-                    f"{where}: not {what} (its pickle has {pickles[0].file_size:,} bytes, allowed are "
-                    f"{MOST_PICKLED:,}); {cure}"
-                )
+                raise TooMuch(f"a pickle of {pickles[0].file_size:,} bytes, allowed are {MOST_PICKLED:,}")
             with zipfile.ZipFile(file) as archive:
                 if archive.testzip() is not None:
                     raise SemcomError(f"{where}: the file is damaged; copy or {cure}")
@@ -83,9 +92,14 @@ def imports_of_legacy_file(path: Path) -> set[str]:
     """What the pickles at the head of a file of torch before 1.6 would import: magic number, protocol,
     system, object, keys of storages."""
     named: set[str] = set()
-    with path.open("rb") as file, contextlib.suppress(ValueError):  # torch says later what is broken
-        for _ in range(5):
-            named |= imports(file)
+    with path.open("rb") as file:
+        try:
+            for _ in range(5):
+                named |= imports(file)
+        except TooMuch:
+            raise
+        except ValueError:
+            pass  # torch says later what is broken
     return named
 
 
@@ -96,16 +110,23 @@ def strings(pickled: bytes) -> set[str]:
 
 def imports(pickled: bytes | BinaryIO) -> set[str]:
     """Names of all that a pickle, or the next one of a file, would import ("module name"); unknown ways to
-    import count as foreign. Raises OverflowError for more than ``MOST_PICKLED`` bytes."""
+    import count as foreign. Raises TooMuch."""
     named: set[str] = set()
     strings: list[str] = []
+    names, calls = 0, 0
     start = 0 if isinstance(pickled, bytes) else pickled.tell()
     for opcode, argument, place in pickletools.genops(pickled):
         if (place or 0) - start > MOST_PICKLED:
-            raise OverflowError(f"a pickle of more than {MOST_PICKLED:,} bytes")
+            raise TooMuch(f"a pickle of more than {MOST_PICKLED:,} bytes")
+        names += opcode.name in WAYS_TO_IMPORT
+        calls += opcode.name in CALLS
+        if names > MOST_NAMED:
+            raise TooMuch(f"its pickle imports more than {MOST_NAMED} names")
+        if calls > MOST_CALLS:
+            raise TooMuch(f"its pickle makes more than {MOST_CALLS:,} objects")
         if opcode.name == "GLOBAL":
             named.add(str(argument))
-        elif opcode.name in ("STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"):
+        elif opcode.name in WAYS_TO_IMPORT:
             named.add(f"{opcode.name} {' '.join(strings[-2:])}")
         if isinstance(argument, str):
             strings.append(argument)
