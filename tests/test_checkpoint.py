@@ -261,6 +261,12 @@ def test_lists_within_lists_are_counted(tampered):
     refused(tampered(nest), "not a semcom checkpoint .ValueError")
 
 
+@pytest.mark.parametrize("value", [torch.zeros(100_000), "x" * 100_000], ids=["a tensor", "a text"])
+def test_what_is_referred_to_again_and_again_counts_each_time(tampered, value):
+    repeated = [value] * 5_000
+    refused(tampered(lambda payload: payload["config"].update(repeated=repeated)), "checkpoint .ValueError")
+
+
 def test_one_name_twice_never_loads_other_weights(saved):
     contents = records(saved)
     root = next(iter(contents)).split("/")[0]

@@ -236,6 +236,10 @@ REFUSED = {
         saved({"model": STATE | {"dense.weight": torch.zeros(1).expand(10**12)}}),
         "claim more memory",
     ),
+    "many steps": (
+        lambda path: path.write_bytes(LEGACY + b"\x80\x02" + b"]" * 70_000 + b"."),
+        "a pickle of more than 60,000 steps",
+    ),
     "one under many names": (
         saved({"x": torch.zeros(100_000)} | dict.fromkeys(map(str, range(99)), torch.zeros(100_000))),
         "claim more memory",
@@ -245,12 +249,14 @@ REFUSED = {
         "imports more than 100 names",
     ),
     "many objects": (
-        lambda path: path.write_bytes(LEGACY + b"\x80\x02cm\nC\nq\x01" + b"0h\x01)\x81" * 60_000 + b"."),
-        "makes more than 50,000 objects",
+        lambda path: path.write_bytes(LEGACY + b"\x80\x02cm\nC\n" + b")\x81" * 2_001 + b"."),
+        "makes more than 2,000 objects",
     ),
     "a plain pickle": (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "state_dict"),
     "a long pickle": (
-        lambda path: path.write_bytes(LEGACY + b"\x80\x02" + b"]0" * 1_000_000 + b"N."),
+        lambda path: path.write_bytes(
+            LEGACY + b"\x80\x02" + (b"X\x00\x01\x00\x00" + b"x" * 256) * 2_000 + b"."
+        ),
         "not a state dict .a pickle of more than 400,000 bytes.; save it with",
     ),
     "HDF5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), "HDF5"),
@@ -280,6 +286,8 @@ def test_what_is_refused_says_why_and_what_to_do(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     write, pattern = REFUSED[kind]
     monkeypatch.setattr(torch_files, "MOST_PICKLED", 400_000)
+    monkeypatch.setattr(torch_files, "MOST_STEPS", 60_000)
+    monkeypatch.setattr(torch_files, "MOST_CALLS", 2_000)
     write(tmp_path / "x.pth")
     with pytest.raises(SemcomError, match=pattern) as refused:
         state_dicts.find("x.pth", "import", USUAL)

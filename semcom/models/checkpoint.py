@@ -186,13 +186,13 @@ def _read(path: Path, where: str) -> dict[str, Any]:
         )
     _check_memory(payload, stored, where)
     check_finite(payload["weights"], where, REMEDY)
-    _check_digest(payload, path, where)
+    _check_digest(payload, stored, path, where)
     return payload
 
 
-def _check_digest(payload: dict[str, Any], path: Path, where: str) -> None:
+def _check_digest(payload: dict[str, Any], stored: int, path: Path, where: str) -> None:
     """Raise where it is of something else; a line, once a file, where there is none."""
-    check_plain(payload)
+    check_plain(payload, stored)
     digest, real = payload.get("digest"), os.path.realpath(path)
     if digest is not None and digest != digest_of({name: payload[name] for name in DIGESTED}):
         raise SemcomError(f"{where}: damaged, its digest is of other contents; copy or {REMEDY}")

@@ -27,7 +27,7 @@ BESIDE_A_MODEL = ("criterion", "loss", "metric", "n_averaged")
 """How names begin that a trainer keeps among the weights of a model."""
 SECOND_CHOICE = ("ema", "swa", "avg", "average", "shadow", "teacher", "optim")
 """In the names of weights that are taken only where there are no others."""
-MOST_ENTRIES = 1_000_000
+MOST_ENTRIES = 200_000
 DEEPEST = 64
 MOST_SHARED = 8
 """Times the bytes of a file that its tensors may claim: weights may be tied, and kept under several names."""
@@ -115,8 +115,8 @@ def _of_protocol_4(named: set[str]) -> set[str]:
 
 
 def _check_memory(tensors: Collection[Tensor], where: str, stored: int) -> None:
-    """Before any of them is looked at: weights may be tied or kept twice, but a stride of 0, or a tensor under
-    thousands of names, could claim any size."""
+    """Before any of them is looked at. Weights may be tied or kept twice, but a stride of 0, or a tensor
+    under thousands of names, could claim any size."""
     if sum(map(claimed, tensors)) > MOST_SHARED * stored or any(held(t) > stored for t in tensors):
         raise SemcomError(f"{where}: its tensors claim more memory than the file holds; not {WHAT}; {CURE}")
 
@@ -168,7 +168,7 @@ def _entries(content: object, where: str) -> Iterator[tuple[Names, object]]:
     number = 0
     while waiting:
         names, value = waiting.pop()
-        number += 1
+        number += len(value) if isinstance(value, (dict, list, tuple)) else 0
         if number > MOST_ENTRIES or len(names) > DEEPEST:
             raise SemcomError(
                 f"{where}: has more entries or deeper ones than a model has; not {WHAT}; {CURE}"

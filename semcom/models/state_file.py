@@ -14,10 +14,13 @@ from semcom.base.errors import SemcomError, escape, shown
 from semcom.base.output_files import write_atomically
 from semcom.models import torch_files
 from semcom.models.stand_ins import not_read
+from semcom.models.tensors import claimed
 
 FORMAT = 1
 WHAT = "the state of a run"
 MOST_VALUES = 2_000_000
+CHARACTERS_A_VALUE = 100
+"""A longer text counts as several values."""
 PLAIN = (str, int, float, bool, type(None))
 
 State = dict[str, Any]
@@ -39,11 +42,11 @@ def read(path: Path, cure: str) -> State:
     runs."""
     where = escape(path)
     with torch_files.told(where, WHAT, cure):
-        pickled, _ = torch_files.archived(path, where, WHAT, cure)
+        pickled, stored = torch_files.archived(path, where, WHAT, cure)
         if foreign := not_read(torch_files.imports(pickled)):
             raise SemcomError(f"{where}: not {WHAT}, it names code ({shown(foreign)}); {cure}")
         payload = torch.load(path, map_location="cpu", weights_only=True)
-        check_plain(payload)
+        check_plain(payload, stored)
         if payload["format"] != FORMAT:
             raise SemcomError(f"{where}: of another version of this program; {cure}")
         if payload["digest"] != digest_of(payload["state"]):
@@ -52,11 +55,12 @@ def read(path: Path, cure: str) -> State:
         return state
 
 
-def check_plain(value: Any) -> None:
+def check_plain(value: Any, stored: int) -> None:
     """Raise ValueError for anything but plain values and tensors, and for more of them than a file of ours
-    holds: a value that is referred to again and again, or by itself, counts each time."""
+    holds: a value that is referred to again and again, or by itself, counts each time. stored: bytes of the
+    file, which its tensors are."""
     waiting = [value]
-    found = 0
+    found, of_tensors = 0, 0
     while waiting:
         each = waiting.pop()
         found += 1
@@ -64,10 +68,16 @@ def check_plain(value: Any) -> None:
             waiting += [*each, *each.values()]
         elif isinstance(each, (list, tuple)):
             waiting += each
-        elif type(each) not in (*PLAIN, Tensor):
+        elif type(each) is Tensor:
+            of_tensors += claimed(each)
+        elif isinstance(each, str):
+            found += len(each) // CHARACTERS_A_VALUE
+        elif type(each) not in PLAIN:
             raise ValueError(f"holds a {type(each).__name__}")
         if found + len(waiting) > MOST_VALUES:
             raise ValueError(f"holds more than {MOST_VALUES:,} values")
+        if of_tensors > stored:
+            raise ValueError("its tensors claim more memory than the file holds")
 
 
 def digest_of(value: Any) -> str:

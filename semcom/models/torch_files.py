@@ -24,7 +24,9 @@ TENSORS = {
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The pickled magic number that files of torch before 1.6 begin with."""
 MOST_PICKLED = 2_000_000
-"""Bytes of a pickle, which holds names and sizes alone: some 200 a tensor. A scan of so many takes seconds."""
+"""Bytes of a pickle, which holds names and sizes alone: some 200 a tensor."""
+MOST_STEPS = 500_000
+"""Of a pickle, some 40 a tensor; reading so many takes a second or two."""
 MOST_NAMED = 100
 """Names that a pickle imports, each of which it has once; with a trainer's configuration some dozens."""
 MOST_CALLS = 50_000
@@ -115,9 +117,11 @@ def imports(pickled: bytes | BinaryIO) -> set[str]:
     strings: list[str] = []
     names, calls = 0, 0
     start = 0 if isinstance(pickled, bytes) else pickled.tell()
-    for opcode, argument, place in pickletools.genops(pickled):
+    for step, (opcode, argument, place) in enumerate(pickletools.genops(pickled)):
         if (place or 0) - start > MOST_PICKLED:
             raise TooMuch(f"a pickle of more than {MOST_PICKLED:,} bytes")
+        if step >= MOST_STEPS:
+            raise TooMuch(f"a pickle of more than {MOST_STEPS:,} steps")
         names += opcode.name in WAYS_TO_IMPORT
         calls += opcode.name in CALLS
         if names > MOST_NAMED:
