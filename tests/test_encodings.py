@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from semcom.data import encodings
+from semcom.data import encodings, misreadings
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 CHINESE = "中国人民决心继承邓小平同志的遗志，继续把建设有中国特色社会主义事业推向前进。"
@@ -147,15 +147,15 @@ def test_encodings_of_seven_bits_do_not_pass_for_utf8(encoding):
 )
 def test_text_that_was_decoded_wrongly_before_is_told(text, was, taken_for):
     wrong = text.encode(was).decode(taken_for)
-    found, undone_by = encodings.twice_encoded(wrong)
+    found, undone_by = misreadings.twice_encoded(wrong)
     assert found == was
     assert wrong.encode(undone_by).decode(found) == text
 
 
 @pytest.mark.parametrize("text", [text for text, _ in LIKELY])
 def test_right_text_is_not_called_wrong(text):
-    assert encodings.twice_encoded(text) is None
-    assert not encodings.is_lost(text)
+    assert misreadings.twice_encoded(text) is None
+    assert not misreadings.is_lost(text)
     assert not encodings.is_binary(text.encode())
 
 
@@ -176,11 +176,11 @@ ORDINARY = _ORDINARY.strip().replace("\n", "|").split("|")
 
 @pytest.mark.parametrize("times", [1, 40])
 def test_ordinary_signs_and_letters_are_no_wrong_text(times):
-    refused = [text for text in ORDINARY if encodings.twice_encoded(f"{text}\n" * times)]
+    refused = [text for text in ORDINARY if misreadings.twice_encoded(f"{text}\n" * times)]
     assert not refused and len(ORDINARY) > 60
-    assert encodings.twice_encoded("\n".join(ORDINARY)) is None
+    assert misreadings.twice_encoded("\n".join(ORDINARY)) is None
 
 
 def test_text_of_replacement_characters_was_lost():
-    assert encodings.is_lost(CHINESE.encode("gb18030").decode("utf-8", "replace"))
-    assert not encodings.is_lost(GERMAN * 20 + "one caf\ufffd")
+    assert misreadings.is_lost(CHINESE.encode("gb18030").decode("utf-8", "replace"))
+    assert not misreadings.is_lost(GERMAN * 20 + "one caf\ufffd")

@@ -2,6 +2,7 @@
 them."""
 
 import bz2
+import contextlib
 import csv
 import gzip
 import io
@@ -13,14 +14,18 @@ import socket
 import subprocess
 import tarfile
 import threading
+import time
 import zipfile
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from semcom.base.errors import SemcomError
 from semcom.commands.measuring import corpus_of_runs
-from semcom.data import corpus, corpus_files, source_lines
+from semcom.data import corpus, corpus_files, source_lines, wrappers
+from semcom.data.cleaning import is_markup
+from semcom.data.file_kinds import Named
 from semcom.data.reading import typed_lines
 from semcom.data.settings import CorpusConfig
 from semcom.data.source_lines import Budget, EnoughRead, split_lines
@@ -231,6 +236,17 @@ NO_TEXT = [
     ("wiki.xml", '<mediawiki xmlns="x">\n<page>', "is a dump of Wikipedia", "wikiextractor"),
     ("a.json", json.dumps([{"text": "a b c d"}]), "is JSON over many lines", "jq -r"),
     ("a.json", json.dumps({"data": [{"text": "a"}]}, indent=1), "is JSON over many lines", "jq -r"),
+    ("c.json", '[{"text": "a b c d", "n": ' + "1" * 99 + "},\n", "is JSON over many lines", "jq -r"),
+    ("d.jsonl", '["a b c", "d"]\n' * 9, "is JSON lines of arrays", "jq -r '.[0]'"),
+    ("e.jsonl", '"a b c d"\n' * 9, "is JSON lines of strings", "jq -r ."),
+    ("a.srt", "1\n00:00:01,000 --> 00:00:02,000\nWe go\n\n2\n", "is a file of subtitles", "sed -E"),
+    ("a.vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\nWe go\n", "is a file of subtitles", "sed -E"),
+    ("b.sgm", '<DOC docid="1">\n<hl>\n<seg id="1"> a b </seg>\n</hl>\n</DOC>\n', "is an SGM file", "sed -n"),
+    ("c.sgm", "<seg id=1>a b c d</seg>\n<seg id=2>e f g h</seg>\n", "is an SGM file", "sed -n"),
+    ("s.txt", "<s> a b c d </s>\n" * 9, "is lines of elements", "sed -n"),
+    ("corpus.xml", "<corpus><s>a b c d</s><s>e f</s></corpus>", "is an XML file", "{*}s"),
+    ("a.xlf", '<xliff version="1.2">\n<file><source>a</source></file></xliff>', "(XLIFF)", "{*}source"),
+    ("b.xlf", '<?xml version="1.0"?>\n<!-- a -->\n<xliff><file/></xliff>', "(XLIFF)", "{*}source"),
     ("a.conllu", "# sent_id = 1\n# text = We support it all.\n1\tWe\n", "is a treebank", "sed -n"),
 ]
 
@@ -259,10 +275,36 @@ def test_what_is_no_text_is_named_with_its_remedy(write, name, content, kind, re
         "<3 means love to some people",
         "<P> we resume the session now </P>",
         "indented\tby one tab in places",
+        '{ "hello": he said to them all',
+        "[ { applause } goes on and on",
+        '["applause] and "laughter] of all',
+        "[1] is where it was cited",
+        "<html> is the tag of pages",
+        "<b>Hello</b> to all of you",
+        "# text = what we have here",
+        "WEBVTT is a form of subtitles",
     ],
 )
 def test_text_that_begins_like_something_else_is_read(write, line):
     assert texts(write("text", lines([line, *ENGLISH]))) == [" ".join(line.split()), *ENGLISH]
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["<!-- x -->\n", "<!-- x ", "<?xml ?>\n", "<!DOCTYPE x>", "<a ", "<seg ", "[", "1\n", "# \n", "{\n", " "],
+)
+@pytest.mark.parametrize("begins", ["", "<", "<?xml ", '{"', "<doc>"])
+def test_what_text_begins_with_is_told_at_once(part, begins):
+    began = time.process_time()
+    with contextlib.suppress(SemcomError):
+        wrappers.check(Named(Path("text")), begins + part * (65_536 // len(part)))
+    assert time.process_time() - began < 1
+
+
+def test_lines_about_talks_are_left_out():
+    about = ["<url>http://a.b/c</url>", "<keywords>talks, art, more</keywords>", "<title>A B: C d</title>"]
+    assert all(map(is_markup, about))
+    assert not any(map(is_markup, ["<b>Hello</b>", "<title>A</title> is what it is called", "<url>"[:3]]))
 
 
 def test_markup_alone_is_left_out_and_counted(write):
@@ -550,6 +592,12 @@ def test_standard_input_that_is_no_text_is_refused(content, message):
     with pytest.raises(SemcomError) as error:
         typed(content)
     assert str(error.value).startswith(message)
+    assert "FILE" not in str(error.value).replace("100 FILE | …", "")
+
+
+def test_what_is_piped_is_converted_in_the_pipe():
+    with pytest.raises(SemcomError, match=r": … \| iconv -f GB18030 -t UTF-8 \| python -m semcom transmit$"):
+        typed(lines(CHINESE).encode("gbk"))
 
 
 def test_the_column_of_runs_is_read_again():

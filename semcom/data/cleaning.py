@@ -24,6 +24,9 @@ _SUBWORD_JOINT = re.compile(r"(?<=\w)@@(?: |$)")
 _SUBWORD_JOINTS_A_LINE = 2
 _SUBWORD_LINES = 0.1
 _MARKUP = re.compile(r"(?:<(?:[/?]?[A-Za-z]|!(?:[A-Za-z]|--))[^<>]*>\s*)+")
+_METADATA = re.compile(
+    r"<(url|keywords|speaker|talkid|title|description|reviewer|translator|docid)\b[^<>]*>[^<>]*</\1>"
+)
 
 _KINDS = {
     "Cc": "control characters",
@@ -81,8 +84,9 @@ def check_argument(text: str, flag: str) -> str:
 
 
 def is_markup(text: str) -> bool:
-    """Whether a cleaned line is tags alone, such as ``<SPEAKER ID=1>`` of Europarl."""
-    return text.startswith("<") and bool(_MARKUP.fullmatch(text))
+    """Whether a cleaned line is tags alone, such as ``<SPEAKER ID=1>`` of Europarl, or one element that is
+    about the text, such as ``<keywords>talks, art</keywords>`` of IWSLT."""
+    return text.startswith("<") and bool(_MARKUP.fullmatch(text) or _METADATA.fullmatch(text))
 
 
 def _joined(line: str, counts: Counter, subwords: bool) -> str:

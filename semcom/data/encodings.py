@@ -28,8 +28,7 @@ _SEVEN_BITS = {
 # file on DOS, and escape.
 _CONTROLS = bytes({*range(32), 127} - set(b"\t\n\v\f\r\b\x1a\x1b"))
 _CONTROLS_OF_TEXT = 0.05
-_LOST_OF_TEXT = 0.02
-_SAMPLE = 1 << 15
+_SAMPLE = 1 << 14
 
 # Encodings of scripts of their own, with letters in order of their frequency in each of their languages.
 _CYRILLIC = (
@@ -60,6 +59,7 @@ _SECOND_BYTES = {"CP949": 0xA1, "GB18030": 0xA1}
 _FREQUENT, _FREQUENT_AMONG_LATIN = 0.7, 0.95
 _FLUENT = 0.6  # right texts have 0.65 to 0.9, wrong ones up to 0.6, or 0.75 within ten letters
 _ABOVE_LETTERS = 0.15
+_FEWEST_BYTES = 4
 _TELLING = 0.3  # of fluency, summed over all letters
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 _FLAWS = 0.01  # of the characters, broken ones in a file that is otherwise in an encoding
@@ -86,7 +86,7 @@ _SIGNS = "“”„‘‚‹›«»…•€£§°©®™"
 _SIGNS_IN_WORDS = "’–—"
 _ANY_SIGN = frozenset(f"{_SIGNS}{_SIGNS_IN_WORDS}№،؛؟ـًٌٍَُِّْ\u05b0\u200c\xa0")
 _FITS = 0.85
-_LATIN_ENCODINGS = frozenset(name for name, _ in _LATIN)
+LATIN = frozenset(name for name, _ in _LATIN)
 _WORD_BREAKS = re.compile(rb"[\x00-\x40\x5b-\x60\x7b-\x7f]+")
 
 
@@ -148,82 +148,11 @@ _USUAL = re.compile("[\\s!-~\u3000-\u3002\uff01-\uff1f]")
 _USUAL_OF_TEXT = 0.02
 
 
-def is_lost(head: str) -> bool:
-    """Whether an earlier conversion has lost so many characters that it was a wrong one."""
-    return head.count(LOST) > _LOST_OF_TEXT * sum(not c.isascii() or c.isalpha() for c in head)
-
-
-def twice_encoded(head: str) -> tuple[str, str] | None:
-    """The encoding that a text was in, and the one that it was taken for before it was encoded in UTF-8
-    ("cafÃ©" was UTF-8, "ÖÐ¹ú" GB18030, both taken for CP1252). None where that is not plain: what is UTF-8
-    is most often right."""
-    lines = [line for line in head.split("\n") if not line.isascii()][:_LINES_LOOKED_AT]
-    runs = [run for line in lines for run in _RUN_BEYOND.findall(line)]
-    for taken_for in _TAKEN_FOR:
-        if _is_utf8_within(runs, taken_for):
-            return UTF_8, taken_for
-    for taken_for in ("CP1252", "ISO-8859-1"):
-        if was := _other_within(lines, runs, taken_for):
-            return was, taken_for
-    return None
-
-
-def _is_utf8_within(runs: Sequence[str], taken_for: str) -> bool:
-    """Whether nearly all that stands between ASCII characters would be characters of UTF-8, and frequent
-    ones: a sign or a letter with an accent alone, as in "£5" or "où", never is."""
-    read = [_recoded(run, taken_for) for run in runs]
-    told = [run for run in read if _FREQUENT_RUN.fullmatch(run)]
-    return sum(map(len, told)) >= _FEWEST_TWICE and len(told) > _TWICE_OF_RUNS * len(runs)
-
-
-def _recoded(run: str, taken_for: str) -> str:
-    try:
-        return run.encode(taken_for).decode()
-    except UnicodeError:
-        return ""
-
-
-def _other_within(lines: Sequence[str], runs: Sequence[str], taken_for: str) -> str:
-    """The encoding of text that stands in long runs of letters with accents and signs, and in little else:
-    languages in Latin letters have such letters one by one among others."""
-    long_runs = "".join(run for run in runs if len(run) > 1)
-    letters = sum(c.isalpha() or not c.isascii() for line in lines for c in line)
-    if len(set(long_runs)) < _FEWEST_KINDS or len(long_runs) <= _TWICE_OF_LETTERS * letters:
-        return ""
-    before = [bytes_of for line in lines if (bytes_of := _encoded(line, taken_for))]
-    if len(before) < _TWICE_OF_LINES * len(lines):
-        return ""
-    found = likely(before)
-    return found[0] if found and found[0] not in _LATIN_ENCODINGS else ""
-
-
-def _encoded(line: str, encoding: str) -> bytes:
-    try:
-        return line.encode(encoding)
-    except UnicodeError:
-        return b""
-
-
-_LINES_LOOKED_AT = 200
-_TAKEN_FOR = ("CP1252", "ISO-8859-1", "CP1251", "MACINTOSH", "KOI8-R", "CP866")
-_RUN_BEYOND = re.compile("[^\x00-\x7f]+")
-# Letters with accents, other scripts from Greek to Georgian and those of East Asia, punctuation, emoji.
-_FREQUENT_RUN = re.compile(
-    "[\xa0-\u017f\u0386-\u052f\u05d0-\u05ea\u0600-\u06ff\u0900-\u10ff\u1e00-\u1fff\u2010-\u203a"
-    "\u20ac\u2122\u2190-\u27bf\u3000-\u30ff\u3400-\u9fff\uac00-\ud7a3\uff00-\uffef\U0001f300-\U0001faff]+"
-)
-_FEWEST_TWICE = 3
-_TWICE_OF_RUNS = 0.8
-_FEWEST_KINDS = 4
-_TWICE_OF_LETTERS = 0.5
-_TWICE_OF_LINES = 0.8
-
-
 def likely(lines: Sequence[bytes]) -> tuple[str, ...]:
     """The likely encodings of lines that are not UTF-8, as iconv calls them, the likeliest first: one where
     they tell, two where they are too few to tell, none where nothing is likely."""
     sample = _sample(lines)
-    if not _is_mostly_latin(sample):
+    if len(_BEYOND.findall(sample)) >= _FEWEST_BYTES and not _is_mostly_latin(sample):
         shares = {**_shares_of_east_asia(sample), **_shares_of_scripts(sample)}
         return _best(sample, shares) or _likely_latin(sample)
     if _frequent(sample, "GB18030") > _FREQUENT_AMONG_LATIN:
@@ -296,8 +225,10 @@ def _fluency(text: str, letters: str) -> float:
     to 0 for its rarest, and below for what it has not, or not there."""
     worth = {letter: 1 - place / len(letters) for place, letter in enumerate(letters)}
     found = [
-        -0.5 if c.isupper() and before.islower() else worth.get(c.lower(), 0.5 if c in _ANY_SIGN else -0.5)
-        for before, c in zip(f" {text}", text)
+        -0.5
+        if (c.isupper() and before.islower()) or _is_latin(before + after)
+        else worth.get(c.lower(), 0.5 if c in _ANY_SIGN else -0.5)
+        for before, c, after in zip(f" {text}", text, f"{text[1:]} ")
         if not c.isascii()
     ]
     return sum(found) / max(1, len(found))
@@ -316,6 +247,10 @@ def _frequent(sample: bytes, encoding: str) -> float:
     # Four bytes of GB18030 are a letter with an accent, and nothing else looks like that.
     in_range = (len(c) == 4 or (len(c) == 2 and first <= c[0] <= last and c[1] >= second) for c in beyond)
     return sum(found or c[0] in others for found, c in zip(in_range, beyond)) / len(beyond)
+
+
+def _is_latin(around: str) -> bool:
+    return any(c.isascii() and c.isalpha() for c in around)
 
 
 def _likely_latin(sample: bytes) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 command that makes a text file of it."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,32 +76,6 @@ KINDS = (
 )
 
 
-_PARSED = "python -c \"import sys, xml.etree.ElementTree as E; print(*(' '.join(''.join({}).split()) "
-_PARSED += "for e in E.parse(sys.argv[1]).iterfind('.//{}'){}), sep='\\n')\" FILE > TEXT"
-_ENGLISH = " if any(v.startswith('en') for v in e.attrib.values())"
-_SEGMENTS = r"sed -n 's/.*<seg[^>]*>\(.*\)<\/seg>.*/\1/p' < FILE > TEXT"
-_TMX = _PARSED.format("e.find('seg').itertext()", "tuv", _ENGLISH)
-_HEAD = rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*(?:<!DOCTYPE[^>]*>\s*)?"
-_HTML = rb"\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype html|html|!DOCTYPE html|!DOCTYPE HTML|HTML)"
-_SGM = rb"<(?:srcset|refset|tstset|mteval|doc\b.{0,500}<seg\b)"
-_ELEMENTS = ("seg", "s", "sentence", "p", "text", "title")
-_XML = "an XML file"
-WRAPPERS = (
-    _kind("a dump of Wikipedia", _HEAD + rb"<mediawiki", "wikiextractor FILE -o - > TEXT"),
-    _kind("a translation memory (TMX)", _HEAD + rb"<tmx", _TMX),
-    _kind("a web page", _HTML, "pandoc -f html -t plain --wrap=none -o TEXT FILE"),
-    _kind("an SGM file", _HEAD + _SGM, _SEGMENTS),
-    *(
-        _kind(_XML, rb"\s*<\?xml.*<%s[ >]" % name.encode(), _PARSED.format("e.itertext()", "{*}" + name, ""))
-        for name in _ELEMENTS
-    ),
-    _kind(_XML, rb"\s*<\?xml", "xmllint --xpath 'string(/)' FILE > TEXT"),
-    _kind("JSON over many lines", rb"\s*\[\s*(?:\{|$)|\s*\{\s*\n", "jq -r '.[].KEY' < FILE > TEXT"),
-    _kind("a treebank (CoNLL-U)", rb"(?:# [^\n]*\n)*# text = ", "sed -n 's/^# text = //p' < FILE > TEXT"),
-)
-"""Of files of text: what it is wrapped in."""
-
-
 def packing_of(head: bytes) -> Packing | None:
     return next((packing for packing in PACKINGS if packing.magic.match(head)), None)
 
@@ -121,7 +94,10 @@ class Named:
 
     def through(self, command: str) -> str:
         """The command with this file for FILE, and for TEXT or ALIKE a file to be made, of text or of the
-        same kind."""
+        same kind; of standard input, a pipe."""
+        if self.label and " < FILE" in command:
+            piped = command.replace(" < FILE", "").replace(" > TEXT", "").replace(" > ALIKE", "")
+            return f"… | {piped} | python -m semcom transmit"
         made = command.replace("TEXT", quoted(made_of(self.path, ".txt")))
         made = made.replace("ALIKE", quoted(made_of(self.path)))
         if not self.unpacking:
@@ -131,9 +107,9 @@ class Named:
         return f"{self.unpacking} > unpacked; {made.replace('FILE', 'unpacked')}"
 
 
-def check_kind(named: Named, head: bytes, kinds: Sequence[Kind] = KINDS) -> None:
+def check_kind(named: Named, head: bytes) -> None:
     """Raise SemcomError that names what the file is where it is one of the kinds."""
-    for kind in kinds:
+    for kind in KINDS:
         if kind.magic.match(head) and kind.holds in head:
             raise refusal(named, kind.name, kind.remedy)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from semcom.base.errors import SemcomError
-from semcom.data import encodings, file_kinds
+from semcom.data import encodings, file_kinds, misreadings, wrappers
 from semcom.data.corpus_files import Source
 from semcom.data.encodings import UTF_8, Mark
 from semcom.data.file_kinds import Named
@@ -96,7 +96,7 @@ class Head:
         if mark.encoding != UTF_8:
             recoding = named.through(f"iconv -f {mark.encoding[:6]} -t UTF-8 < FILE")
             named = replace(named, unpacking=recoding)
-        file_kinds.check_kind(named, text.encode("utf-8", "replace"), file_kinds.WRAPPERS)
+        wrappers.check(named, text)
         return cls(named, mark, text.split("\n"))
 
 
@@ -105,12 +105,12 @@ def _universal(text: str) -> str:
 
 
 def _check_conversion(named: Named, text: str) -> None:
-    if encodings.is_lost(text):
+    if misreadings.is_lost(text):
         raise SemcomError(
             f"{named}: many of its characters are U+FFFD, which an earlier conversion has left in the place "
             "of those it could not read; convert the original again"
         )
-    if twice := encodings.twice_encoded(text):
+    if twice := misreadings.twice_encoded(text):
         was, taken_for = twice
         undone = f"iconv -f UTF-8 -t {taken_for} < FILE"
         undone += f" | iconv -f {was} -t UTF-8" if was != UTF_8 else ""

@@ -20,6 +20,7 @@ CSV_DIVIDERS = (",", ";")
 _LOOKED_AT = 200
 _NAME = re.compile(r"\ufeff?\w[\w.-]{0,39}")
 _JSON_OBJECT = re.compile(r'\ufeff?\s*\{\s*"([^"]{0,100})"\s*:')
+_JSON_SUFFIXES = frozenset((".json", ".jsonl", ".ndjson"))
 _LONGEST_NAMES = 120
 
 
@@ -50,14 +51,26 @@ def table_of(path: Path, head: Sequence[str]) -> Table | None:
     lines = lines[:-1] if len(lines) > 1 else lines  # the last may be cut
     if not lines:
         return None
-    if _JSON_OBJECT.match(lines[0]):
-        return _json_table(lines)
     suffixes = {suffix.lower() for suffix in path.suffixes[-2:]}
+    if _JSON_OBJECT.match(lines[0]) and (suffixes & _JSON_SUFFIXES or _are_objects(lines)):
+        return _json_table(lines)
     for divider, fewest in (("\t", 1 if ".tsv" in suffixes else 2), (" ||| ", 1)):
         if len(lines) >= fewest and _is_divided(lines, divider):
             rows = [line.split(divider) for line in lines]
             return Table(divider, tuple(rows[0]), _longest(rows))
     return _csv(lines, ".csv" in suffixes)
+
+
+def _are_objects(lines: Sequence[str]) -> bool:
+    """Whether half of the lines are, for a broken one is told when it is read."""
+    return 2 * sum(isinstance(_parsed_or_none(line), dict) for line in lines) >= len(lines)
+
+
+def _parsed_or_none(line: str) -> object:
+    try:
+        return json.loads(line.lstrip("\ufeff"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _json_table(lines: Sequence[str]) -> Table:
