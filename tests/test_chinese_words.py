@@ -43,6 +43,12 @@ def of_kind(rules: ChineseWords, kind: str, text: str) -> list[str]:
         ("一些人一起统一了四川，十分高兴，一般不去", ""),
         ("几乎所有老百姓一定支持，万一有困难，一直努力", ""),
         ("3个半导体公司", "3"),
+        ("投资一百三十一点四五万元", "一百三十一点四五万"),
+        ("一九九八年八月八日", "一九九八 八 八"),
+        ("八届全国政协和两国关系", "八 两"),
+        ("他得了三等奖和一等奖", "三 一"),
+        ("两万铢", "两万"),
+        ("近几年来，这一情况一点一点改变，三峡和九寨沟", "几"),
     ],
 )
 def test_numbers(rules, text, numbers):
@@ -63,6 +69,10 @@ def test_numbers(rules, text, numbers):
         ("並沒有人說過", "並沒有"),
         ("无论是谁，不同于过去", ""),
         ("请勿吸烟", "请勿"),
+        ("资金不足，久拖不决，远远不够", "不足 不决 不够"),
+        ("无锡市和未央区，无为县，不莱梅，别尔哥罗德", ""),
+        ("无烟煤和无形资产是未知数，不远处有未成年人，不幸的人", ""),
+        ("不停地，坚持不懈", ""),
     ],
 )
 def test_negations(rules, text, negations):
@@ -81,6 +91,11 @@ def test_negations(rules, text, negations):
         ("中国的WTO谈判", "中国 WTO"),
         ("城市和农村的公司高度重视高兴的少数民族", ""),
         ("以色列和巴勒斯坦在联合国", "以色列 巴勒斯坦 联合国"),
+        ("无锡市和未央区，无为县，不莱梅，别尔哥罗德", "无锡市 未央区 无为县 不莱梅 别尔哥罗德"),
+        ("司马光和欧阳修，张三和李四", "司马光 欧阳修 张三 李四"),
+        ("基希讷乌和京津沪", "基希讷乌 京津沪"),
+        ("冷战和抗日战争，法语和英语", ""),
+        ("秦副总统说", ""),
     ],
 )
 def test_names(rules, text, names):
@@ -91,6 +106,13 @@ def test_names(rules, text, names):
 def test_names_that_need_a_dictionary():
     rules = ChineseWords(chinese_segmentation.Jieba())
     assert of_kind(rules, "name", "湖州市的张晓伟和阿拉法特") == ["湖州市", "张晓伟", "阿拉法特"]
+    assert of_kind(rules, "name", "南非共和国和微软公司") == ["南非共和国", "微软公司"]
+    assert of_kind(rules, "name", "后排左起：陈云、徐冰") == ["陈云", "徐冰"]
+    assert of_kind(rules, "negation", "经久不衰，破烂不堪，一成不变；久拖不决，执法不严") == [
+        "久拖不决",
+        "执法不严",
+    ]
+    assert of_kind(rules, "number", "近千名工人，前两天；十五大，一段时间，第三产业") == ["千", "两"]
     assert of_kind(rules, "name", "金融方面成功，高级干部严重关切") == []
 
 

@@ -41,8 +41,9 @@ def name_parts() -> tuple[frozenset[str], ...]:
 @cache
 def all_words() -> frozenset[str]:
     """Of every file, what can stand in a text as a word."""
-    files = ("negations", "function_words", "common_words")
+    files = ("function_words", "common_words")
     parts: list[Iterable[str]] = [listed(name) for name in files]
+    parts.append(listed("negations", "words", "not negations", "prefixes", "before"))
     parts.append(listed("numbers", "words", "units", "not numbers"))
     parts += [*name_parts(), listed("names", "endings", "not names")]
     parts.append(listed("persons", "behind", "before", "not persons"))

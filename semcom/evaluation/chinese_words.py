@@ -5,10 +5,13 @@ in English. A number and the unit behind it are two words (三 个), names joine
 (比尔·克林顿). The kinds, the first whose rule holds:
 
 number: has a digit, is of numerals alone (三百, 百分之五, 第二, 半, 几十, 一点三) or a listed number word;
-  not listed words that hold numerals and count nothing (一些, 统一, 十分, 四川).
-negation: a listed word (没有, 无法, 勿), one of up to three characters with 不, one that begins with
-  不, 没, 无, 未, 非 or 别, or so behind 并, 毫, 从, 尚 and their like; not listed words that deny nothing
-  or ask (不断, 不仅, 不久, 无论, 未来, 非常, 特别, 是否), nor 会不会.
+  not listed words that hold numerals and count nothing (一些, 统一, 十分, 四川). Within a compound it is a
+  word of its own where it is not 一 and a unit follows (两 国 关系, 近 千 名); else the compound is content
+  (十五大, 八强, 一段时间).
+negation: a listed word (没有, 无法, 勿), one of up to three characters with 不, one of four with 不 third
+  (资金不足, 久拖不决), one that begins with 不, 没, 无, 未, 非 or 别, or so behind 并, 毫, 从, 尚 and their
+  like; not listed words that deny nothing or ask (不断, 不仅, 无论, 未来, 非常, 不幸, 是否), nor 会不会, nor
+  places (无锡) and what names a thing by its ending (无烟煤, 未知数).
 name: a listed place, organisation, people or person; what ends in 省, 市, 县, 族 and their like; an
   ending (大学, 公司, 银行) within or right behind such a name; what jieba knows as a place and ends as
   one; three letters or more of those that write foreign names, where it is no other word; a word with a
@@ -22,8 +25,9 @@ Characters as Taiwan and Hong Kong write them count as the simplified ones of th
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import accumulate, pairwise
 
 from semcom.evaluation import chinese_lists as lists
 from semcom.evaluation import english_words
@@ -54,6 +58,17 @@ def _denial() -> re.Pattern[str]:
 
 
 _NUMBER, _DENIAL = _number(), _denial()
+_NUMERALS = "[〇零一二两三四五六七八九十百千万亿]+"
+_MIDDLE = 2
+"""Place of 不 in a word of four characters that denies what stands before it: 资金不足."""
+# What the segmentation must not part elsewhere: decimals, and the number, month, number and day of dates.
+_WHOLE = re.compile(f"({_NUMERALS}点{_NUMERALS})|({_NUMERALS})(月)({_NUMERALS})([日号])")
+_BEFORE_NUMBERS, _BEHIND_UNITS = frozenset("近上前后这那每另约逾"), frozenset("来间内前后")
+
+
+def _divided(text: str, ends: Iterable[int]) -> list[str]:
+    """Into words that end at these places."""
+    return [text[begin:end] for begin, end in pairwise(sorted({0, *ends}))]
 
 
 class ChineseWords:
@@ -65,9 +80,12 @@ class ChineseWords:
         self.not_numbers = lists.listed("numbers", "not numbers")
         self.number_words = lists.listed("numbers", "words")
         self.units = lists.listed("numbers", "units")
+        self.compound_units = lists.listed("numbers", "compound units")
         self.negations = lists.listed("negations", "words")
         self.not_negations = lists.listed("negations", "not negations")
         self.no_denial_begins = tuple(lists.listed("negations", "prefixes"))
+        self.no_denial_ends = tuple(lists.listed("negations", "nouns"))
+        self.no_denial_tails = self.not_negations | lists.listed("negations", "tails")
         self.function_words = lists.listed("function_words")
         self.endings = lists.listed("names", "endings")
         self.inner_endings = self.endings | lists.listed("names", "inner endings")
@@ -114,23 +132,24 @@ class ChineseWords:
 
     def _cut(self, run: str) -> list[str]:
         plain = simplified(run)
-        words, place = [], 0
-        for word in self.segmenter.cut(plain):
-            words.append(run[place : place + len(word)])
-            place += len(word)
-        return words
+        ends = set(accumulate(len(word) for word in self.segmenter.cut(plain)))
+        for whole in _WHOLE.finditer(plain):
+            begin, end = whole.span()
+            if self.not_numbers.isdisjoint((plain[begin:end], plain[begin : end + 1])):  # 一点一点
+                ends -= set(range(begin, end))
+                ends |= {place for group in range(1, 6) for place in whole.span(group) if place > 0}
+        return _divided(run, ends)
 
     def _numbers_parted(self, words: Sequence[str]) -> list[str]:
         """Numerals beside one another as one word, and each number apart from the unit behind it."""
         parted: list[str] = []
         for word in words:
-            number, rest = self._number_and_rest(word)
-            if number and parted and self._goes_on(parted[-1], number):
-                parted[-1] += number
-            elif number:
-                parted.append(number)
-            if rest:
-                parted.append(rest)
+            first, *others = self._number_apart(word)
+            if parted and self._goes_on(parted[-1], first):
+                parted[-1] += first
+            else:
+                parted.append(first)
+            parted += others
         return parted
 
     def _decimals_joined(self, words: Sequence[str]) -> list[str]:
@@ -153,14 +172,26 @@ class ChineseWords:
         key = simplified(word)
         return key == "第" or (key not in self.not_numbers and bool(_NUMBER.fullmatch(key)))
 
-    def _number_and_rest(self, word: str) -> tuple[str, str]:
-        """A word of numerals, or of them and a unit; all others are rest."""
+    def _number_apart(self, word: str) -> list[str]:
+        """A number and the unit or compound behind it, or what stands before it, each alone."""
         key = simplified(word)
-        if key not in self.not_numbers and (found := _NUMBER.match(key)):
-            rest = key[found.end() :]
-            if not rest or rest in self.units:
-                return word[: found.end()], word[found.end() :]
-        return "", word
+        if key in self.not_numbers or key in self.number_words or key in self.places or key in self.people:
+            return [word]
+        begin = int(len(key) > 2 and key[0] in _BEFORE_NUMBERS)
+        found = _NUMBER.match(key, begin)
+        if not found:
+            return [word]
+        number, rest = found[0], key[found.end() :]
+        if rest in self.units or not rest:
+            counts = not begin or number[0] not in "一半"
+            return _divided(word, {begin, found.end(), len(word)}) if counts else [word]
+        unit = next((rest[:size] for size in (2, 1) if rest[:size] in self.compound_units), "")
+        behind = rest[len(unit) :]
+        long_enough = len(behind) > 1 or behind in _BEHIND_UNITS
+        counts = unit == "等" or bool(unit) and number[0] not in "一半" and long_enough
+        if not counts or _NUMBER.match(behind):
+            return [word]
+        return _divided(word, {begin, found.end(), found.end() + len(unit), len(word)})
 
     def kinds(self, words: Sequence[str]) -> list[str]:
         """The kind of each word of one sentence."""
@@ -190,8 +221,12 @@ class ChineseWords:
     def _denies(self, key: str) -> bool:
         if key in self.negations:
             return True
-        if key in self.not_negations or key.startswith(self.no_denial_begins):
+        if key in self.no_denial_tails or key in self.places or key.startswith(self.no_denial_begins):
             return False
+        if len(key) > 2 and key.endswith(self.no_denial_ends):
+            return False
+        if len(key) == 4 and key[_MIDDLE] == "不":
+            return key[_MIDDLE:] not in self.no_denial_tails
         return bool(_DENIAL.match(key)) and not self._is_foreign(key)
 
     def _is_name(self, key: str) -> bool:
@@ -206,6 +241,8 @@ class ChineseWords:
     def _ends_as_name(self, key: str) -> bool:
         """湖州市; 北京师范大学, which also begins with a name; what jieba knows as a place and ends so."""
         ends = {key[size:] for size in range(1, len(key))}
+        if any(key[size:] in self.inner_endings and key[:size] in self.places for size in range(2, len(key))):
+            return True
         if len(key) <= 2 or not ends.isdisjoint(self.not_names):
             return False
         if key.endswith(self.long_endings):
@@ -241,7 +278,7 @@ class ChineseWords:
             or around[place + 2] in self.behind
             or self._is_person(keys[place])
         }
-        new = named
+        new = named | {place for place, key in enumerate(keys) if key in self.people}
         while new := {place for near in new for place in (near - 1, near + 1)} & open_ - named:
             named |= new
         for place in named:
@@ -251,7 +288,9 @@ class ChineseWords:
         """Whether a name of a person may be written so."""
         surname = next((key[:size] for size in (2, 1) if key[:size] in self.surnames), "")
         fits = len(key) - len(surname) + 1 in PERSON_LENGTHS
-        return bool(surname) and fits and key not in self._others and self.segmenter.may_be_name(key, "nr")
+        # 秦副总理
+        possible = bool(surname) and fits and not key.endswith("副") and key not in self._others
+        return possible and self.segmenter.may_be_name(key, "nr")
 
     def _is_person(self, key: str) -> bool:
         """By itself, where the segmentation took it for a word and no list has it."""
