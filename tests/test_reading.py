@@ -344,13 +344,13 @@ TABLES = {
         "text_a\ttext_b\tlabel\n" + lines(f"{b}\t{a}\t0" for a, b in PAIRS),
         "text_b",
         ENGLISH,
-        "2",
+        "text_b",
     ),
     "leipzig.txt": (lines(f"{n}\t{a}" for n, a in enumerate(ENGLISH)), "2", ENGLISH, "2"),
     "pairs": (lines(f"{a} ||| {b}" for a, b in PAIRS), "2", CHINESE, "1"),
-    "excel.csv": ("\ufeff" + table([["id", "en", "zh", "label"], *ROWS]), "zh", CHINESE, "2"),
-    "europe.csv": (table([["id", "en", "zh", "label"], *ROWS], delimiter=";"), "en", ENGLISH, "2"),
-    "plain": (table([["id", "en", "zh", "label"], *ROWS]), "3", CHINESE, "2"),
+    "excel.csv": ("\ufeff" + table([["id", "en", "zh", "label"], *ROWS]), "zh", CHINESE, "en"),
+    "europe.csv": (table([["id", "en", "zh", "label"], *ROWS], delimiter=";"), "en", ENGLISH, "en"),
+    "plain": (table([["id", "en", "zh", "label"], *ROWS]), "3", CHINESE, "en"),
     "clue.json": (lines(json.dumps({"n": 1, "s1": a, "s2": b}) for a, b in PAIRS), "s2", CHINESE, "s1"),
     "hf.jsonl": (
         lines(json.dumps({"translation": {"en": a}}) for a in ENGLISH),
@@ -400,11 +400,63 @@ def test_a_table_that_cannot_be_read_says_so(write, name, content, column, messa
     assert message in refused(write(name, content), column=column)
 
 
-def test_null_is_empty_and_rows_may_be_short(write):
+def test_null_is_empty_and_rows_of_another_width_are_named(write):
     path = write("a.jsonl", '{"a": null}\n' + lines(json.dumps({"a": text}) for text in ENGLISH))
     assert read(path, column="a").account == {"lines": 41, "empty": 1}
     path = write("a.tsv", lines(f"{n}\t{text}" for n, text in enumerate(ENGLISH)) + "alone\n")
-    assert read(path, column="2").account == {"lines": 41, "empty": 1}
+    told = refused(path, column="2")
+    assert "line 41: 1 values, where the first line has 2; mend it, or leave such lines out: " in told
+    assert r"awk -F '\t' 'NF==2' < " in told
+
+
+COMMAS = [
+    "the dog, too, sat",
+    "however, the cat ran off",
+    "no commas are in this",
+    "one, two, three, four, five",
+]
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("prose.csv", COMMAS),
+        ("prose.csv", ["Yes, we can go", "No, we cannot go", "Well, we may go"]),
+        ("love", ["love,love", "hate,hate me and you", "one,two and three four"]),
+        ("quote", ['{ "a": he said so', *ENGLISH]),
+    ],
+)
+def test_prose_with_commas_is_no_table(write, name, content):
+    long_enough = [line for line in content if len(line.split()) > 3]
+    assert texts(write(name, lines(content))) == long_enough
+
+
+@pytest.mark.parametrize(
+    "name, content, column, message",
+    [
+        ("a.csv", [["id", "text"], *ROWS[:3]], "text", "line 2: 4 values, where the first line has 2"),
+        ("a.csv", [["id", "text"], *[row[:2] for row in ROWS]], "Text", "; did you mean text?"),
+        (
+            "a.json",
+            {"data": ENGLISH},
+            None,
+            "of which none is text; make a text file of it: jq -r '.data[].KEY'",
+        ),
+        ("a.jsonl", {"text": "a b"}, "Text", "; did you mean text?"),
+        ("two.tsv", "a b c d\te f g\nh i j k\tl m n\n", None, "is a table of 2 columns divided by tabs"),
+    ],
+)
+def test_what_is_asked_of_a_table_is_answered(write, name, content, column, message):
+    content = table(content) if isinstance(content, list) else content
+    content = f"{json.dumps(content)}\n" if isinstance(content, dict) else content
+    assert message in refused(write(name, content), column=column)
+
+
+def test_a_number_is_a_number_before_it_is_a_name(write):
+    rows = [["1", "0"], *[[english, "0"] for english in ENGLISH]]
+    assert texts(write("a.csv", table(rows)), column="1") == ENGLISH
+    rows = [["2", english] for english in ENGLISH]
+    assert texts(write("b.csv", table(rows)), column="2") == ENGLISH
 
 
 # The commands that are told

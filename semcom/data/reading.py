@@ -65,7 +65,7 @@ class Reader:
         with source.file:
             head = Head.of(source)
             self.subwords = is_cut_into_subwords(head.lines)
-            table = tables.table_of(path, head.lines)
+            table = tables.table_of(path, head.lines, self.column)
             if self.column is None:
                 if table:
                     raise tables.refusal(head.named, table)

@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from semcom.base.advice import meant
 from semcom.base.errors import SemcomError, escape, shown
 from semcom.data.file_kinds import Named, quoted
 
 JSON_LINES = "JSON lines"
 _DIVIDERS = {"\t": "tabs", " ||| ": "|||", ",": "commas", ";": "semicolons"}
 CSV_DIVIDERS = (",", ";")
+_BARS = " [|][|][|] "  # as awk divides by
 _LOOKED_AT = 200
+_OBJECTS_LOOKED_AT = 20
+_FEW = 10
 _NAME = re.compile(r"\ufeff?\w[\w.-]{0,39}")
 _JSON_OBJECT = re.compile(r'\ufeff?\s*\{\s*"([^"]{0,100})"\s*:')
 _JSON_SUFFIXES = frozenset((".json", ".jsonl", ".ndjson"))
@@ -27,11 +31,13 @@ _LONGEST_NAMES = 120
 @dataclass(frozen=True)
 class Table:
     """divider: of a line's values, or ``JSON_LINES``. columns: names or, where nothing says that they are
-    names, values of the first line. likely: the one that has most text, by its place."""
+    names, values of the first line. likely: the one that has most text, by its place; None where none has.
+    named: whether the first line is likely one of names."""
 
     divider: str
     columns: tuple[str, ...]
-    likely: int = 0
+    likely: int | None = 0
+    named: bool = False
 
     def __str__(self) -> str:
         if self.divider == JSON_LINES:
@@ -44,11 +50,12 @@ class Table:
         return names if len(names) <= _LONGEST_NAMES else f"{names[:_LONGEST_NAMES]}…"
 
 
-def table_of(path: Path, head: Sequence[str]) -> Table | None:
+def table_of(path: Path, head: Sequence[str], column: str | None = None) -> Table | None:
     """What table the first lines of a file are of, if they are of one. Prose has commas too: of CSV, only
-    with its suffix or a header."""
+    with its suffix or a header, as many values in nearly all lines, and no blanks behind its commas; or with
+    the column that is asked for in its first line."""
     lines = [line for line in head[:_LOOKED_AT] if line.strip()]
-    lines = lines[:-1] if len(lines) > 1 else lines  # the last may be cut
+    lines = _uncut(lines)
     if not lines:
         return None
     suffixes = {suffix.lower() for suffix in path.suffixes[-2:]}
@@ -57,8 +64,8 @@ def table_of(path: Path, head: Sequence[str]) -> Table | None:
     for divider, fewest in (("\t", 1 if ".tsv" in suffixes else 2), (" ||| ", 1)):
         if len(lines) >= fewest and _is_divided(lines, divider):
             rows = [line.split(divider) for line in lines]
-            return Table(divider, tuple(rows[0]), _longest(rows))
-    return _csv(lines, ".csv" in suffixes)
+            return _table_of_rows(divider, rows)
+    return _csv(lines, ".csv" in suffixes, column)
 
 
 def _are_objects(lines: Sequence[str]) -> bool:
@@ -74,14 +81,15 @@ def _parsed_or_none(line: str) -> object:
 
 
 def _json_table(lines: Sequence[str]) -> Table:
-    try:
-        first = json.loads(lines[0].lstrip("\ufeff"))
-    except (ValueError, RecursionError):
-        found = _JSON_OBJECT.match(lines[0])
-        return Table(JSON_LINES, (found[1] if found else "",))
-    values = dict(_values(first))
-    longest = max(values, key=lambda key: len(values[key]) if isinstance(values[key], str) else 0, default="")
-    return Table(JSON_LINES, tuple(values), list(values).index(longest) if values else 0)
+    sizes: dict[str, int] = {}
+    for found in map(_parsed_or_none, lines[:_OBJECTS_LOOKED_AT]):
+        for key, value in _values(found) if isinstance(found, dict) else ():
+            sizes[key] = sizes.get(key, 0) + (len(value) if isinstance(value, str) else 0)
+    if not sizes:
+        begun = _JSON_OBJECT.match(lines[0])
+        return Table(JSON_LINES, (begun[1] if begun else "",))
+    longest = max(sizes, key=lambda key: sizes[key])
+    return Table(JSON_LINES, tuple(sizes), list(sizes).index(longest) if sizes[longest] else None)
 
 
 def _values(found: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -100,20 +108,44 @@ def _is_divided(lines: Sequence[str], divider: str) -> bool:
     return most > 0 and lines_of_most >= 0.9 * len(lines)
 
 
-def _longest(rows: Sequence[Sequence[str]]) -> int:
-    """The place of the column with most text."""
-    sizes = [sum(len(row[place]) for row in rows if place < len(row)) for place in range(len(rows[0]))]
-    return sizes.index(max(sizes))
+def _uncut(found: list) -> list:
+    """Without the last of many, which the end of the head may cut."""
+    return found[:-1] if len(found) > _FEW else found
 
 
-def _csv(lines: Sequence[str], named: bool) -> Table | None:
+def _table_of_rows(divider: str, rows: Sequence[Sequence[str]]) -> Table:
+    first, *others = rows
+    sizes = [sum(len(row[place]) for row in rows if place < len(row)) for place in range(len(first))]
+    likely = sizes.index(max(sizes))
+    longer = sizes[likely] - len(first[likely]) > 1.5 * len(first[likely]) * len(others)
+    return Table(divider, tuple(first), likely, named=_are_names(first) and longer)
+
+
+def _are_names(values: Sequence[str]) -> bool:
+    are_words = all(_NAME.fullmatch(value) and not value.isdecimal() for value in values)
+    return are_words and len(set(values)) == len(values)
+
+
+def _csv(lines: Sequence[str], suffixed: bool, column: str | None) -> Table | None:
     for divider in sorted(CSV_DIVIDERS, key=lines[0].count, reverse=True):
-        rows = list(_split(lines, divider))
-        widths = {len(row) for row in rows[:-1] if row}
-        header = len(rows) > 2 and len(widths) == 1 and all(map(_NAME.fullmatch, rows[0]))
-        if named or (header and widths != {1}):
-            return Table(divider, tuple(rows[0]), _longest(rows))
+        rows = _uncut([row for row in _split(lines, divider) if row])
+        if rows and len(rows[0]) > 1 and column in rows[0]:
+            return _table_of_rows(divider, rows)
+        if not rows or _is_prose(rows):
+            continue
+        width, as_wide = Counter(map(len, rows)).most_common(1)[0]
+        is_regular = as_wide >= 0.9 * len(rows)
+        is_table = width > 1 and (suffixed or (len(rows) > 2 and _table_of_rows(divider, rows).named))
+        is_quoted = suffixed and width == 1 and all(line.startswith('"') for line in lines[1:])
+        if is_regular and (is_table or is_quoted):
+            return _table_of_rows(divider, rows)
     return None
+
+
+def _is_prose(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether most dividers have a blank behind them."""
+    behind = [value for row in rows for value in row[1:]]
+    return 2 * sum(value.startswith(" ") for value in behind) > len(behind)
 
 
 def _split(lines: Iterable[str], divider: str) -> Iterator[list[str]]:
@@ -124,24 +156,31 @@ def _split(lines: Iterable[str], divider: str) -> Iterator[list[str]]:
 
 def refusal(named: Named, table: Table) -> SemcomError:
     """Of a table of which no column is chosen."""
-    likely = table.columns[table.likely] if table.divider == JSON_LINES else str(table.likely + 1)
+    if table.likely is None:
+        key = f".{table.columns[0]}[].KEY"
+        return SemcomError(
+            f"{named}: is {table}, of which none is text; make a text file of it: "
+            f"{named.through(f'jq -r {quoted(key)} < FILE > TEXT')}"
+        )
+    is_named = table.named or table.divider == JSON_LINES
+    likely = table.columns[table.likely].lstrip("\ufeff") if is_named else str(table.likely + 1)
     return SemcomError(
-        f"{named}: is {table}, not text of one sentence a line; choose a column, such as "
-        f"--column {quoted(likely)}, or make a text file of it: {named.through(_command(table))}"
+        f"{named}: is {table}, not text of one sentence a line; choose a column, such as --column "
+        f"{quoted(likely)}, or make a text file of it: {named.through(_command(table, table.likely))}"
     )
 
 
-def _command(table: Table) -> str:
+def _command(table: Table, likely: int) -> str:
     """Which writes the likely column to a text file."""
-    number = table.likely + 1
     if table.divider == JSON_LINES:
-        key = ".".join(f'"{part}"' for part in table.columns[table.likely].split("."))
+        key = ".".join(f'"{part}"' for part in table.columns[likely].split("."))
         return f"jq -r {quoted('.' + key)} < FILE > TEXT"
     if table.divider == "\t":
-        return f"cut -f{number} < FILE > TEXT"
+        return f"cut -f{likely + 1} < FILE > TEXT"
     if table.divider == " ||| ":
-        return f"awk -F ' [|][|][|] ' '{{print ${number}}}' < FILE > TEXT"
-    read = f"pandas.read_csv(sys.stdin, sep='{table.divider}').iloc[:, {table.likely}]"
+        return f"awk -F '{_BARS}' '{{print ${likely + 1}}}' < FILE > TEXT"
+    header = "" if table.named else ", header=None"
+    read = f"pandas.read_csv(sys.stdin, sep='{table.divider}'{header}).iloc[:, {likely}]"
     return f"python -c \"import pandas, sys; print(*{read}, sep='\\n')\" < FILE > TEXT"
 
 
@@ -171,18 +210,30 @@ class Column:
     def _of_rows(self, table: Table, lines: Iterable[str]) -> Iterator[str]:
         rows = self._rows(table.divider, lines)
         names = [name.strip().lstrip("\ufeff") for name in table.columns]
-        if self.name in names:
+        if self.name.isdecimal() and 1 <= int(self.name[:9]) <= len(names):
+            place = int(self.name) - 1
+        elif self.name in names:
             place = names.index(self.name)
             next(rows, None)
-        elif self.name.isdecimal() and 1 <= int(self.name[:9]) <= len(names):
-            place = int(self.name) - 1
         else:
             raise SemcomError(
                 f"--column {shown(self.name)}: {shown(self.named.path)} is {table}; give a name of its first "
-                f"line, or a number from 1 to {len(names)}"
+                f"line, or a number from 1 to {len(names)}{meant(self.name, names)}"
             )
         for row in rows:
-            yield row[place] if place < len(row) else ""
+            if len(row) != len(names) and any(row):
+                raise self._of_another_width(row, table)
+            yield row[place] if any(row) else ""
+
+    def _of_another_width(self, row: Sequence[str], table: Table) -> SemcomError:
+        width, cure = len(table.columns), "mend that line"
+        if table.divider not in CSV_DIVIDERS:
+            divider = "\\t" if table.divider == "\t" else _BARS
+            others = self.named.through(f"awk -F '{divider}' 'NF=={width}' < FILE > ALIKE")
+            cure = f"mend it, or leave such lines out: {others}"
+        return SemcomError(
+            f"{self.named} line {self.number()}: {len(row)} values, where the first line has {width}; {cure}"
+        )
 
     def _rows(self, divider: str, lines: Iterable[str]) -> Iterator[list[str]]:
         if divider not in CSV_DIVIDERS:
@@ -219,10 +270,12 @@ class Column:
         if value is None or isinstance(value, str):
             return value or ""
         reason = f"has {shown(value)} there"
+        likely = ""
         if value is found:
             keys = tuple(dict(_values(found))) if isinstance(found, dict) else ()
             reason = f"has no such key, but {Table(JSON_LINES, keys).listed() or 'none'}"
+            likely = meant(self.name, keys)
         raise SemcomError(
             f"--column {shown(self.name)}: line {self.number()} of {shown(self.named.path)} {reason}; "
-            "name a key of each line, with text"
+            f"name a key of each line, with text{likely}"
         )
