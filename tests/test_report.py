@@ -5,19 +5,27 @@ import csv
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 from babel.messages.pofile import read_po
 from cli_support import TINY_TRAINING, analyse, distil, package, refused
+from tables_of_rows import of_rows
 
+from semcom.base.messages import Message, said
+from semcom.commands import analysis_report
 from semcom.evaluation import pair_matrix
+from semcom.evaluation.intervals import Interval
+from semcom.evaluation.pairs import OTHER_DRAW
 from semcom.evaluation.study import Study
 from semcom.models import checkpoint
 from semcom.report import render
 from semcom.report.catalogue import LOCALE, translation
-from semcom.report.sections.study_report import StudyReport
+from semcom.report.document import Column, Text
+from semcom.report.sections import summary
+from semcom.report.sections.study_report import StudyReport, pair_told
 
 QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet", "--replicates", 100]
 
@@ -195,6 +203,13 @@ def test_chinese_is_the_same_report(reported, runs, here):
         texts = [message.id for message in read_po(file)]
     english = [text for text in texts if len(text) > 30 and "{" not in text]
     assert len(english) > 15 and not [text for text in english if text in page]
+    report = (here / "checkpoints/report/report.md").read_text(encoding="utf-8")
+    body, made = report.split("## 本报告的生成方式")
+    told = "\n".join(line for line in body.splitlines() if not line.startswith("|")) + made
+    told += "\n".join(line for line in body.splitlines() if "→ teacher" in line and "draw" in line)
+    assert not re.findall(r"(?:[a-z]{2,}[ ,]+){2,}[a-z]{2,}", told), "three words of English in a row"
+    assert not re.findall("[\u4e00-\u9fff][:;] |[。：；] ", report), "signs of English among those of Chinese"
+    assert "贪心解码" in made and "接收端知道发送的符号数" in made and "指纹" in made and "线程数：1" in made
 
 
 def test_an_interrupted_report_goes_on(reported, runs, here, monkeypatch, capsys):
@@ -352,7 +367,7 @@ def test_a_trend_over_seeds_is_followed_and_told(monkeypatch, runs, here, capsys
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("temperature ")]
     assert (
         len(table) == 2
-        and re.search(r"KL +−1\.00 +0\.00\d +4 +3 +supported$", table[0])
+        and re.search(r"KL +−1\.00 +<0\.001 +4 +3 +supported$", table[0])
         and table[1].endswith("contradicted")
     )
     (study,) = json.loads((here / "semantic_analysis_results.json").read_text())["studies"]
@@ -470,3 +485,65 @@ def test_one_sentence_bounds_nothing(runs, here, capsys):
     (study,) = json.loads((here / "semantic_analysis_results.json").read_text())["studies"]
     cell = next(row for row in study["matrix"] if row["pair"] == "teacher → decoder")["cross_entropy"]
     assert cell["value"] > 0 and cell["low"] is None and cell["high"] is None
+
+
+def report_on(language="en", teacher="", several=False, score=None, floor=None):
+    """On a study that knows its teacher's score alone."""
+    study = SimpleNamespace(
+        channel="awgn", snrs=[0.0, 18.0], sentences=[], teachers_score=lambda measure: (score, floor)
+    )
+    report = StudyReport(study, translation(language), pd.DataFrame(), 1, teacher, several)
+    report.__dict__["too_short"] = ""
+    return report
+
+
+@pytest.mark.parametrize(
+    ("score", "floor", "useless"),
+    [(3.0, 0.5, True), (5.5, 3.0, True), (7.0, 3.0, False), (45.0, 40.0, True), (55.0, 40.0, False)]
+    + [(6.0, None, False), (4.0, None, True), (None, None, False)],
+)
+def test_a_teacher_that_understands_nothing_is_told_of_first(monkeypatch, score, floor, useless):
+    monkeypatch.setattr(summary, "paragraphs", lambda report: ["the largest"])
+    for language, words in (("en", "next to nothing"), ("zh", "几乎什么都没有理解")):
+        useful = report_on(language, score=99.0, floor=3.0)
+        told = summary.of_all([useful, report_on(language, score=score, floor=floor)])
+        assert told[-2:] == ["the largest"] * 2 and len(told) == 2 + useless
+        assert (words in told[0]) == useless
+
+
+def test_the_largest_of_one_is_not_told():
+    row = {"pair": "a → b", "kind": "knowledge", "kl_divergence": Interval(2.0, 1.0, 3.0)}
+    rows = [{**row, "kl_divergence_over_noise": Interval(6903.0, 6000.0, 7000.0)}]
+    study = SimpleNamespace(channel="awgn", reference_snr=12.0)
+    for language, largest in (("en", "largest"), ("zh", "最大")):
+        report = StudyReport(study, translation(language), pd.DataFrame())
+        alone, of_two = (summary._largest_divergence(report, rows * n) for n in (1, 2))
+        assert largest not in alone and largest in of_two and "a → b" in alone and "6903" in alone
+
+
+def test_two_teachers_are_told_apart_wherever_their_numbers_stand():
+    first, alone = report_on(teacher="a/t1", several=True), report_on()
+    table = of_rows("t", "BLEU.", [Column("x")], [[1]])
+    assert first.told_apart(table).caption == "a/t1 · awgn · BLEU."
+    assert alone.told_apart(table) is table and first.told_apart(Text("t")) == Text("t")
+    assert (first.where, alone.where) == (" (a/t1, awgn)", "")
+    assert report_on("zh", "t1", several=True).where == "（t1、awgn）"
+    frames = [pd.DataFrame({"pair": ["teacher → teacher"]})] * 2
+    of_two = analysis_report._with_teachers(frames, ["t1", "t2"])
+    assert [list(frame["teacher"]) for frame in of_two] == [["t1"], ["t2"]]
+    assert [list(frame) for frame in analysis_report._with_teachers(frames, ["t1", "t1"])] == [["pair"]] * 2
+
+
+def test_another_draw_is_told_in_the_reports_language():
+    pairing = SimpleNamespace(label=lambda pair: "x → x" + (OTHER_DRAW if pair.draw else ""))
+    drawn, plain = SimpleNamespace(draw=1), SimpleNamespace(draw=0)
+    chinese = translation("zh").gettext
+    assert pair_told(pairing, drawn, chinese) == "x → x（另一次信道实现）"
+    assert pair_told(pairing, plain, chinese) == "x → x"
+
+
+def test_a_message_is_english_as_a_string_and_said_in_chinese():
+    message = Message("{path}, weights {fingerprint}", path="{t}.pt", fingerprint="abc")
+    assert message == "{t}.pt, weights abc"
+    assert said(message, translation("zh").gettext) == "{t}.pt，权重 abc"
+    assert said("as it is", translation("zh").gettext) == "as it is"

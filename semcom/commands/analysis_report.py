@@ -12,10 +12,10 @@ import pandas as pd
 from semcom.base import json_files
 from semcom.base.device import environment
 from semcom.base.errors import SemcomError, escape
-from semcom.base.messages import N_
+from semcom.base.messages import N_, Message
 from semcom.channel.channels import make_channel
 from semcom.commands.analysis_results import Analysis
-from semcom.commands.measuring import RECEIVER_KNOWS
+from semcom.commands.measuring import RECEIVER_KNOWS, labels
 from semcom.data.vocabulary import EOS
 from semcom.evaluation import bootstrap, frames, lost_words, sentence_similarity
 from semcom.evaluation.channel_use import ChannelUse, channel_use
@@ -46,7 +46,7 @@ def contents_of(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> c
     return compose.Results(
         studies=analysis.studies,
         lost=[study.words_lost(bands) for study in analysis.studies],
-        teachers=[teacher.name for teacher in analysis.teachers],
+        teachers=_teachers(analysis),
         scoring=analysis.scoring,
         similarity=_similarities(analysis),
         other_vocabularies=analysis.other_vocabularies,
@@ -54,6 +54,13 @@ def contents_of(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> c
         temperature=_temperature_effect(analysis.teachers[0], analysis.studies[0]),
         provenance=_provenance(analysis),
     )
+
+
+def _teachers(analysis: Analysis) -> list[str]:
+    """Of each study its teacher, by as much of its path as tells it from the others."""
+    paths = list(dict.fromkeys(teacher.path for teacher in analysis.teachers))
+    label_of = dict(zip(paths, labels(paths)))
+    return [label_of[teacher.path] for teacher in analysis.teachers]
 
 
 def studies_as_json(analysis: Analysis, contents: compose.Results) -> list[object]:
@@ -84,11 +91,18 @@ def own_files(folder: Path) -> tuple[str, ...]:
 
 def write(document: Document, contents: compose.Results, folder: Path) -> Path:
     """Page, tables and figures, and the rows that they are made of; returns the page."""
-    matrix = pd.concat([study.matrix for study in contents.studies], ignore_index=True)
-    tables.write_csv(folder / ROWS[0], frames.flat(matrix), document.language)
-    lost = pd.concat(contents.lost, ignore_index=True)
-    tables.write_csv(folder / ROWS[1], frames.flat(lost), document.language)
+    of_studies = ([study.matrix for study in contents.studies], contents.lost)
+    for name, found in zip(ROWS, of_studies):
+        rows = pd.concat(_with_teachers(found, contents.teachers), ignore_index=True)
+        tables.write_csv(folder / name, frames.flat(rows), document.language)
     return render.write(document, folder)[0]
+
+
+def _with_teachers(found: Sequence[pd.DataFrame], teachers: Sequence[str]) -> list[pd.DataFrame]:
+    """Rows of each study, with a column of its teacher where there are several."""
+    if len(set(teachers)) < 2:
+        return list(found)
+    return [rows.assign(teacher=teacher) for rows, teacher in zip(found, teachers)]
 
 
 def show(document: Document) -> None:
@@ -96,14 +110,14 @@ def show(document: Document) -> None:
     log.info("\n" + "\n".join(map(escape, document.summary)))
     for table in document.tables():
         if table.name.startswith(ON_CONSOLE):
-            log.info(f"\n{formats.aligned(table)}")
+            log.info(f"\n{escape(table.caption)}\n{formats.aligned(table)}")
 
 
 def _similarities(analysis: Analysis) -> list[Similarities] | str:
     if reason := sentence_similarity.available(analysis.corpus.language):
         return reason
     if min(len(study.sentences) for study in analysis.studies) < 2:
-        return "its floor needs two sentences; give more --sentences"
+        return Message(N_("its floor needs two sentences; give more --sentences"))
     try:
         encode = sentence_similarity.encoder(str(analysis.device))
     except SemcomError as error:
@@ -132,27 +146,23 @@ def _temperature_effect(teacher: Checkpoint, study: Study) -> TemperatureEffect:
     return TemperatureEffect(rows, pieces)
 
 
-def _provenance(analysis: Analysis) -> list[tuple[str, str]]:
+def _provenance(analysis: Analysis) -> list[compose.Item]:
     """How the report was made: labels, marked for translation, and values."""
     settings, corpus = analysis.settings, analysis.corpus
+    named = Message(N_("{name}, fingerprint {fingerprint}"), name=corpus.name, fingerprint=corpus.fingerprint)
     uses = map(_use, analysis.studies, analysis.teachers)
-    lines = [
-        (N_("corpus"), f"{corpus.name}, fingerprint {corpus.fingerprint}"),
-        (N_("test sentences"), str(analysis.sentences)),
-    ]
+    lines: list[compose.Item] = [(N_("corpus"), named), (N_("test sentences"), str(analysis.sentences))]
     if settings.evaluation.split == "all":
-        lines.append((N_("split"), "all: the whole corpus, not the 5 % that a hash calls test"))
+        everything = N_("all: the whole corpus, not the 5 % that a hash calls test")
+        lines.append((N_("split"), Message(everything)))
     lines += [
-        (N_("channels"), ", ".join(str(make_channel(channel)) for channel in settings.channels)),
+        (N_("channels"), [str(make_channel(channel)) for channel in settings.channels]),
         (N_("SNRs"), ", ".join(f"{snr:g}" for snr in settings.snrs) + " dB"),
         (N_("seed of the draws"), str(settings.run.seed)),
-        (N_("decoding"), str(analysis.search)),
+        (N_("decoding"), analysis.search.told),
         (N_("bootstrap samples"), str(settings.report.replicates)),
-        (N_("receiver's knowledge"), RECEIVER_KNOWS),
-        (
-            N_("channel uses"),
-            "; ".join(dict.fromkeys(map(str, uses))),
-        ),
+        (N_("receiver's knowledge"), Message(RECEIVER_KNOWS)),
+        *((N_("channel uses"), told) for told in dict.fromkeys(use.told for use in uses)),
     ]
     return lines + _provenance_of_weights(analysis) + _provenance_of_numbers(analysis)
 
@@ -161,19 +171,35 @@ def _use(study: Study, teacher: Checkpoint) -> ChannelUse:
     return channel_use(study.measured.encoded, teacher.model.architecture.channel_dim)
 
 
-def _provenance_of_weights(analysis: Analysis) -> list[tuple[str, str]]:
-    teachers = [f"{teacher.path}, weights {teacher.fingerprint}" for teacher in analysis.teachers]
+def _provenance_of_weights(analysis: Analysis) -> list[compose.Item]:
+    teachers = [_weights(teacher) for teacher in analysis.teachers]
     runs = {run.label: run.checkpoint for study in analysis.studies for run in study.pairing.runs}
-    return [(N_("teacher"), line) for line in dict.fromkeys(teachers)] + [
-        (N_("checkpoint"), f"{label}: {run.path}, weights {run.fingerprint}") for label, run in runs.items()
+    return [
+        *((N_("teacher"), line) for line in dict.fromkeys(teachers)),
+        *((N_("checkpoint"), _weights_of_run(label, run)) for label, run in runs.items()),
     ]
 
 
-def _provenance_of_numbers(analysis: Analysis) -> list[tuple[str, str]]:
+def _weights(teacher: Checkpoint) -> Message:
+    of_file = N_("{path}, weights {fingerprint}")
+    return Message(of_file, path=teacher.path, fingerprint=teacher.fingerprint)
+
+
+def _weights_of_run(label: str, run: Checkpoint) -> Message:
+    of_run = N_("{label}: {path}, weights {fingerprint}")
+    return Message(of_run, label=label, path=run.path, fingerprint=run.fingerprint)
+
+
+def _provenance_of_numbers(analysis: Analysis) -> list[compose.Item]:
     around = environment(analysis.device)
     packages = ("semcom", "python", "torch", "numpy", "sacrebleu")
-    device, threads = around["gpu"] or around["device"], f"{around['threads']} threads"
+    device = Message(
+        N_("{device}, threads: {threads}, processes: {processes}"),
+        device=around["gpu"] or around["device"],
+        threads=around["threads"],
+        processes=around["processes"],
+    )
     return [
-        (N_("versions"), ", ".join(f"{name} {around[name]}" for name in packages)),
-        (N_("device"), f"{device}, {threads}, {around['processes']} processes"),
+        (N_("versions"), [f"{name} {around[name]}" for name in packages]),
+        (N_("device"), device),
     ]

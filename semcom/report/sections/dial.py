@@ -65,7 +65,11 @@ def _asked_and_reached(report: StudyReport) -> Table:
         "or nothing was recorded."
     )
     return report.table(
-        "dial", caption.format(scale=scale, snr=report.snr), columns, shown, f"{note} {_(RUNGS_SHARE)}"
+        "dial",
+        caption.format(scale=scale, snr=report.snr),
+        columns,
+        shown,
+        report.in_one([note, _(RUNGS_SHARE)]),
     )
 
 
@@ -88,7 +92,8 @@ def _training_told(report: StudyReport, kind: Kind) -> str:
     values = zip(*(other.training for other in _alike(report, kind)))
     differing = [setting for setting, of_all in zip(TRAINING, values) if len(set(of_all)) > 1]
     value = dict(zip(TRAINING, kind.training))
-    return "".join(f", {setting} {value[setting] or '–'}" for setting in differing)
+    more = report.gettext(", {setting} {value}")
+    return "".join(more.format(setting=name, value=value[name] or "–") for name in differing)
 
 
 def _column(report: StudyReport, name: str) -> Column:
@@ -112,12 +117,13 @@ def _with_sizes(report: StudyReport, kind: Kind) -> str:
         _("{layers} layers of width {width}").format(layers=getattr(size, "layers", "–"), width=size.d_model)
         for size in sizes
     ]
-    return f"{_path_and_part(report, kind)}, {' + '.join(dict.fromkeys(told))}"
+    sizes_told = " + ".join(dict.fromkeys(told))
+    return _("{what}, {more}").format(what=_path_and_part(report, kind), more=sizes_told)
 
 
 def _path_and_part(report: StudyReport, kind: Kind) -> str:
     path = report.gettext(PATHS[kind.path]) if kind.path in PATHS else kind.path
-    return f"{path}, {kind.part}"
+    return report.gettext("{what}, {more}").format(what=path, more=kind.part)
 
 
 def scale_told(report: StudyReport, dial: Dial) -> str:
@@ -134,7 +140,7 @@ def scale_told(report: StudyReport, dial: Dial) -> str:
         channel=dial.channel,
     )
     if dial.topics is not None:
-        told += _(", topics {topics}").format(topics=", ".join(dial.topics))
+        told += _(", topics {topics}").format(topics=_(", ").join(dial.topics))
     if not dial.is_from(report.study.pairing.teacher):
         told += _(", from another teacher ({fingerprint})").format(fingerprint=dial.teacher)
     return told
@@ -273,4 +279,4 @@ def _hybrids(report: StudyReport, rungs: Sequence[Rung], kind: Kind, named: bool
     told = path_told(report, kind)
     if len(rungs) > 1 and not named:
         return told
-    return f"{', '.join(rung.run.label for rung in rungs)} ({told})"
+    return report.gettext(", ").join(rung.run.label for rung in rungs) + report.in_brackets(told)

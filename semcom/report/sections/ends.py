@@ -20,7 +20,7 @@ def blocks(report: StudyReport) -> list[Block]:
             "--distill-part encoder and with --distill-part decoder, all else equal."
         )
         return [Text(wanted)]
-    kinds = [Text(f"{square.label}: {kind_of(report, square)}") for square in squares]
+    kinds = [Text(report.with_head(square.label, kind_of(report, square))) for square in squares]
     return [*kinds, _effects(report), _effects_by_snr(report)]
 
 

@@ -110,8 +110,8 @@ def _how_counted(report: StudyReport) -> str:
         "is the exact one of a binomial share."
     )
     of_kinds = RULES_OF_CHINESE if report.study.sent.rules.language == "zh" else RULES
-    rules = [f"{_(KINDS[kind])}: {_(rule)}" for kind, rule in of_kinds.items()]
-    return " ".join([lost_and_added, *_how_divided(report), *rules])
+    rules = [report.with_head(_(KINDS[kind]), _(rule)) for kind, rule in of_kinds.items()]
+    return report.in_one([lost_and_added, *_how_divided(report), *rules])
 
 
 def _how_divided(report: StudyReport) -> list[str]:

@@ -3,7 +3,17 @@
 from semcom.base.messages import N_
 from semcom.evaluation import measures
 from semcom.evaluation.measures import Measure
-from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, NOISE, OWN, REFERENCE, UNKNOWN, UNRELATED
+from semcom.evaluation.pairs import (
+    CODE,
+    INTEROPERABLE,
+    KNOWLEDGE,
+    NOISE,
+    OTHER_DRAW,
+    OWN,
+    REFERENCE,
+    UNKNOWN,
+    UNRELATED,
+)
 from semcom.report import figures
 from semcom.report.document import Block, Column, Figure, Table, Text
 from semcom.report.sections.study_report import StudyReport, curve_data
@@ -46,7 +56,7 @@ def _matrix(report: StudyReport) -> Table:
         **_measured(report),
     }
     found = study.matrix[study.matrix["snr"] == study.reference_snr]
-    other_draw = found["draw"].map(lambda draw: _(" (other draw)") if draw else "")
+    other_draw = found["draw"].map(lambda draw: _(OTHER_DRAW) if draw else "")
     kinds = found["kind"].map(lambda kind: _(KINDS[kind]))
     named = found.assign(receiver=found["receiver"] + other_draw, kind=kinds)
     return report.table(
@@ -115,7 +125,7 @@ def _makeup(report: StudyReport) -> Table:
         "divergence_makeup",
         caption.format(snr=report.snr, channel=study.channel),
         columns,
-        found[found["kind"] != REFERENCE],
+        found[found["kind"] != REFERENCE].replace({"pair": report.pairs_told()}),
         note.format(snr=report.snr),
     )
 

@@ -37,6 +37,7 @@ def _states_and_signals(report: StudyReport) -> Table:
         "signal_distance": Column(_("signal distance"), 4),
     }
     named = found.assign(what=found["what"].map(lambda what: _(STATES[what])))
+    named = named.replace({"end": report.pairs_told()})
     return report.table("representations", _("Likeness of states, distance of signals."), columns, named)
 
 

@@ -69,7 +69,8 @@ def _not_told_apart(report: StudyReport) -> list[Text]:
         "The runs differ in {settings}. What each of these does cannot be told apart by runs that differ "
         "from all others in several at once, or in what is no number: {runs}."
     )
-    return [Text(text.format(settings=", ".join(differing), runs=", ".join(alone)))]
+    comma = report.gettext(", ")
+    return [Text(text.format(settings=comma.join(differing), runs=comma.join(alone)))]
 
 
 def _trends(report: StudyReport, sweeps: Sequence[Sweep]) -> Table:
@@ -91,7 +92,7 @@ def _trends(report: StudyReport, sweeps: Sequence[Sweep]) -> Table:
         "one sign in every seed."
     )
     if any(sweep.setting == TARGET for sweep in sweeps):
-        note += " " + _(RUNGS_SHARE)
+        note = report.in_one([note, _(RUNGS_SHARE)])
     # A claim is of divergence, so of these.
     judged = [measure for measure in measures.followed() if measure.better == "lower"]
     rows = [_trend(report, sweep, measure) for sweep in sweeps for measure in judged]
@@ -103,7 +104,7 @@ def _trend(report: StudyReport, sweep: Sweep, measure: Measure) -> Row:
     claim = setting_trends.claim_of(sweep.setting)
     verdict = _(VERDICTS[setting_trends.judge(trend, claim)])
     if trend.why:
-        verdict += f" ({_(UNDECIDED[trend.why])})"
+        verdict += report.in_brackets(_(UNDECIDED[trend.why]))
     return {
         "setting": sweep.setting,
         "held": held_fixed(sweep),
@@ -129,7 +130,7 @@ def _curves(report: StudyReport, sweep: Sweep, number: int) -> Figure:
     )
     return Figure(
         report.name(f"trend_{number}"),
-        caption.format(setting=sweep.setting, held=in_brackets(held_fixed(sweep)), snr=report.snr),
+        caption.format(setting=sweep.setting, held=report.in_brackets(held_fixed(sweep)), snr=report.snr),
         _("Curves over the setting's values, a panel a measure."),
         frames.none_where_missing(data),
         figures.curves(panels, across=sweep.setting),

@@ -1,8 +1,8 @@
 """What the sections on one study share: its language, its names, its tables and curves over SNR."""
 
-from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
 from gettext import NullTranslations
 
 import pandas as pd
@@ -11,16 +11,22 @@ from semcom.base.messages import N_
 from semcom.evaluation import frames, measures
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measures import Measure
-from semcom.evaluation.pairs import Pair
+from semcom.evaluation.pairs import OTHER_DRAW, Pair, Pairing
 from semcom.evaluation.study import Study
 from semcom.evaluation.text_scoring import TOO_SHORT
-from semcom.report.document import Column, Table
+from semcom.report.document import Block, Column, Table, Text
 from semcom.report.figures import Curve, Curves
 
 RUNGS_SHARE = N_(
     "The hybrids of one ladder come from one run and meet the same sentences and draws: they are not "
     "independent of each other."
 )
+
+
+def pair_told(pairing: Pairing, pair: Pair, gettext: Callable[[str], str]) -> str:
+    """A pair's label in a report's language."""
+    label = pairing.label(pair)
+    return label.removesuffix(OTHER_DRAW) + gettext(OTHER_DRAW) if pair.draw else label
 
 
 @dataclass(frozen=True)
@@ -50,19 +56,47 @@ class StudyReport:
         """Of a section, with what tells its study from the others."""
         if not self.several:
             return text
-        return " · ".join(part for part in (text, self.teacher, self.study.channel) if part)
+        return " · ".join([text, *self._apart])
+
+    @property
+    def _apart(self) -> list[str]:
+        """What tells its study from the others: the teacher's file, where there are several, and channel."""
+        return [part for part in (self.teacher, self.study.channel) if part] if self.several else []
+
+    def told_apart(self, block: Block) -> Block:
+        """A table or figure with what tells its study from the others in its caption."""
+        if isinstance(block, Text) or not self._apart:
+            return block
+        return replace(block, caption=" · ".join([*self._apart, block.caption]))
 
     @property
     def where(self) -> str:
-        """The channel, in brackets, where there are several."""
-        return f" ({self.study.channel})" if self.several else ""
+        """What tells its study from the others, in brackets."""
+        return self.in_brackets(self.gettext(", ").join(self._apart))
+
+    def in_brackets(self, text: str) -> str:
+        """Behind a word; nothing of nothing."""
+        return self.gettext(" ({aside})").format(aside=text) if text else ""
+
+    def with_head(self, head: str, text: str) -> str:
+        return self.gettext("{head}: {text}").format(head=head, text=text)
+
+    def in_one(self, sentences: Sequence[str]) -> str:
+        """Sentences of the report's language as one paragraph."""
+        two = self.gettext("{first} {then}")
+        return reduce(lambda first, then: two.format(first=first, then=then), sentences)
 
     @property
     def snr(self) -> str:
         return f"{self.study.reference_snr:g} dB"
 
     def pair(self, pair: Pair) -> str:
-        return self.study.pairing.label(pair)
+        return pair_told(self.study.pairing, pair, self.gettext)
+
+    def pairs_told(self) -> dict[str, str]:
+        """A pair's label -> how the report has it."""
+        pairing = self.study.pairing
+        return {pairing.label(pair): self.pair(pair) for pair in pairing.pairs}
 
     @cached_property
     def too_short(self) -> str:

@@ -1,15 +1,18 @@
 """The answer in a few sentences: how far, from which end, beside the channel's noise."""
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
 from semcom.base.messages import N_
-from semcom.evaluation import setting_trends
+from semcom.evaluation import measures, setting_trends
 from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, OWN, UNKNOWN, Square
 from semcom.report.sections.study_report import StudyReport
 
 SHOWN_SQUARES = 4
+LEAST_USEFUL, FAR_FROM_FLOOR = 5.0, 10.0
+"""Of BLEU or chrF, 0 to 100."""
 KINDS = {
     KNOWLEDGE: N_("Each student end was trained through the teacher's other end: this is knowledge."),
     INTEROPERABLE: N_("The student's ends were trained with crossed pairs, so they keep the teacher's code."),
@@ -18,6 +21,40 @@ KINDS = {
 }
 TELLING = (KNOWLEDGE, INTEROPERABLE, OWN)
 """Kinds of pairs whose divergence is not first of all that of codes which never met."""
+
+
+def of_all(reports: Sequence[StudyReport]) -> list[str]:
+    """Of all studies: first which teachers understand nothing, since all else rests on them."""
+    useless = [line for report in reports for line in _useless_teacher(report)]
+    return useless + [paragraph for report in reports for paragraph in paragraphs(report)]
+
+
+def _useless_teacher(report: StudyReport) -> list[str]:
+    """A line of one whose own score is about that of any other sentence in the place of the one sent."""
+    measure = measures.named("chrf" if report.too_short else "bleu")
+    score, floor = report.study.teachers_score(measure.name)
+    if score is None or score >= useful_from(floor or 0.0):
+        return []
+    told = report.gettext(
+        "The teacher{where} understands next to nothing: at {snr:g} dB, the highest SNR here, its {measure} "
+        "is {score:.2f}; another sentence in the place of the one sent has {floor}. Whatever follows "
+        "compares guesses and says nothing of knowledge: train the teacher longer, or on this kind of text."
+    )
+    return [
+        told.format(
+            where=report.where,
+            snr=max(report.study.snrs),
+            measure=report.gettext(measure.label),
+            score=score,
+            floor="–" if floor is None else f"{floor:.2f}",
+        )
+    ]
+
+
+def useful_from(floor: float) -> float:
+    """The score from which a teacher understands something: twice the floor, where that is not far off, and
+    at least ``LEAST_USEFUL``."""
+    return max(LEAST_USEFUL, min(2 * floor, floor + FAR_FROM_FLOOR))
 
 
 def paragraphs(report: StudyReport) -> list[str]:
@@ -50,7 +87,7 @@ def kind_of(report: StudyReport, square: Square) -> str:
     kind = report.gettext(KINDS[square.kind])
     if square.differing:
         kind += report.gettext(" The two runs differ in {settings}.").format(
-            settings=", ".join(square.differing)
+            settings=report.gettext(", ").join(square.differing)
         )
     return kind
 
@@ -87,6 +124,8 @@ def _largest_divergence(report: StudyReport, rows: list[pd.Series]) -> str:
     told = _(
         "The largest divergence{where} at {snr} is that of {pair} ({kind}): KL {kl:.3f} nats a token{beside}."
     )
+    if len(rows) == 1:
+        told = _("One pair is compared{where}, {pair} ({kind}): at {snr} KL {kl:.3f} nats a token{beside}.")
     return told.format(
         where=report.where,
         snr=report.snr,
@@ -99,10 +138,11 @@ def _largest_divergence(report: StudyReport, rows: list[pd.Series]) -> str:
 
 def _significant(report: StudyReport, rows: list[pd.Series]) -> str:
     told = report.gettext(
-        "Of {all} pairs, {ce} differ from the teacher in cross-entropy and {bleu} in BLEU at {snr} (p < "
-        "0.05, Holm-corrected over the table)."
+        "Of {all} pairs{where}, {ce} differ from the teacher in cross-entropy and {bleu} in BLEU at {snr} "
+        "(p < 0.05, Holm-corrected over the table)."
     )
     return told.format(
+        where=report.where,
         all=len(rows),
         ce=sum(row["cross_entropy_p"] < setting_trends.ALPHA for row in rows),
         bleu=sum(row["bleu_p"] < setting_trends.ALPHA for row in rows),
