@@ -160,7 +160,7 @@ def bars(groups: Mapping[str, Sequence[tuple[str, Interval]]], title: str) -> Dr
     return draw
 
 
-def effects(panels: Mapping[str, Curves], up: str) -> Draw:
+def effects(panels: Mapping[str, Curves], up: str = "") -> Draw:
     """``curves`` of effects, with a line at none. up: of what, with its unit."""
     inner = curves(panels)
 
