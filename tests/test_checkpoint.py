@@ -15,6 +15,7 @@ from toy import bits, collated, same_bits, size, spoken, through, transceiver
 
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import Rayleigh
+from semcom.commands import inputs
 from semcom.data.piece_vocabulary import train_vocabulary
 from semcom.data.vocabulary_files import read_vocabulary
 from semcom.models import checkpoint
@@ -158,6 +159,23 @@ def test_missing_names_the_remedy(tmp_path):
     ):
         load(tmp_path / "none.pt", "--teacher-checkpoint")
     refused(tmp_path, "is a folder")
+
+
+def test_a_path_that_was_meant_needs_no_remedy(saved):
+    near = saved.with_name(saved.name.replace(".pt", "s.pt"))
+    for flag in ("checkpoint", "--teacher-checkpoint"):
+        with pytest.raises(SemcomError) as missing:
+            load(near, flag)
+        assert str(missing.value).endswith(f"no such file; did you mean {saved}?")
+
+
+@pytest.mark.parametrize("flag", ["--checkpoints", "checkpoint"])
+def test_a_missing_shipped_teacher_is_told_by_the_flag_of_the_verb(flag, monkeypatch, tmp_path):
+    monkeypatch.setattr(inputs, "shipped", lambda path: tmp_path / path)
+    with pytest.raises(SemcomError) as missing:
+        inputs.load_teacher(None, flag)
+    message = str(missing.value)
+    assert message.startswith(f"{flag} ") and "make one with: python -m semcom train" in message
 
 
 @pytest.mark.parametrize("cut", [0, 10, 0.5, 0.99, -1])

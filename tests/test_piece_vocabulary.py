@@ -4,6 +4,8 @@ not what they should be."""
 import io
 import json
 import os
+import random
+import re
 import unicodedata
 from itertools import islice
 
@@ -161,3 +163,17 @@ def test_a_cut_model_is_refused(of_normalization):
     whole = of_normalization["nfkc"].serialized
     with pytest.raises(SemcomError, match="theirs: not a sentencepiece model"):
         PieceVocabulary(whole[:-3], "theirs")
+
+
+@pytest.mark.parametrize("asked, says", [(3000, "largest size"), (300, "use at least")])
+def test_the_size_that_is_advised_trains_and_the_largest_is_the_last_that_does(asked, says):
+    rng = random.Random(1)
+    frequency = [1 / (rank + 1) for rank in range(1500)]
+    texts = ["".join(chr(0x4E00 + i) for i in rng.choices(range(1500), frequency, k=15)) for _ in range(90)]
+    with pytest.raises(SemcomError, match=says) as refused:
+        train_vocabulary(texts, asked, language="zh")
+    advised = int(re.findall(r"--size (\d+)", str(refused.value))[-1])
+    assert len(train_vocabulary(texts, advised, language="zh")) == advised
+    if asked > advised:
+        with pytest.raises(SemcomError):
+            train_vocabulary(texts, advised + 1, language="zh")

@@ -22,7 +22,6 @@ from pathlib import Path
 import pytest
 
 from semcom.base.errors import SemcomError
-from semcom.commands.measuring import corpus_of_runs
 from semcom.data import corpus, corpus_files, source_lines, wrappers
 from semcom.data.cleaning import is_markup
 from semcom.data.file_kinds import Named
@@ -115,10 +114,22 @@ def test_a_flawed_file_is_converted_without_its_flaws(write):
     )
 
 
+@pytest.mark.parametrize("line", [b"hello \xff there", b"caf\xe9 and \x96", b"\xa4 is here"])
+@pytest.mark.parametrize("before", [0, 1, 2399])
+def test_a_byte_or_two_in_one_of_many_lines_name_no_encoding(write, line, before):
+    after = 2400 - before
+    message = refused(write("odd.txt", b"hello there\n" * before + line + b"\n" + b"hello\n" * after))
+    odd = " ".join(f"{byte:02X}" for byte in line if byte > 127)
+    assert f"odd.txt line {before + 1}: is not UTF-8 (it holds the bytes {odd})" in message
+    assert "likely" not in message and "LC_ALL=C.UTF-8 grep -ax '.*' < " in message
+
+
 def test_mixed_encodings_name_the_line(write):
     mixed = lines(FRENCH[:3]).encode() + FRENCH[3].encode("cp1252") + b"\n" + lines(FRENCH[4:]).encode()
     message = refused(write("mixed.txt", mixed))
     assert "line 4: not UTF-8, as the 3 lines before it beyond ASCII are, but likely CP1252" in message
+    odd = lines(FRENCH).encode() + b"hello \xff there\n"
+    assert "are: the file mixes encodings" in refused(write("odd.txt", odd)), "one byte names none"
     cut = refused(write("cut.txt", lines(CHINESE).encode()[:-3]))
     assert "line 40: ends within a character, the file is cut off" in cut
 
@@ -389,7 +400,7 @@ def test_values_may_hold_dividers_quotes_and_lines(write):
         ("a.jsonl", '{"a": "b"}\n' * 9, "c", "has no such key, but a; name a key"),
         ("a.jsonl", '{"a": {"b": 1}}\n' * 9, "a.b", "has 1 there"),
         ("a.jsonl", '{"a": "b"}\n{"a": "b"\n', "a", "line 2: not JSON"),
-        ("a.jsonl", '{"a": "b", "n": ' + "1" * 5000 + "}\n", "a", "line 1: not JSON"),
+        ("a.jsonl", '{"a": "b", "n": ' + "1" * 5000 + "}\n", "a", "(it holds a number of 5,000 "),
         ("a.jsonl", '{"a": ' + "[" * 100_000 + "\n", "a", "line 1: not JSON (nested too deeply"),
         ("a.jsonl", '{"a": "b"}\n[1]\n', "a", "line 2 of"),
         ("a.csv", 'id,text\n1,"never closed\n' + "2,text of a row\n" * 12_000, "text", "broken CSV"),
@@ -650,12 +661,3 @@ def test_standard_input_that_is_no_text_is_refused(content, message):
 def test_what_is_piped_is_converted_in_the_pipe():
     with pytest.raises(SemcomError, match=r": … \| iconv -f GB18030 -t UTF-8 \| python -m semcom transmit$"):
         typed(lines(CHINESE).encode("gbk"))
-
-
-def test_the_column_of_runs_is_read_again():
-    made = [{"corpus": ["pairs.tsv"], "column": "en"}] * 2
-    used = corpus_of_runs(CorpusConfig(), made)
-    assert (used.corpus, used.column) == (("pairs.tsv",), "en")
-    assert corpus_of_runs(CorpusConfig(), [{"corpus": ["a.txt"]}]).column is None
-    given = CorpusConfig(corpus=("other.tsv",), column="2")
-    assert corpus_of_runs(given, made) == given

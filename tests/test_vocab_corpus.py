@@ -243,7 +243,7 @@ def test_chinese_characters_of_japanese_count_as_japanese(write):
 )
 def test_language_and_unit_that_mean_nothing_are_refused(given, message):
     with pytest.raises(SemcomError, match=message):
-        CorpusConfig(**given)
+        CorpusConfig(**given).check_without_files()
 
 
 def test_gzip_is_read_as_the_plain_file(write, tmp_path):

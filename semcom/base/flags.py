@@ -199,8 +199,10 @@ def as_record(*settings: DataclassInstance) -> dict[str, Any]:
     """All settings as plain JSON values, for the record of a run."""
     record: dict[str, Any] = {}
     for each in settings:
+        says_nothing = {f.name for f in fields(each) if not f.compare}
         for name, value in dataclasses.asdict(each).items():
-            record[name] = list(value) if isinstance(value, tuple) else value
+            if name not in says_nothing:
+                record[name] = list(value) if isinstance(value, tuple) else value
     return record
 
 
@@ -272,6 +274,8 @@ def settings_of(settings: type[Settings], flags: argparse.Namespace) -> Settings
 
 def _group_of(shown: Group, flags: argparse.Namespace) -> Any:
     given = {f.name: _value(getattr(flags, f.name)) for f, _ in shown.flags()}
+    if "given" in type(shown.default).__dataclass_fields__:
+        given["given"] = getattr(flags, "typed", frozenset()) & given.keys()
     if shown.several is None:
         return replace(shown.default, **given)
     values = given.pop(shown.several)

@@ -52,7 +52,7 @@ def parsed(content: bytes | str) -> Any:
             object_pairs_hook=_each_once,
             parse_float=_finite,
             parse_constant=_finite,
-            parse_int=_whole,
+            parse_int=whole,
         )
     except RecursionError:
         raise NotJSON("it is nested too deeply") from None
@@ -78,7 +78,8 @@ def _finite(text: str) -> float:
     return number
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
+    """A number without a fraction. Raises NotJSON for one of more digits than any has a use for."""
     if len(text) > 400:
         raise NotJSON(f"it holds a number of {len(text):,} digits")
     return int(text)

@@ -20,7 +20,6 @@ from semcom.commands.analysis_results import Analysis, Record, record_of
 from semcom.commands.inputs import load_corpus, load_teacher, shipped
 from semcom.commands.ladders import found_under
 from semcom.commands.measuring import (
-    corpus_of_runs,
     foreign_splits,
     labels,
     scoring_of,
@@ -29,6 +28,7 @@ from semcom.commands.measuring import (
     texts_of,
     validation_split,
 )
+from semcom.commands.recorded_corpus import corpus_of_runs
 from semcom.commands.runs import Found, by_teacher, history, load_group
 from semcom.data import batching, corpus, fit
 from semcom.data.settings import CorpusConfig
@@ -114,10 +114,10 @@ def _prepare(
     groups = by_teacher(given, settings.files.teacher_checkpoint)
     teachers = [shipped(path or DEFAULT_TEACHER) for path in groups]
     wanted = _places(settings)
-    inputs = [*(found.path for found in given), *teachers, *settings.corpus.corpus]
+    used = corpus_of_runs(settings.corpus, [found.made for found in given])
+    inputs = [*(found.path for found in given), *teachers, *used.corpus]
     output_files.check_outputs({place.flag: place.path for place in wanted}, inputs)
     reserved = places.reserve(wanted, held)
-    used = corpus_of_runs(settings.corpus, [found.made for found in given])
     whole = load_corpus(used, _word_vocabulary(groups))
     evaluation = settings.evaluation
     for line in foreign_splits(

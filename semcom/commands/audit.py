@@ -17,7 +17,6 @@ from semcom.channel.settings import ChannelConfig, is_noisy
 from semcom.commands.inputs import load_corpus
 from semcom.commands.measuring import (
     REFERENCE_PREFERRED,
-    corpus_of_runs,
     described,
     foreign_splits,
     languages_of,
@@ -26,10 +25,12 @@ from semcom.commands.measuring import (
     test_split,
     texts_of,
 )
+from semcom.commands.recorded_corpus import corpus_of_runs
 from semcom.commands.settings import AuditSettings
 from semcom.data import batching
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Corpus
+from semcom.data.settings import CorpusConfig
 from semcom.evaluation import frames
 from semcom.evaluation.deepsc_scoring import (
     BLEU_4,
@@ -64,12 +65,12 @@ def audit(given: AuditSettings) -> list[Row]:
 
 def _audit(given: AuditSettings, held: ExitStack) -> list[Row]:
     keep_freed_memory()
-    channel = make_channel(given.channel)
-    _check_channel(channel, given.channel)
+    channel = _channel(given.channel)
     device = resolve_device(given.run.device)
     loaded = checkpoint.load(given.checkpoint)
-    picture = _picture(given, held)
-    whole, encoded = _sentences(given, loaded)
+    used = corpus_of_runs(given.corpus, [loaded.config])
+    picture = _picture(given, used, held)
+    whole, encoded = _sentences(given, used, loaded)
     settings = given.evaluation
     meeting = Meeting(
         channel,
@@ -88,14 +89,8 @@ def _audit(given: AuditSettings, held: ExitStack) -> list[Row]:
         f"\n{described(len(encoded), settings)}, {channel}, seed {given.run.seed}, greedy decoding; "
         "the same draws in all rows\n" + account.text()
     )
-    about = {
-        "seed": given.run.seed,
-        "channel": str(channel),
-        "split": settings.split,
-        "sentences": len(encoded),
-        **_origin(whole, loaded, device),
-        **meeting.scoring.record,
-    }
+    measured = {"sentences": len(encoded), **_origin(whole, loaded, device), **meeting.scoring.record}
+    about = {"seed": given.run.seed, "channel": str(channel), "split": settings.split, **measured}
     rows = [{**row, **about} for row in long_rows(found, settings.snr)]
     if given.output and picture:
         tables.write_csv(given.output, rows)
@@ -104,8 +99,9 @@ def _audit(given: AuditSettings, held: ExitStack) -> list[Row]:
     return rows
 
 
-def _check_channel(channel: Channel, settings: ChannelConfig) -> None:
+def _channel(settings: ChannelConfig) -> Channel:
     """Raises SemcomError for what the public code has no counterpart of."""
+    channel = make_channel(settings)
     if channel.public_link is None:
         what = "no such channel" if is_noisy(channel.name) else "no channel without noise"
         known = [name for name, other in CHANNELS.items() if other.of(settings).public_link is not None]
@@ -116,22 +112,22 @@ def _check_channel(channel: Channel, settings: ChannelConfig) -> None:
         raise SemcomError(
             f"--equalizer {settings.equalizer}: the public script inverts the fade; leave it out"
         )
+    return channel
 
 
-def _picture(given: AuditSettings, held: ExitStack) -> Path | None:
+def _picture(given: AuditSettings, used: CorpusConfig, held: ExitStack) -> Path | None:
     """Where the picture goes, once it and the rows have a place, whose locks go to ``held``."""
     if not given.output:
         return None
     picture = output_files.companion("--output", given.output, ".png")
     outputs: dict[str, str | Path] = {"--output": given.output, "--output (its picture)": picture}
-    inputs = [given.checkpoint, *given.corpus.corpus]
+    inputs = [given.checkpoint, *used.corpus]
     places.reserve_files(outputs, inputs, overwrite=given.outputs.overwrite, held=held)
     return picture
 
 
-def _sentences(given: AuditSettings, loaded: Checkpoint) -> tuple[Corpus, list[Encoded]]:
+def _sentences(given: AuditSettings, used: CorpusConfig, loaded: Checkpoint) -> tuple[Corpus, list[Encoded]]:
     """The corpus, and those of its sentences that are sent, in reading order."""
-    used = corpus_of_runs(given.corpus, [loaded.config])
     whole = load_corpus(used, loaded.vocabulary)
     split = given.evaluation.split
     chosen = {s.id for s in test_split(whole, given.evaluation.sentences, split)}

@@ -30,12 +30,12 @@ from semcom.commands.dial_state import LadderState, own_files, resumed
 from semcom.commands.inputs import check_topics, load_corpus, read_corpus, split_of
 from semcom.commands.measuring import (
     RECEIVER_KNOWS,
-    corpus_of_runs,
     foreign_splits,
     languages_of,
     scoring_of,
     texts_of,
 )
+from semcom.commands.recorded_corpus import corpus_of_runs, recorded_corpus
 from semcom.commands.run_record import is_finished
 from semcom.data import batching
 from semcom.data.batching import Encoded
@@ -92,6 +92,7 @@ def run(settings: DialSettings) -> Outcome:
     keep_freed_memory()
     device = resolve_device(settings.run.device)
     dialled, source = _dialled(settings)
+    settings = replace(settings, corpus=corpus_of_runs(settings.corpus, [dialled.made]))
     plan = plan_of(settings, dialled, source, device)
     if dialled.made.get("distill_part") == "full":
         log.warning(CODE_DRIFT)
@@ -138,10 +139,10 @@ def _dialled(settings: DialSettings) -> tuple[Dialled, str]:
 def plan_of(settings: DialSettings, dialled: Dialled, source: str, device: torch.device) -> Plan:
     """With the sentences, read and encoded."""
     check_topics(settings.ask.target_topics)
-    used = corpus_of_runs(settings.corpus, [dialled.made])
     vocabulary = dialled.teacher.vocabulary
-    read = load_corpus(used, vocabulary)
-    for line in foreign_splits([(c.name, c.config) for c in (dialled.teacher, dialled.best)], used):
+    read = load_corpus(settings.corpus, vocabulary)
+    models = [(c.name, c.config) for c in (dialled.teacher, dialled.best)]
+    for line in foreign_splits(models, settings.corpus):
         log.info(line)
     validation = _encoded(read, "validation", settings.ask, vocabulary)
     test = _encoded(read, "test", settings.ask, vocabulary, settings.evaluation.sentences)
@@ -184,10 +185,11 @@ def _further_text(settings: DialSettings, dialled: Dialled) -> FurtherText:
     topics = made.get("topics_seen")
     if isinstance(topics, list):
         return FurtherText(topics=frozenset(topic for topic in topics if isinstance(topic, str)))
-    files = made.get("corpus")
-    if dialled.path.kind != "knowledge" or not isinstance(files, list) or not files:
+    learned = recorded_corpus(made)
+    if dialled.path.kind != "knowledge" or learned is None or not learned.corpus:
         return FurtherText()
-    text = read_corpus(replace(settings.corpus, corpus=tuple(map(str, files))), dialled.teacher.vocabulary)
+    whole = replace(learned, corpus_size=settings.corpus.corpus_size)
+    text = read_corpus(whole, dialled.teacher.vocabulary)
     return FurtherText(ids=frozenset(sentence.id for sentence in text.sentences))
 
 

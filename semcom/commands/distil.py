@@ -29,6 +29,7 @@ from semcom.commands.inputs import (
     resolve_training,
 )
 from semcom.commands.measuring import foreign_splits
+from semcom.commands.recorded_corpus import learned_elsewhere
 from semcom.commands.run_data import data_of_run
 from semcom.commands.student import new_student
 from semcom.distillation import run_state, snapshots
@@ -116,7 +117,8 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) ->
         # Parts that cannot be joined are told before the hours of training, not after.
         transceiver.splice(teacher.model, student, settings.hybrid_parts)
     reserved = _reserve(settings, [t.path for t in teachers], held)
-    data = data_of_run(settings.corpus, teacher.vocabulary, SharedStore(settings.shared))
+    elsewhere = learned_elsewhere("the teacher", teacher.config, settings.corpus)
+    data = data_of_run(settings.corpus, teacher.vocabulary, SharedStore(settings.shared), elsewhere)
     for line in _advice(settings, teacher.model.architecture):
         log.warning(line)
     for line in foreign_splits([(t.name, t.config) for t in teachers], settings.corpus):

@@ -99,6 +99,7 @@ class DistilSettings(Validated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.corpus.check_without_files()
         self.transfer.feature_weights(self.distillation.distill_part)
         self._check_loss()
         self._check_teachers()

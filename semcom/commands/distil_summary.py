@@ -1,6 +1,7 @@
 """The end of a distillation: test scores of teacher, student and hybrid, what was made, what next."""
 
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from semcom.base.advice import path_word
 from semcom.base.errors import escape
 from semcom.channel.channels import make_channel
+from semcom.commands.analyse_settings import AnalysisFiles
 from semcom.commands.dial_settings import LADDER_FILES
 from semcom.commands.distil_dial import Dialling
 from semcom.commands.distil_run import DistillationRun
@@ -26,6 +28,7 @@ from semcom.commands.measuring import (
     texts_of,
     title_of,
 )
+from semcom.commands.recorded_corpus import recorded_corpus, words_of_corpus
 from semcom.commands.teacher_decodings import decodings_of_teacher
 from semcom.data import batching, corpus
 from semcom.evaluation.measure_row import Measure
@@ -196,4 +199,24 @@ def _left(run: DistillationRun) -> list[str]:
 def _next(run: DistillationRun, hybrids: Mapping[str, Path]) -> str:
     models = [run.teacher.path, run.best_student, *hybrids.values()]
     shown = " ".join(path_word(path) for path in models)
-    return f"next: python -m semcom evaluate {shown}   or   python semantic_analysis.py"
+    runs = runs_folder(Path(run.settings.output_path))
+    looked_in = "" if runs == AnalysisFiles.runs else f" --runs {path_word(runs)}"
+    of_text = _corpus_where_teachers_differ(run)
+    return f"next: python -m semcom evaluate {shown}{of_text}   or   python semantic_analysis.py{looked_in}"
+
+
+def runs_folder(folder: Path) -> str:
+    """Where an analysis finds the run in the folder, and those beside it; where all kinds of things may be
+    beside it, the folder itself."""
+    here = Path(os.path.relpath(folder))
+    if here.parts[:1] == (AnalysisFiles.runs,):
+        return AnalysisFiles.runs
+    among_others = folder.is_absolute() or os.pardir in here.parts or len(here.parts) < 2
+    return str(folder if among_others else here.parent)
+
+
+def _corpus_where_teachers_differ(run: DistillationRun) -> str:
+    """The flags of the run's text files where the teacher's record names others, so that the two together
+    would not tell which to measure on."""
+    ours, theirs = run.settings.corpus, recorded_corpus(run.teacher.config)
+    return f" {words_of_corpus(ours)}" if theirs and ours.corpus and theirs.corpus != ours.corpus else ""

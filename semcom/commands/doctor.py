@@ -3,6 +3,7 @@ DeepSC code."""
 
 import logging
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from semcom.base.errors import ChecksFailed, SemcomError, escape
 from semcom.base.flags import as_record
 from semcom.commands.inputs import load_corpus, load_teacher, shipped
 from semcom.commands.measuring import described, test_split
+from semcom.commands.recorded_corpus import corpus_of_runs
 from semcom.commands.settings import MEASURED_BY, DoctorSettings
 from semcom.data import batching
 from semcom.data.batching import Encoded
@@ -41,9 +43,10 @@ def doctor(given: DoctorSettings) -> LinkReport:
 def _doctor(given: DoctorSettings, held: ExitStack) -> LinkReport:
     keep_freed_memory()
     channels = link_report.with_theory(given.channel)
-    picture = _picture(given, held)
     device = resolve_device(given.run.device)
-    patient = checkpoint.load(given.checkpoint) if given.checkpoint else load_teacher(None)
+    patient = checkpoint.load(given.checkpoint) if given.checkpoint else load_teacher(None, "checkpoint")
+    given = replace(given, corpus=corpus_of_runs(given.corpus, [patient.config]))
+    picture = _picture(given, held)
     source = load_corpus(given.corpus, patient.vocabulary)
     encoded = _sentences(given, source, patient)
     sent = link_checks.transmissions(patient.model, encoded, device)

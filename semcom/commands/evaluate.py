@@ -19,7 +19,6 @@ from semcom.commands.inputs import load_corpus
 from semcom.commands.measuring import (
     RECEIVER_KNOWS,
     REFERENCE_PREFERRED,
-    corpus_of_runs,
     described,
     entrants,
     foreign_splits,
@@ -33,6 +32,7 @@ from semcom.commands.measuring import (
     test_split,
     texts_of,
 )
+from semcom.commands.recorded_corpus import corpus_of_runs
 from semcom.commands.settings import EvaluateSettings
 from semcom.data import batching
 from semcom.evaluation import frames, measures
@@ -106,12 +106,12 @@ def _prepare(settings: EvaluateSettings, held: ExitStack) -> _Prepared:
     loaded = [(label, checkpoint.load(path)) for label, path in zip(labels(paths), paths)]
     for _, other in loaded[1:]:
         checkpoint.check_same_vocabulary(loaded[0][1], other)
+    used = corpus_of_runs(settings.corpus, [c.config for _, c in loaded])
     picture = output_files.companion("--output", output, ".png") if output else None
     if output and picture:
         outputs: dict[str, str | Path] = {"--output": output, "--output (its picture)": picture}
-        inputs = [*paths, *settings.corpus.corpus]
+        inputs = [*paths, *used.corpus]
         places.reserve_files(outputs, inputs, overwrite=settings.outputs.overwrite, held=held)
-    used = corpus_of_runs(settings.corpus, [c.config for _, c in loaded])
     vocabulary = loaded[0][1].vocabulary
     source = load_corpus(used, vocabulary)
     test = test_split(source, evaluation.sentences, evaluation.split)

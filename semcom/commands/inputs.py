@@ -40,17 +40,29 @@ def shipped(path: str) -> str:
 
 def read_corpus(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> corpus.Corpus:
     """The built-in corpus or files, as the vocabulary's models are given it."""
+    settings.check_without_files()
     if not settings.corpus:
         return corpus.built_in(settings.corpus_size, settings.topics, settings.exclude_topics, vocabulary)
     return corpus.read(settings, vocabulary)
 
 
-def load_corpus(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> corpus.Corpus:
-    """``read_corpus``, with one line about what was read and what ``fit`` says of the vocabulary."""
+def load_corpus(
+    settings: CorpusConfig, vocabulary: Vocabulary | None = None, warning: str = ""
+) -> corpus.Corpus:
+    """``read_corpus``, with one line about what was read and what ``fit`` says of the vocabulary, or in place
+    of its warning another."""
     read = read_corpus(settings, vocabulary)
-    for line in lines_about(read, settings, vocabulary):
-        log.info(line)
+    tell(lines_about(read, settings, vocabulary), warning)
     return read
+
+
+def tell(lines: Iterable[str], warning: str) -> None:
+    """Lines about a corpus; those that warn give way to a ``warning`` that says how it came about."""
+    for line in lines:
+        if not (warning and line.startswith("warning")):
+            log.info(line)
+    if warning:
+        log.warning(warning)
 
 
 def lines_about(read: corpus.Corpus, settings: CorpusConfig, vocabulary: Vocabulary | None) -> list[str]:
@@ -71,8 +83,9 @@ def check_topics(topics: Iterable[str]) -> None:
             )
 
 
-def load_teacher(path: str | None) -> Checkpoint:
-    return checkpoint.load(shipped(path or DEFAULT_TEACHER), "--teacher-checkpoint")
+def load_teacher(path: str | None, flag: str = "--teacher-checkpoint") -> Checkpoint:
+    """flag: by which the verb takes one."""
+    return checkpoint.load(shipped(path or DEFAULT_TEACHER), flag)
 
 
 def resolve_training(settings: TrainingConfig, device: torch.device, width: int) -> TrainingConfig:

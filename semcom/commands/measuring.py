@@ -4,7 +4,6 @@ import logging
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
@@ -146,28 +145,6 @@ def described(number: int, settings: EvaluationConfig) -> str:
     if settings.split == "all":
         return f"{number} sentences of the whole corpus (--split all)"
     return f"{number} test sentences"
-
-
-def corpus_of_runs(settings: CorpusConfig, made: Sequence[Mapping[str, object]]) -> CorpusConfig:
-    """Without --corpus, the text files that all runs were made with, if they agree; else the built-in
-    corpus."""
-    named = [record.get("corpus") for record in made]
-    used = {tuple(map(str, paths)) for paths in named if isinstance(paths, list)}
-    if settings.corpus or settings.topics or settings.exclude_topics or used <= {()}:
-        return settings
-    if len(used) > 1:
-        log.warning(
-            "these were made with different corpora; measuring on the built-in one, name another with "
-            "--corpus"
-        )
-        return settings
-    columns = {record.get("column") for record in made if record.get("corpus")}
-    column = columns.pop() if len(columns) == 1 else None
-    return replace(settings, corpus=used.pop(), column=settings.column or _text(column))
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def foreign_splits(

@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
     # argparse's own signature is a pair of overloads.
     def parse_known_args(self, args=None, namespace=None):
         """The namespace has besides ``record``: (file, what it holds) where a run file is the record of a
-        run."""
+        run; ``typed``: names of the flags that stand in the command."""
         self._typed = typed_words.read(
             sys.argv[1:] if args is None else list(args), self._option_string_actions
         )
@@ -75,6 +75,8 @@ class Parser(argparse.ArgumentParser):
         if rest and not self.passes_on:
             raise SemcomError(self._one_too_many(rest))
         # A verb's parser has set that of its own.
+        typed = {word.action.dest for word in self._typed if word.is_flag and word.action}
+        flags.typed = getattr(flags, "typed", frozenset()) | typed
         flags.record = next(filter(None, reversed(records)), getattr(flags, "record", None))
         return flags, rest
 

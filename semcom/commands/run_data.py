@@ -1,6 +1,5 @@
 """The sentences of a run, read and encoded once for all runs of a sweep."""
 
-import dataclasses
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -9,8 +8,9 @@ from typing import Any
 
 from semcom import __version__
 from semcom.base.errors import SemcomError, shown
+from semcom.base.flags import as_record
 from semcom.base.shared_store import SharedStore
-from semcom.commands.inputs import Data, encode_splits, lines_about, read_corpus
+from semcom.commands.inputs import Data, encode_splits, lines_about, read_corpus, tell
 from semcom.data import corpus, corpus_files
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Sentence
@@ -25,8 +25,11 @@ Read = tuple[Data, list[str]]
 """What a run needs of its corpus, and the lines about it."""
 
 
-def data_of_run(settings: CorpusConfig, vocabulary: Vocabulary, store: SharedStore) -> Data:
-    """Encoded splits of the corpus; lines are said about what was read, now or by another run."""
+def data_of_run(
+    settings: CorpusConfig, vocabulary: Vocabulary, store: SharedStore, warning: str = ""
+) -> Data:
+    """Encoded splits of the corpus; lines are said about what was read, now or by another run. warning: in
+    place of what is wrong with the vocabulary for such text."""
 
     def make() -> Read:
         source = read_corpus(settings, vocabulary)
@@ -36,8 +39,7 @@ def data_of_run(settings: CorpusConfig, vocabulary: Vocabulary, store: SharedSto
         data, lines = make()  # without a look at what the text depends on: a pipe can be read but once
     else:
         data, lines = store.get("splits", depends_on(settings, vocabulary), make, _plain, _whole)
-    for line in lines:
-        log.info(line)
+    tell(lines, warning)
     return data
 
 
@@ -47,7 +49,7 @@ def depends_on(settings: CorpusConfig, vocabulary: Vocabulary) -> dict[str, obje
     source = [(str(path), _digest(path)) for path in _source_of_sentences()]
     return {
         "format": FORMAT,
-        "settings": dataclasses.asdict(settings),
+        "settings": as_record(settings),
         "files": files,
         "vocabulary": vocabulary.fingerprint,
         "version": __version__,

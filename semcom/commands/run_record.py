@@ -69,12 +69,10 @@ class RunRecord:
         file = place / FILE
         if not file.is_file():
             begun = (place / "best_student_model.pt").is_file() or (place / "history.csv").is_file()
-            reason = (
-                f"the run is unfinished, it has left no {FILE}"
-                if begun
-                else f"no run there{meant_path(place)}"
-            )
-            raise SemcomError(f"{name}: {reason}; make one with: python distillation.py --output-path FOLDER")
+            reason = f"the run is unfinished, it has left no {FILE}" if begun else "no run there"
+            near = "" if begun else meant_path(place)
+            cure = near or "; make one with: python distillation.py --output-path FOLDER"
+            raise SemcomError(f"{name}: {reason}{cure}")
         try:
             values = json_files.read(file)
         except (OSError, json_files.NotJSON) as error:

@@ -55,6 +55,10 @@ class VocabSettings(Validated):
     corpus: CorpusConfig = group(CorpusConfig(corpus_size=None))
     debug: bool = setting(False, DEBUG, action="store_true", recorded=False)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.corpus.check_without_files()
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings(Validated):
@@ -92,6 +96,7 @@ class TrainSettings(Validated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.corpus.check_without_files()
         if self.vocab and self.vocab_size:
             raise SemcomError(
                 f"--vocab-size {self.vocab_size}: trains a vocabulary, and --vocab {escape(self.vocab)} "

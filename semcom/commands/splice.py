@@ -9,6 +9,7 @@ from semcom.base.advice import path_word
 from semcom.base.errors import escape
 from semcom.commands.inputs import LOSS_SETTINGS, imported
 from semcom.commands.settings import SpliceSettings
+from semcom.data.settings import OF_TEXT_FILES
 from semcom.models import checkpoint, transceiver
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS, RECEIVER_PARTS
@@ -54,6 +55,8 @@ def _lineage(base: Checkpoint, other: Checkpoint) -> dict[str, object]:
         "temperature",
         "distill_weight",
         "distill_part",
+        "corpus",
+        *OF_TEXT_FILES,
         *LOSS_SETTINGS,
     ):
         given = [c.config[name] for c in (base, other) if c.config.get(name) is not None]

@@ -35,6 +35,7 @@ from semcom.commands.inputs import (
     resolve_training,
     shipped,
 )
+from semcom.commands.recorded_corpus import learned_elsewhere
 from semcom.commands.recorded_flags import differences, recorded
 from semcom.commands.resuming import as_begun, resolved
 from semcom.commands.settings import SIZES, TrainSettings
@@ -237,7 +238,8 @@ def _prepare(settings: TrainSettings, device: torch.device, held: ExitStack) -> 
     known = before.vocabulary if before else None
     if vocabulary_file and not before:
         known = _load_vocabulary(vocabulary_file)
-    corpus = load_corpus(settings.corpus, known)
+    elsewhere = learned_elsewhere("--start-from", before.config, settings.corpus) if before else ""
+    corpus = load_corpus(settings.corpus, known, elsewhere)
     reserved = _reserve(settings, inputs, held)
     vocabulary = known or _new_vocabulary(corpus, settings)
     data = encode_splits(corpus, vocabulary)

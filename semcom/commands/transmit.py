@@ -36,9 +36,11 @@ def transmit(settings: TransmitSettings) -> None:
     device = resolve_device(settings.run.device)
     paths = settings.checkpoints
     if paths:
-        loaded = [(label, checkpoint.load(path)) for label, path in zip(labels(paths), paths)]
+        loaded = [
+            (label, checkpoint.load(path, "--checkpoints")) for label, path in zip(labels(paths), paths)
+        ]
     else:
-        loaded = [("teacher", load_teacher(None))]
+        loaded = [("teacher", load_teacher(None, "--checkpoints"))]
     meeting = Meeting(make_channel(settings.channel), settings.evaluation.snr, settings.run.seed, device, 1)
     search = Search(settings.evaluation.beam_width, settings.evaluation.length_penalty)
     log.info(f"{meeting.channel}, seed {meeting.seed}; {search}; {RECEIVER_KNOWS}")

@@ -8,6 +8,7 @@ from semcom.base.advice import path_word
 from semcom.base.errors import escape
 from semcom.commands.inputs import load_corpus, split_of
 from semcom.commands.measuring import tell_losses
+from semcom.commands.recorded_corpus import words_of_corpus
 from semcom.commands.settings import VocabSettings
 from semcom.data.corpus import Corpus
 from semcom.data.piece_vocabulary import PieceVocabulary, train_vocabulary
@@ -29,9 +30,9 @@ def make_vocabulary(settings: VocabSettings) -> PieceVocabulary:
         output_files.write_atomically(output, made.serialized)
     log.info(f"made {escape(output)}: {made}")
     tell_fit(made, source)
-    log.info(
-        f"next: python -m semcom train --vocab {path_word(output)} --output FILE, with the same --corpus"
-    )
+    teacher = output_files.companion("--output", output, ".pt")
+    given = f"{words_of_corpus(settings.corpus)} " if settings.corpus.corpus else ""
+    log.info(f"next: python -m semcom train {given}--vocab {path_word(output)} --output {path_word(teacher)}")
     return made
 
 

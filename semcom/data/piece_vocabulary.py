@@ -18,6 +18,7 @@ MAKE_ONE = "make one with: python -m semcom vocab --size 4000 --output FILE"
 COVERAGE = 0.9995
 """The share of a text's characters that become pieces at least: sentencepiece's own. Of scripts without
 blanks, where a character is a word or much of one, all do that have a place in half of the vocabulary."""
+MOST_SIZES_TRIED = 20
 LONGEST_LINE_BYTES = 40_000
 """A line of training text: 10,000 characters of up to four bytes. Longer ones sentencepiece would skip."""
 
@@ -101,36 +102,42 @@ def train_vocabulary(
     ``NORMALIZATIONS`` and for which language (a code of ``LANGUAGES``) it was made. Raises SemcomError naming
     ``flag`` and the largest size a small corpus allows."""
     assert normalization in NORMALIZATIONS and language in LANGUAGES
-    model = io.BytesIO()
     if normalization == NFC:
         sentences = (unicodedata.normalize("NFC", text) for text in sentences)
     texts = list(sentences)
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
-            model_writer=model,
-            vocab_size=size,
-            model_type="unigram",
-            byte_fallback=True,
-            pad_id=PAD,
-            bos_id=BOS,
-            eos_id=EOS,
-            unk_id=UNK,
-            unk_surface="?",
-            # Sentencepiece has no map of characters for NFC: ``encode`` composes them.
-            normalization_rule_name="identity" if normalization == NFC else normalization,
-            character_coverage=_coverage_of(texts, language, size // 2),
-            max_sentence_length=LONGEST_LINE_BYTES,
-            # One thread: expectation-maximisation sums in a fixed order, so the same text gives the same
-            # pieces.
-            num_threads=1,
-            input_sentence_size=1_000_000,
-            shuffle_input_sentence=False,
-            minloglevel=2,
-        )
+        trained = _trained(texts, size, normalization, language)
     except RuntimeError as error:
-        raise _too_small(f"{flag} {size}", flag, str(error)) from None
-    return PieceVocabulary(_labelled(model.getvalue(), normalization, language))
+        raise _wrong_size(texts, f"{flag} {size}", str(error), normalization, language) from None
+    return PieceVocabulary(_labelled(trained, normalization, language))
+
+
+def _trained(texts: Sequence[str], size: int, normalization: str, language: str) -> bytes:
+    """The model file. Raises RuntimeError, in sentencepiece's words, for a size that the texts do not
+    allow."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_writer=model,
+        vocab_size=size,
+        model_type="unigram",
+        byte_fallback=True,
+        pad_id=PAD,
+        bos_id=BOS,
+        eos_id=EOS,
+        unk_id=UNK,
+        unk_surface="?",
+        # Sentencepiece has no map of characters for NFC: ``encode`` composes them.
+        normalization_rule_name="identity" if normalization == NFC else normalization,
+        character_coverage=_coverage_of(texts, language, size // 2),
+        max_sentence_length=LONGEST_LINE_BYTES,
+        # One thread: expectation-maximisation sums in a fixed order, so the same text gives the same pieces.
+        num_threads=1,
+        input_sentence_size=1_000_000,
+        shuffle_input_sentence=False,
+        minloglevel=2,
+    )
+    return model.getvalue()
 
 
 def _coverage_of(texts: Iterable[str], language: str, places: int) -> float:
@@ -151,15 +158,37 @@ def _labelled(serialized: bytes, normalization: str, language: str) -> bytes:
     return described.SerializeToString(deterministic=True)
 
 
-def _too_small(given: str, flag: str, message: str) -> SemcomError:
-    if found := re.search(r"value <= (\d+)", message):
+def _wrong_size(
+    texts: Sequence[str], given: str, message: str, normalization: str, language: str
+) -> SemcomError:
+    """given: flag and size. message: sentencepiece's, of why it could not train."""
+    flag, _, size = given.partition(" ")
+    fits, tried = _size_in(message), {int(size)}
+    while fits and fits not in tried and len(tried) < MOST_SIZES_TRIED:
+        # Another size covers other characters and so allows another size: what is advised has to train.
+        try:
+            _trained(texts, fits, normalization, language)
+            break
+        except RuntimeError as error:
+            tried.add(fits)
+            fits = _size_in(str(error))
+    else:
+        if fits:
+            return SemcomError(f"{given}: the corpus is too small for a vocabulary; give more text")
+    if fits and fits < int(size):
         return SemcomError(
-            f"{given}: the corpus is too small for it; "
-            f"the largest size it allows is {found[1]}: {flag} {found[1]}"
+            f"{given}: the corpus is too small for it; the largest size it allows is {fits}: {flag} {fits}"
         )
-    if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+    if fits:
         return SemcomError(
-            f"{given}: the bytes and characters of this corpus alone need more; "
-            f"use at least {flag} {int(found[1]) + 1}"
+            f"{given}: the bytes and characters of this corpus alone need more; use at least {flag} {fits}"
         )
     return SemcomError(f"{given}: sentencepiece could not train on this corpus: {escape(message)[-200:]}")
+
+
+def _size_in(message: str) -> int:
+    """That sentencepiece's message would allow; 0 where it is about something else."""
+    if found := re.search(r"value <= (\d+)", message):
+        return int(found[1])
+    found = re.search(r"smaller than required_chars\. \d+ vs (\d+)", message)
+    return int(found[1]) + 1 if found else 0

@@ -1,7 +1,7 @@
 """Settings: Which sentences, and how many pieces."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from semcom.base.errors import SemcomError
 from semcom.base.flags import LARGEST, Rule, Validated, differs, flag_of, setting, whole
@@ -14,6 +14,8 @@ NORMALIZATIONS = ("nfkc", "nmt_nfkc", NFC, "identity")
 """What a vocabulary of pieces may make of a text before it is cut."""
 MOST_BUILT_IN = 1_000_000
 """Sentences that the generator may be asked for: it never ends by itself."""
+OF_TEXT_FILES = ("min_length", "max_length", "length_unit", "language", "column", "max_sentences")
+"""Settings of a corpus that say how text files are read."""
 MAX_POSITIONS = 1024
 """The longest sentence that has a place in a transceiver, in tokens."""
 
@@ -78,31 +80,44 @@ class CorpusConfig(Validated):
         2_000_000, "text files: stop reading after this many", whole(1, example="2000000"), metavar="N"
     )
 
+    given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    """Names of the settings whose flags were typed, be it with the default."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.min_length > self.max_length:
             raise SemcomError(
                 f"--min-length {self.min_length}: is above --max-length {self.max_length}; exchange them"
             )
-        for name in ("min_length", "max_length", "length_unit", "column", "max_sentences"):
-            if not self.corpus and differs(self, name):
-                raise SemcomError(
-                    f"{flag_of(name)} {getattr(self, name)}: chooses among text files; "
-                    "leave it out or give --corpus"
-                )
-        if not self.corpus and self.language not in ("auto", "en"):
-            raise SemcomError(
-                f"--language {self.language}: the built-in corpus is English; leave it out or give --corpus"
-            )
-        if not self.corpus and self.corpus_size is not None and self.corpus_size > MOST_BUILT_IN:
-            raise SemcomError(
-                f"--corpus-size {self.corpus_size}: the built-in corpus has {MOST_BUILT_IN} sentences at "
-                "most; give fewer, or text files by --corpus"
-            )
         if self.corpus and (self.topics or self.exclude_topics):
             raise SemcomError(
                 "--topics and --exclude-topics choose within the built-in corpus; "
                 "leave them out or leave --corpus out"
+            )
+
+    def asks(self, name: str) -> bool:
+        """Whether the setting was given, rather than left to its default."""
+        return name in self.given or differs(self, name)
+
+    def check_without_files(self) -> None:
+        """Raise SemcomError for what only text files have, where there are none. Verbs that measure a model
+        know that only once they have read which files it is of."""
+        if self.corpus:
+            return
+        for name in OF_TEXT_FILES:
+            if name != "language" and differs(self, name):
+                raise SemcomError(
+                    f"{flag_of(name)} {getattr(self, name)}: chooses among text files; "
+                    "leave it out or give --corpus"
+                )
+        if self.language not in ("auto", "en"):
+            raise SemcomError(
+                f"--language {self.language}: the built-in corpus is English; leave it out or give --corpus"
+            )
+        if self.corpus_size is not None and self.corpus_size > MOST_BUILT_IN:
+            raise SemcomError(
+                f"--corpus-size {self.corpus_size}: the built-in corpus has {MOST_BUILT_IN} sentences at "
+                "most; give fewer, or text files by --corpus"
             )
 
 

@@ -12,6 +12,9 @@ from semcom.data.file_kinds import Named
 
 LONGEST_LINE = 10_000
 """In characters."""
+LINES_TELLING, BYTES_TELLING = 20, 3
+"""Of a file of more lines, an encoding is not guessed by fewer bytes beyond ASCII in a single line."""
+UTF_8_ALONE = "LC_ALL=C.UTF-8 grep -ax '.*' < FILE > ALIKE"
 WASTED = 10
 """Lines read for each sentence kept, at most."""
 
@@ -184,6 +187,8 @@ class Lines:
         if self._beyond_ascii:
             return self._mixed(raw)
         lines = [raw, *self._block.replace(b"\r", b"\n").split(b"\n")]
+        if self._is_alone(raw, lines):
+            return self._odd(raw)
         if found := encodings.likely(lines):
             return _in_encoding(named, found, place, flawed=not encodings.all_in(lines[:-1], found[0]))
         return SemcomError(
@@ -192,17 +197,36 @@ class Lines:
             f"{named.through('iconv -f ENCODING -t UTF-8 < FILE > ALIKE')}"
         )
 
+    def _is_alone(self, raw: bytes, lines: Sequence[bytes]) -> bool:
+        """Whether so little of what was read is not UTF-8 that it says nothing of an encoding."""
+        enough_else = max(self.number, len(lines)) > LINES_TELLING
+        return enough_else and _tells_little(raw) and all(each == raw or each.isascii() for each in lines)
+
+    def _odd(self, raw: bytes) -> SemcomError:
+        odd = " ".join(f"{byte:02X}" for byte in raw if byte >= 0x80)
+        command = self.source.named.through(UTF_8_ALONE)
+        return SemcomError(
+            f"{self.source.named} line {self.number}: is not UTF-8 (it holds the bytes {odd}), as the lines "
+            f"around it are; mend that line, or leave such lines out: {command}"
+        )
+
     def _mixed(self, raw: bytes) -> SemcomError:
         named, place = self.source.named, f" line {self.number}"
         others = f"the {self._beyond_ascii:,} lines before it beyond ASCII are"
         if self._ended:
             reason = f"ends within a character, the file is cut off ({others} UTF-8); fetch it again, or"
         else:
-            found = " or ".join(map(encodings.known_as, encodings.likely([raw])))
+            guessed = () if _tells_little(raw) else encodings.likely([raw])
+            found = " or ".join(map(encodings.known_as, guessed))
             likely = f", but likely {found}" if found else ""
             reason = f"not UTF-8, as {others}{likely}: the file mixes encodings; convert that line, or"
-        command = named.through("LC_ALL=C.UTF-8 grep -ax '.*' < FILE > ALIKE")
+        command = named.through(UTF_8_ALONE)
         return SemcomError(f"{named}{place}: {reason} leave such lines out: {command}")
+
+
+def _tells_little(line: bytes) -> bool:
+    """Whether a line has too few bytes beyond ASCII to guess an encoding by."""
+    return sum(byte >= 0x80 for byte in line) < BYTES_TELLING
 
 
 def split_lines(blocks: Iterable[bytes], longest: int) -> Iterator[bytes | None]:

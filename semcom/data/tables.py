@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from semcom.base import json_files
 from semcom.base.advice import meant
 from semcom.base.errors import SemcomError, escape, shown
 from semcom.data.file_kinds import Named, quoted
@@ -253,9 +254,9 @@ class Column:
 
     def _parsed(self, line: str) -> object:
         try:
-            return json.loads(line.lstrip("\ufeff"))
+            return json.loads(line.lstrip("\ufeff"), parse_int=json_files.whole)
         except (ValueError, RecursionError) as error:
-            reason = "nested too deeply" if isinstance(error, RecursionError) else escape(error)[:80]
+            reason = _reason(error)
             raise SemcomError(
                 f"{self.named} line {self.number()}: not JSON ({reason}); mend that line, or "
                 f"leave it out: sed {self.number()}d {quoted(self.named.path)} > mended.jsonl"
@@ -279,3 +280,11 @@ class Column:
             f"--column {shown(self.name)}: line {self.number()} of {shown(self.named.path)} {reason}; "
             f"name a key of each line, with text{likely}"
         )
+
+
+def _reason(error: Exception) -> str:
+    """Why a line is not the JSON that is wanted."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    said = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+    return escape(said)[:80]

@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from semcom.base import json_files
 from semcom.base.errors import SemcomError, escape
 from semcom.data.vocabulary import UNK, Vocabulary
 
@@ -163,23 +164,10 @@ def _words_of_json(serialized: bytes, name: str) -> list[str]:
     def refuse(reason: str) -> SemcomError:
         return SemcomError(f"{where}: {reason}; {_EXPECTED}")
 
-    def without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found: dict[str, object] = {}
-        for key, value in pairs:
-            if key in found:
-                raise refuse(f"has {_quoted(key)} twice")
-            found[key] = value
-        return found
-
     try:
-        content = json.loads(serialized, object_pairs_hook=without_repetition)
-    except (ValueError, RecursionError) as error:
-        reason = (
-            "is nested too deeply"
-            if isinstance(error, RecursionError)
-            else f"is not JSON ({escape(str(error)[:100])})"
-        )
-        raise refuse(reason) from None
+        content = json_files.parsed(serialized)
+    except json_files.NotJSON as error:
+        raise refuse(escape(str(error).removeprefix("it "))[:120]) from None
     ids = content.get("token_to_idx") if isinstance(content, dict) else None
     if not isinstance(ids, dict):
         raise refuse('has no object "token_to_idx"')

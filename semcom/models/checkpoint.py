@@ -28,7 +28,7 @@ from semcom.models import other_formats, state_dicts, torch_files
 from semcom.models.architecture import ENDS, Architecture, from_file
 from semcom.models.archive import is_zip
 from semcom.models.protocols import MoreThanWeights
-from semcom.models.settings import PARTS
+from semcom.models.settings import DEFAULT_TEACHER, PARTS
 from semcom.models.stand_ins import not_read
 from semcom.models.state_dicts import unwrapped
 from semcom.models.state_file import check_plain, digest_of
@@ -135,18 +135,22 @@ def _train_command(path: str | Path) -> str:
     return f"python -m semcom train --output {path_word(path)}"
 
 
+def _how_to_make(path: Path, flag: str) -> str:
+    if flag == "--teacher-checkpoint" or path.parts[-2:] == Path(DEFAULT_TEACHER).parts[-2:]:
+        return f"; make one with: {_train_command(path)}"
+    return f"; make a teacher with: {_train_command(path)}, or a student of one with: python distillation.py"
+
+
 def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
     """Read a checkpoint onto the CPU, in eval mode. Raises SemcomError that names ``flag`` and the file."""
     path = Path(path)
     where = f"{flag} {escape(path)}"
-    if path.is_dir() or not path.exists():
-        reason = (
-            "is a folder, give the .pt file inside" if path.is_dir() else f"no such file{meant_path(path)}"
-        )
-        remedy = "python distillation.py (see its --output-path)"
-        if flag == "--teacher-checkpoint":
-            remedy = _train_command(path)
-        raise SemcomError(f"{where}: {reason}; make one with: {remedy}")
+    if path.is_dir():
+        raise SemcomError(f"{where}: is a folder, give the .pt file inside")
+    if not path.exists():
+        # What was meant and is there need not be made.
+        cure = meant_path(path) or _how_to_make(path, flag)
+        raise SemcomError(f"{where}: no such file{cure}")
     other_formats.check(path, where)
     with torch_files.told(where, "a semcom checkpoint", REMEDY):
         if other := _other_form(path):
