@@ -71,6 +71,8 @@ def test_the_likely_encoding_is_the_right_one(text, encoding):
 
 def test_what_is_too_little_to_tell_names_two():
     assert encodings.likely(["nő és".encode("cp1250"), "idő".encode("cp1250")]) == ("CP1252", "CP1250")
+    assert encodings.likely(["你好".encode("gbk")]) == ("CP949", "GB18030")
+    assert encodings.likely([b"it\x92s mine"]) == ("CP1252",)
     assert encodings.likely(["שלום עולם".encode("cp1255")]) == ("CP1255", "CP1251")
 
 

@@ -2,6 +2,7 @@
 bytes are likely to mean."""
 
 import codecs
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -58,9 +59,10 @@ _EAST_ASIAN = {
 _SECOND_BYTES = {"CP949": 0xA1, "GB18030": 0xA1}
 _FREQUENT, _FREQUENT_AMONG_LATIN = 0.7, 0.95
 _FLUENT = 0.6  # right texts have 0.65 to 0.9, wrong ones up to 0.6, or 0.75 within ten letters
+_BYTES_OF_HANGUL = 12  # six characters: as many frequent Chinese ones are hardly all among those of Korean
 _ABOVE_LETTERS = 0.15
 _FEWEST_BYTES = 4
-_TELLING = 0.3  # of fluency, summed over all letters
+_BY_CHANCE = 0.3  # how far the worth of a letter is from that of another
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 _FLAWS = 0.01  # of the characters, broken ones in a file that is otherwise in an encoding
 _ALSO_KNOWN_AS = {"CP932": "Shift-JIS", "CP949": "EUC-KR", "GB18030": "GBK", "CP1252": "Latin 1 of Windows"}
@@ -86,6 +88,7 @@ _SIGNS = "“”„‘‚‹›«»…•€£§°©®™"
 _SIGNS_IN_WORDS = "’–—"
 _ANY_SIGN = frozenset(f"{_SIGNS}{_SIGNS_IN_WORDS}№،؛؟ـًٌٍَُِّْ\u05b0\u200c\xa0")
 _FITS = 0.85
+_RARE = ("MACINTOSH", "CP850", "CP1258")
 LATIN = frozenset(name for name, _ in _LATIN)
 _WORD_BREAKS = re.compile(rb"[\x00-\x40\x5b-\x60\x7b-\x7f]+")
 
@@ -196,9 +199,15 @@ def _best(sample: bytes, shares: dict[str, float]) -> tuple[str, ...]:
     first, *others = sorted(shares, key=lambda name: shares[name], reverse=True) or [""]
     if not first:
         return ()
-    enough = shares[first] - _TELLING / len(_BEYOND.findall(sample))
-    text = _text(sample, first)
-    close = [name for name in others if shares[name] > enough and _text(sample, name) != text]
+    text, beyond = _text(sample, first), len(_BEYOND.findall(sample))
+
+    def is_close(name: str) -> bool:
+        other = _text(sample, name)
+        differing = sum(map(str.__ne__, text, other)) if len(text) == len(other) else 1
+        by_chance = _BY_CHANCE * math.sqrt(differing) / beyond
+        return other != text and shares[first] - shares[name] < by_chance
+
+    close = [name for name in others if is_close(name)]
     return (first, *close[:1])
 
 
@@ -210,7 +219,10 @@ def _shares_of_east_asia(sample: bytes) -> dict[str, float]:
     """The best of them, by its share of frequent characters, which comes out higher than that of letters."""
     shares = {name: _frequent(sample, name) for name in _EAST_ASIAN}
     best = max(shares, key=lambda name: shares[name])
-    return {best: shares[best] - _ABOVE_LETTERS} if shares[best] > _FREQUENT else {}
+    if shares[best] <= _FREQUENT:
+        return {}
+    is_short = best == "CP949" and len(_BEYOND.findall(sample)) < _BYTES_OF_HANGUL
+    return dict.fromkeys((best, "GB18030") if is_short else (best,), shares[best] - _ABOVE_LETTERS)
 
 
 def _shares_of_scripts(sample: bytes) -> dict[str, float]:
@@ -257,6 +269,8 @@ def _likely_latin(sample: bytes) -> tuple[str, ...]:
     fits: dict[str, float] = {}
     for name, languages in _LATIN:
         fits[name] = max(_fit(sample, name, languages), fits.get(name, 0.0))
+    if fits["CP1252"] == max(fits.values()):  # rarer ones have its signs for letters
+        fits = {name: fit for name, fit in fits.items() if name not in _RARE}
     return _best(sample, {name: fit for name, fit in fits.items() if fit > _FITS})
 
 
