@@ -261,6 +261,39 @@ def test_a_prefix_of_a_trainer_among_the_weights(tampered, model, prefix):
     assert same_bits(bits(load(tampered(wrap)).model), bits(model))
 
 
+@pytest.mark.parametrize("beside", ["ema.", "extra.x.", "b."])
+def test_weights_that_are_left_out_are_named_once(tampered, model, beside):
+    def double(payload):
+        first = {"a." + name: tensor for name, tensor in payload["weights"].items()}
+        others = {beside + name: tensor + 1 for name, tensor in payload["weights"].items()}
+        # An average is left out wherever it stands.
+        payload["weights"] = others | first if beside == "ema." else first | others
+
+    path = tampered(double)
+    with spoken() as lines:
+        assert same_bits(bits(load(path).model), bits(model))
+        load(path)
+    (line,) = [line for line in lines if "left out" in line]
+    assert "its weights lie in a; left out: " + beside.split(".")[0] in line and "tensors)" in line
+
+
+@pytest.mark.parametrize("names", [slice(None), slice(1)], ids=["all", "one"])
+def test_weights_that_are_whole_numbers(tampered, names):
+    def cast(payload):
+        for name in list(payload["weights"])[names]:
+            payload["weights"][name] = payload["weights"][name].to(torch.uint8)
+
+    assert "allowed are float32, float16, bfloat16" in refused(tampered(cast), "its weights .* are uint8")
+
+
+def test_weights_of_half_the_bits_load(tampered, model):
+    def cast(payload):
+        payload["weights"] = {name: tensor.bfloat16() for name, tensor in payload["weights"].items()}
+
+    loaded = bits(load(tampered(cast)).model)
+    assert same_bits(loaded, {name: tensor.bfloat16().float() for name, tensor in bits(model).items()})
+
+
 def test_a_compiled_model_is_saved_under_its_own_names(model, vocabulary, tmp_path):
     compiled = torch.compile(copy.deepcopy(model))
     assert next(iter(compiled.state_dict())).startswith("_orig_mod.")

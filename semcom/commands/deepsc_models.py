@@ -6,7 +6,7 @@ from pathlib import Path
 
 from semcom.base import output_files, places
 from semcom.base.advice import path_word
-from semcom.base.errors import SemcomError, escape, shown
+from semcom.base.errors import SemcomError, escape
 from semcom.commands.settings import ExportSettings, ImportSettings
 from semcom.data import vocabulary_files
 from semcom.data.word_vocabulary import WordVocabulary
@@ -14,14 +14,11 @@ from semcom.models import checkpoint, deepsc_weights, state_dicts
 from semcom.models.architecture import sizes_of
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS
-from semcom.models.state_dicts import Found
 from semcom.models.transceiver import Transceiver
 
 log = logging.getLogger(__name__)
 
 IMPORTED = "imported from"
-MOST_TOLD = 12
-"""Things that were left out of a file."""
 
 
 # --- import
@@ -49,7 +46,8 @@ def _import(settings: ImportSettings, held: ExitStack) -> Checkpoint:
         found.weights, settings.model.heads, settings.model.dropout, escape(path)
     )
     _check_rows(settings, vocabulary, imported.model)
-    _show_found(found)
+    for line in found.told():
+        log.info(line)
     record = {
         "imported_from": str(path),
         "imported_vocabulary": str(vocabulary_file),
@@ -60,16 +58,6 @@ def _import(settings: ImportSettings, held: ExitStack) -> Checkpoint:
     made = checkpoint.load(output)
     _show_imported(settings, vocabulary, imported)
     return made
-
-
-def _show_found(found: Found) -> None:
-    """Where the weights were among other things, and what was not taken."""
-    if found.place:
-        log.info(f"its weights lie in {shown(found.place)}")
-    if found.left_out:
-        more = len(found.left_out) - MOST_TOLD
-        rest = f" and {more} more" if more > 0 else ""
-        log.info(f"left out: {', '.join(found.left_out[:MOST_TOLD])}{rest}")
 
 
 def _check_rows(settings: ImportSettings, vocabulary: WordVocabulary, model: Transceiver) -> None:

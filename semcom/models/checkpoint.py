@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from semcom.base.advice import meant_path, path_word
-from semcom.base.errors import SemcomError, escape
+from semcom.base.errors import SemcomError, escape, shown
 from semcom.base.output_files import write_atomically
 from semcom.data.vocabulary import Vocabulary
 from semcom.data.vocabulary_files import read_vocabulary
@@ -30,7 +30,7 @@ from semcom.models.archive import is_zip
 from semcom.models.protocols import MoreThanWeights
 from semcom.models.settings import DEFAULT_TEACHER, PARTS
 from semcom.models.stand_ins import not_read
-from semcom.models.state_dicts import unwrapped
+from semcom.models.state_dicts import Found, unwrapped
 from semcom.models.state_file import check_plain, digest_of
 from semcom.models.tensors import check_finite, claimed, held, own_memory
 from semcom.models.transceiver import Transceiver
@@ -43,8 +43,10 @@ OWN = "transmitter.channel_encoder.0.weight"
 """How a weight's name ends in what this program writes."""
 DIGESTED = ("format", "architecture", "weights", "vocabulary", "origin", "metrics", "config")
 """What the digest of a file is of, in this order."""
-_undigested: set[str] = set()
-"""Files without one of which a line was said."""
+WEIGHTS = (torch.float32, torch.float16, torch.bfloat16)
+"""What numbers weights are."""
+_said: set[tuple[str, str]] = set()
+"""Files of which a line was said, and the line."""
 
 
 @dataclass
@@ -197,12 +199,19 @@ def _read(path: Path, where: str) -> dict[str, Any]:
 def _check_digest(payload: dict[str, Any], stored: int, path: Path, where: str) -> None:
     """Raise where it is of something else; a line, once a file, where there is none."""
     check_plain(payload, stored)
-    digest, real = payload.get("digest"), os.path.realpath(path)
+    digest = payload.get("digest")
     if digest is not None and digest != digest_of({name: payload[name] for name in DIGESTED}):
         raise SemcomError(f"{where}: damaged, its digest is of other contents; copy or {REMEDY}")
-    if digest is None and real not in _undigested:
-        _undigested.add(real)
-        log.warning(f"{where}: carries no digest, as older versions wrote it; damage to it goes unnoticed")
+    if digest is None:
+        _say_once(path, where, "carries no digest, as older versions wrote it; damage to it goes unnoticed")
+
+
+def _say_once(path: Path, where: str, line: str) -> None:
+    """A warning about a file, once however often and by whatever name it is read."""
+    key = (os.path.realpath(path), line)
+    if key not in _said:
+        _said.add(key)
+        log.warning(f"{where}: {line}")
 
 
 def _hint(names: Iterable[str], path: Path) -> str:
@@ -244,10 +253,12 @@ def _check_memory(payload: dict[str, Any], stored: int, where: str) -> None:
 
 def _rebuild(payload: dict[str, Any], path: Path, where: str) -> Checkpoint:
     architecture = from_file(payload["architecture"], where)
-    weights = _checked_weights(architecture, payload["weights"], where)
+    found = _found_weights(architecture, payload["weights"], where)
+    if found.left_out:
+        _say_once(path, where, "; ".join(found.told()))
     # Buffers such as the position table are not stored: build them for real, take the weights as they are.
     model = Transceiver(architecture)
-    model.load_state_dict(weights)
+    model.load_state_dict(found.weights)
     given = payload["vocabulary"]
     vocabulary = read_vocabulary(given["model"].numpy().tobytes(), f"{where}: its vocabulary")
     if len(vocabulary) != architecture.vocab_size or vocabulary.fingerprint != given["fingerprint"]:
@@ -260,22 +271,34 @@ def _rebuild(payload: dict[str, Any], path: Path, where: str) -> Checkpoint:
     return Checkpoint(model.eval(), vocabulary, origin, metrics, config, str(path))
 
 
-def _checked_weights(architecture: Architecture, given: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+def _found_weights(architecture: Architecture, given: dict[str, Tensor], where: str) -> Found:
     """By their own names, where a compiler or trainer has put something into them. Raises unless they are
     those of this architecture; nothing is built for real."""
     with torch.device("meta"):
         sketch = Transceiver(architecture)
     wanted = {name: tuple(tensor.shape) for name, tensor in sketch.state_dict().items()}
-    weights = given if given.keys() == wanted.keys() else state_dicts.plain(given, wanted, where)
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if wanted != found:
-        name = next(n for n in [*wanted, *found] if wanted.get(n) != found.get(n))
+    as_saved = given.keys() == wanted.keys()
+    found = Found(given, "", []) if as_saved else state_dicts.plain(given, wanted, where)
+    shapes = {name: tuple(tensor.shape) for name, tensor in found.weights.items()}
+    if wanted != shapes:
+        name = next(n for n in [*wanted, *shapes] if wanted.get(n) != shapes.get(n))
         raise SemcomError(
-            f"{where}: weights and architecture disagree at {escape(name)} "
-            f"({escape(found.get(name, 'absent'))}, expected {wanted.get(name, 'none')}); "
+            f"{where}: weights and architecture disagree at {shown(name)} "
+            f"({escape(shapes.get(name, 'absent'))}, expected {wanted.get(name, 'none')}); "
             "not a semcom checkpoint"
         )
-    return weights
+    for name, tensor in found.weights.items():
+        if tensor.dtype not in WEIGHTS:
+            allowed = ", ".join(map(_kind_of_numbers, WEIGHTS))
+            raise SemcomError(
+                f"{where}: its weights {shown(name)} are {_kind_of_numbers(tensor.dtype)}, allowed are "
+                f"{allowed}; {REMEDY}"
+            )
+    return found
+
+
+def _kind_of_numbers(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def check_same_vocabulary(first: Checkpoint, second: Checkpoint) -> None:

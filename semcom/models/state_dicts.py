@@ -29,6 +29,8 @@ SECOND_CHOICE = ("ema", "swa", "avg", "average", "shadow", "teacher", "optim")
 """In the names of weights that are taken only where there are no others."""
 MOST_ENTRIES = 200_000
 DEEPEST = 64
+MOST_TOLD = 12
+"""Things that were left out of a file."""
 MOST_SHARED = 8
 """Times the bytes of a file that its tensors may claim: weights may be tied, and kept under several names."""
 
@@ -44,6 +46,14 @@ class Found:
     weights: dict[str, Tensor]
     place: str
     left_out: list[str]
+
+    def told(self) -> list[str]:
+        """Lines about where the weights were among other things, and what was not taken."""
+        where = [f"its weights lie in {shown(self.place)}"] if self.place else []
+        more = len(self.left_out) - MOST_TOLD
+        rest = f" and {more} more" if more > 0 else ""
+        named = ", ".join(self.left_out[:MOST_TOLD])
+        return where + ([f"left out: {named}{rest}"] if self.left_out else [])
 
 
 def save(state: dict[str, Tensor], path: str | Path) -> None:
@@ -73,10 +83,11 @@ def unwrapped(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
-def plain(weights: Mapping[str, Tensor], usual: Collection[str], where: str) -> dict[str, Tensor]:
+def plain(weights: Mapping[str, Tensor], usual: Collection[str], where: str) -> Found:
     """Weights by their names without a prefix, of those that are known by their ``usual`` names."""
     tensors = _unwrapped({tuple(name.split(".")): tensor for name, tensor in weights.items()}, where)
-    return _at(tensors, _place(tensors, usual))
+    place = _place(tensors, usual)
+    return Found(_at(tensors, place), ".".join(place), _left_out(tensors, place))
 
 
 # --- a file -> what torch makes of it
