@@ -1,11 +1,18 @@
 """Words as people type and paste them: what they come to, and what is said of those that come to nothing."""
 
+import argparse
+
 import pytest
 from cli_support import analyse, distil, examples, package, refused
 
 from semcom.base import run_files, typed_words
-from semcom.base.errors import LONGEST_LINE
-from semcom.commands.parsers import VERBS, analysis_parser, distillation_parser, package_parser
+from semcom.base.errors import LONGEST_LINE, SemcomError
+from semcom.base.flags import settings_of
+from semcom.base.typed_words import WholeNumberOr
+from semcom.commands.analyse_settings import AnalysisSettings
+from semcom.commands.distil_settings import DistilSettings
+from semcom.commands.parsers import VERBS, analysis_parser, commands, distillation_parser, package_parser
+from semcom.commands.settings import DigitsSettings
 
 
 def flags(line, words=None):
@@ -70,6 +77,16 @@ def test_a_list_of_numbers_however_it_is_typed(words):
         ("transmit", ["−6 “quoted”, 1,5"], "sentence", "−6 “quoted”, 1,5"),
         ("transmit", ["--snr", "6,12", "--quiet", "-6 dB, he said"], "sentence", "-6 dB, he said"),
         ("transmit", ["— snr"], "sentence", "— snr"),
+        ("transmit", ["—snr"], "sentence", "—snr"),
+        ("transmit", ["—snr", "--snr", "6"], "sentence", "—snr"),
+        ("transmit", ["—snr", "6"], "snr", [6.0]),
+        ("transmit", ["–quiet", "x"], "quiet", True),
+        ("train", ["--output", "–seed", "–seed", "3"], "output", "–seed"),
+        ("train", ["--corpus=-x.txt", "--seed", "3"], "corpus", ["-x.txt"]),
+        ("train", ["--corpus", "a", "–seed", "3"], "seed", 3),
+        ("doctor", ["--snr", "0,7"], "snr", [0.0, 7.0]),
+        ("doctor", ["--snr", "0, 07"], "snr", [0.0, 7.0]),
+        ("doctor", ["--snr", "10,0,0.5"], "snr", [10.0, 0.0, 0.5]),
         ("sweep", ["--temperature", "2,4,8"], "temperature", [2.0, 4.0, 8.0]),
         ("sweep", ["--channel", "awgn,rician"], "channel", ["awgn", "rician"]),
         ("sweep", ["--scales", "1,2", "--scales", "4"], "scales", [[1, 2], [4]]),
@@ -127,6 +144,14 @@ TRAIN = ["train", "--output", "t.pt"]
         ([*TRAIN, "--steps=--"], ["--steps --: is no value"]),
         (["train", "--output=--"], ["--output --: is no value"]),
         ([*TRAIN, "--quiet=yes"], ["--quiet yes: is a switch"]),
+        ([*TRAIN, "--corpus-size", "24,000"], ["--corpus-size '24,000'", "did you mean 24000?"]),
+        (["doctor", "--snr", "1,000"], ["--snr '1,000'", "written 1 0; did you mean 1000 or 1.000?"]),
+        (["doctor", "--snr=0,05"], ["--snr '0,05'", "written 0 5; did you mean 0.05?"]),
+        (["sweep", "--seed", "1,000"], ["--seed '1,000'", "written 1 0; did you mean 1000?"]),
+        ([*TRAIN, "--snr-range", "0,05"], ["--snr-range '0,05'"]),
+        ([*TRAIN, "--corpus", "-x.txt"], ["-x.txt: ", "that begins with - is given as --corpus ./-x.txt"]),
+        (["train", "--output", "-t.pt"], ["-t.pt: ", "is given as --output ./-t.pt"]),
+        (["transmit", "-h is a flag"], ["'-h is a flag': begins as -h", "stands last, after --"]),
         (["doctor", "--snr", "6dB"], ["--snr '6dB'", "did you mean 6?"]),
         (["doctor", "--snr", "-6 dB"], ["--snr '-6 dB'", "did you mean -6?"]),
         ([*TRAIN, "--channel", "awng"], ["'awng'", "did you mean awgn?"]),
@@ -165,6 +190,29 @@ def test_what_cannot_be_meant_is_told_with_what_may_be(words, told, here, capsys
     line = refused(capsys, package(*words), *told)
     assert len(line) <= LONGEST_LINE + 1
     assert not list(here.iterdir())
+
+
+SETTINGS = {
+    "distillation.py": DistilSettings,
+    "semantic_analysis.py": AnalysisSettings,
+    "distillation_examples.py 9": DigitsSettings,
+    **{f"python -m semcom {name}": verb.settings for name, verb in VERBS.items() if not verb.varies},
+}
+
+
+@pytest.mark.parametrize("program", SETTINGS)
+def test_no_number_is_infinite_and_the_flag_is_named(program):
+    parser = dict(commands())[program]
+    actions = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+    for action in actions:
+        if not (action.type in (int, float) or isinstance(action.type, WholeNumberOr)):
+            continue
+        flag = action.option_strings[-1]
+        others = [a for a in actions if a.required and a is not action]
+        needed = [word for a in others for word in [*a.option_strings[-1:], "1"]]
+        several = action.nargs if isinstance(action.nargs, int) else 1
+        with pytest.raises(SemcomError, match=f"{flag} '?(1e400|inf)"):
+            settings_of(SETTINGS[program], parser.parse_args([*needed, flag, *["1e400"] * several]))
 
 
 def test_other_programs_say_the_same(here, capsys):

@@ -24,7 +24,8 @@ NEGATIVE = re.compile(r"-(?:\.?\d|inf|nan)", re.IGNORECASE)
 """How a value that begins with a dash begins."""
 BETWEEN = re.compile(r"\s*[,;、]\s*|\s+")
 """What may stand between the values of a list."""
-MOST_DIGITS = 18
+LEADING_ZERO = re.compile(r"\d,0\d")
+"""As in 1,000 and 0,05, which need not be two values."""
 FLAGS_OF_HELP = {"-h", "--help", "--version"}
 
 
@@ -45,7 +46,9 @@ class WholeNumberOr:
         try:
             return int(text)
         except ValueError:
-            wanted = f"must be a whole number of 1 or more, or {self.word!r}"
+            likely = _without_groups(plain(text))
+            meant = f"; did you mean {likely}?" if likely else ""
+            wanted = f"must be a whole number of 1 or more, or {self.word!r}{meant}"
             raise argparse.ArgumentTypeError(f"{shown(text)!r}: {wanted}") from None
 
 
@@ -58,7 +61,7 @@ def values_in(action: argparse.Action, word: str) -> list[str]:
     kind = action.type
     if kind in (int, float) or isinstance(kind, WholeNumberOr):
         parts = _parts(action, plain(word).replace("。", "."))
-        numbers = all(map(NUMBER.fullmatch, parts))
+        numbers = all(map(NUMBER.fullmatch, parts)) and not LEADING_ZERO.search(plain(word))
         return [part if kind is float else _whole(part) for part in parts] if numbers else [word]
     if action.choices is not None:
         parts = _parts(action, plain(word))
@@ -112,14 +115,25 @@ def _wrong(action: argparse.Action, word: str) -> str:
     wanted = (
         "a whole number" if action.type is int else "a number" if action.type is float else "such a value"
     )
-    likely = _likely_number(action, plain(word))
+    text = plain(word)
+    if takes_several(action) and LEADING_ZERO.search(text):
+        return f"is not {wanted}{_one_or_several(action, text)}"
+    likely = _likely_number(action, text)
     return f"is not {wanted}" + (f"; did you mean {likely}?" if likely else "")
+
+
+def _one_or_several(action: argparse.Action, text: str) -> str:
+    """Of 1,000 it is 1000, 1.000 or, in a list, 1 0."""
+    several = " ".join(str(int(part)) if part.isdecimal() else part for part in BETWEEN.split(text) if part)
+    point = text.replace(",", ".") if action.type is float and text.count(",") == 1 else None
+    likely = " or ".join(filter(None, [_without_groups(text), point]))
+    return f"; several values are written {several}" + (f"; did you mean {likely}?" if likely else "")
 
 
 def _likely_number(action: argparse.Action, text: str) -> str | None:
     """Of 24,000 and 24.0, for whole numbers, 24000 and 24; of 0,7 it is 0.7; of 6dB it is 6."""
-    if action.type is int and re.fullmatch(r"[+-]?\d{1,3}([, ]\d{3})+", text):
-        return re.sub("[, ]", "", text)
+    if action.type is int and (likely := _without_groups(text)):
+        return likely
     text = text.replace(",", ".")
     found = re.match(rf"({NUMBER.pattern})\s*[^\W\d_]{{0,4}}%?$", text, re.IGNORECASE)
     if not found or action.type not in (int, float):
@@ -128,6 +142,11 @@ def _likely_number(action: argparse.Action, text: str) -> str | None:
     if action.type is float:
         return found[1]
     return str(int(number)) if math.isfinite(number) and number == int(number) else None
+
+
+def _without_groups(text: str) -> str | None:
+    """1,000 without its comma; None of 0,007 and of 1,00."""
+    return re.sub("[, ]", "", text) if re.fullmatch(r"[+-]?[1-9]\d{0,2}([, ]\d{3})+", text) else None
 
 
 # --- the words of a command
@@ -161,7 +180,12 @@ def read(words: Sequence[str], flags: Mapping[str, argparse.Action]) -> list[Wor
         flag, joined = _flag_in(word, flags)
         if word == "--":
             return [*found, *map(Word, words[place:])]
-        if flag is not None:
+        is_one = word.startswith("-") or (
+            not _wants_one(action, left)
+            and flag is not None
+            and _has_value(flags[flag], joined, words[place + 1 :])
+        )
+        if flag is not None and is_one:
             action = flags[flag]
             values = [] if joined is None else values_in(action, joined)
             left = 0 if values else _most_values(action)
@@ -186,9 +210,21 @@ def _flag_in(word: str, flags: Mapping[str, argparse.Action]) -> tuple[str | Non
     return (typed, value if equals else None) if typed in flags else (None, None)
 
 
+def _wants_one(action: argparse.Action | None, left: float) -> bool:
+    """Whether the flag before has not yet its one value."""
+    return action is not None and left > 0 and not takes_several(action)
+
+
+def _has_value(action: argparse.Action, joined: str | None, rest: Sequence[str]) -> bool:
+    """Whether a flag is followed by the value that it needs; without, it may be a text that begins with a
+    dash."""
+    needs = action.nargs not in (0, "?", "*") and joined is None
+    return not needs or (bool(rest) and not _looks_like_a_flag(rest[0]))
+
+
 def _with_values(flag: str, action: argparse.Action, values: Sequence[str]) -> list[Word]:
     """One value stays joined to its flag: it may begin with a dash."""
-    if len(values) == 1 and not takes_several(action):
+    if len(values) == 1 and (not takes_several(action) or _looks_like_a_flag(values[0])):
         return [Word(f"{flag}={values[0]}", action, is_flag=True)]
     return [Word(flag, action, is_flag=True), *(Word(value, action) for value in values)]
 

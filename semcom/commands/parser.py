@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import semcom
-from semcom.base import run_files, typed_words
+from semcom.base import paths, run_files, typed_words
 from semcom.base.advice import command
 from semcom.base.errors import SemcomError, escape, shown
 from semcom.base.flags import flag_of, name_of
-from semcom.base.typed_words import Word
+from semcom.base.typed_words import FLAGS_OF_HELP, Word
 from semcom.commands import recorded_flags
 
 if TYPE_CHECKING:
@@ -88,6 +88,10 @@ class Parser(argparse.ArgumentParser):
         unknown = typed_words.unknown_flag(self._typed)
         if unknown is not None and not self.passes_on:
             raise SemcomError(_no_such_flag(unknown, self) + self._after_dashes(unknown))
+        for word in self._typed[: self._end_of_flags()]:
+            # argparse would take it for -h with something behind.
+            if word.action is None and word.text.startswith("-h") and word.text not in FLAGS_OF_HELP:
+                raise SemcomError(f"{shown(word.text)!r}: begins as -h{self._after_dashes(word.text)}")
         self._check_together([word for word in self._typed if word.is_flag])
         self._check_lists()
         for word in self._typed:
@@ -143,10 +147,19 @@ class Parser(argparse.ArgumentParser):
 
     def _after_dashes(self, word: str) -> str:
         """How a word that begins with a dash is given that is no flag."""
+        place = next((i for i, each in enumerate(self._typed) if each.flag == word and not each.action), 0)
+        before = self._typed[place - 1].action if place else None
+        if before is not None and before.metavar in paths.METAVARS and not word.startswith("--"):
+            flag = before.option_strings[-1]
+            return f"; a path that begins with - is given as {shown(command(flag, f'./{word}'))}"
         alone = [each for each in self._actions if not each.option_strings]
         if not alone or word.startswith("--"):
             return ""
         return f"; a {_called(alone[0])} that begins with - stands last, after --"
+
+    def _end_of_flags(self) -> int:
+        """Where -- stands, behind which nothing is a flag."""
+        return next((i for i, word in enumerate(self._typed) if word.text == "--"), len(self._typed))
 
     def _swallowed(self) -> str:
         """The same where what must stand alone is missing, since a flag took it."""

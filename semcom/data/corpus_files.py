@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from semcom.base.advice import meant_path
+from semcom.base.advice import meant_path, path_word
 from semcom.base.errors import SemcomError, escape, shown
 from semcom.data import file_kinds
 from semcom.data.file_kinds import Named
@@ -162,7 +162,7 @@ def open_source(path: Path) -> Source:
         raise unreadable(path, error) from None
     if packing is None:
         return Source(Named(path), raw)
-    unpacking = f"{packing.command} {file_kinds.quoted(path)}"
+    unpacking = f"{packing.command} {path_word(path)}"
     unpacked = io.BufferedReader(_unpacked(raw, packing, path), HEAD)
     return Source(Named(path, unpacking=unpacking), unpacked, packing)
 
@@ -230,6 +230,6 @@ def _unpacked(raw: IO[bytes], packing: file_kinds.Packing, path: Path) -> Any:
     except ImportError:
         raise SemcomError(
             f"--corpus {shown(path)}: is compressed by zstd; install what reads it (pip install "
-            f"backports.zstd), or unpack it: zstd -d {file_kinds.quoted(path)}"
+            f"backports.zstd), or unpack it: zstd -d {path_word(path)}"
         ) from None
     return zstd.ZstdFile(raw)

@@ -98,10 +98,10 @@ class Named:
         if self.label and " < FILE" in command:
             piped = command.replace(" < FILE", "").replace(" > TEXT", "").replace(" > ALIKE", "")
             return f"… | {piped} | python -m semcom transmit"
-        made = command.replace("TEXT", quoted(made_of(self.path, ".txt")))
-        made = made.replace("ALIKE", quoted(made_of(self.path)))
+        made = command.replace("TEXT", path_word(made_of(self.path, ".txt")))
+        made = made.replace("ALIKE", path_word(made_of(self.path)))
         if not self.unpacking:
-            return made.replace("FILE", quoted(self.path))
+            return made.replace("FILE", path_word(self.path))
         if " < FILE" in command:
             return f"{self.unpacking} | {made.replace(' < FILE', '')}"
         return f"{self.unpacking} > unpacked; {made.replace('FILE', 'unpacked')}"
@@ -132,7 +132,3 @@ def made_of(path: Path, suffix: str | None = None) -> str:
     own = re.search(r"(?<=.)\.[A-Za-z0-9]{1,7}$", name)
     stem = name.removesuffix(own[0] if own else "")[:60] or "corpus"
     return f"{stem}.utf8{suffix or (own[0] if own else '')}"
-
-
-def quoted(path: str | Path) -> str:
-    return path_word(path)

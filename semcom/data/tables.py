@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from semcom.base import json_files
-from semcom.base.advice import meant
+from semcom.base.advice import meant, path_word, quoted
 from semcom.base.errors import SemcomError, escape, shown
-from semcom.data.file_kinds import Named, quoted
+from semcom.data.file_kinds import Named
 
 JSON_LINES = "JSON lines"
 _DIVIDERS = {"\t": "tabs", " ||| ": "|||", ",": "commas", ";": "semicolons"}
@@ -259,7 +259,7 @@ class Column:
             reason = _reason(error)
             raise SemcomError(
                 f"{self.named} line {self.number()}: not JSON ({reason}); mend that line, or "
-                f"leave it out: sed {self.number()}d {quoted(self.named.path)} > mended.jsonl"
+                f"leave it out: sed {self.number()}d {path_word(self.named.path)} > mended.jsonl"
             ) from None
 
     def _value(self, found: object) -> str:
