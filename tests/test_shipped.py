@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from toy import spoken
 
 from semcom.channel.channels import AWGN
 from semcom.data import batching, corpus
@@ -30,6 +31,12 @@ def test_sizes_and_vocabulary(shipped):
         == read_vocabulary((ROOT / "vocab/parliament.model").read_bytes()).fingerprint
     )
     assert shipped.seen_topics() == frozenset(corpus.parliament.TOPICS)
+
+
+def test_nothing_is_said_when_it_is_read():
+    with spoken() as lines:
+        checkpoint.load(TEACHER)
+    assert lines == [] and "digest" in torch.load(TEACHER, weights_only=True)
 
 
 def test_it_was_trained_on_the_corpus_that_is_generated_today(shipped):
