@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from semcom.base.errors import escape
 from semcom.base.output_files import write_atomically
+from semcom.base.widths import columns
 from semcom.report import fonts, tables
 from semcom.report.catalogue import translation
 from semcom.report.cells import halves, kinds, labels, plain
@@ -19,6 +20,9 @@ from semcom.report.formats import csv_of, latex, markdown
 INLINE_SVG = 150_000
 """Bytes up to which a page shows a figure as SVG; beyond that drawing it costs a browser more than a PNG
 does."""
+
+SHORT_HEAD = 12
+"""Columns of a console up to which a head of a table stands on one line."""
 
 CSS_DPI = 96  # what "px" means in HTML
 PNG_DPI = 2 * CSS_DPI
@@ -103,6 +107,7 @@ def html(document: Document, images: Mapping[str, bytes]) -> str:
         label=labels(document),
         zip=zip,
         kinds=kinds,
+        is_short=lambda title: columns(title) <= SHORT_HEAD,
         halves=halves,
         plain=plain,
         pixels=lambda inches: round(CSS_DPI * inches),
