@@ -67,6 +67,7 @@ def test_the_corpus_of_runs_is_read_as_they_read_it():
         ("--min-length 2", "min_length", 2),
         ("--min-length=4", "min_length", 4),  # the default, but asked for
         ("--max-length 30", "max_length", 30),
+        ("--max-length 3", "max_length", 3),  # below the default of the other, not below the record's
         ("--language auto", "language", "auto"),
         ("--column 2", "column", "2"),
     ],

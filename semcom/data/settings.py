@@ -85,7 +85,8 @@ class CorpusConfig(Validated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.min_length > self.max_length:
+        # One of the two alone may stand beside the other of a record.
+        if self.corpus and self.min_length > self.max_length:
             raise SemcomError(
                 f"--min-length {self.min_length}: is above --max-length {self.max_length}; exchange them"
             )
