@@ -29,7 +29,7 @@ _SEVEN_BITS = {
 # file on DOS, and escape.
 _CONTROLS = bytes({*range(32), 127} - set(b"\t\n\v\f\r\b\x1a\x1b"))
 _CONTROLS_OF_TEXT = 0.05
-_SAMPLE = 1 << 14
+_SAMPLE = 1 << 13
 
 # Encodings of scripts of their own, with letters in order of their frequency in each of their languages.
 _CYRILLIC = (
@@ -164,13 +164,13 @@ def likely(lines: Sequence[bytes]) -> tuple[str, ...]:
 
 
 def _sample(lines: Sequence[bytes]) -> bytes:
-    """Whole lines that are not all ASCII."""
+    """The first lines that are not all ASCII; a few KB tell as much as more."""
     taken, size = [], 0
     for line in lines:
         if size < _SAMPLE and not line.isascii():
             taken.append(line)
             size += len(line)
-    return b"\n".join(taken)
+    return b"\n".join(taken)[:_SAMPLE]
 
 
 def all_in(lines: Sequence[bytes], encoding: str) -> bool:
