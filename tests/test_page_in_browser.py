@@ -297,9 +297,9 @@ def test_words_and_rules_are_legible(browser, page, width):
 
 
 def test_a_wide_table_takes_the_width_of_the_page(browser, tmp_path):
-    heads = ["发送端", "p（交叉熵）", "BLEU", "交叉熵", "KL / 噪声"]
+    heads = ["发送端", "p（交叉熵）", "BLEU", "KL / 噪声"]
     value = Interval(1234.5678, 1233.1234, 1235.4321)
-    rows = [["teacher → encoder", *[value] * 4]] * 3
+    rows = [["teacher → encoder", *[value] * 3]] * 3
     table = of_rows("measures", SENTENCE["zh"] * 3, [Column(head, 4) for head in heads], rows)
     small = of_rows("small", SENTENCE["zh"], [Column("p"), Column("n")], [["a", 1]])
     whole = Document("宽表", "zh", [], [Section("first", "一", [table, small])], [("x", "y")])
@@ -314,6 +314,6 @@ def test_a_wide_table_takes_the_width_of_the_page(browser, tmp_path):
     assert hidden <= 0 and right - left > 800 > right_of_small - left_of_small
     assert abs((left + right) - (left_of_small + right_of_small)) < 4, "in the middle, as all else"
     heights = browser.evaluate("[...document.querySelectorAll('thead th')].map(e => e.clientHeight)")
-    assert max(heights) == min(heights[:5]) < 40, "short heads stand on one line"
+    assert max(heights) == min(heights[:4]) < 40, "short heads stand on one line"
     browser.open(page, 390)
     assert browser.evaluate(OVERFLOW) <= 0

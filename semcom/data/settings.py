@@ -86,7 +86,8 @@ class CorpusConfig(Validated):
     def __post_init__(self) -> None:
         super().__post_init__()
         # One of the two alone may stand beside the other of a record.
-        if self.corpus and self.min_length > self.max_length:
+        known = self.corpus or (self.asks("min_length") and self.asks("max_length"))
+        if known and self.min_length > self.max_length:
             raise SemcomError(
                 f"--min-length {self.min_length}: is above --max-length {self.max_length}; exchange them"
             )
