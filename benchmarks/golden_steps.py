@@ -19,7 +19,7 @@ from torch import nn
 PLAIN = "--corpus-size 400 --quiet --device cpu --precision fp32"
 TINY = f"{PLAIN} --batch-size 32"
 TEACHER = f"--layers 2 --model-width 16 --heads 2 --feed-forward 32 --steps 12 --lr 0.003 {TINY}"
-STUDENT = "distillation --teacher-checkpoint tiny.pt --student-layers 1 --steps 4"
+STUDENT = "distillation --student-layers 1 --steps 4"
 SENTENCES = "--corpus-size 400 --sentences 10 --quiet --device cpu"
 PUBLIC_SENTENCES = "--corpus public.pkl --split all --sentences 20 --quiet --device cpu"
 REPORT = f"--snr 6 12 --replicates 100 --examples 1 {SENTENCES}"
@@ -41,7 +41,8 @@ class Step:
 
 def distillation(name: str, flags: str = "", *needs: str, size: str = TINY, compiled: bool = False) -> Step:
     """A student of the tiny teacher, in the folder ``runs/name``; a name may hold a folder of its own."""
-    command = f"{STUDENT} {size} {flags} --output-path runs/{name}"
+    teacher = "" if "--teacher-checkpoint" in flags else "--teacher-checkpoint tiny.pt"
+    command = f"{STUDENT} {teacher} {size} {flags} --output-path runs/{name}"
     return Step(f"distil-{Path(name).name}", (command,), ("train", *needs), compiled)
 
 
