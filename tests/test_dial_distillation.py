@@ -268,6 +268,7 @@ def test_an_interrupt_of_the_training_names_the_dial(teacher, here, capsys, monk
     assert not (here / "checkpoints/hybrid_model.pt").exists()
 
 
+@pytest.mark.slow
 def test_an_earlier_ladder_is_set_aside_or_replaced_as_hybrids_are(made, teacher, here):
     shutil.copytree(made / "run", "run")
     Path("checkpoints").mkdir()

@@ -360,6 +360,7 @@ def test_an_interrupt_ends_it_and_writes_nothing(here, capsys, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_digits_are_learnt_from_soft_targets(data):
     """A gain of distillation far above its noise, and a class recognised that was never seen: small and
     quick."""

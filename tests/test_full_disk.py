@@ -81,6 +81,7 @@ def each_save_of_a_replacing_run(teacher, monkeypatch, capsys, saves, code):
     return save
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", CODES.values(), ids=CODES)
 def test_at_some_saves_of_a_run_that_replaces_another(teacher, monkeypatch, capsys, code):
     each_save_of_a_replacing_run(teacher, monkeypatch, capsys, (0, 4, 9), code)
@@ -156,6 +157,7 @@ def each_save_of_a_report(teacher, monkeypatch, capsys, saves):
     assert tree().keys() == before.keys()
 
 
+@pytest.mark.slow
 def test_at_some_saves_of_a_report_that_replaces_another(teacher, monkeypatch, capsys):
     each_save_of_a_report(teacher, monkeypatch, capsys, (0, 5))
 

@@ -778,6 +778,7 @@ def curve(kind):
     return [epoch.loss for epoch in result.history] + [result.best_loss]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["teacher", "student"])
 def test_the_curve_of_200_steps_is_the_plain_one(kind, monkeypatch):
     ours = curve(kind)

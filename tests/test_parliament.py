@@ -91,6 +91,7 @@ def test_zipf(frequencies):
     assert -1.3 <= slope <= -0.6
 
 
+@pytest.mark.slow
 def test_information(corpus):
     text = "\n".join(text for text, _ in corpus)
     assert 8 * len(lzma.compress(text.encode(), preset=9)) / len(text) >= 1.2

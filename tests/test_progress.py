@@ -63,7 +63,7 @@ def distillation(teacher, *flags):
     return [ROOT / "distillation.py", "--teacher-checkpoint", teacher, *TRAINING, *flags]
 
 
-@pytest.mark.parametrize("columns", [80, 200, 60])
+@pytest.mark.parametrize("columns", [80, *(pytest.param(n, marks=pytest.mark.slow) for n in (200, 60))])
 def test_bars_fit_the_terminal(columns, teacher, tmp_path):
     flags = ["--epochs", "4", "--sequence-level", "1", "--feature-weight", "1"]
     code, shown, printed = on_a_terminal(distillation(teacher, *flags), tmp_path, columns, NO_COLOR="1")

@@ -107,7 +107,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[] if case == "decoder" else pytest.mark.slow) for case in CASES]
+)
 def test_a_stopped_distillation_leaves_the_same_files(case, teacher, tmp_path, monkeypatch, ends, capsys):
     flags = CASES[case]
     whole = in_folder(tmp_path / "whole", monkeypatch)

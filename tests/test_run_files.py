@@ -411,7 +411,10 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("flags", RUNS.values(), ids=RUNS.keys())
+@pytest.mark.parametrize(
+    "flags",
+    [pytest.param(RUNS[name], id=name, marks=pytest.mark.slow if "minutes" in name else []) for name in RUNS],
+)
 def test_a_run_repeats_from_its_record_alone(flags, teacher, here, capsys, no_drawing):
     tiny = [word for word in TINY_TRAINING if word not in flags]
     if "--batch-tokens" in flags:

@@ -119,6 +119,7 @@ def test_a_second_sweep_in_one_folder_is_refused_while_the_first_is_at_work(teac
     assert not list((here_alone / "grid").glob("seed*"))
 
 
+@pytest.mark.slow
 def test_in_the_default_place_a_sweep_of_other_settings_is_set_aside(teacher, here_alone, capsys):
     place = COMMON.index("--output-path")
     words = ["--teacher-checkpoint", teacher, *COMMON[:place], "--no-report"]
@@ -148,6 +149,7 @@ def test_a_file_is_no_place_for_a_sweep(here, capsys):
     refused(capsys, package("sweep", *words), "--output-path grid: is a file, a folder is wanted")
 
 
+@pytest.mark.slow
 def test_overwriting_begins_every_run_anew(teacher, here_alone, capsys):
     assert sweep(teacher, "--seed", 1, 2, "--no-report") == 0
     again = sweep(teacher, "--seed", 1, 2, "--no-report", "--temperature", 3, "--overwrite")
@@ -155,6 +157,7 @@ def test_overwriting_begins_every_run_anew(teacher, here_alone, capsys):
     assert [record_of(here_alone / f"grid/seed-{seed}")["temperature"] for seed in (1, 2)] == [3, 3]
 
 
+@pytest.mark.slow
 def test_an_overwriting_that_is_stopped_goes_on_with_the_same_command(
     teacher, here_alone, monkeypatch, capsys
 ):
