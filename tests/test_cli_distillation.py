@@ -350,6 +350,7 @@ def test_all_terms_at_once_are_logged_and_recorded(teacher, here, capsys):
     ] == ["skl", True, 0.2, [1, 2], 0.25, 1.0, 0.5]
 
 
+@pytest.mark.slow
 def test_several_teachers_and_their_sentences(teacher, here, capsys):
     other = train_tiny_teacher(here, "--seed", 7)
     flags = [

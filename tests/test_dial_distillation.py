@@ -139,6 +139,7 @@ def test_the_analysis_finds_student_and_dialled_hybrids(made):
     assert [Path(one.path).name for one in found[1:]] == ["hybrid_0.05.pt", "hybrid_0.1.pt"]
 
 
+@pytest.mark.slow
 def test_both_ends_of_a_full_run_are_dialled_together(teacher, here):
     with spoken() as lines:
         assert run_of(teacher, "full", "--student-init", "random", "--target-divergence", 0.2) == 0

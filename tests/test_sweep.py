@@ -83,6 +83,7 @@ def test_a_failed_run_leaves_the_others_and_is_tried_again(teacher, here_alone, 
     assert record_of(here_alone / "grid/student-layers-1") == before
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_still_has_its_rows(teacher, here_alone, capsys):
     """Two texts, neither of them long enough to be measured on."""
     for name in ("a", "b"):

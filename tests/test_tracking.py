@@ -106,6 +106,7 @@ def stopping(monkeypatch, at):
     return lambda: monkeypatch.setattr(Snapshots, "after_step", after_step)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_along_the_same_axis(teacher, here, events, no_drawing, monkeypatch):
     """The second life logs steps that no state remembers; the third logs them anew."""
     flags = [
