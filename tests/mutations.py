@@ -43,7 +43,7 @@ from semcom.data import corpus, pickled_ids  # noqa: E402
 from semcom.data.piece_vocabulary import train_vocabulary  # noqa: E402
 from semcom.data.settings import CorpusConfig  # noqa: E402
 from semcom.data.vocabulary_files import read_vocabulary  # noqa: E402
-from semcom.models import checkpoint, deepsc_weights, state_file  # noqa: E402
+from semcom.models import checkpoint, deepsc_weights, state_dicts, state_file  # noqa: E402
 from semcom.models.checkpoint import Checkpoint  # noqa: E402
 
 LONGEST = 20
@@ -363,7 +363,7 @@ def _state_dict() -> Kind:
     changes = (*BYTES, *RECORDS, *(change_value,) * 4)
 
     def read(path: Path) -> Any:
-        loaded = checkpoint.load_state_dict(path)
+        loaded = state_dicts.find(path, "import", deepsc_weights.USUAL).weights
         return checkpoint.fingerprint_of(deepsc_weights.from_state(loaded, 2, 0.1, "it").model)
 
     return Kind((buffer.getvalue(), older.getvalue()), read, changes, suffix=".pth")
