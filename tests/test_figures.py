@@ -167,3 +167,16 @@ def test_epochs_are_whole_numbers(epochs):
             shown = [tick for tick in axis.get_xticks() if low <= tick <= high]
             assert 1 in shown or epochs > 3
             assert shown and all(tick == round(tick) for tick in shown)
+
+
+def test_more_than_three_measures_by_snr_stand_in_rows(tmp_path, monkeypatch):
+    names = [f"measure_{number}" for number in range(5)]
+    rows = pd.DataFrame([{"model": "teacher", "snr": snr, **dict.fromkeys(names, 1.0)} for snr in (0, 6)])
+    made = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: made.append(figure))
+    plots.plot_by_snr(rows, dict(zip(names, names)), tmp_path / "by_snr.png")
+    (figure,) = made
+    assert [axis.get_title() for axis in figure.axes] == names
+    assert figure.get_size_inches()[0] < 14
+    places = [axis.get_subplotspec() for axis in figure.axes]
+    assert [(p.rowspan.start, p.colspan.start) for p in places] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]

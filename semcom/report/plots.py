@@ -34,6 +34,9 @@ class DialCurve:
     teacher_bleu: float
 
 
+PANELS_BESIDE = 3
+"""As many as a reader sees at once."""
+
 Realised = tuple[str, float, float, float]
 """Channel, nominal SNR, realised SNR and half of its interval, in dB."""
 
@@ -75,9 +78,13 @@ def plot_temperature_effect(
 
 
 def plot_by_snr(rows: "pd.DataFrame", measures: Mapping[str, str], path: str | Path) -> None:
-    """One panel per measure (name -> title), one curve per model over SNR, as a PNG."""
-    figure = _empty(4.6 * len(measures), 3.6)
-    axes = _plain_panels(figure, len(measures))
+    """One panel per measure (name -> title), three side by side, one curve per model over SNR, as a PNG."""
+    columns = min(PANELS_BESIDE, len(measures))
+    rows_of_panels = -(-len(measures) // PANELS_BESIDE)
+    figure = _empty(4.6 * columns, 3.6 * rows_of_panels)
+    axes = _plain_panels(figure, columns, rows_of_panels)
+    for unused in axes[len(measures) :]:
+        unused.remove()
     for axis, (name, title) in zip(axes, measures.items()):
         axis.set_xticks(sorted(rows["snr"].unique()))
         for number, (model, of_model) in enumerate(rows.groupby("model", sort=False)):
@@ -231,9 +238,9 @@ def _empty(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _plain_panels(figure: "Figure", columns: int) -> list["Axes"]:
-    """With a frame around each."""
-    axes = list(figure.subplots(1, columns, squeeze=False)[0])
+def _plain_panels(figure: "Figure", columns: int, rows: int = 1) -> list["Axes"]:
+    """With a frame around each; row by row."""
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes:
         axis.grid(alpha=0.3)
     return axes
