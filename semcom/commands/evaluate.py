@@ -31,6 +31,7 @@ from semcom.commands.measuring import (
     tell_losses,
     test_split,
     texts_of,
+    title_of,
 )
 from semcom.commands.recorded_corpus import corpus_of_runs
 from semcom.commands.settings import EvaluateSettings
@@ -201,7 +202,8 @@ def _write(output: str, picture: Path, meeting: Meeting, rows: "pd.DataFrame", f
     all_rows: list[Row] = [*frames.records(frames.none_where_missing(rows)), of_floor]
     tables.write_csv(output, [{**row, **common} for row in all_rows])
     overall = rows[rows["topic"] == ""]
-    titles = {measure.name: measure.title_with_unit for measure in measures.alone()}
+    shown = _without_twins(measures.alone(), rows)
+    titles = {measure.name: title_of(measure, meeting.scoring) for measure in shown}
     plots.plot_by_snr(overall, titles, picture)
     log.info(f"\nmade {escape(output)} and {escape(picture)}")
 

@@ -2,7 +2,8 @@
 bytes are likely to mean.
 
 Not by charset-normalizer (3.5.3): it took Japanese in Shift-JIS and a line of GBK for CP949, German and
-French in CP1252 for CP1250, Turkish for CP1257; and a command that converts from a wrong encoding spoils the text.
+French in CP1252 for CP1250, Turkish for CP1257; and a command that converts from a wrong encoding spoils
+the text.
 """
 
 import codecs
