@@ -171,7 +171,11 @@ def distillation(teacher, folder, *flags, first=()):
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)],
+    ids=lambda number: number.name,
+)
 def test_a_run_that_is_stopped_leaves_its_state_and_record(teacher, tmp_path, number):
     run = distillation(teacher, tmp_path / "run")
     wait_for(tmp_path / "run/resume.pt", run)
