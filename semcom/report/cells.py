@@ -7,7 +7,7 @@ from numbers import Real
 from semcom.base.widths import columns
 from semcom.evaluation.intervals import Interval
 from semcom.report.catalogue import translation
-from semcom.report.document import Cell, Column, Document, Table
+from semcom.report.document import Cell, Column, Document, Styled, Table
 
 LONG = 28
 """Columns of a console from which a text cell may wrap."""
@@ -31,10 +31,15 @@ def kinds(table: Table) -> list[str]:
 
 
 def _kind(column: Column, cells: Sequence[Cell]) -> str:
-    given = [cell for cell in cells if cell is not None]
+    given = [value for cell in cells if (value := value_of(cell)) is not None]
     if given and all(isinstance(cell, (Real, Interval)) for cell in given):
         return "interval" if any(isinstance(cell, Interval) for cell in given) else "number"
     return "long" if any(columns(plain(cell, column)) >= LONG for cell in given) else "text"
+
+
+def value_of(cell: Cell) -> str | int | float | Interval | None:
+    """Without its style."""
+    return cell.value if isinstance(cell, Styled) else cell
 
 
 def sides(table: Table) -> list[str]:
@@ -44,6 +49,7 @@ def sides(table: Table) -> list[str]:
 
 def halves(cell: Cell, column: Column) -> tuple[str, str]:
     """A cell's text and, of an interval, its ends'."""
+    cell = value_of(cell)
     if isinstance(cell, Interval):
         value, low, high = (_number(part, column.places) for part in (cell.value, cell.low, cell.high))
         return value, f"[{low}, {high}]"

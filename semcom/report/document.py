@@ -2,7 +2,7 @@
 formats."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,19 +13,33 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
-Cell = str | int | float | Interval | None
+
+@dataclass(frozen=True)
+class Styled:
+    """A cell that stands out. bold: not to be told from the best of its column. marks: of tests, ``*`` or
+    ``†``. shade: of its ground, 0 (none) to 1."""
+
+    value: str | int | float | Interval | None
+    bold: bool = False
+    marks: str = ""
+    shade: float | None = None
+
+
+Cell = str | int | float | Interval | Styled | None
 """None is shown as a dash."""
 
 
 @dataclass(frozen=True)
 class Column:
     """places: decimals of its numbers; None for text and whole numbers. by_row: those of each row, where the
-    rows differ in them. is_p: shown as probabilities of tests are, by ``cells.p_text``."""
+    rows differ in them. is_p: shown as probabilities of tests are, by ``cells.p_text``. rank: where there is
+    not room for all, columns of the highest rank are left out first; those of rank 0 never."""
 
     title: str
     places: int | None = None
     by_row: tuple[int | None, ...] = ()
     is_p: bool = False
+    rank: int = 0
 
     def at(self, row: int) -> "Column":
         """As it is in a row."""
@@ -35,13 +49,17 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """name: of its file, [a-z0-9_]+. columns: which of the frame's are shown, and how. frame: cells as
-    ``Cell``. note: what a reader must know beside the caption."""
+    ``Cell``. note: what a reader must know beside the caption. conditions: what a caption must say where the
+    table stands alone, in a paper: corpus and sentences, channel, decoding, seeds, signature, tests.
+    in_paper: whether it is one of the few that a paper prints."""
 
     name: str
     caption: str
     columns: Mapping[str, Column]
     frame: "pd.DataFrame"
     note: str = ""
+    conditions: str = ""
+    in_paper: bool = False
 
     def cells(self) -> list[list[Cell]]:
         """Of each column that is shown."""
@@ -71,7 +89,34 @@ class Text:
     words: str
 
 
-Block = Text | Table | Figure
+@dataclass(frozen=True)
+class Folded:
+    """Blocks that are shown when a reader asks for them, under a line that says what they are."""
+
+    title: str
+    blocks: "Sequence[Block]"
+
+
+Block = Text | Table | Figure | Folded
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found of one study, as the first screen shows it: one sentence, one figure, one table.
+
+    before: what a reader must know first, such as that the teacher understands nothing. beside: yardsticks,
+    a line each.
+    """
+
+    sentence: str
+    figure: Figure | None = None
+    table: Table | None = None
+    before: Sequence[str] = ()
+    beside: Sequence[str] = ()
+
+    @property
+    def blocks(self) -> "list[Table | Figure]":
+        return [block for block in (self.figure, self.table) if block is not None]
 
 
 @dataclass(frozen=True)
@@ -85,20 +130,36 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """language: en or zh. summary: the answer, in a few sentences. provenance: how it was made, label and
-    value."""
+    """language: en or zh. summary: the answer, in a few sentences. answers: the first screen, one a study.
+    provenance: how it was made, label and value."""
 
     title: str
     language: str
     summary: Sequence[str]
     sections: Sequence[Section]
     provenance: Sequence[tuple[str, str]]
+    answers: Sequence[Answer] = ()
 
     def tables(self) -> list[Table]:
-        return [block for section in self.sections for block in section.blocks if isinstance(block, Table)]
+        return [block for block in self._blocks() if isinstance(block, Table)]
 
     def figures(self) -> list[Figure]:
-        return [block for section in self.sections for block in section.blocks if isinstance(block, Figure)]
+        return [block for block in self._blocks() if isinstance(block, Figure)]
+
+    def _blocks(self) -> "Iterator[Block]":
+        """All of them, those of the first screen first, those that are folded too."""
+        for answer in self.answers:
+            yield from answer.blocks
+        for section in self.sections:
+            yield from _unfolded(section.blocks)
+
+
+def _unfolded(blocks: "Sequence[Block]") -> "Iterator[Block]":
+    for block in blocks:
+        if isinstance(block, Folded):
+            yield from _unfolded(block.blocks)
+        else:
+            yield block
 
 
 def check(document: Document) -> None:
@@ -131,6 +192,7 @@ def _check_names(named: Sequence[Section | Table | Figure]) -> None:
 
 def _check_numbers(block: Table | Figure, cells: Iterable[object]) -> None:
     for cell in cells:
+        cell = cell.value if isinstance(cell, Styled) else cell
         numbers = (cell.value, cell.low, cell.high) if isinstance(cell, Interval) else (cell,)
         if any(number != number for number in numbers):
             what = type(block).__name__.lower()

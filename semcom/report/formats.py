@@ -14,7 +14,7 @@ from semcom.evaluation.intervals import Interval
 from semcom.report import tables
 from semcom.report.catalogue import translation
 from semcom.report.cells import columns_of_text, kinds, labels, plain, sides
-from semcom.report.document import Block, Cell, Column, Document, Figure, Table, check
+from semcom.report.document import Block, Cell, Column, Document, Figure, Folded, Table, check
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +83,10 @@ def _markdown_block(document: Document, block: Block) -> Iterator[str]:
     elif isinstance(block, Figure):
         yield f"![{_markdown(block.alternative)}](figures/{block.name}.png)"
         yield f"**{label[block.name]}** {_markdown(block.caption)}"
+    elif isinstance(block, Folded):
+        yield f"**{_markdown(block.title)}**"
+        for folded in block.blocks:
+            yield from _markdown_block(document, folded)
     else:
         yield _markdown(block.words)
 

@@ -14,7 +14,7 @@ from semcom.evaluation.measures import Measure
 from semcom.evaluation.pairs import OTHER_DRAW, Pair, Pairing
 from semcom.evaluation.study import Study
 from semcom.evaluation.text_scoring import TOO_SHORT
-from semcom.report.document import Block, Column, Table, Text
+from semcom.report.document import Block, Column, Folded, Table, Text
 from semcom.report.figures import Curve, Curves
 
 RUNGS_SHARE = N_(
@@ -67,6 +67,8 @@ class StudyReport:
         """A table or figure with what tells its study from the others in its caption."""
         if isinstance(block, Text) or not self._apart:
             return block
+        if isinstance(block, Folded):
+            return replace(block, blocks=[self.told_apart(folded) for folded in block.blocks])
         return replace(block, caption=" · ".join([*self._apart, block.caption]))
 
     @property
