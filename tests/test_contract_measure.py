@@ -20,7 +20,7 @@ from semcom.evaluation import measures, sums
 from semcom.evaluation.measures import Measure
 from semcom.models import checkpoint
 from semcom.models.link import send
-from semcom.report import render
+from semcom.report import look, render
 
 pytestmark = pytest.mark.usefixtures("no_drawing")
 
@@ -116,7 +116,7 @@ def report_with_the_toy(monkeypatch, *runs):
     monkeypatch.setattr(
         render,
         "pictures",
-        lambda document: {f"{f.name}.{kind}": blank for f in document.figures() for kind in ("png", "svg")},
+        lambda document: {name: blank for f in document.figures() for name in look.file_names(f.name)},
     )
     small = ["--corpus-size", 1000, "--sentences", SENTENCES, "--replicates", 100, "--quiet"]
     assert analyse("--runs", *runs, *small, "--device", "cpu", "--snr", *SNRS) == 0

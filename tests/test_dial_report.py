@@ -34,6 +34,7 @@ from semcom.models.transceiver import splice
 from semcom.report import figures
 from semcom.report.catalogue import translation
 from semcom.report.cells import columns_of_text
+from semcom.report.look import PAGE
 from semcom.report.sections import dial as section
 from semcom.report.sections import setting_trends as trends_section
 from semcom.report.sections import summary
@@ -468,10 +469,7 @@ def test_the_figure_has_a_line_a_path_in_the_colour_of_its_kind(study):
     assert points["x"].tolist() == [0.1, 0.2, 0.3, 0.4] * 2
     bleu = points[points["measure"] == "BLEU at 12 dB"]["value"].tolist()
     assert bleu == [study.row(study.pairing.own[f"near1/{t:g}"])["bleu"].value for t in PLACES]
-    from matplotlib.figure import Figure
-
-    canvas = Figure()
-    figure.draw(canvas)
+    canvas = figure.draw(PAGE)
     lines = {
         text.get_text(): handle
         for text, handle in zip(canvas.legends[0].texts, canvas.legends[0].legend_handles)

@@ -5,15 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from semcom.evaluation.intervals import Interval
 from semcom.report import figures, plots
+from semcom.report.look import PAGE
 
 
 def drawn(draw):
-    figure = Figure(layout="constrained")
-    draw(figure)
+    figure = draw(PAGE)
     figure.canvas.draw()
     return figure
 

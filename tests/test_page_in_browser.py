@@ -18,7 +18,7 @@ from tables_of_rows import of_rows
 
 from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
-from semcom.report import render
+from semcom.report import look, render
 from semcom.report.document import Column, Document, Figure, Section, Text
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -47,11 +47,15 @@ SENTENCE = {
 
 
 def document(language):
-    def curve(canvas):
+    def curve(place):
+        canvas = look.canvas(place)
         canvas.subplots().plot([0, 5, 10], [1.2, 0.9, -0.5], marker="o")
+        return canvas
 
-    def cloud(canvas):  # too many points for an SVG in the page
+    def cloud(place):  # too many points for an SVG in the page
+        canvas = look.canvas(place)
         canvas.subplots().scatter(range(4000), [i * i % 997 for i in range(4000)], s=3)
+        return canvas
 
     sentence = SENTENCE[language]
     wide = of_rows(
@@ -62,8 +66,8 @@ def document(language):
         note=sentence,
     )
     figures = [
-        Figure(f"figure_{i}", HOSTILE[i], HOSTILE[i], frame_of([{"x": 1}]), draw, size)
-        for i, (draw, size) in enumerate([(curve, (7, 4)), (cloud, (5, 3)), (curve, (11, 4))])
+        Figure(f"figure_{i}", HOSTILE[i], HOSTILE[i], frame_of([{"x": 1}]), draw)
+        for i, draw in enumerate([curve, cloud, curve])
     ]
     return Document(
         f"{HOSTILE[0]} {HOSTILE[-1]}",

@@ -19,7 +19,7 @@ from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
-from semcom.report import cells, formats, render, tables
+from semcom.report import cells, formats, look, render, tables
 from semcom.report.document import Column, Document, Figure, Section, Table, Text
 
 HOSTILE = (
@@ -45,8 +45,10 @@ HOSTILE = (
 )
 
 
-def curve(canvas):
+def curve(place):
+    canvas = look.canvas(place)
     canvas.subplots().plot([0, 10], [1.5, -0.5], label="a")
+    return canvas
 
 
 TABLE = of_rows(
@@ -73,7 +75,6 @@ FIGURE = Figure(
     "One line that falls.",
     frame_of([[0, 1.5, None], [10, Interval(-0.5, -1, 0.25), "=1+1"]], ["snr", "gap", "note"]),
     curve,
-    (7, 4),
 )
 PLAIN = Document(
     "Report",
@@ -99,7 +100,7 @@ def hostile(language="en"):
             [[bad, Interval(1, 0, 2), bad * 20], [bad, None, None]],
             note=bad,
         )
-        figure = Figure(f"figure_{i}", bad, bad, frame_of([{bad: bad, "x": 1}]), curve, (2, 1))
+        figure = Figure(f"figure_{i}", bad, bad, frame_of([{bad: bad, "x": 1}]), curve)
         sections.append(Section(f"section_{i}", bad, [Text(bad), table, figure]))
     return Document(" ".join(HOSTILE), language, HOSTILE, sections, [(bad, bad) for bad in HOSTILE])
 
@@ -110,7 +111,8 @@ def images():
 
 
 def fake_images(document):
-    return {f"{figure.name}.{kind}": b"picture" for figure in document.figures() for kind in ("png", "svg")}
+    blank = b'<svg width="3pt" height="3pt" viewBox="0 0 3 3"/>'
+    return {name: blank for figure in document.figures() for name in look.file_names(figure.name)}
 
 
 class Reader(html.parser.HTMLParser):
@@ -258,7 +260,7 @@ def test_html_shows_hostile_strings_as_text_in_every_place():
 def test_html_carries_its_pictures_and_data(images):
     page = Reader(render.html(PLAIN, images))
     (image,) = page.all("img")
-    assert (image["width"], image["height"], image["alt"]) == ("672", "384", "One line that falls.")
+    assert (image["width"], image["height"], image["alt"]) == ("720", "250", "One line that falls.")
     assert image["src"].startswith("data:image/svg+xml;base64,")
     downloads = {
         a["download"]: base64.b64decode(a["href"].partition("base64,")[2])
@@ -572,11 +574,11 @@ def test_every_format_has_a_rows_own_decimals_and_csv_all_of_them():
 
 
 def test_pictures_have_the_size_that_the_page_gives_them(images):
-    assert list(images) == ["curve.png", "curve.svg"]
+    assert list(images) == look.file_names("curve")
     assert images["curve.png"].startswith(b"\x89PNG\r\n")
-    assert struct.unpack(">II", images["curve.png"][16:24]) == (2 * 672, 2 * 384)
+    assert struct.unpack(">II", images["curve.png"][16:24]) == (2 * 720, 499)
     root = ElementTree.fromstring(images["curve.svg"])
-    assert (root.get("width"), root.get("height")) == ("504pt", "288pt")
+    assert (root.get("width"), root.get("height")) == ("540pt", "187.2pt")
     assert b"date" not in images["curve.svg"].lower()
 
 
@@ -588,13 +590,12 @@ def test_a_users_settings_of_matplotlib_change_nothing_and_are_kept(images):
         assert matplotlib.rcParams["font.size"] == 30
 
 
-def test_each_figure_is_drawn_once(tmp_path):
+def test_each_figure_is_drawn_once_a_place(tmp_path):
     drawn = []
     render.write(
-        with_block(replace(FIGURE, draw=lambda canvas: drawn.append(canvas.get_size_inches().tolist()))),
-        tmp_path,
+        with_block(replace(FIGURE, draw=lambda place: (drawn.append(place), look.canvas(place))[1])), tmp_path
     )
-    assert drawn == [[7.0, 4.0]]
+    assert drawn == [look.PAGE, look.PAGE_DARK, look.PHONE, look.PHONE_DARK, look.COLUMN, look.TEXT]
 
 
 def test_write_leaves_every_file_the_page_last(tmp_path, monkeypatch):
@@ -612,8 +613,7 @@ def test_write_leaves_every_file_the_page_last(tmp_path, monkeypatch):
         "tables.tex",
         "tables/gaps.csv",
         "figures/curve.csv",
-        "figures/curve.png",
-        "figures/curve.svg",
+        *(f"figures/{name}" for name in look.file_names("curve")),
     ]
     assert (
         sorted(paths)
@@ -622,7 +622,7 @@ def test_write_leaves_every_file_the_page_last(tmp_path, monkeypatch):
     )
     assert written[-1] == paths[0]
     content = {name: path.read_bytes() for name, path in zip(names, paths)}
-    images = {"curve.png": content["figures/curve.png"], "curve.svg": content["figures/curve.svg"]}
+    images = {name: content[f"figures/{name}"] for name in look.file_names("curve")}
     assert content["report.html"].decode() == render.html(PLAIN, images)
     assert content["report.md"].decode() == formats.markdown(PLAIN) and content[
         "tables.tex"

@@ -21,7 +21,7 @@ from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pairs import OTHER_DRAW
 from semcom.evaluation.study import Study
 from semcom.models import checkpoint
-from semcom.report import render
+from semcom.report import look, render
 from semcom.report.catalogue import LOCALE, translation
 from semcom.report.document import Column, Text
 from semcom.report.sections import summary
@@ -63,7 +63,7 @@ def no_drawing(no_drawing, monkeypatch):
         render,
         "pictures",
         lambda document: {
-            f"{figure.name}.{kind}": blank for figure in document.figures() for kind in ("png", "svg")
+            name: blank for figure in document.figures() for name in look.file_names(figure.name)
         },
     )
 

@@ -2,15 +2,15 @@
 formats."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from semcom.evaluation.intervals import Interval
+from semcom.report.look import Draw
 from semcom.report.settings import LANGUAGES
 
 if TYPE_CHECKING:
-    import matplotlib.figure
     import pandas as pd
 
 
@@ -71,15 +71,14 @@ class Figure:
     """name: of its files, [a-z0-9_]+. alternative: what it shows, for those who cannot see it. data: its
     numbers, one row a point.
 
-    draw: fills an empty matplotlib figure of ``size`` (inches).
+    draw: makes it for a place.
     """
 
     name: str
     caption: str
     alternative: str
     data: "pd.DataFrame"
-    draw: Callable[["matplotlib.figure.Figure"], None]
-    size: tuple[float, float] = (7.0, 4.0)
+    draw: Draw
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ Labels are in English in every language of the report: not every machine's fonts
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from semcom.base.errors import escape
 from semcom.base.widths import columns
 from semcom.evaluation.intervals import Interval
+from semcom.report import look
+from semcom.report.look import COLOURS, MARKERS, Draw, Place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,13 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-Draw = Callable[["Figure"], None]
 Row = Mapping[str, Any]
 Curve = Sequence[tuple[float, Interval]]
 """Points: place and value."""
 Curves = Mapping[str, Curve]
-MARKERS = "os^vD*Pxhp"
-COLOURS = ("#1f5fa8", "#c8501e", "#2f8f4e", "#8a4fa3", "#b08a00", "#5b5b5b", "#d0447f", "#1a9ba1")
 LINES = ("-", "--", ":", "-.")
 BANDS_FOR = 5
 """Curves up to which each has its band; more would hide one another, and their intervals are in the table."""
@@ -40,15 +39,6 @@ SNR = "SNR, dB per complex symbol"
 def label(text: object) -> str:
     """A name for a legend: "$" would start mathematics in what may be a stranger's file name."""
     return escape(text).replace("$", r"\$")
-
-
-def panels_of(figure: "Figure", columns: int) -> list["Axes"]:
-    """Side by side in an empty figure, each with a light grid."""
-    axes = figure.subplots(1, columns, squeeze=False)[0]
-    for axis in axes:
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-    return list(axes)
 
 
 def style_of(number: int) -> dict[str, Any]:
@@ -72,7 +62,7 @@ def curves(
     """One panel a title, in it a curve a name with the band of its intervals. dashed: the name of the
     channel's own noise, or of another reference. kinds: of each name; curves of one kind have one colour."""
 
-    def draw(figure: "Figure") -> None:
+    def draw(place: Place) -> "Figure":
         # A name has one style in all panels, also where a panel leaves some out; so one legend holds for all.
         names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
         styles = {name: style_of(number) for number, name in enumerate(names)}
@@ -81,7 +71,8 @@ def curves(
         if dashed in styles:
             styles[dashed] |= NOISE
         shown = {}
-        for axis, (title, lines) in zip(panels_of(figure, len(panels)), panels.items()):
+        figure, axes = look.panels(place, len(panels))
+        for axis, (title, lines) in zip(axes, panels.items()):
             for name, points in lines.items():
                 shown[name] = _curve(axis, points, styles[name], with_band=len(lines) <= BANDS_FOR)
             if title in logarithmic and _all_above_zero(lines):
@@ -94,9 +85,8 @@ def curves(
             [label(name) for name in names],
             loc="outside lower center",
             ncols=_legend_columns(names, figure.get_figwidth()),
-            fontsize="small",
-            frameon=False,
         )
+        return figure
 
     return draw
 
@@ -135,8 +125,8 @@ def _all_above_zero(lines: Curves) -> bool:
 def bars(groups: Mapping[str, Sequence[tuple[str, Interval]]], title: str) -> Draw:
     """Horizontal: for each class a point with its interval for every name; the first class on top."""
 
-    def draw(figure: "Figure") -> None:
-        (axis,) = panels_of(figure, 1)
+    def draw(place: Place) -> "Figure":
+        figure, (axis,) = look.panels(place, 1, 1.5 + 0.4 * len(groups))
         classes = list(dict.fromkeys(name for points in groups.values() for name, _ in points))
         for number, (name, points) in enumerate(groups.items()):
             shift = 0.7 * ((number + 0.5) / len(groups) - 0.5)
@@ -155,7 +145,8 @@ def bars(groups: Mapping[str, Sequence[tuple[str, Interval]]], title: str) -> Dr
             )
         axis.set_yticks(range(len(classes)), [label(name) for name in reversed(classes)])
         axis.set(xlabel=title)
-        axis.legend(fontsize="x-small", frameon=False)
+        axis.legend()
+        return figure
 
     return draw
 
@@ -164,11 +155,12 @@ def effects(panels: Mapping[str, Curves], up: str = "") -> Draw:
     """``curves`` of effects, with a line at none. up: of what, with its unit."""
     inner = curves(panels)
 
-    def draw(figure: "Figure") -> None:
-        inner(figure)
+    def draw(place: Place) -> "Figure":
+        figure = inner(place)
         for axis in figure.axes:
-            axis.axhline(0, color="black", linewidth=0.8)
+            axis.axhline(0, color=look.inks(place).strong, linewidth=0.8)
         figure.axes[0].set_ylabel(label(up))
+        return figure
 
     return draw
 
@@ -176,8 +168,9 @@ def effects(panels: Mapping[str, Curves], up: str = "") -> Draw:
 def constellations(symbols: Mapping[str, "np.ndarray"]) -> Draw:
     """The transmitted complex symbols of each transmitter, [M, 2] of unit mean power, on one scale."""
 
-    def draw(figure: "Figure") -> None:
-        for axis, (name, points) in zip(panels_of(figure, len(symbols)), symbols.items()):
+    def draw(place: Place) -> "Figure":
+        figure, axes = look.panels(place, len(symbols))
+        for axis, (name, points) in zip(axes, symbols.items()):
             axis.plot(points[:, 0], points[:, 1], ".", markersize=1.5, alpha=0.4, color=COLOURS[0])
             axis.set(
                 title=label(name),
@@ -187,6 +180,7 @@ def constellations(symbols: Mapping[str, "np.ndarray"]) -> Draw:
                 ylim=(-3, 3),
                 aspect="equal",
             )
+        return figure
 
     return draw
 
@@ -194,8 +188,8 @@ def constellations(symbols: Mapping[str, "np.ndarray"]) -> Draw:
 def scatter(points: Mapping[str, Sequence[tuple[float, float, str]]], across: str, up: str) -> Draw:
     """Points by group: x, y and what to write beside it."""
 
-    def draw(figure: "Figure") -> None:
-        (axis,) = panels_of(figure, 1)
+    def draw(place: Place) -> "Figure":
+        figure, (axis,) = look.panels(place, 1, 3.5)
         for number, (name, group) in enumerate(points.items()):
             style = style_of(number) | {"linestyle": "none"}
             axis.plot([x for x, *_ in group], [y for _, y, _ in group], label=label(name), **style)
@@ -204,7 +198,8 @@ def scatter(points: Mapping[str, Sequence[tuple[float, float, str]]], across: st
                     label(text), (x, y), textcoords="offset points", xytext=(4, 3), fontsize="xx-small"
                 )
         axis.set(xlabel=across, ylabel=up)
-        axis.legend(fontsize="x-small", frameon=False)
+        axis.legend()
+        return figure
 
     return draw
 
@@ -222,13 +217,15 @@ def training(history: Sequence[Row], unit: str = "token") -> Draw:
     if history[0].get("temperature") is not None:
         panels["temperature"] = ["temperature"]
 
-    def draw(figure: "Figure") -> None:
-        for axis, (title, names) in zip(panels_of(figure, len(panels)), panels.items()):
+    def draw(place: Place) -> "Figure":
+        figure, axes = look.panels(place, len(panels))
+        for axis, (title, names) in zip(axes, panels.items()):
             for number, name in enumerate(names):
                 _by_epoch(axis, history, name, name.removeprefix("train_"), number)
             _over_epochs(axis, title)
             if len(names) > 1:
-                axis.legend(fontsize="x-small", frameon=False)
+                axis.legend()
+        return figure
 
     return draw
 
@@ -244,13 +241,14 @@ def trainings(histories: Mapping[str, Sequence[Row]]) -> Draw:
     epochs = [epoch for history in histories.values() for epoch in history]
     known = [name for name in titles if any(epoch.get(name) is not None for epoch in epochs)]
 
-    def draw(figure: "Figure") -> None:
-        axes = panels_of(figure, len(known))
+    def draw(place: Place) -> "Figure":
+        figure, axes = look.panels(place, len(known))
         for axis, name in zip(axes, known):
             for number, (run, history) in enumerate(histories.items()):
                 _by_epoch(axis, history, name, run, number)
             _over_epochs(axis, titles[name])
-        axes[0].legend(fontsize="x-small", frameon=False)
+        axes[0].legend()
+        return figure
 
     return draw
 
@@ -275,8 +273,8 @@ def _over_epochs(axis: "Axes", title: str) -> None:
 def temperature_effect(rows: Mapping[float, Sequence[float]], pieces: Sequence[str]) -> Draw:
     """A teacher's distribution over its most probable ``pieces`` at several temperatures."""
 
-    def draw(figure: "Figure") -> None:
-        (axis,) = panels_of(figure, 1)
+    def draw(place: Place) -> "Figure":
+        figure, (axis,) = look.panels(place, 1, 3.0)
         width = 0.8 / len(rows)
         for number, (temperature, probabilities) in enumerate(rows.items()):
             places = [place + width * (number - (len(rows) - 1) / 2) for place in range(len(pieces))]
@@ -291,7 +289,8 @@ def temperature_effect(rows: Mapping[float, Sequence[float]], pieces: Sequence[s
             range(len(pieces)), [label(piece) for piece in pieces], rotation=30, ha="right", fontsize="small"
         )
         axis.set(ylabel="probability", yscale="log")
-        axis.legend(fontsize="x-small", frameon=False)
+        axis.legend()
+        return figure
 
     return draw
 

@@ -10,7 +10,8 @@ from semcom.base.widths import columns
 from semcom.evaluation import frames
 from semcom.evaluation.intervals import Interval
 from semcom.report import figures, fonts
-from semcom.report.figures import COLOURS, Row, label, panels_of, style_of
+from semcom.report.figures import Row, label, style_of
+from semcom.report.look import COLOURS, PAGE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -53,9 +54,7 @@ def plot_training_curves(
 
     if isinstance(history, pd.DataFrame):
         history = frames.records(frames.none_where_missing(history))
-    figure = _empty(13.0, 3.6)
-    figures.training(history, unit)(figure)
-    _save(figure, path)
+    _save(figures.training(history, unit)(PAGE), path)
 
 
 def plot_temperature_effect(
@@ -72,9 +71,7 @@ def plot_temperature_effect(
     """
     rows, best = figures.temperature_rows(logits, temperatures, shown)
     names = [pieces[i] if pieces is not None else str(i) for i in best]
-    figure = _empty(7.0, 4.0)
-    figures.temperature_effect(rows, names)(figure)
-    _save(figure, path)
+    _save(figures.temperature_effect(rows, names)(PAGE), path)
 
 
 def plot_by_snr(rows: "pd.DataFrame", measures: Mapping[str, str], path: str | Path) -> None:
@@ -130,7 +127,7 @@ def plot_audit(rows: Sequence[Row], reference: float, path: str | Path) -> None:
     the habits.
     """
     figure = _empty(14.0, 1.6 + 0.36 * len({row["row"] for row in rows}))
-    waterfall, by_snr = panels_of(figure, 2)
+    waterfall, by_snr = _plain_panels(figure, 2)
     _draw_waterfall(waterfall, [row for row in rows if row["snr"] == reference])
     waterfall.set_title(f"at {reference:g} dB")
     for number, name in enumerate(dict.fromkeys(row["row"] for row in rows)):
@@ -169,7 +166,7 @@ def plot_link(
     gains: channel -> (x, measured, theory). tolerance: what a right link may be off, in dB.
     """
     figure = _empty(13.0, 3.8)
-    fades, levels, errors = panels_of(figure, 3)
+    fades, levels, errors = _plain_panels(figure, 3)
     for number, (name, (x, measured, theory)) in enumerate(gains.items(), 1):
         fades.plot(x, theory, color=COLOURS[number], linewidth=5, alpha=0.3, label=f"{label(name)}, theory")
         fades.plot(x, measured, color=COLOURS[number], linewidth=1, label=f"{label(name)}, measured")

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from semcom.base.errors import escape
 from semcom.base.output_files import write_atomically
 from semcom.base.widths import columns
-from semcom.report import fonts, tables
+from semcom.report import look, tables
 from semcom.report.catalogue import translation
 from semcom.report.cells import halves, kinds, labels, plain
 from semcom.report.document import Document, Figure, Table, check
@@ -23,9 +23,6 @@ does."""
 
 SHORT_HEAD = 12
 """Columns of a console up to which a head of a table stands on one line."""
-
-CSS_DPI = 96  # what "px" means in HTML
-PNG_DPI = 2 * CSS_DPI
 
 
 def write(document: Document, folder: str | Path) -> list[Path]:
@@ -60,28 +57,20 @@ def _with_rows(document: Document) -> list[tuple[str, Table | Figure]]:
 def names(document: Document) -> list[str]:
     """Of the files that ``write`` makes."""
     figures = [
-        f"figures/{figure.name}.{kind}" for figure in document.figures() for kind in ("csv", "png", "svg")
+        f"figures/{name}"
+        for figure in document.figures()
+        for name in (f"{figure.name}.csv", *look.file_names(figure.name))
     ]
     of_tables = [f"tables/{table.name}.csv" for table in document.tables()]
     return ["report.html", "report.md", "tables.tex", *of_tables, *figures]
 
 
 def pictures(document: Document) -> dict[str, bytes]:
-    """NAME.png and NAME.svg of every figure. The same figure gives the same bytes on one machine, whatever
-    the user's matplotlib settings."""
-    import matplotlib
-    from matplotlib.figure import Figure as Canvas
-
-    images = {}
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"font.family": ["DejaVu Sans"], "svg.hashsalt": "semcom"})
-        for figure in document.figures():
-            canvas = Canvas(figsize=figure.size, layout="constrained")
-            figure.draw(canvas)
-            for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-                picture = fonts.saved(canvas, format=kind, dpi=PNG_DPI, metadata=metadata)
-                images[f"{figure.name}.{kind}"] = picture
+    """Of every figure the files that ``look.file_names`` names. The same figure gives the same bytes on one
+    machine, whatever the user's matplotlib settings."""
+    images: dict[str, bytes] = {}
+    for figure in document.figures():
+        images |= look.files(figure.name, figure.draw)
     return images
 
 
@@ -110,7 +99,7 @@ def html(document: Document, images: Mapping[str, bytes]) -> str:
         is_short=lambda title: columns(title) <= SHORT_HEAD,
         halves=halves,
         plain=plain,
-        pixels=lambda inches: round(CSS_DPI * inches),
+        pixels=lambda figure: look.pixels(images[f"{figure.name}.svg"]),
         image=lambda figure: _image(figure, images),
         svg=lambda figure: _uri("image/svg+xml", images[f"{figure.name}.svg"]),
         csv=_csv_for_a_spreadsheet,

@@ -104,7 +104,6 @@ def _training_curves(histories: Mapping[str, Sequence[Row]], _: Translate) -> Fi
         _("Loss, validation, learning rate and temperature by epoch, a curve a run."),
         frames.none_where_missing(frames.frame_of(rows)),
         figures.trainings(histories),
-        (13.0, 4.0),
     )
 
 

@@ -184,7 +184,6 @@ def _curves_of_scale(report: StudyReport, ladders: Sequence[Ladder], number: int
             across=f"asked: {_axis_title(dial)}",
             kinds={label: ladder.kind for label, ladder in named.items()},
         ),
-        (9.0, 4.4),
     )
 
 

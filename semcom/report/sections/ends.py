@@ -59,7 +59,6 @@ def _effects_by_snr(report: StudyReport) -> Figure:
         _("Curves of transmitter, receiver and interaction effects over SNR."),
         curve_data(panels),
         figures.effects(panels, f"effect on {measures.parted()[0].title_with_unit}"),
-        (1.5 + 4.5 * len(panels), 4.0),
     )
 
 

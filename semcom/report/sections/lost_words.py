@@ -145,7 +145,6 @@ def _lost_by_kind(report: StudyReport, pairs: list[str]) -> Figure:
         _("For each kind of word a point a pair."),
         frames.frame_of(rows),
         figures.bars(lost, "share of words lost"),
-        (8.0, 2.0 + 0.5 * len(lost)),
     )
 
 

@@ -151,7 +151,6 @@ def _curves(report: StudyReport) -> Figure:
         _("Curves over SNR, a panel a measure and a curve a pair."),
         curve_data(panels),
         figures.curves(panels, dashed=NOISE_CURVE, logarithmic=in_nats),
-        (4.0 * len(panels), 4.4),
     )
 
 

@@ -59,5 +59,4 @@ def _constellations(report: StudyReport) -> Figure:
         _("A cloud of complex symbols a transmitter."),
         frames.frame_of(data),
         figures.constellations(symbols),
-        (0.6 + 3.2 * len(symbols), 3.4),
     )

@@ -134,7 +134,6 @@ def _curves(report: StudyReport, sweep: Sweep, number: int) -> Figure:
         _("Curves over the setting's values, a panel a measure."),
         frames.none_where_missing(data),
         figures.curves(panels, across=sweep.setting),
-        (4.0 * len(panels), 3.8),
     )
 
 
