@@ -231,7 +231,7 @@ def test_several_channels_and_one_without_noise(runs, here, capsys):
     assert ideal["teacher → teacher (other draw)"]["kl_divergence"]["value"] == 0
     assert ideal["teacher → decoder"]["kl_divergence_over_noise"]["value"] is None
     page = (here / "checkpoints/report/report.html").read_text(encoding="utf-8")
-    assert 'id="matrix_1"' in page and 'id="matrix_2"' in page and "Sender × receiver · ideal" in page
+    assert 'id="matrix_1"' in page and 'id="matrix_2"' in page and "Sender × receiver · Ideal" in page
 
 
 def test_a_checkpoint_of_another_vocabulary_has_text_measures_alone(teacher, runs, here, capsys):
@@ -524,10 +524,10 @@ def test_the_largest_of_one_is_not_told():
 def test_two_teachers_are_told_apart_wherever_their_numbers_stand():
     first, alone = report_on(teacher="a/t1", several=True), report_on()
     table = of_rows("t", "BLEU.", [Column("x")], [[1]])
-    assert first.told_apart(table).caption == "a/t1 · awgn · BLEU."
+    assert first.told_apart(table).caption == "a/t1 · AWGN · BLEU."
     assert alone.told_apart(table) is table and first.told_apart(Text("t")) == Text("t")
-    assert (first.where, alone.where) == (" (a/t1, awgn)", "")
-    assert report_on("zh", "t1", several=True).where == "（t1、awgn）"
+    assert (first.where, alone.where) == (" (a/t1, AWGN)", "")
+    assert report_on("zh", "t1", several=True).where == "（t1、AWGN 信道）"
     frames = [pd.DataFrame({"pair": ["teacher → teacher"]})] * 2
     of_two = analysis_report._with_teachers(frames, ["t1", "t2"])
     assert [list(frame["teacher"]) for frame in of_two] == [["t1"], ["t2"]]
@@ -547,3 +547,14 @@ def test_a_message_is_english_as_a_string_and_said_in_chinese():
     assert message == "{t}.pt, weights abc"
     assert said(message, translation("zh").gettext) == "{t}.pt，权重 abc"
     assert said("as it is", translation("zh").gettext) == "as it is"
+
+
+def test_how_it_was_made_is_enough_to_make_it_again(reported, runs):
+    folder, results = reported
+    _, made = (folder / "checkpoints/report/report.md").read_text().split("## How this report was made")
+    command = f"python semantic_analysis.py --runs {runs} --corpus-size 1000 --sentences 12"
+    assert command.replace("_", r"\_") in made
+    assert re.search(r"\| date +\| 20\d\d-\d\d-\d\d \d\d:\d\d [+-]\d{4}", made.replace("\\", ""))
+    assert re.search(r"semcom \S+, (commit [0-9a-f]{12}|not from a git repository)", made)
+    assert f"torch {results['environment']['torch']}" in made
+    assert "--replicates 100" in made.replace("\\", "").split("settings other than the default")[1]

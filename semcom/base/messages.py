@@ -20,7 +20,16 @@ class Message(str):
         message.text, message.fields = text, fields
         return message
 
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, object]]:
+        """For copies, which would else take what is filled in for a text with fields."""
+        return (self.text,), self.fields
+
 
 def said(text: str, gettext: Callable[[str], str]) -> str:
-    """A ``Message`` in the language of ``gettext``; other text as it is."""
-    return gettext(text.text).format(**text.fields) if isinstance(text, Message) else text
+    """A ``Message`` in the language of ``gettext``, with those among its fields; other text as it is."""
+    if not isinstance(text, Message):
+        return text
+    fields = {
+        name: said(value, gettext) if isinstance(value, str) else value for name, value in text.fields.items()
+    }
+    return gettext(text.text).format(**fields)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from semcom.base.flags import Rule, Validated, number, setting
+from semcom.base.messages import N_
 
 
 def _snr_values(values: Iterable[float]) -> bool:
@@ -28,10 +29,10 @@ class Kind:
 
 
 KINDS = {
-    "ideal": Kind("Ideal", noisy=False),
-    "awgn": Kind("AWGN"),
-    "rayleigh": Kind("Rayleigh"),
-    "rician": Kind("Rician"),
+    "ideal": Kind(N_("Ideal"), noisy=False),
+    "awgn": Kind(N_("AWGN")),
+    "rayleigh": Kind(N_("Rayleigh")),
+    "rician": Kind(N_("Rician")),
 }
 """Name -> kind, a row for each of ``channels.CHANNELS``."""
 

@@ -2,11 +2,11 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from semcom.base.flag_words import words_of
 from semcom.base.flags import Validated, group, groups, setting
-from semcom.base.settings import OutputConfig, RunConfig
+from semcom.base.settings import OutputConfig, Request, RunConfig
 from semcom.channel.settings import ChannelConfig
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.settings import WHOLE_CORPUS
@@ -32,7 +32,8 @@ class AnalysisFiles(Validated):
 
 @dataclass(frozen=True)
 class AnalysisSettings(Validated):
-    """keep_earlier: set aside what is at a named path too, as for a default one."""
+    """keep_earlier: set aside what is at a named path too, as for a default one. request: how it was
+    asked for."""
 
     checkpoints: tuple[str, ...] = setting(
         (),
@@ -49,6 +50,7 @@ class AnalysisSettings(Validated):
     channels: tuple[ChannelConfig, ...] = groups(ChannelConfig(), several="channel")
     run: RunConfig = group(RunConfig())
     keep_earlier: bool = False
+    request: Request = field(default=Request(), compare=False)
 
     @property
     def snrs(self) -> tuple[float, ...]:

@@ -10,15 +10,14 @@ import numpy as np
 import pandas as pd
 
 from semcom.base import json_files
-from semcom.base.device import environment
 from semcom.base.errors import SemcomError, escape
 from semcom.base.messages import N_, Message
-from semcom.channel.channels import make_channel
+from semcom.commands import analysis_provenance
+from semcom.commands.analysis_provenance import use_of
 from semcom.commands.analysis_results import Analysis
-from semcom.commands.measuring import RECEIVER_KNOWS, labels
+from semcom.commands.measuring import labels
 from semcom.data.vocabulary import EOS
 from semcom.evaluation import bootstrap, frames, lost_words, sentence_similarity
-from semcom.evaluation.channel_use import ChannelUse, channel_use
 from semcom.evaluation.scores import least_sure
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.word_rules import rules_of
@@ -26,6 +25,7 @@ from semcom.models.checkpoint import Checkpoint
 from semcom.report import compose, figures, formats, render, tables
 from semcom.report.document import Document
 from semcom.report.sections.all_studies import Similarities, TemperatureEffect
+from semcom.report.sections.study_report import Shared
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +49,17 @@ def contents_of(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> c
         teachers=_teachers(analysis),
         scoring=analysis.scoring,
         similarity=_similarities(analysis),
+        on=_conditions(analysis),
         other_vocabularies=analysis.other_vocabularies,
         histories=histories,
         temperature=_temperature_effect(analysis.teachers[0], analysis.studies[0]),
-        provenance=_provenance(analysis),
+        provenance=analysis_provenance.provenance(analysis),
     )
+
+
+def _conditions(analysis: Analysis) -> Shared:
+    corpus = analysis.corpus
+    return Shared(corpus.told or corpus.name, analysis.settings.evaluation.split, analysis.search.told)
 
 
 def _teachers(analysis: Analysis) -> list[str]:
@@ -72,7 +78,7 @@ def studies_as_json(analysis: Analysis, contents: compose.Results) -> list[objec
                 **study.results(),
                 "words_lost": lost,
                 "words_divided_by": study.sent.rules.segmentation,
-                **_use(study, teacher).record(),
+                **use_of(study, teacher).record(),
             }
         )
         for study, teacher, lost in zip(analysis.studies, analysis.teachers, contents.lost)
@@ -144,62 +150,3 @@ def _temperature_effect(teacher: Checkpoint, study: Study) -> TemperatureEffect:
     texts = zip(best, study.decode([[piece] for piece in best]))
     pieces = ["(end)" if piece == EOS else text or f"piece {piece}" for piece, text in texts]
     return TemperatureEffect(rows, pieces)
-
-
-def _provenance(analysis: Analysis) -> list[compose.Item]:
-    """How the report was made: labels, marked for translation, and values."""
-    settings, corpus = analysis.settings, analysis.corpus
-    named = Message(N_("{name}, fingerprint {fingerprint}"), name=corpus.name, fingerprint=corpus.fingerprint)
-    uses = map(_use, analysis.studies, analysis.teachers)
-    lines: list[compose.Item] = [(N_("corpus"), named), (N_("test sentences"), str(analysis.sentences))]
-    if settings.evaluation.split == "all":
-        everything = N_("all: the whole corpus, not the 5 % that a hash calls test")
-        lines.append((N_("split"), Message(everything)))
-    lines += [
-        (N_("channels"), [str(make_channel(channel)) for channel in settings.channels]),
-        (N_("SNRs"), ", ".join(f"{snr:g}" for snr in settings.snrs) + " dB"),
-        (N_("seed of the draws"), str(settings.run.seed)),
-        (N_("decoding"), analysis.search.told),
-        (N_("bootstrap samples"), str(settings.report.replicates)),
-        (N_("receiver's knowledge"), Message(RECEIVER_KNOWS)),
-        *((N_("channel uses"), told) for told in dict.fromkeys(use.told for use in uses)),
-    ]
-    return lines + _provenance_of_weights(analysis) + _provenance_of_numbers(analysis)
-
-
-def _use(study: Study, teacher: Checkpoint) -> ChannelUse:
-    return channel_use(study.measured.encoded, teacher.model.architecture.channel_dim)
-
-
-def _provenance_of_weights(analysis: Analysis) -> list[compose.Item]:
-    teachers = [_weights(teacher) for teacher in analysis.teachers]
-    runs = {run.label: run.checkpoint for study in analysis.studies for run in study.pairing.runs}
-    return [
-        *((N_("teacher"), line) for line in dict.fromkeys(teachers)),
-        *((N_("checkpoint"), _weights_of_run(label, run)) for label, run in runs.items()),
-    ]
-
-
-def _weights(teacher: Checkpoint) -> Message:
-    of_file = N_("{path}, weights {fingerprint}")
-    return Message(of_file, path=teacher.path, fingerprint=teacher.fingerprint)
-
-
-def _weights_of_run(label: str, run: Checkpoint) -> Message:
-    of_run = N_("{label}: {path}, weights {fingerprint}")
-    return Message(of_run, label=label, path=run.path, fingerprint=run.fingerprint)
-
-
-def _provenance_of_numbers(analysis: Analysis) -> list[compose.Item]:
-    around = environment(analysis.device)
-    packages = ("semcom", "python", "torch", "numpy", "sacrebleu")
-    device = Message(
-        N_("{device}, threads: {threads}, processes: {processes}"),
-        device=around["gpu"] or around["device"],
-        threads=around["threads"],
-        processes=around["processes"],
-    )
-    return [
-        (N_("versions"), [f"{name} {around[name]}" for name in packages]),
-        (N_("device"), device),
-    ]

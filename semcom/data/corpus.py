@@ -11,6 +11,7 @@ from itertools import islice
 
 from semcom.base.advice import meant
 from semcom.base.errors import SemcomError, escape
+from semcom.base.messages import N_, Message
 from semcom.data import parliament
 from semcom.data.languages import LANGUAGES, UNDETERMINED, language_of, length
 from semcom.data.reading import Reader
@@ -21,6 +22,7 @@ from semcom.data.word_vocabulary import WordVocabulary
 
 BUILT_IN_SIZE = 60_000
 BUILT_IN_LANGUAGE = "en"
+BUILT_IN = N_("the built-in corpus")
 READ = {"lines": "lines read", "pickled": "pickled sentences read", "generated": "sentences generated"}
 TOO_LONG = f"longer than {LONGEST_LINE:,} characters"
 SPLITS = ("train", "validation", "test")
@@ -54,7 +56,7 @@ class Corpus:
     dropped, by reason.
 
     note: why reading stopped early. language: a code of ``LANGUAGES``, given or found. cleaned: what cleaning
-    dropped, how often.
+    dropped, how often. told: the name for people, where it can be translated.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Corpus:
     note: str = ""
     language: str = UNDETERMINED
     cleaned: Counter = field(default_factory=Counter)
+    told: Message | None = None
 
     def __len__(self) -> int:
         return len(self.sentences)
@@ -133,13 +136,14 @@ def built_in(
     """
     chosen = _chosen_topics(list(topics), list(exclude_topics))
     size = BUILT_IN_SIZE if size is None else size
-    name = "the built-in corpus"
+    told = Message(BUILT_IN)
     if len(chosen) < len(parliament.TOPICS):
-        name += f" ({', '.join(chosen)})"
+        told = Message(N_("the built-in corpus ({topics})"), topics=", ".join(chosen))
+    name = str(told)
     generated = islice(parliament.sentences(chosen), size)
     if not isinstance(vocabulary, WordVocabulary):
         made = [make_sentence(text, topic) for text, topic in generated]
-        return Corpus(name, made, language=BUILT_IN_LANGUAGE)
+        return Corpus(name, made, language=BUILT_IN_LANGUAGE, told=told)
     account: Counter[str] = Counter(generated=0)
     distinct: dict[int, Sentence] = {}
     for text, topic in generated:
@@ -149,7 +153,7 @@ def built_in(
             account["duplicates" if sentence.text else "empty"] += 1
         else:
             distinct[sentence.id] = sentence
-    return Corpus(name, list(distinct.values()), account, language=BUILT_IN_LANGUAGE)
+    return Corpus(name, list(distinct.values()), account, language=BUILT_IN_LANGUAGE, told=told)
 
 
 def read(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> Corpus:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from semcom.base.messages import N_, said
+from semcom.base.messages import N_, Message, said
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_scoring import TextScoring
+from semcom.report import fonts
 from semcom.report.catalogue import translation
 from semcom.report.document import Document, Section
 from semcom.report.sections import (
@@ -23,7 +24,7 @@ from semcom.report.sections import (
     summary,
 )
 from semcom.report.sections.all_studies import Similarities, TemperatureEffect
-from semcom.report.sections.study_report import StudyReport
+from semcom.report.sections.study_report import Shared, StudyReport
 
 SECTIONS = {
     "matrix": (N_("Sender × receiver"), pair_matrix.blocks),
@@ -44,9 +45,10 @@ Item = tuple[str, str | Sequence[str]]
 class Results:
     """All that a report is made of.
 
-    lost: ``Study.words_lost`` of each study. teachers: the name of each one's. scoring: of texts.
-    similarity: of each study, or why it cannot be had. other_vocabularies: of each checkpoint whose tokens do
-    not compare, rows of text measures. histories: a run's label -> its epochs. provenance: labels and values.
+    lost: ``Study.words_lost`` of each study. teachers: the name of each one's. scoring: of texts. similarity:
+    of each study, or why it cannot be had. on: the conditions that all share. other_vocabularies: of each
+    checkpoint whose tokens do not compare, rows of text measures. histories: a run's label -> its epochs.
+    provenance: labels and values.
     """
 
     studies: Sequence[Study]
@@ -54,6 +56,7 @@ class Results:
     teachers: Sequence[str]
     scoring: TextScoring
     similarity: Sequence[Similarities] | str
+    on: Shared = Shared()
     other_vocabularies: Sequence[Sequence[Row]] = ()
     histories: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     temperature: TemperatureEffect | None = None
@@ -70,8 +73,16 @@ def compose(results: Results, language: str) -> Document:
         summary.of_all(reports),
         [section for report in reports for section in _sections(report)]
         + _common_sections(results, reports, language),
-        [(_(label), _in_words(value, _)) for label, value in results.provenance],
+        [(_(label), _in_words(value, _)) for label, value in _made(results, language)],
     )
+
+
+def _made(results: Results, language: str) -> list[Item]:
+    """How the report was made, and what is not as it should be."""
+    if fonts.has_language(language):
+        return [*results.provenance]
+    english = Message(N_("in English, since no font here has Chinese; {cure}"), cure=Message(fonts.CURE))
+    return [*results.provenance, (N_("labels in figures"), english)]
 
 
 def _in_words(value: str | Sequence[str], _: Callable[[str], str]) -> str:
@@ -80,6 +91,7 @@ def _in_words(value: str | Sequence[str], _: Callable[[str], str]) -> str:
 
 
 def _study_reports(results: Results, language: str) -> list[StudyReport]:
+    figure_language = translation(language if fonts.has_language(language) else "en")
     several_teachers = len(set(results.teachers)) > 1
     teachers = results.teachers if several_teachers else [""] * len(results.teachers)
     each = zip(results.studies, results.lost, teachers)
@@ -91,6 +103,8 @@ def _study_reports(results: Results, language: str) -> list[StudyReport]:
             number,
             teacher,
             len(results.studies) > 1,
+            results.on,
+            figure_language,
         )
         for number, (study, lost, teacher) in enumerate(each, 1)
     ]

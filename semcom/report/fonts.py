@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from semcom.base.errors import escape
+from semcom.base.messages import N_
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -43,7 +44,9 @@ PREFERRED = tuple(
 """Families tried first, in this order: without serifs, simplified Chinese before the rest of East Asia."""
 NOT_FOR_TEXT = re.compile(r"Last ?Resort|Color Emoji|STIX(NonUnicode|Size)|cm[a-z]{1,2}10")
 """In the names of families that have boxes for glyphs, glyphs that are bitmaps, or mathematics."""
-CURE = "install one that has them, of Chinese fonts-noto-cjk, of most other scripts fonts-noto-core"
+CURE = N_("install one that has them, of Chinese fonts-noto-cjk, of most other scripts fonts-noto-core")
+LETTERS = {"en": "", "zh": "与发送端接收信噪比差异"}
+"""Of a report's language, some of those that a font of it has beside Latin ones."""
 _said: set[str] = set()
 """Characters that a line has named already."""
 
@@ -56,6 +59,12 @@ def saved(figure: "Figure", **choice: Any) -> bytes:
         fit(figure)
         figure.savefig(buffer, **choice)
     return buffer.getvalue()
+
+
+def has_language(language: str) -> bool:
+    """Whether labels in a report's language can be drawn on this machine."""
+    letters = set(LETTERS[language])
+    return not letters - _drawn_by(tuple(_families(letters)))
 
 
 @contextmanager

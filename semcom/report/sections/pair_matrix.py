@@ -61,7 +61,7 @@ def _matrix(report: StudyReport) -> Table:
     named = found.assign(receiver=found["receiver"] + other_draw, kind=kinds)
     return report.table(
         "matrix",
-        caption.format(snr=report.snr, channel=study.channel),
+        caption.format(snr=report.snr, channel=report.channel),
         columns,
         # Where nothing is compared there is no p.
         named.reindex(columns=list(columns)),
@@ -123,7 +123,7 @@ def _makeup(report: StudyReport) -> Table:
     )
     return report.table(
         "divergence_makeup",
-        caption.format(snr=report.snr, channel=study.channel),
+        caption.format(snr=report.snr, channel=report.channel),
         columns,
         found[found["kind"] != REFERENCE].replace({"pair": report.pairs_told()}),
         note.format(snr=report.snr),
@@ -161,7 +161,7 @@ def _by_snr(report: StudyReport, measure: Measure) -> Table:
     caption = report.gettext("{measure}, by SNR in dB ({channel}).")
     return report.table_by_snr(
         f"{measure.name}_by_snr",
-        caption.format(measure=title, channel=report.study.channel),
+        caption.format(measure=title, channel=report.channel),
         measure.decimals,
         {report.pair(pair): (pair, measure.name) for pair in pairs},
     )

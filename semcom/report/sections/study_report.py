@@ -7,7 +7,7 @@ from gettext import NullTranslations
 
 import pandas as pd
 
-from semcom.base.messages import N_
+from semcom.base.messages import N_, said
 from semcom.evaluation import frames, measures
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measures import Measure
@@ -16,7 +16,14 @@ from semcom.evaluation.study import Study
 from semcom.evaluation.text_scoring import TOO_SHORT
 from semcom.report.document import Block, Column, Folded, Table, Text
 from semcom.report.figures import Curve, Curves
+from semcom.report.wording import channel_told
 
+SENTENCES = {
+    "test": N_("{count:,} test sentences"),
+    "validation": N_("{count:,} validation sentences"),
+    "all": N_("{count:,} sentences, the whole corpus"),
+}
+"""How many of which split of the corpus."""
 RUNGS_SHARE = N_(
     "The hybrids of one ladder come from one run and meet the same sentences and draws: they are not "
     "independent of each other."
@@ -30,11 +37,22 @@ def pair_told(pairing: Pairing, pair: Pair, gettext: Callable[[str], str]) -> st
 
 
 @dataclass(frozen=True)
+class Shared:
+    """Conditions that all studies of a report share. split: of the corpus, the part that is measured on.
+    decoding: how texts were decoded."""
+
+    corpus: str = ""
+    split: str = "test"
+    decoding: str = ""
+
+
+@dataclass(frozen=True)
 class StudyReport:
     """One study's part of the report.
 
     lost: ``Study.words_lost``. number, teacher: which study of how many, and whose, where there are
-    ``several``.
+    ``several``. shared: conditions. figure_language: of labels in figures, where no font here has the
+    report's.
     """
 
     study: Study
@@ -43,10 +61,16 @@ class StudyReport:
     number: int = 1
     teacher: str = ""
     several: bool = False
+    shared: Shared = Shared()
+    figure_language: NullTranslations | None = None
 
     def gettext(self, text: str) -> str:
         """``text`` in the report's language."""
         return self.translation.gettext(text)
+
+    def in_figure(self, text: str) -> str:
+        """``text`` as labels in figures have it."""
+        return (self.figure_language or self.translation).gettext(text)
 
     def name(self, base: str) -> str:
         """Of a section, table or figure, once in a report."""
@@ -61,7 +85,7 @@ class StudyReport:
     @property
     def _apart(self) -> list[str]:
         """What tells its study from the others: the teacher's file, where there are several, and channel."""
-        return [part for part in (self.teacher, self.study.channel) if part] if self.several else []
+        return [part for part in (self.teacher, self.channel) if part] if self.several else []
 
     def told_apart(self, block: Block) -> Block:
         """A table or figure with what tells its study from the others in its caption."""
@@ -87,6 +111,32 @@ class StudyReport:
         """Sentences of the report's language as one paragraph."""
         two = self.gettext("{first} {then}")
         return reduce(lambda first, then: two.format(first=first, then=then), sentences)
+
+    @property
+    def channel(self) -> str:
+        return said(channel_told(self.study.channel), self.gettext)
+
+    @cached_property
+    def conditions(self) -> str:
+        """What a table's caption must say where it stands alone: corpus and sentences, channel, decoding,
+        seeds of the runs, signature of BLEU."""
+        _ = self.gettext
+        sentences = _(SENTENCES[self.shared.split]).format(count=len(self.study.sentences))
+        corpus = _(", ").join(filter(None, [said(self.shared.corpus, _), sentences]))
+        decoding = said(self.shared.decoding, _)
+        signature = f"BLEU {self.study.measured.scoring.record['bleu_signature']}"
+        told = [corpus, self.channel, decoding, self._seeds_told, signature]
+        return _("; ").join(filter(None, told))
+
+    @property
+    def _seeds_told(self) -> str:
+        """Of the runs, where they are known."""
+        seeds = sorted({seed for run in self.study.pairing.runs if isinstance(seed := run.seed, int)})
+        if not seeds:
+            return ""
+        _ = self.gettext
+        told = _("training seeds {seeds}") if len(seeds) > 1 else _("training seed {seeds}")
+        return told.format(seeds=", ".join(map(str, seeds)))
 
     @property
     def snr(self) -> str:
@@ -152,9 +202,12 @@ class StudyReport:
         columns: Mapping[str, Column],
         frame: pd.DataFrame,
         note: str = "",
+        *,
+        in_paper: bool = False,
     ) -> Table:
         """columns: those of ``frame`` that are shown."""
-        return Table(self.name(name), caption, columns, frames.none_where_missing(frame[list(columns)]), note)
+        cells = frames.none_where_missing(frame[list(columns)])
+        return Table(self.name(name), caption, columns, cells, note, self.conditions, in_paper)
 
     def table_by_snr(
         self, name: str, caption: str, places: int | None, lines: Mapping[str, tuple[Pair, str]]
