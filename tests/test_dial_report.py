@@ -144,7 +144,10 @@ def test_the_kind_is_that_of_the_run_but_between_any_two_it_is_not_known():
     made = rung("a", 0.1, 0.5).made
     full = {**made, "distill_part": "full", "cross_weight": 0.0}
     somewhere = {**made, "dial": record(path="between")}
-    kinds = [Run("", TEACHER, settings).kind(TEACHER.fingerprint) for settings in (made, full, somewhere)]
+    kinds = [
+        Run("", TEACHER, settings).kind(TEACHER.fingerprint, "receiver")
+        for settings in (made, full, somewhere)
+    ]
     assert kinds == [KNOWLEDGE, CODE, UNKNOWN]
 
 

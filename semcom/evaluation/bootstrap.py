@@ -5,10 +5,11 @@ to R are replicates; arithmetic between such arrays keeps pairs together, since 
 resamples.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from semcom.evaluation import intervals
 from semcom.evaluation.intervals import LEVEL, Interval
 
 TRIALS_TOGETHER = 1000
@@ -50,6 +51,15 @@ def interval(values: np.ndarray) -> Interval | None:
         for share in (tail, 1 - tail)
     )
     return Interval(float(values[0]), float(low), float(high))
+
+
+def over_seeds(values: Sequence[np.ndarray]) -> Interval | None:
+    """Of [R+1] resamples of each seed: of several the mean of their values with Student's interval, of one
+    its own. None where one of several is no finite number."""
+    if len(values) == 1:
+        return interval(values[0])
+    plain = [float(value[0]) for value in values]
+    return intervals.estimate(plain).interval if np.isfinite(plain).all() else None
 
 
 def swap_tests(

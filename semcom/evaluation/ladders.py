@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from semcom.evaluation import bootstrap, frames, intervals, measures
+from semcom.evaluation import bootstrap, frames, measures
 from semcom.evaluation.dialled import Dial
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pairs import PART, Pair, Run
@@ -225,9 +225,9 @@ class Ladders:
         ours, theirs = ([self.values(rung.run) for rung in of] for of in (first, second))
         return {
             name: (
-                _over_seeds([values[name] for values in ours]),
-                _over_seeds([values[name] for values in theirs]),
-                _over_seeds([one[name] - other[name] for one, other in zip(ours, theirs)]),
+                bootstrap.over_seeds([values[name] for values in ours]),
+                bootstrap.over_seeds([values[name] for values in theirs]),
+                bootstrap.over_seeds([one[name] - other[name] for one, other in zip(ours, theirs)]),
             )
             for name in COMPARED
             if name in ours[0]
@@ -289,11 +289,3 @@ def _matched(
     if shared:
         return tuple(ours[seed] for seed in shared), tuple(theirs[seed] for seed in shared)
     return (next(iter(ours.values())),), (next(iter(theirs.values())),)
-
-
-def _over_seeds(values: Sequence[np.ndarray]) -> Interval | None:
-    """values: [R+1] of each seed."""
-    if len(values) == 1:
-        return bootstrap.interval(values[0])
-    plain = [float(value[0]) for value in values]
-    return None if any(np.isnan(plain)) else intervals.estimate(plain).interval

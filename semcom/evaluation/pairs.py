@@ -11,7 +11,9 @@ from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import CorpusConfig
 from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
+from semcom.evaluation import origins
 from semcom.evaluation.dialled import AXIS, BETWEEN, TARGET, Dial, dial_of
+from semcom.evaluation.origins import PART, SPLICED
 from semcom.models.checkpoint import Checkpoint, fingerprint_of
 from semcom.models.protocols import Receiver, Transmitter
 
@@ -32,17 +34,13 @@ SETTINGS = tuple(
     if f.name != "compile"
 )
 """What two runs may differ in, the seed aside."""
-PART, SEED, CROSS, SPLICED, TEACHER = (
-    "distill_part",
-    "seed",
-    "cross_weight",
-    "other_fingerprint",
-    "teacher_fingerprint",
-)
+SEED, CROSS, TEACHER = "seed", "cross_weight", "teacher_fingerprint"
 UNFINISHED = "unfinished"
 """Why the run has not finished, among what it was made with; empty where it has."""
 KNOWLEDGE, INTEROPERABLE, CODE, UNKNOWN = "knowledge", "interoperable", "code mismatch", "unknown"
 REFERENCE, NOISE, OWN, UNRELATED = "teacher", "noise", "one student", "unrelated ends"
+ANOTHER = "other teacher"
+"""Of a pair: both ends of another checkpoint that was trained as the teacher was."""
 
 OTHER_DRAW = N_(" (other draw)")
 
@@ -125,19 +123,24 @@ class Run:
         known = self.made.get(PART) is not None and self.seed is not None
         return known and not self.made.get(UNFINISHED)
 
-    def kind(self, teacher: str) -> str:
-        """What sets its trained ends apart from those of the teacher whose weights have the fingerprint
-        ``teacher``."""
-        crossed = self.made.get(CROSS)
-        # A splice has the settings of what it was made from, but its ends need not have been trained
-        # together; nor need those of any two checkpoints that somebody laid a path between.
-        if SPLICED in self.made or (self.dial and self.dial.path == BETWEEN):
+    @cached_property
+    def is_teacher(self) -> bool:
+        """Whether it is no student: trained by itself."""
+        return origins.is_teacher(self.made, self.checkpoint)
+
+    def kind(self, teacher: str, end: str) -> str:
+        """What sets its ``end``, transmitter or receiver, apart from that of the teacher whose weights have
+        the fingerprint ``teacher``."""
+        if self.is_teacher:
+            return CODE
+        # Ends of any two checkpoints that somebody laid a path between need not have a teacher in common.
+        if (self.dial and self.dial.path == BETWEEN) or self.made.get(TEACHER) not in (None, teacher):
             return UNKNOWN
-        if self.made.get(TEACHER) not in (None, teacher):
-            return UNKNOWN
-        if self.made.get(PART) == "full" and isinstance(crossed, (int, float)):
-            return INTEROPERABLE if crossed else CODE
-        return KNOWLEDGE if self.made.get(PART) in ("encoder", "decoder") else UNKNOWN
+        mode, crossed = origins.mode_of(self.made, self.checkpoint, end), self.made.get(CROSS)
+        if mode == origins.FULL:
+            known = isinstance(crossed, (int, float))
+            return (INTEROPERABLE if crossed else CODE) if known else UNKNOWN
+        return KNOWLEDGE if mode else UNKNOWN
 
     @property
     def seed(self) -> object:
@@ -169,7 +172,7 @@ class Pairing:
 
     own: each run's label -> its own pair. kinds: a student end's fingerprint -> what sets it apart from the
     teacher's. whole: whether every transmitter meets every receiver. teacher: fingerprint of the reference's
-    weights.
+    weights. owners: an end's fingerprint -> the run that made it.
     """
 
     reference: Pair
@@ -183,6 +186,7 @@ class Pairing:
     whole: bool = True
     kinds: dict[str, str] = field(default_factory=dict)
     teacher: str = ""
+    owners: dict[str, Run] = field(default_factory=dict)
 
     def corners(self, square: Square) -> dict[str, Pair]:
         """TT, ST, TS and SS, the transmitter first."""
@@ -207,8 +211,15 @@ class Pairing:
             return self.kinds.get(pair.receiver.fingerprint, UNKNOWN)
         for square in self.squares:
             if (square.transmitter, square.receiver) == (pair.transmitter, pair.receiver):
-                return OWN if square.kind == CODE else square.kind
+                return self._kind_of_own(square)
         return UNRELATED
+
+    def _kind_of_own(self, square: Square) -> str:
+        """Of the pair of both ends of a square."""
+        owner = self.owners.get(square.receiver.fingerprint)
+        if owner and owner.is_teacher:
+            return ANOTHER
+        return OWN if square.kind == CODE else square.kind
 
 
 def pair_up(
@@ -226,7 +237,11 @@ def pair_up(
     own = {run.label: ends.pair_of(run.label, run.checkpoint) for run in runs}
     owners = _owners(runs, own)
     transmitters, receivers = list(ends.transmitters.values()), list(ends.receivers.values())
-    of_students = [*list(ends.transmitters)[1:], *list(ends.receivers)[1:]]
+    kinds = {
+        end.fingerprint: owners[end.fingerprint].kind(teacher.fingerprint, name)
+        for name, students in (("transmitter", transmitters[1:]), ("receiver", receivers[1:]))
+        for end in students
+    }
     pairing = Pairing(
         reference,
         noise=replace(reference, draw=1),
@@ -237,8 +252,9 @@ def pair_up(
         pairs=[],
         squares=_squares(transmitters, receivers, owners, teacher.fingerprint),
         whole=matrix == "all" or (matrix == "auto" and len(transmitters) * len(receivers) <= MATRIX_LIMIT),
-        kinds={end: owners[end].kind(teacher.fingerprint) for end in of_students},
+        kinds=kinds,
         teacher=teacher.fingerprint,
+        owners=owners,
     )
     everyone = [reference, pairing.noise, *_met(pairing)]
     pairing.pairs = list({pair.key: pair for pair in everyone}.values())
@@ -309,14 +325,15 @@ def _square(
     """Of student ends that belong together: of one run, or of two that differ in their part alone or are the
     ``only`` ones."""
     ours, theirs = owners[sender.fingerprint], owners[listener.fingerprint]
+    kinds = {ours.kind(teacher, "transmitter"), theirs.kind(teacher, "receiver")}
+    kind = kinds.pop() if len(kinds) == 1 else UNKNOWN
     if ours is theirs:
-        kind = ours.kind(teacher) if ours.made.get(PART) == "full" else UNKNOWN
-        return Square(sender, listener, kind)
+        # Spliced ends of two students that made up codes of their own have not met before.
+        return None if SPLICED in ours.made and kind == CODE else Square(sender, listener, kind)
     parts, differing = (ours.made.get(PART), theirs.made.get(PART)), _differing(ours, theirs)
     if parts != ("encoder", "decoder") or (differing and not only):
         return None
-    kinds = {ours.kind(teacher), theirs.kind(teacher)}
-    return Square(sender, listener, kinds.pop() if len(kinds) == 1 else UNKNOWN, differing)
+    return Square(sender, listener, kind, differing)
 
 
 def _differing(one: Run, other: Run) -> tuple[str, ...]:

@@ -129,6 +129,11 @@ def numeric(values: Iterable[object]) -> bool:
     return all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
 
 
+def as_number(value: object) -> float | None:
+    """None of what can have no trend."""
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+
+
 def differing(settings: Sequence[Mapping[str, object]], ignore: Collection[str] = ()) -> dict[str, list]:
     """Which settings differ among runs: name -> its distinct values, both in order of first appearance. A
     missing setting counts as None."""
@@ -136,7 +141,7 @@ def differing(settings: Sequence[Mapping[str, object]], ignore: Collection[str] 
     for name in dict.fromkeys(name for run in settings for name in run if name not in ignore):
         values: dict[object, object] = {}
         for run in settings:
-            values.setdefault(_key(run.get(name)), run.get(name))
+            values.setdefault(keyed(run.get(name)), run.get(name))
         if len(values) > 1:
             found[name] = list(values.values())
     return found
@@ -170,16 +175,16 @@ def distinct(values: Sequence[object]) -> np.ndarray:
     """A number for each value, from 0 in order of first appearance; equal for those equal as JSON alone."""
     import pandas as pd
 
-    return pd.factorize(np.fromiter(map(_key, values), dtype=object, count=len(values)))[0]
+    return pd.factorize(np.fromiter(map(keyed, values), dtype=object, count=len(values)))[0]
 
 
-def _key(value: object) -> object:
+def keyed(value: object) -> object:
     """Equal for equal JSON values alone, and hashable. Python's own equality takes ``True`` for 1, which JSON
     does not."""
     if isinstance(value, Mapping):
-        return "object", frozenset((name, _key(item)) for name, item in value.items())
+        return "object", frozenset((name, keyed(item)) for name, item in value.items())
     if isinstance(value, (list, tuple)):
-        return "array", tuple(_key(item) for item in value)
+        return "array", tuple(keyed(item) for item in value)
     return isinstance(value, bool), value
 
 

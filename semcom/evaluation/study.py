@@ -1,7 +1,7 @@
 """What the sums of a matrix say: measures with intervals, the share of each end, the price in dB, what
 meaning is lost. Frames of plain values and intervals; models, files and languages are others' business."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,11 +11,12 @@ import pandas as pd
 
 from semcom.data.corpus import Sentence
 from semcom.data.languages import UNDETERMINED
-from semcom.evaluation import bootstrap, frames, intervals, lost_words, measures, snr_gap
+from semcom.evaluation import bootstrap, frames, intervals, lost_words, measures, snr_gap, words_by_class
 from semcom.evaluation.campaign import Campaign
-from semcom.evaluation.intervals import Interval
+from semcom.evaluation.group_values import ByGroup
+from semcom.evaluation.groups import Group, Grouping
 from semcom.evaluation.ladders import Ladders
-from semcom.evaluation.pairs import Pair, Pairing, Run, Square
+from semcom.evaluation.pairs import Pair, Pairing, PairKey, Run, Square
 from semcom.evaluation.results import Measured
 from semcom.evaluation.scores import floor_score
 from semcom.evaluation.word_rules import rules_of
@@ -101,7 +102,6 @@ class Study:
         return frame
 
     def _matrix_row(self, pair: Pair, k: int) -> Row:
-        values = self.values(pair)
         row: Row = {
             "pair": self.pairing.label(pair),
             "transmitter": pair.transmitter.label,
@@ -112,20 +112,34 @@ class Study:
             "snr": self.snrs[k],
             "calibration_temperature": self.measured.pairs[pair.key].temperature,
         }
-        row |= {name: bootstrap.interval(value[k]) for name, value in values.items()}
-        if pair.draw == 0:
-            noise, reference = self.values(self.pairing.noise), self.values(self.pairing.reference)
-            for measure in measures.beside_noise():
-                with np.errstate(invalid="ignore", divide="ignore"):
-                    ratio = values[measure.name][k] / noise[measure.name][k]
-                row[measure.over_noise_name] = bootstrap.interval(ratio)
-            for measure in measures.with_gap():
-                gap = values[measure.name][k] - reference[measure.name][k]
-                row[measure.gap_name] = bootstrap.interval(gap)
-        return row
+        return row | {name: bootstrap.interval(value) for name, value in self.row_values(pair, k).items()}
+
+    def row_values(self, pair: Pair, k: int) -> dict[str, np.ndarray]:
+        """By column of the matrix, [R+1] of a pair at SNR number ``k``: measures, some over those of the
+        channel's noise, gaps to the teacher's own."""
+        values = self.values(pair)
+        found = {name: value[k] for name, value in values.items()}
+        if pair.draw:
+            return found
+        noise, reference = self.values(self.pairing.noise), self.values(self.pairing.reference)
+        for measure in measures.beside_noise():
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found[measure.over_noise_name] = values[measure.name][k] / noise[measure.name][k]
+        for measure in measures.with_gap():
+            found[measure.gap_name] = values[measure.name][k] - reference[measure.name][k]
+        return found
 
     def _p_values(self) -> dict[str, list[float]]:
         """By column, a p for each pair compared and each of its SNRs, adjusted in Holm's way."""
+        return {
+            measure.p_name: intervals.holm(list(self.p_values[measure.name].values()))
+            for measure in measures.tested()
+        }
+
+    @cached_property
+    def p_values(self) -> dict[str, dict[tuple[PairKey, int], float]]:
+        """By measure, each pair compared and number of an SNR: p of no difference from the teacher's own on
+        these sentences, as it stands alone."""
         tests = [(pair, k) for pair in self.compared for k in range(len(self.snrs))]
         reference = self.measured.pairs[self.pairing.reference.key].sums
         ours = np.stack([self.measured.pairs[pair.key].sums[k] for pair, k in tests], axis=1)
@@ -136,12 +150,38 @@ class Study:
             return measures.of_sums(sums, tested)
 
         found = bootstrap.swap_tests(ours, theirs, values, self.trials, self.seed)
-        return {measure.p_name: intervals.holm(found[measure.name].tolist()) for measure in tested}
+        which = [(pair.key, k) for pair, k in tests]
+        return {measure.name: dict(zip(which, found[measure.name].tolist())) for measure in tested}
 
     @cached_property
     def _by_pair_and_snr(self) -> pd.DataFrame:
         """``matrix`` with a column a pair's label and SNR, None where a cell is missing."""
         return frames.none_where_missing(self.matrix).set_index(["pair", "snr"], drop=False).T
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """Pairs that differ in seeds alone: the teacher's own, the yardsticks, then what is compared."""
+        return self.naming.groups()
+
+    @cached_property
+    def naming(self) -> Grouping:
+        """What ends are called."""
+        return Grouping(self.pairing)
+
+    @cached_property
+    def by_group(self) -> ByGroup:
+        """The study's numbers by groups of pairs."""
+        return ByGroup(self)
+
+    @property
+    def grouped_matrix(self) -> pd.DataFrame:
+        """``ByGroup.matrix``."""
+        return self.by_group.matrix
+
+    def group_row(self, group: Group, snr: float | None = None) -> pd.Series:
+        """Of ``grouped_matrix`` that of a group at one SNR, by default the reference SNR; None where a cell
+        is missing."""
+        return self.by_group.row(group, self.reference_snr if snr is None else snr)
 
     def row(self, pair: Pair, snr: float | None = None) -> pd.Series:
         """Of ``matrix`` that of a pair at one SNR, by default the reference SNR; None where a cell is
@@ -207,60 +247,7 @@ class Study:
     def words_lost(self, bands: lost_words.Bands) -> pd.DataFrame:
         """A row a pair and class of words (by kind, frequency, length of the sentence, topic): share lost, at
         the reference SNR."""
-        sent = self.sent
-        frequency = sent.by_frequency(bands)
-        rows: list[Row] = []
-        for pair in self.pairing.pairs:
-            if pair.draw == 0:
-                loss = sent.loss(self.texts(pair))
-                for by, classes in self._word_classes(pair, loss, frequency).items():
-                    rows += [
-                        self._word_row(pair, by, name, tally)
-                        for name, tally in classes.items()
-                        if tally[:, 1].any()
-                    ]
-        return frames.frame_of(rows)
-
-    def _word_classes(
-        self, pair: Pair, loss: lost_words.Loss, frequency: lost_words.Classes
-    ) -> dict[str, dict[str, np.ndarray]]:
-        """What words are classed by -> class -> [N, 2] words lost and words in all."""
-        everything = loss.in_all()
-        lengths = np.array([lost_words.length_band(int(n)) for n in loss.sent.lengths])
-        topics = np.array([sentence.topic or "" for sentence in self.sentences])
-        found = {
-            "all": {"words": everything, "added": loss.added()},
-            "kind": loss.by_kind(),
-            "frequency": loss.by(frequency),
-            "length": _parted(everything, lengths, lost_words.LENGTH_BANDS),
-            "topic": _parted(everything, topics, sorted(set(topics) - {""})),
-        }
-        if pair.seen_topics is not None and (topics != "").any():
-            seen = np.isin(topics, sorted(pair.seen_topics))[:, None]
-            found["topics of this pair"] = {"seen": everything * seen, "not seen": everything * ~seen}
-        return found
-
-    def _word_row(self, pair: Pair, by: str, name: str, tally: np.ndarray) -> Row:
-        return {
-            "pair": self.pairing.label(pair),
-            "by": by,
-            "class": name,
-            "words": int(tally[:, 1].sum()),
-            "channel": self.channel,
-            "snr": self.reference_snr,
-            "lost": self._share(tally),
-        }
-
-    def _share(self, tally: np.ndarray) -> Interval | None:
-        sums = self.weights @ tally
-        with np.errstate(invalid="ignore"):
-            found = bootstrap.interval(sums[:, 0] / sums[:, 1])
-        if found is None or 0 < found.value < 1:
-            return found
-        # No resample of words that all arrived loses one: the exact end of a binomial share instead (Clopper
-        # and Pearson 1934).
-        end = 1 - ((1 - intervals.LEVEL) / 2) ** (1 / tally[:, 1].sum())
-        return Interval(0.0, 0.0, end) if found.value == 0 else Interval(1.0, 1 - end, 1.0)
+        return words_by_class.table(self, bands)
 
     def most_diverging(self, count: int) -> list[tuple[Sentence, float, dict[str, str]]]:
         """The sentences of the largest KL a token from the teacher at the reference SNR, mean over the pairs:
@@ -335,7 +322,3 @@ class Study:
             "trends": trends,
             **({"ladders": self.dialled.rows} if self.dialled.ladders else {}),
         }
-
-
-def _parted(tally: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-    return {name: tally * (labels == name)[:, None] for name in names}
