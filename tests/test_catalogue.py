@@ -39,7 +39,7 @@ def fields(text):
 
 
 def test_texts_of_code_and_templates_are_found(marked):
-    assert "Download the figure (SVG)" in marked, "in a template"
+    assert "How this report was made" in marked, "in a template"
     assert "seed of the draws" in marked, "in another room"
     assert set(pair_matrix.KINDS.values()) | set(setting_trends.UNDECIDED.values()) <= marked
     assert len(marked) > 150

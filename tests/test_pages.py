@@ -19,8 +19,9 @@ from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
-from semcom.report import cells, formats, look, render, tables
-from semcom.report.document import Column, Document, Figure, Section, Table, Text
+from semcom.report import cells, formats, look, page_tables, render, tables
+from semcom.report import page as page_module
+from semcom.report.document import Answer, Column, Document, Figure, Folded, Section, Styled, Table, Text
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -116,7 +117,7 @@ def fake_images(document):
 
 
 class Reader(html.parser.HTMLParser):
-    VOID = {"meta", "img"}
+    VOID = {"meta", "img", "source"}
 
     def __init__(self, page):
         super().__init__()
@@ -181,16 +182,22 @@ def test_html_says_what_the_document_says(images):
     ]
     text = " ".join("".join(page.text).split())
     assert text.startswith(
-        "Report Report Summary It costs much. It can be mended. Contents First How this report was made "
-        "First Before. Table 1. Gaps by pair."
+        "Report Report Summary It costs much. It can be mended. Contents First Table 1 Figure 1 "
+        "How this report was made First Before. Table 1. Gaps by pair."
     )
     assert "Note: Lower is better." in text and "Figure 1. A fall." in text
 
 
 def test_html_sets_numbers_right_and_text_left(images):
-    kinds = [attributes["class"] for attributes in Reader(render.html(PLAIN, images)).all("td")[:5]]
-    assert kinds == ["text", "number", "bounds", "number", "long"]
     page = render.html(PLAIN, images)
+    assert [attributes["class"] for attributes in Reader(page).all("td")[:4]] == [
+        "number",
+        "bounds",
+        "number",
+        "long",
+    ]
+    heads = [attributes for attributes in Reader(page).all("th") if attributes.get("scope") == "row"]
+    assert [attributes["class"] for attributes in heads[:3]] == ["text"] * 3, "names of rows"
     assert re.search(r"\.number[^{]*{[^}]*text-align: right", page) and "tabular-nums" in page
     assert re.search(r"\nth, td {[^}]*text-align: left", page)
 
@@ -211,7 +218,9 @@ def test_html_anchors_lead_to_what_is_there(images):
         identities
     )
     anchors = [attributes["href"] for attributes in page.all("a") if attributes["href"].startswith("#")]
-    assert anchors == ["#first", "#how-made"] and {anchor[1:] for anchor in anchors} <= set(identities)
+    assert anchors == ["#first", "#table-gaps", "#figure-curve", "#how-made"] and {
+        anchor[1:] for anchor in anchors
+    } <= set(identities)
     assert {
         attributes["aria-labelledby"] for _, attributes in page.tags if "aria-labelledby" in attributes
     } <= set(identities)
@@ -226,9 +235,9 @@ def test_html_needs_nothing_and_runs_nothing(document):
     assert not {"script", "svg", "iframe", "object", "link", "base", "form"} & {tag for tag, _ in page.tags}
     for _, attributes in page.tags:
         assert not [name for name in attributes if name.startswith("on")]
-        assert all(
-            attributes[name].startswith(("data:", "#")) for name in ("src", "href") if name in attributes
-        )
+        assert all(attributes.get(name, "data:").startswith("data:") for name in ("src", "srcset"))
+        # What is no file beside the page is in it.
+        assert re.match(r"data:|#|figures/[a-z0-9_-]+\.(svg|png|pdf)$", attributes.get("href", "#"))
     assert "url(" not in render.html(document, fake_images(document)) and "@import" not in render.html(
         document, fake_images(document)
     )
@@ -267,16 +276,44 @@ def test_html_carries_its_pictures_and_data(images):
         for a in page.all("a")
         if "download" in a
     }
-    assert list(downloads) == ["gaps.csv", "curve.csv", "curve.svg"]
-    assert downloads["curve.svg"] == images["curve.svg"] == base64.b64decode(image["src"].partition(",")[2])
+    assert list(downloads) == ["gaps.csv", "curve.csv"]
+    assert b"<path" in base64.b64decode(image["src"].partition(",")[2])
     assert downloads["gaps.csv"].decode("utf-8-sig") == formats.csv_of(TABLE) and downloads[
         "gaps.csv"
     ].startswith(b"\xef\xbb\xbf")
 
 
-def test_html_takes_the_png_where_the_svg_is_large():
-    page = Reader(render.html(PLAIN, {"curve.svg": b" " * (render.INLINE_SVG + 1), "curve.png": b"small"}))
+def test_each_place_has_its_picture(images):
+    page = Reader(render.html(PLAIN, images))
+    media = [source["media"] for source in page.all("source")]
+    dark, phone = "screen and (prefers-color-scheme: dark)", "(max-width: 37.5rem)"
+    assert media == [f"{dark} and {phone}", dark, f"screen and {phone}"], "the closest first"
+    shown = [*(source["srcset"] for source in page.all("source")), page.all("img")[0]["src"]]
+    assert len(set(shown)) == 4
+    files = [attributes["href"] for attributes in page.all("a") if attributes["href"].startswith("figures/")]
+    assert {f"figures/{name}" for name in look.file_names("curve")} >= set(files)
+    assert [file.rpartition(".")[2] for file in files] == ["svg", "png", "pdf", "pdf"]
+
+
+def test_pictures_lose_bytes_and_nothing_that_is_seen(images):
+    whole = images["curve.svg"]
+    slim = page_module.slim(whole)
+    assert len(slim) < 0.85 * len(whole) and b"<!--" not in slim and b"metadata" not in slim
+
+    def numbers(svg):
+        shapes = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}path")
+        return [float(number) for shape in shapes for number in re.findall(r"-?[0-9.]+", shape.get("d"))]
+
+    assert numbers(slim) == pytest.approx(numbers(whole), abs=0.01)
+    scales = [re.findall(rb"scale\([^)]*\)", svg) for svg in (whole, slim)]
+    assert scales[0] == scales[1] != []
+
+
+def test_html_takes_the_png_where_the_svg_is_large(images):
+    large = {name: image + b" " * page_module.INLINE_SVG for name, image in images.items()}
+    page = Reader(render.html(PLAIN, large | {"curve.png": b"small"}))
     assert page.all("img")[0]["src"] == "data:image/png;base64," + base64.b64encode(b"small").decode()
+    assert page.all("source") == [], "which stands on white, in the dark too"
 
 
 def test_html_speaks_the_documents_language():
@@ -288,12 +325,72 @@ def test_html_speaks_the_documents_language():
             "目录",
             "表 1：",
             "图 1：",
-            "下载数据（CSV）",
-            "下载图像（SVG）",
             "本报告的生成方式",
         )
     )
-    assert not any(word in text for word in ("Summary", "Contents", "Download", "Figure"))
+    assert not any(word in text for word in ("Summary", "Contents", "Table", "Figure"))
+
+
+ANSWERED = replace(
+    PLAIN,
+    answers=[
+        Answer(
+            "It costs 4.3 BLEU.",
+            replace(FIGURE, name="first_curve"),
+            of_rows(
+                "first",
+                "At 12 dB.",
+                [Column("pair"), Column("KL", 2)],
+                [["a", Styled(Interval(0.5, 0.25, 0.75), bold=True, marks="*", shade=0.4)], ["b", Styled(1)]],
+            ),
+            before=["The teacher understands little."],
+            beside=["Noise alone: 0.20."],
+            of="teacher · awgn",
+        )
+    ],
+)
+
+
+def test_the_answer_comes_first_and_no_summary_beside_it():
+    page = Reader(render.html(ANSWERED, fake_images(ANSWERED)))
+    text = " ".join("".join(page.text).split())
+    assert text.startswith(
+        "Report Report teacher · awgn The teacher understands little. It costs 4.3 BLEU. Figure 1. A fall."
+    )
+    assert text.index("Noise alone") < text.index("Contents") < text.index("Table 2. Gaps by pair.")
+    assert "Summary" not in text
+
+
+def test_a_cell_that_stands_out_does_so_in_each_format():
+    page = render.html(ANSWERED, fake_images(ANSWERED))
+    assert '<td class="number" style="--shade:0.4"><b>0.50<sup>*</sup></b></td>' in page
+    assert '<td class="bounds" style="--shade:0.4">[0.25, 0.75]</td>' in page
+    lines = formats.markdown(ANSWERED).splitlines()
+    assert r"| a      | **0.50 \[0.25, 0.75\]**\* |" in lines and "**It costs 4.3 BLEU.**" in lines
+
+
+def test_what_is_folded_can_be_opened_and_found():
+    inner = [Text("Rarely asked."), replace(TABLE, name="more")]
+    page = Reader(render.html(with_block(Folded("At other SNRs", inner)), {}))
+    assert [attributes["class"] for attributes in page.all("details")] == ["section", "folded", "section"]
+    assert not any("open" in attributes for attributes in page.all("details"))
+    assert "#table-more" in [attributes["href"] for attributes in page.all("a")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "is_first", "becomes"),
+    [
+        (6, 3, True, True),
+        (2, 3, True, False),
+        (6, 12, False, True),
+        (6, 13, False, False),
+    ],
+    ids=["first", "narrow", "few rows", "many rows"],
+)
+def test_a_table_becomes_cards_where_a_phone_cannot_show_it(columns, rows, is_first, becomes):
+    heads = [Column("pair"), *[Column("KL", 2)] * columns]
+    table = of_rows("t", "", heads, [["a", *[Interval(0.5, 0.25, 0.75)] * columns]] * rows)
+    assert page_tables.layout_of(table, is_first).as_cards == becomes
 
 
 # Markdown

@@ -104,7 +104,7 @@ class Answer:
     """What was found of one study, as the first screen shows it: one sentence, one figure, one table.
 
     before: what a reader must know first, such as that the teacher understands nothing. beside: yardsticks,
-    a line each.
+    a line each. of: what tells its study from the others, teacher and channel, where there are several.
     """
 
     sentence: str
@@ -112,6 +112,7 @@ class Answer:
     table: Table | None = None
     before: Sequence[str] = ()
     beside: Sequence[str] = ()
+    of: str = ""
 
     @property
     def blocks(self) -> "list[Table | Figure]":
@@ -125,6 +126,10 @@ class Section:
     name: str
     title: str
     blocks: Sequence[Block]
+
+    def with_rows(self) -> "list[Table | Figure]":
+        """Its tables and figures, those that are folded too."""
+        return [block for block in _unfolded(self.blocks) if isinstance(block, (Table, Figure))]
 
 
 @dataclass(frozen=True)

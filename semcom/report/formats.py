@@ -14,7 +14,7 @@ from semcom.evaluation.intervals import Interval
 from semcom.report import tables
 from semcom.report.catalogue import translation
 from semcom.report.cells import columns_of_text, kinds, labels, plain, sides
-from semcom.report.document import Block, Cell, Column, Document, Figure, Folded, Table, check
+from semcom.report.document import Answer, Block, Cell, Column, Document, Figure, Folded, Styled, Table, check
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,8 +59,12 @@ def markdown(document: Document) -> str:
     """The report in GitHub's Markdown, its figures beside it. ValueError as ``check`` says."""
     check(document)
     _ = translation(document.language).gettext
-    title, summary, provenance = _markdown(document.title), _("Summary"), _("How this report was made")
-    lines = [f"# {title}", f"**{summary}**", *map(_markdown, document.summary)]
+    summary, provenance = _("Summary"), _("How this report was made")
+    lines = [f"# {_markdown(document.title)}"]
+    for answer in document.answers:
+        lines += _markdown_answer(document, answer)
+    if not document.answers:
+        lines += [f"**{summary}**", *map(_markdown, document.summary)]
     for section in document.sections:
         lines.append(f"## {_markdown(section.title)}")
         for block in section.blocks:
@@ -71,13 +75,22 @@ def markdown(document: Document) -> str:
     return "\n\n".join(lines) + "\n"
 
 
+def _markdown_answer(document: Document, answer: Answer) -> Iterator[str]:
+    if answer.of:
+        yield f"## {_markdown(answer.of)}"
+    yield from map(_markdown, answer.before)
+    yield f"**{_markdown(answer.sentence)}**"
+    for block in answer.blocks:
+        yield from _markdown_block(document, block)
+    yield from map(_markdown, answer.beside)
+
+
 def _markdown_block(document: Document, block: Block) -> Iterator[str]:
     label = labels(document)
     if isinstance(block, Table):
         yield f"**{label[block.name]}** {_markdown(block.caption)}"
         titles = [_markdown(column.title) for column in block.columns.values()]
-        columns = [[_markdown(text) for text in texts] for texts in columns_of_text(block)]
-        yield tables.markdown(titles, columns, sides(block))
+        yield tables.markdown(titles, _markdown_cells(block), sides(block))
         if block.note:
             yield translation(document.language).gettext("Note: ") + _markdown(block.note)
     elif isinstance(block, Figure):
@@ -89,6 +102,21 @@ def _markdown_block(document: Document, block: Block) -> Iterator[str]:
             yield from _markdown_block(document, folded)
     else:
         yield _markdown(block.words)
+
+
+def _markdown_cells(table: Table) -> list[list[str]]:
+    """Of each column."""
+    shown = zip(table.columns.values(), table.cells())
+    return [
+        [_markdown_cell(cell, column.at(row)) for row, cell in enumerate(cells)] for column, cells in shown
+    ]
+
+
+def _markdown_cell(cell: Cell, column: Column) -> str:
+    if not isinstance(cell, Styled):
+        return _markdown(plain(cell, column))
+    text = _markdown(plain(cell.value, column))
+    return (f"**{text}**" if cell.bold and text else text) + _markdown(cell.marks)
 
 
 def _markdown(text: str) -> str:

@@ -1,0 +1,106 @@
+"""How a table stands on the page: its heads and cells, and what becomes of it on a phone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from semcom.base.widths import columns
+from semcom.report.cells import columns_of_text, halves, kinds
+from semcom.report.document import Cell, Column, Styled, Table
+
+SHORT_HEAD = 12
+"""Columns of a console up to which a head of a table stands on one line."""
+
+PHONE = 46
+"""Columns of a console that are as wide as a phone's screen held upright."""
+GAP = 3
+"""Columns of a console between two columns of a table."""
+CARDS = 12
+"""Rows up to which a table becomes cards on a phone; more of them would be a long way to scroll."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """kind: as ``cells.kinds`` has it."""
+
+    title: str
+    kind: str
+    is_short: bool
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A cell. kind: number, text or long. title: of its column. bounds: of a cell in a column of intervals,
+    its interval or nothing; None in other columns. shade: of its ground, 0 to 1."""
+
+    kind: str
+    title: str
+    text: str
+    bounds: str | None
+    bold: bool
+    marks: str
+    shade: float | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """as_cards: whether each row becomes a card where the screen is narrow; else it scrolls by itself."""
+
+    heads: list[Head]
+    rows: list[list[Shown]]
+    as_cards: bool
+    is_shaded: bool
+
+
+def layout_of(table: Table, is_first: bool = False) -> Layout:
+    """is_first: whether its numbers must be seen at once, on any screen."""
+    of_kind = kinds(table)
+    shown = zip(table.columns.values(), of_kind)
+    heads = [Head(column.title, kind, columns(column.title) <= SHORT_HEAD) for column, kind in shown]
+    is_shaded = any(isinstance(cell, Styled) and cell.shade is not None for cell in _cells(table))
+    return Layout(
+        heads,
+        _rows(table, of_kind),
+        as_cards=not is_shaded and _becomes_cards(table, of_kind, is_first),
+        is_shaded=is_shaded,
+    )
+
+
+def _cells(table: Table) -> Iterator[Cell]:
+    return (cell for of_column in table.cells() for cell in of_column)
+
+
+def _rows(table: Table, of_kind: list[str]) -> list[list[Shown]]:
+    return [
+        [
+            _shown(cell, column.at(number), kind)
+            for cell, column, kind in zip(row, table.columns.values(), of_kind)
+        ]
+        for number, row in enumerate(zip(*table.cells()))
+    ]
+
+
+def _shown(cell: Cell, column: Column, kind: str) -> Shown:
+    styled = cell if isinstance(cell, Styled) else Styled(cell)
+    text, bounds = halves(styled.value, column)
+    return Shown(
+        kind="number" if kind == "interval" else kind,
+        title=column.title,
+        text=text,
+        bounds=bounds if kind == "interval" else None,
+        bold=styled.bold,
+        marks=styled.marks,
+        shade=styled.shade,
+    )
+
+
+def _becomes_cards(table: Table, of_kind: list[str], is_first: bool) -> bool:
+    if _width(table) <= PHONE:
+        return False
+    # Plain numbers stand closely enough beside a name that stays; intervals and sentences do not.
+    return is_first or (len(table.frame) <= CARDS and bool({"interval", "long"} & set(of_kind)))
+
+
+def _width(table: Table) -> int:
+    """In columns of a console, of what its cells hold."""
+    widest = (max(map(columns, texts), default=0) for texts in columns_of_text(table))
+    return sum(width + GAP for width in widest)
