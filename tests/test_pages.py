@@ -19,9 +19,9 @@ from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
 from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
-from semcom.report import cells, formats, look, page_tables, render, tables
+from semcom.report import cells, formats, latex, look, page_tables, render, tables
 from semcom.report import page as page_module
-from semcom.report.document import Answer, Column, Document, Figure, Folded, Section, Styled, Table, Text
+from semcom.report.document import Answer, Column, Document, Figure, Folded, Section, Styled, Text
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -504,97 +504,6 @@ def test_markdown_has_no_html_and_every_row_its_cells():
         assert not line.startswith("|") or line.count("|") in (3, 4)
 
 
-# LaTeX
-
-
-def test_latex_word_for_word():
-    assert (
-        formats.latex(PLAIN)
-        == r"""% Report
-% \usepackage{array,booktabs}; XeLaTeX or LuaLaTeX for other than Latin letters
-
-\begin{table}
-  \centering
-  \caption{Gaps by pair.}
-  \label{tab:gaps}
-\begin{tabular}{lrr>{\raggedright\arraybackslash}p{0.50\linewidth}}
-\toprule
-pair & gap & runs & why \\
-\midrule
-teacher & $-1.23\,[-1.50, 0.00]$ & $5$ & it knows less than it was asked to know \\
-student & $2.00\,[-\infty, \infty]$ & -- & -- \\
-hybrid & $0.00$ & $12$ & -- \\
-\bottomrule
-\end{tabular}
-  \par\smallskip\begin{minipage}{\linewidth}\footnotesize Lower is better.\end{minipage}
-\end{table}
-"""
-    )
-
-
-def test_latex_in_chinese_asks_for_ctex():
-    assert r"\usepackage{array,booktabs,ctex}" in formats.latex(replace(PLAIN, language="zh"))
-
-
-COMMANDS = {
-    "begin",
-    "end",
-    "centering",
-    "caption",
-    "label",
-    "toprule",
-    "midrule",
-    "bottomrule",
-    "par",
-    "smallskip",
-    "linewidth",
-    "footnotesize",
-    "raggedright",
-    "arraybackslash",
-    "textbackslash",
-    "textasciicircum",
-    "textasciitilde",
-    "textless",
-    "textgreater",
-    "textbar",
-    "symbol",
-    "infty",
-    *r"\{}$&%#_,",
-}
-
-
-def test_latex_of_hostile_strings_is_balanced_and_calls_nothing_foreign():
-    text = re.sub(r"(?m)^%.*\n|^  \\label{tab:table_\d+}\n", "", formats.latex(hostile()))
-    tokens = re.findall(r"\\([A-Za-z]+|.)|([{}$&%#_^~<>\"|])|[^\\]", text, re.S)
-    assert {command for command, _ in tokens if command} <= COMMANDS
-    depth, maths = 0, 0
-    for _, mark in tokens:
-        depth += (mark == "{") - (mark == "}")
-        maths += mark == "$"
-        assert depth >= 0 and mark not in set('%#_^~<"|') - ({">"} if depth else set())
-    assert depth == 0 and maths % 2 == 0
-    environments = []
-    for verb, name in re.findall(r"\\(begin|end){(\w+)}", text):
-        if verb == "begin":
-            environments.append(name)
-        else:
-            assert environments.pop() == name
-    assert environments == []
-    assert not re.search(r"\\\\\s*[\[*]", text), (
-        "a bracket or asterisk after a row's end would be its argument"
-    )
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]", text)
-    assert (
-        r"\textbackslash{}input\{/etc/passwd\}" in text
-        and r"\textbackslash{}x1b{[}31m" in text
-        and r"\$x\$" in text
-    )
-
-
-def test_latex_keeps_two_hyphens_two():
-    assert "{-}{-}snr" in formats.latex(with_block(replace(TABLE, caption="--snr")))
-
-
 # CSV
 
 
@@ -662,7 +571,7 @@ def test_every_format_has_a_rows_own_decimals_and_csv_all_of_them():
     cells = Reader(render.html(document, fake_images(document))).cells
     assert [cell for cell in cells if cell][2:6] == ["KL", "0.1235", "[0.1111, 0.1400]", "BLEU"]
     assert "31.23" in cells and "31.2346" not in cells
-    for text in (formats.markdown(document), formats.latex(document), formats.aligned(table)):
+    for text in (formats.markdown(document), "".join(latex.files(document).values()), formats.aligned(table)):
         assert "0.1400" in text and "31.23" in text and "31.234" not in text
     assert "31.23456" in formats.csv_of(table)
 
@@ -708,6 +617,7 @@ def test_write_leaves_every_file_the_page_last(tmp_path, monkeypatch):
         "report.html",
         "report.md",
         "tables.tex",
+        "tables/gaps.tex",
         "tables/gaps.csv",
         "figures/curve.csv",
         *(f"figures/{name}" for name in look.file_names("curve")),
@@ -721,9 +631,8 @@ def test_write_leaves_every_file_the_page_last(tmp_path, monkeypatch):
     content = {name: path.read_bytes() for name, path in zip(names, paths)}
     images = {name: content[f"figures/{name}"] for name in look.file_names("curve")}
     assert content["report.html"].decode() == render.html(PLAIN, images)
-    assert content["report.md"].decode() == formats.markdown(PLAIN) and content[
-        "tables.tex"
-    ].decode() == formats.latex(PLAIN)
+    assert content["report.md"].decode() == formats.markdown(PLAIN)
+    assert {name: content[name].decode() for name in content if name.endswith(".tex")} == latex.files(PLAIN)
     assert content["tables/gaps.csv"].decode() == formats.csv_of(TABLE) and content[
         "figures/curve.csv"
     ].decode() == formats.csv_of(FIGURE)
@@ -774,7 +683,7 @@ def test_a_document_that_cannot_be_shown_harms_no_earlier_report(tmp_path):
 )
 @pytest.mark.parametrize(
     "render",
-    [formats.markdown, formats.latex, lambda document: render.html(document, fake_images(document))],
+    [formats.markdown, latex.files, lambda document: render.html(document, fake_images(document))],
     ids=["markdown", "latex", "html"],
 )
 def test_what_cannot_be_shown_is_refused(render, document, message):
@@ -784,16 +693,15 @@ def test_what_cannot_be_shown_is_refused(render, document, message):
 
 def test_numpys_numbers_are_numbers():
     table = of_rows("t", "", [Column("x", 1), Column("n")], [[numpy.float32(-1.25), numpy.int64(3)]])
-    assert "| −1.2 |   3 |" in formats.markdown(with_block(table)) and "$-1.2$ & $3$" in formats.latex(
-        with_block(table)
-    )
+    assert "| −1.2 |   3 |" in formats.markdown(with_block(table))
+    assert r"-1.2 & 3 \\" in latex.files(with_block(table))["tables/t.tex"]
 
 
 def test_an_empty_table_still_has_its_head():
     document = with_block(with_rows([]))
     assert Reader(render.html(document, {})).cells[:4] == ["pair", "gap", "runs", "why"]
     assert "| pair   | gap   | runs   | why   |" in formats.markdown(document)
-    assert "pair & gap & runs & why" in formats.latex(document)
+    assert "pair & gap & runs & why" in latex.files(document)["tables/gaps.tex"]
     assert "pair    gap    runs    why" in formats.aligned(document.tables()[0])
     assert formats.csv_of(document.tables()[0]) == "pair,gap,runs,why\n"
 
@@ -805,16 +713,6 @@ def test_the_csv_of_a_chinese_report_begin_with_the_mark_that_excel_wants(tmp_pa
         assert all(begins.startswith(mark) and (begins == mark) == bool(mark) for begins in first) and first
         tables.write_csv(tmp_path / "rows.csv", [{"名": "学生"}], language)
         assert (tmp_path / "rows.csv").read_bytes() == mark + "名\n学生\n".encode()
-
-
-def test_latex_says_which_package_chinese_needs():
-    def packages(document):
-        return re.search(r"\\usepackage\{(.*?)\}", formats.latex(document))[1]
-
-    named = Table("t", "c", {"m": Column("model")}, frame_of([{"m": "教师模型"}]))
-    assert packages(with_block(named)) == "array,booktabs,xeCJK"
-    assert packages(replace(with_block(named), language="zh")) == "array,booktabs,ctex"
-    assert packages(with_block(TABLE)) == "array,booktabs"
 
 
 @pytest.mark.parametrize(
@@ -841,7 +739,8 @@ def test_a_p_is_shown_so_in_every_format_and_whole_in_csv():
     table = of_rows("t", "", [Column("p", is_p=True)], [[0.0497], [0.00012], [None]])
     document = with_block(table)
     assert formats.aligned(table).split()[2:] == ["0.0497", "<0.001", "–"]
-    assert "$<0.001$" in formats.latex(document) and "$0.0497$" in formats.latex(document)
+    assert "{$<$0.001}" in latex.files(document)["tables/t.tex"]
+    assert "0.0497" in latex.files(document)["tables/t.tex"]
     assert "&#60;0.001" in formats.markdown(document)
     assert "&lt;0.001" in render.html(document, fake_images(document))
     assert formats.csv_of(table).split() == ["p", "0.0497", "0.00012", '""']

@@ -110,6 +110,7 @@ def _prepare(
 ) -> tuple[Groups, CorpusConfig, corpus.Corpus, list[corpus.Sentence], TextScoring, list[Place]]:
     """Checkpoints by the file of their teacher, the sentences to measure on and how they are scored, the
     places of results and report; all that can be refused is refused here. Locks go to ``held``."""
+    analysis_report.check_columns(settings.report.columns)
     given = _given(settings)
     groups = by_teacher(given, settings.files.teacher_checkpoint)
     teachers = [shipped(path or DEFAULT_TEACHER) for path in groups]
@@ -272,7 +273,7 @@ def _publish(analysis: Analysis, histories: Mapping[str, Sequence[Row]], reserve
     output_files.write_json(output.working, results)
     for folder in report:
         output_files.write_json(folder.working / RESULTS, results)
-        analysis_report.write(document, contents, folder.working)
+        analysis_report.write(document, contents, folder.working, settings.report)
     places.publish(reserved)
     analysis_results.show(analysis)
     if settings.report.no_report:

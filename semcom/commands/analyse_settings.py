@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from semcom.base.errors import SemcomError
 from semcom.base.flag_words import words_of
 from semcom.base.flags import Validated, group, groups, setting
 from semcom.base.settings import OutputConfig, Request, RunConfig
@@ -15,6 +16,10 @@ from semcom.evaluation.settings import EvaluationConfig
 from semcom.report.settings import ReportConfig
 
 ANALYSED = EvaluationConfig(snr=tuple(range(-6, 19, 3)))
+
+
+def _listed(snrs: Sequence[float]) -> str:
+    return " ".join(f"{snr:g}" for snr in sorted(snrs))
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,15 @@ class AnalysisSettings(Validated):
     run: RunConfig = group(RunConfig())
     keep_earlier: bool = False
     request: Request = field(default=Request(), compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        elsewhere = [snr for snr in self.report.table_snr if snr not in self.snrs]
+        if elsewhere:
+            raise SemcomError(
+                f"--table-snr {elsewhere[0]:g}: nothing is measured there; allowed are "
+                f"{_listed(self.snrs)}, or measure there too with --snr {_listed((*self.snrs, *elsewhere))}"
+            )
 
     @property
     def snrs(self) -> tuple[float, ...]:

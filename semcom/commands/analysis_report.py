@@ -10,22 +10,25 @@ import numpy as np
 import pandas as pd
 
 from semcom.base import json_files
-from semcom.base.errors import SemcomError, escape
+from semcom.base.errors import SemcomError, escape, shown
 from semcom.base.messages import N_, Message
 from semcom.commands import analysis_provenance
 from semcom.commands.analysis_provenance import use_of
 from semcom.commands.analysis_results import Analysis
 from semcom.commands.measuring import labels
 from semcom.data.vocabulary import EOS
-from semcom.evaluation import bootstrap, frames, lost_words, sentence_similarity
+from semcom.evaluation import bootstrap, frames, lost_words, measures, sentence_similarity
+from semcom.evaluation.measure_row import Measure
 from semcom.evaluation.scores import least_sure
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.word_rules import rules_of
 from semcom.models.checkpoint import Checkpoint
 from semcom.report import compose, figures, formats, render, tables
 from semcom.report.document import Document
+from semcom.report.latex import Printed
 from semcom.report.sections.all_studies import Similarities, TemperatureEffect
 from semcom.report.sections.study_report import Shared
+from semcom.report.settings import ReportConfig
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +72,24 @@ def _teachers(analysis: Analysis) -> list[str]:
     return [label_of[teacher.path] for teacher in analysis.teachers]
 
 
+def check_columns(wanted: Sequence[str]) -> None:
+    """SemcomError for one that no table of the report can have."""
+    known = [name for measure in measures.MEASURES for name in _names_of(measure)]
+    for name in wanted:
+        if name not in known:
+            basic = ", ".join(measure.name for measure in measures.MEASURES)
+            raise SemcomError(
+                f"--columns {shown(name)}: allowed are {basic}; with _p behind it the p of a test, with "
+                "_over_noise the multiple of the noise, where there is one"
+            )
+
+
+def _names_of(measure: Measure) -> list[str]:
+    """Of the columns of a measure."""
+    also = {measure.p_name: measure.tested, measure.over_noise_name: measure.beside_noise}
+    return [measure.name, *(name for name, there in also.items() if there)]
+
+
 def studies_as_json(analysis: Analysis, contents: compose.Results) -> list[object]:
     return [
         frames.plain_values(
@@ -95,13 +116,14 @@ def own_files(folder: Path) -> tuple[str, ...]:
     return OWN
 
 
-def write(document: Document, contents: compose.Results, folder: Path) -> Path:
+def write(document: Document, contents: compose.Results, folder: Path, wanted: ReportConfig) -> Path:
     """Page, tables and figures, and the rows that they are made of; returns the page."""
     of_studies = ([study.matrix for study in contents.studies], contents.lost)
     for name, found in zip(ROWS, of_studies):
         rows = pd.concat(_with_teachers(found, contents.teachers), ignore_index=True)
         tables.write_csv(folder / name, frames.flat(rows), document.language)
-    return render.write(document, folder)[0]
+    printed = Printed(wanted.columns, wanted.table_snr)
+    return render.write(document, folder, printed)[0]
 
 
 def _with_teachers(found: Sequence[pd.DataFrame], teachers: Sequence[str]) -> list[pd.DataFrame]:

@@ -42,6 +42,16 @@ def value_of(cell: Cell) -> str | int | float | Interval | None:
     return cell.value if isinstance(cell, Styled) else cell
 
 
+def stands_out(cell: Cell) -> bool:
+    """Whether it is bold."""
+    return isinstance(cell, Styled) and cell.bold
+
+
+def marks_of(cell: Cell) -> str:
+    """Marks of tests behind its value."""
+    return cell.marks if isinstance(cell, Styled) else ""
+
+
 def sides(table: Table) -> list[str]:
     """Of each column: numbers to the right, text to the left."""
     return ["right" if kind in NUMERIC else "left" for kind in kinds(table)]
@@ -62,8 +72,9 @@ def halves(cell: Cell, column: Column) -> tuple[str, str]:
 
 
 def plain(cell: Cell, column: Column) -> str:
-    """A cell's text, its ends in brackets."""
-    return " ".join(filter(None, halves(cell, column)))
+    """A cell's text with its marks, its ends in brackets."""
+    value, ends = halves(cell, column)
+    return f"{value}{marks_of(cell)} {ends}".rstrip()
 
 
 def columns_of_text(table: Table) -> list[list[str]]:

@@ -33,13 +33,15 @@ Cell = str | int | float | Interval | Styled | None
 class Column:
     """places: decimals of its numbers; None for text and whole numbers. by_row: those of each row, where the
     rows differ in them. is_p: shown as probabilities of tests are, by ``cells.p_text``. rank: where there is
-    not room for all, columns of the highest rank are left out first; those of rank 0 never."""
+    not room for all, columns of the highest rank are left out first; those of rank 0 never. snr: of whose
+    numbers they are, in dB, in a table by SNR."""
 
     title: str
     places: int | None = None
     by_row: tuple[int | None, ...] = ()
     is_p: bool = False
     rank: int = 0
+    snr: float | None = None
 
     def at(self, row: int) -> "Column":
         """As it is in a row."""

@@ -1,4 +1,4 @@
-"""A ``Document`` or its tables as text of a format: Markdown, LaTeX, CSV, a console's.
+"""A ``Document`` or its tables as text of a format: Markdown, CSV, a console's.
 
 Every string may be a stranger's: each format shows it as text, control and bidi characters spelled out.
 """
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from semcom.base.errors import escape
 from semcom.evaluation import frames
-from semcom.evaluation.intervals import Interval
 from semcom.report import tables
 from semcom.report.catalogue import translation
-from semcom.report.cells import columns_of_text, kinds, labels, plain, sides
+from semcom.report.cells import columns_of_text, labels, plain, sides
 from semcom.report.document import Answer, Block, Cell, Column, Document, Figure, Folded, Styled, Table, check
 
 if TYPE_CHECKING:
@@ -21,38 +20,6 @@ if TYPE_CHECKING:
 
 # Entities where dialects differ on the backslash, so that none of them sees HTML or a new column.
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]#"} | {c: f"&#{ord(c)};" for c in "&<>|@~^$"})
-
-# Braces where a command before would take the character for its own ("\\" an asterisk or a bracket) or TeX
-# would make one of two.
-_LATEX = str.maketrans(
-    {c: f"\\{c}" for c in "{}$&#%_"}
-    | {c: f"{{{c}}}" for c in "[]*-`'"}
-    | {
-        "\\": r"\textbackslash{}",
-        "^": r"\textasciicircum{}",
-        "~": r"\textasciitilde{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        '"': r"\symbol{34}",
-        "–": "--",
-        "−": "$-$",
-        "∞": r"$\infty$",
-    }
-)
-
-_EAST_ASIA = re.compile("[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
-
-LATEX_TABLE = r"""
-\begin{{table}}
-  \centering
-  \caption{{{caption}}}
-  \label{{tab:{name}}}
-{tabular}{note}
-\end{{table}}
-"""
-LATEX_NOTE = r"""
-  \par\smallskip\begin{{minipage}}{{\linewidth}}\footnotesize {note}\end{{minipage}}"""
 
 
 def markdown(document: Document) -> str:
@@ -124,55 +91,6 @@ def _markdown(text: str) -> str:
     # No address becomes a link by itself.
     text = re.sub(r"(?i)(?<=www)\.", "&#46;", text.replace("://", "&#58;//"))
     return re.sub(r"^([-+=])|^(\d+)(?=[.)](?: |$))", lambda m: f"\\{m[1]}" if m[1] else f"{m[2]}\\", text)
-
-
-def latex(document: Document) -> str:
-    """Every table, ready for ``\\input`` into a paper. ValueError as ``check`` says."""
-    check(document)
-    body = "".join(map(_latex_table, document.tables()))
-    for_east_asia = ",ctex" if document.language == "zh" else ",xeCJK" if _EAST_ASIA.search(body) else ""
-    head = [
-        f"% {_latex(document.title)}",
-        rf"% \usepackage{{array,booktabs{for_east_asia}}}; XeLaTeX or LuaLaTeX for other than Latin letters",
-    ]
-    return "\n".join(head) + "\n" + body
-
-
-def _latex_table(table: Table) -> str:
-    import pandas as pd
-
-    shown = zip(table.columns.values(), table.cells())
-    cells = [
-        [_math(cell, column.at(row)) for row, cell in enumerate(of_column)] for column, of_column in shown
-    ]
-    frame = pd.DataFrame(dict(enumerate(cells)), dtype=object)
-    titles = [_latex(column.title) for column in table.columns.values()]
-    tabular = frame.set_axis(titles, axis="columns").to_latex(
-        index=False, escape=False, column_format=_latex_columns(kinds(table))
-    )
-    return LATEX_TABLE.format(
-        caption=_latex(table.caption),
-        name=table.name,
-        tabular=tabular.strip(),
-        note=LATEX_NOTE.format(note=_latex(table.note)) if table.note else "",
-    )
-
-
-def _latex_columns(kinds_of_columns: list[str]) -> str:
-    share = 0.5 / max(1, kinds_of_columns.count("long"))
-    wrapped = rf">{{\raggedright\arraybackslash}}p{{{share:.2f}\linewidth}}"
-    letters = {"number": "r", "interval": "r", "long": wrapped, "text": "l"}
-    return "".join(letters[kind] for kind in kinds_of_columns)
-
-
-def _latex(text: str) -> str:
-    return escape(text).translate(_LATEX)
-
-
-def _math(cell: Cell, column: Column) -> str:
-    if not isinstance(cell, (Real, Interval)):
-        return _latex(plain(cell, column))
-    return f"${plain(cell, column)}$".replace(" [", r"\,[").replace("−", "-").replace("∞", r"\infty")
 
 
 def csv_of(block: Table | Figure) -> str:

@@ -14,6 +14,7 @@ from semcom.report.catalogue import translation
 from semcom.report.cells import labels
 from semcom.report.document import Document, Figure, Table, check
 from semcom.report.formats import csv_of
+from semcom.report.latex import file_of
 from semcom.report.page_tables import layout_of
 
 INLINE_SVG = 150_000
@@ -81,7 +82,7 @@ def html(document: Document, images: Mapping[str, bytes]) -> str:
         named={name: text.rstrip(".：") for name, text in label.items()},
         layout_of=layout_of,
         pictures_of=lambda figure: _pictures(figure, images),
-        files=_files,
+        files=lambda block: _files(document, block),
     )
 
 
@@ -113,14 +114,17 @@ def slim(svg: bytes) -> bytes:
     return re.sub(rb"(scale\([^)]*\))|(?<=[0-9]\.[0-9]{2})[0-9]+", rb"\1", bare)
 
 
-def _files(block: Table | Figure) -> list[File]:
-    """The numbers go with the page wherever it is sent; pictures lie beside it."""
+def _files(document: Document, block: Table | Figure) -> list[File]:
+    """The numbers go with the page wherever it is sent; pictures and LaTeX lie beside it."""
     # Whatever its language, what is taken from the page is meant for a spreadsheet: it has its mark.
     numbers = _uri("text/csv;charset=utf-8", csv_of(block).encode("utf-8-sig", "backslashreplace"))
     files = [File("CSV", f"{block.name}.csv", numbers, is_within=True)]
     if isinstance(block, Figure):
         beside = {kind: f"{block.name}{ending}" for kind, ending in PICTURES_BESIDE.items()}
         files += [File(kind, name, f"figures/{name}") for kind, name in beside.items()]
+    else:
+        source = file_of(document, block)
+        files.append(File("LaTeX", source.split("/")[-1], source))
     return files
 
 

@@ -6,13 +6,15 @@ from pathlib import Path
 from semcom.base.output_files import write_atomically
 from semcom.report import look, tables
 from semcom.report.document import Document, Figure, Table, check
-from semcom.report.formats import csv_of, latex, markdown
+from semcom.report.formats import csv_of, markdown
+from semcom.report.latex import ALL, Printed, file_of
+from semcom.report.latex import files as latex_files
 from semcom.report.page import html
 
 
-def write(document: Document, folder: str | Path) -> list[Path]:
+def write(document: Document, folder: str | Path, printed: Printed = ALL) -> list[Path]:
     """Write the report into ``folder`` and return its files, ``report.html`` first: it is written last, so
-    where it is, all are.
+    where it is, all are. printed: what is asked of the LaTeX tables.
 
     ValueError for a document that cannot be shown (see ``check``), before anything is written; SemcomError
     where a file cannot be written.
@@ -21,7 +23,7 @@ def write(document: Document, folder: str | Path) -> list[Path]:
     check(document)
     images = pictures(document)
     page = html(document, images)
-    files: dict[str, str | bytes] = {"report.md": markdown(document), "tables.tex": latex(document)}
+    files: dict[str, str | bytes] = {"report.md": markdown(document), **latex_files(document, printed)}
     for folder_of, block in _with_rows(document):
         files[f"{folder_of}/{block.name}.csv"] = tables.csv_file(csv_of(block), document.language)
     files |= {f"figures/{name}": image for name, image in images.items()}
@@ -47,7 +49,8 @@ def names(document: Document) -> list[str]:
         for name in (f"{figure.name}.csv", *look.file_names(figure.name))
     ]
     of_tables = [f"tables/{table.name}.csv" for table in document.tables()]
-    return ["report.html", "report.md", "tables.tex", *of_tables, *figures]
+    for_papers = {"tables.tex": None} | {file_of(document, table): None for table in document.tables()}
+    return ["report.html", "report.md", *for_papers, *of_tables, *figures]
 
 
 def pictures(document: Document) -> dict[str, bytes]:

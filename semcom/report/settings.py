@@ -28,6 +28,20 @@ class ReportConfig(Validated):
     report_dir: str | None = setting(
         None, "folder of the report (default checkpoints/report)", metavar="FOLDER"
     )
+    columns: tuple[str, ...] = setting(
+        (),
+        "LaTeX: only these columns of numbers, by their names in matrix.csv",
+        type=str.lower,
+        nargs="+",
+        metavar="NAME",
+    )
+    table_snr: tuple[float, ...] = setting(
+        (),
+        "LaTeX: SNRs in tables by SNR, in dB (default five at most of those measured)",
+        type=float,
+        nargs="+",
+        metavar="DB",
+    )
     no_report: bool = setting(
         False, "the divergences as JSON alone: no intervals, no report", action="store_true"
     )
@@ -35,7 +49,7 @@ class ReportConfig(Validated):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.no_report:
-            for name in ("matrix", "replicates", "lang", "report_dir"):
+            for name in ("matrix", "replicates", "lang", "report_dir", "columns", "table_snr"):
                 if differs(self, name):
                     raise SemcomError(
                         f"{flag_of(name)}: there is no report with --no-report; leave one of the two out"

@@ -215,7 +215,7 @@ class StudyReport:
         """Plain values of a pair's measure, a column an SNR. lines: label -> pair and measure."""
         snrs = sorted(self.study.snrs)
         columns = {"pair": Column(self.gettext("pair"))}
-        columns |= {str(snr): Column(f"{snr:g}", places) for snr in snrs}
+        columns |= {str(snr): Column(f"{snr:g}", places, snr=snr) for snr in snrs}
         rows = [
             [label, *(value_of(self.study.row(pair, snr)[measure]) for snr in snrs)]
             for label, (pair, measure) in lines.items()

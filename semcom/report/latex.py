@@ -1,0 +1,344 @@
+r"""Tables for papers: LaTeX with booktabs and siunitx, that fit one column of 8.8 cm at \small, or else the
+text's width, by construction."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+
+from semcom.base.errors import escape
+from semcom.report.catalogue import translation
+from semcom.report.cells import NUMERIC, kinds, marks_of, stands_out
+from semcom.report.document import Document, Table, check
+from semcom.report.latex_columns import (
+    GAP,
+    Typeset,
+    Way,
+    least_width,
+    natural_width,
+    numbers,
+    text,
+    texts_of,
+)
+from semcom.report.latex_text import EAST_ASIA, needs_unicode, source, width
+
+COLUMN, TEXT = 250.0, 345.0
+"""Points of 8.8 cm, a column of IEEEtran, and of the text of ``article``."""
+
+MOST = 5
+"""Tables of a paper, and SNRs of a table by SNR where none are asked for."""
+
+LINES, SPACE = 46.0, 0.5
+"""Of a table on a page; between rows of several lines."""
+
+CAPTION_WORD = 100.0
+"""Points from which a word of a caption or note may be broken."""
+
+WAYS = (
+    Way(COLUMN, heads_wrapped=False),
+    Way(COLUMN),
+    Way(COLUMN, below=True),
+    Way(TEXT, heads_wrapped=False),
+    Way(TEXT),
+    Way(TEXT, below=True),
+)
+"""In which a table is tried to be set, the first in which it fits is taken."""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What is asked of the tables. columns: names of the columns of numbers, () for all. snrs: of tables by
+    SNR, in dB, () for the five of the lowest rank."""
+
+    columns: Sequence[str] = ()
+    snrs: Sequence[float] = ()
+
+
+ALL = Printed()
+
+
+def files(document: Document, printed: Printed = ALL) -> dict[str, str]:
+    r"""Ready for ``\input``: ``tables.tex``, the tables of a paper, and ``tables/NAME.tex``, each of the
+    others. ValueError as ``check`` says."""
+    check(document)
+    written = {"tables.tex": _file(document, _of_paper(document), printed)}
+    for table in document.tables():
+        if file_of(document, table) not in written:
+            written[file_of(document, table)] = _file(document, [table], printed)
+    return written
+
+
+def file_of(document: Document, table: Table) -> str:
+    """The file that holds a table."""
+    in_paper = any(table.name == other.name for other in _of_paper(document))
+    return "tables.tex" if in_paper else f"tables/{table.name}.tex"
+
+
+def _of_paper(document: Document) -> list[Table]:
+    return [table for table in document.tables() if table.in_paper][:MOST]
+
+
+def _file(document: Document, shown: Sequence[Table], printed: Printed) -> str:
+    body = "".join(_table(document.language, table, printed) for table in shown)
+    return f"% {_comment(document.title)}\n% {_packages(document.language, body)}\n{body}"
+
+
+def _packages(language: str, body: str) -> str:
+    packages = r"\usepackage{booktabs,siunitx}"
+    if language == "zh":
+        return rf"{packages} \usepackage{{ctex}}, with XeLaTeX or LuaLaTeX"
+    if EAST_ASIA.search(body):
+        return rf"{packages} \usepackage[scheme=plain]{{ctex}}, with XeLaTeX or LuaLaTeX"
+    if needs_unicode(body):
+        return f"{packages}, with XeLaTeX or LuaLaTeX and a font that has all letters below"
+    return packages
+
+
+def _comment(words: str) -> str:
+    return escape(words).encode("ascii", "backslashreplace").decode()
+
+
+# --- which columns
+
+
+def _selected(table: Table, printed: Printed) -> Table:
+    """With the columns that were asked for."""
+    by_snr = {name: column.snr for name, column in table.columns.items() if column.snr is not None}
+    if by_snr:
+        by_rank = sorted(by_snr, key=lambda name: table.columns[name].rank)
+        wanted = printed.snrs or [by_snr[name] for name in by_rank[:MOST]]
+        left_out = [name for name, snr in by_snr.items() if snr not in wanted]
+        # None of those measured: all, since a table without numbers says nothing.
+        return table if len(left_out) == len(by_snr) else _without(table, left_out)
+    asked = [name for name in printed.columns if name in table.columns]
+    if not asked:
+        return table
+    texts = [name for name, kind in zip(table.columns, kinds(table)) if kind not in NUMERIC]
+    kept = [*(name for name in texts if name not in asked), *asked]
+    return replace(table, columns={name: table.columns[name] for name in kept})
+
+
+def _without(table: Table, left_out: Sequence[str]) -> Table:
+    kept = {name: column for name, column in table.columns.items() if name not in left_out}
+    return replace(table, columns=kept)
+
+
+# --- how they fit
+
+
+@dataclass(frozen=True)
+class _Set:
+    """A table as it is set. panels: groups of columns, one below the other where they are too many. dropped:
+    titles of columns that found no room."""
+
+    way: Way
+    panels: Sequence[Sequence[Typeset]]
+    dropped: Sequence[str]
+
+
+def _fitted(table: Table) -> _Set:
+    dropped: list[str] = []
+    while True:
+        for way in WAYS:
+            if columns := _columns(table, way):
+                return _Set(way, [columns], dropped)
+        rank = max(column.rank for column in table.columns.values())
+        if rank <= 0:
+            return _Set(WAYS[-1], _panels(table, WAYS[-1]), dropped)
+        last = [name for name, column in table.columns.items() if column.rank == rank][-1]
+        dropped.insert(0, table.columns[last].title)
+        table = _without(table, [last])
+
+
+def _columns(table: Table, way: Way) -> list[Typeset] | None:
+    """The columns of a table, or None where they are wider than there is room."""
+    found_kinds = kinds(table)
+    if way.below and "interval" not in found_kinds:
+        return None
+    shown = list(zip(table.columns.values(), table.cells()))
+    texts = {place: texts_of(*shown[place]) for place, kind in enumerate(found_kinds) if kind not in NUMERIC}
+    of_numbers = {place: numbers(*shown[place], way) for place in range(len(shown)) if place not in texts}
+    room = way.room - GAP * (len(shown) - 1) - sum(column.width for column in of_numbers.values())
+    wanted = {}
+    for place, told in texts.items():
+        column, cells = shown[place]
+        wanted[place] = (least_width(column, told, cells), natural_width(column, told, cells, way))
+    given = _shared(room, wanted)
+    if given is None:
+        return None
+    of_texts = {place: text(*shown[place], told, given[place], way) for place, told in texts.items()}
+    return [(of_numbers | of_texts)[place] for place in range(len(shown))]
+
+
+def _shared(room: float, wanted: Mapping[int, tuple[float, float]]) -> dict[int, float] | None:
+    """Room for columns of text, each from its least to its natural width: what is left over the least goes to
+    all in equal parts."""
+    given = {place: least for place, (least, _natural) in wanted.items()}
+    left = room - sum(given.values())
+    if left < 0:
+        return None
+    hungry = [place for place, (least, natural) in wanted.items() if natural > least]
+    while hungry and left > 0.01:
+        share = left / len(hungry)
+        for place in hungry:
+            more = min(share, wanted[place][1] - given[place])
+            given[place] += more
+            left -= more
+        hungry = [place for place in hungry if wanted[place][1] - given[place] > 0.01]
+    return given
+
+
+def _panels(table: Table, way: Way) -> list[list[Typeset]]:
+    """The columns in groups that fit, each with the first one, which says what a row is."""
+    first, *others = table.columns
+    panels: list[list[Typeset]] = []
+    names = [first]
+    for name in others:
+        if len(names) > 1 and not _one(_only(table, [*names, name]), way):
+            panels.append(_one(_only(table, names), way))
+            names = [first]
+        names.append(name)
+    return [*panels, _one(_only(table, names), way)]
+
+
+def _only(table: Table, names: Sequence[str]) -> Table:
+    return _without(table, [name for name in table.columns if name not in names])
+
+
+def _one(table: Table, way: Way) -> list[Typeset]:
+    return _columns(table, way) or _columns(table, replace(way, below=False)) or []
+
+
+# --- its source
+
+
+def _table(language: str, table: Table, printed: Printed) -> str:
+    table = _selected(table, printed)
+    fitted = _fitted(table)
+    all_rows = len(table.frame)
+    rows = _rows_that_fit(table, fitted)
+    wide = fitted.way.room > COLUMN
+    environment = "table*" if wide else "table"
+    return "\n".join(
+        [
+            "",
+            *_remarks(table, fitted, wide),
+            rf"\begin{{{environment}}}",
+            r"  \centering\small\sloppy",
+            *_settings(table),
+            _caption(language, table, (rows, all_rows)),
+            rf"  \label{{tab:{table.name}}}",
+            "\n  \\par\\medskip\n".join("\n".join(_tabular(panel, rows)) for panel in fitted.panels),
+            *_note(table),
+            rf"\end{{{environment}}}",
+            "",
+        ]
+    )
+
+
+def _remarks(table: Table, fitted: _Set, wide: bool) -> Iterator[str]:
+    widths = [sum(column.width + GAP for column in panel) - GAP for panel in fitted.panels]
+    place = r"the text's width, of two columns too" if wide else r"one column of 8.8 cm at \small"
+    yield f"% {table.name}: {place}; about {max(widths):.0f} pt wide"
+    if fitted.dropped:
+        left_out = "; ".join(map(_comment, fitted.dropped))
+        yield f"% not enough room for: {left_out} (in tables/{table.name}.csv)"
+
+
+def _settings(table: Table) -> list[str]:
+    """What siunitx and the columns are told, in this table alone."""
+    lines = [r"  \setlength{\tabcolsep}{4pt}"]
+    if not set(NUMERIC).isdisjoint(kinds(table)):
+        options = "mode=text,group-minimum-digits=9,table-align-text-post=false"
+        bold = ",detect-weight" if _any_bold(table) else ""
+        lines.append(rf"  \sisetup{{{options}{bold}}}")
+    return lines
+
+
+def _any_bold(table: Table) -> bool:
+    return any(stands_out(cell) for cells in table.cells() for cell in cells)
+
+
+def _any_marks(table: Table) -> bool:
+    return any(marks_of(cell) for cells in table.cells() for cell in cells)
+
+
+def _caption(language: str, table: Table, rows: tuple[int, int]) -> str:
+    title = source(table.caption, CAPTION_WORD)
+    more = [words for words in (table.conditions, *_legend(language, table, rows)) if words]
+    if not more:
+        return rf"  \caption{{{title}}}"
+    between = "" if language == "zh" else " "
+    told = source(between.join(_sentence(words, language) for words in more), CAPTION_WORD)
+    # IEEEtran sets captions in small capitals: the title alone, so that the rest can be read.
+    return "  \\caption[{" + title + "}]{" + title + "\n    \\normalfont " + told + "}"
+
+
+def _sentence(words: str, language: str) -> str:
+    if words.endswith((".", "。", "!", "?", "！", "？")):
+        return words
+    return f"{words}。" if language == "zh" else f"{words}."
+
+
+def _legend(language: str, table: Table, rows: tuple[int, int]) -> Iterator[str]:
+    """What a reader of the table must know that is not in its caption and conditions."""
+    _ = translation(language).gettext
+    shown, there = rows
+    if shown < there:
+        yield _("The first {limit} of {all} rows.").format(limit=shown, all=there)
+
+
+def _note(table: Table) -> list[str]:
+    if not table.note:
+        return []
+    note = source(table.note, CAPTION_WORD)
+    return [
+        r"  \par\smallskip",
+        rf"  \begin{{minipage}}{{\linewidth}}\footnotesize\raggedright {note}\end{{minipage}}",
+    ]
+
+
+def _rows_that_fit(table: Table, fitted: _Set) -> int:
+    """How many rows a page holds, one at least."""
+    around = width(table.caption + table.conditions + table.note) / fitted.way.room
+    heads = 3 * len(fitted.panels)
+    room = (LINES - around - heads) / len(fitted.panels)
+    heights = _heights(fitted)
+    while len(heights) > 1 and sum(heights) > room:
+        heights.pop()
+    return len(heights)
+
+
+def _heights(fitted: _Set) -> list[float]:
+    """Of each row, in lines."""
+    shown = [column for columns in fitted.panels for column in columns]
+    apart = SPACE if _several_lines(shown) else 0.0
+    by_row = zip(*(column.rows for column in shown))
+    return [apart + max(_height(column, row) for column, row in zip(shown, lines)) for lines in by_row]
+
+
+def _height(column: Typeset, lines: Sequence[str]) -> float:
+    """Of a cell, in lines: of a paragraph as many as its characters need, with something to spare."""
+    is_paragraph = column.letters.startswith(">")
+    return 1 + 1.3 * width(lines[0]) // column.width if is_paragraph else float(len(lines))
+
+
+def _several_lines(columns: Sequence[Typeset]) -> bool:
+    return any(len(lines) > 1 for column in columns for lines in column.rows)
+
+
+def _tabular(columns: Sequence[Typeset], rows: int) -> Iterator[str]:
+    letters = "".join(column.letters for column in columns)
+    yield rf"  \begin{{tabular}}{{@{{}}{letters}@{{}}}}"
+    yield r"    \toprule"
+    yield rf"    {' & '.join(column.head for column in columns)} \\"
+    yield r"    \midrule"
+    several = _several_lines(columns)
+    for row in range(rows):
+        if several and row:
+            yield r"    \addlinespace"
+        blanks = [column.blank for column in columns]
+        for line in zip_longest(*(column.rows[row] for column in columns)):
+            shown = [blank if cell is None else cell for cell, blank in zip(line, blanks)]
+            yield rf"    {' & '.join(shown)} \\"
+    yield r"    \bottomrule"
+    yield r"  \end{tabular}"

@@ -1,0 +1,237 @@
+r"""Columns of a table as LaTeX typesets them: numbers for siunitx, intervals beside or below them, wrapped
+texts; each with its width."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from semcom.report.cells import halves, marks_of, stands_out
+from semcom.report.document import Cell, Column, Styled
+from semcom.report.latex_text import SCRIPT, SMALL, source, width
+
+GAP = 8.0
+r"""Points between columns: twice the \tabcolsep of these tables."""
+
+MARK, BOLD = 4.5, 1.16
+"""Points of a mark; how much wider bold digits are."""
+
+LEAST = 80.0
+"""Points that a wrapped column has at least, where its text is as wide."""
+
+_NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a table is set. room: points from edge to edge. below: intervals stand below their values, in small
+    digits. heads_wrapped: titles are as narrow as their words."""
+
+    room: float
+    below: bool = False
+    heads_wrapped: bool = True
+
+
+@dataclass(frozen=True)
+class Typeset:
+    """A column: its letters for ``tabular``, its head, and of each row its lines. blank: a line without
+    text. width: in points, at most."""
+
+    letters: str
+    head: str
+    rows: Sequence[Sequence[str]]
+    width: float
+    blank: str = ""
+
+
+def _all_pieces(words: Sequence[str], room: float) -> list[str]:
+    return [piece for word in words for piece in _pieces(word, room)]
+
+
+def _pieces(word: str, room: float) -> list[str]:
+    """A word, in pieces of at most ``room`` points where it is wider."""
+    found, piece = [], ""
+    for character in word:
+        if piece and width(piece + character) > room:
+            found.append(piece)
+            piece = ""
+        piece += character
+    return [*found, piece]
+
+
+# --- heads
+
+
+def head_lines(title: str, room: float) -> list[str]:
+    """A title in lines of at most ``room`` points, or a word where it is wider and not too wide itself."""
+    lines = [""]
+    parts = re.findall(r"[^\s/_-]*[/_-]|[^\s/_-]+ ?|\s", title.strip())
+    for part in _all_pieces(parts, LEAST):
+        longer = lines[-1] + part
+        if lines[-1] and width(longer.strip()) > room:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return [line.strip() for line in lines]
+
+
+def _head(title: str, body: float, way: Way) -> tuple[str, float]:
+    """The source of a title above a body of so many points, and how wide it is."""
+    return _stacked(head_lines(title, body if way.heads_wrapped else way.room))
+
+
+def _stacked(lines: Sequence[str]) -> tuple[str, float]:
+    shown = r"\\".join(map(source, lines))
+    return rf"\shortstack{{{shown}}}" if len(lines) > 1 else shown, max(map(width, lines))
+
+
+# --- numbers
+
+
+@dataclass(frozen=True)
+class _Format:
+    """What siunitx must make room for."""
+
+    negative: bool
+    whole: int
+    decimals: int
+    bold: bool
+    marks: int
+
+    @property
+    def letters(self) -> str:
+        sign = "-" if self.negative else ""
+        after = rf",table-space-text-post={{\textsuperscript{{{'*' * self.marks}}}}}" if self.marks else ""
+        return f"S[table-format={sign}{self.whole}.{self.decimals}{after}]"
+
+    @property
+    def width(self) -> float:
+        digits = width("0" * (self.whole + self.decimals)) + width(".") * (self.decimals > 0)
+        bold = BOLD if self.bold else 1
+        return digits * bold + width("−") * self.negative + MARK * self.marks
+
+
+def _format(values: Sequence[str], cells: Sequence[Cell]) -> _Format | None:
+    numbers = [found for value in values if (found := _NUMBER.fullmatch(value))]
+    if not numbers:
+        return None
+    return _Format(
+        negative=any(found[1] for found in numbers),
+        whole=max(len(found[2]) for found in numbers),
+        decimals=max(len(found[3] or "") for found in numbers),
+        bold=any(map(stands_out, cells)),
+        marks=max(len(marks_of(cell)) for cell in cells),
+    )
+
+
+def numbers(column: Column, cells: Sequence[Cell], way: Way) -> Typeset:
+    """Of a column of numbers, some with an interval."""
+    told = [halves(cell, column.at(row)) for row, cell in enumerate(cells)]
+    values = [value.replace("−", "-") for value, _ends in told]
+    ends = [ends for _value, ends in told]
+    form = _format(values, cells)
+    own = max([form.width if form else 0.0, *_widths(values, cells)])
+    lines = [_value(value, cell) for value, cell in zip(values, cells)]
+    letters = form.letters if form else "c"
+    if any(ends) and not way.below:
+        return _beside(column.title, letters, own, lines, ends, way)
+    if any(ends):
+        own = max([own, *(width(text, SCRIPT) for text in ends)])
+    head, title = _head(column.title, own, way)
+    small = [rf"{{\scriptsize {_bounds(text)}}}" if text else "" for text in ends]
+    rows = [[line, below] if below else [line] for line, below in zip(lines, small)]
+    return Typeset(letters, f"{{{head}}}", rows, max(own, title))
+
+
+# Many arguments: a column's parts, each made once by ``numbers``.
+def _beside(
+    title: str, letters: str, own: float, lines: Sequence[str], ends: Sequence[str], way: Way
+) -> Typeset:
+    """Values and, to their right, their intervals: two columns of LaTeX under one head."""
+    body = own + 1.7 + max(map(width, ends))
+    head, wide = _head(title, body, way)
+    rows = [[f"{line} & {_bounds(text)}".rstrip()] for line, text in zip(lines, ends)]
+    head = rf"\multicolumn{{2}}{{c}}{{{head}}}"
+    return Typeset(rf"{letters}@{{\,}}l", head, rows, max(body, wide), blank=" &")
+
+
+def _bounds(ends: str) -> str:
+    return ends.replace("−∞", r"$-\infty$").replace("∞]", r"$\infty$]").replace("−", "$-$")
+
+
+def _value(value: str, cell: Cell) -> str:
+    bold = r"\bfseries " if stands_out(cell) else ""
+    marks = "".join(source(mark) if mark != "*" else mark for mark in marks_of(cell))
+    after = rf"{{\textsuperscript{{{marks}}}}}" if marks else ""
+    if _NUMBER.fullmatch(value):
+        return f"{bold}{value}{after}"
+    return f"{{{bold}{source(value)}{after}}}"
+
+
+# --- texts
+
+
+def texts_of(column: Column, cells: Sequence[Cell]) -> list[str]:
+    """The texts of a column, without marks."""
+    return [" ".join(halves(cell, column.at(row))).strip() for row, cell in enumerate(cells)]
+
+
+def _widths(texts: Sequence[str], cells: Sequence[Cell]) -> list[float]:
+    """Of the texts as they are styled."""
+    return [width(text) * _broadened(cell) + MARK * len(marks_of(cell)) for text, cell in zip(texts, cells)]
+
+
+def _broadened(cell: Cell) -> float:
+    return BOLD if stands_out(cell) else 1.0
+
+
+def least_width(column: Column, texts: Sequence[str], cells: Sequence[Cell]) -> float:
+    """To which a column of texts may be wrapped: half of a short one, ``LEAST`` of a long one, and not less
+    than its longest word where that is short."""
+    natural = max(_widths(texts, cells), default=0.0)
+    word = max((width(word) * BOLD for text in texts for word in text.split()), default=0.0)
+    title = max(map(width, head_lines(column.title, 0)))
+    return max(title, min(natural, max(min(LEAST, natural / 2), min(word, LEAST))))
+
+
+def natural_width(column: Column, texts: Sequence[str], cells: Sequence[Cell], way: Way) -> float:
+    body = max(_widths(texts, cells), default=0.0)
+    return max(body, _head(column.title, body, way)[1])
+
+
+def text(column: Column, cells: Sequence[Cell], texts: Sequence[str], room: float, way: Way) -> Typeset:
+    """Of a column of texts, in ``room`` points. Where the intervals of numbers stand below, a row has several
+    lines, so that what is wrapped is laid out here instead of in a paragraph."""
+    head = _stacked(head_lines(column.title, room))[0]
+    if max(_widths(texts, cells), default=0.0) <= room + 0.01:
+        rows = [[_styled(source(text), cell)] for text, cell in zip(texts, cells)]
+        return Typeset("l", head, rows, room)
+    if way.below:
+        return Typeset("l", head, [wrapped(text, cell, room) for text, cell in zip(texts, cells)], room)
+    paragraph = rf">{{\raggedright\arraybackslash}}p{{{math.floor(room)}pt}}"
+    told = [[_styled(source(text, room / _broadened(cell)), cell)] for text, cell in zip(texts, cells)]
+    return Typeset(paragraph, head, told, room)
+
+
+def wrapped(text: str, cell: Cell, room: float) -> list[str]:
+    """The source of a text in lines of at most ``room`` points; all but the first are indented."""
+    indent = SMALL
+    room = (room - MARK * len(marks_of(cell))) / _broadened(cell)
+    lines: list[str] = []
+    line = ""
+    for word in _all_pieces(text.split(), room - indent):
+        longer = f"{line} {word}" if line else word
+        if line and width(longer) > room - (indent if lines else 0):
+            lines.append(line)
+            line = word
+        else:
+            line = longer
+    bare = Styled(None, bold=stands_out(cell))
+    styled = [_styled(source(each), bare) for each in lines] + [_styled(source(line), cell)]
+    return [styled[0], *(rf"\quad {other}" for other in styled[1:])]
+
+
+def _styled(written: str, cell: Cell) -> str:
+    marks = "".join(source(mark) if mark != "*" else mark for mark in marks_of(cell))
+    after = rf"\textsuperscript{{{marks}}}" if marks else ""
+    return rf"\textbf{{{written}}}{after}" if stands_out(cell) else f"{written}{after}"
