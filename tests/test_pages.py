@@ -237,7 +237,7 @@ def test_html_needs_nothing_and_runs_nothing(document):
         assert not [name for name in attributes if name.startswith("on")]
         assert all(attributes.get(name, "data:").startswith("data:") for name in ("src", "srcset"))
         # What is no file beside the page is in it.
-        assert re.match(r"data:|#|figures/[a-z0-9_-]+\.(svg|png|pdf)$", attributes.get("href", "#"))
+        assert re.match(r"data:|#|figures/[a-z0-9_-]+\.(svg|png|pdf)$|tables(/[a-z0-9_]+)?\.tex$", attributes.get("href", "#"))
     assert "url(" not in render.html(document, fake_images(document)) and "@import" not in render.html(
         document, fake_images(document)
     )
