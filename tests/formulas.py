@@ -4,7 +4,8 @@ the divergences of logits."""
 from types import SimpleNamespace
 
 from semcom.distillation.logit_losses import LOGIT_LOSSES, LossSettings
-from semcom.distillation.losses import kl_and_js, log_softmax
+from semcom.distillation.losses import log_softmax
+from semcom.evaluation.sums import Distributions, TokenRows
 
 
 def _of(name, student, teacher, targets, temperature, **own):
@@ -31,9 +32,14 @@ def dkd(student, teacher, targets, temperature, alpha, beta):
     return _of("dkd", student, teacher, targets, temperature, dkd_alpha=alpha, dkd_beta=beta)
 
 
+def _rows(p_logits, q_logits):
+    p, q = (Distributions(log_softmax(logits), logits) for logits in (p_logits, q_logits))
+    return TokenRows(None, q, p)
+
+
 def kl_divergence(p_logits, q_logits):
-    return kl_and_js(log_softmax(p_logits), log_softmax(q_logits))[0]
+    return _rows(p_logits, q_logits).kl
 
 
 def js_divergence(p_logits, q_logits):
-    return kl_and_js(log_softmax(p_logits), log_softmax(q_logits))[1]
+    return _rows(p_logits, q_logits).js

@@ -31,9 +31,9 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return -log_softmax(logits).gather(-1, targets[..., None]).squeeze(-1)
 
 
-def kl_of_logs(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """[...] nats: KL(p || q) of log-probabilities."""
-    return (log_p.exp() * (log_p - log_q)).sum(-1)
+def kl_of_logs(log_p: Tensor, log_q: Tensor, p: Tensor | None = None) -> Tensor:
+    """[...] nats: KL(p || q) of log-probabilities. p: its probabilities, where they are there already."""
+    return ((log_p.exp() if p is None else p) * (log_p - log_q)).sum(-1)
 
 
 def mix(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
@@ -41,15 +41,6 @@ def mix(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
     if share in (0, 1):
         return log_p if share else log_q
     return torch.logaddexp(log_p + math.log(share), log_q + math.log1p(-share))
-
-
-def kl_and_js(log_p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
-    """[...] nats: KL(p || q), and the Jensen-Shannon divergence, between 0 and log 2, of log-probabilities at
-    temperature 1."""
-    p, q, log_m = log_p.exp(), log_q.exp(), mix(log_p, log_q, 0.5)
-    kl = (p * (log_p - log_q)).sum(-1)
-    to_mixture = (p * (log_p - log_m)).sum(-1) + (q * (log_q - log_m)).sum(-1)
-    return kl, to_mixture / 2
 
 
 def standardize(logits: Tensor) -> Tensor:

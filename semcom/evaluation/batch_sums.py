@@ -1,6 +1,6 @@
 """What pairs of ends make of one batch of sentences: decodings, sums by sentence, states to compare."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,6 +19,10 @@ from semcom.models.link import Transmission, send
 from semcom.models.transceiver import Receiver, Transmitter
 
 ROWS_ON_CPU, ROWS_ELSEWHERE = 128, 4096
+Totals = dict[str, Tensor]
+"""Name of a token sum -> [B], of each sentence."""
+WRONG = TokenSum("wrong", lambda rows: rows.ours.choice != rows.targets, compares=False)
+"""How many pieces are foretold wrongly."""
 
 
 @dataclass
@@ -56,30 +60,35 @@ class Measurement:
     def transmitters(self) -> dict[str, End[Transmitter]]:
         return {pair.transmitter.fingerprint: pair.transmitter for pair in self.everyone}
 
-    def of_batch(self, batch: Batch, states_at: int | None) -> BatchResult:
-        """states_at: number of the SNR at which states are kept; None: at none."""
+    def of_batch(
+        self, batch: Batch, states_at: int | None, advance: Callable[[int], None] = lambda done: None
+    ) -> BatchResult:
+        """states_at: number of the SNR at which states are kept; None: at none. advance: is told how many
+        pairs and sentences are done, at each SNR."""
         found = BatchResult([sentence.id for sentence in batch.sentences])
         sent = sent_by(self.everyone, batch, self.meeting)
         self._compare_signals(batch, sent, found)
         if states_at is not None:
             _keep_sent(batch, sent, found)
         received = received_by(self.everyone, sent)
-        for pair in self.everyone:
-            found.pieces[pair.key] = self._decode(pair, batch, received[pair.key])
         for pair in self.pairs:
             found.sums[pair.key] = np.full((len(self.meeting.snrs), len(batch), len(columns())), np.nan)
-        self._sum_pieces(batch, found)
-        self._sum_texts(batch, found)
+        wrong: dict[PairKey, list[Tensor]] = {pair.key: [] for pair in self.everyone}
         for k in range(len(self.meeting.snrs)):
             at_snr = {key: by_snr[k] for key, by_snr in received.items()}
             states = states_of(self.everyone, batch, at_snr)
-            self._sum_tokens(batch, "gold", states, {key: sums[k] for key, sums in found.sums.items()})
+            for key, totals in self._after_gold(batch, states).items():
+                wrong[key].append(totals.pop(WRONG.name))
+                if key in found.sums:
+                    fill_in(found.sums[key][k], totals)
             if k == states_at:
                 found.decoder_states = {key: of.float().cpu().numpy() for key, of in states.items()}
-            if self.reference is not None and self._token_sums("own"):
-                own = with_targets(batch, found.pieces[self.reference.key][k])
-                states = states_of(self.everyone, own, at_snr)
-                self._sum_tokens(own, "own", states, {key: sums[k] for key, sums in found.sums.items()})
+            advance(len(self.pairs) * len(batch))
+        for pair in self.everyone:
+            found.pieces[pair.key] = self._decode(pair, batch, received[pair.key], wrong[pair.key])
+        self._sum_pieces(batch, found)
+        self._sum_texts(batch, found)
+        self._sum_after_own(batch, received, found)
         return found
 
     def _compare_signals(self, batch: Batch, sent: Mapping[str, Transmission], found: BatchResult) -> None:
@@ -92,15 +101,28 @@ class Measurement:
                 apart = (signal - theirs).double().square().sum((1, 2))
             found.distance[fingerprint] = (apart / symbols).cpu().numpy()
 
-    def _decode(self, pair: Pair, batch: Batch, received: list[Tensor]) -> list[list[list[int]]]:
-        """A list of decodings an SNR; all SNRs are decoded together."""
-        masks = batch.source_mask.repeat(len(received), 1)
-        decoded = self.meeting.search(pair.receiver.module, torch.cat(received), masks)
-        count = len(batch)
-        return [decoded[k * count : (k + 1) * count] for k in range(len(received))]
+    def _decode(
+        self, pair: Pair, batch: Batch, received: Sequence[Tensor], wrong: Sequence[Tensor]
+    ) -> list[list[list[int]]]:
+        """A list of decodings an SNR; those of all SNRs are decoded together. wrong: [B] an SNR, how many
+        pieces of each sentence the pair foretold wrongly after gold prefixes.
+
+        Where that is none, greedy decoding says just what was sent: its prefixes are the gold ones.
+        """
+        decoded = [sent_pieces(batch) for _ in received]
+        asked = torch.stack(list(wrong)) > 0
+        if self.meeting.search.width > 1:
+            asked[:] = True
+        at_snr, of_sentence = asked.nonzero().unbind(1)
+        if len(at_snr):
+            arrived, mask = torch.stack(list(received)), batch.source_mask
+            made = self.meeting.search(pair.receiver.module, arrived[asked], mask[of_sentence])
+            for k, i, pieces in zip(at_snr.tolist(), of_sentence.tolist(), made):
+                decoded[k][i] = pieces
+        return decoded
 
     def _sum_pieces(self, batch: Batch, found: BatchResult) -> None:
-        sent = [batch.target_out[i, : n - 1].tolist() for i, n in enumerate(batch.target_lengths)]
+        sent = sent_pieces(batch)
         for needed in all_sums():
             if isinstance(needed, PieceSum):
                 column = slices()[needed.columns].start
@@ -133,32 +155,59 @@ class Measurement:
             and (self.reference is not None or not needed.compares)
         ]
 
-    def _sum_tokens(
-        self,
-        batch: Batch,
-        prefixes: Prefixes,
-        states: Mapping[PairKey, Tensor],
-        sums: Mapping[PairKey, np.ndarray],
+    def _after_gold(self, batch: Batch, states: Mapping[PairKey, Tensor]) -> dict[PairKey, Totals]:
+        """Of everyone, after the batch's own targets as prefixes: what is summed after gold ones, what would
+        be after the reference's decodings if these say what was sent, and ``WRONG``."""
+        return self._totals(batch, [*self._token_sums("gold"), *self._token_sums("own"), WRONG], states)
+
+    def _sum_after_own(
+        self, batch: Batch, received: Mapping[PairKey, Sequence[Tensor]], found: BatchResult
     ) -> None:
-        """Fill in ``sums`` [B, K]: of the batch's targets, foretold from ``states``."""
+        """Fill in what is summed after the reference's decodings, of those that do not say what was sent: of
+        all SNRs together."""
+        wanted = self._token_sums("own")
+        if self.reference is None or not wanted:
+            return
+        sent = sent_pieces(batch)
+        by_snr = enumerate(found.pieces[self.reference.key])
+        others = [
+            (_saying(batch, i, pieces), k, i)
+            for k, decoded in by_snr
+            for i, pieces in enumerate(decoded)
+            if pieces != sent[i]
+        ]
+        others.sort(key=lambda other: -other[0].length)
+        arrived = {key: torch.stack(list(at_snrs)) for key, at_snrs in received.items()}
+        for start in range(0, len(others), self.meeting.batch_size):
+            said, at_snr, of_sentence = zip(*others[start : start + self.meeting.batch_size])
+            own = collate(said).to(batch.source.device)
+            width = own.source.shape[1]
+            at = {key: of_all[at_snr, of_sentence, :width] for key, of_all in arrived.items()}
+            for key, totals in self._totals(own, wanted, states_of(self.everyone, own, at)).items():
+                for name, total in totals.items() if key in found.sums else ():
+                    column = slices()[(name,)].start
+                    found.sums[key][at_snr, of_sentence, column] = total.cpu().numpy()
+
+    def _totals(
+        self, batch: Batch, wanted: Sequence[TokenSum], states: Mapping[PairKey, Tensor]
+    ) -> dict[PairKey, Totals]:
+        """Of everyone, the sums of the batch's targets, foretold from ``states``."""
         owner, targets = batch.target_mask.nonzero()[:, 0], batch.target_out[batch.target_mask]
-        wanted = self._token_sums(prefixes)
-        totals: dict[PairKey, dict[str, Tensor]] = {pair.key: {} for pair in self.pairs}
+        totals: dict[PairKey, Totals] = {pair.key: {} for pair in self.everyone}
         for rows in row_slices(len(owner), owner.device):
             theirs = None if self.reference is None else distributions_of(self.reference, states, rows)
-            for pair in self.pairs:
+            for pair in self.everyone:
                 if theirs is not None and pair == self.reference:
                     ours = theirs
                 else:
                     ours = distributions_of(pair, states, rows)
                 tokens = TokenRows(targets[rows], ours, theirs, self.temperatures.get(pair.key))
                 add_to(totals[pair.key], wanted, tokens, owner[rows], len(batch))
-        for key, by_name in totals.items():
-            fill_in(sums[key], by_name)
+        return totals
 
 
 def add_to(
-    totals: dict[str, Tensor], wanted: Sequence[TokenSum], tokens: TokenRows, owner: Tensor, sentences: int
+    totals: Totals, wanted: Sequence[TokenSum], tokens: TokenRows, owner: Tensor, sentences: int
 ) -> None:
     """Add what is ``wanted`` of some target tokens to the totals [B] by name. owner: [rows] number of the
     sentence that each belongs to."""
@@ -169,7 +218,7 @@ def add_to(
             total.index_add_(0, owner, values.double())
 
 
-def fill_in(sums: np.ndarray, totals: Mapping[str, Tensor]) -> None:
+def fill_in(sums: np.ndarray, totals: Totals) -> None:
     """Write totals [B] by name into their columns of ``sums`` [B, K]."""
     for name, total in totals.items():
         sums[:, slices()[(name,)].start] = total.cpu().numpy()
@@ -227,11 +276,20 @@ def _keep_sent(batch: Batch, sent: Mapping[str, Transmission], found: BatchResul
         found.encoder_states[fingerprint] = of_end.state[batch.source_mask].float().cpu().numpy()
 
 
+def sent_pieces(batch: Batch) -> list[list[int]]:
+    """The pieces of each sentence, as they were sent."""
+    return [batch.target_out[i, : n - 1].tolist() for i, n in enumerate(batch.target_lengths)]
+
+
 def with_targets(batch: Batch, pieces: Sequence[list[int]]) -> Batch:
     """The same sentences in the same order with ``pieces`` as what is to be said."""
-    each = zip(batch.sentences, batch.lengths, pieces)
-    encoded = [Encoded(sentence, [0] * length, said) for sentence, length, said in each]
+    encoded = [_saying(batch, i, said) for i, said in enumerate(pieces)]
     return collate(encoded).to(batch.source.device)
+
+
+def _saying(batch: Batch, place: int, pieces: list[int]) -> Encoded:
+    """One of the batch's sentences, with ``pieces`` as what is to be said."""
+    return Encoded(batch.sentences[place], [0] * batch.lengths[place], pieces)
 
 
 def row_slices(rows: int, device: torch.device) -> Iterator[slice]:

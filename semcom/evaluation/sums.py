@@ -63,9 +63,14 @@ class Distributions:
         return self.logs.argmax(-1)
 
     @cached_property
+    def probabilities(self) -> Tensor:
+        """[rows, V]."""
+        return self.logs.exp()
+
+    @cached_property
     def negative_entropy(self) -> Tensor:
         """[rows] in nats."""
-        return (self.logs.exp() * self.logs).sum(-1)
+        return (self.probabilities * self.logs).sum(-1)
 
     def log_partition(self, inverse_temperature: float) -> Tensor:
         """[rows] logsumexp of the log-probabilities times ``inverse_temperature``."""
@@ -93,9 +98,17 @@ class TokenRows:
         return self.reference
 
     @cached_property
-    def kl_and_js(self) -> tuple[Tensor, Tensor]:
-        """Together, as they share their exponentials."""
-        return losses.kl_and_js(self.theirs.logs, self.ours.logs)
+    def kl(self) -> Tensor:
+        """[rows] nats, from the reference."""
+        return losses.kl_of_logs(self.theirs.logs, self.ours.logs, self.theirs.probabilities)
+
+    @cached_property
+    def js(self) -> Tensor:
+        """[rows] nats."""
+        one, other = self.theirs, self.ours
+        mixture = losses.mix(one.logs, other.logs, 0.5)
+        from_one = losses.kl_of_logs(one.logs, mixture, one.probabilities)
+        return (from_one + losses.kl_of_logs(other.logs, mixture, other.probabilities)) / 2
 
 
 @dataclass(frozen=True)
@@ -132,7 +145,7 @@ def _calibrated_kl(rows: TokenRows) -> Tensor | None:
     """KL(p || softmax(log q / T)) of reference p and pair q. None where no T was fitted."""
     if rows.temperature is None:
         return None
-    kl = rows.kl_and_js[0]
+    kl = rows.kl
     if rows.temperature == 1:
         return kl
     # With b = 1 / T and the sum of p log q known from the KL:
@@ -147,14 +160,14 @@ SENTENCES = PieceSum("sentences", lambda decoded, sent: 1)
 
 TARGETS = TokenSum("targets", lambda rows: torch.ones_like(rows.targets), compares=False)
 NATS = TokenSum("nats", _cross_entropy, compares=False)
-KL = TokenSum("kl", lambda rows: rows.kl_and_js[0])
+KL = TokenSum("kl", lambda rows: rows.kl)
 CALIBRATED_KL = TokenSum("calibrated_kl", _calibrated_kl)
-JS = TokenSum("js", lambda rows: rows.kl_and_js[1])
+JS = TokenSum("js", lambda rows: rows.js)
 AGREEMENTS = TokenSum("agree", lambda rows: rows.theirs.choice == rows.ours.choice)
 DISTANCE = TokenSum("distance", _distance)
 
 OWN_TOKENS = TokenSum("own_tokens", lambda rows: torch.ones_like(rows.targets), "own")
-OWN_KL = TokenSum("own_kl", lambda rows: losses.kl_of_logs(rows.theirs.logs, rows.ours.logs), "own")
+OWN_KL = TokenSum("own_kl", lambda rows: rows.kl, "own")
 
 TO_SENT = TextSums("sent", text_metrics.BLEU_COLUMNS, TextScoring.bleu_statistics)
 TO_REFERENCE = TextSums("reference", text_metrics.BLEU_COLUMNS, TextScoring.bleu_statistics)
