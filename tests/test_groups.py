@@ -7,15 +7,19 @@ import pytest
 from dials import record
 from scipy import stats
 from test_pairs import TEACHER, checkpoint, model_of, run, spliced
-from test_study import FULL, at, made_up
+from test_study import EFFECTS, FULL, at, made_up
 from test_study import run as run_of
 from toy import encoded
 
 from semcom.base.messages import Message, said
-from semcom.evaluation import intervals, measures
+from semcom.data.batching import Encoded
+from semcom.data.corpus import make_sentence
+from semcom.evaluation import intervals, lost_words, measures, snr_gap
 from semcom.evaluation.groups import Grouping
+from semcom.evaluation.intervals import Interval
 from semcom.evaluation.names import told_apart
 from semcom.evaluation.pairs import CODE, KNOWLEDGE, UNKNOWN, UNRELATED, Run, pair_up
+from semcom.evaluation.snr_gap import OTHER_NOT_REACHED, Price
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS
 from semcom.models.transceiver import splice
@@ -214,7 +218,9 @@ def study():
     runs = [
         run_of(f"d{t:g} {seed}", "decoder", seed=seed, temperature=t) for t in (2.0, 8.0) for seed in SEEDS
     ]
-    runs += [run_of(f"e{seed}", "encoder", seed=seed) for seed in SEEDS[:2]]
+    runs += [
+        run_of(f"{part}4 {seed}", part, seed=seed) for part in ("encoder", "decoder") for seed in SEEDS[:2]
+    ]
     return made_up(pair_up(TEACHER, [*runs, FULL], "matched"), encoded(30, 4, 12), step=0.02)
 
 
@@ -271,3 +277,83 @@ def test_a_single_pair_s_row_is_its_own(study):
 def test_the_matrix_of_groups_has_a_row_a_group_and_snr(study):
     assert len(study.grouped_matrix) == len(study.groups) * 3
     assert study.grouped_matrix["pair"].nunique() == len(study.groups)
+
+
+def over(values):
+    """Mean and ends of Student's interval, by scipy."""
+    mean = np.mean(values)
+    return pytest.approx((mean, *stats.t.interval(0.95, len(values) - 1, loc=mean, scale=stats.sem(values))))
+
+
+def ends_of(interval):
+    return interval.value, interval.low, interval.high
+
+
+def test_effects_of_several_seeds(study):
+    squares = {str(square.name): square for square in study.by_group.squares}
+    both = squares["encoder student, T=4 + decoder student, T=4"]
+    assert len(both.squares) == 2 and both.kind == KNOWLEDGE and "full student, T=4" in squares
+    found = study.by_group.effects(*squares.values()).set_index(["square", "measure", "snr"])
+    assert len(found) == len(squares) * len(EFFECTS) * 3
+    for name in EFFECTS:
+        corners = [study.pairing.corners(square) for square in both.squares]
+        ours = [{at_: at(study, pair, 0)[name] for at_, pair in four.items()} for four in corners]
+        row = found.loc[both.name, name, 12.0]
+        assert ends_of(row["transmitter"]) == over([m["ST"] - m["TT"] for m in ours]), name
+        assert ends_of(row["interaction"]) == over([m["SS"] - m["ST"] - m["TS"] + m["TT"] for m in ours])
+        assert row["total"].value == pytest.approx(np.mean([m["SS"] - m["TT"] for m in ours]))
+    alone = study.effects(*squares["full student, T=4"].squares)
+    assert (
+        found.loc["full student, T=4", "bleu", 6.0]["receiver"]
+        == alone[(alone["measure"] == "bleu") & (alone["snr"] == 6.0)]["receiver"].item()
+    )
+
+
+def test_prices_of_several_seeds(study):
+    found = study.by_group.prices().set_index("pair")
+    assert list(found.index) == [group.name for group in study.groups if group.role == "compared"]
+    for group in study.groups:
+        if group.role == "compared":
+            each = [study.price(pair) for pair in group.pairs]
+            row = found.loc[group.name]
+            if len(each) == 1 or None in [price.gap for price in each]:
+                assert row["gap"] == (each[0].gap if len(each) == 1 else None)
+            else:
+                assert ends_of(row["gap"]) == over([price.gap.value for price in each])
+            assert row["replicates"] == sum(price.replicates for price in each) == 150 * row["seeds"]
+
+
+def test_a_price_over_seeds_is_known_where_each_is():
+    known, other = (
+        Price(Interval(1, 0, 2), 40.0, "", 1, 1, 9, 1, 0, 0),
+        Price(Interval(3, 2, 5), 40.0, "", 3, 3, 9, 0, 2, 0),
+    )
+    unknown = Price(None, 40.0, OTHER_NOT_REACHED, 4, np.inf, 9, 9, 0, 0)
+    both = snr_gap.over_seeds([known, other])
+    assert ends_of(both.gap) == over([1, 3]) and (both.at_least, both.why, both.above) == (2.0, "", 1)
+    one = snr_gap.over_seeds([known, unknown])
+    assert (one.gap, one.why, one.at_least, one.at_most) == (None, OTHER_NOT_REACHED, 1, np.inf)
+    assert snr_gap.over_seeds([unknown]) is unknown
+
+
+def test_words_lost_over_seeds():
+    sentences = [make_sentence("the house votes on two reports"), make_sentence("no member was there")]
+    who = pair_up(TEACHER, [run_of(f"d{seed}", "decoder", seed=seed) for seed in SEEDS])
+    texts = {f"teacher → d{seed}": [" ".join(s.text.split()[seed:]) for s in sentences] for seed in SEEDS}
+    study = made_up(who, [Encoded(sentence, [1, 5, 2]) for sentence in sentences], texts)
+    found = study.by_group.words_lost(lost_words.frequency_bands({"the": 3}))
+    all_words = found[(found["by"] == "all") & (found["class"] == "words")].set_index("pair")
+    # Of 10 words 2, 4 and 6 do not arrive.
+    assert ends_of(all_words.loc["teacher → decoder student, T=4", "lost"]) == over([0.2, 0.4, 0.6])
+    assert all_words.loc["teacher → teacher", "lost"].value == 0.0
+    single = study.words_lost(lost_words.frequency_bands({"the": 3}))
+    assert list(found[found["pair"] == "teacher → teacher"]["lost"]) == list(
+        single[single["pair"] == "teacher → teacher"]["lost"]
+    )
+
+
+def test_representations_over_seeds(study):
+    found, each = study.by_group.representations(), study.representations().set_index("end")
+    assert found["end"].is_unique and len(found) == 3 + len(study.groups)
+    wanted = [each.loc[f"encoder4 {seed}", "signal_distance"].value for seed in SEEDS[:2]]
+    assert ends_of(found.set_index("end").loc["encoder student, T=4", "signal_distance"]) == over(wanted)

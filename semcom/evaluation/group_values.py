@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from semcom.evaluation import bootstrap, frames, intervals, measures
-from semcom.evaluation.groups import Group
+from semcom.evaluation import bootstrap, frames, intervals, lost_words, measures, snr_gap, words_by_class
+from semcom.evaluation.groups import Group, Role, SquareGroup
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pairs import Pair, PairKey
 from semcom.evaluation.setting_trends import MIN_SEEDS
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Values = dict[str, np.ndarray]
 TestOf = Literal["seeds", "sentences"]
+SAID: tuple[Role, ...] = ("teacher", "other teacher", "compared")
+"""Roles of pairs whose texts are looked at."""
 
 
 class ByGroup:
@@ -96,6 +98,80 @@ class ByGroup:
             return 1.0, test
         found = intervals.paired(ours, [theirs] * len(ours)).p
         return 1.0 if found is None else found, test
+
+    @cached_property
+    def squares(self) -> list[SquareGroup]:
+        """Squares that differ in seeds alone."""
+        return self._study.naming.squares()
+
+    def effects(self, *squares: SquareGroup) -> pd.DataFrame:
+        """A row a group of squares, measure and SNR: the columns of ``Study.effects``, of several seeds means
+        with Student's intervals, and the number of seeds."""
+        return frames.frame_of([row for square in squares for row in self._effects(square)])
+
+    def _effects(self, group: SquareGroup) -> list[Row]:
+        study, of_each = self._study, [self._study.effect_values(square) for square in group.squares]
+        rows = []
+        for measure, parts in of_each[0].items():
+            for k, snr in enumerate(study.snrs):
+                of = {"square": group.name, "kind": group.kind, "measure": measure}
+                at = {"channel": study.channel, "snr": snr, "seeds": len(group.squares)}
+                found = {
+                    part: bootstrap.over_seeds([each[measure][part][k] for each in of_each]) for part in parts
+                }
+                rows.append({**of, **at, **found})
+        return rows
+
+    def prices(self) -> pd.DataFrame:
+        """A row a group compared, of its name, its number of seeds and the fields of ``snr_gap.Price``."""
+        return frames.frame_of(
+            [
+                {"pair": group.name, "seeds": len(group.pairs), **vars(self.price(group))}
+                for group in self._study.groups
+                if group.role == "compared"
+            ]
+        )
+
+    def price(self, group: Group) -> snr_gap.Price:
+        """Of several seeds the mean with Student's interval where each has one."""
+        return snr_gap.over_seeds([self._study.price(pair) for pair in group.pairs])
+
+    def words_lost(self, bands: lost_words.Bands) -> pd.DataFrame:
+        """A row a group and class of words: the columns of ``Study.words_lost``, of several seeds means with
+        Student's intervals, and the number of seeds."""
+        groups = [group for group in self._study.groups if group.role in SAID and group.pairs[0].draw == 0]
+        return frames.frame_of([row for group in groups for row in self._words_lost(group, bands)])
+
+    def _words_lost(self, group: Group, bands: lost_words.Bands) -> list[Row]:
+        study, of = self._study, {"pair": group.name, "seeds": len(group.pairs)}
+        of_each = [words_by_class.by_class(study, pair, bands) for pair in group.pairs]
+        # Of words understood, which are classes too, one seed may have none.
+        places = [place for place in of_each[0] if all(place in tallies for tallies in of_each)]
+        return [
+            {
+                **of,
+                **words_by_class.row_of(study, place, of_each[0][place]),
+                "lost": words_by_class.over_seeds(study, [tallies[place] for tallies in of_each]),
+            }
+            for place in places
+        ]
+
+    def representations(self) -> pd.DataFrame:
+        """A row a kind of transmitter and a group: the columns of ``Study.representations``, means over
+        seeds, of the distance with Student's intervals."""
+        study, rows = self._study, []
+        for alike in study.naming.transmitters:
+            sent = [study.measured.sent[end] for end in alike.seeds]
+            distance = bootstrap.over_seeds([study.mean_distance(each) for each in sent])
+            cka = _mean_of_known([each.cka for each in sent])
+            rows.append(
+                {"end": alike.name, "what": "encoder states", "cka": cka, "signal_distance": distance}
+            )
+        for group in study.groups:
+            cka = _mean_of_known([study.measured.pairs[pair.key].cka for pair in group.pairs])
+            of = {"end": group.name, "what": "decoder states"}
+            rows.append({**of, "cka": cka, "signal_distance": None})
+        return frames.frame_of(rows)
 
 
 def _mean_of_known(values: Sequence[float | None]) -> float | None:

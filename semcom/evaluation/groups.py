@@ -10,10 +10,10 @@ from typing import Literal
 from semcom.base.messages import N_, Message
 from semcom.evaluation import names, origins, setting_trends
 from semcom.evaluation.dialled import AXIS, TARGET
-from semcom.evaluation.pairs import ANOTHER, End, Pair, Pairing, PairKey, Run
+from semcom.evaluation.pairs import ANOTHER, End, Pair, Pairing, PairKey, Run, Square
 
 Role = Literal["teacher", "noise", "decibel", "other teacher", "compared"]
-PAIR = N_("{transmitter} → {receiver}")
+PAIR, SQUARE = N_("{transmitter} → {receiver}"), N_("{transmitter} + {receiver}")
 YARDSTICKS: dict[Role, str] = {
     "noise": N_("teacher, another draw of the noise"),
     "decibel": N_("teacher, 1 dB less"),
@@ -65,6 +65,23 @@ class Group:
         return Message(PAIR, transmitter=self.transmitter, receiver=self.receiver)
 
 
+@dataclass(frozen=True)
+class SquareGroup:
+    """Squares that differ in seeds alone. kind, differing: of ``Square``, the latter of any of them."""
+
+    transmitter: str
+    receiver: str
+    squares: tuple[Square, ...]
+    kind: str
+    differing: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        if self.transmitter == self.receiver:
+            return self.transmitter
+        return Message(SQUARE, transmitter=self.transmitter, receiver=self.receiver)
+
+
 class Grouping:
     """Of the ends and pairs of ``pairing``. transmitters, receivers: ends that differ in seeds alone, the
     teacher's first, others by what they are and the values of their settings."""
@@ -83,6 +100,22 @@ class Grouping:
                 members.setdefault(self._place(pair), []).append(pair)
         found = [self._group(members[place]) for place in sorted(members)]
         return sorted(found, key=lambda group: ORDER.index(group.role))
+
+    def squares(self) -> list[SquareGroup]:
+        """In the order of their ends."""
+        members: dict[Place, list[Square]] = {}
+        for square in self._pairing.squares:
+            members.setdefault(self._place(self._corner(square)), []).append(square)
+        return [self._square_group(members[place]) for place in sorted(members)]
+
+    def _corner(self, square: Square) -> Pair:
+        """That of both student ends."""
+        return self._pairing.corners(square)["SS"]
+
+    def _square_group(self, squares: Sequence[Square]) -> SquareGroup:
+        sender, listener = self._names_of(self._corner(squares[0]))
+        differing = dict.fromkeys(name for square in squares for name in square.differing)
+        return SquareGroup(sender, listener, tuple(squares), squares[0].kind, tuple(differing))
 
     def told(self, pair: Pair) -> tuple[str, str]:
         """What the ends of one pair are called, with their seeds where others are alike but for these."""
@@ -110,17 +143,20 @@ class Grouping:
     def _belonging(self) -> set[PairKey]:
         """Pairs whose ends belong together."""
         pairing = self._pairing
-        corners = [pairing.corners(square)["SS"] for square in pairing.squares]
+        corners = [self._corner(square) for square in pairing.squares]
         return {pair.key for pair in [*corners, *pairing.own.values()]}
 
     def _group(self, pairs: Sequence[Pair]) -> Group:
-        first, kind = pairs[0], self._pairing.kind(pairs[0])
-        of_one_seed = self._is_of_one_seed(first)
-        sender, listener = (
-            [alike.name for alike in self._alike_of(first)] if of_one_seed else self.told(first)
-        )
+        first = pairs[0]
+        of_one_seed, kind = self._is_of_one_seed(first), self._pairing.kind(first)
+        sender, listener = self._names_of(first)
         seeds = tuple(next(iter(self._seeds(pair)), None) if of_one_seed else None for pair in pairs)
         return Group(sender, listener, tuple(pairs), seeds, kind, self._role(first, kind))
+
+    def _names_of(self, pair: Pair) -> tuple[str, str]:
+        """Of the ends of its group."""
+        sender, listener = self._alike_of(pair)
+        return (sender.name, listener.name) if self._is_of_one_seed(pair) else self.told(pair)
 
     def _role(self, pair: Pair, kind: str) -> Role:
         if pair.key == self._pairing.reference.key:

@@ -4,14 +4,18 @@ K SNRs in dB, increasing. R replicates of a bootstrap: row 0 of an array is the 
 replicates, and row r of two arrays comes from the same resample of sentences.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from statistics import fmean
 
 import numpy as np
 
+from semcom.evaluation import intervals
 from semcom.evaluation.intervals import LEVEL, Interval
 
 SHARE = 0.9
+COUNTS = ("replicates", "above", "below", "unbounded")
 OTHER_NOT_REACHED, BELOW_GRID = "other_not_reached", "below_grid"
 
 
@@ -123,6 +127,24 @@ def price(snrs: np.ndarray, reference: np.ndarray, other: np.ndarray, *, share: 
     else:
         gap, why = Interval(at_least, *_ends(lows, highs)), ""
     return Price(gap, float(levels[0]), why, at_least, at_most, len(lows), above, below, unbounded)
+
+
+def over_seeds(prices: Sequence[Price]) -> Price:
+    """Of runs that differ in their seed alone: the mean of their gaps with Student's interval; where one has
+    no gap, why, and what is known of the smallest and of the largest. Replicates are those of all."""
+    if len(prices) == 1:
+        return prices[0]
+    gaps = [price.gap.value for price in prices if price.gap is not None]
+    mean = intervals.estimate(gaps).interval if len(gaps) == len(prices) else None
+    without = [price for price in prices if price.gap is None]
+    return Price(
+        mean,
+        fmean(price.level for price in prices),
+        without[0].why if without else "",
+        min(price.at_least for price in prices) if mean is None else mean.value,
+        max(price.at_most for price in prices) if mean is None else mean.value,
+        *(sum(getattr(price, name) for price in prices) for name in COUNTS),
+    )
 
 
 def _ends(lows: np.ndarray, highs: np.ndarray) -> tuple[float, float]:

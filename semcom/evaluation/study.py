@@ -17,7 +17,7 @@ from semcom.evaluation.group_values import ByGroup
 from semcom.evaluation.groups import Group, Grouping
 from semcom.evaluation.ladders import Ladders
 from semcom.evaluation.pairs import Pair, Pairing, PairKey, Run, Square
-from semcom.evaluation.results import Measured
+from semcom.evaluation.results import Measured, Signals
 from semcom.evaluation.scores import floor_score
 from semcom.evaluation.word_rules import rules_of
 
@@ -195,21 +195,33 @@ class Study:
         return frames.frame_of([row for square in squares for row in self._effects(square)])
 
     def _effects(self, square: Square) -> list[Row]:
+        found = self.effect_values(square)
+        return [
+            {
+                "square": square.label,
+                "kind": square.kind,
+                "measure": measure,
+                "channel": self.channel,
+                "snr": snr,
+                **{part: bootstrap.interval(values[k]) for part, values in parts.items()},
+            }
+            for measure, parts in found.items()
+            for k, snr in enumerate(self.snrs)
+        ]
+
+    def effect_values(self, square: Square) -> dict[str, dict[str, np.ndarray]]:
+        """By measure the parts of ``effects``, [S, R+1] each."""
         corners = {name: self.values(pair) for name, pair in self.pairing.corners(square).items()}
-        rows: list[Row] = []
+        found = {}
         for measure in measures.parted():
             tt, st, ts, ss = (corners[name][measure.name] for name in CORNERS)
-            parts = {
+            found[measure.name] = {
                 "transmitter": st - tt,
                 "receiver": ts - tt,
                 "interaction": ss - st - ts + tt,
                 "total": ss - tt,
             }
-            for k, snr in enumerate(self.snrs):
-                of = {"square": square.label, "kind": square.kind, "measure": measure.name}
-                found = {name: bootstrap.interval(part[k]) for name, part in parts.items()}
-                rows.append({**of, "channel": self.channel, "snr": snr, **found})
-        return rows
+        return found
 
     def prices(self) -> pd.DataFrame:
         """A row a pair compared, of its label and the fields of ``snr_gap.Price``: how many dB more than the
@@ -272,13 +284,17 @@ class Study:
         rows: list[Row] = []
         for end in self.pairing.transmitters:
             sent = self.measured.sent[end.fingerprint]
-            distance = bootstrap.interval((self.weights @ sent.distance) / self.weights.sum(1))
+            distance = bootstrap.interval(self.mean_distance(sent))
             of = {"end": end.label, "what": "encoder states"}
             rows.append({**of, "cka": sent.cka, "signal_distance": distance})
         for pair in self.pairing.pairs:
             of = {"end": self.pairing.label(pair), "what": "decoder states"}
             rows.append({**of, "cka": self.measured.pairs[pair.key].cka, "signal_distance": None})
         return frames.frame_of(rows)
+
+    def mean_distance(self, sent: Signals) -> np.ndarray:
+        """[R+1] of a transmitter's signals from the teacher's, by sentence."""
+        return (self.weights @ sent.distance) / self.weights.sum(1)
 
     @cached_property
     def campaign(self) -> Campaign:

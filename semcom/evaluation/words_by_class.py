@@ -92,3 +92,10 @@ def share(study: Study, tally: np.ndarray) -> Interval | None:
     # and Pearson 1934).
     end = 1 - ((1 - intervals.LEVEL) / 2) ** (1 / tally[:, 1].sum())
     return Interval(0.0, 0.0, end) if found.value == 0 else Interval(1.0, 1 - end, 1.0)
+
+
+def over_seeds(study: Study, tallies: Sequence[np.ndarray]) -> Interval | None:
+    """Of the same class of pairs that differ in seeds alone: of several the mean of their shares."""
+    if len(tallies) == 1:
+        return share(study, tallies[0])
+    return bootstrap.over_seeds([shares(study, tally) for tally in tallies])
