@@ -75,4 +75,10 @@ def test_languages_are_those_with_a_catalogue():
 def test_whatever_a_study_names_has_a_text():
     kinds = {pairs.KNOWLEDGE, pairs.INTEROPERABLE, pairs.CODE, pairs.UNKNOWN}
     assert set(summary.KINDS) == kinds
-    assert set(pair_matrix.KINDS) == kinds | {pairs.REFERENCE, pairs.NOISE, pairs.OWN, pairs.UNRELATED}
+    assert set(pair_matrix.KINDS) == kinds | {
+        pairs.REFERENCE,
+        pairs.ANOTHER,
+        pairs.NOISE,
+        pairs.OWN,
+        pairs.UNRELATED,
+    }

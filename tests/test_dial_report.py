@@ -34,6 +34,7 @@ from semcom.models.transceiver import splice
 from semcom.report import figures
 from semcom.report.catalogue import translation
 from semcom.report.cells import columns_of_text
+from semcom.report.document import Table
 from semcom.report.look import PAGE
 from semcom.report.sections import dial as section
 from semcom.report.sections import setting_trends as trends_section
@@ -188,9 +189,9 @@ def test_ladders_are_a_sweep_of_targets_and_leave_that_of_temperatures_alone():
 
 def test_the_table_of_verdicts_says_what_is_claimed(study):
     blocks = trends_section.blocks(report_of(study))
-    (table,) = [block for block in blocks if block.name == "trends"]
+    table = next(block for block in blocks if isinstance(block, Table))
     rows = frames.records(table.frame)
-    near = [row for row in rows if row["setting"] == "dial_target" and row["values"] == 4]
+    near = [row for row in rows if row["setting"] == "divergence asked for" and row["values"] == 4]
     assert {row["claim"] for row in near} == {"higher target, larger divergence"}
     assert {row["verdict"] for row in near if row["measure"] == "KL"} == {"supported"}
     assert {row["claim"] for row in rows if row["setting"] == "temperature"} == {
@@ -205,11 +206,13 @@ def test_one_dialled_hybrid_beside_its_run_is_no_riddle():
     assert trends_section.blocks(report_of(study_of(runs))) == []
     hot = Run("hot", rung("", 1, 0.6).checkpoint, {**MADE, "seed": 1, "temperature": 8.0})
     other = Run("other/0.1", runs[1].checkpoint, {**runs[1].made, "distill_weight": 0.3, "temperature": 2.0})
-    assert {block.name for block in trends_section.blocks(report_of(study_of([runs[0], hot, other])))} == {
+    table, curve, folded = trends_section.blocks(report_of(study_of([runs[0], hot, other])))
+    assert [block.name for block in (table, curve, *folded.blocks)] == [
         "trends",
         "trend_1",
+        "values_1",
         "divergence_and_quality",
-    }
+    ]
 
 
 # Ladders, and what was reached

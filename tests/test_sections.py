@@ -2,13 +2,15 @@
 
 import pandas as pd
 import pytest
-from test_study import DECODER, ENCODER, FULL, TEACHER, made_up
+from test_study import DECODER, ENCODER, FULL, TEACHER, made_up, run
 from toy import encoded
 
 from semcom.base.messages import Message
 from semcom.evaluation.pairs import pair_up
 from semcom.report.catalogue import translation
-from semcom.report.sections.study_report import Shared, StudyReport
+from semcom.report.document import Folded
+from semcom.report.sections import grids
+from semcom.report.sections.study_report import Shared, StudyReport, spread, value_of
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +39,70 @@ def test_what_a_caption_must_say_alone(study, language, told):
 def test_labels_of_figures_may_stay_english(study):
     assert report_on(study, "zh").in_figure("transmitter") == "发送端"
     assert report_on(study, "zh", figure_language=translation("en")).in_figure("transmitter") == "transmitter"
+
+
+def swept():
+    """Two temperatures of three seeds, an encoder of one seed."""
+    runs = [
+        run(f"T{t:g} s{seed}", "decoder", seed=seed, temperature=t) for t in (1.0, 8.0) for seed in (1, 2, 3)
+    ]
+    return made_up(pair_up(TEACHER, [*runs, run("enc", "encoder", temperature=1.0)]), encoded(20, 4, 12))
+
+
+def grid_of(blocks, name):
+    """{(transmitter, receiver): cell} of a grid."""
+    (table,) = [block for block in blocks if getattr(block, "name", "") == name]
+    titles = [column.title for column in table.columns.values()]
+    senders, *columns = table.cells()
+    return table, {
+        (sender, title): cell
+        for title, cells in zip(titles[1:], columns)
+        for sender, cell in zip(senders, cells)
+    }
+
+
+def test_the_matrix_is_a_grid_of_senders_and_receivers():
+    study = swept()
+    table, cells = grid_of(grids.at_reference(report_on(study)), "matrix_kl_divergence")
+    receivers = ["teacher", "decoder student, T=1", "decoder student, T=8"]
+    senders = ["teacher", "encoder student, T=1"]
+    assert list(cells) == [(sender, receiver) for receiver in receivers for sender in senders]
+    teacher = cells["teacher", "teacher"]
+    assert (teacher.value.value, teacher.marks, teacher.shade) == (0.0, "‡", 0.0)
+    of_seeds = [
+        float(study.values(study.pairing.own[f"T8 s{seed}"])["kl_divergence"][study.at_reference, 0])
+        for seed in (1, 2, 3)
+    ]
+    assert cells["teacher", "decoder student, T=8"].value.value == pytest.approx(sum(of_seeds) / 3)
+    worst = max(cells.values(), key=lambda cell: cell.value.value if cell else 0.0)
+    assert worst.shade == 1.0 and table.in_paper and "at 6 dB" in table.caption
+    assert [column.rank for column in table.columns.values()] == [0, 0, 1, 2]
+
+
+def test_grids_at_other_snrs_are_folded(study):
+    (folded,) = grids.at_other_snrs(report_on(study))
+    assert isinstance(folded, Folded) and not any(table.in_paper for table in folded.blocks)
+    assert [table.name for table in folded.blocks] == [
+        f"matrix_{measure}_at_{snr}" for snr in (0, 12) for measure in ("bleu", "kl_divergence")
+    ]
+    for table in folded.blocks:
+        snr = float(table.name.rpartition("_")[2])
+        _, cells = grid_of([table], table.name)
+        name = table.name.removeprefix("matrix_").partition("_at_")[0]
+        known = study.row(study.pairing.own["full"], snr)[name].value
+        assert any(cell and value_of(cell.value) == known for cell in cells.values())
+
+
+def test_a_wide_grid_has_values_alone_and_says_how_wide_intervals_are():
+    runs = [run(f"r{t}", "decoder", temperature=float(t)) for t in (1, 2, 4, 8)]
+    study = made_up(pair_up(TEACHER, runs), encoded(20, 4, 12))
+    table, cells = grid_of(grids.at_reference(report_on(study)), "matrix_bleu")
+    values = [study.row(pair)["bleu"] for pair in study.pairing.pairs if pair.draw == 0]
+    assert sorted(cell.value for cell in cells.values()) == sorted(value.value for value in values)
+    assert f"±{max(value.high - value.low for value in values) / 2:.2f}" in table.note
+    assert grids.at_other_snrs(report_on(study)) == []
+
+
+def test_snrs_that_stay_cover_the_range():
+    assert spread([-6, -3, 0, 3, 6, 9, 12, 15, 18], 12) == [12, -6, 3, 18, -3, 0, 6, 9, 15]
+    assert spread([6.0], 6.0) == [6.0]

@@ -1,19 +1,17 @@
 """Mismatch beside the channel's own noise."""
 
-from semcom.report.document import Block, Text
+from semcom.report.document import Block
 from semcom.report.sections.study_report import StudyReport
 
 
 def blocks(report: StudyReport) -> list[Block]:
-    _, study = report.gettext, report.study
-    if not study.compared:
+    _, noise = report.gettext, report.yardstick("noise")
+    if not report.compared or noise is None:
         return []
-    lines = {_("the channel's noise, KL"): (study.pairing.noise, "kl_divergence")}
-    lines |= {report.pair(pair): (pair, "kl_divergence_over_noise") for pair in study.compared}
-    how_to_read = _(
-        "The first line is the teacher against itself under an independent draw of fading and noise; below "
-        "it, each pair's KL as a multiple of that. A ratio under 1 says that the mismatch changes what "
-        "arrives less than another draw of the channel does; it is never subtracted."
+    lines = [(_("the channel's noise, KL"), noise, "kl_divergence")]
+    lines += [(report.told(group.name), group, "kl_divergence_over_noise") for group in report.compared]
+    caption = _(
+        "KL over that of the channel's own noise, by SNR in dB. First line: the KL of the teacher from "
+        "itself under another draw of fading and noise."
     )
-    caption = _("KL over that of the channel's own noise, by SNR in dB.")
-    return [Text(how_to_read), report.table_by_snr("noise", caption, 3, lines)]
+    return [report.table_by_snr("noise", caption, 3, lines)]

@@ -1,6 +1,6 @@
 """What controls divergence: runs over seeds, and over the values of one setting."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from semcom.base.messages import N_
 from semcom.evaluation import frames, intervals, measures, setting_trends
@@ -11,8 +11,9 @@ from semcom.evaluation.measures import Measure
 from semcom.evaluation.setting_trends import Claim
 from semcom.evaluation.study import Row
 from semcom.report import figures
-from semcom.report.document import Block, Column, Figure, Table, Text
+from semcom.report.document import Block, Column, Figure, Folded, Table, Text
 from semcom.report.sections.study_report import RUNGS_SHARE, StudyReport
+from semcom.report.wording import setting_told
 
 SHOWN_SWEEPS = 4
 CLAIMS: dict[Claim, str] = {
@@ -31,59 +32,52 @@ UNDECIDED = {
     "not_significant": N_("p of 0.05 or more"),
     "signs_differ": N_("seeds disagree in sign"),
 }
+MEAN = N_("mean over seeds")
 
 
 def blocks(report: StudyReport) -> list[Block]:
-    found: list[Block] = [*_over_seeds(report), *_not_told_apart(report)]
     sweeps = report.study.campaign.sweeps
     if not sweeps:
-        return found
-    curves = [_curves(report, sweep, number) for number, sweep in enumerate(sweeps, 1)]
-    return [*found, _trends(report, sweeps), *curves, _divergence_and_quality(report, sweeps)]
-
-
-def _over_seeds(report: StudyReport) -> list[Table]:
-    _ = report.gettext
-    found = report.study.campaign.over_seeds()
-    if found.empty:
-        return []
-    columns = {"runs": Column(_("runs")), "seeds": Column(_("seeds"))}
-    for measure in measures.followed():
-        columns[measure.followed_name] = Column(report.followed_label(measure), measure.decimals)
-    named = found.assign(runs=found["runs"].map(", ".join))
-    caption = _(
-        "Runs that differ in their seed alone: mean over seeds and 95 % interval (Student's t), at {snr}."
-    )
-    return [report.table("over_seeds", caption.format(snr=report.snr), columns, named)]
+        return [*_not_told_apart(report)]
+    each = list(enumerate(sweeps, 1))
+    curves = [_curves(report, sweep, number) for number, sweep in each]
+    values = [_by_value(report, sweep, number) for number, sweep in each]
+    aside: list[Block] = [*values, _divergence_and_quality(report, sweeps)]
+    return [
+        *_not_told_apart(report),
+        _trends(report, sweeps),
+        *curves,
+        Folded(report.gettext("Means by value, and divergence beside quality"), aside),
+    ]
 
 
 def _not_told_apart(report: StudyReport) -> list[Text]:
-    campaign = report.study.campaign
+    _, campaign = report.gettext, report.study.campaign
     followed = {label for sweep in campaign.sweeps for label in sweep.runs}
     # What was dialled has a section of its own, with two hybrids or one.
     alone = [run.label for run in campaign.runs if run.label not in followed and run.dial is None]
     differing = [name for name in campaign.differing() if name not in (TARGET, AXIS)]
     if len(differing) < 2 or not alone:
         return []
-    text = report.gettext(
+    text = _(
         "The runs differ in {settings}. What each of these does cannot be told apart by runs that differ "
         "from all others in several at once, or in what is no number: {runs}."
     )
-    comma = report.gettext(", ")
-    return [Text(text.format(settings=comma.join(differing), runs=comma.join(alone)))]
+    settings = _(", ").join(_(setting_told(name)) for name in differing)
+    return [Text(text.format(settings=settings, runs=_(", ").join(alone)))]
 
 
 def _trends(report: StudyReport, sweeps: Sequence[Sweep]) -> Table:
     _ = report.gettext
     columns = {
         "setting": Column(_("setting")),
-        "held": Column(_("held fixed")),
-        "claim": Column(_("claim")),
+        "held": Column(_("held fixed"), rank=6),
+        "claim": Column(_("claim"), rank=5),
         "measure": Column(_("measure")),
         "rho": Column(_("ρ"), 2),
         "p": Column(_("p"), is_p=True),
-        "values": Column(_("values")),
-        "seeds": Column(_("seeds")),
+        "values": Column(_("values"), rank=3),
+        "seeds": Column(_("seeds"), rank=3),
         "verdict": Column(_("verdict")),
     }
     caption = _("Spearman's rank correlation of a setting with divergence, and what it says of the claim.")
@@ -96,7 +90,11 @@ def _trends(report: StudyReport, sweeps: Sequence[Sweep]) -> Table:
     # A claim is of divergence, so of these.
     judged = [measure for measure in measures.followed() if measure.better == "lower"]
     rows = [_trend(report, sweep, measure) for sweep in sweeps for measure in judged]
-    return report.table("trends", caption, columns, frames.frame_of(rows), note)
+    shown = frames.frame_of(rows)
+    # An empty column would say nothing.
+    if not any(row["held"] for row in rows):
+        del columns["held"]
+    return report.table("trends", caption, columns, shown, note)
 
 
 def _trend(report: StudyReport, sweep: Sweep, measure: Measure) -> Row:
@@ -106,8 +104,8 @@ def _trend(report: StudyReport, sweep: Sweep, measure: Measure) -> Row:
     if trend.why:
         verdict += report.in_brackets(_(UNDECIDED[trend.why]))
     return {
-        "setting": sweep.setting,
-        "held": held_fixed(sweep),
+        "setting": _(setting_told(sweep.setting)),
+        "held": held_fixed(sweep, _),
         "claim": _(CLAIMS[claim]),
         "measure": report.followed_label(measure),
         **vars(trend),
@@ -115,34 +113,65 @@ def _trend(report: StudyReport, sweep: Sweep, measure: Measure) -> Row:
     }
 
 
+def _means(sweep: Sweep, measure: Measure) -> dict[float, Interval]:
+    """By value of the setting, over seeds."""
+    points = sweep.points.sort_values(["value", "seed"])
+    over_seeds = points.groupby("value")[measure.followed_name].agg(list)
+    return dict(zip(over_seeds.index.tolist(), map(_mean, over_seeds.tolist())))
+
+
+def _by_value(report: StudyReport, sweep: Sweep, number: int) -> Table:
+    """The numbers of the curves."""
+    _ = report.gettext
+    name = _(setting_told(sweep.setting))
+    columns = {"value": Column(name), "seeds": Column(_("seeds"), rank=3)}
+    columns |= {
+        measure.followed_name: Column(report.followed_label(measure), measure.decimals)
+        for measure in measures.followed()
+    }
+    found = {measure.followed_name: _means(sweep, measure) for measure in measures.followed()}
+    seeds = sweep.points.groupby("value")["seed"].nunique()
+    rows = [
+        [f"{value:g}", count, *(of_measure[value] for of_measure in found.values())]
+        for value, count in zip(seeds.index.tolist(), seeds.tolist())
+    ]
+    caption = _("Divergence by {setting}{held} at {snr}: mean over seeds and 95 % interval (Student's t).")
+    return report.table(
+        f"values_{number}",
+        caption.format(setting=name, held=report.in_brackets(held_fixed(sweep, _)), snr=report.snr),
+        columns,
+        frames.frame_of(rows, list(columns)),
+    )
+
+
 def _curves(report: StudyReport, sweep: Sweep, number: int) -> Figure:
     _ = report.gettext
+    panels: dict[str, figures.Curves] = {
+        _axis_title(report, measure): {report.in_figure(MEAN): list(_means(sweep, measure).items())}
+        for measure in measures.followed()
+    }
     points = sweep.points.sort_values(["value", "seed"])
-    panels: dict[str, figures.Curves] = {}
-    for measure in measures.followed():
-        over_seeds = points.groupby("value")[measure.followed_name].agg(list)
-        means = [_mean(values) for values in over_seeds.tolist()]
-        panels[_axis_title(measure)] = {"mean over seeds": list(zip(over_seeds.index.tolist(), means))}
     data = points.assign(setting=sweep.setting)[["setting", *points.columns]]
     caption = _(
         "Divergence by {setting}{held} at {snr}: mean over seeds, with its 95 % interval where there are "
         "several."
     )
+    held = report.in_brackets(held_fixed(sweep, _))
     return Figure(
         report.name(f"trend_{number}"),
-        caption.format(setting=sweep.setting, held=report.in_brackets(held_fixed(sweep)), snr=report.snr),
+        caption.format(setting=_(setting_told(sweep.setting)), held=held, snr=report.snr),
         _("Curves over the setting's values, a panel a measure."),
         frames.none_where_missing(data),
-        figures.curves(panels, across=sweep.setting),
+        figures.curves(panels, across=report.in_figure(setting_told(sweep.setting))),
     )
 
 
 def _divergence_and_quality(report: StudyReport, sweeps: Sequence[Sweep]) -> Figure:
     """Divergence against cross-entropy: an undertrained student diverges for that alone."""
     _ = report.gettext
+    gap, kl = measures.named("cross_entropy"), measures.named("kl_divergence")
     points = {
-        sweep.setting + in_brackets(held_fixed(sweep)): _gap_and_divergence(sweep)
-        for sweep in sweeps[:SHOWN_SWEEPS]
+        _sweep_in_figure(report, sweep): _means_beside(sweep, gap, kl) for sweep in sweeps[:SHOWN_SWEEPS]
     }
     rows = [(name, *point) for name, group in points.items() for point in group]
     data = frames.frame_of(rows, ["setting", "cross_entropy_gap", "kl_divergence", "value"])
@@ -152,31 +181,36 @@ def _divergence_and_quality(report: StudyReport, sweeps: Sequence[Sweep]) -> Fig
             "KL to the teacher beside the cross-entropy gap: a student that has learnt too little diverges "
             "for that alone."
         ),
-        _("A point a run."),
+        _("A point a value of the setting, mean over seeds."),
         frames.none_where_missing(data),
-        figures.scatter(points, "cross-entropy gap, nats a token", "KL to the teacher, nats a token"),
+        figures.scatter(points, _axis_title(report, gap), _axis_title(report, kl)),
     )
 
 
-def _gap_and_divergence(sweep: Sweep) -> list[tuple[float, float, str]]:
-    """Of each run, and the setting's value."""
-    points = sweep.points.sort_values(["value", "seed"])
-    values = points["value"].map("{:g}".format)
-    return list(zip(points["cross_entropy_gap"].tolist(), points["kl_divergence"].tolist(), values.tolist()))
+def _sweep_in_figure(report: StudyReport, sweep: Sweep) -> str:
+    held = held_fixed(sweep, report.in_figure)
+    name = report.in_figure(setting_told(sweep.setting))
+    return report.in_figure("{what} ({aside})").format(what=name, aside=held) if held else name
 
 
-def _axis_title(measure: Measure) -> str:
-    title = measure.title_with_unit
-    return title.replace(measure.title, f"{measure.title} gap", 1) if measure.gap else title
+def _means_beside(sweep: Sweep, across: Measure, up: Measure) -> list[tuple[float, float, str]]:
+    """Of each value of the setting, and the value."""
+    ours, theirs = _means(sweep, across), _means(sweep, up)
+    return [(ours[value].value, theirs[value].value, f"{value:g}") for value in ours]
 
 
-def held_fixed(sweep: Sweep) -> str:
+def _axis_title(report: StudyReport, measure: Measure) -> str:
+    if not measure.gap:
+        return report.figure_title(measure)
+    _ = report.in_figure
+    gap = _("{measure} gap").format(measure=_(measure.title))
+    return _("{measure}, {unit}").format(measure=gap, unit=_(measure.unit)) if measure.unit else gap
+
+
+def held_fixed(sweep: Sweep, gettext: Callable[[str], str]) -> str:
     """What the runs of a sweep share and others have otherwise."""
-    return ", ".join(f"{name} {value}" for name, value in sweep.held.items())
-
-
-def in_brackets(text: str) -> str:
-    return f" ({text})" if text else ""
+    of_each = (f"{gettext(setting_told(name))} {value}" for name, value in sweep.held.items())
+    return gettext(", ").join(of_each)
 
 
 def _mean(values: Sequence[float]) -> Interval:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from semcom.base.messages import N_, said
 from semcom.evaluation import frames, measures
+from semcom.evaluation.groups import Group, Role
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measures import Measure
 from semcom.evaluation.pairs import OTHER_DRAW, Pair, Pairing
@@ -68,9 +69,17 @@ class StudyReport:
         """``text`` in the report's language."""
         return self.translation.gettext(text)
 
+    def told(self, name: str) -> str:
+        """A name, of a pair or an end, in the report's language."""
+        return said(name, self.gettext)
+
     def in_figure(self, text: str) -> str:
         """``text`` as labels in figures have it."""
         return (self.figure_language or self.translation).gettext(text)
+
+    def drawn(self, name: str) -> str:
+        """A name as labels in figures have it."""
+        return said(name, self.in_figure)
 
     def name(self, base: str) -> str:
         """Of a section, table or figure, once in a report."""
@@ -151,6 +160,33 @@ class StudyReport:
         return {pairing.label(pair): self.pair(pair) for pair in pairing.pairs}
 
     @cached_property
+    def compared(self) -> list[Group]:
+        """All that stands beside the teacher's own pair and the yardsticks."""
+        return [group for group in self.study.groups if group.role == "compared"]
+
+    @cached_property
+    def apart_from_noise(self) -> list[Group]:
+        """The teacher's own pair, other teachers' and what is compared, all under one draw of the channel."""
+        return [group for group in self.study.groups if group.role not in ("noise", "decibel")]
+
+    def yardstick(self, role: Role) -> Group | None:
+        """The first of this role; None where none was measured."""
+        return next((group for group in self.study.groups if group.role == role), None)
+
+    @property
+    def test_told(self) -> str:
+        """What the p of the groups compared is of."""
+        _ = self.gettext
+        tests = {self.study.by_group.test_of(group) for group in self.compared}
+        if tests == {"seeds"}:
+            return _("by a t-test over seeds, Holm-corrected over all pairs and SNRs of this channel")
+        swaps = _(
+            "by {trials:,} paired swaps of sentences, for these models only, Holm-corrected over all pairs "
+            "and SNRs of this channel"
+        )
+        return swaps.format(trials=self.study.trials)
+
+    @cached_property
     def too_short(self) -> str:
         """A sentence where BLEU says little of the sentences measured, else nothing."""
         texts = [sentence.text for sentence in self.study.sentences]
@@ -175,6 +211,13 @@ class StudyReport:
             return self.gettext(text)
         told = self.gettext("{measure}, {unit}")
         return told.format(measure=self.gettext(text), unit=self.gettext(measure.unit))
+
+    def figure_title(self, measure: Measure) -> str:
+        """Of a panel or an axis: the measure and its unit, as labels in figures have it."""
+        title = self.in_figure(measure.title)
+        if not measure.unit:
+            return title
+        return self.in_figure("{measure}, {unit}").format(measure=title, unit=self.in_figure(measure.unit))
 
     def followed_label(self, measure: Measure) -> str:
         """Of what is followed of a measure: itself, or its gap to the teacher's."""
@@ -210,22 +253,39 @@ class StudyReport:
         return Table(self.name(name), caption, columns, cells, note, self.conditions, in_paper)
 
     def table_by_snr(
-        self, name: str, caption: str, places: int | None, lines: Mapping[str, tuple[Pair, str]]
+        self,
+        name: str,
+        caption: str,
+        places: int | None,
+        lines: Sequence[tuple[str, Group, str]],
+        *,
+        in_paper: bool = False,
     ) -> Table:
-        """Plain values of a pair's measure, a column an SNR. lines: label -> pair and measure."""
+        """Plain values of a group's measure, a column an SNR. lines: what each is called, group, measure."""
         snrs = sorted(self.study.snrs)
+        kept = spread(snrs, self.study.reference_snr)
         columns = {"pair": Column(self.gettext("pair"))}
-        columns |= {str(snr): Column(f"{snr:g}", places, snr=snr) for snr in snrs}
+        columns |= {str(snr): Column(f"{snr:g}", places, rank=kept.index(snr), snr=snr) for snr in snrs}
         rows = [
-            [label, *(value_of(self.study.row(pair, snr)[measure]) for snr in snrs)]
-            for label, (pair, measure) in lines.items()
+            [told, *(value_of(self.study.group_row(group, snr)[measure]) for snr in snrs)]
+            for told, group, measure in lines
         ]
-        return self.table(name, caption, columns, frames.frame_of(rows, list(columns)))
+        return self.table(name, caption, columns, frames.frame_of(rows, list(columns)), in_paper=in_paper)
 
-    def curve(self, pair: Pair, measure: str) -> Curve:
-        """A pair's measure by SNR, where it is known."""
-        values = [(snr, self.study.row(pair, snr)[measure]) for snr in sorted(self.study.snrs)]
+    def curve(self, group: Group, measure: str) -> Curve:
+        """A group's measure by SNR, where it is known."""
+        values = [(snr, self.study.group_row(group, snr)[measure]) for snr in sorted(self.study.snrs)]
         return [(snr, value) for snr, value in values if value is not None]
+
+
+def spread(values: Sequence[float], first: float) -> list[float]:
+    """The same values, each next one as far as can be from those before: the first few cover the range."""
+    chosen, left = [first], [value for value in values if value != first]
+    while left:
+        furthest = max(left, key=lambda value: min(abs(value - other) for other in chosen))
+        chosen.append(furthest)
+        left.remove(furthest)
+    return chosen
 
 
 def value_of(interval: Interval | None) -> float | None:
