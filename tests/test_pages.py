@@ -237,7 +237,10 @@ def test_html_needs_nothing_and_runs_nothing(document):
         assert not [name for name in attributes if name.startswith("on")]
         assert all(attributes.get(name, "data:").startswith("data:") for name in ("src", "srcset"))
         # What is no file beside the page is in it.
-        assert re.match(r"data:|#|figures/[a-z0-9_-]+\.(svg|png|pdf)$|tables(/[a-z0-9_]+)?\.tex$", attributes.get("href", "#"))
+        assert re.match(
+            r"data:|#|figures/[a-z0-9_-]+\.(svg|png|pdf)$|tables(/[a-z0-9_]+)?\.tex$",
+            attributes.get("href", "#"),
+        )
     assert "url(" not in render.html(document, fake_images(document)) and "@import" not in render.html(
         document, fake_images(document)
     )
@@ -554,7 +557,8 @@ hybrid                  0.00      12  –"""
     )
 
 
-def test_console_shows_hostile_strings_as_text():
+def test_console_shows_hostile_strings_as_text(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
     text = "\n".join(map(formats.aligned, hostile().tables()))
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]", text)
     assert all(escape(bad) in text for bad in HOSTILE)

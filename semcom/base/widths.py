@@ -1,6 +1,21 @@
 """How wide text stands on a console: letters of East Asia take two columns, signs on a letter none."""
 
+import shutil
+import sys
 import unicodedata
+
+LOG = 100
+"""Columns of a file or pipe that a console's lines go to, at least."""
+
+
+def of_console() -> int:
+    """Columns of the terminal; of what is none those of a log, or more where ``COLUMNS`` says so."""
+    wide = shutil.get_terminal_size((LOG, 24)).columns
+    return wide if _is_terminal() else max(wide, LOG)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
 
 
 def columns(text: str) -> int:

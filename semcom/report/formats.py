@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from numbers import Real
 from typing import TYPE_CHECKING
 
+from semcom.base import widths
 from semcom.base.errors import escape
 from semcom.evaluation import frames
-from semcom.report import tables
+from semcom.report import console_tables, room, tables
 from semcom.report.catalogue import translation
 from semcom.report.cells import columns_of_text, labels, plain, sides
 from semcom.report.document import Answer, Block, Cell, Column, Document, Figure, Folded, Styled, Table, check
@@ -110,8 +111,16 @@ def _spelled_out(cell: object) -> object:
     return cell if cell is None or isinstance(cell, Real) else escape(cell)
 
 
-def aligned(table: Table) -> str:
-    """The table for a terminal, without its caption."""
-    return tables.aligned(
-        [column.title for column in table.columns.values()], columns_of_text(table), sides(table)
-    )
+def aligned(table: Table, language: str = "en") -> str:
+    """The table as it fits the console, without its caption; below it what does not, and where that is."""
+    shown = [
+        console_tables.Column(column.title, texts, side, column.rank)
+        for column, texts, side in zip(table.columns.values(), columns_of_text(table), sides(table))
+    ]
+    text, left_out = tables.aligned(shown)
+    if not left_out:
+        return text
+    _ = translation(language).gettext
+    more = _("Too wide for here: {columns}. tables/{name}.csv has all.")
+    told = more.format(columns=_(", ").join(left_out), name=table.name)
+    return "\n".join([text, *room.lines(told, widths.of_console(), widths.columns)])

@@ -1,7 +1,7 @@
 r"""Tables for papers: LaTeX with booktabs and siunitx, that fit one column of 8.8 cm at \small, or else the
 text's width, by construction."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
@@ -20,6 +20,7 @@ from semcom.report.latex_columns import (
     texts_of,
 )
 from semcom.report.latex_text import EAST_ASIA, needs_unicode, source, width
+from semcom.report.room import shared
 
 COLUMN, TEXT = 250.0, 345.0
 """Points of 8.8 cm, a column of IEEEtran, and of the text of ``article``."""
@@ -162,29 +163,11 @@ def _columns(table: Table, way: Way) -> list[Typeset] | None:
     for place, told in texts.items():
         column, cells = shown[place]
         wanted[place] = (least_width(column, told, cells), natural_width(column, told, cells, way))
-    given = _shared(room, wanted)
+    given = shared(room, wanted)
     if given is None:
         return None
     of_texts = {place: text(*shown[place], told, given[place], way) for place, told in texts.items()}
     return [(of_numbers | of_texts)[place] for place in range(len(shown))]
-
-
-def _shared(room: float, wanted: Mapping[int, tuple[float, float]]) -> dict[int, float] | None:
-    """Room for columns of text, each from its least to its natural width: what is left over the least goes to
-    all in equal parts."""
-    given = {place: least for place, (least, _natural) in wanted.items()}
-    left = room - sum(given.values())
-    if left < 0:
-        return None
-    hungry = [place for place, (least, natural) in wanted.items() if natural > least]
-    while hungry and left > 0.01:
-        share = left / len(hungry)
-        for place in hungry:
-            more = min(share, wanted[place][1] - given[place])
-            given[place] += more
-            left -= more
-        hungry = [place for place in hungry if wanted[place][1] - given[place] > 0.01]
-    return given
 
 
 def _panels(table: Table, way: Way) -> list[list[Typeset]]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from semcom.report import room as room_of
 from semcom.report.cells import halves, marks_of, stands_out
 from semcom.report.document import Cell, Column, Styled
 from semcom.report.latex_text import SCRIPT, SMALL, source, width
@@ -44,21 +45,6 @@ class Typeset:
     blank: str = ""
 
 
-def _all_pieces(words: Sequence[str], room: float) -> list[str]:
-    return [piece for word in words for piece in _pieces(word, room)]
-
-
-def _pieces(word: str, room: float) -> list[str]:
-    """A word, in pieces of at most ``room`` points where it is wider."""
-    found, piece = [], ""
-    for character in word:
-        if piece and width(piece + character) > room:
-            found.append(piece)
-            piece = ""
-        piece += character
-    return [*found, piece]
-
-
 # --- heads
 
 
@@ -66,7 +52,7 @@ def head_lines(title: str, room: float) -> list[str]:
     """A title in lines of at most ``room`` points, or a word where it is wider and not too wide itself."""
     lines = [""]
     parts = re.findall(r"[^\s/_-]*[/_-]|[^\s/_-]+ ?|\s", title.strip())
-    for part in _all_pieces(parts, LEAST):
+    for part in room_of.pieces(parts, LEAST, width):
         longer = lines[-1] + part
         if lines[-1] and width(longer.strip()) > room:
             lines.append(part)
@@ -215,17 +201,8 @@ def text(column: Column, cells: Sequence[Cell], texts: Sequence[str], room: floa
 
 def wrapped(text: str, cell: Cell, room: float) -> list[str]:
     """The source of a text in lines of at most ``room`` points; all but the first are indented."""
-    indent = SMALL
     room = (room - MARK * len(marks_of(cell))) / _broadened(cell)
-    lines: list[str] = []
-    line = ""
-    for word in _all_pieces(text.split(), room - indent):
-        longer = f"{line} {word}" if line else word
-        if line and width(longer) > room - (indent if lines else 0):
-            lines.append(line)
-            line = word
-        else:
-            line = longer
+    *lines, line = room_of.lines(text, room, width, indent=SMALL)
     bare = Styled(None, bold=stands_out(cell))
     styled = [_styled(source(each), bare) for each in lines] + [_styled(source(line), cell)]
     return [styled[0], *(rf"\quad {other}" for other in styled[1:])]

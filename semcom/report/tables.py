@@ -4,12 +4,14 @@ A cell that is missing, None or NaN, is a dash on the console and empty in a CSV
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semcom.base.errors import escape
 from semcom.base.output_files import write_atomically
 from semcom.evaluation import frames
+from semcom.report.console_tables import Column, fitted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,20 +22,29 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
 def text(frame: "pd.DataFrame", decimals: int | None = None, signed: bool = False) -> str:
-    """Aligned columns for a console: text to the left, numbers to the right, as many decimals in all of a
-    column. signed: a plus before positive ones."""
-    columns = [frame.iloc[:, place].tolist() for place in range(frame.shape[1])]
-    return aligned(
-        [str(name) for name in frame.columns],
-        [_texts(cells, decimals, signed) for cells in columns],
-        ["right" if all(map(_number_or_missing, cells)) else "left" for cells in columns],
-    )
+    """Aligned columns for a console, no wider than that: text to the left, numbers to the right, as many
+    decimals in all of a column. signed: a plus before positive ones."""
+    cells_of = [frame.iloc[:, place].tolist() for place in range(frame.shape[1])]
+    shown = [
+        Column(str(name), _texts(cells, decimals, signed), "right" if _is_numeric(cells) else "left")
+        for name, cells in zip(frame.columns, cells_of)
+    ]
+    return aligned(shown)[0]
 
 
-def aligned(titles: Sequence[str], columns: Sequence[Sequence[str]], sides: Sequence[str]) -> str:
-    """Columns of text for a console, each to its side, left or right."""
-    safe = [[escape(cell) for cell in cells] for cells in columns]
-    return _tabulated([escape(title) for title in titles], safe, sides, "simple")
+def aligned(shown: Sequence[Column]) -> tuple[str, Sequence[str]]:
+    """Columns of text as they fit the console, and the titles of those that do not."""
+    safe = [
+        replace(column, title=escape(column.title), cells=[escape(cell) for cell in column.cells])
+        for column in shown
+    ]
+    found = fitted(safe)
+    return "\n\n".join(map(_panel, found.panels)), found.left_out
+
+
+def _panel(shown: Sequence[Column]) -> str:
+    titles, cells = [column.title for column in shown], [column.cells for column in shown]
+    return _tabulated(titles, cells, [column.side for column in shown], "simple")
 
 
 def markdown(titles: Sequence[str], columns: Sequence[Sequence[str]], sides: Sequence[str]) -> str:
@@ -105,8 +116,8 @@ def _missing(cell: Any) -> bool:
     return cell is None or cell != cell
 
 
-def _number_or_missing(cell: Any) -> bool:
-    return cell is None or isinstance(cell, (int, float))
+def _is_numeric(cells: Sequence[Any]) -> bool:
+    return all(cell is None or isinstance(cell, (int, float)) for cell in cells)
 
 
 def _tabulated(
