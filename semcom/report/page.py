@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jinja2
+import markupsafe
 from markupsafe import Markup
 
 from semcom.base.errors import escape
@@ -37,6 +38,9 @@ MEDIA = {
     look.PAGE: "",
 }
 """Of each place that a page has a picture for, who sees it."""
+
+_TORN_APART = re.compile(r"(?<=[0-9]) (?=\[[−0-9]|dB\b|%)|(?<=[0-9∞],) (?=[−0-9.∞]+\])")
+"""Spaces at which a line must not end."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,13 @@ def html(document: Document, images: Mapping[str, bytes]) -> str:
         layout_of=layout_of,
         pictures_of=lambda figure: _pictures(figure, images),
         files=lambda block: _files(document, block),
+        together=_together,
     )
+
+
+def _together(text: str) -> Markup:
+    """A number on one line with its interval and its unit."""
+    return Markup(_TORN_APART.sub("&nbsp;", str(markupsafe.escape(escape(text)))))
 
 
 def _pictures(figure: Figure, images: Mapping[str, bytes]) -> list[Picture]:

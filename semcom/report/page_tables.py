@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from semcom.base.widths import columns
-from semcom.report.cells import columns_of_text, halves, kinds
+from semcom.report.cells import LONG, columns_of_text, halves, kinds
 from semcom.report.document import Cell, Column, Styled, Table
 
 SHORT_HEAD = 12
@@ -43,10 +43,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Layout:
-    """as_cards: whether each row becomes a card where the screen is narrow; else it scrolls by itself."""
+    """across: its width in columns of a console. as_cards: whether each row becomes a card where the screen
+    is narrow; else it scrolls by itself."""
 
     heads: list[Head]
     rows: list[list[Shown]]
+    across: int
     as_cards: bool
     is_shaded: bool
 
@@ -60,6 +62,7 @@ def layout_of(table: Table, is_first: bool = False) -> Layout:
     return Layout(
         heads,
         _rows(table, of_kind),
+        across=_width(table),
         as_cards=not is_shaded and _becomes_cards(table, of_kind, is_first),
         is_shaded=is_shaded,
     )
@@ -97,10 +100,12 @@ def _becomes_cards(table: Table, of_kind: list[str], is_first: bool) -> bool:
     if _width(table) <= PHONE:
         return False
     # Plain numbers stand closely enough beside a name that stays; intervals and sentences do not.
-    return is_first or (len(table.frame) <= CARDS and bool({"interval", "long"} & set(of_kind)))
+    return is_first or (len(table.frame) <= CARDS and bool({"interval", "long"} & set(of_kind[1:])))
 
 
 def _width(table: Table) -> int:
-    """In columns of a console, of what its cells hold."""
-    widest = (max(map(columns, texts), default=0) for texts in columns_of_text(table))
+    """In columns of a console, where long heads and sentences wrap."""
+    heads = (columns(column.title) for column in table.columns.values())
+    cells = (max(map(columns, texts), default=0) for texts in columns_of_text(table))
+    widest = (max(min(head, SHORT_HEAD), min(cell, LONG)) for head, cell in zip(heads, cells))
     return sum(width + GAP for width in widest)
