@@ -31,11 +31,10 @@ from semcom.evaluation.study import Study
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.transceiver import splice
-from semcom.report import figures
 from semcom.report.catalogue import translation
 from semcom.report.cells import columns_of_text
 from semcom.report.document import Table
-from semcom.report.look import PAGE
+from semcom.report.look import LIGHT, PAGE
 from semcom.report.sections import dial as section
 from semcom.report.sections import setting_trends as trends_section
 from semcom.report.sections import summary
@@ -476,10 +475,7 @@ def test_the_figure_has_a_line_a_path_in_the_colour_of_its_kind(study):
     bleu = points[points["measure"] == "BLEU at 12 dB"]["value"].tolist()
     assert bleu == [study.row(study.pairing.own[f"near1/{t:g}"])["bleu"].value for t in PLACES]
     canvas = figure.draw(PAGE)
-    lines = {
-        text.get_text(): handle
-        for text, handle in zip(canvas.legends[0].texts, canvas.legends[0].legend_handles)
-    }
+    lines = {line.get_label(): line for line in canvas.axes[0].lines}
     colours = {name: line.get_color() for name, line in lines.items()}
     near, deep = (
         {colours[f"{path}, decoder: {name}{seed}"] for seed in (1, 2, 3)}
@@ -488,7 +484,7 @@ def test_the_figure_has_a_line_a_path_in_the_colour_of_its_kind(study):
     assert len(near) == len(deep) == 1 and near != deep
     styles = {(line.get_marker(), line.get_linestyle()) for line in lines.values()}
     assert len(styles) == 4, "three seeds, and the teacher"
-    assert colours["teacher"] == figures.NOISE["color"]
+    assert colours["teacher"] == LIGHT.strong
 
 
 def test_targets_of_two_scales_stand_on_two_axes():

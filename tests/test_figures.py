@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from semcom.evaluation.intervals import Interval
-from semcom.report import figures, plots
+from semcom.report import figures, look, plots, training_figures
 from semcom.report.look import PAGE
 
 
@@ -21,22 +21,26 @@ def line(*values):
     return [(float(3 * k), Interval(value, value - 0.1, value + 0.1)) for k, value in enumerate(values)]
 
 
-def test_a_name_has_one_style_in_all_panels_and_one_legend():
-    panels = {
-        "BLEU": {"teacher": line(1, 2), "a": line(3, 4), "b": line(5, 6)},
-        "KL": {"a": line(7, 8), "b": line(9, 10), "noise": line(11, 12)},
-    }
-    figure = drawn(figures.curves(panels, dashed="noise"))
-    (legend,) = figure.legends
-    names = [text.get_text() for text in legend.get_texts()]
-    assert names == ["teacher", "a", "b", "noise"]
-    colour = dict(zip(names, (handle.get_color() for handle in legend.legend_handles)))
-    assert len(set(colour.values())) == 4
-    for axis, lines in zip(figure.axes, panels.values()):
+TWO = {
+    "BLEU": {"teacher": line(1, 2), "a": line(3, 4), "b": line(5, 6)},
+    "KL": {"a": line(7, 8), "b": line(9, 10), "noise": line(11, 12)},
+}
+
+
+def test_a_name_has_one_style_in_all_panels_and_stands_at_its_curve():
+    figure = drawn(figures.curves(TWO, ["teacher", "noise"]))
+    colour: dict[str, str] = {}
+    for axis, lines in zip(figure.axes, TWO.values()):
         found = {tuple(curve.get_ydata()): curve.get_color() for curve in axis.lines}
-        assert found == {tuple(i.value for _, i in points): colour[name] for name, points in lines.items()}
+        of_panel = {name: found[tuple(i.value for _, i in points)] for name, points in lines.items()}
+        assert of_panel.items() <= (colour := colour | of_panel).items() and len(found) == len(lines)
         assert len(axis.collections) == len(lines)  # the bands
         assert list(axis.get_xticks()) == [0, 3]
+    assert len(set(colour.values())) == 4
+    assert (colour["teacher"], colour["noise"]) == (look.LIGHT.strong, look.LIGHT.faint)
+    assert not figure.legends
+    told = [{text.get_text(): text.get_color() for text in axis.texts} for axis in figure.axes]
+    assert told == [{"teacher": colour["teacher"]}, {n: colour[n] for n in ("a", "b", "noise")}]
 
 
 def test_strangers_names_are_no_mathematics():
@@ -46,8 +50,8 @@ def test_strangers_names_are_no_mathematics():
     drawn(figures.bars({hostile: [(hostile, Interval(1, 0, 2))]}, "share"))
     drawn(figures.constellations({hostile: np.zeros((3, 2))}))
     drawn(figures.scatter({hostile: [(1, 2, hostile)]}, "x", "y"))
-    drawn(figures.trainings({hostile: [{"epoch": 1, "loss": 2.0, "validation": 1.0, "lr": 0.1}]}))
-    drawn(figures.temperature_effect({1.0: [0.5], 2.0: [0.4]}, [hostile]))
+    drawn(training_figures.trainings({hostile: [{"epoch": 1, "loss": 2.0, "validation": 1.0, "lr": 0.1}]}))
+    drawn(training_figures.temperature_effect({1.0: [0.5], 2.0: [0.4]}, [hostile]))
 
 
 @pytest.mark.parametrize(("values", "scale"), [((0.5, 2), "log"), ((0.0, 2), "linear")])
@@ -57,18 +61,17 @@ def test_a_logarithm_needs_values_above_zero(values, scale):
     )
 
 
-def test_many_curves_have_no_bands_and_differ():
-    figure = drawn(figures.curves({"KL": {str(k): line(k, k + 1) for k in range(20)}}))
-    (axis,) = figure.axes
-    assert (
-        not axis.collections
-        and len({(curve.get_color(), curve.get_linestyle()) for curve in axis.lines}) == 20
-    )
+@pytest.mark.parametrize("place", [look.PAGE, look.PHONE_DARK])
+def test_of_many_curves_the_place_has_its_number_references_first(place):
+    many = {"KL": {**{str(k): line(k, k + 1) for k in range(20)}, "noise": line(3, 3)}}
+    (axis,) = figures.curves(many, ["noise"])(place).axes
+    assert len(axis.lines) - len(axis.artists) == place.lines == len({c.get_color() for c in axis.lines})
+    assert [3, 3] in [list(curve.get_ydata()) for curve in axis.lines]
 
 
 def test_temperature_rows_are_softmaxes_of_the_likeliest():
     logits = np.array([0.0, 3.0, -1.0, 2.0])
-    rows, best = figures.temperature_rows(logits, (1, 4), 2)
+    rows, best = training_figures.temperature_rows(logits, (1, 4), 2)
     assert best == [1, 3]
     for t, found in rows.items():
         p = np.exp(logits / t) / np.exp(logits / t).sum()
@@ -160,7 +163,7 @@ def test_effects_say_of_what_they_are():
 @pytest.mark.parametrize("epochs", [1, 2, 3, 40])
 def test_epochs_are_whole_numbers(epochs):
     history = [{"epoch": n, "loss": 2.0, "validation": 1.0, "lr": 0.1} for n in range(1, epochs + 1)]
-    for draw in (figures.training(history), figures.trainings({"a": history})):
+    for draw in (training_figures.training(history), training_figures.trainings({"a": history})):
         for axis in drawn(draw).axes:
             low, high = axis.get_xlim()
             shown = [tick for tick in axis.get_xticks() if low <= tick <= high]

@@ -605,7 +605,7 @@ def test_each_figure_is_drawn_once_a_place(tmp_path):
     render.write(
         with_block(replace(FIGURE, draw=lambda place: (drawn.append(place), look.canvas(place))[1])), tmp_path
     )
-    assert drawn == [look.PAGE, look.PAGE_DARK, look.PHONE, look.PHONE_DARK, look.COLUMN, look.TEXT]
+    assert drawn == [look.PAGE, look.PHONE, look.COLUMN, look.TEXT]
 
 
 def test_write_leaves_every_file_the_page_last(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ from semcom.evaluation.scores import least_sure
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.word_rules import rules_of
 from semcom.models.checkpoint import Checkpoint
-from semcom.report import compose, figures, formats, render, tables
+from semcom.report import compose, formats, render, tables, training_figures
 from semcom.report.document import Document
 from semcom.report.latex import Printed
 from semcom.report.sections.all_studies import Similarities, TemperatureEffect
@@ -168,7 +168,7 @@ def _temperature_effect(teacher: Checkpoint, study: Study) -> TemperatureEffect:
     """The teacher's next-piece distribution at the place of the first test sentence where it is least
     sure."""
     logits = least_sure(teacher.model, study.measured.encoded[0])
-    rows, best = figures.temperature_rows(logits, TEMPERATURES, PIECES_SHOWN)
+    rows, best = training_figures.temperature_rows(logits, TEMPERATURES, PIECES_SHOWN)
     texts = zip(best, study.decode([[piece] for piece in best]))
     pieces = ["(end)" if piece == EOS else text or f"piece {piece}" for piece, text in texts]
     return TemperatureEffect(rows, pieces)

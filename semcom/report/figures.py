@@ -1,120 +1,166 @@
-"""What the report's figures show: each function fills axes of a matplotlib figure from plain numbers. Never
-sees a model or a file.
+"""What the report's figures show: each function returns what draws it, from plain numbers, for the place
+where it is looked at. Never sees a model or a file.
 
-Labels are in English in every language of the report: not every machine's fonts have Chinese.
+Their titles and names are given in the report's language.
 """
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from semcom.base.errors import escape
-from semcom.base.widths import columns
+from semcom.base.messages import N_
 from semcom.evaluation.intervals import Interval
-from semcom.report import look
-from semcom.report.look import COLOURS, MARKERS, Draw, Place
+from semcom.report import curve_names, look
+from semcom.report.curve_names import Named
+from semcom.report.look import MARKERS, Draw, Place, label
 
 if TYPE_CHECKING:
     import numpy as np
-    import numpy.typing as npt
-    import torch
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-Row = Mapping[str, Any]
 Curve = Sequence[tuple[float, Interval]]
 """Points: place and value."""
 Curves = Mapping[str, Curve]
-LINES = ("-", "--", ":", "-.")
-BANDS_FOR = 5
-"""Curves up to which each has its band; more would hide one another, and their intervals are in the table."""
-LEGEND_COLUMNS = 4
-HANDLE_INCHES, LETTER_INCHES = 0.6, 0.07
-"""Of a legend's entry: the line beside it, and a letter of its text."""
-NOISE = {"color": "#999999", "linestyle": "--", "marker": ""}
-SNR = "SNR, dB per complex symbol"
+Style = dict[str, Any]
+SNR = N_("SNR, dB per complex symbol")
+DASHES: Sequence[Any] = ("-", (0, (4, 2)), (0, (1, 1.6)), (0, (5, 1.5, 1, 1.5)))
+"""Of references, the first first."""
+TICKS_AT_VALUES = 9
+"""Places across up to which each has its tick."""
+TICKS_APART = 0.05
+"""Of the whole width, between two places that have their ticks."""
+NEAR_ZERO = 0.3
+"""Of the largest value: an axis whose smallest is less begins at zero."""
+ENDS_OF_RANGES = (0.0, 1.0, 100.0)
+"""What shares and scores do not pass: no axis passes them by its margin alone."""
 
 
-def label(text: object) -> str:
-    """A name for a legend: "$" would start mathematics in what may be a stranger's file name."""
-    return escape(text).replace("$", r"\$")
-
-
-def style_of(number: int) -> dict[str, Any]:
-    """Colour, marker and line of curve ``number``, which differ for the first 32."""
-    return {
-        "color": COLOURS[number % len(COLOURS)],
-        "marker": MARKERS[number % len(MARKERS)],
-        "markersize": 4,
-        "linewidth": 1.4,
-        "linestyle": LINES[number // len(COLOURS) % len(LINES)],
-    }
-
-
+# More than six arguments: each is one thing that most callers leave.
 def curves(
     panels: Mapping[str, Curves],
-    dashed: str | None = None,
+    references: Sequence[str] = (),
     across: str = SNR,
     logarithmic: Sequence[str] = (),
     kinds: Mapping[str, object] | None = None,
+    mark: float | None = None,
+    ylabels: Mapping[str, str] | None = None,
 ) -> Draw:
-    """One panel a title, in it a curve a name with the band of its intervals. dashed: the name of the
-    channel's own noise, or of another reference. kinds: of each name; curves of one kind have one colour."""
+    """One panel a title, in it a curve a name with the band of its intervals; of many those that the place
+    has lines for, references first.
+
+    references: names drawn without markers, the first in black, such as the teacher, the others, such as
+    yardsticks, in grey and dashed. kinds: of the other names;
+    those of one kind have one colour. mark: a place across that a line marks, such as the reference SNR.
+    ylabels: of each panel, whose title then stands above it; else the title is the label. Panels of one label
+    have one scale.
+    """
 
     def draw(place: Place) -> "Figure":
-        # A name has one style in all panels, also where a panel leaves some out; so one legend holds for all.
-        names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
-        styles = {name: style_of(number) for number, name in enumerate(names)}
-        if kinds is not None:
-            styles |= _styles_by_kind(kinds)
-        if dashed in styles:
-            styles[dashed] |= NOISE
-        shown = {}
+        styles = styles_of(panels, references, place, kinds)
         figure, axes = look.panels(place, len(panels))
+        named = []
         for axis, (title, lines) in zip(axes, panels.items()):
-            for name, points in lines.items():
-                shown[name] = _curve(axis, points, styles[name], with_band=len(lines) <= BANDS_FOR)
-            if title in logarithmic and _all_above_zero(lines):
-                axis.set_yscale("log")
-            if across == SNR:
-                axis.set_xticks(sorted({x for points in lines.values() for x, _ in points}))
-            axis.set(xlabel=label(across), title=label(title))
-        figure.legend(
-            [shown[name] for name in names],
-            [label(name) for name in names],
-            loc="outside lower center",
-            ncols=_legend_columns(names, figure.get_figwidth()),
-        )
+            shown = {name: points for name, points in lines.items() if name in styles}
+            named.append(
+                Named(
+                    axis,
+                    {
+                        name: _curve(axis, shown[name], styles[name] | {"label": label(name)})
+                        for name in shown
+                    },
+                )
+            )
+            if title in logarithmic and _all_above_zero(shown):
+                logarithm(axis)
+            _across(axis, shown, across, mark)
+            _titled(axis, place, title, (ylabels or {}).get(title))
+        within_ranges(axes)
+        _one_scale_a_label(axes)
+        curve_names.add(figure, place, named)
         return figure
 
     return draw
 
 
-def _legend_columns(names: Sequence[str], width: float) -> int:
-    """At most four; fewer where the longest name needs more of ``width`` inches."""
-    needed = HANDLE_INCHES + LETTER_INCHES * max(map(columns, names), default=0)
-    return max(1, min(LEGEND_COLUMNS, int(width / needed)))
+def over_snr(
+    panels: Mapping[str, Curves], references: Sequence[str], reference_snr: float, across: str = SNR
+) -> Draw:
+    """``curves`` of the first screen, by the title and unit of a measure; the reference SNR is marked."""
+    return curves(panels, references, across, mark=reference_snr)
 
 
-def _styles_by_kind(kinds: Mapping[str, object]) -> dict[str, dict[str, Any]]:
-    """Of each name; those of one kind differ in marker and line alone."""
-    numbers = {kind: number for number, kind in enumerate(dict.fromkeys(kinds.values()))}
-    of_kind: dict[object, int] = {}
+def effects(panels: Mapping[str, Curves], up: str = "", across: str = SNR) -> Draw:
+    """``curves`` of effects, with a line at none. up: of what, with its unit."""
+    inner = curves(panels, across=across, ylabels=dict.fromkeys(panels, up))
+
+    def draw(place: Place) -> "Figure":
+        figure = inner(place)
+        for axis in figure.axes:
+            axis.axhline(0, color=look.inks(place).strong, linewidth=0.8, zorder=1)
+        return figure
+
+    return draw
+
+
+def drawn_of(names: Sequence[str], place: Place, references: Sequence[str] = ()) -> list[str]:
+    """Those of ``names`` that ``place`` has lines for: references first, in the order of ``names``."""
+    first = [name for name in references if name in names]
+    others = [name for name in names if name not in first]
+    kept = [*first, *others][: place.lines]
+    return [name for name in names if name in kept]
+
+
+def styles_of(
+    panels: Mapping[str, Curves],
+    references: Sequence[str],
+    place: Place,
+    kinds: Mapping[str, object] | None = None,
+) -> dict[str, Style]:
+    """Of each curve that is drawn, the same in all panels."""
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    known = {name: number for number, name in enumerate(references) if name in names}
+    left = replace(place, lines=place.lines - len(known))
+    others = [name for name in names if name not in known]
+    if kinds is None:
+        colours = {name: number for number, name in enumerate(drawn_of(others, left))}
+        styles = {name: style_of(number, place) for name, number in colours.items()}
+    else:
+        styles = _styles_by_kind(others, kinds, left)
+    return {name: _of_reference(number, place) for name, number in known.items()} | styles
+
+
+def style_of(number: int, place: Place) -> Style:
+    """Colour and marker of curve ``number`` of at most six."""
+    return {"color": look.inks(place).colours[number], "marker": MARKERS[number]}
+
+
+def _of_reference(number: int, place: Place) -> Style:
+    ink = look.inks(place)
+    dashes = DASHES[number % len(DASHES)]
+    return {"color": ink.faint if number else ink.strong, "linestyle": dashes, "linewidth": 1.3}
+
+
+def _styles_by_kind(names: Sequence[str], kinds: Mapping[str, object], place: Place) -> dict[str, Style]:
+    """Those of one kind differ in marker and dashes alone."""
+    shown = list(dict.fromkeys(kinds[name] for name in names))[: place.lines]
+    so_far: dict[object, int] = {}
     styles = {}
-    for name, kind in kinds.items():
-        number = of_kind[kind] = of_kind.get(kind, -1) + 1
-        line, colour = LINES[number % len(LINES)], style_of(numbers[kind])["color"]
-        styles[name] = style_of(number) | {"color": colour, "linestyle": line}
+    for name in (name for name in names if kinds[name] in shown):
+        number = so_far[kinds[name]] = so_far.get(kinds[name], -1) + 1
+        colour = look.inks(place).colours[shown.index(kinds[name])]
+        marker, dashes = MARKERS[number % len(MARKERS)], DASHES[number % len(DASHES)]
+        styles[name] = {"color": colour, "marker": marker, "linestyle": dashes}
     return styles
 
 
-def _curve(axis: "Axes", points: Curve, style: dict[str, Any], with_band: bool) -> "Line2D":
+def _curve(axis: "Axes", points: Curve, style: Style) -> "Line2D":
     places = [x for x, _ in points]
     (line,) = axis.plot(places, [interval.value for _, interval in points], **style)
-    if with_band:
-        low, high = [interval.low for _, interval in points], [interval.high for _, interval in points]
-        axis.fill_between(places, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    low, high = [interval.low for _, interval in points], [interval.high for _, interval in points]
+    if low != high:
+        axis.fill_between(places, low, high, color=style["color"], alpha=0.14, linewidth=0)
     return line
 
 
@@ -122,191 +168,127 @@ def _all_above_zero(lines: Curves) -> bool:
     return all(interval.value > 0 for points in lines.values() for _, interval in points)
 
 
+def logarithm(axis: "Axes") -> None:
+    """With plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    several = (1, 2, 5) if high < 100 * low else (1,)
+    axis.yaxis.set_major_locator(LogLocator(10, several))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _across(axis: "Axes", lines: Curves, title: str, mark: float | None) -> None:
+    """A tick at each place, where they are few and not too near each other."""
+    axis.set_xlabel(label(title))
+    places = sorted({x for points in lines.values() for x, _ in points})
+    gaps = [right - left for left, right in zip(places, places[1:])]
+    if len(places) <= TICKS_AT_VALUES and all(gap >= TICKS_APART * (places[-1] - places[0]) for gap in gaps):
+        axis.set_xticks(places, [f"{x:g}" for x in places])
+    if mark is not None:
+        axis.axvline(mark, color=axis.xaxis.label.get_color(), linewidth=0.6, alpha=0.5, zorder=0)
+        for tick in (tick for x, tick in zip(axis.get_xticks(), axis.get_xticklabels()) if x == mark):
+            tick.set_fontweight("bold")
+
+
+def _titled(axis: "Axes", place: Place, title: str, up: str | None) -> None:
+    # Its label is as long as the axis is high, less what stands below it.
+    room = look.height_of(axis) - 0.9
+    axis.set_ylabel(look.in_halves(title if up is None else up, room, place.points))
+    if up is not None:
+        axis.set_title(look.wrapped(title, look.width_of(axis) - 0.8, place.points))
+
+
+def within_ranges(axes: "Sequence[Axes]") -> None:
+    """No probability above 1, no BLEU above 100, nothing below zero that cannot be."""
+    for axis in axes:
+        low, high = axis.get_ylim()
+        data = axis.dataLim
+        lower = [end for end in ENDS_OF_RANGES if low < end <= data.y0]
+        upper = [end for end in ENDS_OF_RANGES if data.y1 <= end < high]
+        low, high = max([low, *lower]), min([high, *upper])
+        if 0 <= data.y0 < NEAR_ZERO * data.y1 and axis.get_yscale() == "linear":
+            low = 0.0
+        axis.set_ylim(low, high if high > low else low + 1)
+
+
+def _one_scale_a_label(axes: "Sequence[Axes]") -> None:
+    by_label: dict[str, list[Axes]] = {}
+    for axis in axes:
+        by_label.setdefault(axis.get_ylabel(), []).append(axis)
+    for of_one in by_label.values():
+        limits = [axis.get_ylim() for axis in of_one]
+        whole = min(low for low, _ in limits), max(high for _, high in limits)
+        for axis in of_one:
+            axis.set_ylim(whole)
+
+
 def bars(groups: Mapping[str, Sequence[tuple[str, Interval]]], title: str) -> Draw:
-    """Horizontal: for each class a point with its interval for every name; the first class on top."""
+    """Horizontal: for each class a point with its interval for every name, of as many as the place has lines
+    for; the first class on top."""
 
     def draw(place: Place) -> "Figure":
-        figure, (axis,) = look.panels(place, 1, 1.5 + 0.4 * len(groups))
+        shown = drawn_of(list(groups), place)
         classes = list(dict.fromkeys(name for points in groups.values() for name, _ in points))
-        for number, (name, points) in enumerate(groups.items()):
-            shift = 0.7 * ((number + 0.5) / len(groups) - 0.5)
+        figure, (axis,) = look.panels(place, 1, 0.8 + len(classes) * (0.16 + 0.1 * len(shown)))
+        named = {}
+        for number, name in enumerate(shown):
+            points = groups[name]
+            shift = 0.7 * ((number + 0.5) / len(shown) - 0.5)
             places = [len(classes) - 1 - classes.index(at) - shift for at, _ in points]
             errors = [[i.value - i.low for _, i in points], [i.high - i.value for _, i in points]]
-            axis.errorbar(
-                [i.value for _, i in points],
-                places,
-                xerr=errors,
-                fmt=MARKERS[number % len(MARKERS)],
-                markersize=4,
-                capsize=2,
-                color=COLOURS[number % len(COLOURS)],
-                linewidth=1,
-                label=label(name),
-            )
+            style = style_of(number, place)
+            named[name] = axis.errorbar(
+                [i.value for _, i in points], places, xerr=errors, ls="", lw=1, capsize=2, **style
+            ).lines[0]
         axis.set_yticks(range(len(classes)), [label(name) for name in reversed(classes)])
-        axis.set(xlabel=title)
-        axis.legend()
+        axis.set_xlabel(label(title))
+        axis.set_xlim(left=max(axis.get_xlim()[0], 0.0), right=_not_past_one(axis))
+        curve_names.legend(figure, place, [Named(axis, named)])
         return figure
 
     return draw
 
 
-def effects(panels: Mapping[str, Curves], up: str = "") -> Draw:
-    """``curves`` of effects, with a line at none. up: of what, with its unit."""
-    inner = curves(panels)
-
-    def draw(place: Place) -> "Figure":
-        figure = inner(place)
-        for axis in figure.axes:
-            axis.axhline(0, color=look.inks(place).strong, linewidth=0.8)
-        figure.axes[0].set_ylabel(label(up))
-        return figure
-
-    return draw
+def _not_past_one(axis: "Axes") -> float:
+    return min(axis.get_xlim()[1], max(1.0, axis.dataLim.x1))
 
 
-def constellations(symbols: Mapping[str, "np.ndarray"]) -> Draw:
+def constellations(
+    symbols: Mapping[str, "np.ndarray"], in_phase: str = "in phase", quadrature: str = "quadrature"
+) -> Draw:
     """The transmitted complex symbols of each transmitter, [M, 2] of unit mean power, on one scale."""
 
     def draw(place: Place) -> "Figure":
         figure, axes = look.panels(place, len(symbols))
         for axis, (name, points) in zip(axes, symbols.items()):
-            axis.plot(points[:, 0], points[:, 1], ".", markersize=1.5, alpha=0.4, color=COLOURS[0])
-            axis.set(
-                title=label(name),
-                xlabel="in phase",
-                ylabel="quadrature",
-                xlim=(-3, 3),
-                ylim=(-3, 3),
-                aspect="equal",
-            )
+            colour = look.inks(place).colours[0]
+            axis.plot(points[:, 0], points[:, 1], ".", markersize=1.5, alpha=0.4, color=colour)
+            axis.set_title(look.wrapped(name, look.width_of(axis) - 0.6, place.points))
+            axis.set(xlabel=label(in_phase), ylabel=label(quadrature))
+            axis.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
         return figure
 
     return draw
 
 
 def scatter(points: Mapping[str, Sequence[tuple[float, float, str]]], across: str, up: str) -> Draw:
-    """Points by group: x, y and what to write beside it."""
+    """Points by group: x, y and what to write beside it, which the points of one place share."""
 
     def draw(place: Place) -> "Figure":
-        figure, (axis,) = look.panels(place, 1, 3.5)
-        for number, (name, group) in enumerate(points.items()):
-            style = style_of(number) | {"linestyle": "none"}
-            axis.plot([x for x, *_ in group], [y for _, y, _ in group], label=label(name), **style)
+        figure, (axis,) = look.panels(place, 1, 3.2)
+        named = {}
+        for number, name in enumerate(drawn_of(list(points), place)):
+            group = points[name]
+            style = style_of(number, place) | {"linestyle": "none"}
+            (named[name],) = axis.plot([x for x, *_ in group], [y for _, y, _ in group], **style)
             for x, y, text in group:
-                axis.annotate(
-                    label(text), (x, y), textcoords="offset points", xytext=(4, 3), fontsize="xx-small"
-                )
-        axis.set(xlabel=across, ylabel=up)
-        axis.legend()
+                written = axis.annotate(label(text), (x, y), xytext=(4, 3), textcoords="offset points")
+                written.set(color=style["color"], fontsize=place.points - 2)
+        axis.set(xlabel=label(across), ylabel=look.wrapped(up, 2.6, place.points))
+        curve_names.legend(figure, place, [Named(axis, named)])
         return figure
 
     return draw
-
-
-def training(history: Sequence[Row], unit: str = "token") -> Draw:
-    """Loss with its parts, validation cross-entropy, learning rate and, where it is known, temperature, by
-    epoch. unit: what a row is."""
-    parts = [name for name in history[0] if name.startswith("train_") and name != "train_complementary"]
-    losses = [name for name in history[0] if name in ("loss", *parts)]
-    panels = {
-        f"training loss, nats a {unit}": losses,
-        f"validation cross-entropy, nats a {unit}": ["validation"],
-        "learning rate": ["lr"],
-    }
-    if history[0].get("temperature") is not None:
-        panels["temperature"] = ["temperature"]
-
-    def draw(place: Place) -> "Figure":
-        figure, axes = look.panels(place, len(panels))
-        for axis, (title, names) in zip(axes, panels.items()):
-            for number, name in enumerate(names):
-                _by_epoch(axis, history, name, name.removeprefix("train_"), number)
-            _over_epochs(axis, title)
-            if len(names) > 1:
-                axis.legend()
-        return figure
-
-    return draw
-
-
-def trainings(histories: Mapping[str, Sequence[Row]]) -> Draw:
-    """``training`` of several runs, a curve each, without the parts of the loss."""
-    titles = {
-        "loss": "training loss, nats a token",
-        "validation": "validation cross-entropy, nats a token",
-        "lr": "learning rate",
-        "temperature": "temperature",
-    }
-    epochs = [epoch for history in histories.values() for epoch in history]
-    known = [name for name in titles if any(epoch.get(name) is not None for epoch in epochs)]
-
-    def draw(place: Place) -> "Figure":
-        figure, axes = look.panels(place, len(known))
-        for axis, name in zip(axes, known):
-            for number, (run, history) in enumerate(histories.items()):
-                _by_epoch(axis, history, name, run, number)
-            _over_epochs(axis, titles[name])
-        axes[0].legend()
-        return figure
-
-    return draw
-
-
-def _by_epoch(axis: "Axes", history: Sequence[Row], name: str, shown_as: str, number: int) -> None:
-    epochs = [row["epoch"] for row in history]
-    values = [math.nan if row.get(name) is None else row[name] for row in history]
-    axis.plot(epochs, values, label=label(shown_as), **style_of(number))
-
-
-def _over_epochs(axis: "Axes", title: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axis.set(title=title, xlabel="epoch")
-    # Of one epoch the axis is narrower than two whole numbers; without them it has fractions.
-    low, high = axis.get_xlim()
-    if high - low < 1:
-        axis.set_xlim(math.floor(low), math.ceil(high))
-    axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
-
-
-def temperature_effect(rows: Mapping[float, Sequence[float]], pieces: Sequence[str]) -> Draw:
-    """A teacher's distribution over its most probable ``pieces`` at several temperatures."""
-
-    def draw(place: Place) -> "Figure":
-        figure, (axis,) = look.panels(place, 1, 3.0)
-        width = 0.8 / len(rows)
-        for number, (temperature, probabilities) in enumerate(rows.items()):
-            places = [place + width * (number - (len(rows) - 1) / 2) for place in range(len(pieces))]
-            axis.bar(
-                places,
-                probabilities,
-                width=width,
-                color=COLOURS[number % len(COLOURS)],
-                label=f"T={temperature:g}",
-            )
-        axis.set_xticks(
-            range(len(pieces)), [label(piece) for piece in pieces], rotation=30, ha="right", fontsize="small"
-        )
-        axis.set(ylabel="probability", yscale="log")
-        axis.legend()
-        return figure
-
-    return draw
-
-
-def temperature_rows(
-    logits: "npt.ArrayLike | torch.Tensor", temperatures: Sequence[float], shown: int
-) -> tuple[dict[float, list[float]], list[int]]:
-    """Probabilities of the ``shown`` most probable of logits [V] at each temperature, and which pieces they
-    are."""
-    import numpy as np
-
-    plain = logits.detach().cpu() if hasattr(logits, "detach") else logits
-    values = np.asarray(plain, dtype=np.float64)
-    best = np.argsort(-values, kind="stable")[:shown]
-    rows = {}
-    for temperature in temperatures:
-        p = np.exp((values - values.max()) / temperature)
-        rows[float(temperature)] = (p[best] / p.sum()).tolist()
-    return rows, best.tolist()

@@ -55,7 +55,7 @@ def saved(figure: "Figure", **choice: Any) -> bytes:
     """A figure as a picture's bytes, its labels in fonts that have their characters. choice: what ``savefig``
     is given."""
     buffer = io.BytesIO()
-    with _quiet():
+    with quiet():
         fit(figure)
         figure.savefig(buffer, **choice)
     return buffer.getvalue()
@@ -68,7 +68,7 @@ def has_language(language: str) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without what matplotlib says of fonts: of a family without the usual weight, or whose table promises
     glyphs that it lacks."""
     of_matplotlib = logging.getLogger("matplotlib.font_manager")

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from semcom.base.errors import escape
+from semcom.base.widths import columns
 from semcom.report import fonts
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class Place:
     panels: int = 3
     height: float = 2.6
     points: float = 9.0
+    beside: float = 1.3
 
     def in_the_dark(self) -> "Place":
         return replace(self, name=f"{self.name}-dark", dark=True)
@@ -36,19 +39,18 @@ class Place:
 
 PAGE = Place("page", 7.5, 6)
 PAGE_DARK = PAGE.in_the_dark()
-PHONE = Place("phone", 3.4, 4, panels=1, height=2.3, points=8.5)
+PHONE = Place("phone", 3.4, 4, panels=1, height=2.3, points=8.5, beside=1.0)
 PHONE_DARK = PHONE.in_the_dark()
-COLUMN = Place("column", 3.5, 6, panels=1, height=1.9, points=8.0)
+COLUMN = Place("column", 3.5, 6, panels=1, height=1.9, points=8.0, beside=1.1)
 """Of a paper in two columns, as IEEE prints it."""
-TEXT = Place("text", 7.16, 6, height=2.2, points=8.0)
+TEXT = Place("text", 7.16, 6, height=2.2, points=8.0, beside=1.2)
 """Both columns of such a paper."""
 
 Draw = Callable[[Place], "Figure"]
 
 PNG_DPI = 192
 """Twice what "px" means in HTML."""
-COLOURS = ("#1f5fa8", "#c8501e", "#2f8f4e", "#8a4fa3", "#b08a00", "#5b5b5b", "#d0447f", "#1a9ba1")
-MARKERS = "os^vD*Pxhp"
+MARKERS = "os^vDP"
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,28 @@ class Inks:
     hair: str
     colours: tuple[str, ...]
 
+    @property
+    def all(self) -> tuple[str, ...]:
+        return self.ground, self.strong, self.faint, self.hair, *self.colours
 
-LIGHT = Inks("#ffffff", "#1c1c1e", "#767b82", "#d9dce0", COLOURS)
-DARK = Inks("#16181b", "#e3e5e8", "#9aa0a8", "#363a40", COLOURS)
+
+LIGHT = Inks(
+    ground="#ffffff",
+    strong="#1c1c1e",
+    faint="#767b82",
+    hair="#d9dce0",
+    colours=("#1c63ca", "#c98050", "#145434", "#8a0e67", "#259ec8", "#75670f"),
+)
+DARK = Inks(
+    ground="#16181b",
+    strong="#e3e5e8",
+    faint="#9aa0a8",
+    hair="#363a40",
+    colours=("#7293fe", "#d96a12", "#4f8f66", "#b06cb4", "#4ed5f8", "#f9d64c"),
+)
+"""Blue, orange, green, purple, light blue, olive or yellow, after Okabe and Ito (2008), moved until any two,
+and each and the greys, are apart to protanopes, deuteranopes and tritanopes too (CIEDE2000 of 12 and more by
+Machado, Oliveira and Fernandes 2009), and each is three times as light or dark as its ground."""
 
 
 def inks(place: Place) -> Inks:
@@ -132,12 +153,86 @@ def panels(place: Place, number: int, height: float | None = None) -> "tuple[Fig
     """A figure of so many panels, as many side by side as the place has room for. height: of one, in
     inches."""
     rows = -(-number // place.panels)
-    columns = -(-number // rows)
+    in_a_row = -(-number // rows)
     figure = canvas(place, height=rows * (height or place.height))
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    axes = list(figure.subplots(rows, in_a_row, squeeze=False).flat)
     for unused in axes[number:]:
         unused.remove()
     return figure, axes[:number]
+
+
+def lay_out(figure: "Figure") -> None:
+    """Give all that is in it its place, as at a first drawing but without drawing."""
+    with fonts.quiet():
+        fonts.fit(figure)
+        engine = figure.get_layout_engine()
+        if engine is not None and figure.axes:
+            engine.execute(figure)
+
+
+def thin_ticks(figure: "Figure") -> None:
+    """Leave out every other number below an axis where they would touch; one in bold stays."""
+    lay_out(figure)
+    for axis in figure.axes:
+        ticks = [tick for tick in axis.get_xticklabels() if tick.get_text()]
+        boxes = [tick.get_window_extent() for tick in ticks]
+        if any(right.x0 < left.x1 + 0.3 * left.height for left, right in zip(boxes, boxes[1:])):
+            kept = next((n for n, tick in enumerate(ticks) if tick.get_fontweight() == "bold"), 0) % 2
+            for tick in ticks[1 - kept :: 2]:
+                tick.set_visible(False)
+
+
+def height_of(axis: "Axes") -> float:
+    """Inches of its cell in the figure."""
+    spec = axis.get_subplotspec()
+    whole = axis.figure.bbox.height / axis.figure.dpi
+    return whole / spec.get_gridspec().nrows if spec else whole
+
+
+def width_of(axis: "Axes") -> float:
+    """Inches of its cell in the figure."""
+    spec = axis.get_subplotspec()
+    whole = axis.figure.bbox.width / axis.figure.dpi
+    return whole / spec.get_gridspec().ncols if spec else whole
+
+
+def label(text: object) -> str:
+    """A name for a picture: "$" would start mathematics in what may be a stranger's file name."""
+    return escape(text).replace("$", r"\$")
+
+
+LETTER = 0.58 / 72
+"""Inches of a letter of one point, on average; those of East Asia are two."""
+
+
+def wrapped(text: object, inches: float, points: float) -> str:
+    """A ``label`` in lines of about so many inches."""
+    room = max(6, int(inches / (LETTER * points)))
+    lines = [""]
+    for word in re.findall(r"\S+\s*|\s+", escape(text)):
+        if lines[-1] and columns(lines[-1] + word.rstrip()) > room:
+            lines.append("")
+        lines[-1] += word
+        while columns(lines[-1].rstrip()) > room + 4:
+            kept = _fitting(lines[-1], room)
+            lines[-1:] = [lines[-1][:kept], lines[-1][kept:]]
+    return "\n".join(label(line.rstrip()) for line in lines)
+
+
+def in_halves(text: str, inches: float, points: float) -> str:
+    """``wrapped``, but before the unit where that is behind a comma and both halves have room."""
+    room = inches / (LETTER * points)
+    for comma in (", ", "，"):
+        before, found, after = text.rpartition(comma)
+        halves = before + comma.rstrip(), after
+        if found and columns(text) > room >= max(map(columns, halves)):
+            return "\n".join(map(label, halves))
+    return wrapped(text, inches, points)
+
+
+def _fitting(text: str, room: int) -> int:
+    """How many of its letters stand in ``room`` columns."""
+    return next(n for n in range(len(text), 0, -1) if n == 1 or columns(text[:n]) <= room)
 
 
 METADATA: dict[str, dict[str, None]] = {
@@ -153,23 +248,23 @@ def pictures(draw: Draw, place: Place, *kinds: str) -> list[bytes]:
     bytes on one machine."""
     with style(place):
         figure = draw(place)
+        lay_out(figure)
+        figure.set_layout_engine("none")  # which would do the same again at each saving
         return [fonts.saved(figure, format=kind, dpi=PNG_DPI, metadata=METADATA[kind]) for kind in kinds]
 
 
-KINDS = (
-    (PAGE, ("png", "svg")),
-    (PAGE_DARK, ("svg",)),
-    (PHONE, ("svg",)),
-    (PHONE_DARK, ("svg",)),
-    (COLUMN, ("pdf",)),
-    (TEXT, ("pdf",)),
-)
-"""Of a report's figure: for which places it is drawn, as files of which kinds."""
+KINDS = ((PAGE, ("png", "svg")), (PHONE, ("svg",)), (COLUMN, ("pdf",)), (TEXT, ("pdf",)))
+"""Of a report's figure: for which places it is drawn, as files of which kinds; each SVG is there dark too."""
 
 
 def file_names(name: str) -> list[str]:
     """Of a report's figure ``name``: ``NAME.png``, ``NAME.svg``, ``NAME-dark.svg``, …, ``NAME-text.pdf``."""
-    return [f"{name}{suffix(place)}.{kind}" for place, kinds in KINDS for kind in kinds]
+    made_as = [(place, kind) for place, kinds in KINDS for kind in kinds]
+    return [f"{name}{suffix(on)}.{kind}" for place, kind in made_as for on in _grounds(place, kind)]
+
+
+def _grounds(place: Place, kind: str) -> list[Place]:
+    return [place, place.in_the_dark()] if kind == "svg" else [place]
 
 
 def suffix(place: Place) -> str:
@@ -179,8 +274,18 @@ def suffix(place: Place) -> str:
 
 def files(name: str, draw: Draw) -> dict[str, bytes]:
     """By the names of ``file_names``."""
-    made = [image for place, kinds in KINDS for image in pictures(draw, place, *kinds)]
+    made: list[bytes] = []
+    for place, kinds in KINDS:
+        for kind, image in zip(kinds, pictures(draw, place, *kinds)):
+            made += [image, in_the_dark(image)] if kind == "svg" else [image]
     return dict(zip(file_names(name), made))
+
+
+def in_the_dark(svg: bytes) -> bytes:
+    """The same on a dark ground: all its colours are ``LIGHT``'s, and drawing it again takes longer."""
+    pairs = zip(LIGHT.all, DARK.all)
+    dark = {light.encode(): dark.encode() for light, dark in pairs}
+    return re.sub(b"#[0-9a-f]{6}", lambda found: dark.get(found[0], found[0]), svg)
 
 
 def pixels(svg: bytes) -> tuple[int, int]:

@@ -9,9 +9,9 @@ from semcom.base.output_files import write_atomically
 from semcom.base.widths import columns
 from semcom.evaluation import frames
 from semcom.evaluation.intervals import Interval
-from semcom.report import figures, fonts
-from semcom.report.figures import Row, label, style_of
-from semcom.report.look import COLOURS, PAGE
+from semcom.report import figures, fonts, training_figures
+from semcom.report.look import LIGHT, PAGE, label
+from semcom.report.training_figures import Row
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,7 +54,7 @@ def plot_training_curves(
 
     if isinstance(history, pd.DataFrame):
         history = frames.records(frames.none_where_missing(history))
-    _save(figures.training(history, unit)(PAGE), path)
+    _save(training_figures.training(history, unit)(PAGE), path)
 
 
 def plot_temperature_effect(
@@ -69,9 +69,9 @@ def plot_temperature_effect(
 
     pieces: names of all V; their numbers where there are none.
     """
-    rows, best = figures.temperature_rows(logits, temperatures, shown)
+    rows, best = training_figures.temperature_rows(logits, temperatures, shown)
     names = [pieces[i] if pieces is not None else str(i) for i in best]
-    _save(figures.temperature_effect(rows, names)(PAGE), path)
+    _save(training_figures.temperature_effect(rows, names)(PAGE), path)
 
 
 def plot_by_snr(rows: "pd.DataFrame", measures: Mapping[str, str], path: str | Path) -> None:
@@ -132,7 +132,7 @@ def plot_audit(rows: Sequence[Row], reference: float, path: str | Path) -> None:
     waterfall.set_title(f"at {reference:g} dB")
     for number, name in enumerate(dict.fromkeys(row["row"] for row in rows)):
         points = sorted((row["snr"], row["score"]) for row in rows if row["row"] == name)
-        by_snr.plot(*zip(*points), label=f"row {name}", **style_of(number))
+        by_snr.plot(*zip(*points), label=f"row {name}", **figures.style_of(number % 6, PAGE))
     by_snr.set_xticks(sorted({row["snr"] for row in rows}))
     by_snr.set(xlabel="SNR label, dB", title="score, 0 to 100")
     by_snr.legend(fontsize="small", frameon=False)
@@ -144,7 +144,7 @@ def _draw_waterfall(axis: "Axes", rows: Sequence[Row]) -> None:
         score, change = row["score"], row["change"]
         whole = change is None or place == len(rows) - 1
         start, length = (0.0, score) if whole else (score - change, change)
-        colour = COLOURS[0] if whole else COLOURS[2] if length >= 0 else COLOURS[1]
+        colour = LIGHT.colours[0] if whole else LIGHT.colours[2] if length >= 0 else LIGHT.colours[1]
         axis.barh(place, length, left=start, height=0.6, color=colour)
         told = f"{score:.1f}" if change is None else f"{score:.1f} ({change:+.1f})"
         axis.text(max(start, score), place, f" {told}", va="center", fontsize="small")
@@ -168,8 +168,10 @@ def plot_link(
     figure = _empty(13.0, 3.8)
     fades, levels, errors = _plain_panels(figure, 3)
     for number, (name, (x, measured, theory)) in enumerate(gains.items(), 1):
-        fades.plot(x, theory, color=COLOURS[number], linewidth=5, alpha=0.3, label=f"{label(name)}, theory")
-        fades.plot(x, measured, color=COLOURS[number], linewidth=1, label=f"{label(name)}, measured")
+        fades.plot(
+            x, theory, color=LIGHT.colours[number], linewidth=5, alpha=0.3, label=f"{label(name)}, theory"
+        )
+        fades.plot(x, measured, color=LIGHT.colours[number], linewidth=1, label=f"{label(name)}, measured")
     fades.set(xscale="log", yscale="log", ylim=(5e-4, 1.5), xlabel="x", title="share of |h|² below x")
     fades.legend(fontsize="small", frameon=False)
     _draw_realised(levels, errors, realised, tolerance)
@@ -185,7 +187,7 @@ def _draw_realised(levels: "Axes", errors: "Axes", realised: Sequence[Realised],
     width = 0.04 * max(1.0, nominals[-1] - nominals[0])
     for number, name in enumerate(names):
         points = sorted((x, y, half) for channel, x, y, half in realised if channel == name)
-        style = {**style_of(number), "linestyle": ""}
+        style = {**figures.style_of(number % 6, PAGE), "linestyle": ""}
         x, y = [x for x, *_ in points], [y for _, y, _ in points]
         levels.plot(x, y, **style, label=label(name), alpha=0.6)
         # Intervals of several channels stand side by side.
@@ -203,7 +205,9 @@ def plot_dial(curve: DialCurve, path: str | Path) -> None:
     figure = _empty(11.0, 4.0)
     divergence, bleu = _plain_panels(figure, 2)
     places = [place for place, *_ in curve.rungs]
-    divergence.plot(*zip(*curve.readings), color=COLOURS[0], marker=".", label="read on validation sentences")
+    divergence.plot(
+        *zip(*curve.readings), color=LIGHT.colours[0], marker=".", label="read on validation sentences"
+    )
     for place, target, *_ in curve.rungs:
         divergence.axhline(target, color="#999999", linewidth=0.7, linestyle="--", zorder=0)
         divergence.annotate(f"  {target:g}", (place, target), va="bottom", fontsize="small")
@@ -211,13 +215,22 @@ def plot_dial(curve: DialCurve, path: str | Path) -> None:
     ends = [[v.value - v.low for v in values], [v.high - v.value for v in values]]
     told = "hybrids on test sentences, 95 %"
     divergence.errorbar(
-        places, [v.value for v in values], yerr=ends, fmt="o", ms=5, capsize=3, color=COLOURS[1], label=told
+        places,
+        [v.value for v in values],
+        yerr=ends,
+        fmt="o",
+        ms=5,
+        capsize=3,
+        color=LIGHT.colours[1],
+        label=told,
     )
     if min(value for _, value in curve.readings) > 0:
         divergence.set_yscale("log")
     divergence.set(title=f"{curve.title}, {curve.where}")
     divergence.legend(fontsize="small", frameon=False)
-    bleu.plot(places, [score for *_, score in curve.rungs], color=COLOURS[1], marker="o", label="hybrids")
+    bleu.plot(
+        places, [score for *_, score in curve.rungs], color=LIGHT.colours[1], marker="o", label="hybrids"
+    )
     bleu.axhline(curve.teacher_bleu, color="#999999", linestyle="--", label="teacher")
     bleu.set(title=f"BLEU on test sentences, {curve.where}")
     bleu.legend(fontsize="small", frameon=False)

@@ -8,7 +8,7 @@ from semcom.evaluation import frames, text_metrics
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_scoring import TextScoring
-from semcom.report import figures
+from semcom.report import training_figures
 from semcom.report.document import Block, Column, Figure, Table, Text
 from semcom.report.sections.study_report import pair_told
 
@@ -103,7 +103,7 @@ def _training_curves(histories: Mapping[str, Sequence[Row]], _: Translate) -> Fi
         _("Training of the runs; the parts of each one's loss are in training_curves.png of its folder."),
         _("Loss, validation, learning rate and temperature by epoch, a curve a run."),
         frames.none_where_missing(frames.frame_of(rows)),
-        figures.trainings(histories),
+        training_figures.trainings(histories),
     )
 
 
@@ -121,7 +121,7 @@ def _temperature_effect(effect: TemperatureEffect, _: Translate) -> Figure:
         ),
         _("Bars of probability a piece and temperature."),
         frames.frame_of(rows),
-        figures.temperature_effect(effect.probabilities, effect.pieces),
+        training_figures.temperature_effect(effect.probabilities, effect.pieces),
     )
 
 

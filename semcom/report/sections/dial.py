@@ -180,7 +180,7 @@ def _curves_of_scale(report: StudyReport, ladders: Sequence[Ladder], number: int
         frames.none_where_missing(curve_data(panels)),
         figures.curves(
             panels,
-            dashed=REFERENCE_CURVE,
+            references=[REFERENCE_CURVE],
             across=f"asked: {_axis_title(dial)}",
             kinds={label: ladder.kind for label, ladder in named.items()},
         ),

@@ -170,6 +170,7 @@ def _curves(report: StudyReport) -> Figure:
         report.figure_title(measure) for measure in measures.with_curve() if measure.unit == measures.NATS
     ]
     titles = [report.with_unit(measure.title, measure) for measure in measures.with_curve()]
+    references = [report.drawn(group.name) for group in [report.study.groups[0], noise] if group]
     caption = _(
         "{measures} of every pair (transmitter → receiver) by SNR; bands are 95 % intervals. Dashed grey: "
         "the teacher against itself under another draw of the channel."
@@ -179,7 +180,7 @@ def _curves(report: StudyReport) -> Figure:
         caption.format(measures=report.listed(titles)),
         _("Curves over SNR, a panel a measure and a curve a pair."),
         curve_data(panels),
-        figures.curves(panels, dashed=report.drawn(noise.name) if noise else None, logarithmic=in_nats),
+        figures.curves(panels, references, report.in_figure(figures.SNR), in_nats),
     )
 
 
