@@ -38,7 +38,7 @@ OWN = (RESULTS, *ROWS, "report.html", "report.md", "tables.tex")
 """What every report writes in its folder."""
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 PIECES_SHOWN = 8
-ON_CONSOLE = ("effects", "price", "dial", "trends")
+ON_CONSOLE = ("first", "effects", "price", "dial", "trends")
 """Beginnings of the names of tables that the console shows too."""
 
 
@@ -134,8 +134,10 @@ def _with_teachers(found: Sequence[pd.DataFrame], teachers: Sequence[str]) -> li
 
 
 def show(document: Document) -> None:
-    """The summary, and the tables that answer at a glance."""
-    log.info("\n" + "\n".join(map(escape, document.summary)))
+    """The answers, and the tables that tell more at a glance."""
+    for answer in document.answers:
+        lines = [*answer.before, answer.sentence, *answer.beside]
+        log.info("\n" + "\n".join(map(escape, lines)))
     for table in document.tables():
         if table.name.startswith(ON_CONSOLE):
             log.info(f"\n{escape(table.caption)}\n{formats.aligned(table)}")

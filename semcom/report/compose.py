@@ -15,13 +15,13 @@ from semcom.report.sections import (
     all_studies,
     dial,
     ends,
+    first_screen,
     lost_words,
     noise,
     pair_matrix,
     representations,
     setting_trends,
     snr_gap,
-    summary,
 )
 from semcom.report.sections.all_studies import Similarities, TemperatureEffect
 from semcom.report.sections.study_report import Shared, StudyReport
@@ -70,10 +70,11 @@ def compose(results: Results, language: str) -> Document:
     return Document(
         _("Semantic divergence of mismatched ends"),
         language,
-        summary.of_all(reports),
+        [],
         [section for report in reports for section in _sections(report)]
         + _common_sections(results, reports, language),
         [(_(label), _in_words(value, _)) for label, value in _made(results, language)],
+        [first_screen.answer(report) for report in reports],
     )
 
 

@@ -4,9 +4,10 @@ from semcom.evaluation import measures
 from semcom.evaluation.pairs import Square
 from semcom.report import figures
 from semcom.report.document import Block, Column, Figure, Table, Text
+from semcom.report.sections.first_screen import kind_of
 from semcom.report.sections.study_report import StudyReport, curve_data
-from semcom.report.sections.summary import SHOWN_SQUARES, kind_of
 
+SHOWN_SQUARES = 4
 PARTS = ("transmitter", "receiver", "interaction")
 
 

@@ -1,0 +1,299 @@
+"""The first screen of a study: what was found in one sentence, one figure and one table."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from semcom.base.messages import N_, said
+from semcom.evaluation import finding, frames, measures
+from semcom.evaluation.finding import Finding, Line
+from semcom.evaluation.groups import YARDSTICKS, Group
+from semcom.evaluation.intervals import Interval
+from semcom.evaluation.measure_row import Measure
+from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, UNKNOWN, Pair, Square
+from semcom.evaluation.study import Row
+from semcom.report import figures
+from semcom.report.document import Answer, Cell, Column, Figure, Styled, Table
+from semcom.report.rounding import places_of, plain
+from semcom.report.sections import first_sentence
+from semcom.report.sections.first_sentence import KL, least_gap, setting_told
+from semcom.report.sections.study_report import StudyReport, curve_data
+
+LINES_DRAWN = 4
+"""Curves beside the teacher's and the noise's: six in all."""
+LEAST_USEFUL, FAR_FROM_FLOOR = 5.0, 10.0
+"""Of BLEU or chrF, 0 to 100."""
+MARKS = ((0.01, "†"), (0.05, "*"))
+"""Of p, the smallest first."""
+ALIKE = 0.05
+KINDS = {
+    KNOWLEDGE: N_("Each student end was trained through the teacher's other end: this is knowledge."),
+    INTEROPERABLE: N_("The student's ends were trained with crossed pairs, so they keep the teacher's code."),
+    CODE: N_("The student's ends were trained with each other alone: this is code mismatch, not knowledge."),
+    UNKNOWN: N_("How these ends were trained with this teacher is not recorded."),
+}
+
+
+def answer(report: StudyReport) -> Answer:
+    """What was found of the study."""
+    quality = measures.named("chrf" if report.too_short else "bleu")
+    found = finding.finding_of(report.study, quality)
+    before = [*useless_teacher(report, quality), *([report.too_short] if report.too_short else [])]
+    sentence = first_sentence.sentence(report, found)
+    if found.question == "nothing":
+        return Answer(sentence, before=before)
+    return Answer(sentence, _figure(report, found), _table(report, found), before, _beside(report, found))
+
+
+# --- what a reader must know
+
+
+def useless_teacher(report: StudyReport, measure: Measure) -> list[str]:
+    """A line of one whose own score is about that of any other sentence in the place of the one sent."""
+    score, floor = report.study.teachers_score(measure.name)
+    if score is None or score >= useful_from(floor or 0.0):
+        return []
+    told = report.gettext(
+        "The teacher{where} understands next to nothing: at {snr:g} dB, the highest SNR here, its {measure} "
+        "is {score:.2f}; another sentence in the place of the one sent has {floor}. Whatever follows "
+        "compares guesses and says nothing of knowledge: train the teacher longer, or on this kind of text."
+    )
+    return [
+        told.format(
+            where=report.where,
+            snr=max(report.study.snrs),
+            measure=report.gettext(measure.label),
+            score=score,
+            floor="–" if floor is None else f"{floor:.2f}",
+        )
+    ]
+
+
+def useful_from(floor: float) -> float:
+    """The score from which a teacher understands something: twice the floor, where that is not far off, and
+    at least ``LEAST_USEFUL``."""
+    return max(LEAST_USEFUL, min(2 * floor, floor + FAR_FROM_FLOOR))
+
+
+def kind_of(report: StudyReport, square: Square) -> str:
+    """What the square's differences are, and what its runs differ in beside."""
+    kind = report.gettext(KINDS[square.kind])
+    if square.differing:
+        kind += report.gettext(" The two runs differ in {settings}.").format(
+            settings=report.gettext(", ").join(square.differing)
+        )
+    return kind
+
+
+def _beside(report: StudyReport, found: Finding) -> list[str]:
+    lines = [kind_of(report, found.ends.square)] if found.ends else []
+    return lines + _not_excluded(report, found)
+
+
+def _not_excluded(report: StudyReport, found: Finding) -> list[str]:
+    """Of a trend that is undecided, the largest effect that may still be there."""
+    change = found.change
+    if found.sweep is None or change is None or not math.isfinite(change.high - change.low):
+        return []
+    if found.sweep.trends[found.headline.followed_name].verdict != "undecided":
+        return []
+    places = places_of(change, found.headline.decimals)
+    told = report.gettext(
+        "Not excluded (95 % over seeds): from {low} to {high}, {measure} changes by {least} to {most} {unit}."
+    )
+    if all(len(line.pairs) == 1 for line in found.lines):
+        told = report.gettext(
+            "Not excluded (95 % over sentences, of these models alone): from {low} to {high}, {measure} "
+            "changes by {least} to {most} {unit}."
+        )
+    return [
+        told.format(
+            low=found.lines[0].name,
+            high=found.lines[-1].name,
+            measure=report.gettext(found.headline.label),
+            least=plain(change.low, places),
+            most=plain(change.high, places),
+            unit=report.gettext(found.headline.unit),
+        )
+    ]
+
+
+# --- the figure
+
+
+def _figure(report: StudyReport, found: Finding) -> Figure:
+    """Quality and KL of a few lines by SNR, beside the teacher's and the channel's noise."""
+    _, study = report.gettext, report.study
+    drawn = {_told(report, found, line): line.pairs for line in _drawn(study.pairing.reference, found.lines)}
+    teacher, noise = report.in_figure(N_("teacher")), report.in_figure(N_("the channel's noise"))
+    kl, quality = measures.named(KL), found.quality
+    panels: dict[str, figures.Curves] = {
+        report.in_figure(quality.title): {
+            teacher: curve(report, [study.pairing.reference], quality),
+            **{name: curve(report, pairs, quality) for name, pairs in drawn.items()},
+        },
+        report.in_figure(kl.title_with_unit): {
+            **{name: curve(report, pairs, kl) for name, pairs in drawn.items()},
+            noise: curve(report, [study.pairing.noise], kl),
+        },
+    }
+    caption = _(
+        "{quality} and KL to the teacher by SNR, with 95 % intervals; dashed: the teacher, and the teacher "
+        "beside itself under another draw of the channel."
+    )
+    return Figure(
+        report.name("first_by_snr"),
+        caption.format(quality=_(quality.label)),
+        _("Curves over SNR: {quality} on the left, KL on the right.").format(quality=_(quality.label)),
+        frames.none_where_missing(curve_data(panels)),
+        figures.curves(panels, dashed=noise),
+    )
+
+
+def _drawn(reference: Pair, lines: Sequence[Line]) -> list[Line]:
+    """The first, the last and as many between as there is room for, the teacher's aside."""
+    others = [line for line in lines if reference not in line.pairs]
+    if len(others) <= LINES_DRAWN:
+        return others
+    places = [round(n * (len(others) - 1) / (LINES_DRAWN - 1)) for n in range(LINES_DRAWN)]
+    return [others[place] for place in places]
+
+
+def curve(report: StudyReport, pairs: Sequence[Pair], measure: Measure) -> figures.Curve:
+    """A measure of pairs of one a seed by SNR, where it is known."""
+    values = [
+        (snr, finding.over_pairs(report.study, pairs, measure, snr)) for snr in sorted(report.study.snrs)
+    ]
+    return [(snr, value) for snr, value in values if value is not None]
+
+
+def _told(report: StudyReport, found: Finding, line: Line) -> str:
+    """A line's name in the figure."""
+    name = said(line.name, report.in_figure)
+    if found.sweep is not None:
+        return f"{setting_told(report.in_figure, found.sweep.setting)} {name}"
+    return name if line.value is None else report.in_figure(N_("asked {value}")).format(value=name)
+
+
+# --- the table
+
+
+def _table(report: StudyReport, found: Finding) -> Table:
+    """A row a pair or value of the setting, then the yardsticks of KL."""
+    _, study = report.gettext, report.study
+    lines = [_row(report, found, line) for line in found.lines]
+    rows = [*lines, *_yardsticks(report)]
+    columns = _columns(report, found, lines)
+    caption = _("What was found at {snr}, {channel}, with 95 % intervals.")
+    table = report.table(
+        "first",
+        caption.format(snr=report.snr, channel=study.channel),
+        columns,
+        frames.frame_of([{name: row.get(name) for name in columns} for row in rows], list(columns)),
+        _note(report, found),
+    )
+    return replace(table, in_paper=True)
+
+
+def _columns(report: StudyReport, found: Finding, lines: Sequence[Row]) -> dict[str, Column]:
+    """At most seven; those of a single seed, or of nothing asked, left out."""
+    _, kl, quality = report.gettext, measures.named(KL), found.quality
+    columns = {
+        "line": Column(_first_title(report, found)),
+        "seeds": Column(_("seeds"), rank=4),
+        "reached": Column(_("reached"), _places(lines, "reached", kl)),
+        quality.name: Column(_title(report, found, quality), _places(lines, quality.name, quality)),
+        KL: Column(_title(report, found, kl), _places(lines, KL, kl), rank=1),
+        "over_noise": Column(_("KL / noise"), _places(lines, "over_noise", kl), rank=2),
+        "gap": Column(_("dB"), 1, rank=3),
+    }
+    unused = [name for name in ("seeds", "reached") if all(row[name] is None for row in lines)]
+    return {name: column for name, column in columns.items() if name not in unused}
+
+
+def _first_title(report: StudyReport, found: Finding) -> str:
+    if found.sweep is not None:
+        return setting_told(report.gettext, found.sweep.setting)
+    return report.gettext("asked") if found.ladders else report.gettext("transmitter → receiver")
+
+
+def _title(report: StudyReport, found: Finding, measure: Measure) -> str:
+    """Of the measure that is tested, with what the tests are of."""
+    label = report.gettext(measure.label)
+    tested = any(line.p is not None for line in found.lines)
+    if measure != found.headline or found.over_seeds or not tested:
+        return label
+    return report.gettext("{measure} (this model only)").format(measure=label)
+
+
+def _places(rows: Sequence[Row], name: str, measure: Measure) -> int:
+    """Decimals of a column: as many as the best known of its cells supports."""
+    cells = [row[name] for row in rows]
+    values = [cell.value if isinstance(cell, Styled) else cell for cell in cells]
+    known = [value for value in values if isinstance(value, Interval) and value.high > value.low]
+    return max((places_of(value, measure.decimals) for value in known), default=measure.decimals)
+
+
+def _row(report: StudyReport, found: Finding, line: Line) -> Row:
+    study, kl = report.study, measures.named(KL)
+    is_teacher = study.pairing.reference in line.pairs
+    cells: Row = {
+        "line": said(line.name, report.gettext),
+        "seeds": len(line.pairs) if len(line.pairs) > 1 else None,
+        "reached": line.reached,
+        found.quality.name: finding.over_pairs(study, line.pairs, found.quality),
+        KL: None if is_teacher else finding.over_pairs(study, line.pairs, kl),
+        "over_noise": None if is_teacher else finding.beside_noise(study, line.pairs, kl),
+        "gap": None if is_teacher else _gap(report, line.pairs),
+    }
+    tested = cells[found.headline.name]
+    alike = line.best or (line.p is not None and line.p >= ALIKE)
+    cells[found.headline.name] = Styled(tested, bold=alike, marks=_marks(line.p))
+    return cells
+
+
+def _marks(p: float | None) -> str:
+    return next((mark for level, mark in MARKS if p is not None and p < level), "")
+
+
+def _gap(report: StudyReport, pairs: Sequence[Pair]) -> Cell:
+    """What pairs need more than the teacher's, in dB."""
+    if not report.study.noisy or len(report.study.snrs) < 2:
+        return None
+    prices = [report.study.price(pair) for pair in pairs]
+    bound = least_gap(prices)
+    return f"> {bound:.0f}" if bound else finding.gap_of(prices)
+
+
+def _yardsticks(report: StudyReport) -> list[Row]:
+    """What KL is where no student is: a row each."""
+    study, kl = report.study, measures.named(KL)
+    rows: list[Row] = []
+    for group in study.groups:
+        if group.role in YARDSTICKS:
+            ratio = None if group.role == "noise" else finding.beside_noise(study, group.pairs, kl)
+            told = _yardstick_told(report, group)
+            rows.append({"line": told, KL: finding.over_pairs(study, group.pairs, kl), "over_noise": ratio})
+    return rows
+
+
+def _yardstick_told(report: StudyReport, group: Group) -> str:
+    told = said(group.name, report.gettext)
+    if group.role != "other teacher":
+        return told
+    return told + report.in_brackets(said(group.transmitter, report.gettext))
+
+
+def _note(report: StudyReport, found: Finding) -> str:
+    _ = report.gettext
+    ratio = _("KL / noise: over the KL that another draw of the channel makes of the teacher.")
+    gap = _("dB: more SNR than the teacher needs for 90 % of its BLEU at the highest SNR.")
+    if not any(line.p is not None for line in found.lines):
+        return report.in_one([ratio, gap])
+    test = _("a paired t-test over the seeds") if found.over_seeds else _("paired swaps of the sentences")
+    tested = _(
+        "Bold: not to be told from the best in {measure}. * p < 0.05, † p < 0.01, of no difference from the "
+        "best: {test}, Holm-corrected over these rows, at {snr}."
+    )
+    told = tested.format(measure=_(found.headline.label), test=test, snr=report.snr)
+    return report.in_one([told, ratio, gap])
