@@ -146,7 +146,7 @@ def _figure(report: StudyReport, found: Finding) -> Figure:
         caption.format(quality=_(quality.label)),
         _("Curves over SNR: {quality} on the left, KL on the right.").format(quality=_(quality.label)),
         frames.none_where_missing(curve_data(panels)),
-        figures.curves(panels, dashed=noise),
+        figures.over_snr(panels, (teacher, noise), study.reference_snr, across=report.in_figure(figures.SNR)),
     )
 
 
