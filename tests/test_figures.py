@@ -8,6 +8,7 @@ import pytest
 
 from semcom.evaluation.intervals import Interval
 from semcom.report import figures, look, plots, training_figures
+from semcom.report.grid_figures import Grid, grids, shades_of
 from semcom.report.look import PAGE
 
 
@@ -153,6 +154,20 @@ def test_a_dial_has_a_logarithm_above_zero_alone(last, scale, monkeypatch):
 def test_a_dial_is_a_picture(tmp_path):
     plots.plot_dial(DIAL, tmp_path / "dial.png")
     assert (tmp_path / "dial.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_grids_are_read_as_their_values_say():
+    value = lambda v: Interval(v, v - 0.1, v + 0.1)  # noqa: E731
+    grid = Grid("KL", [[value(0.0), value(1.0)], [None, value(2.0)]], "lower", 1)
+    assert shades_of(grid) == [[0.0, 0.5], [None, 1.0]]
+    (axis,) = drawn(grids([grid], ["teacher", "a"], ["teacher", "b"])).axes
+    told = {
+        (text.get_position()[0], round(text.get_position()[1])): text.get_text() for text in axis.texts[::-1]
+    }
+    assert told == {(0, 0): "0.0", (1, 0): "1.0", (0, 1): "–", (1, 1): "2.0"}
+    *cells, frame = axis.patches
+    assert [cell.get_alpha() for cell in cells] == sorted(cell.get_alpha() for cell in cells)
+    assert frame.get_xy() == (-0.47, -0.47) and not frame.get_fill()
 
 
 def test_effects_say_of_what_they_are():

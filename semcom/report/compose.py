@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from gettext import NullTranslations
 
 import pandas as pd
 
@@ -91,8 +92,12 @@ def _in_words(value: str | Sequence[str], _: Callable[[str], str]) -> str:
     return _(", ").join(said(text, _) for text in values)
 
 
+def _in_figures(language: str) -> NullTranslations:
+    """The language of their labels."""
+    return translation(language if fonts.has_language(language) else "en")
+
+
 def _study_reports(results: Results, language: str) -> list[StudyReport]:
-    figure_language = translation(language if fonts.has_language(language) else "en")
     several_teachers = len(set(results.teachers)) > 1
     teachers = results.teachers if several_teachers else [""] * len(results.teachers)
     each = zip(results.studies, results.lost, teachers)
@@ -105,7 +110,7 @@ def _study_reports(results: Results, language: str) -> list[StudyReport]:
             teacher,
             len(results.studies) > 1,
             results.on,
-            figure_language,
+            _in_figures(language),
         )
         for number, (study, lost, teacher) in enumerate(each, 1)
     ]
@@ -135,7 +140,7 @@ def _common_sections(results: Results, reports: Sequence[StudyReport], language:
         Section(
             "training",
             _("How the runs were trained"),
-            all_studies.training(results.histories, results.temperature, _),
+            all_studies.training(results.histories, results.temperature, _, _in_figures(language)),
         ),
         Section("definitions", _("Definitions"), all_studies.definitions(results.scoring, _)),
     ]

@@ -134,6 +134,8 @@ def _settings(place: Place) -> Any:
         "ytick.color": ink.faint,
         "ytick.labelcolor": ink.strong,
         "grid.color": ink.hair,
+        # Hinted letters are wider in points at one resolution than at another, and a layout holds at one.
+        "text.hinting": "none",
         "svg.hashsalt": "semcom",
         # Type 3 fonts, which are matplotlib's usual, are refused by IEEE.
         "pdf.fonttype": 42,
@@ -209,7 +211,7 @@ def wrapped(text: object, inches: float, points: float) -> str:
     """A ``label`` in lines of about so many inches."""
     room = max(6, int(inches / (LETTER * points)))
     lines = [""]
-    for word in re.findall(r"\S+\s*|\s+", escape(text)):
+    for word in re.findall(r"[^\s，、]+[，、]?\s*|\s+|[，、]", escape(text)):
         if lines[-1] and columns(lines[-1] + word.rstrip()) > room:
             lines.append("")
         lines[-1] += word

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from gettext import NullTranslations
 
 from semcom.base.messages import said
 from semcom.evaluation import frames, text_metrics
@@ -89,25 +90,29 @@ def other_vocabularies(measured: Sequence[Sequence[Row]], _: Translate) -> Seque
 
 
 def training(
-    histories: Mapping[str, Sequence[Row]], temperature: TemperatureEffect | None, _: Translate
+    histories: Mapping[str, Sequence[Row]],
+    temperature: TemperatureEffect | None,
+    _: Translate,
+    in_figures: NullTranslations,
 ) -> Sequence[Block]:
     """histories: a run's label -> its epochs."""
-    curves = [_training_curves(histories, _)] if histories else []
-    return curves + ([_temperature_effect(temperature, _)] if temperature else [])
+    labels = in_figures.gettext
+    curves = [_training_curves(histories, _, labels)] if histories else []
+    return curves + ([_temperature_effect(temperature, _, labels)] if temperature else [])
 
 
-def _training_curves(histories: Mapping[str, Sequence[Row]], _: Translate) -> Figure:
+def _training_curves(histories: Mapping[str, Sequence[Row]], _: Translate, labels: Translate) -> Figure:
     rows = [{"run": label, **epoch} for label, epochs in histories.items() for epoch in epochs]
     return Figure(
         "training",
         _("Training of the runs; the parts of each one's loss are in training_curves.png of its folder."),
         _("Loss, validation, learning rate and temperature by epoch, a curve a run."),
         frames.none_where_missing(frames.frame_of(rows)),
-        training_figures.trainings(histories),
+        training_figures.trainings(histories, labels),
     )
 
 
-def _temperature_effect(effect: TemperatureEffect, _: Translate) -> Figure:
+def _temperature_effect(effect: TemperatureEffect, _: Translate, labels: Translate) -> Figure:
     rows = [
         {"temperature": temperature, "piece": piece, "probability": probability}
         for temperature, probabilities in effect.probabilities.items()
@@ -121,7 +126,7 @@ def _temperature_effect(effect: TemperatureEffect, _: Translate) -> Figure:
         ),
         _("Bars of probability a piece and temperature."),
         frames.frame_of(rows),
-        training_figures.temperature_effect(effect.probabilities, effect.pieces),
+        training_figures.temperature_effect(effect.probabilities, effect.pieces, labels),
     )
 
 

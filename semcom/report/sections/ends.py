@@ -1,5 +1,6 @@
 """From which end a divergence comes: the transmitter's share, the receiver's, and that of their meeting."""
 
+from semcom.base.messages import N_
 from semcom.evaluation import measures
 from semcom.evaluation.pairs import Square
 from semcom.report import figures
@@ -51,6 +52,7 @@ def _effects_by_snr(report: StudyReport) -> Figure:
     _ = report.gettext
     squares = report.study.pairing.squares[:SHOWN_SQUARES]
     panels = {square.label: _curves(report, square) for square in squares}
+    up = report.in_figure(N_("effect on {measure}")).format(measure=report.figure_title(measures.parted()[0]))
     return Figure(
         report.name("effects_by_snr"),
         _(
@@ -59,7 +61,7 @@ def _effects_by_snr(report: StudyReport) -> Figure:
         ),
         _("Curves of transmitter, receiver and interaction effects over SNR."),
         curve_data(panels),
-        figures.effects(panels, f"effect on {measures.parted()[0].title_with_unit}"),
+        figures.effects(panels, up, report.in_figure(figures.SNR)),
     )
 
 
@@ -67,4 +69,5 @@ def _curves(report: StudyReport, square: Square) -> figures.Curves:
     primary = measures.parted()[0].name
     effects = report.study.effects(square)
     by_snr = effects[effects["measure"] == primary].sort_values("snr", kind="stable")
-    return {part: list(zip(by_snr["snr"].tolist(), by_snr[part].tolist())) for part in PARTS}
+    snrs = by_snr["snr"].tolist()
+    return {report.in_figure(part): list(zip(snrs, by_snr[part].tolist())) for part in PARTS}

@@ -7,8 +7,9 @@ from semcom.evaluation import frames, measures
 from semcom.evaluation.groups import Group
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measures import Measure
-from semcom.report.document import Block, Column, Folded, Styled, Table
-from semcom.report.sections.study_report import StudyReport, value_of
+from semcom.report.document import Block, Column, Figure, Folded, Styled, Table
+from semcom.report.grid_figures import RECEIVER, TRANSMITTER, Grid, grids
+from semcom.report.sections.study_report import StudyReport, bounds_of, value_of
 
 RECEIVERS_WITH_INTERVALS = 3
 """Receivers up to which a grid has its intervals; of more it would be too wide, and a CSV has them."""
@@ -30,10 +31,37 @@ def shown(report: StudyReport) -> list[Measure]:
 
 
 def at_reference(report: StudyReport) -> list[Block]:
-    """Tables at the reference SNR."""
+    """Figure and tables at the reference SNR."""
     snr = report.study.reference_snr
-    drawn: list[Block] = []  # _figure
-    return drawn + [_table(report, measure, snr, f"matrix_{measure.name}") for measure in shown(report)]
+    tables = [_table(report, measure, snr, f"matrix_{measure.name}") for measure in shown(report)]
+    return [_figure(report, snr), *tables]
+
+
+def _figure(report: StudyReport, snr: float) -> Figure:
+    _ = report.gettext
+    names = [[report.drawn(name) for name in of_one] for of_one in _axes(report)[:2]]
+    found = [
+        Grid(report.figure_title(measure), _values(report, measure, snr), measure.better, measure.decimals)
+        for measure in shown(report)
+    ]
+    data = [
+        {"measure": grid.title, "transmitter": names[0][i], "receiver": names[1][j], **bounds_of(value)}
+        for grid in found
+        for i, values in enumerate(grid.values)
+        for j, value in enumerate(values)
+        if value is not None
+    ]
+    down, across = report.in_figure(TRANSMITTER), report.in_figure(RECEIVER)
+    caption = _(
+        "Every transmitter into every receiver at {snr}; framed the teacher's own pair, the darker the worse."
+    )
+    return Figure(
+        report.name("matrix_grids"),
+        caption.format(snr=report.snr),
+        _("A grid a measure: transmitters down, receivers across, with the value of each pair."),
+        frames.frame_of(data),
+        grids(found, names[0], names[1], down, across),
+    )
 
 
 def at_other_snrs(report: StudyReport) -> list[Block]:

@@ -144,7 +144,7 @@ def _lost_by_kind(report: StudyReport, pairs: list[str]) -> Figure:
         caption.format(snr=report.snr, first=report.first(pairs, SHOWN_PAIRS)),
         _("For each kind of word a point a pair."),
         frames.frame_of(rows),
-        figures.bars(lost, "share of words lost"),
+        figures.bars(lost, report.in_figure(N_("share of words lost"))),
     )
 
 

@@ -58,5 +58,5 @@ def _constellations(report: StudyReport) -> Figure:
         caption.format(first=report.first(transmitters, SHOWN_TRANSMITTERS)),
         _("A cloud of complex symbols a transmitter."),
         frames.frame_of(data),
-        figures.constellations(symbols),
+        figures.constellations(symbols, report.in_figure(N_("in phase")), report.in_figure(N_("quadrature"))),
     )
