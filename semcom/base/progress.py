@@ -3,6 +3,7 @@ colours; the main process alone shows it."""
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -48,11 +49,19 @@ class Progress:
         )
         self._lines = None if silent or on_terminal else _Lines(total, done)
         self.doing, self._numbers = doing, ""
+        self._lock = threading.Lock()
 
     def advance(self, number: int = 1) -> None:
-        self._bar.update(number)
-        if self._lines:
-            self._lines.advance(number, self.doing, self._numbers)
+        """Any thread may."""
+        with self._lock:
+            self._bar.update(number)
+            if self._lines:
+                self._lines.advance(number, self.doing, self._numbers)
+
+    def name(self, doing: str) -> None:
+        """What is done from here on."""
+        self.doing = _fitting(doing)
+        self._bar.set_description_str(self.doing)
 
     def show(self, doing: str, loss: float, tokens_per_second: float | None) -> None:
         """What is done from the next ``advance`` on, the mean loss until there, and how fast it goes."""

@@ -77,6 +77,10 @@ class Batch:
         """Real target tokens: pieces and eos."""
         return sum(self.target_lengths)
 
+    def target_pieces(self) -> list[list[int]]:
+        """Of each sentence, without its eos."""
+        return [self.target_out[i, : n - 1].tolist() for i, n in enumerate(self.target_lengths)]
+
     def draw(self, channel: Channel, width: int, *, seed: int, number: int) -> Draw:
         """What these sentences meet in ``channel``; ``width`` is C."""
         ids = [sentence.id for sentence in self.sentences]

@@ -13,7 +13,7 @@ from semcom.data.vocabulary import Vocabulary
 from semcom.distillation import losses
 from semcom.evaluation.measures import all_sums, columns, slices
 from semcom.evaluation.pairs import End, Pair, PairKey, Temperatures
-from semcom.evaluation.scores import Meeting
+from semcom.evaluation.scores import WRONG, Meeting, decoded
 from semcom.evaluation.sums import Distributions, PieceSum, Prefixes, TextSums, TokenRows, TokenSum
 from semcom.models.link import Transmission, send
 from semcom.models.transceiver import Receiver, Transmitter
@@ -21,8 +21,6 @@ from semcom.models.transceiver import Receiver, Transmitter
 ROWS_ON_CPU, ROWS_ELSEWHERE = 128, 4096
 Totals = dict[str, Tensor]
 """Name of a token sum -> [B], of each sentence."""
-WRONG = TokenSum("wrong", lambda rows: rows.ours.choice != rows.targets, compares=False)
-"""How many pieces are foretold wrongly."""
 
 
 @dataclass
@@ -63,8 +61,8 @@ class Measurement:
     def of_batch(
         self, batch: Batch, states_at: int | None, advance: Callable[[int], None] = lambda done: None
     ) -> BatchResult:
-        """states_at: number of the SNR at which states are kept; None: at none. advance: is told how many
-        pairs and sentences are done, at each SNR."""
+        """states_at: number of the SNR at which states are kept; None: at none. advance: is told at each SNR
+        how many pairs × sentences are done."""
         found = BatchResult([sentence.id for sentence in batch.sentences])
         sent = sent_by(self.everyone, batch, self.meeting)
         self._compare_signals(batch, sent, found)
@@ -85,7 +83,10 @@ class Measurement:
                 found.decoder_states = {key: of.float().cpu().numpy() for key, of in states.items()}
             advance(len(self.pairs) * len(batch))
         for pair in self.everyone:
-            found.pieces[pair.key] = self._decode(pair, batch, received[pair.key], wrong[pair.key])
+            known = torch.stack(wrong[pair.key]) == 0
+            found.pieces[pair.key] = decoded(
+                pair.receiver.module, batch, received[pair.key], known, self.meeting.search
+            )
         self._sum_pieces(batch, found)
         self._sum_texts(batch, found)
         self._sum_after_own(batch, received, found)
@@ -101,28 +102,8 @@ class Measurement:
                 apart = (signal - theirs).double().square().sum((1, 2))
             found.distance[fingerprint] = (apart / symbols).cpu().numpy()
 
-    def _decode(
-        self, pair: Pair, batch: Batch, received: Sequence[Tensor], wrong: Sequence[Tensor]
-    ) -> list[list[list[int]]]:
-        """A list of decodings an SNR; those of all SNRs are decoded together. wrong: [B] an SNR, how many
-        pieces of each sentence the pair foretold wrongly after gold prefixes.
-
-        Where that is none, greedy decoding says just what was sent: its prefixes are the gold ones.
-        """
-        decoded = [sent_pieces(batch) for _ in received]
-        asked = torch.stack(list(wrong)) > 0
-        if self.meeting.search.width > 1:
-            asked[:] = True
-        at_snr, of_sentence = asked.nonzero().unbind(1)
-        if len(at_snr):
-            arrived, mask = torch.stack(list(received)), batch.source_mask
-            made = self.meeting.search(pair.receiver.module, arrived[asked], mask[of_sentence])
-            for k, i, pieces in zip(at_snr.tolist(), of_sentence.tolist(), made):
-                decoded[k][i] = pieces
-        return decoded
-
     def _sum_pieces(self, batch: Batch, found: BatchResult) -> None:
-        sent = sent_pieces(batch)
+        sent = batch.target_pieces()
         for needed in all_sums():
             if isinstance(needed, PieceSum):
                 column = slices()[needed.columns].start
@@ -168,7 +149,7 @@ class Measurement:
         wanted = self._token_sums("own")
         if self.reference is None or not wanted:
             return
-        sent = sent_pieces(batch)
+        sent = batch.target_pieces()
         by_snr = enumerate(found.pieces[self.reference.key])
         others = [
             (_saying(batch, i, pieces), k, i)
@@ -274,11 +255,6 @@ def _keep_sent(batch: Batch, sent: Mapping[str, Transmission], found: BatchResul
         symbols = of_end.signal[batch.source_mask].unflatten(-1, (-1, 2)).flatten(0, 1)
         found.symbols[fingerprint] = symbols.cpu().numpy()
         found.encoder_states[fingerprint] = of_end.state[batch.source_mask].float().cpu().numpy()
-
-
-def sent_pieces(batch: Batch) -> list[list[int]]:
-    """The pieces of each sentence, as they were sent."""
-    return [batch.target_out[i, : n - 1].tolist() for i, n in enumerate(batch.target_lengths)]
 
 
 def with_targets(batch: Batch, pieces: Sequence[list[int]]) -> Batch:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from semcom.base import progress
-from semcom.data.batching import Encoded, by_length
+from semcom.base.side_by_side import GoOn, side_by_side
+from semcom.data.batching import Batch, Encoded, by_length
 from semcom.evaluation.batch_sums import (
     distributions_of,
     make_ready,
@@ -100,38 +101,43 @@ def _states(
 ) -> dict[PairKey, Tensor]:
     """Of the pairs and the reference at the meeting's one SNR."""
     everyone = with_reference(pairs, reference)
-    found: dict[PairKey, list[Tensor]] = {pair.key: [] for pair in everyone}
-    for batch in by_length(encoded, meeting.batch_size):
+
+    def of_batch(batch: Batch, go_on: GoOn) -> dict[PairKey, Tensor]:
         batch = batch.to(meeting.device)
         received = received_by(everyone, sent_by(everyone, batch, meeting))
-        states = states_of(everyone, batch, {key: at_snrs[0] for key, at_snrs in received.items()})
-        for key, of_batch in states.items():
-            found[key].append(of_batch)
-    return {key: torch.cat(parts) for key, parts in found.items()}
+        return states_of(everyone, batch, {key: at_snrs[0] for key, at_snrs in received.items()})
+
+    found = side_by_side(of_batch, by_length(encoded, meeting.batch_size), meeting.device)
+    return {pair.key: torch.cat([states[pair.key] for states in found]) for pair in everyone}
 
 
 def _mean_under_reference(pairs: Sequence[Pair], reference: Pair, states: States) -> dict[PairKey, float]:
     """Log-probabilities of each pair, expected of the reference, summed over all rows."""
-    total = dict.fromkeys((pair.key for pair in pairs), 0.0)
     of_reference = states[reference.key]
-    for rows in row_slices(len(of_reference), of_reference.device):
-        probabilities = distributions_of(reference, states, rows).logs.exp()
-        for pair in pairs:
-            logs = distributions_of(pair, states, rows).logs
-            total[pair.key] += float((probabilities * logs).sum(-1).double().sum())
-    return total
+
+    def of_some(rows: slice, go_on: GoOn) -> list[float]:
+        probabilities = distributions_of(reference, states, rows).probabilities
+        each = (distributions_of(pair, states, rows).logs for pair in pairs)
+        return [float((probabilities * logs).sum(-1).double().sum()) for logs in each]
+
+    device = of_reference.device
+    sums = side_by_side(of_some, list(row_slices(len(of_reference), device)), device)
+    return {pair.key: sum(of_pair) for pair, of_pair in zip(pairs, zip(*sums))}
 
 
 def _slope(pair: Pair, states: States, likely: float, inverse: float) -> tuple[float, float]:
     """First and second derivative of the total KL by the inverse temperature b. With z the log-probabilities
     KL is a constant - b * sum of p z + logsumexp(b z): the first is the mean of z under softmax(b z) less
     that under the reference, ``likely``, the second its variance under softmax(b z)."""
-    mean, variance = 0.0, 0.0
-    for rows in row_slices(len(states[pair.key]), states[pair.key].device):
+
+    def of_some(rows: slice, go_on: GoOn) -> tuple[float, float]:
         logs = distributions_of(pair, states, rows).logs
         weights = (inverse * logs).softmax(-1)
         of_row = (weights * logs).sum(-1, keepdim=True)
         spread = (weights * (logs - of_row).square_()).sum(-1)
-        mean += float(of_row.double().sum())
-        variance += float(spread.double().sum())
+        return float(of_row.double().sum()), float(spread.double().sum())
+
+    device = states[pair.key].device
+    sums = side_by_side(of_some, list(row_slices(len(states[pair.key]), device)), device)
+    mean, variance = map(sum, zip(*sums))
     return mean - likely, variance

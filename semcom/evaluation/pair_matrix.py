@@ -7,15 +7,15 @@ looked at afterwards. Finished parts are kept on disk.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from semcom.base.progress import Progress
-from semcom.data.batching import Encoded, by_length
+from semcom.base.side_by_side import GoOn, side_by_side
+from semcom.data.batching import Batch, Encoded, by_length
 from semcom.data.vocabulary import Vocabulary
 from semcom.evaluation import text_metrics
 from semcom.evaluation.batch_sums import BatchResult, Measurement, make_ready
@@ -28,9 +28,17 @@ CHUNK = 256
 """Sentences measured and kept together. The states compared (CKA) and the symbols shown are those of the
 first chunk."""
 SHOWN_SYMBOLS = 2000
+MEASURING = "pairs × SNRs × sentences"
+"""What its bar counts."""
 
 
-# Eight arguments: who, beside whom, of what in which pieces, where, and what of it is compared and kept.
+def progress_of(pairs: Sequence[Pair], encoded: Sequence[Encoded], meeting: Meeting) -> Progress:
+    """The bar of ``measure``."""
+    return Progress(len(pairs) * len(meeting.snrs) * len(encoded), MEASURING, quiet=meeting.quiet)
+
+
+# Nine arguments: who, beside whom, of what in which pieces, where, what of it is compared and kept, and what
+# shows how far it is.
 def measure(
     pairs: Sequence[Pair],
     reference: Pair | None,
@@ -41,29 +49,30 @@ def measure(
     cka_snr: float,
     cache: str | Path | None,
     temperatures: Temperatures | None = None,
+    bar: Progress | None = None,
 ) -> Measured:
     """What every pair makes of the sentences. All ends share the vocabulary; ``reference`` (one of the pairs)
     is what they are compared with, None for text measures alone. cka_snr: one of the meeting's SNRs. cache:
     folder of finished parts, None keeps none. temperatures: of ``calibration.fit``; a pair without one has no
-    calibrated KL."""
+    calibrated KL. bar: of ``progress_of``, open; None shows its own."""
     measurement = Measurement(pairs, reference, vocabulary, meeting, temperatures or {})
     chunks = [encoded[start : start + CHUNK] for start in range(0, len(encoded), CHUNK)]
     found: list[Parts] = []
-    with Progress(len(encoded), "measuring sentences", quiet=meeting.quiet) as bar:
+    with nullcontext(bar) if bar else progress_of(pairs, encoded, meeting) as shown:
         for number, chunk in enumerate(chunks):
             states_snr = cka_snr if number == 0 else None
             keys = {pair.key: part_key(pair, measurement, chunk, states_snr) for pair in pairs}
             with ExitStack() as held:
                 given = (cache, keys, chunk, meeting, held)
                 there = meeting.processes.from_main(wait_and_read, *given) if cache else {}
+                shown.advance(len(there) * len(meeting.snrs) * len(chunk))
                 missing = [pair for pair in pairs if pair.key not in there]
                 if missing:
-                    made = _measure_chunk(replace(measurement, pairs=missing), chunk, states_snr)
+                    made = _measure_chunk(replace(measurement, pairs=missing), chunk, states_snr, shown)
                     if cache and not meeting.processes.from_main(keep_parts, cache, keys, made):
                         cache = None
                     there |= made
             found.append(there)
-            bar.advance(len(chunk))
     return _joined(measurement, found, encoded)
 
 
@@ -83,15 +92,27 @@ def _joined(measurement: Measurement, chunks: Sequence[Parts], encoded: Sequence
     return Measured(snrs, encoded, results, sent, measurement.meeting.scoring)
 
 
-@torch.inference_mode()
-def _measure_chunk(measurement: Measurement, chunk: Sequence[Encoded], states_snr: float | None) -> Parts:
+def _measure_chunk(
+    measurement: Measurement, chunk: Sequence[Encoded], states_snr: float | None, shown: Progress
+) -> Parts:
     """states_snr: where states are compared and symbols shown; None: nowhere."""
     meeting = measurement.meeting
     make_ready(measurement.everyone, meeting)
     states_at = None if states_snr is None else list(meeting.snrs).index(states_snr)
-    batches = meeting.processes.share(by_length(chunk, meeting.batch_size))
-    ours = [measurement.of_batch(batch.to(meeting.device), states_at) for batch in batches]
+    batches = by_length(chunk, meeting.batch_size)
+    share = meeting.processes.share(batches)
+
+    def of_batch(batch: Batch, go_on: GoOn) -> BatchResult:
+        def advance(sentences: int) -> None:
+            go_on()
+            shown.advance(sentences)
+
+        return measurement.of_batch(batch.to(meeting.device), states_at, advance)
+
+    ours = side_by_side(of_batch, share, meeting.device)
     parts = [part for process in meeting.processes.gather(ours) for part in process]
+    elsewhere = len(chunk) - sum(map(len, share))
+    shown.advance(len(measurement.pairs) * len(meeting.snrs) * elsewhere)
 
     ids = [id for part in parts for id in part.ids]
     place_of = {id: place for place, id in enumerate(ids)}

@@ -1,7 +1,7 @@
 """The same sentences and the same draws through several transceivers: what each understood, and its scores as
 rows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semcom.base import progress
 from semcom.base.distributed import ALONE, Processes
+from semcom.base.progress import Progress
+from semcom.base.side_by_side import GoOn, side_by_side
 from semcom.channel.channels import Channel
 from semcom.data.batching import Batch, Encoded, by_length, collate
 from semcom.data.vocabulary import Vocabulary
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, object]
+_Read = tuple[list[int], dict[str, float]]
+"""The pieces decoded of a sentence, and its sums over target tokens."""
+WRONG = TokenSum("wrong", lambda rows: rows.ours.choice != rows.targets, compares=False)
+"""How many pieces of a sentence are foretold wrongly."""
 SEEN, UNSEEN = "(seen)", "(not seen)"
 
 
@@ -70,51 +75,75 @@ class Decoded:
     token_sums: dict[str, list[float]] = field(default_factory=dict)
 
 
-def _batches(encoded: Sequence[Encoded], meeting: Meeting, what: str) -> Iterator[Batch]:
-    share = meeting.processes.share(by_length(encoded, meeting.batch_size))
-    for batch in progress.each(share, what, quiet=meeting.quiet):
-        yield batch.to(meeting.device)
-
-
 def through_channel(model: Transceiver, batch: Batch, meeting: Meeting) -> list[Tensor]:
     """What arrives of each sentence at each SNR; the transmitter runs once, all SNRs share its draw."""
     return send(model.transmitter, batch, meeting.channel, meeting.snrs, seed=meeting.seed).received[0]
 
 
-@torch.inference_mode()
 def decode(
     entrant: Entrant, encoded: Sequence[Encoded], vocabulary: Vocabulary, meeting: Meeting
 ) -> list[Decoded]:
-    """Decodings of all sentences, one ``Decoded`` an SNR; all SNRs of a batch are decoded together."""
+    """Decodings of all sentences, one ``Decoded`` an SNR."""
     model = entrant.model.to(meeting.device).eval()
-    pieces: list[dict[int, list[int]]] = [{} for _ in meeting.snrs]
-    sums: list[dict[int, dict[str, float]]] = [{} for _ in meeting.snrs]
-    for batch in _batches(encoded, meeting, f"decoding {entrant.label}"):
-        arrived = through_channel(model, batch, meeting)
-        everything = meeting.search(
-            model.receiver, torch.cat(arrived), batch.source_mask.repeat(len(arrived), 1)
-        )
-        for k, at_snr in enumerate(arrived):
-            token_sums = _token_sums(model.receiver, at_snr, batch)
-            for i, sentence in enumerate(batch.sentences):
-                pieces[k][sentence.id] = everything[k * len(batch) + i]
-                sums[k][sentence.id] = token_sums[i]
+    share = meeting.processes.share(by_length(encoded, meeting.batch_size))
+    with Progress(len(share), f"decoding {entrant.label}", quiet=meeting.quiet) as bar:
+
+        def of_batch(batch: Batch, go_on: GoOn) -> list[dict[int, _Read]]:
+            found = _read(model, batch.to(meeting.device), meeting)
+            bar.advance()
+            return found
+
+        found = side_by_side(of_batch, share, meeting.device)
+    by_snr = [
+        {id: read for of_batch in found for id, read in of_batch[k].items()} for k in range(len(meeting.snrs))
+    ]
     results = []
-    for said, summed in zip(_joined(pieces, meeting), _joined(sums, meeting)):
-        ordered = [said[e.sentence.id] for e in encoded]
-        each = [summed[e.sentence.id] for e in encoded]
-        by_name = {name: [of_one[name] for of_one in each] for name in (each[0] if each else ())}
-        results.append(Decoded(vocabulary.decode(ordered), ordered, by_name))
+    for read in _joined(by_snr, meeting):
+        ordered = [read[e.sentence.id] for e in encoded]
+        pieces = [pieces for pieces, _ in ordered]
+        sums = [sums for _, sums in ordered]
+        by_name = {name: [of_one[name] for of_one in sums] for name in (sums[0] if sums else ())}
+        results.append(Decoded(vocabulary.decode(pieces), pieces, by_name))
     return results
 
 
+def _read(model: Transceiver, batch: Batch, meeting: Meeting) -> list[dict[int, _Read]]:
+    """A dictionary an SNR: a sentence's id -> what was made of it."""
+    arrived = through_channel(model, batch, meeting)
+    sums = [_token_sums(model.receiver, at_snr, batch) for at_snr in arrived]
+    known = torch.tensor([[of_one.pop(WRONG.name) == 0 for of_one in at_snr] for at_snr in sums])
+    pieces = decoded(model.receiver, batch, arrived, known, meeting.search)
+    ids = [sentence.id for sentence in batch.sentences]
+    return [dict(zip(ids, zip(said, summed))) for said, summed in zip(pieces, sums)]
+
+
+def decoded(
+    receiver: Receiver, batch: Batch, received: Sequence[Tensor], known: Tensor, search: Search
+) -> list[list[list[int]]]:
+    """A list of decodings an SNR; those of all SNRs are decoded together. received: [B, S, C] an SNR.
+
+    known: [SNRs, B], whether all that the receiver foretells after gold prefixes is what was sent. Then
+    greedy decoding says just that, as its prefixes are the gold ones, and need not be done.
+    """
+    found = [batch.target_pieces() for _ in received]
+    asked = ~known if search.width == 1 else torch.ones_like(known)
+    at_snr, of_sentence = asked.to(batch.source.device).nonzero().unbind(1)
+    if len(at_snr):
+        arrived = torch.stack(list(received))[at_snr, of_sentence]
+        made = search(receiver, arrived, batch.source_mask[of_sentence])
+        for k, i, pieces in zip(at_snr.tolist(), of_sentence.tolist(), made):
+            found[k][i] = pieces
+    return found
+
+
 def _token_sums(receiver: Receiver, received: Tensor, batch: Batch) -> list[dict[str, float]]:
-    """Of each sentence, teacher-forced, the sums over target tokens that need no reference, by name."""
+    """Of each sentence, teacher-forced, the sums over target tokens that need no reference, by name; and
+    ``WRONG``."""
     states = receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
     ours = Distributions(losses.log_softmax(receiver.project(states)), states)
     rows = TokenRows(batch.target_out[batch.target_mask], ours, None)
     found: list[dict[str, float]] = [{} for _ in batch.sentences]
-    for needed in measures.all_sums():
+    for needed in (*measures.all_sums(), WRONG):
         values = needed.of(rows) if isinstance(needed, TokenSum) and not needed.compares else None
         if values is not None:
             for of_one, part in zip(found, values.split(batch.target_lengths)):
