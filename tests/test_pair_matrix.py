@@ -29,7 +29,7 @@ from semcom.evaluation.pair_matrix import measure
 from semcom.evaluation.pairs import End, Pair
 from semcom.evaluation.scores import Meeting
 from semcom.models.checkpoint import fingerprint_of
-from semcom.models.decoding import Search, greedy
+from semcom.models.decoding import Search, greedy, length_limit
 
 COLUMNS = columns()
 PLACE = {name: place for place, name in enumerate(COLUMNS)}
@@ -227,6 +227,29 @@ def test_sums_are_those_of_each_sentence_alone(found, pair):
             assert dict(zip(COLUMNS, heard.sums[k, i].tolist())) == pytest.approx(
                 values, rel=1e-3, abs=1e-4, nan_ok=True
             ), (snr, i)
+
+
+def test_what_is_said_as_it_was_sent_is_neither_decoded_nor_foretold_again(found, calls):
+    """Of decodings and what is foretold after them it makes no difference what was to be said."""
+    wanted = [
+        replace(sentence, target=said) if place % 2 else sentence
+        for place, (sentence, said) in enumerate(zip(SENTENCES, found.pairs[TT.key].pieces[1]))
+    ]
+    again = found_of(pairs=[TT, TS], sentences=wanted)
+    right = {}
+    for pair in (TT, TS):
+        ours, before = again.pairs[pair.key], found.pairs[pair.key]
+        assert ours.pieces == before.pieces
+        for name in ("own_tokens", "own_kl"):
+            of_both = [column(of.sums, name) for of in (ours, before)]
+            np.testing.assert_allclose(*of_both, rtol=1e-4, atol=1e-5)
+        each = [(pieces, e) for by_snr in ours.pieces for pieces, e in zip(by_snr, wanted)]
+        right[pair] = [e for pieces, e in each if pieces == e.said[1:-1]]
+    # Who is cut off at the limit has not foretold the end.
+    ended = {p: [e for e in of if len(e.said) - 2 < length_limit(len(e.source))] for p, of in right.items()}
+    assert len(right[TT]) >= 7 and ended[TT]
+    assert calls[T.receiver.fingerprint] == 28 + (28 - len(ended[TT])) + (28 - len(right[TT]))
+    assert calls[S.receiver.fingerprint] == 28 + (28 - len(ended[TS])) + (28 - len(right[TT]))
 
 
 @pytest.mark.parametrize("pair", [TT, NOISE, TS, SS], ids=["TT", "noise", "TS", "SS"])

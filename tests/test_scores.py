@@ -13,9 +13,9 @@ from semcom.data.batching import collate
 from semcom.data.corpus import Sentence
 from semcom.data.vocabulary import EOS
 from semcom.evaluation import text_metrics
-from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode, floor_score, score, score_all
+from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode, decoded, floor_score, score, score_all
 from semcom.evaluation.text_scoring import TextScoring
-from semcom.models.decoding import greedy
+from semcom.models.decoding import Search, greedy
 
 SCORING = TextScoring()
 SNRS = (0.0, 12.0)
@@ -46,7 +46,7 @@ def perfect(sentences):
 
 def test_decoding_is_that_of_each_sentence_alone(models):
     model = models[0]
-    for snr, decoded in zip(SNRS, decode(Entrant("a", model), SENTENCES, Numbers(), meeting())):
+    for snr, read in zip(SNRS, decode(Entrant("a", model), SENTENCES, Numbers(), meeting())):
         for place, sentence in enumerate(SENTENCES):
             batch = collate([sentence])
             with torch.no_grad():
@@ -54,11 +54,11 @@ def test_decoding_is_that_of_each_sentence_alone(models):
                 logits = model.receiver.project(model.receiver(received, batch.source_mask, batch.target_in))[
                     0
                 ]
-            assert decoded.pieces[place] == greedy(model.receiver, received, batch.source_mask)[0]
+            assert read.pieces[place] == greedy(model.receiver, received, batch.source_mask)[0]
             expected = F.cross_entropy(logits, batch.target_out[0], reduction="sum").item()
-            assert decoded.token_sums["nats"][place] == pytest.approx(expected, rel=1e-4)
-        assert decoded.texts == Numbers().decode(decoded.pieces)
-        assert len(set(map(len, decoded.pieces))) > 2
+            assert read.token_sums["nats"][place] == pytest.approx(expected, rel=1e-4)
+        assert read.texts == Numbers().decode(read.pieces)
+        assert len(set(map(len, read.pieces))) > 2
 
 
 @pytest.mark.parametrize(
@@ -148,6 +148,23 @@ def test_floor_is_the_score_of_another_sentence_of_the_same_length():
         (400 + chance) / sum(tokens), abs=5 * math.sqrt(2 * chance) / sum(tokens)
     )
     assert row["exact"] < 0.02 and row["cross_entropy"] is None and row["sentences"] == 400
+
+
+@pytest.mark.parametrize("search, asked", [(Search(), [[0], [1]]), (Search(2), [[0, 1], [0, 1]])])
+def test_greedy_decoding_is_asked_of_what_is_not_known_alone(search, asked, models):
+    batch, made = collate(SENTENCES[:2]), []
+
+    class Counting(Search):
+        def __call__(self, receiver, received, mask):
+            made.append(received[:, 0, 0].tolist())
+            return super().__call__(receiver, received, mask)
+
+    received = [torch.rand(2, batch.source.shape[1], 8) for _ in SNRS]
+    known = torch.tensor([[False, True], [True, False]])
+    found = decoded(models[0].receiver, batch, received, known, Counting(search.width))
+    assert made == [[float(received[k][i, 0, 0]) for k in range(2) for i in asked[k]]]
+    for k, i in ((0, 1), (1, 0)) if search.width == 1 else ():
+        assert found[k][i] == SENTENCES[i].source[1:-1]
 
 
 def test_hybrids_fail_the_same_way_on_the_same_fades(models):
