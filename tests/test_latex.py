@@ -2,6 +2,7 @@
 agrees."""
 
 import itertools
+import math
 import random
 import re
 import shutil
@@ -14,7 +15,7 @@ from typesetting import CLASSES, complaints, needs_tex
 
 from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
-from semcom.report import latex, latex_text
+from semcom.report import cells, latex, latex_text
 from semcom.report.document import Column, Section, Styled, Table
 from semcom.report.latex import Printed
 
@@ -79,6 +80,27 @@ def test_bold_marks_and_conditions():
     assert r"\caption[{Who understands whom.}]{Who understands whom." in text
     assert "Built-in corpus, 64 test sentences; AWGN; greedy; seeds 1, 2, 3." in text
     assert "detect-weight" in text and "detect-weight" not in only(TABLE)
+
+
+def test_shaded_cells_ask_for_their_package():
+    columns = [Column("sender"), Column("receiver", 1)]
+    rows = [["a", Styled(Interval(1.5, 1, 2), shade=1.0)], ["b", Styled(-2.0, shade=0.5)], ["c", Styled(3.0)]]
+    text = only(of_rows("t", "c", columns, rows))
+    assert r"a & \cellcolor[gray]{0.65}1.5 & \cellcolor[gray]{0.65}[1.0, 2.0] \\" in text
+    assert r"b & \cellcolor[gray]{0.82}-2.0 & \\" in text and r"c & 3.0 & \\" in text
+    assert r"\usepackage{booktabs,siunitx,colortbl}" in text and "colortbl" not in only(TABLE)
+
+
+def test_no_more_decimals_than_an_interval_supports():
+    """Two significant digits of half its width; columns that compare have as many as each other."""
+    names = ("bleu", "chrf", "kl", "n", "p")
+    columns = {name: Column(name, places) for name, places in zip(names, (2, 2, 4, None, 3))}
+    rows = [
+        [Interval(31.4712, 20.0, 42.0), Interval(60, 59, 61.4), Interval(0.0512, 0.018, 0.09), 5, 0.0123],
+        [Interval(1, 1, 1), Interval(1, 0, math.inf), Interval(0.2, 0.1, 0.3), 6, 0.5],
+    ]
+    shown = cells.supported(columns, frame_of(rows, names))
+    assert [column.places for column in shown.values()] == [1, 1, 3, None, 3]
 
 
 # Text

@@ -11,7 +11,7 @@ CLASSES = {
     "IEEEtran": r"\documentclass[conference]{IEEEtran}",
 }
 COMPLAINTS = re.compile(r"^!.*|^Overfull \\hbox.*|.*Float too large.*|.*Undefined control.*", re.MULTILINE)
-WANTED = ("article.cls", "IEEEtran.cls", "booktabs.sty", "siunitx.sty")
+WANTED = ("article.cls", "IEEEtran.cls", "booktabs.sty", "siunitx.sty", "colortbl.sty")
 
 
 def needs_tex(*more):
@@ -36,7 +36,7 @@ def complaints(sources, kind, folder, engine="pdflatex", packages=""):
     for place, text in enumerate(sources):
         (folder / f"{place}.tex").write_text(text, encoding="utf-8")
         inputs.append(rf"\input{{{place}.tex}}\clearpage")
-    paper = [CLASSES[kind], r"\usepackage{booktabs,siunitx}", packages, r"\begin{document}", "Text."]
+    paper = [CLASSES[kind], r"\usepackage{booktabs,siunitx,colortbl}", packages, r"\begin{document}", "Text."]
     (folder / "paper.tex").write_text("\n".join([*paper, *inputs, r"\end{document}"]), encoding="utf-8")
     subprocess.run(
         [engine, "-interaction=nonstopmode", "paper.tex"], cwd=folder, capture_output=True, timeout=300

@@ -1,13 +1,18 @@
 """What a cell of a ``Table`` shows, in every format: its text, and to which side it stands."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
+from typing import TYPE_CHECKING
 
 from semcom.base.widths import columns
 from semcom.evaluation.intervals import Interval
 from semcom.report.catalogue import translation
 from semcom.report.document import Cell, Column, Document, Styled, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LONG = 28
 """Columns of a console from which a text cell may wrap."""
@@ -52,6 +57,11 @@ def marks_of(cell: Cell) -> str:
     return cell.marks if isinstance(cell, Styled) else ""
 
 
+def shade_of(cell: Cell) -> float:
+    """Of its ground, 0 to 1."""
+    return cell.shade or 0.0 if isinstance(cell, Styled) else 0.0
+
+
 def sides(table: Table) -> list[str]:
     """Of each column: numbers to the right, text to the left."""
     return ["right" if kind in NUMERIC else "left" for kind in kinds(table)]
@@ -80,6 +90,32 @@ def plain(cell: Cell, column: Column) -> str:
 def columns_of_text(table: Table) -> list[list[str]]:
     shown = zip(table.columns.values(), table.cells())
     return [[plain(cell, column.at(row)) for row, cell in enumerate(cells)] for column, cells in shown]
+
+
+def supported(columns: Mapping[str, Column], frame: "pd.DataFrame") -> dict[str, Column]:
+    """The columns with no more decimals than their intervals support: two significant digits of half the
+    narrowest one. Columns that had the same number of decimals have the same number again, so that they
+    compare."""
+    needed: dict[int | None, int] = {}
+    for name, column in columns.items():
+        widths = [_half_width(value_of(cell)) for cell in frame[name]]
+        digits = [1 - math.floor(math.log10(width)) for width in widths if width]
+        if digits:
+            needed[column.places] = max(*digits, needed.get(column.places, 0))
+    return {name: _with_places(column, needed.get(column.places)) for name, column in columns.items()}
+
+
+def _half_width(value: object) -> float | None:
+    """None of what is no interval, or one without end."""
+    if not isinstance(value, Interval) or not math.isfinite(value.high - value.low):
+        return None
+    return (value.high - value.low) / 2
+
+
+def _with_places(column: Column, needed: int | None) -> Column:
+    if column.places is None or needed is None:
+        return column
+    return replace(column, places=min(column.places, needed))
 
 
 def p_text(p: float) -> str:

@@ -1,16 +1,17 @@
 r"""Tables for papers: LaTeX with booktabs and siunitx, that fit one column of 8.8 cm at \small, or else the
 text's width, by construction."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from semcom.base.errors import escape
 from semcom.report.catalogue import translation
-from semcom.report.cells import NUMERIC, kinds, marks_of, stands_out
-from semcom.report.document import Document, Table, check
+from semcom.report.cells import NUMERIC, kinds, marks_of, shade_of, stands_out
+from semcom.report.document import Cell, Document, Table, check
 from semcom.report.latex_columns import (
     GAP,
+    SHADED,
     Typeset,
     Way,
     least_width,
@@ -84,7 +85,8 @@ def _file(document: Document, shown: Sequence[Table], printed: Printed) -> str:
 
 
 def _packages(language: str, body: str) -> str:
-    packages = r"\usepackage{booktabs,siunitx}"
+    colours = ",colortbl" if SHADED in body else ""
+    packages = rf"\usepackage{{booktabs,siunitx{colours}}}"
     if language == "zh":
         return rf"{packages} \usepackage{{ctex}}, with XeLaTeX or LuaLaTeX"
     if EAST_ASIA.search(body):
@@ -158,7 +160,7 @@ def _columns(table: Table, way: Way) -> list[Typeset] | None:
     shown = list(zip(table.columns.values(), table.cells()))
     texts = {place: texts_of(*shown[place]) for place, kind in enumerate(found_kinds) if kind not in NUMERIC}
     of_numbers = {place: numbers(*shown[place], way) for place in range(len(shown)) if place not in texts}
-    room = way.room - GAP * (len(shown) - 1) - sum(column.width for column in of_numbers.values())
+    room = way.room - _gaps(table) - sum(column.width for column in of_numbers.values())
     wanted = {}
     for place, told in texts.items():
         column, cells = shown[place]
@@ -168,6 +170,17 @@ def _columns(table: Table, way: Way) -> list[Typeset] | None:
         return None
     of_texts = {place: text(*shown[place], told, given[place], way) for place, told in texts.items()}
     return [(of_numbers | of_texts)[place] for place in range(len(shown))]
+
+
+def _gaps(table: Table) -> float:
+    """Points between its columns and, where it is shaded, to the right of the last one."""
+    at_the_edge = 0.5 if _any(table, shade_of) else 0.0
+    return GAP * (len(table.columns) - 1 + at_the_edge)
+
+
+def _any(table: Table, styled: Callable[[Cell], object]) -> bool:
+    """Whether a cell is so."""
+    return any(styled(cell) for cells in table.cells() for cell in cells)
 
 
 def _panels(table: Table, way: Way) -> list[list[Typeset]]:
@@ -232,17 +245,9 @@ def _settings(table: Table) -> list[str]:
     lines = [r"  \setlength{\tabcolsep}{4pt}"]
     if not set(NUMERIC).isdisjoint(kinds(table)):
         options = "mode=text,group-minimum-digits=9,table-align-text-post=false"
-        bold = ",detect-weight" if _any_bold(table) else ""
+        bold = ",detect-weight" if _any(table, stands_out) else ""
         lines.append(rf"  \sisetup{{{options}{bold}}}")
     return lines
-
-
-def _any_bold(table: Table) -> bool:
-    return any(stands_out(cell) for cells in table.cells() for cell in cells)
-
-
-def _any_marks(table: Table) -> bool:
-    return any(marks_of(cell) for cells in table.cells() for cell in cells)
 
 
 def _caption(language: str, table: Table, rows: tuple[int, int]) -> str:
@@ -256,15 +261,26 @@ def _caption(language: str, table: Table, rows: tuple[int, int]) -> str:
     return "  \\caption[{" + title + "}]{" + title + "\n    \\normalfont " + told + "}"
 
 
+def _is_marked(table: Table, mark: str) -> bool:
+    return _any(table, lambda cell: mark in marks_of(cell))
+
+
 def _sentence(words: str, language: str) -> str:
     if words.endswith((".", "。", "!", "?", "！", "？")):
         return words
+    words = words[0].upper() + words[1:] if words[0].isascii() else words
     return f"{words}。" if language == "zh" else f"{words}."
 
 
 def _legend(language: str, table: Table, rows: tuple[int, int]) -> Iterator[str]:
     """What a reader of the table must know that is not in its caption and conditions."""
     _ = translation(language).gettext
+    said = " ".join([table.caption, table.conditions, table.note])
+    if _any(table, stands_out) and _("bold") not in said.lower():
+        yield _("Bold: not to be told from the best of its column.")
+    levels = [told for mark, told in (("*", "*: p < 0.05"), ("†", "†: p < 0.01")) if _is_marked(table, mark)]
+    if levels and not any(told[0] in said for told in levels):
+        yield _("{levels}, against the teacher's own pair, Holm-corrected.").format(levels="; ".join(levels))
     shown, there = rows
     if shown < there:
         yield _("The first {limit} of {all} rows.").format(limit=shown, all=there)
@@ -311,7 +327,11 @@ def _several_lines(columns: Sequence[Typeset]) -> bool:
 
 def _tabular(columns: Sequence[Typeset], rows: int) -> Iterator[str]:
     letters = "".join(column.letters for column in columns)
-    yield rf"  \begin{{tabular}}{{@{{}}{letters}@{{}}}}"
+    # What is shaded is shaded to the middle of the gap behind it.
+    end = (
+        "" if any(SHADED in line for column in columns for lines in column.rows for line in lines) else "@{}"
+    )
+    yield rf"  \begin{{tabular}}{{@{{}}{letters}{end}}}"
     yield r"    \toprule"
     yield rf"    {' & '.join(column.head for column in columns)} \\"
     yield r"    \midrule"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from semcom.report import room as room_of
-from semcom.report.cells import halves, marks_of, stands_out
+from semcom.report.cells import halves, marks_of, shade_of, stands_out
 from semcom.report.document import Cell, Column, Styled
 from semcom.report.latex_text import SCRIPT, SMALL, source, width
 
@@ -16,6 +16,10 @@ r"""Points between columns: twice the \tabcolsep of these tables."""
 
 MARK, BOLD = 4.5, 1.16
 """Points of a mark; how much wider bold digits are."""
+
+SHADED = r"\cellcolor"
+DARKEST = 0.35
+"""Of the ground of a cell, 0 being white and 1 black."""
 
 LEAST = 80.0
 """Points that a wrapped column has at least, where its text is as wide."""
@@ -63,12 +67,13 @@ def head_lines(title: str, room: float) -> list[str]:
 
 def _head(title: str, body: float, way: Way) -> tuple[str, float]:
     """The source of a title above a body of so many points, and how wide it is."""
-    return _stacked(head_lines(title, body if way.heads_wrapped else way.room))
+    lines = head_lines(title, body if way.heads_wrapped else way.room)
+    return _stacked(lines), max(map(width, lines))
 
 
-def _stacked(lines: Sequence[str]) -> tuple[str, float]:
+def _stacked(lines: Sequence[str], side: str = "c") -> str:
     shown = r"\\".join(map(source, lines))
-    return rf"\shortstack{{{shown}}}" if len(lines) > 1 else shown, max(map(width, lines))
+    return rf"\shortstack[{side}]{{{shown}}}" if len(lines) > 1 else shown
 
 
 # --- numbers
@@ -118,31 +123,31 @@ def numbers(column: Column, cells: Sequence[Cell], way: Way) -> Typeset:
     form = _format(values, cells)
     own = max([form.width if form else 0.0, *_widths(values, cells)])
     lines = [_value(value, cell) for value, cell in zip(values, cells)]
+    bounds = [_bounds(text, cell, way) for text, cell in zip(ends, cells)]
     letters = form.letters if form else "c"
     if any(ends) and not way.below:
-        return _beside(column.title, letters, own, lines, ends, way)
+        body = own + 1.7 + max(map(width, ends))
+        head, title = _head(column.title, body, way)
+        return Typeset(
+            rf"{letters}@{{\,}}l",
+            rf"\multicolumn{{2}}{{c}}{{{head}}}",
+            [[f"{line} & {text}".rstrip()] for line, text in zip(lines, bounds)],
+            max(body, title),
+            blank=" &",
+        )
     if any(ends):
         own = max([own, *(width(text, SCRIPT) for text in ends)])
     head, title = _head(column.title, own, way)
-    small = [rf"{{\scriptsize {_bounds(text)}}}" if text else "" for text in ends]
-    rows = [[line, below] if below else [line] for line, below in zip(lines, small)]
+    rows = [[line, below] if below else [line] for line, below in zip(lines, bounds)]
     return Typeset(letters, f"{{{head}}}", rows, max(own, title))
 
 
-# Many arguments: a column's parts, each made once by ``numbers``.
-def _beside(
-    title: str, letters: str, own: float, lines: Sequence[str], ends: Sequence[str], way: Way
-) -> Typeset:
-    """Values and, to their right, their intervals: two columns of LaTeX under one head."""
-    body = own + 1.7 + max(map(width, ends))
-    head, wide = _head(title, body, way)
-    rows = [[f"{line} & {_bounds(text)}".rstrip()] for line, text in zip(lines, ends)]
-    head = rf"\multicolumn{{2}}{{c}}{{{head}}}"
-    return Typeset(rf"{letters}@{{\,}}l", head, rows, max(body, wide), blank=" &")
-
-
-def _bounds(ends: str) -> str:
-    return ends.replace("−∞", r"$-\infty$").replace("∞]", r"$\infty$]").replace("−", "$-$")
+def _bounds(ends: str, cell: Cell, way: Way) -> str:
+    """The ends of an interval, in brackets."""
+    if not ends:
+        return ""
+    told = ends.replace("−∞", r"$-\infty$").replace("∞]", r"$\infty$]").replace("−", "$-$")
+    return _ground(cell) + (rf"{{\scriptsize {told}}}" if way.below else told)
 
 
 def _value(value: str, cell: Cell) -> str:
@@ -150,8 +155,14 @@ def _value(value: str, cell: Cell) -> str:
     marks = "".join(source(mark) if mark != "*" else mark for mark in marks_of(cell))
     after = rf"{{\textsuperscript{{{marks}}}}}" if marks else ""
     if _NUMBER.fullmatch(value):
-        return f"{bold}{value}{after}"
-    return f"{{{bold}{source(value)}{after}}}"
+        return f"{_ground(cell)}{bold}{value}{after}"
+    return f"{_ground(cell)}{{{bold}{source(value)}{after}}}"
+
+
+def _ground(cell: Cell) -> str:
+    """The colour behind a cell that is shaded."""
+    shade = shade_of(cell)
+    return rf"{SHADED}[gray]{{{1 - DARKEST * shade:.2f}}}" if shade else ""
 
 
 # --- texts
@@ -188,7 +199,7 @@ def natural_width(column: Column, texts: Sequence[str], cells: Sequence[Cell], w
 def text(column: Column, cells: Sequence[Cell], texts: Sequence[str], room: float, way: Way) -> Typeset:
     """Of a column of texts, in ``room`` points. Where the intervals of numbers stand below, a row has several
     lines, so that what is wrapped is laid out here instead of in a paragraph."""
-    head = _stacked(head_lines(column.title, room))[0]
+    head = _stacked(head_lines(column.title, room), "l")
     if max(_widths(texts, cells), default=0.0) <= room + 0.01:
         rows = [[_styled(source(text), cell)] for text, cell in zip(texts, cells)]
         return Typeset("l", head, rows, room)

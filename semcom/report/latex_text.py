@@ -84,6 +84,8 @@ _GREEK = (
     *zip("ΓΔΘΛΞΠΣΦΨΩ", "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split()),
 )
 _MATHS |= {letter: f"\\{name}" for letter, name in _GREEK}
+_MATHS |= {letter: rf"\mathrm{{{latin}}}" for letter, latin in zip("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEZHIKMNOPTYXo")}
+_MATHS |= {"ι": r"\iota", "υ": r"\upsilon", "ς": r"\varsigma"}
 _ACCENTS = dict(zip("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c", "`'^~=u.\"rHv"))
 _ACCENTS |= {"\u0323": "d", "\u0327": "c", "\u0331": "b"}
 # In a font two of them are one sign of another kind.

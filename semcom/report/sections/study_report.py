@@ -15,6 +15,7 @@ from semcom.evaluation.measures import Measure
 from semcom.evaluation.pairs import OTHER_DRAW, Pair, Pairing
 from semcom.evaluation.study import Study
 from semcom.evaluation.text_scoring import TOO_SHORT
+from semcom.report.cells import supported
 from semcom.report.document import Block, Column, Folded, Table, Text
 from semcom.report.figures import Curve, Curves
 from semcom.report.wording import channel_told
@@ -250,7 +251,8 @@ class StudyReport:
     ) -> Table:
         """columns: those of ``frame`` that are shown."""
         cells = frames.none_where_missing(frame[list(columns)])
-        return Table(self.name(name), caption, columns, cells, note, self.conditions, in_paper)
+        shown = supported(columns, cells)
+        return Table(self.name(name), caption, shown, cells, note, self.conditions, in_paper)
 
     def table_by_snr(
         self,
