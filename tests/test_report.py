@@ -13,6 +13,7 @@ import torch
 from babel.messages.pofile import read_po
 from cli_support import TINY_TRAINING, analyse, distil, package, refused
 from tables_of_rows import of_rows
+from typesetting import CLASSES, complaints, needs_tex
 
 from semcom.base.messages import Message, said
 from semcom.commands import analysis_report
@@ -106,6 +107,17 @@ def test_the_standard_matrix_and_its_effects(reported):
         cells["teacher", "decoder", 0]["kl_divergence"]["value"]
         / cells["teacher", "teacher", 1]["kl_divergence"]["value"]
     )
+
+
+@pytest.mark.tex
+@needs_tex("pdflatex")
+@pytest.mark.parametrize("kind", CLASSES)
+def test_its_tables_compile_and_fit_a_paper(reported, kind, tmp_path):
+    folder, _ = reported
+    written = sorted((folder / "checkpoints/report").rglob("*.tex"))
+    assert complaints([path.read_text(encoding="utf-8") for path in written], kind, tmp_path) == []
+    labels = re.findall(r"\\label{(.*?)}", "".join(path.read_text(encoding="utf-8") for path in written))
+    assert len(set(labels)) == len(labels) > 5
 
 
 def test_records_agree_with_the_matrix(reported):
@@ -318,6 +330,8 @@ def test_reports_are_kept(runs, here, capsys):
         (["--lang", "fr"], ["--lang", "fr"]),
         (["--matrix", "some"], ["--matrix", "some"]),
         (["--channel", "awgn", "fog"], ["--channel", "fog"]),
+        (["--columns", "speed"], ["--columns speed: allowed are bleu, chrf", "with _p behind it"]),
+        (["--table-snr", 5, "--snr", 0, 12], ["--table-snr 5", "allowed are 0 12,", "--snr 0 5 12"]),
         (["--report-dir", "semantic_analysis_results.json/x"], ["--report-dir"]),
     ],
 )
