@@ -3,9 +3,11 @@ fit for a phone."""
 
 import base64
 import contextlib
+import dataclasses
 import json
 import math
 import os
+import re
 import select
 import shutil
 import signal
@@ -19,7 +21,7 @@ from tables_of_rows import of_rows
 from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
 from semcom.report import look, render
-from semcom.report.document import Column, Document, Figure, Section, Text
+from semcom.report.document import Answer, Column, Document, Figure, Folded, Section, Styled, Text
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
@@ -328,3 +330,158 @@ def test_a_wide_table_takes_the_width_of_the_page(browser, tmp_path):
     assert max(heights) == min(heights[:4]) < 40, "short heads stand on one line"
     browser.open(page, 390)
     assert browser.evaluate(OVERFLOW) <= 0
+
+
+HEADS = ("transmitter → receiver", "BLEU", "KL, nats a token", "price, dB", "words lost", "p", "seeds")
+
+
+def answered():
+    """A report as it usually is: an answer, a matrix, many numbers, what is folded."""
+
+    def curves(place):
+        canvas, panels = look.panels(place, 2)
+        for panel in panels:
+            panel.plot([0, 6, 12, 18], [9, 20, 28, 31], label="teacher")
+        return canvas
+
+    names = ["teacher → teacher", "teacher → decoder student, T=4", "encoder student, T=4, 1 layer → teacher"]
+    value = Styled(Interval(33.1, 32.0, 34.25), bold=True, marks="*")
+    first = of_rows(
+        "first",
+        "At 12 dB, with 95 % intervals.",
+        [Column(HEADS[0]), *(Column(head, 2) for head in HEADS[1:])],
+        [[name, *[value] * 4, 0.012, 3] for name in [*names, "full student, T=4 → full student, T=4"]],
+        note=SENTENCE["en"],
+    )
+    shaded = [[name, *[Styled(Interval(0.5, 0.25, 0.75), shade=0.9)] * 9] for name in names]
+    grid = of_rows("grid", "KL.", [Column("transmitter"), *[Column(names[1], 2)] * 9], shaded)
+    many = of_rows(
+        "many", "By SNR.", [Column("pair"), *[Column("12", 2)] * 20], [[name, *[0.25] * 20] for name in names]
+    )
+    figure = Figure("curves", "BLEU and KL by SNR.", "Two panels.", frame_of([{"x": 1}]), curves)
+    answer = Answer(SENTENCE["en"], figure, first, beside=["Another draw: 0.07 [0.06, 0.08]."] * 3)
+    sections = [
+        Section("matrix", "Sender × receiver", [grid, many]),
+        Section(
+            "other",
+            "Others",
+            [Text("An x."), Folded("At 6 dB", [Text("Deep."), dataclasses.replace(many, name="deep")])],
+        ),
+    ]
+    return Document("Semantic divergence", "en", [], sections, [("seed", "7")], [answer])
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    return render.write(answered(), tmp_path_factory.mktemp("usual"))[0]
+
+
+OPEN_ALL = "document.querySelectorAll('details').forEach(each => { each.open = true })"
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_a_usual_page_fits_every_screen_and_asks_for_nothing(browser, usual, width):
+    browser.open(usual, width)
+    assert browser.evaluate(OVERFLOW) <= 0
+    browser.evaluate(OPEN_ALL)
+    assert browser.evaluate(OVERFLOW) <= 0
+    assert browser.complaints == []
+    assert [url for url in browser.requests if not url.startswith("data:")] == [usual.as_uri()]
+
+
+def test_the_first_screen_is_the_answer_alone(browser, usual):
+    browser.open(usual, 1280)
+    browser("Emulation.setDeviceMetricsOverride", width=1280, height=800, deviceScaleFactor=1, mobile=False)
+    bottom, contents = browser.evaluate("""[document.querySelector('.beside').getBoundingClientRect().bottom,
+        document.querySelector('nav').getBoundingClientRect().top]""")
+    assert bottom <= 800 <= contents
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_the_first_table_shows_its_numbers_at_once(browser, usual, width):
+    browser.open(usual, width)
+    places = browser.evaluate("""[...document.querySelectorAll('.answer td')].map(e => {
+        const box = e.getBoundingClientRect(), around = e.closest('.scroll').getBoundingClientRect();
+        return [Math.max(0, around.left), box.left, box.right, Math.min(innerWidth, around.right)] })""")
+    assert len(places) == 4 * (4 * 2 + 2)
+    for left, begins, ends, right in places:
+        assert left <= begins < ends <= right + 0.5
+    heads = browser.evaluate(
+        "[...document.querySelectorAll('.answer tr:last-child [data-label]')].map(e => "
+        "getComputedStyle(e, '::before').content)"
+    )
+    assert heads == ([f'"{head}"' for head in HEADS[1:]] if width == 390 else ["none"] * 6)
+
+
+@pytest.mark.parametrize("name", ["grid", "many"])
+def test_what_does_not_fit_scrolls_beside_its_first_column(browser, usual, name):
+    browser.open(usual, 390)
+    browser.evaluate(OPEN_ALL)
+    first, second, hidden = browser.evaluate(f"""new Promise(done => {{
+        const box = document.querySelector('#table-{name} .scroll');
+        const places = () => [...box.querySelectorAll('tbody tr:first-child > *')].slice(0, 2).map(
+            e => e.getBoundingClientRect().left);
+        const before = places();
+        box.scrollLeft = 90;
+        setTimeout(() => done([[before[0], places()[0]], [before[1], places()[1]],
+            box.scrollWidth - box.clientWidth]), 100)}})""")
+    assert first[0] == first[1] and second[1] == second[0] - 90 and hidden > 90
+    name_width = browser.evaluate(f"document.querySelector('#table-{name} tbody th').clientWidth")
+    assert name_width < 0.45 * 390, "numbers have most of the screen"
+
+
+SEEN = "[...document.querySelectorAll('.within p')].map(e => [e.innerText, e.checkVisibility()])"
+
+
+@pytest.mark.parametrize("address", ["#other", "#table-deep", "#how-made"])
+def test_an_address_opens_what_is_folded(browser, usual, address):
+    browser.open(usual, 1280)
+    assert browser.evaluate("[...document.querySelectorAll('details')].filter(e => e.open).length") == 0
+    browser.evaluate(f"location = '{address}'")
+    target = f"document.querySelector('{address}')"
+    time.sleep(0.1)
+    assert browser.evaluate(f"{target}.checkVisibility()")
+    assert 0 <= browser.evaluate(f"{target}.getBoundingClientRect().top") < 844
+
+
+def test_print_opens_everything(browser, usual):
+    browser.open(usual, 1280)
+    closed = browser.evaluate(SEEN)
+    browser("Emulation.setEmulatedMedia", media="print")
+    printed = browser.evaluate(SEEN)
+    browser("Emulation.setEmulatedMedia", media="")
+    assert not any(seen for _, seen in closed)
+    assert all(seen for _, seen in printed) and len(printed) == 2
+
+
+def test_a_shaded_number_can_be_read_in_the_light_and_in_the_dark(browser, usual):
+    for scheme in ("light", "dark"):
+        browser("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        browser.open(usual, 1280)
+        browser.evaluate(OPEN_ALL)
+        ink, shade, paper = browser.evaluate("""(() => {
+            const cell = getComputedStyle(document.querySelector('.shaded td'));
+            return [cell.color, cell.backgroundColor,
+                getComputedStyle(document.body).backgroundColor] })()""")
+        assert contrast(ink, over(shade, paper)) > 4.5, "as WCAG asks for"
+    browser("Emulation.setEmulatedMedia", features=[])
+
+
+def parts(colour):
+    return [float(part) for part in re.findall(r"[0-9.]+", colour)]
+
+
+def over(shade, paper):
+    *above, share = parts(shade)
+    return [share * a + (1 - share) * b for a, b in zip(above, parts(paper))]
+
+
+def contrast(ink, ground):
+    """By WCAG 2.2's definition of relative luminance."""
+
+    def luminance(colour):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+        return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear))
+
+    ours, theirs = (luminance([c / 255 for c in colour]) + 0.05 for colour in (parts(ink), ground))
+    return max(ours, theirs) / min(ours, theirs)

@@ -129,10 +129,6 @@ class Section:
     title: str
     blocks: Sequence[Block]
 
-    def with_rows(self) -> "list[Table | Figure]":
-        """Its tables and figures, those that are folded too."""
-        return [block for block in _unfolded(self.blocks) if isinstance(block, (Table, Figure))]
-
 
 @dataclass(frozen=True)
 class Document:

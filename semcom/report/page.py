@@ -22,6 +22,8 @@ INLINE_SVG = 150_000
 """Bytes up to which a page shows a figure as SVG; beyond that drawing it costs a browser more than a PNG
 does."""
 
+PICTURES_BYTES = 2_500_000
+"""Up to which each figure is in a page once more for the dark and for phones: a page can be sent by mail."""
 PICTURES_BESIDE = {
     "SVG": ".svg",
     "PNG": ".png",
@@ -85,7 +87,7 @@ def html(document: Document, images: Mapping[str, bytes]) -> str:
         label=label,
         named={name: text.rstrip(".：") for name, text in label.items()},
         layout_of=layout_of,
-        pictures_of=lambda figure: _pictures(figure, images),
+        pictures_of=_pictures_of_all(document, images),
         files=lambda block: _files(document, block),
         together=_together,
     )
@@ -94,6 +96,16 @@ def html(document: Document, images: Mapping[str, bytes]) -> str:
 def _together(text: str) -> Markup:
     """A number on one line with its interval and its unit."""
     return Markup(_TORN_APART.sub("&nbsp;", str(markupsafe.escape(escape(text)))))
+
+
+def _pictures_of_all(document: Document, images: Mapping[str, bytes]) -> dict[str, list[Picture]]:
+    """Of each figure, the first ones for every place as long as there is room."""
+    shown, room = {}, PICTURES_BYTES
+    for figure in document.figures():
+        pictures = _pictures(figure, images)
+        room -= sum(len(picture.address) for picture in pictures)
+        shown[figure.name] = pictures if room > 0 else pictures[-1:]
+    return shown
 
 
 def _pictures(figure: Figure, images: Mapping[str, bytes]) -> list[Picture]:
