@@ -15,7 +15,7 @@ from typesetting import CLASSES, complaints, needs_tex
 
 from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
-from semcom.report import cells, latex, latex_text
+from semcom.report import cells, formats, latex, latex_text
 from semcom.report.document import Column, Section, Styled, Table
 from semcom.report.latex import Printed
 
@@ -58,7 +58,7 @@ def test_a_table_word_for_word():
   \sisetup{mode=text,group-minimum-digits=9,table-align-text-post=false}
   \caption{Gaps by pair.}
   \label{tab:gaps}
-  \begin{tabular}{@{}lS[table-format=-1.2]@{\,}lS[table-format=2.0]>{\raggedright\arraybackslash}p{97pt}@{}}
+  \begin{tabular}{@{}lS[table-format=-1.2]@{\,}lS[table-format=2.0]>{\raggedright\hangindent=1em\arraybackslash}p{97pt}@{}}
     \toprule
     pair & \multicolumn{2}{c}{gap} & {runs} & why \\
     \midrule
@@ -80,6 +80,13 @@ def test_bold_marks_and_conditions():
     assert r"\caption[{Who understands whom.}]{Who understands whom." in text
     assert "Built-in corpus, 64 test sentences; AWGN; greedy; seeds 1, 2, 3." in text
     assert "detect-weight" in text and "detect-weight" not in only(TABLE)
+
+
+def test_a_column_without_anything_is_left_out():
+    columns = [Column("pair"), Column("remark"), Column("p", is_p=True), Column("x")]
+    table = of_rows("t", "c", columns, [["a", "", None, None], ["b", None, None, 1]])
+    assert r"pair & {x} \\" in only(table) and "remark" not in only(table)
+    assert formats.aligned(table).split()[:2] == ["pair", "x"]
 
 
 def test_shaded_cells_ask_for_their_package():
@@ -284,7 +291,7 @@ COMMANDS = {
     *("normalfont", "toprule", "midrule", "bottomrule", "addlinespace", "multicolumn", "shortstack", "par"),
     *("smallskip", "medskip", "linewidth", "footnotesize", "scriptsize", "raggedright", "arraybackslash"),
     *("textbackslash", "textasciicircum", "textasciitilde", "textasciigrave", "textbar", "symbol"),
-    *("allowbreak", "quad"),
+    *("allowbreak", "quad", "hangindent"),
     *r"\{}$&%#_,",
 }
 

@@ -62,6 +62,16 @@ def shade_of(cell: Cell) -> float:
     return cell.shade or 0.0 if isinstance(cell, Styled) else 0.0
 
 
+def without_empty(table: Table) -> Table:
+    """Without columns in which no row has anything."""
+    kept = {
+        name: column
+        for (name, column), cells in zip(table.columns.items(), table.cells())
+        if not cells or any(value_of(cell) not in (None, "") for cell in cells)
+    }
+    return replace(table, columns=kept)
+
+
 def sides(table: Table) -> list[str]:
     """Of each column: numbers to the right, text to the left."""
     return ["right" if kind in NUMERIC else "left" for kind in kinds(table)]

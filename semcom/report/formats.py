@@ -13,7 +13,7 @@ from semcom.base.errors import escape
 from semcom.evaluation import frames
 from semcom.report import console_tables, room, tables
 from semcom.report.catalogue import translation
-from semcom.report.cells import columns_of_text, labels, plain, sides
+from semcom.report.cells import columns_of_text, labels, plain, sides, without_empty
 from semcom.report.document import Answer, Block, Cell, Column, Document, Figure, Folded, Styled, Table, check
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def _spelled_out(cell: object) -> object:
 
 def aligned(table: Table, language: str = "en") -> str:
     """The table as it fits the console, without its caption; below it what does not, and where that is."""
+    table = without_empty(table)
     shown = [
         console_tables.Column(column.title, texts, side, column.rank)
         for column, texts, side in zip(table.columns.values(), columns_of_text(table), sides(table))

@@ -7,7 +7,7 @@ from itertools import zip_longest
 
 from semcom.base.errors import escape
 from semcom.report.catalogue import translation
-from semcom.report.cells import NUMERIC, kinds, marks_of, shade_of, stands_out
+from semcom.report.cells import NUMERIC, kinds, marks_of, shade_of, stands_out, without_empty
 from semcom.report.document import Cell, Document, Table, check
 from semcom.report.latex_columns import (
     GAP,
@@ -208,7 +208,7 @@ def _one(table: Table, way: Way) -> list[Typeset]:
 
 
 def _table(language: str, table: Table, printed: Printed) -> str:
-    table = _selected(table, printed)
+    table = _selected(without_empty(table), printed)
     fitted = _fitted(table)
     all_rows = len(table.frame)
     rows = _rows_that_fit(table, fitted)

@@ -205,8 +205,11 @@ def text(column: Column, cells: Sequence[Cell], texts: Sequence[str], room: floa
         return Typeset("l", head, rows, room)
     if way.below:
         return Typeset("l", head, [wrapped(text, cell, room) for text, cell in zip(texts, cells)], room)
-    paragraph = rf">{{\raggedright\arraybackslash}}p{{{math.floor(room)}pt}}"
-    told = [[_styled(source(text, room / _broadened(cell)), cell)] for text, cell in zip(texts, cells)]
+    # Indented from its second line on, so that it is seen where a row begins.
+    paragraph = rf">{{\raggedright\hangindent=1em\arraybackslash}}p{{{math.floor(room)}pt}}"
+    told = [
+        [_styled(source(text, (room - SMALL) / _broadened(cell)), cell)] for text, cell in zip(texts, cells)
+    ]
     return Typeset(paragraph, head, told, room)
 
 
