@@ -36,6 +36,7 @@ from semcom.report.cells import columns_of_text
 from semcom.report.document import Table
 from semcom.report.look import LIGHT, PAGE
 from semcom.report.sections import dial as section
+from semcom.report.sections import first_screen
 from semcom.report.sections import setting_trends as trends_section
 from semcom.report.sections.study_report import StudyReport
 
@@ -497,6 +498,30 @@ def test_without_ladders_there_is_no_section():
     study = study_of([Run("plain", rung("", 1, 0.5).checkpoint, {**MADE, "seed": 1})])
     report = report_of(study)
     assert section.blocks(report) == [] and "ladders" not in study.results()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_first_screen_of_a_ladder_says_what_was_asked_and_reached(study, language):
+    answer = first_screen.answer(report_of(study, language))
+    (first, *_) = [ladder for ladder in study.dialled.ladders if len(ladder.rungs) > 1]
+    targets = sorted(rung.dial.target for rung in first.rungs)
+    assert {f"{targets[0]:g}", f"{targets[-1]:g}"} <= set(re.findall(r"\d+(?:\.\d+)?", answer.sentence))
+    alike = [ladder for ladder in study.dialled.ladders if ladder.kind == first.kind]
+    assert len(alike) == 3, "seeds"
+    rows = dict(zip(answer.table.frame["line"], answer.table.frame["reached"]))
+    for target in targets:
+        rungs = [rung for ladder in alike for rung in ladder.rungs if rung.dial.target == target]
+        reached = intervals.estimate([study.dialled.reached(rung).value for rung in rungs])
+        assert rows[f"{target:g}"].value == pytest.approx(reached.mean)
+    assert section.scale_told(report_of(study, language), first.dial) in answer.table.note
+
+
+def test_what_was_reached_of_kl_at_the_reference_snr_has_one_column():
+    runs = [run for seed in (1, 2) for run in ladder(f"l{seed}", seed=seed, path="knowledge")]
+    at_six = study_of(runs)
+    at_six.reference_snr = 6.0
+    table = first_screen.answer(report_of(at_six)).table
+    assert "reached" not in table.columns and "kl_divergence" in table.columns
 
 
 # Found

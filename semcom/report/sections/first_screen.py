@@ -16,6 +16,7 @@ from semcom.report import figures
 from semcom.report.document import Answer, Cell, Column, Figure, Styled, Table
 from semcom.report.rounding import places_of, plain
 from semcom.report.sections import first_sentence
+from semcom.report.sections.dial import scale_told
 from semcom.report.sections.first_sentence import KL, least_gap, setting_told
 from semcom.report.sections.study_report import StudyReport, curve_data
 
@@ -208,6 +209,8 @@ def _columns(report: StudyReport, found: Finding, lines: Sequence[Row]) -> dict[
         "gap": Column(_("dB"), 1, rank=3),
     }
     unused = [name for name in ("seeds", "reached") if all(row[name] is None for row in lines)]
+    if all(row["reached"] == row[KL] for row in lines):
+        unused.append("reached")  # what was asked for is KL itself
     return {name: column for name, column in columns.items() if name not in unused}
 
 
@@ -286,14 +289,20 @@ def _yardstick_told(report: StudyReport, group: Group) -> str:
 
 def _note(report: StudyReport, found: Finding) -> str:
     _ = report.gettext
+    asked = [scale_told(report, ladder.dial) for ladder in found.ladders[:1]]
+    told = [_("Asked: {scale}.").format(scale=scale) for scale in asked]
     ratio = _("KL / noise: over the KL that another draw of the channel makes of the teacher.")
     gap = _("dB: more SNR than the teacher needs for 90 % of its BLEU at the highest SNR.")
-    if not any(line.p is not None for line in found.lines):
-        return report.in_one([ratio, gap])
+    if any(line.p is not None for line in found.lines):
+        told.append(_tests_told(report, found))
+    return report.in_one([*told, ratio, gap])
+
+
+def _tests_told(report: StudyReport, found: Finding) -> str:
+    _ = report.gettext
     test = _("a paired t-test over the seeds") if found.over_seeds else _("paired swaps of the sentences")
     tested = _(
         "Bold: not to be told from the best in {measure}. * p < 0.05, † p < 0.01, of no difference from the "
         "best: {test}, Holm-corrected over these rows, at {snr}."
     )
-    told = tested.format(measure=_(found.headline.label), test=test, snr=report.snr)
-    return report.in_one([told, ratio, gap])
+    return tested.format(measure=_(found.headline.label), test=test, snr=report.snr)
