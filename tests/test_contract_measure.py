@@ -199,21 +199,22 @@ def test_a_measure_of_one_entry_is_measured_recorded_and_shown(teacher, run, her
     page = (report / "report.md").read_text(encoding="utf-8").replace("\\", "")
     low, most, high = (float(ours[f"largest_kl{end}"]) for end in (" low", "", " high"))
     assert low < most == high == record["largest_kl"], "no sample has a larger one than all sentences"
-    [made_of] = [row for row in table_of(page, "pair", "max KL") if row["pair"] == "teacher → decoder"]
+    by_pair = {row["pair"]: row for row in table_of(page, "pair", "max KL")}
+    made_of = by_pair["teacher → decoder student, T=4"]
     assert made_of["max KL"] == f"{most:.3f} [{low:.3f}, {high:.3f}]"
-    assert "largest KL of a sentence, nats, by SNR in dB" in page
+    assert "Largest KL of a sentence (nats), by SNR in dB" in page
     shown = table_of(page, "transmitter", "TV")[-1]
     assert shown["TV"].startswith(f"{value:.3f} [") and shown["TV / noise"].startswith(f"{over_noise:.2f} [")
     assert "p (TV)" in shown
-    assert "total variation from the teacher, a share, by SNR in dB (awgn)." in page
+    assert "Total variation from the teacher (a share), by SNR in dB." in page
     assert "KL / noise and TV / noise: over the KL and TV of the teacher from itself" in page
-    curves = "BLEU, cross-entropy, KL to the teacher and total variation from the teacher of every pair"
+    curves = "BLEU, KL to the teacher (nats a token), cross-entropy (nats a token) and total variation from"
     assert curves in page
     out = capsys.readouterr().out
     assert "TV gap" in out and "max KL" in out
     points = rows_of(report / "figures/matrix_by_snr.csv", "measure")
     drawn = points["total variation from the teacher, a share"]
-    [at_12] = [row for row in drawn if row["name"] == "teacher → decoder" and float(row["x"]) == 12]
+    [at_12] = [row for row in drawn if "decoder student" in row["name"] and float(row["x"]) == 12]
     assert float(at_12["value"]) == pytest.approx(value)
 
 
@@ -235,7 +236,7 @@ def test_a_measure_is_followed_over_settings_and_seeds(run, here, monkeypatch):
     assert "total_variation_gap" in sweep["trends"]
     report = here / "checkpoints/report"
     assert {"TV gap"} <= rows_of(report / "tables/trends.csv", "measure").keys()
-    over_seeds = rows_of(report / "tables/over_seeds.csv", "seeds")["3"]
+    over_seeds = rows_of(report / "tables/values_1.csv", "seeds")["3"]
     assert len(over_seeds) == 4 and all("TV gap" in row for row in over_seeds)
     points = rows_of(report / "figures/trend_1.csv", "setting")["temperature"]
     assert [float(row["total_variation_gap"]) for row in points] == pytest.approx([value] * 12)

@@ -24,6 +24,7 @@ from semcom.evaluation import frames, intervals, measures, pair_matrix
 from semcom.evaluation.campaign import Campaign
 from semcom.evaluation.dialled import Dial, dial_of
 from semcom.evaluation.intervals import Interval
+from semcom.evaluation.lost_words import frequency_bands
 from semcom.evaluation.pairs import CODE, KNOWLEDGE, UNKNOWN, Run, pair_up
 from semcom.evaluation.scores import Meeting
 from semcom.evaluation.setting_trends import claim_of
@@ -39,6 +40,7 @@ from semcom.report.sections import dial as section
 from semcom.report.sections import first_screen
 from semcom.report.sections import setting_trends as trends_section
 from semcom.report.sections.study_report import StudyReport
+from semcom.report.wording import setting_told
 
 RECEIVER = ("channel_decoder", "decoder")
 PLACES = {0.1: 0.1, 0.2: 0.3, 0.3: 0.6, 0.4: 1.0}
@@ -95,9 +97,7 @@ def study():
 
 
 def report_of(study, language="en"):
-    from semcom.evaluation.lost_words import frequency_bands
-
-    return StudyReport(study, translation(language), study.words_lost(frequency_bands({})))
+    return StudyReport(study, translation(language), study.by_group.words_lost(frequency_bands({})))
 
 
 # What a hybrid says of itself
@@ -330,8 +330,8 @@ def test_targets_from_two_teachers_are_not_the_same():
 
 
 def test_words_lost_are_those_of_the_words_section(study):
-    report = report_of(study)
-    lost = report.lost[(report.lost["by"] == "all") & (report.lost["class"] == "words")].set_index("pair")
+    lost = study.words_lost(frequency_bands({}))
+    lost = lost[(lost["by"] == "all") & (lost["class"] == "words")].set_index("pair")
     for row in frames.records(study.dialled.rows):
         pair = study.pairing.label(study.pairing.own[row["run"]])
         assert row["words_lost"].value == lost.loc[pair, "lost"].value
@@ -403,12 +403,13 @@ def test_another_training_is_another_kind(other_training):
     assert found.asked == 0.2
     ((setting, value),) = other_training.items()
     shown = " ".join(value) if isinstance(value, list) else str(value)
-    table, _, same = section.blocks(report_of(study))
-    told = f"learning path, decoder, 1 layers of width 16, {setting} {shown}"
-    assert {row["second"] for row in frames.records(same.frame)} == {f"other/0.2 ({told})"}
-    by_run = {row["run"]: row["path"] for row in frames.records(table.frame)}
-    assert by_run["other/0.2"] == f"learning path, decoder, {setting} {shown}"
-    assert setting in by_run["one/0.2"] and by_run["one/0.2"].count(", ") == 2
+    table, _, folded = section.blocks(report_of(study))
+    setting = setting_told(setting)
+    told = f"learning path, receiver, 1 layer of width 16, {setting} {shown}"
+    assert {row["second"] for row in frames.records(folded.blocks[0].frame)} == {f"other/0.2 ({told})"}
+    of_one, of_other = [row["path"] for row in frames.records(table.frame)]
+    assert of_other == f"learning path, receiver, {setting} {shown}"
+    assert setting in of_one and of_one.count(", ") == 2
 
 
 def test_ladders_of_one_kind_seed_and_target_are_all_shown():
@@ -427,7 +428,7 @@ def test_ladders_of_one_kind_seed_and_target_are_all_shown():
     assert sorted(labels, key=str) == sorted(
         [(both, ["near1/0.4", "near2/0.4"]), (both[:1], ["again/0.4"]), (both[:1], ["twice/0.4"])], key=str
     )
-    same = section.blocks(report_of(study))[-1]
+    (same,) = section.blocks(report_of(study))[-1].blocks
     told = {row["second"].split(" (")[0] for row in frames.records(same.frame)}
     assert told == {"near1/0.4, near2/0.4", "again/0.4", "twice/0.4"}
 
@@ -436,25 +437,26 @@ def test_ladders_of_one_kind_seed_and_target_are_all_shown():
 
 
 def test_the_section_has_what_was_asked_and_reached(study):
-    table, figure, same = section.blocks(report_of(study))
+    table, figure, folded = section.blocks(report_of(study))
+    (same,) = folded.blocks
     assert (table.name, figure.name, same.name) == ("dial", "dial_curve_1", "dial_same_amount")
     rows = frames.records(table.frame)
-    assert [row["run"] for row in rows][:6] == [f"near1/{t:g}" for t in PLACES] + ["deep1/0.4", "deep1/0.9"]
-    by_run = {row["run"]: row for row in rows}
-    row = by_run["near2/0.3"]
-    rung = study.dialled.ladders[2].rungs[2]
-    assert row["reached"] == study.dialled.reached(rung) and row["target"] == 0.3
-    assert row["recorded"] == Interval(0.3 * 1.01, 0.3 * 0.97, 0.3 * 1.05)
-    assert row["bleu"] == study.row(study.pairing.own["near2/0.3"])["bleu"]
-    assert "KL (gold prefixes) at 6 dB, awgn" in table.caption and "not independent" in table.note
-    assert row["path"] == "knowledge path, decoder"
+    assert [row["target"] for row in rows] == [*PLACES, 0.4, 0.9] and {row["seeds"] for row in rows} == {3}
+    row = rows[2]
+    of_each = [study.dialled.reached(study.dialled.ladders[number].rungs[2]) for number in (0, 2, 4)]
+    assert row["reached"] == intervals.estimate([reached.value for reached in of_each]).interval
+    assert row["recorded"].value == pytest.approx(0.3 * 1.01)
+    bleu = [study.row(study.pairing.own[f"near{seed}/0.3"])["bleu"].value for seed in (1, 2, 3)]
+    assert row["bleu"] == intervals.estimate(bleu).interval
+    assert "KL (gold prefixes) at 6 dB, AWGN" in table.caption and "not independent" in table.note
+    assert row["path"] == "knowledge path, receiver"
     told = {(row["first"], row["second"], row["seeds"]) for row in frames.records(same.frame)}
-    assert ("knowledge path, decoder, 1 layers of width 16",
-            "learning path, decoder, 2 layers of width 16", 3) in told  # fmt: skip
+    assert ("knowledge path, receiver, 1 layer of width 16",
+            "learning path, receiver, 2 layers of width 16", 3) in told  # fmt: skip
 
 
 def test_each_measure_side_by_side_has_its_decimals(study):
-    same = section.blocks(report_of(study))[-1]
+    (same,) = section.blocks(report_of(study))[-1].blocks
     decimals = {}
     for row in zip(*columns_of_text(same)):
         cells = [cell for cell in row[5:] if cell != "–"]
@@ -468,23 +470,19 @@ def test_each_measure_side_by_side_has_its_decimals(study):
     assert decimals["words lost"] == {4} and len(decimals) > 3
 
 
-def test_the_figure_has_a_line_a_path_in_the_colour_of_its_kind(study):
+def test_the_figure_has_a_line_a_path(study):
     figure = section.blocks(report_of(study))[1]
-    points = figure.data[(figure.data["name"] == "knowledge, decoder: near1")]
-    assert points["x"].tolist() == [0.1, 0.2, 0.3, 0.4] * 2
-    bleu = points[points["measure"] == "BLEU at 12 dB"]["value"].tolist()
-    assert bleu == [study.row(study.pairing.own[f"near1/{t:g}"])["bleu"].value for t in PLACES]
+    near = figure.data[figure.data["name"] == "knowledge path, receiver"]
+    assert near["x"].tolist() == [0.1, 0.2, 0.3, 0.4] * 2
+    means = near[near["measure"] == "BLEU at 12 dB"]["value"].tolist()
+    of_seeds = [
+        [study.row(study.pairing.own[f"near{seed}/{t:g}"])["bleu"].value for seed in (1, 2, 3)]
+        for t in PLACES
+    ]
+    assert means == pytest.approx([sum(values) / 3 for values in of_seeds])
     canvas = figure.draw(PAGE)
-    lines = {line.get_label(): line for line in canvas.axes[0].lines}
-    colours = {name: line.get_color() for name, line in lines.items()}
-    near, deep = (
-        {colours[f"{path}, decoder: {name}{seed}"] for seed in (1, 2, 3)}
-        for path, name in (("knowledge", "near"), ("learning", "deep"))
-    )
-    assert len(near) == len(deep) == 1 and near != deep
-    styles = {(line.get_marker(), line.get_linestyle()) for line in lines.values()}
-    assert len(styles) == 4, "three seeds, and the teacher"
-    assert colours["teacher"] == LIGHT.strong
+    colours = {line.get_label(): line.get_color() for line in canvas.axes[0].lines}
+    assert len(set(colours.values())) == 3 and colours["teacher"] == LIGHT.strong
 
 
 def test_targets_of_two_scales_stand_on_two_axes():

@@ -199,7 +199,7 @@ def test_every_form_of_the_report_is_there_and_says_the_same(reported):
         for row in results["studies"][0]["matrix"]
         if row["pair"] == "teacher → decoder" and row["snr"] == 12
     )["js_divergence"]["value"]
-    assert f"{js:.4f}" in page and f"{js:.4f}" in markdown and "token accuracy" in page
+    assert f"{js:.4f}" in page and f"{js:.4f}" in markdown and "Token accuracy" in page
     assert (
         "pip install" in page and "similarity" in page
     )  # how to get what is not installed, or the measure itself

@@ -49,6 +49,7 @@ def contents_of(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> c
     return compose.Results(
         studies=analysis.studies,
         lost=[study.words_lost(bands) for study in analysis.studies],
+        lost_by_group=[study.by_group.words_lost(bands) for study in analysis.studies],
         teachers=_teachers(analysis),
         scoring=analysis.scoring,
         similarity=_similarities(analysis),
@@ -158,11 +159,11 @@ def _similarities(analysis: Analysis) -> list[Similarities] | str:
 def _similarity(study: Study, encode: sentence_similarity.Encoder) -> Similarities:
     scale = sentence_similarity.Similarity(study.sent_texts, encode)
     pairs, rescaled = {}, {}
-    for pair in study.pairing.pairs:
-        scores = study.weights @ scale(study.texts(pair)) / study.weights.sum(1)
-        label = study.pairing.label(pair)
-        pairs[label] = bootstrap.interval(scores)
-        rescaled[label] = bootstrap.interval(np.asarray(scale.rescaled(scores)))
+    for group in study.groups:
+        texts = [study.texts(pair) for pair in group.pairs]
+        scores = [study.weights @ scale(of_one) / study.weights.sum(1) for of_one in texts]
+        pairs[group.name] = bootstrap.over_seeds(scores)
+        rescaled[group.name] = bootstrap.over_seeds([np.asarray(scale.rescaled(each)) for each in scores])
     return Similarities(pairs, rescaled, scale.floor, scale.ceiling)
 
 
@@ -172,5 +173,11 @@ def _temperature_effect(teacher: Checkpoint, study: Study) -> TemperatureEffect:
     logits = least_sure(teacher.model, study.measured.encoded[0])
     rows, best = training_figures.temperature_rows(logits, TEMPERATURES, PIECES_SHOWN)
     texts = zip(best, study.decode([[piece] for piece in best]))
-    pieces = ["(end)" if piece == EOS else text or f"piece {piece}" for piece, text in texts]
+    pieces = [_piece_told(piece, text) for piece, text in texts]
     return TemperatureEffect(rows, pieces)
+
+
+def _piece_told(piece: int, text: str) -> str:
+    if piece == EOS:
+        return Message(N_("(end)"))
+    return text or Message(N_("piece {number}"), number=piece)

@@ -46,14 +46,15 @@ Item = tuple[str, str | Sequence[str]]
 class Results:
     """All that a report is made of.
 
-    lost: ``Study.words_lost`` of each study. teachers: the name of each one's. scoring: of texts. similarity:
-    of each study, or why it cannot be had. on: the conditions that all share. other_vocabularies: of each
-    checkpoint whose tokens do not compare, rows of text measures. histories: a run's label -> its epochs.
-    provenance: labels and values.
+    lost: ``Study.words_lost`` of each study; lost_by_group: ``ByGroup.words_lost``. teachers: what each one's
+    is called. scoring: of texts. similarity: of each study, or why it cannot be had. on: the conditions that
+    all share. other_vocabularies: of each checkpoint whose tokens do not compare, rows of text measures.
+    histories: a run's label -> its epochs. provenance: labels and values.
     """
 
     studies: Sequence[Study]
     lost: Sequence[pd.DataFrame]
+    lost_by_group: Sequence[pd.DataFrame]
     teachers: Sequence[str]
     scoring: TextScoring
     similarity: Sequence[Similarities] | str
@@ -100,7 +101,7 @@ def _in_figures(language: str) -> NullTranslations:
 def _study_reports(results: Results, language: str) -> list[StudyReport]:
     several_teachers = len(set(results.teachers)) > 1
     teachers = results.teachers if several_teachers else [""] * len(results.teachers)
-    each = zip(results.studies, results.lost, teachers)
+    each = zip(results.studies, results.lost_by_group, teachers)
     return [
         StudyReport(
             study,
@@ -140,7 +141,7 @@ def _common_sections(results: Results, reports: Sequence[StudyReport], language:
         Section(
             "training",
             _("How the runs were trained"),
-            all_studies.training(results.histories, results.temperature, _, _in_figures(language)),
+            all_studies.training(results.histories, results.temperature, _, _in_figures(language).gettext),
         ),
         Section("definitions", _("Definitions"), all_studies.definitions(results.scoring, _)),
     ]

@@ -1,5 +1,7 @@
 """What files and flags name by a word of their own, in words for a reader."""
 
+from collections.abc import Callable
+
 from semcom.base.flags import flag_of
 from semcom.base.messages import N_, Message
 from semcom.channel.settings import KINDS
@@ -53,6 +55,11 @@ TOPICS = {
     "digital": N_("digital"),
 }
 """Of the built-in corpus."""
+
+
+def topic_told(name: str, gettext: Callable[[str], str]) -> str:
+    """A topic of the built-in corpus; others as they are."""
+    return gettext(TOPICS[name]) if name in TOPICS else name
 
 
 def setting_told(name: str) -> str:

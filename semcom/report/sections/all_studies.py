@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from gettext import NullTranslations
 
 from semcom.base.messages import said
 from semcom.evaluation import frames, text_metrics
@@ -11,15 +10,15 @@ from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.report import training_figures
 from semcom.report.document import Block, Column, Figure, Table, Text
-from semcom.report.sections.study_report import pair_told
+from semcom.report.wording import channel_told
 
 Translate = Callable[[str], str]
 
 
 @dataclass(frozen=True)
 class Similarities:
-    """Sentence similarity at the reference SNR, by pair; floor: shuffled pairs of equal length; ceiling: a
-    sentence with itself."""
+    """Sentence similarity at the reference SNR, by the name of a group of pairs; floor: shuffled pairs of
+    equal length; ceiling: a sentence with itself."""
 
     pairs: Mapping[str, Interval | None]
     rescaled: Mapping[str, Interval | None]
@@ -61,10 +60,12 @@ def _similarity_of_a_study(number: int, study: Study, found: Similarities, _: Tr
         "similarity": Column(_("similarity"), 4),
         "rescaled": Column(_("rescaled"), 4),
     }
-    told = {study.pairing.label(pair): pair_told(study.pairing, pair, _) for pair in study.pairing.pairs}
-    rows = [[told[label], score, found.rescaled[label]] for label, score in found.pairs.items()]
+    rows = [[said(name, _), score, found.rescaled[name]] for name, score in found.pairs.items()]
     filled = caption.format(
-        snr=study.reference_snr, channel=study.channel, floor=found.floor, ceiling=found.ceiling
+        snr=study.reference_snr,
+        channel=said(channel_told(study.channel), _),
+        floor=found.floor,
+        ceiling=found.ceiling,
     )
     return Table(f"similarity_{number}", filled, columns, frames.frame_of(rows, list(columns)), note)
 
@@ -83,9 +84,10 @@ def other_vocabularies(measured: Sequence[Sequence[Row]], _: Translate) -> Seque
         "chrf": Column(_("chrF"), 2),
         "exact": Column(_("exact"), 4),
     }
+    told = [[{**row, "channel": said(channel_told(row["channel"]), _)} for row in rows] for rows in measured]
     return [
         Table(f"foreign_{number}", caption, columns, frames.frame_of(rows))
-        for number, rows in enumerate(measured, 1)
+        for number, rows in enumerate(told, 1)
     ]
 
 
@@ -93,26 +95,25 @@ def training(
     histories: Mapping[str, Sequence[Row]],
     temperature: TemperatureEffect | None,
     _: Translate,
-    in_figures: NullTranslations,
+    in_figure: Translate,
 ) -> Sequence[Block]:
-    """histories: a run's label -> its epochs."""
-    labels = in_figures.gettext
-    curves = [_training_curves(histories, _, labels)] if histories else []
-    return curves + ([_temperature_effect(temperature, _, labels)] if temperature else [])
+    """histories: a run's label -> its epochs. in_figure: of labels in figures."""
+    curves = [_training_curves(histories, _, in_figure)] if histories else []
+    return curves + ([_temperature_effect(temperature, _, in_figure)] if temperature else [])
 
 
-def _training_curves(histories: Mapping[str, Sequence[Row]], _: Translate, labels: Translate) -> Figure:
+def _training_curves(histories: Mapping[str, Sequence[Row]], _: Translate, in_figure: Translate) -> Figure:
     rows = [{"run": label, **epoch} for label, epochs in histories.items() for epoch in epochs]
     return Figure(
         "training",
         _("Training of the runs; the parts of each one's loss are in training_curves.png of its folder."),
         _("Loss, validation, learning rate and temperature by epoch, a curve a run."),
         frames.none_where_missing(frames.frame_of(rows)),
-        training_figures.trainings(histories, labels),
+        training_figures.trainings(histories, in_figure),
     )
 
 
-def _temperature_effect(effect: TemperatureEffect, _: Translate, labels: Translate) -> Figure:
+def _temperature_effect(effect: TemperatureEffect, _: Translate, in_figure: Translate) -> Figure:
     rows = [
         {"temperature": temperature, "piece": piece, "probability": probability}
         for temperature, probabilities in effect.probabilities.items()
@@ -126,7 +127,9 @@ def _temperature_effect(effect: TemperatureEffect, _: Translate, labels: Transla
         ),
         _("Bars of probability a piece and temperature."),
         frames.frame_of(rows),
-        training_figures.temperature_effect(effect.probabilities, effect.pieces, labels),
+        training_figures.temperature_effect(
+            effect.probabilities, [said(piece, in_figure) for piece in effect.pieces], in_figure
+        ),
     )
 
 
@@ -156,4 +159,8 @@ def definitions(scoring: TextScoring, _: Translate) -> Sequence[Block]:
         chrf=record["chrf_signature"],
         chrf_name=text_metrics.chrf_name(scoring.words),
     )
-    return [Text(snr), Text(signed), Text(forms.format(form=scoring.normalization)), Text(intervals)]
+    return [Text(snr), Text(signed), Text(forms.format(form=_form(scoring, _))), Text(intervals)]
+
+
+def _form(scoring: TextScoring, _: Translate) -> str:
+    return _("the form they have") if scoring.normalization == "identity" else scoring.form

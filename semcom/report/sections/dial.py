@@ -3,63 +3,63 @@ kinds."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from semcom.base.messages import N_
 from semcom.evaluation import frames, measures
-from semcom.evaluation.dialled import BETWEEN, KNOWLEDGE_PATH, LEARNING, Dial
-from semcom.evaluation.intervals import Interval
-from semcom.evaluation.ladders import CALIBRATED, TRAINING, WORDS_LOST, Comparison, Kind, Ladder, Rung
+from semcom.evaluation.ladders import CALIBRATED, WORDS_LOST, Comparison, Kind, Ladder, Rung
 from semcom.evaluation.study import Row
-from semcom.evaluation.targets import BLEU_DROP, PREFIXES, TARGETS
-from semcom.models.architecture import ENDS
-from semcom.report import figures
-from semcom.report.document import Block, Column, Figure, Table
-from semcom.report.figures import Curve
-from semcom.report.sections.study_report import RUNGS_SHARE, StudyReport, curve_data, value_of
+from semcom.report.document import Block, Column, Folded, Table
+from semcom.report.sections import dial_curves
+from semcom.report.sections.dial_curves import over_seeds
+from semcom.report.sections.dial_names import Family, family_told, path_told, scale_told, what
+from semcom.report.sections.study_report import RUNGS_SHARE, StudyReport, value_of
 
-SHOWN_SCALES = 4
 SHOWN_COMPARISONS = 24
-PATHS = {
-    LEARNING: N_("learning path"),
-    KNOWLEDGE_PATH: N_("knowledge path"),
-    BETWEEN: N_("path between two checkpoints"),
-}
-REFERENCE_CURVE = "teacher"
 
 
 def blocks(report: StudyReport) -> list[Block]:
     ladders = report.study.dialled.ladders
     if not ladders:
         return []
-    return [_asked_and_reached(report), *_curves(report, ladders), *_same_amount(report)]
+    families = _families(ladders)
+    same = _same_amount(report)
+    folded = [Folded(report.gettext("The same amount, another kind"), same)] if same else []
+    return [_asked_and_reached(report, families), *dial_curves.figures_of(report, families), *folded]
 
 
-def _asked_and_reached(report: StudyReport) -> Table:
-    _, dialled = report.gettext, report.study.dialled
-    rows = dialled.rows
-    paths = [_short_path(report, ladder) for ladder in dialled.ladders for _rung in ladder.rungs]
-    scales = [scale_told(report, rung.dial) for ladder in dialled.ladders for rung in ladder.rungs]
-    shown = rows.assign(path=paths, scale=scales)
-    # Their intervals would make the page too wide; matrix.csv has them.
-    plain = [name for name in ("agreement_rate", CALIBRATED) if name in rows]
-    shown[plain] = shown[plain].map(value_of, na_action="ignore")
-    several = len(set(scales)) > 1
+def _families(ladders: Sequence[Ladder]) -> list[list[Ladder]]:
+    """In the order of their first ladders; another ladder of the same seed begins another."""
+    families: list[list[Ladder]] = []
+    for ladder in ladders:
+        alike = [family for family in families if what(family) == what([ladder])]
+        free = [family for family in alike if ladder.seed not in [other.seed for other in family]]
+        if free:
+            free[0].append(ladder)
+        else:
+            families.append([ladder])
+    return families
+
+
+def _asked_and_reached(report: StudyReport, families: Sequence[Family]) -> Table:
+    _ = report.gettext
+    rows = [row for family in families for row in _rows(report, family, families)]
+    scales = list(dict.fromkeys(row["scale"] for row in rows))
+    shown = ["bleu", *(name for name in ("agreement_rate", CALIBRATED) if name in rows[0]), WORDS_LOST]
+    several_seeds = any(row["seeds"] > 1 for row in rows)
     columns = {
-        "run": Column(_("hybrid")),
         "path": Column(_("path")),
-        **({"scale": Column(_("of what"))} if several else {}),
+        **({"scale": Column(_("of what"), rank=4)} if len(scales) > 1 else {}),
         "target": Column(_("asked")),
+        **({"seeds": Column(_("seeds"), rank=6)} if several_seeds else {}),
         "reached": Column(_("reached here"), 4),
-        "recorded": Column(_("reached on the ladder's own test"), 4),
-        **{name: _column(report, name) for name in ("bleu", *plain)},
-        WORDS_LOST: _column(report, WORDS_LOST),
+        "recorded": Column(_("reached on the ladder's own test"), 4, rank=5),
+        **{name: replace(_column(report, name), rank=number) for number, name in enumerate(shown, 1)},
     }
     caption = _(
-        "Hybrids that were dialled to a divergence{scale}: what was asked, and what they have, on the "
-        "sentences of this report and, as recorded, on those they were tested on when they were made; what "
-        "else they have here, at {snr}."
+        "Dialled to a divergence{scale}: what was asked, and what the hybrids have, here and, as recorded, "
+        "on the sentences of their own test; what else they have here, at {snr}."
     )
-    scale = "" if several else _(", {scale}").format(scale=scales[0])
+    scale = "" if len(scales) > 1 else _(", {scale}").format(scale=scales[0])
     note = _(
         "A dash: its measure, SNR or channel was not measured here, it was dialled against another teacher, "
         "or nothing was recorded."
@@ -68,32 +68,34 @@ def _asked_and_reached(report: StudyReport) -> Table:
         "dial",
         caption.format(scale=scale, snr=report.snr),
         columns,
-        shown,
+        frames.frame_of(rows),
         report.in_one([note, _(RUNGS_SHARE)]),
     )
 
 
-def _short_path(report: StudyReport, ladder: Ladder) -> str:
-    """With sizes only where they tell it from another."""
-    kind = ladder.kind
-    sizes = {other.architecture for other in _alike(report, kind)}
-    told = _with_sizes(report, kind) if len(sizes) > 1 else _path_and_part(report, kind)
-    return told + _training_told(report, kind)
-
-
-def _alike(report: StudyReport, kind: Kind) -> set[Kind]:
-    """Kinds of one path and part."""
-    kinds = {ladder.kind for ladder in report.study.dialled.ladders}
-    return {other for other in kinds if (other.path, other.part) == (kind.path, kind.part)}
-
-
-def _training_told(report: StudyReport, kind: Kind) -> str:
-    """Settings of the training in which a kind differs from others of its path and part."""
-    values = zip(*(other.training for other in _alike(report, kind)))
-    differing = [setting for setting, of_all in zip(TRAINING, values) if len(set(of_all)) > 1]
-    value = dict(zip(TRAINING, kind.training))
-    more = report.gettext(", {setting} {value}")
-    return "".join(more.format(setting=name, value=value[name] or "–") for name in differing)
+def _rows(report: StudyReport, family: Family, families: Sequence[Family]) -> list[Row]:
+    """One a target, of several seeds means."""
+    known = report.study.dialled.rows.set_index("run")
+    measured = [name for name in ("bleu", "agreement_rate", CALIBRATED, WORDS_LOST) if name in known]
+    targets = sorted({rung.dial.target for ladder in family for rung in ladder.rungs})
+    rows: list[Row] = []
+    for target in targets:
+        labels = [rung.run.label for ladder in family for rung in ladder.rungs if rung.dial.target == target]
+        of_each = known.loc[labels]
+        values = {name: over_seeds(of_each[name].tolist()) for name in ("reached", "recorded", *measured)}
+        # Their intervals would make the page too wide.
+        plain = {name: value_of(values[name]) for name in ("agreement_rate", CALIBRATED) if name in values}
+        rows.append(
+            {
+                "path": family_told(report, family, families),
+                "scale": scale_told(report, family[0].dial),
+                "target": target,
+                "seeds": len(labels),
+                **values,
+                **plain,
+            }
+        )
+    return rows
 
 
 def _column(report: StudyReport, name: str) -> Column:
@@ -102,117 +104,6 @@ def _column(report: StudyReport, name: str) -> Column:
     if name not in known:
         return Column(report.gettext("words lost"), 4)
     return Column(report.gettext(known[name].label), known[name].decimals)
-
-
-def path_told(report: StudyReport, kind: Kind) -> str:
-    """Kind of path, part, sizes, and what of the training tells it from others."""
-    return _with_sizes(report, kind) + _training_told(report, kind)
-
-
-def _with_sizes(report: StudyReport, kind: Kind) -> str:
-    _ = report.gettext
-    ends = {"encoder": ["transmitter"], "decoder": ["receiver"]}.get(kind.part, list(ENDS))
-    sizes = [kind.architecture.size(end) for end in ends]
-    told = [
-        _("{layers} layers of width {width}").format(layers=getattr(size, "layers", "–"), width=size.d_model)
-        for size in sizes
-    ]
-    sizes_told = " + ".join(dict.fromkeys(told))
-    return _("{what}, {more}").format(what=_path_and_part(report, kind), more=sizes_told)
-
-
-def _path_and_part(report: StudyReport, kind: Kind) -> str:
-    path = report.gettext(PATHS[kind.path]) if kind.path in PATHS else kind.path
-    return report.gettext("{what}, {more}").format(what=path, more=kind.part)
-
-
-def scale_told(report: StudyReport, dial: Dial) -> str:
-    """What a target is a value of: measure, prefixes, SNR, channel, topics, and a reference that is not this
-    study's."""
-    _ = report.gettext
-    named = {measure.name: _(measure.label) for measure in measures.MEASURES}
-    named |= {measure.gap_name: report.followed_label(measure) for measure in measures.with_gap()}
-    named[BLEU_DROP] = _(TARGETS[BLEU_DROP].title)
-    told = _("{measure} ({prefix}) at {snr:g} dB, {channel}").format(
-        measure=named.get(dial.measure, dial.measure),
-        prefix=_(PREFIXES[dial.prefix]) if dial.prefix in PREFIXES else dial.prefix,
-        snr=dial.snr,
-        channel=dial.channel,
-    )
-    if dial.topics is not None:
-        told += _(", topics {topics}").format(topics=_(", ").join(dial.topics))
-    if not dial.is_from(report.study.pairing.teacher):
-        told += _(", from another teacher ({fingerprint})").format(fingerprint=dial.teacher)
-    return told
-
-
-# --- what a divergence costs
-
-
-def _curves(report: StudyReport, ladders: Sequence[Ladder]) -> list[Figure]:
-    """A figure a scale, since targets of two do not stand on one axis."""
-    by_scale: dict[tuple[object, ...], list[Ladder]] = {}
-    for ladder in ladders:
-        by_scale.setdefault(ladder.dial.scale, []).append(ladder)
-    shown = list(by_scale.values())[:SHOWN_SCALES]
-    return [_curves_of_scale(report, of_scale, number) for number, of_scale in enumerate(shown, 1)]
-
-
-def _curves_of_scale(report: StudyReport, ladders: Sequence[Ladder], number: int) -> Figure:
-    _, dial = report.gettext, ladders[0].dial
-    named = {_curve_name(ladder): ladder for ladder in ladders}
-    furthest = max(rung.dial.target for ladder in ladders for rung in ladder.rungs)
-    reference = report.study.row(report.study.pairing.reference)["bleu"]
-    panels: dict[str, dict[str, Curve]] = {}
-    for name, title in (("bleu", "BLEU"), (WORDS_LOST, "share of words lost")):
-        curves = {label: _curve(report, ladder, name) for label, ladder in named.items()}
-        teachers = reference if name == "bleu" else _teachers_words_lost(report)
-        curves[REFERENCE_CURVE] = [] if teachers is None else [(0.0, teachers), (furthest, teachers)]
-        panels[f"{title} at {report.snr}"] = curves
-    caption = _(
-        "BLEU and words lost at {snr} by the divergence asked for, {scale}: a line a path, in one colour "
-        "those that differ in their seed alone. Dashed grey: the teacher's own pair."
-    )
-    return Figure(
-        report.name(f"dial_curve_{number}"),
-        caption.format(snr=report.snr, scale=scale_told(report, dial)),
-        _("Curves over the divergence asked for, a panel a measure and a line a path."),
-        frames.none_where_missing(curve_data(panels)),
-        figures.curves(
-            panels,
-            references=[REFERENCE_CURVE],
-            across=f"asked: {_axis_title(dial)}",
-            kinds={label: ladder.kind for label, ladder in named.items()},
-        ),
-    )
-
-
-def _axis_title(dial: Dial) -> str:
-    """In English, as all labels in figures."""
-    titles = {measure.name: measure.title_with_unit for measure in measures.MEASURES}
-    titles |= {measure.gap_name: f"{measure.title} gap, {measure.unit}" for measure in measures.with_gap()}
-    titles[BLEU_DROP] = TARGETS[BLEU_DROP].title
-    return f"{titles.get(dial.measure, dial.measure)}, at {dial.snr:g} dB"
-
-
-def _curve_name(ladder: Ladder) -> str:
-    return f"{ladder.kind.path}, {ladder.kind.part}: {ladder.name}"
-
-
-def _curve(report: StudyReport, ladder: Ladder, name: str) -> Curve:
-    values = report.study.dialled.rows.set_index("run")[name]
-    points = [(rung.dial.target, values[rung.run.label]) for rung in ladder.rungs]
-    return [(target, value) for target, value in points if isinstance(value, Interval)]
-
-
-def _teachers_words_lost(report: StudyReport) -> Interval | None:
-    lost = report.lost
-    reference = report.pair(report.study.pairing.reference)
-    found = lost[(lost["pair"] == reference) & (lost["by"] == "all") & (lost["class"] == "words")]
-    return None if found.empty else found["lost"].iloc[0]
-
-
-# --- the same amount, another kind
 
 
 def _same_amount(report: StudyReport) -> list[Table]:

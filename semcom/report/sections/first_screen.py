@@ -81,7 +81,9 @@ def kind_of(report: StudyReport, square: Square) -> str:
     kind = report.gettext(KINDS[square.kind])
     if square.differing:
         kind += report.gettext(" The two runs differ in {settings}.").format(
-            settings=report.gettext(", ").join(square.differing)
+            settings=report.gettext(", ").join(
+                setting_told(report.gettext, name) for name in square.differing
+            )
         )
     return kind
 
@@ -181,14 +183,14 @@ def _told(report: StudyReport, found: Finding, line: Line) -> str:
 
 def _table(report: StudyReport, found: Finding) -> Table:
     """A row a pair or value of the setting, then the yardsticks of KL."""
-    _, study = report.gettext, report.study
+    _ = report.gettext
     lines = [_row(report, found, line) for line in found.lines]
     rows = [*lines, *_yardsticks(report)]
     columns = _columns(report, found, lines)
     caption = _("What was found at {snr}, {channel}, with 95 % intervals.")
     table = report.table(
         "first",
-        caption.format(snr=report.snr, channel=study.channel),
+        caption.format(snr=report.snr, channel=report.channel),
         columns,
         frames.frame_of([{name: row.get(name) for name in columns} for row in rows], list(columns)),
         _note(report, found),

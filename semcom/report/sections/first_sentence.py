@@ -10,6 +10,7 @@ from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pairs import INTEROPERABLE, KNOWLEDGE, OWN, Pair
 from semcom.evaluation.snr_gap import OTHER_NOT_REACHED, Price
 from semcom.evaluation.targets import TARGETS
+from semcom.report import wording
 from semcom.report.rounding import bracketed, places_of, plain
 from semcom.report.sections.study_report import StudyReport
 
@@ -206,7 +207,7 @@ def _setting(report: StudyReport, found: Finding) -> str:
 
 
 def setting_told(gettext: Callable[[str], str], setting: str) -> str:
-    return gettext(setting.replace("_", " "))
+    return gettext(wording.setting_told(setting))
 
 
 # --- a ladder

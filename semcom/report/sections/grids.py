@@ -125,7 +125,7 @@ def _table(report: StudyReport, measure: Measure, snr: float, name: str) -> Tabl
     caption = _("{measure} at {snr:g} dB, every transmitter into every receiver.")
     return report.table(
         name,
-        caption.format(measure=report.with_unit(measure.title, measure), snr=snr),
+        report.caption(caption, measure, snr=snr),
         columns,
         frames.frame_of(named, list(columns)),
         _note(report, measure, values) if snr == report.study.reference_snr else "",

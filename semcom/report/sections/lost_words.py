@@ -1,18 +1,20 @@
 """What meaning is lost: words by kind, frequency, length and topic, and the sentences that diverge most."""
 
+from collections.abc import Mapping, Sequence
+
 from semcom.base.messages import N_
 from semcom.data.languages import LANGUAGES, UNDETERMINED
 from semcom.evaluation import frames, word_rules
+from semcom.evaluation.groups import Group
+from semcom.evaluation.intervals import Interval
 from semcom.report import figures
-from semcom.report.document import Block, Column, Figure, Table
+from semcom.report.document import Block, Column, Figure, Folded, Table, Text
 from semcom.report.sections.study_report import StudyReport, bounds_of, value_of
+from semcom.report.wording import TOPICS
 
 EXAMPLES = 10
 SHOWN_PAIRS = 8
-PAIRS_WITH_INTERVALS = 3
-"""Pairs up to which the words lost stand with their intervals; of more, the page would be too wide, and a CSV
-has them."""
-GROUPS = {
+BY = {
     "all": N_("all words"),
     "kind": N_("kind of word"),
     "frequency": N_("rank in the training split measured on"),
@@ -35,8 +37,9 @@ CLASSES = {
     "not seen": N_("not seen"),
     "rarer": N_("rarer"),
     "unseen": N_("unseen"),
+    **TOPICS,
 }
-"""Classes whose name is no number and no topic."""
+"""Classes whose name is no number."""
 RULES = {
     "number": N_(
         "It contains a digit, or all its parts between hyphens are English number words (one, second, half, "
@@ -75,31 +78,86 @@ RULES_OF_CHINESE = {
     ),
     "content": RULES["content"],
 }
+SHARE = N_("share of words lost")
 ONLY_DIGITS_AND_CAPITALS = N_(
     "The lists of words are English: in this text only digits and capitals tell kinds apart."
 )
 
 
 def blocks(report: StudyReport) -> list[Block]:
-    if not report.study.compared:
-        return []
-    pairs = [report.pair(pair) for pair in report.first_draws]
-    return [_words_lost(report, pairs), _lost_by_kind(report, pairs), *_most_diverging(report)]
-
-
-def _words_lost(report: StudyReport, pairs: list[str]) -> Table:
     _ = report.gettext
+    if not report.compared:
+        return []
+    return [
+        _by_kind(report),
+        _by_kind_drawn(report),
+        Folded(_("How words are counted"), [Text(_how_counted(report))]),
+        Folded(_("Words lost by rank, length of the sentence and topic"), [_by_class(report)]),
+        Folded(_("The sentences that diverge most"), _most_diverging(report)),
+    ]
+
+
+Lost = Mapping[tuple[str, str, str], Interval]
+"""What words are classed by, class and name of a group -> share lost."""
+
+
+def _lost(report: StudyReport) -> Lost:
+    rows = report.lost[["by", "class", "pair", "lost"]].itertuples(index=False)
+    return {(by, name, pair): share for by, name, pair, share in rows if isinstance(share, Interval)}
+
+
+def _by_kind(report: StudyReport) -> Table:
+    """A row a pair; of all words with the interval."""
+    _, lost = report.gettext, _lost(report)
+    groups = _groups(report)
+    classes = list(dict.fromkeys((by, name) for by, name, _pair in lost if by in ("all", "kind")))
+    columns = {"pair": Column(_("pair"))}
+    columns |= {
+        name: Column(_(CLASSES[name]), 4, rank=0 if name == "words" else number)
+        for number, (_by, name) in enumerate(classes)
+    }
+    rows = [
+        [report.told(group.name), *(_cell(lost, by, name, group) for by, name in classes)] for group in groups
+    ]
+    caption = _("Share of words lost at {snr}, of all and by kind; words_lost.csv has all 95 % intervals.")
+    return report.table(
+        "words_lost", caption.format(snr=report.snr), columns, frames.frame_of(rows, list(columns))
+    )
+
+
+def _cell(lost: Lost, by: str, name: str, group: Group) -> Interval | float | None:
+    share = lost.get((by, name, group.name))
+    return share if name == "words" else value_of(share)
+
+
+def _groups(report: StudyReport) -> list[Group]:
+    """Those whose texts were looked at."""
+    known = set(report.lost["pair"])
+    return [group for group in report.study.groups if group.name in known]
+
+
+def _by_class(report: StudyReport) -> Table:
+    _, lost = report.gettext, _lost(report)
     words = report.lost.groupby(["by", "class"], sort=False)["words"].max()
-    lost = report.lost.pivot(index=["by", "class"], columns="pair", values="lost").reindex(words.index)
-    if len(pairs) > PAIRS_WITH_INTERVALS:
-        lost = lost.map(value_of, na_action="ignore")
-    shown = lost.assign(words=words).reset_index()
-    shown["by"] = shown["by"].map(lambda by: _(GROUPS[by]))
-    shown["class"] = shown["class"].map(lambda name: _(CLASSES[name]) if name in CLASSES else name)
-    columns = {"by": Column(_("by")), "class": Column(_("class")), "words": Column(_("words"))}
-    columns |= {pair: Column(pair, 4) for pair in pairs}
-    caption = _("Share of words lost at {snr}; words_lost.csv has the 95 % intervals.").format(snr=report.snr)
-    return report.table("words_lost", caption, columns, shown, _how_counted(report))
+    shown = [place for place in words.index if place[0] not in ("all", "kind")]
+    columns = {"by": Column(_("by")), "class": Column(_("class")), "words": Column(_("words"), rank=1)}
+    groups = _groups(report)
+    columns |= {
+        str(number): Column(report.told(group.name), 4, rank=number) for number, group in enumerate(groups)
+    }
+    rows = [
+        [
+            _(BY[by]),
+            _(CLASSES[name]) if name in CLASSES else name,
+            int(words[by, name]),
+            *(value_of(lost.get((by, name, group.name))) for group in groups),
+        ]
+        for by, name in shown
+    ]
+    caption = _("Share of words lost at {snr} by rank, length of the sentence and topic.")
+    return report.table(
+        "words_lost_by_class", caption.format(snr=report.snr), columns, frames.frame_of(rows, list(columns))
+    )
 
 
 def _how_counted(report: StudyReport) -> str:
@@ -126,12 +184,16 @@ def _how_divided(report: StudyReport) -> list[str]:
     return [*alone, _(ONLY_DIGITS_AND_CAPITALS)]
 
 
-def _lost_by_kind(report: StudyReport, pairs: list[str]) -> Figure:
-    _ = report.gettext
-    found = report.lost[report.lost["by"] == "kind"].set_index(["pair", "class"])["lost"]
+def _by_kind_drawn(report: StudyReport) -> Figure:
+    _, found = report.gettext, _lost(report)
+    groups = _groups(report)
     lost = {
-        pair: [(kind, found[pair, kind]) for kind in word_rules.KINDS if (pair, kind) in found.index]
-        for pair in pairs[:SHOWN_PAIRS]
+        report.drawn(group.name): [
+            (report.in_figure(KINDS[kind]), found["kind", kind, group.name])
+            for kind in word_rules.KINDS
+            if ("kind", kind, group.name) in found
+        ]
+        for group in groups[:SHOWN_PAIRS]
     }
     rows = [
         {"pair": pair, "class": kind, **bounds_of(share)}
@@ -141,26 +203,36 @@ def _lost_by_kind(report: StudyReport, pairs: list[str]) -> Figure:
     caption = _("Share of words lost by kind at {snr}, with 95 % intervals{first}.")
     return Figure(
         report.name("words_lost_by_kind"),
-        caption.format(snr=report.snr, first=report.first(pairs, SHOWN_PAIRS)),
+        caption.format(snr=report.snr, first=report.first(groups, SHOWN_PAIRS)),
         _("For each kind of word a point a pair."),
         frames.frame_of(rows),
-        figures.bars(lost, report.in_figure(N_("share of words lost"))),
+        figures.bars(lost, report.in_figure(SHARE)),
     )
 
 
 def _most_diverging(report: StudyReport) -> list[Table]:
-    """The sentences that diverge most, and what each pair understood."""
+    """The sentences that diverge most, and what each pair understood; of several seeds the first."""
     _ = report.gettext
-    caption = _(
-        "Sentence {rank} of those that diverge most: KL {kl:.2f} nats a token at {snr}, mean over the pairs. "
-        "=: as it was sent."
-    )
-    columns = {"pair": Column(_("pair")), "understood": Column(_("understood"))}
-    tables = []
+    columns = {
+        "rank": Column(_("sentence")),
+        "kl": Column(_("KL"), 2),
+        "pair": Column(_("pair")),
+        "understood": Column(_("understood")),
+    }
+    rows: list[Sequence[object]] = []
     for rank, (sentence, kl, understood) in enumerate(report.study.most_diverging(EXAMPLES), 1):
-        rows = [[_("sent"), sentence.text]]
         sent = report.study.measured.scoring.normalize(sentence.text)
-        rows += [[label, "=" if text == sent else text] for label, text in understood.items()]
-        filled = caption.format(rank=rank, kl=kl, snr=report.snr)
-        tables.append(report.table(f"sentence_{rank}", filled, columns, frames.frame_of(rows, list(columns))))
-    return tables
+        rows.append([rank, kl, _("sent"), sentence.text])
+        for group in _groups(report):
+            text = understood.get(report.study.pairing.label(group.pairs[0]))
+            if text is not None:
+                rows.append([None, None, report.told(group.name), "=" if text == sent else text])
+    caption = _(
+        "The sentences that diverge most at {snr}, by their KL, mean over the pairs, and what each pair "
+        "understood (=: as it was sent)."
+    )
+    return [
+        report.table(
+            "sentences", caption.format(snr=report.snr), columns, frames.frame_of(rows, list(columns))
+        )
+    ]

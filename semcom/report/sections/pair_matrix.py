@@ -191,7 +191,7 @@ def _by_snr(report: StudyReport, measure: Measure) -> Table:
     caption = report.gettext("{measure}, by SNR in dB.")
     return report.table_by_snr(
         f"{measure.name}_by_snr",
-        caption.format(measure=report.with_unit(measure.title, measure)),
+        report.caption(caption, measure),
         measure.decimals,
         [(report.told(group.name), group, measure.name) for group in groups],
         # Of those that a paper prints there are five: where ends are told apart, their table is one.

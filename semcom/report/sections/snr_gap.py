@@ -3,7 +3,7 @@
 import pandas as pd
 
 from semcom.evaluation.snr_gap import OTHER_NOT_REACHED
-from semcom.report.document import Block, Column, Text
+from semcom.report.document import Block, Column
 from semcom.report.sections.study_report import StudyReport
 
 
@@ -11,25 +11,29 @@ def blocks(report: StudyReport) -> list[Block]:
     _, study = report.gettext, report.study
     if len(study.snrs) < 2 or not study.noisy:
         return []
-    prices = study.prices()
+    prices = study.by_group.prices()
     if prices.empty:
         return []
+    prices["pair"] = [report.told(name) for name in prices["pair"]]
     prices["remark"] = prices.apply(lambda price: _remark(report, price), axis="columns")
     prices["censored"] = prices["above"] + prices["below"] + prices["unbounded"]
-    how_to_read = _(
-        "How many dB more than the teacher's own pair each pair needs for 90 % of the teacher's BLEU at the "
-        "highest SNR: the horizontal gap of monotone fits, linear between SNRs. A replicate in which the "
-        "level is not met within the grid is censored and stands at an end."
-    )
-    columns = {
-        "pair": Column(_("pair")),
-        "level": Column(_("BLEU to reach"), 2),
-        "gap": Column(_("more dB"), 2),
-        "remark": Column(_("remark")),
-        "censored": Column(_("censored replicates")),
-        "replicates": Column(_("replicates")),
+    columns = {"pair": Column(_("pair")), "gap": Column(_("more dB"), 2)}
+    if prices["remark"].any():
+        columns["remark"] = Column(_("remark"), rank=1)
+    columns |= {
+        "level": Column(_("BLEU to reach"), 2, rank=2),
+        "censored": Column(_("censored replicates"), rank=4),
+        "replicates": Column(_("replicates"), rank=5),
     }
-    return [Text(how_to_read), report.table("price", _("The price of mismatch in dB."), columns, prices)]
+    caption = _(
+        "The price of mismatch: dB that a pair needs beyond the teacher's own for 90 % of the teacher's BLEU "
+        "at the highest SNR."
+    )
+    note = _(
+        "The horizontal gap of monotone fits, linear between SNRs. A replicate in which the level is not met "
+        "within the grid is censored and stands at an end."
+    )
+    return [report.table("price", caption, columns, prices, note, in_paper=True)]
 
 
 def _remark(report: StudyReport, price: pd.Series) -> str:

@@ -17,7 +17,7 @@ from semcom.evaluation.study import Study
 from semcom.evaluation.text_scoring import TOO_SHORT
 from semcom.report.cells import supported
 from semcom.report.document import Block, Column, Folded, Table, Text
-from semcom.report.figures import Curve, Curves
+from semcom.report.figures import SNR, Curve, Curves
 from semcom.report.wording import channel_told
 
 SENTENCES = {
@@ -52,7 +52,7 @@ class Shared:
 class StudyReport:
     """One study's part of the report.
 
-    lost: ``Study.words_lost``. number, teacher: which study of how many, and whose, where there are
+    lost: ``ByGroup.words_lost``. number, teacher: which study of how many, and whose, where there are
     ``several``. shared: conditions. figure_language: of labels in figures, where no font here has the
     report's.
     """
@@ -81,6 +81,11 @@ class StudyReport:
     def drawn(self, name: str) -> str:
         """A name as labels in figures have it."""
         return said(name, self.in_figure)
+
+    @property
+    def with_labels_of_figures(self) -> "StudyReport":
+        """The same, all in the language of labels in figures."""
+        return replace(self, translation=self.figure_language or self.translation)
 
     def name(self, base: str) -> str:
         """Of a section, table or figure, once in a report."""
@@ -149,6 +154,11 @@ class StudyReport:
         return told.format(seeds=", ".join(map(str, seeds)))
 
     @property
+    def snr_axis(self) -> str:
+        """Of a figure over SNR."""
+        return self.in_figure(SNR)
+
+    @property
     def snr(self) -> str:
         return f"{self.study.reference_snr:g} dB"
 
@@ -208,10 +218,7 @@ class StudyReport:
 
     def with_unit(self, text: str, measure: Measure) -> str:
         """``text``, which names the measure, in the report's language and with the unit."""
-        if not measure.unit:
-            return self.gettext(text)
-        told = self.gettext("{measure}, {unit}")
-        return told.format(measure=self.gettext(text), unit=self.gettext(measure.unit))
+        return self.gettext(text) + self.in_brackets(self.gettext(measure.unit) if measure.unit else "")
 
     def figure_title(self, measure: Measure) -> str:
         """Of a panel or an axis: the measure and its unit, as labels in figures have it."""
@@ -219,6 +226,11 @@ class StudyReport:
         if not measure.unit:
             return title
         return self.in_figure("{measure}, {unit}").format(measure=title, unit=self.in_figure(measure.unit))
+
+    def caption(self, template: str, measure: Measure, **fields: object) -> str:
+        """A caption that begins with a measure, in the report's language."""
+        told = template.format(measure=self.with_unit(measure.title, measure), **fields)
+        return told[:1].upper() + told[1:]
 
     def followed_label(self, measure: Measure) -> str:
         """Of what is followed of a measure: itself, or its gap to the teacher's."""
