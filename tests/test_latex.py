@@ -15,7 +15,7 @@ from typesetting import CLASSES, complaints, needs_tex
 
 from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
-from semcom.report import cells, formats, latex, latex_text
+from semcom.report import cells, formats, latex, latex_columns, latex_text
 from semcom.report.document import Column, Section, Styled, Table
 from semcom.report.latex import Printed
 
@@ -155,6 +155,20 @@ def test_widths_are_those_of_the_fonts_or_a_little_more(text):
     font.set_text(text.replace(" ", ""), 0, flags=LoadFlags.NO_HINTING)
     drawn = font.get_width_height()[0] / 6400 + text.count(" ") * latex_text.SMALL / 3
     assert drawn <= latex_text.width(text) <= 1.3 * drawn
+
+
+@pytest.mark.parametrize(
+    ("title", "lines"),
+    [
+        ("p (cross-entropy)", ["p (cross-", "entropy)"]),
+        ("KL / noise", ["KL /", "noise"]),
+        ("distillation_decoder", ["distillation_", "decoder"]),
+        ("BLEU（仅就此模型）", ["BLEU", "（仅就此", "模型）"]),
+        ("ꀀꀁ a", ["ꀀꀁ a"]),
+    ],
+)
+def test_heads_are_as_narrow_as_their_parts(title, lines):
+    assert latex_columns.head_lines(title, 38) == lines
 
 
 # That it fits

@@ -29,8 +29,8 @@ COLUMN, TEXT = 250.0, 345.0
 MOST = 5
 """Tables of a paper, and SNRs of a table by SNR where none are asked for."""
 
-LINES, SPACE = 46.0, 0.5
-"""Of a table on a page; between rows of several lines."""
+LINES, SPACE, SPREAD = 46.0, 0.5, 1.3
+"""Of a table on a page; between rows of several lines; by how much ctex sets lines further apart."""
 
 CAPTION_WORD = 100.0
 """Points from which a word of a caption or note may be broken."""
@@ -81,7 +81,8 @@ def _of_paper(document: Document) -> list[Table]:
 
 def _file(document: Document, shown: Sequence[Table], printed: Printed) -> str:
     body = "".join(_table(document.language, table, printed) for table in shown)
-    return f"% {_comment(document.title)}\n% {_packages(document.language, body)}\n{body}"
+    title = escape(document.title) if document.language == "zh" else _comment(document.title)
+    return f"% {title}\n% {_packages(document.language, body)}\n{body}"
 
 
 def _packages(language: str, body: str) -> str:
@@ -211,7 +212,7 @@ def _table(language: str, table: Table, printed: Printed) -> str:
     table = _selected(without_empty(table), printed)
     fitted = _fitted(table)
     all_rows = len(table.frame)
-    rows = _rows_that_fit(table, fitted)
+    rows = _rows_that_fit(table, fitted, LINES / SPREAD if language == "zh" else LINES)
     wide = fitted.way.room > COLUMN
     environment = "table*" if wide else "table"
     return "\n".join(
@@ -296,11 +297,11 @@ def _note(table: Table) -> list[str]:
     ]
 
 
-def _rows_that_fit(table: Table, fitted: _Set) -> int:
-    """How many rows a page holds, one at least."""
+def _rows_that_fit(table: Table, fitted: _Set, page: float) -> int:
+    """How many rows a page of so many lines holds, one at least."""
     around = width(table.caption + table.conditions + table.note) / fitted.way.room
     heads = 3 * len(fitted.panels)
-    room = (LINES - around - heads) / len(fitted.panels)
+    room = (page - around - heads) / len(fitted.panels)
     heights = _heights(fitted)
     while len(heights) > 1 and sum(heights) > room:
         heights.pop()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from semcom.report import room as room_of
 from semcom.report.cells import halves, marks_of, shade_of, stands_out
 from semcom.report.document import Cell, Column, Styled
-from semcom.report.latex_text import SCRIPT, SMALL, source, width
+from semcom.report.latex_text import EAST_ASIA, SCRIPT, SMALL, source, width
 
 GAP = 8.0
 r"""Points between columns: twice the \tabcolsep of these tables."""
@@ -24,6 +24,11 @@ DARKEST = 0.35
 LEAST = 80.0
 """Points that a wrapped column has at least, where its text is as wide."""
 
+# What a line of a head may end with: a letter of East Asia with its brackets and stops, some signs, a blank.
+_EAST = EAST_ASIA.pattern
+_HEAD_PARTS = re.compile(
+    rf"[（「『]*{_EAST}[）」』，。、；：]*|(?:(?!{_EAST})[^\s/_-])*[/_-]|(?:(?!{_EAST})[^\s/_-])+ ?|\s"
+)
 _NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?")
 
 
@@ -55,8 +60,7 @@ class Typeset:
 def head_lines(title: str, room: float) -> list[str]:
     """A title in lines of at most ``room`` points, or a word where it is wider and not too wide itself."""
     lines = [""]
-    parts = re.findall(r"[^\s/_-]*[/_-]|[^\s/_-]+ ?|\s", title.strip())
-    for part in room_of.pieces(parts, LEAST, width):
+    for part in room_of.pieces(_HEAD_PARTS.findall(title.strip()), LEAST, width):
         longer = lines[-1] + part
         if lines[-1] and width(longer.strip()) > room:
             lines.append(part)
