@@ -14,7 +14,7 @@ from toy import encoded
 from semcom.base.messages import Message, said
 from semcom.data.batching import Encoded
 from semcom.data.corpus import make_sentence
-from semcom.evaluation import intervals, lost_words, measures, snr_gap
+from semcom.evaluation import intervals, lost_words, measures, snr_gap, yardsticks
 from semcom.evaluation.groups import Grouping
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.names import told_apart
@@ -162,15 +162,45 @@ def _splice(label, sender, receiver: Checkpoint, **lineage):
     return Run(label, Checkpoint(model, receiver.vocabulary, origin, {}, made, f"{label}.pt"), made)
 
 
+def teacher_of(weights, seed, **settings):
+    """What ``train`` leaves."""
+    model, vocabulary = model_of(weights), TEACHER.vocabulary
+    origin = dict.fromkeys(PARTS, f"trained on text, seed {seed}")
+    return Checkpoint(model, vocabulary, origin, {}, {"seed": seed, "steps": 9, **settings}, f"t{seed}.pt")
+
+
 def test_another_teacher_is_a_yardstick():
-    made = Checkpoint(
-        model_of(6), TEACHER.vocabulary, dict.fromkeys(PARTS, "trained on text, seed 43"), {}, {"seed": 43}
-    )
-    found = groups(Run("t43", made, {"seed": 43}), run("dec", "decoder", 1))
+    teacher, other = teacher_of(0, 42), teacher_of(6, 43)
+    found = Grouping(pair_up(teacher, [Run("t43", other, other.config), run("dec", "decoder", 1)])).groups()
     told = {str(group.name): (group.role, group.kind) for group in found}
-    assert list(told)[2] == "another teacher in its own pair"
+    assert list(told)[2] == "another teacher in its own pair" and found[2].seeds == (43,)
     assert told["another teacher in its own pair"] == ("other teacher", "other teacher")
     assert told["teacher → another teacher"] == ("compared", CODE)
+    shorter = teacher_of(6, 43, steps=8)
+    found = Grouping(pair_up(teacher, [Run("t43", shorter, shorter.config)])).groups()
+    assert {group.role for group in found} == {"teacher", "noise", "compared"}, "of more than its seed"
+    assert found[-1].kind == "other teacher"
+
+
+def test_yardsticks_are_added_once_and_understand_nothing():
+    teacher = teacher_of(0, 42)
+    others = [Run(f"t{seed}", teacher_of(seed, seed), {"seed": seed, "steps": 9}) for seed in (43, 44)]
+    others += [
+        Run("short", teacher_of(7, 45), {"seed": 45, "steps": 8}),
+        Run("itself", teacher, teacher.config),
+    ]
+    who = pair_up(teacher, [run("dec", "decoder", 1), others[0]])
+    before = len(who.pairs)
+    yardsticks.add(who, teacher, others, noisy=True)
+    assert len(who.pairs) == before + 2 and [pair.forced for pair in who.pairs[2:4]] == [True, True]
+    found = Grouping(who).groups()
+    assert [group.role for group in found[:5]] == ["teacher", "noise", "decibel", "other teacher", "compared"]
+    assert set(found[3].seeds) == {43, 44} and found[2].name == "teacher, 1 dB less"
+    assert Grouping(who).told(who.pairs[3]) == ("another teacher, seed 44",) * 2
+    assert len({who.label(pair) for pair in who.pairs}) == len(who.pairs)
+    quiet = pair_up(teacher, [])
+    yardsticks.add(quiet, teacher, [], noisy=False)
+    assert [quiet.role(pair) for pair in quiet.pairs] == ["teacher", "noise"]
 
 
 def test_dialled_ends_are_told_by_what_was_asked_for():

@@ -26,7 +26,7 @@ from semcom.evaluation.cache import digest_of, part_key, read_parts
 from semcom.evaluation.measures import columns
 from semcom.evaluation.measures import of_sums as measures
 from semcom.evaluation.pair_matrix import measure
-from semcom.evaluation.pairs import End, Pair
+from semcom.evaluation.pairs import DECIBEL, End, Pair
 from semcom.evaluation.scores import Meeting
 from semcom.models.checkpoint import fingerprint_of
 from semcom.models.decoding import Search, greedy, length_limit
@@ -882,3 +882,43 @@ def test_a_loss_of_gold_pieces_is_cross_entropy():
     assert measures(found_of([TT]).pairs[TT.key].sums.sum(1))["cross_entropy"][1] == pytest.approx(
         expected, rel=1e-4
     )
+
+
+# Yardsticks
+
+
+DECIBEL_LESS = Pair(T.transmitter, T.receiver, DECIBEL, forced=True)
+
+
+def test_a_decibel_less_under_the_same_draw(tmp_path, calls):
+    """Against the teacher's own receiver on what arrives at 1 dB less; it decodes nothing, and is kept."""
+    found = found_of([TT, DECIBEL_LESS], kept_in=tmp_path).pairs[DECIBEL_LESS.key]
+    batch, model = collate(SENTENCES), T.model
+
+    @torch.no_grad()
+    def logs_at(snr):
+        received = through(model, batch, RAYLEIGH, snr)
+        states = model.receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
+        return model.receiver.project(states).log_softmax(-1)
+
+    for k, snr in enumerate(SNRS):
+        logs = [logs_at(snr), logs_at(snr - 1)]
+        kl = F.kl_div(logs[1], logs[0], reduction="sum", log_target=True) / batch.target_mask.sum()
+        values = measures(found.sums[k].sum(0))
+        assert values["kl_divergence"] == pytest.approx(float(kl), rel=1e-4) and kl > 1e-4
+        assert np.isnan(values["bleu"]) and np.isfinite(values["js_divergence"])
+    assert found.pieces == [[[]] * len(SENTENCES)] * len(SNRS)
+    before = dict(calls)
+    again = found_of([TT, DECIBEL_LESS], kept_in=tmp_path).pairs[DECIBEL_LESS.key]
+    np.testing.assert_array_equal(again.sums, found.sums)
+    assert calls == before
+
+
+def test_what_only_foretells_costs_the_others_nothing(found):
+    """Nor does it change them; the same pair is not taken for one that speaks."""
+    forced = replace(ST, forced=True)
+    alone = found_of([TT, DECIBEL_LESS, forced])
+    np.testing.assert_array_equal(alone.pairs[TT.key].sums, found.pairs[TT.key].sums)
+    kl = PLACE["kl"]
+    np.testing.assert_array_equal(alone.pairs[ST.key].sums[..., kl], found.pairs[ST.key].sums[..., kl])
+    assert forced.key == ST.key and np.isnan(alone.pairs[ST.key].sums[..., PLACE["sent_ngrams_1"]]).all()

@@ -16,11 +16,11 @@ from semcom.evaluation.pairs import (
     INTEROPERABLE,
     KNOWLEDGE,
     MATRIX_LIMIT,
-    SETTINGS,
     UNKNOWN,
     Run,
     pair_up,
 )
+from semcom.evaluation.runs import SETTINGS
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS
 from semcom.models.transceiver import splice

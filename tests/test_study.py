@@ -451,8 +451,8 @@ def test_most_diverging_sentences(study):
     found = study.most_diverging(7)
     assert [sentence for sentence, *_ in found] == [study.sentences[i] for i in order[:7]]
     assert [value for _, value, _ in found] == pytest.approx([by_token[i] for i in order[:7]])
-    labels = [study.pairing.label(pair) for pair in [study.pairing.reference, *study.compared]]
-    assert all(list(understood) == labels for *_, understood in found)
+    groups = [group.name for group in study.groups if group.role in ("teacher", "compared")]
+    assert all(list(understood) == groups for *_, understood in found)
     assert len(study.most_diverging(99)) == 40
 
 
@@ -463,7 +463,7 @@ def test_what_each_understood(of_words):
         and of_words.texts(of_words.pairing.own["full"], 0) == [SAID[0][1]] * 5
     )
     understood = {sentence.text: texts for sentence, _, texts in of_words.most_diverging(5)}
-    assert [understood[text]["full → full"] for _, text in SAID] == HEARD
+    assert [understood[text]["full student, T=4 → full student, T=4"] for _, text in SAID] == HEARD
     assert [understood[text]["teacher → teacher"] for _, text in SAID] == [text for _, text in SAID]
 
 

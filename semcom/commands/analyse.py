@@ -33,7 +33,7 @@ from semcom.commands.runs import Found, by_teacher, history, load_group
 from semcom.data import batching, corpus, fit
 from semcom.data.settings import CorpusConfig
 from semcom.data.word_vocabulary import WordVocabulary
-from semcom.evaluation import bootstrap, calibration, measures, pair_matrix
+from semcom.evaluation import bootstrap, calibration, measures, pair_matrix, yardsticks
 from semcom.evaluation.dialled import DIAL
 from semcom.evaluation.pairs import Run, pair_up
 from semcom.evaluation.scores import Meeting
@@ -83,6 +83,7 @@ def _analyse(settings: AnalysisSettings, held: ExitStack) -> list[Record]:
     analysis = Analysis(settings, whole, len(test), device, scoring)
     for teacher_file, group in groups.items():
         teacher, runs = together.from_main(load_group, teacher_file, group, settings.files.teacher_checkpoint)
+        others = together.from_main(_other_teachers, groups, teacher_file)
         _warn_of_unknown(analysis, teacher, runs)
         for channel in settings.channels:
             meeting = Meeting(
@@ -96,7 +97,7 @@ def _analyse(settings: AnalysisSettings, held: ExitStack) -> list[Record]:
                 analysis.search,
                 scoring,
             )
-            _measure_group(analysis, teacher, runs, test, meeting)
+            _measure_group(analysis, teacher, runs, others, test, meeting)
     if together.is_main:
         # What was dialled was not trained itself; the run it comes from has the epochs.
         trained = [found for group in groups.values() for found in group if DIAL not in found.made]
@@ -139,6 +140,13 @@ def _given(settings: AnalysisSettings) -> list[Found]:
     return [Found(label, path, checkpoint.load(path).config) for label, path in zip(labels(paths), paths)]
 
 
+def _other_teachers(groups: Groups, teacher_file: str | None) -> list[Run]:
+    """Those of the other groups."""
+    files = [path for path in groups if path != teacher_file]
+    loaded = {path: load_teacher(path) for path in files}
+    return [Run(str(path or DEFAULT_TEACHER), teacher, teacher.config) for path, teacher in loaded.items()]
+
+
 def _warn_of_unknown(analysis: Analysis, teacher: Checkpoint, runs: Sequence[Run]) -> None:
     """Of vocabularies of pieces; one of words had its line when the corpus was read."""
     vocabularies = {c.vocabulary.fingerprint: c.vocabulary for c in (teacher, *(r.checkpoint for r in runs))}
@@ -153,12 +161,13 @@ def _measure_group(
     analysis: Analysis,
     teacher: Checkpoint,
     runs: Sequence[Run],
+    others: Sequence[Run],
     test: Sequence[corpus.Sentence],
     meeting: Meeting,
 ) -> None:
-    """A teacher and its runs through one channel."""
+    """A teacher and its runs through one channel. others: teachers that may be its yardsticks."""
     native = [run for run in runs if _joins(teacher, run.checkpoint)]
-    study = _measure(analysis, teacher, native, test, meeting)
+    study = _measure(analysis, teacher, native, others, test, meeting)
     analysis.studies.append(study)
     analysis.teachers.append(teacher)
     analysis.records += [record_of(run, teacher, study) for run in native]
@@ -196,11 +205,13 @@ def _measure(
     analysis: Analysis,
     teacher: Checkpoint,
     runs: Sequence[Run],
+    others: Sequence[Run],
     test: Sequence[corpus.Sentence],
     meeting: Meeting,
 ) -> Study:
     settings = analysis.settings
     who = pair_up(teacher, runs, settings.report.matrix)
+    yardsticks.add(who, teacher, others, noisy=is_noisy(meeting.channel.name))
     if settings.report.no_report:
         who.pairs = list({pair.key: pair for pair in (who.reference, *who.own.values())}.values())
     held_out = validation_split(analysis.corpus, calibration.SENTENCES, settings.evaluation.split)

@@ -159,7 +159,7 @@ def _similarities(analysis: Analysis) -> list[Similarities] | str:
 def _similarity(study: Study, encode: sentence_similarity.Encoder) -> Similarities:
     scale = sentence_similarity.Similarity(study.sent_texts, encode)
     pairs, rescaled = {}, {}
-    for group in study.groups:
+    for group in study.by_group.speaking:
         texts = [study.texts(pair) for pair in group.pairs]
         scores = [study.weights @ scale(of_one) / study.weights.sum(1) for of_one in texts]
         pairs[group.name] = bootstrap.over_seeds(scores)

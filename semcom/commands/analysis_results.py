@@ -16,7 +16,7 @@ from semcom.commands.inputs import LOSS_SETTINGS
 from semcom.commands.measuring import RECEIVER_KNOWS, described
 from semcom.data.corpus import Corpus
 from semcom.evaluation import frames, measures
-from semcom.evaluation.pairs import UNFINISHED, Run
+from semcom.evaluation.runs import UNFINISHED, Run
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.models.checkpoint import Checkpoint

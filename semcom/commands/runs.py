@@ -17,7 +17,7 @@ from semcom.commands.inputs import load_teacher, shipped
 from semcom.commands.run_record import BEST, FILE
 from semcom.evaluation.dialled import DIAL, dial_of
 from semcom.evaluation.frames import records
-from semcom.evaluation.pairs import UNFINISHED, Run
+from semcom.evaluation.runs import UNFINISHED, Run
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 

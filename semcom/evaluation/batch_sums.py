@@ -1,7 +1,7 @@
 """What pairs of ends make of one batch of sentences: decodings, sums by sentence, states to compare."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +12,7 @@ from semcom.data.batching import Batch, Encoded, collate
 from semcom.data.vocabulary import Vocabulary
 from semcom.distillation import losses
 from semcom.evaluation.measures import all_sums, columns, slices
-from semcom.evaluation.pairs import End, Pair, PairKey, Temperatures
+from semcom.evaluation.pairs import DECIBEL, LESS, End, Pair, PairKey, Temperatures
 from semcom.evaluation.scores import WRONG, Meeting, decoded
 from semcom.evaluation.sums import Distributions, PieceSum, Prefixes, TextSums, TokenRows, TokenSum
 from semcom.models.link import Transmission, send
@@ -58,6 +58,11 @@ class Measurement:
     def transmitters(self) -> dict[str, End[Transmitter]]:
         return {pair.transmitter.fingerprint: pair.transmitter for pair in self.everyone}
 
+    @cached_property
+    def speaking(self) -> list[Pair]:
+        """Pairs whose decodings count."""
+        return [pair for pair in self.pairs if not pair.forced]
+
     def of_batch(
         self, batch: Batch, states_at: int | None, advance: Callable[[int], None] = lambda done: None
     ) -> BatchResult:
@@ -83,6 +88,9 @@ class Measurement:
                 found.decoder_states = {key: of.float().cpu().numpy() for key, of in states.items()}
             advance(len(self.pairs) * len(batch))
         for pair in self.everyone:
+            if pair.forced:
+                found.pieces[pair.key] = [[[] for _ in batch.sentences] for _ in self.meeting.snrs]
+                continue
             known = torch.stack(wrong[pair.key]) == 0
             found.pieces[pair.key] = decoded(
                 pair.receiver.module, batch, received[pair.key], known, self.meeting.search
@@ -107,7 +115,7 @@ class Measurement:
         for needed in all_sums():
             if isinstance(needed, PieceSum):
                 column = slices()[needed.columns].start
-                for pair in self.pairs:
+                for pair in self.pairs if needed.of_sent else self.speaking:
                     for sums, decoded in zip(found.sums[pair.key], found.pieces[pair.key]):
                         sums[:, column] = [needed.of(ours, theirs) for ours, theirs in zip(decoded, sent)]
 
@@ -121,7 +129,7 @@ class Measurement:
             against["reference"] = texts[self.reference.key]
         for needed in all_sums():
             if isinstance(needed, TextSums) and needed.against in against:
-                for pair in self.pairs:
+                for pair in self.speaking:
                     each = zip(found.sums[pair.key], texts[pair.key], against[needed.against])
                     for sums, ours, theirs in each:
                         sums[:, slices()[needed.columns]] = needed.of(self.meeting.scoring, ours, theirs)
@@ -223,10 +231,20 @@ def sent_by(pairs: Sequence[Pair], batch: Batch, meeting: Meeting) -> dict[str, 
     sent = {}
     for fingerprint, end in {pair.transmitter.fingerprint: pair.transmitter for pair in pairs}.items():
         draws = {pair.draw for pair in pairs if pair.transmitter.fingerprint == fingerprint}
-        sent[fingerprint] = send(
-            end.module, batch, meeting.channel, meeting.snrs, seed=meeting.seed, numbers=draws
-        )
+        sent[fingerprint] = _sent(end, batch, meeting, draws)
     return sent
+
+
+def _sent(end: End[Transmitter], batch: Batch, meeting: Meeting, draws: set[int]) -> Transmission:
+    if DECIBEL not in draws:
+        return send(end.module, batch, meeting.channel, meeting.snrs, seed=meeting.seed, numbers=draws)
+    count, lower = len(meeting.snrs), [snr - LESS for snr in meeting.snrs]
+    numbers = draws - {DECIBEL} | {0}
+    both = send(
+        end.module, batch, meeting.channel, [*meeting.snrs, *lower], seed=meeting.seed, numbers=numbers
+    )
+    received = {number: by_snr[:count] for number, by_snr in both.received.items()}
+    return replace(both, received=received | {DECIBEL: both.received[0][count:]})
 
 
 def received_by(pairs: Sequence[Pair], sent: Mapping[str, Transmission]) -> dict[PairKey, list[Tensor]]:

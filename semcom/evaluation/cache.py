@@ -45,6 +45,7 @@ def part_key(
         "format": FORMAT,
         "columns": columns(),
         "pair": list(pair.key),
+        **({"forced": True} if pair.forced else {}),
         "reference": list(reference.key) if reference else None,
         "temperature": measurement.temperatures.get(pair.key),
         "vocabulary": measurement.vocabulary.fingerprint,

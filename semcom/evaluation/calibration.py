@@ -51,13 +51,14 @@ def fit(
     gold prefixes, at ``snr`` in dB. Above 1 a receiver is too sure, below 1 not sure enough. The reference's
     own is 1.
 
-    Empty where there are no sentences; without a pair whose logits are not finite. Of several processes each
-    fits some of the pairs.
+    Empty where there are no sentences; without yardsticks that only foretell, and without a pair whose logits
+    are not finite. Of several processes each fits some of the pairs.
     """
     if not encoded:
         return {}
     make_ready(with_reference(pairs, reference), meeting)
-    others = meeting.processes.share([pair for pair in pairs if pair.key != reference.key])
+    fitted = [pair for pair in pairs if pair.key != reference.key and not pair.forced]
+    others = meeting.processes.share(fitted)
     states = _states(others, reference, encoded, replace(meeting, snrs=[snr]))
     likely = _mean_under_reference(others, reference, states)
     found = {}

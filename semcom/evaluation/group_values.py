@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from semcom.evaluation import bootstrap, frames, intervals, lost_words, measures, snr_gap, words_by_class
-from semcom.evaluation.groups import Group, Role, SquareGroup
+from semcom.evaluation.groups import Group, SquareGroup
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pairs import Pair, PairKey
 from semcom.evaluation.setting_trends import MIN_SEEDS
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Values = dict[str, np.ndarray]
 TestOf = Literal["seeds", "sentences"]
-SAID: tuple[Role, ...] = ("teacher", "other teacher", "compared")
-"""Roles of pairs whose texts are looked at."""
 
 
 class ByGroup:
@@ -139,8 +137,14 @@ class ByGroup:
     def words_lost(self, bands: lost_words.Bands) -> pd.DataFrame:
         """A row a group and class of words: the columns of ``Study.words_lost``, of several seeds means with
         Student's intervals, and the number of seeds."""
-        groups = [group for group in self._study.groups if group.role in SAID and group.pairs[0].draw == 0]
-        return frames.frame_of([row for group in groups for row in self._words_lost(group, bands)])
+        rows = [row for group in self.speaking for row in self._words_lost(group, bands)]
+        return frames.frame_of(rows)
+
+    @property
+    def speaking(self) -> list[Group]:
+        """Groups whose texts are looked at: all but the reference's yardsticks and what only foretells."""
+        groups = self._study.groups
+        return [group for group in groups if not any(pair.draw or pair.forced for pair in group.pairs)]
 
     def _words_lost(self, group: Group, bands: lost_words.Bands) -> list[Row]:
         study, of = self._study, {"pair": group.name, "seeds": len(group.pairs)}

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 from semcom.base.messages import N_, Message
 from semcom.evaluation import names, origins, setting_trends
 from semcom.evaluation.dialled import AXIS, TARGET
-from semcom.evaluation.pairs import ANOTHER, End, Pair, Pairing, PairKey, Run, Square
+from semcom.evaluation.pairs import ANOTHER, End, Pair, Pairing, PairKey, Role, Square
+from semcom.evaluation.runs import Run
 
-Role = Literal["teacher", "noise", "decibel", "other teacher", "compared"]
 PAIR, SQUARE = N_("{transmitter} → {receiver}"), N_("{transmitter} + {receiver}")
 YARDSTICKS: dict[Role, str] = {
     "noise": N_("teacher, another draw of the noise"),
@@ -38,8 +37,7 @@ class Alike:
         """One of them by itself."""
         if len(self.seeds) == 1:
             return self.name
-        seed = Message(N_("seed {seed}"), seed=str(self.seeds[end.fingerprint]))
-        return Message(names.WITH_SETTING, end=self.name, setting=seed)
+        return names.with_seed(self.name, self.seeds[end.fingerprint])
 
 
 @dataclass(frozen=True)
@@ -95,10 +93,15 @@ class Grouping:
         """The reference, the yardsticks, then what is compared, by transmitter and receiver. Two student ends
         of different seeds meet in none, unless they are a checkpoint's or belong together otherwise."""
         members: dict[Place, list[Pair]] = {}
+        others = [pair for pair in self._pairing.pairs if pair.key in self._pairing.others]
         for pair in self._pairing.pairs:
+            if pair in others:
+                continue
             if self._is_of_one_seed(pair) or pair.key in self._belonging:
                 members.setdefault(self._place(pair), []).append(pair)
         found = [self._group(members[place]) for place in sorted(members)]
+        if others:
+            found.append(self._other_teachers(others))
         return sorted(found, key=lambda group: ORDER.index(group.role))
 
     def squares(self) -> list[SquareGroup]:
@@ -117,8 +120,16 @@ class Grouping:
         differing = dict.fromkeys(name for square in squares for name in square.differing)
         return SquareGroup(sender, listener, tuple(squares), squares[0].kind, tuple(differing))
 
+    def _other_teachers(self, pairs: Sequence[Pair]) -> Group:
+        name = Message(names.ANOTHER_TEACHER)
+        seeds = tuple(self._pairing.others[pair.key].seed for pair in pairs)
+        return Group(name, name, tuple(pairs), seeds, ANOTHER, "other teacher")
+
     def told(self, pair: Pair) -> tuple[str, str]:
         """What the ends of one pair are called, with their seeds where others are alike but for these."""
+        if pair.key in self._pairing.others:
+            name, seed = Message(names.ANOTHER_TEACHER), self._pairing.others[pair.key].seed
+            return (names.with_seed(name, seed),) * 2
         sender, listener = self._alike_of(pair)
         return sender.told(pair.transmitter), listener.told(pair.receiver)
 
@@ -151,19 +162,12 @@ class Grouping:
         of_one_seed, kind = self._is_of_one_seed(first), self._pairing.kind(first)
         sender, listener = self._names_of(first)
         seeds = tuple(next(iter(self._seeds(pair)), None) if of_one_seed else None for pair in pairs)
-        return Group(sender, listener, tuple(pairs), seeds, kind, self._role(first, kind))
+        return Group(sender, listener, tuple(pairs), seeds, kind, self._pairing.role(first))
 
     def _names_of(self, pair: Pair) -> tuple[str, str]:
         """Of the ends of its group."""
         sender, listener = self._alike_of(pair)
         return (sender.name, listener.name) if self._is_of_one_seed(pair) else self.told(pair)
-
-    def _role(self, pair: Pair, kind: str) -> Role:
-        if pair.key == self._pairing.reference.key:
-            return "teacher"
-        if pair.key == self._pairing.noise.key:
-            return "noise"
-        return "other teacher" if kind == ANOTHER else "compared"
 
     def _alike(self, side: str, ends: Sequence[End]) -> list[Alike]:
         """Ends of one ``side``, the teacher's first."""

@@ -8,7 +8,7 @@ from semcom.base.messages import N_, Message
 from semcom.evaluation import origins, setting_trends
 from semcom.evaluation.dialled import AXIS, TARGET
 from semcom.evaluation.origins import PART
-from semcom.evaluation.pairs import UNFINISHED, Run
+from semcom.evaluation.runs import UNFINISHED, Run
 from semcom.models.transceiver import PARTS_OF
 
 TEACHER = N_("teacher")
@@ -64,6 +64,10 @@ def end_told(run: Run, end: str, names: Sequence[str]) -> str:
     if run.made.get(UNFINISHED):
         told = Message(WITH_SETTING, end=told, setting=Message(N_("unfinished")))
     return told
+
+
+def with_seed(name: str, seed: object) -> str:
+    return Message(WITH_SETTING, end=name, setting=Message(N_("seed {seed}"), seed=escape(seed)))
 
 
 def told_aside(run: Run) -> list[str]:

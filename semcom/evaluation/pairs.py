@@ -2,47 +2,34 @@
 x 2 squares whose corners tell a transmitter's share in a divergence from a receiver's."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Generic, Literal, TypeVar
 
 from semcom.base.messages import N_
-from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
-from semcom.data.settings import CorpusConfig
-from semcom.distillation.settings import DistillationConfig, TransferConfig
-from semcom.distillation.training_settings import StudentConfig, TrainingConfig
-from semcom.evaluation import origins
-from semcom.evaluation.dialled import AXIS, BETWEEN, TARGET, Dial, dial_of
 from semcom.evaluation.origins import PART, SPLICED
+from semcom.evaluation.runs import CODE, INTEROPERABLE, KNOWLEDGE, SEED, UNKNOWN, Run
 from semcom.models.checkpoint import Checkpoint, fingerprint_of
 from semcom.models.protocols import Receiver, Transmitter
 
 MATRIX_LIMIT = 12
 """Pairs up to which every transmitter meets every receiver unless told otherwise."""
-SETTINGS = tuple(
-    f.name
-    for c in (
-        DistillationConfig,
-        TransferConfig,
-        StudentConfig,
-        CorpusConfig,
-        ChannelConfig,
-        TrainingSNRConfig,
-        TrainingConfig,
-    )
-    for f in fields(c)
-    if f.name != "compile"
-)
-"""What two runs may differ in, the seed aside."""
-SEED, CROSS, TEACHER = "seed", "cross_weight", "teacher_fingerprint"
-UNFINISHED = "unfinished"
-"""Why the run has not finished, among what it was made with; empty where it has."""
-KNOWLEDGE, INTEROPERABLE, CODE, UNKNOWN = "knowledge", "interoperable", "code mismatch", "unknown"
 REFERENCE, NOISE, OWN, UNRELATED = "teacher", "noise", "one student", "unrelated ends"
 ANOTHER = "other teacher"
-"""Of a pair: both ends of another checkpoint that was trained as the teacher was."""
+KINDS = (KNOWLEDGE, INTEROPERABLE, CODE, UNKNOWN, REFERENCE, NOISE, OWN, ANOTHER, UNRELATED)
+"""What a pair's divergence is a difference of: what its trained ends are, or of the reference itself; of a
+student whose ends made up a code of their own, its own pair; of both ends of another teacher; of ends that
+never met."""
 
-OTHER_DRAW = N_(" (other draw)")
+Role = Literal["teacher", "noise", "decibel", "other teacher", "compared"]
+"""What a pair is there for: the reference; a yardstick of divergence, the reference under another draw of the
+channel, at 1 dB less, or another teacher in its own pair; or to be compared."""
+
+DECIBEL = -1
+"""In the place of the number of a draw: the common draw, at ``LESS`` dB less."""
+LESS = 1.0
+OTHER_DRAW, LESS_SIGNAL = N_(" (other draw)"), N_(" (1 dB less)")
+DRAWS = {0: "", 1: OTHER_DRAW, DECIBEL: LESS_SIGNAL}
+"""The number of a draw -> how a label says it."""
 
 PairKey = tuple[str, str, int]
 """A transmitter's fingerprint, a receiver's, and the number of the channel's draw."""
@@ -67,11 +54,12 @@ class End(Generic[Module]):
 @dataclass(frozen=True)
 class Pair:
     """A transmitter that talks to a receiver. draw: number of the channel's draw; 0 is common to all but the
-    noise reference."""
+    reference's yardsticks. forced: it only foretells after given prefixes and understands no text itself."""
 
     transmitter: End[Transmitter]
     receiver: End[Receiver]
     draw: int = 0
+    forced: bool = False
 
     @property
     def seen_topics(self) -> frozenset[str] | None:
@@ -82,69 +70,6 @@ class Pair:
     @property
     def key(self) -> PairKey:
         return self.transmitter.fingerprint, self.receiver.fingerprint, self.draw
-
-
-@dataclass(frozen=True)
-class Run:
-    """A checkpoint under a label, and the settings it was made with (of a hybrid: those of its student)."""
-
-    label: str
-    checkpoint: Checkpoint
-    made: Mapping[str, object]
-
-    @cached_property
-    def dial(self) -> Dial | None:
-        """How it was dialled; None where it was not."""
-        return dial_of(self.made)
-
-    def settings(self) -> dict[str, object]:
-        """What it was distilled with; of teachers and of a checkpoint to start from, which weights; if it was
-        dialled, the value asked for and of what."""
-        teachers = self.made.get("teachers")
-        named = list(teachers.items()) if isinstance(teachers, Mapping) else teachers
-        pairs = named if isinstance(named, list) else []
-        weights = [pair[1] for pair in pairs if isinstance(pair, (list, tuple)) and len(pair) == 2]
-        return {
-            **{name: self.made.get(name) for name in SETTINGS},
-            "teachers": weights or [self.made.get(TEACHER)],
-            "student_checkpoint": self.made.get("student_checkpoint"),
-            TARGET: self.dial.target if self.dial else None,
-            AXIS: self._axis(self.dial) if self.dial else None,
-        }
-
-    def _axis(self, dial: Dial) -> str:
-        """Of targets that are distances from one reference."""
-        elsewhere = not dial.is_from(str(self.made.get(TEACHER)))
-        return f"{dial.axis}, from the teacher {dial.teacher}" if elsewhere else dial.axis
-
-    @property
-    def distilled(self) -> bool:
-        """Whether it is known how, and to the end: of a teacher it is not known."""
-        known = self.made.get(PART) is not None and self.seed is not None
-        return known and not self.made.get(UNFINISHED)
-
-    @cached_property
-    def is_teacher(self) -> bool:
-        """Whether it is no student: trained by itself."""
-        return origins.is_teacher(self.made, self.checkpoint)
-
-    def kind(self, teacher: str, end: str) -> str:
-        """What sets its ``end``, transmitter or receiver, apart from that of the teacher whose weights have
-        the fingerprint ``teacher``."""
-        if self.is_teacher:
-            return CODE
-        # Ends of any two checkpoints that somebody laid a path between need not have a teacher in common.
-        if (self.dial and self.dial.path == BETWEEN) or self.made.get(TEACHER) not in (None, teacher):
-            return UNKNOWN
-        mode, crossed = origins.mode_of(self.made, self.checkpoint, end), self.made.get(CROSS)
-        if mode == origins.FULL:
-            known = isinstance(crossed, (int, float))
-            return (INTEROPERABLE if crossed else CODE) if known else UNKNOWN
-        return KNOWLEDGE if mode else UNKNOWN
-
-    @property
-    def seed(self) -> object:
-        return self.made.get(SEED)
 
 
 @dataclass(frozen=True)
@@ -172,7 +97,8 @@ class Pairing:
 
     own: each run's label -> its own pair. kinds: a student end's fingerprint -> what sets it apart from the
     teacher's. whole: whether every transmitter meets every receiver. teacher: fingerprint of the reference's
-    weights. owners: an end's fingerprint -> the run that made it.
+    weights. owners: an end's fingerprint -> the run that made it. others: a yardstick's key -> the teacher
+    whose pair it is.
     """
 
     reference: Pair
@@ -187,6 +113,7 @@ class Pairing:
     kinds: dict[str, str] = field(default_factory=dict)
     teacher: str = ""
     owners: dict[str, Run] = field(default_factory=dict)
+    others: dict[PairKey, Run] = field(default_factory=dict)
 
     def corners(self, square: Square) -> dict[str, Pair]:
         """TT, ST, TS and SS, the transmitter first."""
@@ -195,12 +122,21 @@ class Pairing:
 
     def label(self, pair: Pair) -> str:
         sender, listener = pair.transmitter.label, pair.receiver.label
-        return f"{sender} → {listener}" + (OTHER_DRAW if pair.draw else "")
+        return f"{sender} → {listener}" + DRAWS[pair.draw]
+
+    def role(self, pair: Pair) -> Role:
+        if pair.key == self.reference.key:
+            return "teacher"
+        if pair.draw:
+            return "decibel" if pair.draw == DECIBEL else "noise"
+        return "other teacher" if pair.key in self.others else "compared"
 
     def kind(self, pair: Pair) -> str:
         """What a pair's divergence from the teacher is a difference of."""
         if pair.draw:
             return NOISE
+        if pair.key in self.others:
+            return ANOTHER
         sends = pair.transmitter != self.reference.transmitter
         listens = pair.receiver != self.reference.receiver
         if not sends and not listens:
@@ -256,6 +192,7 @@ def pair_up(
         teacher=teacher.fingerprint,
         owners=owners,
     )
+    pairing.others = {own[run.label].key: run for run in runs if run.differs_in_seed(teacher)}
     everyone = [reference, pairing.noise, *_met(pairing)]
     pairing.pairs = list({pair.key: pair for pair in everyone}.values())
     return pairing

@@ -62,9 +62,8 @@ class Study:
 
     @property
     def compared(self) -> list[Pair]:
-        """Pairs beside the reference and its noise."""
-        apart = (self.pairing.reference.key, self.pairing.noise.key)
-        return [pair for pair in self.pairing.pairs if pair.key not in apart]
+        """Pairs beside the reference and the yardsticks."""
+        return [pair for pair in self.pairing.pairs if self.pairing.role(pair) == "compared"]
 
     def teachers_score(self, measure: str) -> tuple[float | None, float | None]:
         """A measure of the teacher's own pair at the highest SNR and, of two sentences or more, its floor:
@@ -262,19 +261,18 @@ class Study:
         return words_by_class.table(self, bands)
 
     def most_diverging(self, count: int) -> list[tuple[Sentence, float, dict[str, str]]]:
-        """The sentences of the largest KL a token from the teacher at the reference SNR, mean over the pairs:
-        sentence, that KL, and what each pair understood."""
+        """The sentences of the largest KL a token from the teacher at the reference SNR, mean over the pairs
+        compared: sentence, that KL, and what each group understood, of several seeds the first."""
         if not self.compared:
             return []
-        pairs = [self.pairing.reference, *self.compared]
         sums = np.mean(
             [self.measured.pairs[pair.key].sums[self.at_reference] for pair in self.compared], axis=0
         )
         by_token = measures.of_sums(sums)["kl_divergence"]
         worst = np.argsort(-by_token, kind="stable")[:count]
-        understood = {self.pairing.label(pair): self.texts(pair) for pair in pairs}
+        understood = {group.name: self.texts(group.pairs[0]) for group in self.by_group.speaking}
         return [
-            (self.sentences[i], float(by_token[i]), {label: texts[i] for label, texts in understood.items()})
+            (self.sentences[i], float(by_token[i]), {name: texts[i] for name, texts in understood.items()})
             for i in worst
         ]
 

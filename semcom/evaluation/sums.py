@@ -20,10 +20,12 @@ Prefixes = Literal["gold", "own"]
 
 @dataclass(frozen=True)
 class PieceSum:
-    """of: pieces decoded and pieces sent of one sentence -> its value."""
+    """of: pieces decoded and pieces sent of one sentence -> its value. of_sent: whether what was decoded does
+    not count."""
 
     name: str
     of: Callable[[Sequence[int], Sequence[int]], float]
+    of_sent: bool = False
     compares: ClassVar[bool] = False
 
     @property
@@ -154,9 +156,9 @@ def _calibrated_kl(rows: TokenRows) -> Tensor | None:
     return certain - inverse * (certain - kl) + rows.ours.log_partition(inverse)
 
 
-TOKENS = PieceSum("tokens", lambda decoded, sent: len(sent) + 1)
+TOKENS = PieceSum("tokens", lambda decoded, sent: len(sent) + 1, of_sent=True)
 MATCHES = PieceSum("matches", text_metrics.token_matches)
-SENTENCES = PieceSum("sentences", lambda decoded, sent: 1)
+SENTENCES = PieceSum("sentences", lambda decoded, sent: 1, of_sent=True)
 
 TARGETS = TokenSum("targets", lambda rows: torch.ones_like(rows.targets), compares=False)
 NATS = TokenSum("nats", _cross_entropy, compares=False)

@@ -125,7 +125,8 @@ def bleu_of(sums: np.ndarray) -> np.ndarray:
     Cherry 2014, smoothing 3).
     """
     if sums.ndim == 1:
-        return np.asarray(_sacrebleu_of([int(count) for count in sums]))
+        known = not np.isnan(sums).any()
+        return np.asarray(_sacrebleu_of([int(count) for count in sums]) if known else np.nan)
     lengths, references, matches, ngrams = (
         sums[..., 0],
         sums[..., 1],
@@ -190,6 +191,8 @@ def chrf_of(sums: np.ndarray) -> np.ndarray:
     Precision and recall are means over the orders that both texts have (Popović 2015, 2017).
     """
     if sums.ndim == 1:
+        if np.isnan(sums).any():
+            return np.asarray(np.nan)
         return np.asarray(_chrf_of_sentences(True)._compute_f_score([int(count) for count in sums]))
     hypotheses, references, matches = (sums[..., place::3] for place in range(3))
     there = (hypotheses > 0) & (references > 0)

@@ -22,7 +22,7 @@ ByClass = dict[tuple[str, str], np.ndarray]
 
 def table(study: Study, bands: lost_words.Bands) -> pd.DataFrame:
     """A row a pair and class of words: share lost, at the reference SNR."""
-    pairs = [pair for pair in study.pairing.pairs if pair.draw == 0]
+    pairs = [pair for pair in study.pairing.pairs if pair.draw == 0 and not pair.forced]
     rows = [
         {
             "pair": study.pairing.label(pair),

@@ -12,7 +12,7 @@ from semcom.evaluation import frames, measures
 from semcom.evaluation.groups import Group, Role
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measures import Measure
-from semcom.evaluation.pairs import OTHER_DRAW, Pair, Pairing
+from semcom.evaluation.pairs import DRAWS, Pair, Pairing
 from semcom.evaluation.study import Study
 from semcom.evaluation.text_scoring import TOO_SHORT
 from semcom.report.cells import supported
@@ -35,7 +35,8 @@ RUNGS_SHARE = N_(
 def pair_told(pairing: Pairing, pair: Pair, gettext: Callable[[str], str]) -> str:
     """A pair's label in a report's language."""
     label = pairing.label(pair)
-    return label.removesuffix(OTHER_DRAW) + gettext(OTHER_DRAW) if pair.draw else label
+    draw = DRAWS[pair.draw]
+    return label.removesuffix(draw) + gettext(draw) if draw else label
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ class StudyReport:
     @property
     def first_draws(self) -> list[Pair]:
         """All pairs but the teacher's own under another draw of the channel."""
-        return [pair for pair in self.study.pairing.pairs if pair.draw == 0]
+        return [pair for pair in self.study.pairing.pairs if pair.draw == 0 and not pair.forced]
 
     def with_unit(self, text: str, measure: Measure) -> str:
         """``text``, which names the measure, in the report's language and with the unit."""
