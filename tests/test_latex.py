@@ -15,7 +15,7 @@ from typesetting import CLASSES, complaints, needs_tex
 
 from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
-from semcom.report import cells, formats, latex, latex_columns, latex_text
+from semcom.report import cells, formats, latex, latex_columns, latex_fit, latex_text
 from semcom.report.document import Column, Section, Styled, Table
 from semcom.report.latex import Printed
 
@@ -224,10 +224,11 @@ def test_every_table_fits_whatever_is_in_it():
         columns[0] = replace(columns[0], rank=0)
         rows = [[_cell(kind, words) for kind in kinds] for _ in range(3)]
         table = of_rows("t", "c", columns, rows)
-        fitted = latex._fitted(table)
+        fitted = latex_fit.fitted(table)
         for panel in fitted.panels:
             assert (
-                sum(column.width for column in panel) + latex.GAP * (len(panel) - 1) <= fitted.way.room + 0.1
+                sum(column.width for column in panel) + latex_fit.GAP * (len(panel) - 1)
+                <= fitted.way.room + 0.1
             )
         assert len(fitted.dropped) <= sum(column.rank > 0 for column in columns)
 

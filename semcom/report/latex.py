@@ -1,61 +1,22 @@
 r"""Tables for papers: LaTeX with booktabs and siunitx, that fit one column of 8.8 cm at \small, or else the
 text's width, by construction."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from semcom.base.errors import escape
 from semcom.report.catalogue import translation
-from semcom.report.cells import NUMERIC, kinds, marks_of, shade_of, stands_out, without_empty
-from semcom.report.document import Cell, Document, Table, check
-from semcom.report.latex_columns import (
-    GAP,
-    SHADED,
-    Typeset,
-    Way,
-    least_width,
-    natural_width,
-    numbers,
-    text,
-    texts_of,
-)
+from semcom.report.cells import NUMERIC, kinds, marks_of, stands_out, without_empty
+from semcom.report.document import Document, Table, check
+from semcom.report.latex_columns import GAP, SHADED, Typeset
+from semcom.report.latex_fit import ALL, COLUMN, MOST, Fitted, Printed, fitted, has, selected
 from semcom.report.latex_text import EAST_ASIA, needs_unicode, source, width
-from semcom.report.room import shared
-
-COLUMN, TEXT = 250.0, 345.0
-"""Points of 8.8 cm, a column of IEEEtran, and of the text of ``article``."""
-
-MOST = 5
-"""Tables of a paper, and SNRs of a table by SNR where none are asked for."""
 
 LINES, SPACE, SPREAD = 46.0, 0.5, 1.3
 """Of a table on a page; between rows of several lines; by how much ctex sets lines further apart."""
 
 CAPTION_WORD = 100.0
 """Points from which a word of a caption or note may be broken."""
-
-WAYS = (
-    Way(COLUMN, heads_wrapped=False),
-    Way(COLUMN),
-    Way(COLUMN, below=True),
-    Way(TEXT, heads_wrapped=False),
-    Way(TEXT),
-    Way(TEXT, below=True),
-)
-"""In which a table is tried to be set, the first in which it fits is taken."""
-
-
-@dataclass(frozen=True)
-class Printed:
-    """What is asked of the tables. columns: names of the columns of numbers, () for all. snrs: of tables by
-    SNR, in dB, () for the five of the lowest rank."""
-
-    columns: Sequence[str] = ()
-    snrs: Sequence[float] = ()
-
-
-ALL = Printed()
 
 
 def files(document: Document, printed: Printed = ALL) -> dict[str, str]:
@@ -101,130 +62,26 @@ def _comment(words: str) -> str:
     return escape(words).encode("ascii", "backslashreplace").decode()
 
 
-# --- which columns
-
-
-def _selected(table: Table, printed: Printed) -> Table:
-    """With the columns that were asked for."""
-    by_snr = {name: column.snr for name, column in table.columns.items() if column.snr is not None}
-    if by_snr:
-        by_rank = sorted(by_snr, key=lambda name: table.columns[name].rank)
-        wanted = printed.snrs or [by_snr[name] for name in by_rank[:MOST]]
-        left_out = [name for name, snr in by_snr.items() if snr not in wanted]
-        # None of those measured: all, since a table without numbers says nothing.
-        return table if len(left_out) == len(by_snr) else _without(table, left_out)
-    asked = [name for name in printed.columns if name in table.columns]
-    if not asked:
-        return table
-    texts = [name for name, kind in zip(table.columns, kinds(table)) if kind not in NUMERIC]
-    kept = [*(name for name in texts if name not in asked), *asked]
-    return replace(table, columns={name: table.columns[name] for name in kept})
-
-
-def _without(table: Table, left_out: Sequence[str]) -> Table:
-    kept = {name: column for name, column in table.columns.items() if name not in left_out}
-    return replace(table, columns=kept)
-
-
-# --- how they fit
-
-
-@dataclass(frozen=True)
-class _Set:
-    """A table as it is set. panels: groups of columns, one below the other where they are too many. dropped:
-    titles of columns that found no room."""
-
-    way: Way
-    panels: Sequence[Sequence[Typeset]]
-    dropped: Sequence[str]
-
-
-def _fitted(table: Table) -> _Set:
-    dropped: list[str] = []
-    while True:
-        for way in WAYS:
-            if columns := _columns(table, way):
-                return _Set(way, [columns], dropped)
-        rank = max(column.rank for column in table.columns.values())
-        if rank <= 0:
-            return _Set(WAYS[-1], _panels(table, WAYS[-1]), dropped)
-        last = [name for name, column in table.columns.items() if column.rank == rank][-1]
-        dropped.insert(0, table.columns[last].title)
-        table = _without(table, [last])
-
-
-def _columns(table: Table, way: Way) -> list[Typeset] | None:
-    """The columns of a table, or None where they are wider than there is room."""
-    found_kinds = kinds(table)
-    if way.below and "interval" not in found_kinds:
-        return None
-    shown = list(zip(table.columns.values(), table.cells()))
-    texts = {place: texts_of(*shown[place]) for place, kind in enumerate(found_kinds) if kind not in NUMERIC}
-    of_numbers = {place: numbers(*shown[place], way) for place in range(len(shown)) if place not in texts}
-    room = way.room - _gaps(table) - sum(column.width for column in of_numbers.values())
-    wanted = {}
-    for place, told in texts.items():
-        column, cells = shown[place]
-        wanted[place] = (least_width(column, told, cells), natural_width(column, told, cells, way))
-    given = shared(room, wanted)
-    if given is None:
-        return None
-    of_texts = {place: text(*shown[place], told, given[place], way) for place, told in texts.items()}
-    return [(of_numbers | of_texts)[place] for place in range(len(shown))]
-
-
-def _gaps(table: Table) -> float:
-    """Points between its columns and, where it is shaded, to the right of the last one."""
-    at_the_edge = 0.5 if _any(table, shade_of) else 0.0
-    return GAP * (len(table.columns) - 1 + at_the_edge)
-
-
-def _any(table: Table, styled: Callable[[Cell], object]) -> bool:
-    """Whether a cell is so."""
-    return any(styled(cell) for cells in table.cells() for cell in cells)
-
-
-def _panels(table: Table, way: Way) -> list[list[Typeset]]:
-    """The columns in groups that fit, each with the first one, which says what a row is."""
-    first, *others = table.columns
-    panels: list[list[Typeset]] = []
-    names = [first]
-    for name in others:
-        if len(names) > 1 and not _one(_only(table, [*names, name]), way):
-            panels.append(_one(_only(table, names), way))
-            names = [first]
-        names.append(name)
-    return [*panels, _one(_only(table, names), way)]
-
-
-def _only(table: Table, names: Sequence[str]) -> Table:
-    return _without(table, [name for name in table.columns if name not in names])
-
-
-def _one(table: Table, way: Way) -> list[Typeset]:
-    return _columns(table, way) or _columns(table, replace(way, below=False)) or []
-
-
 # --- its source
 
 
 def _table(language: str, table: Table, printed: Printed) -> str:
-    table = _selected(without_empty(table), printed)
-    fitted = _fitted(table)
+    table = selected(without_empty(table), printed)
+    fit = fitted(table)
     all_rows = len(table.frame)
-    rows = _rows_that_fit(table, fitted, LINES / SPREAD if language == "zh" else LINES)
-    wide = fitted.way.room > COLUMN
+    rows = _rows_that_fit(table, fit, LINES / SPREAD if language == "zh" else LINES)
+    wide = fit.way.room > COLUMN
     environment = "table*" if wide else "table"
     return "\n".join(
         [
             "",
-            *_remarks(table, fitted, wide),
+            *_remarks(table, fit, wide),
             rf"\begin{{{environment}}}",
             r"  \centering\small\sloppy",
             *_settings(table),
             _caption(language, table, (rows, all_rows)),
             rf"  \label{{tab:{table.name}}}",
-            "\n  \\par\\medskip\n".join("\n".join(_tabular(panel, rows)) for panel in fitted.panels),
+            "\n  \\par\\medskip\n".join("\n".join(_tabular(panel, rows)) for panel in fit.panels),
             *_note(table),
             rf"\end{{{environment}}}",
             "",
@@ -232,12 +89,12 @@ def _table(language: str, table: Table, printed: Printed) -> str:
     )
 
 
-def _remarks(table: Table, fitted: _Set, wide: bool) -> Iterator[str]:
-    widths = [sum(column.width + GAP for column in panel) - GAP for panel in fitted.panels]
+def _remarks(table: Table, fit: Fitted, wide: bool) -> Iterator[str]:
+    widths = [sum(column.width + GAP for column in panel) - GAP for panel in fit.panels]
     place = r"the text's width, of two columns too" if wide else r"one column of 8.8 cm at \small"
     yield f"% {table.name}: {place}; about {max(widths):.0f} pt wide"
-    if fitted.dropped:
-        left_out = "; ".join(map(_comment, fitted.dropped))
+    if fit.dropped:
+        left_out = "; ".join(map(_comment, fit.dropped))
         yield f"% not enough room for: {left_out} (in tables/{table.name}.csv)"
 
 
@@ -246,7 +103,7 @@ def _settings(table: Table) -> list[str]:
     lines = [r"  \setlength{\tabcolsep}{4pt}"]
     if not set(NUMERIC).isdisjoint(kinds(table)):
         options = "mode=text,group-minimum-digits=9,table-align-text-post=false"
-        bold = ",detect-weight" if _any(table, stands_out) else ""
+        bold = ",detect-weight" if has(table, stands_out) else ""
         lines.append(rf"  \sisetup{{{options}{bold}}}")
     return lines
 
@@ -263,7 +120,7 @@ def _caption(language: str, table: Table, rows: tuple[int, int]) -> str:
 
 
 def _is_marked(table: Table, mark: str) -> bool:
-    return _any(table, lambda cell: mark in marks_of(cell))
+    return has(table, lambda cell: mark in marks_of(cell))
 
 
 def _sentence(words: str, language: str) -> str:
@@ -277,7 +134,7 @@ def _legend(language: str, table: Table, rows: tuple[int, int]) -> Iterator[str]
     """What a reader of the table must know that is not in its caption and conditions."""
     _ = translation(language).gettext
     said = " ".join([table.caption, table.conditions, table.note])
-    if _any(table, stands_out) and _("bold") not in said.lower():
+    if has(table, stands_out) and _("bold") not in said.lower():
         yield _("Bold: not to be told from the best of its column.")
     levels = [told for mark, told in (("*", "*: p < 0.05"), ("†", "†: p < 0.01")) if _is_marked(table, mark)]
     if levels and not any(told[0] in said for told in levels):
@@ -297,20 +154,20 @@ def _note(table: Table) -> list[str]:
     ]
 
 
-def _rows_that_fit(table: Table, fitted: _Set, page: float) -> int:
+def _rows_that_fit(table: Table, fit: Fitted, page: float) -> int:
     """How many rows a page of so many lines holds, one at least."""
-    around = width(table.caption + table.conditions + table.note) / fitted.way.room
-    heads = 3 * len(fitted.panels)
-    room = (page - around - heads) / len(fitted.panels)
-    heights = _heights(fitted)
+    around = width(table.caption + table.conditions + table.note) / fit.way.room
+    heads = 3 * len(fit.panels)
+    room = (page - around - heads) / len(fit.panels)
+    heights = _heights(fit)
     while len(heights) > 1 and sum(heights) > room:
         heights.pop()
     return len(heights)
 
 
-def _heights(fitted: _Set) -> list[float]:
+def _heights(fit: Fitted) -> list[float]:
     """Of each row, in lines."""
-    shown = [column for columns in fitted.panels for column in columns]
+    shown = [column for columns in fit.panels for column in columns]
     apart = SPACE if _several_lines(shown) else 0.0
     by_row = zip(*(column.rows for column in shown))
     return [apart + max(_height(column, row) for column, row in zip(shown, lines)) for lines in by_row]
