@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 
 import pytest
 from cli_support import (
@@ -14,8 +15,11 @@ from cli_support import (
     script,
 )
 
+from semcom.base.varied_flags import variants
 from semcom.commands import analyse_settings
 from semcom.commands import examples as examples_module
+from semcom.commands.distil_settings import DistilSettings
+from semcom.commands.parsers import package_parser
 from semcom.data.settings import CorpusConfig
 
 pytestmark = pytest.mark.usefixtures("no_drawing")
@@ -144,8 +148,26 @@ def test_the_experiment_over_seeds_shows_its_commands_and_refuses_what_it_sets(h
     assert sum("--distill-weight 0" in line for line in lines) == 1
     refused(capsys, examples(8, "--kd-loss", "rkl"), "--kd-loss: experiment 8 sets it")
     refused(capsys, examples(8, "--seeds", 0), "--seeds 0", "1 or more")
-    refused(capsys, examples(6, "--seeds", 3), "--seeds 3: experiment 6 runs one seed, 8 and 9 run several")
+    refused(capsys, examples(6, "--seeds", 3, "--seed", 4), "--seeds 3: is seeds 1 to 3, --seed names one")
     refused(capsys, examples(8, "--no-such-flag"), "--no-such-flag")
+
+
+@pytest.mark.parametrize("number", [n for n, e in examples_module.EXPERIMENTS.items() if not e.study])
+def test_every_experiment_takes_several_seeds_as_a_sweep(number, here, capsys):
+    assert examples(number, "--dry-run", "--seeds", 2) == 0
+    out = capsys.readouterr().out
+    commands = [shlex.split(line)[1:] for line in out.splitlines() if line.startswith("$ ")]
+    sweeps = [words for words in commands if words[:4] == ["python", "-m", "semcom", "sweep"]]
+    runs = examples_module.runs_of(number, ())
+    assert len(sweeps) == len(runs) and "$ python distillation.py" not in out and "one seed each" not in out
+    assert ("$ python semantic_analysis.py" in out) == (number == 10)
+    for words, run in zip(sweeps, runs):
+        flags = package_parser().parse_args(["sweep", *words[4:]])
+        points = variants(DistilSettings, flags, paired=flags.zip_)
+        varied = examples_module.EXPERIMENTS[number].varied or {"": [""]}
+        assert len(points) == 2 * sum(map(len, varied.values()))
+        assert {point.settings.run.seed for point in points} == {1, 2}
+        assert {point.settings.files.target_divergence for point in points} == {run.files.target_divergence}
 
 
 def test_all_dry_runs(here, capsys):
@@ -157,7 +179,7 @@ def test_all_dry_runs(here, capsys):
 
 def test_jobs_are_of_the_experiments_that_are_sweeps(here, capsys):
     assert examples("7", "--dry-run", "--jobs", 3) == 0 and "--jobs 3" in capsys.readouterr().out
-    refused(capsys, examples("10", "--dry-run", "--jobs", 3), "--jobs 3: experiment 10", "one after another")
+    refused(capsys, examples("10", "--dry-run", "--jobs", 3), "--jobs 3: experiment 10", "add --seeds 3")
 
 
 def test_example_six_runs_and_reports(teacher, here, capsys, monkeypatch):

@@ -13,7 +13,7 @@ from semcom.base.errors import escape
 from semcom.base.places import Place
 from semcom.channel.channels import make_channel
 from semcom.channel.settings import is_noisy
-from semcom.commands import analysis_report, analysis_results
+from semcom.commands import analysis_console, analysis_report, analysis_results
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.analysis_report import RESULTS
 from semcom.commands.analysis_results import Analysis, Record, record_of
@@ -32,10 +32,12 @@ from semcom.commands.recorded_corpus import corpus_of_runs
 from semcom.commands.runs import Found, by_teacher, history, load_group
 from semcom.data import batching, corpus, fit
 from semcom.data.settings import CorpusConfig
+from semcom.data.vocabulary import Vocabulary
 from semcom.data.word_vocabulary import WordVocabulary
 from semcom.evaluation import bootstrap, calibration, measures, pair_matrix, yardsticks
 from semcom.evaluation.dialled import DIAL
-from semcom.evaluation.pairs import Run, pair_up
+from semcom.evaluation.pairs import Pairing, Run, pair_up
+from semcom.evaluation.results import Measured
 from semcom.evaluation.scores import Meeting
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_scoring import TextScoring
@@ -43,6 +45,7 @@ from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import DEFAULT_TEACHER
 from semcom.report import compose, render
+from semcom.report.document import Document
 
 log = logging.getLogger(__name__)
 
@@ -213,33 +216,58 @@ def _measure(
     who = pair_up(teacher, runs, settings.report.matrix)
     yardsticks.add(who, teacher, others, noisy=is_noisy(meeting.channel.name))
     if settings.report.no_report:
-        who.pairs = list({pair.key: pair for pair in (who.reference, *who.own.values())}.values())
-    held_out = validation_split(analysis.corpus, calibration.SENTENCES, settings.evaluation.split)
-    validation = batching.encode(held_out, teacher.vocabulary, leave_out_long=True)
+        asked = (who.reference, who.noise, *who.own.values())
+        who.pairs = list({pair.key: pair for pair in asked}.values())
     encoded = batching.encode(test, teacher.vocabulary, leave_out_long=True)
     tell_losses(teacher.vocabulary, texts_of(encoded), meeting.scoring)
-    reference_snr = settings.report.reference_snr
-    measured = pair_matrix.measure(
-        who.pairs,
-        who.reference,
-        encoded,
-        teacher.vocabulary,
-        meeting,
-        cka_snr=reference_snr,
-        cache=None if settings.report.no_report else CACHE,
-        temperatures=calibration.fit(who.pairs, who.reference, validation, meeting, reference_snr),
-    )
     return Study(
         who,
-        measured,
+        _measure_pairs(analysis, who, encoded, teacher.vocabulary, meeting),
         str(meeting.channel),
         is_noisy(meeting.channel.name),
-        reference_snr,
+        settings.report.reference_snr,
         settings.report.replicates,
         settings.run.seed,
         teacher.vocabulary.decode,
         analysis.corpus.language,
     )
+
+
+def _measure_pairs(
+    analysis: Analysis,
+    who: Pairing,
+    encoded: Sequence[batching.Encoded],
+    vocabulary: Vocabulary,
+    meeting: Meeting,
+) -> Measured:
+    settings = analysis.settings
+    reference_snr = settings.report.reference_snr
+    with pair_matrix.progress_of(who.pairs, encoded, meeting) as bar:
+        bar.name("calibrating")
+        held_out = _fitted_on(analysis, [e.sentence for e in encoded])
+        validation = batching.encode(held_out, vocabulary, leave_out_long=True)
+        # Short; the one bar is of what is long.
+        silent = replace(meeting, quiet=True)
+        temperatures = calibration.fit(who.pairs, who.reference, validation, silent, reference_snr)
+        bar.name(pair_matrix.MEASURING)
+        return pair_matrix.measure(
+            who.pairs,
+            who.reference,
+            encoded,
+            vocabulary,
+            meeting,
+            cka_snr=reference_snr,
+            cache=None if settings.report.no_report else CACHE,
+            temperatures=temperatures,
+            bar=bar,
+        )
+
+
+def _fitted_on(analysis: Analysis, measured: Sequence[corpus.Sentence]) -> list[corpus.Sentence]:
+    """Sentences for the temperatures of pairs; none where the whole corpus is measured."""
+    if analysis.settings.evaluation.split == "all":
+        return []
+    return validation_split(analysis.corpus, calibration.SENTENCES, measured)
 
 
 def _measure_alone(run: Run, test: Sequence[corpus.Sentence], meeting: Meeting, replicates: int) -> list[Row]:
@@ -274,7 +302,10 @@ def _publish(analysis: Analysis, histories: Mapping[str, Sequence[Row]], reserve
     """Results as JSON and on the console and, unless it is not wanted, the report. What is there already is
     set aside when all is measured."""
     settings, results = analysis.settings, analysis_results.results_of(analysis)
-    if not settings.report.no_report:
+    document: Document | None = None
+    if settings.report.no_report:
+        results["studies"] = analysis_results.studies_as_json(analysis)
+    else:
         contents = analysis_report.contents_of(analysis, histories)
         document = compose.compose(contents, settings.report.lang)
         results["studies"] = analysis_report.studies_as_json(analysis, contents)
@@ -282,17 +313,9 @@ def _publish(analysis: Analysis, histories: Mapping[str, Sequence[Row]], reserve
     places.make_room(reserved)
     output, *report = reserved
     output_files.write_json(output.working, results)
-    for folder in report:
+    if document:
+        (folder,) = report
         output_files.write_json(folder.working / RESULTS, results)
         analysis_report.write(document, contents, folder.working, settings.report)
     places.publish(reserved)
-    analysis_results.show(analysis)
-    if settings.report.no_report:
-        log.info(f"\nmade {escape(output.path)}")
-        return
-    analysis_report.show(document)
-    page = Path(report[0].path) / "report.html"
-    log.info(
-        f"\nmade {escape(page)} (open it in a browser), report.md, tables.tex, CSVs and figures beside it, "
-        f"and {escape(output.path)}"
-    )
+    analysis_console.show(analysis, document, [Path(place.path) for place in reserved])

@@ -15,7 +15,10 @@ from semcom.data.settings import CorpusConfig
 from semcom.evaluation.settings import EvaluationConfig
 from semcom.report.settings import ReportConfig
 
-ANALYSED = EvaluationConfig(snr=tuple(range(-6, 19, 3)))
+ANALYSED = EvaluationConfig(snr=(0.0, 3.0, 6.0, 9.0, 12.0, 18.0))
+"""As few as the price in dB can be read off, whose grid must be fine where curves bend."""
+MORE_SNRS = tuple(map(float, range(-6, 19, 3)))
+"""Offered where these were measured."""
 
 
 def _listed(snrs: Sequence[float]) -> str:
@@ -54,6 +57,12 @@ class AnalysisSettings(Validated):
     corpus: CorpusConfig = group(WHOLE_CORPUS)
     channels: tuple[ChannelConfig, ...] = groups(ChannelConfig(), several="channel")
     run: RunConfig = group(RunConfig())
+    verbose: bool = setting(
+        False,
+        "print what the report has beside its answer too: tables by SNR, of ends, prices, ladders and trends",
+        action="store_true",
+        recorded=False,
+    )
     keep_earlier: bool = False
     request: Request = field(default=Request(), compare=False)
 

@@ -18,6 +18,11 @@ from semcom.report import compose
 from semcom.report.wording import channel_told
 
 PACKAGES = ("python", "torch", "numpy", "sacrebleu", "matplotlib")
+SPLITS_TOLD = {
+    "validation": N_("validation, another 5 % by hash: for tuning that leaves test alone"),
+    "all": N_("all: the whole corpus, not the 5 % that a hash calls test"),
+}
+"""Of splits other than the usual one."""
 COMMIT_SHOWN = 12
 """Letters of a commit, enough to find it by."""
 
@@ -77,10 +82,9 @@ def _of_the_measurement(analysis: Analysis) -> list[compose.Item]:
     of_corpus = N_("{name}, fingerprint {fingerprint}")
     named = Message(of_corpus, name=corpus.told or corpus.name, fingerprint=corpus.fingerprint)
     uses = map(use_of, analysis.studies, analysis.teachers)
-    sentences: list[compose.Item] = [(N_("corpus"), named), (N_("test sentences"), f"{analysis.sentences:,}")]
-    if settings.evaluation.split == "all":
-        everything = N_("all: the whole corpus, not the 5 % that a hash calls test")
-        sentences.append((N_("split"), Message(everything)))
+    sentences: list[compose.Item] = [(N_("corpus"), named), (N_("sentences"), f"{analysis.sentences:,}")]
+    if told := SPLITS_TOLD.get(settings.evaluation.split):
+        sentences.append((N_("split"), Message(told)))
     return [
         *sentences,
         (N_("channels"), [channel_told(str(make_channel(channel))) for channel in settings.channels]),

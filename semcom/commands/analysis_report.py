@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from semcom.base import json_files
-from semcom.base.errors import SemcomError, escape, shown
+from semcom.base.errors import SemcomError, shown
 from semcom.base.messages import N_, Message
 from semcom.commands import analysis_provenance
 from semcom.commands.analysis_provenance import use_of
@@ -23,7 +23,7 @@ from semcom.evaluation.scores import least_sure
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.word_rules import rules_of
 from semcom.models.checkpoint import Checkpoint
-from semcom.report import compose, formats, render, tables, training_figures
+from semcom.report import compose, render, tables, training_figures
 from semcom.report.document import Document
 from semcom.report.latex import Printed
 from semcom.report.sections.all_studies import Similarities, TemperatureEffect
@@ -38,8 +38,6 @@ OWN = (RESULTS, *ROWS, "report.html", "report.md", "tables.tex")
 """What every report writes in its folder."""
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 PIECES_SHOWN = 8
-ON_CONSOLE = ("first", "effects", "price", "dial", "trends")
-"""Beginnings of the names of tables that the console shows too."""
 
 
 def contents_of(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> compose.Results:
@@ -132,16 +130,6 @@ def _with_teachers(found: Sequence[pd.DataFrame], teachers: Sequence[str]) -> li
     if len(set(teachers)) < 2:
         return list(found)
     return [rows.assign(teacher=teacher) for rows, teacher in zip(found, teachers)]
-
-
-def show(document: Document) -> None:
-    """The answers, and the tables that tell more at a glance."""
-    for answer in document.answers:
-        lines = [*answer.before, answer.sentence, *answer.beside]
-        log.info("\n" + "\n".join(map(escape, lines)))
-    for table in document.tables():
-        if table.name.startswith(ON_CONSOLE):
-            log.info(f"\n{escape(table.caption)}\n{formats.aligned(table)}")
 
 
 def _similarities(analysis: Analysis) -> list[Similarities] | str:

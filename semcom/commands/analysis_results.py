@@ -1,7 +1,5 @@
-"""What an analysis measured, as the results file has it and as the console shows it."""
+"""What an analysis measured, as the results file has it."""
 
-import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,11 +7,10 @@ import numpy as np
 import torch
 
 from semcom.base.device import environment
-from semcom.base.errors import escape
 from semcom.base.flags import as_record
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.inputs import LOSS_SETTINGS
-from semcom.commands.measuring import RECEIVER_KNOWS, described
+from semcom.commands.measuring import RECEIVER_KNOWS
 from semcom.data.corpus import Corpus
 from semcom.evaluation import frames, measures
 from semcom.evaluation.runs import UNFINISHED, Run
@@ -21,13 +18,8 @@ from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
-from semcom.report import tables
-
-log = logging.getLogger(__name__)
 
 RECORDED = ("temperature", "distill_weight", "distill_part", "student_layers", "hybrid_parts", *LOSS_SETTINGS)
-OTHER_VOCABULARIES = {"bleu": "BLEU", "chrf": "chrF", "exact": "exact"}
-"""Columns of checkpoints whose tokens do not compare with their teacher's."""
 Record = dict[str, Any]
 """A run's divergence from its teacher."""
 
@@ -114,73 +106,10 @@ def results_of(analysis: Analysis) -> dict[str, object]:
     return results
 
 
-def show(analysis: Analysis) -> None:
-    """The records of each teacher and channel, and checkpoints of other vocabularies."""
-    for teacher, channel in dict.fromkeys((r["teacher"], r["channel"]) for r in analysis.records):
-        group = [r for r in analysis.records if (r["teacher"], r["channel"]) == (teacher, channel)]
-        _show_group(analysis, teacher, channel, group)
-    log.info(str(analysis.scoring))
-    if analysis.other_vocabularies:
-        rows = [
-            [row["pair"], row["channel"], row["snr"], *(row[name].value for name in OTHER_VOCABULARIES)]
-            for rows in analysis.other_vocabularies
-            for row in rows
-        ]
-        table = tables.text(
-            frames.frame_of(rows, ["model", "channel", "SNR, dB", *OTHER_VOCABULARIES.values()])
-        )
-        log.info(f"\nof another vocabulary or signal width than the teacher's: text measures alone\n{table}")
-
-
-def _show_group(analysis: Analysis, teacher: str, channel: str, group: Sequence[Record]) -> None:
-    settings = analysis.settings
-    measured = described(analysis.sentences, settings.evaluation)
-    log.info(
-        f"\nsemantic divergence from teacher {escape(teacher)} at {settings.report.reference_snr:g} dB; "
-        f"{measured}, {channel}, seed {settings.run.seed}, {analysis.search}\n"
-        f"KL, JS and the cross-entropy gap in nats a token; {RECEIVER_KNOWS}"
-    )
-    log.info(_at_reference(group, f"{settings.report.reference_snr:g}"))
-    for measure in measures.followed():
-        if not measure.gap:
-            rows = _by_snr(group, measure, teacher)
-            table = tables.pivot(rows, "model", "snr", measure.name)
-            log.info(f"\n{measure.title_with_unit}, by SNR in dB\n{table}")
-
-
-def _at_reference(group: Sequence[Record], snr: str) -> str:
-    columns = _columns()
-    rows = []
-    for record in group:
-        values = record["by_snr"][snr]
-        made = [record["model"], record["distill_part"], record["temperature"]]
-        rows.append([*made, *(values[name] for name in columns)])
-    return tables.text(frames.frame_of(rows, ["model", "part", "T", *columns.values()]))
-
-
-def _columns() -> dict[str, str]:
-    """Name in a record -> heading on the console."""
-    columns: dict[str, str] = {}
-    for measure in measures.on_console():
-        if measure.gap:
-            columns[measure.gap_name] = f"{measure.label} gap"
-            continue
-        columns[measure.name] = measure.label
-        if measure.teachers_own:
-            columns[measure.reference_name] = f"teacher {measure.label}"
-    return columns
-
-
-def _by_snr(group: Sequence[Record], measure: measures.Measure, teacher: str) -> list[Mapping[str, object]]:
-    """A row a run and SNR; below them the teacher's own."""
-    rows: list[Mapping[str, object]] = [
-        {"model": record["model"], "snr": float(snr), measure.name: values[measure.name]}
-        for record in group
-        for snr, values in record["by_snr"].items()
+def studies_as_json(analysis: Analysis) -> list[object]:
+    """Of each study without a report: every pair and SNR, with intervals."""
+    each = zip(analysis.studies, analysis.teachers)
+    return [
+        frames.plain_values({"teacher": teacher.path, "channel": study.channel, "matrix": study.matrix})
+        for study, teacher in each
     ]
-    if measure.teachers_own:
-        rows += [
-            {"model": f"teacher {teacher}", "snr": float(snr), measure.name: values[measure.reference_name]}
-            for snr, values in group[0]["by_snr"].items()
-        ]
-    return rows

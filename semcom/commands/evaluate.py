@@ -89,8 +89,8 @@ def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
         log.info(f"\nchannel uses{of_some}: {use}")
     if settings.evaluation.examples:
         _show_examples(settings, meeting.scoring, prepared.encoded, decodings)
-    if settings.output and prepared.picture and together.is_main:
-        _write(settings.output, prepared.picture, meeting, rows, floor)
+    if prepared.picture and together.is_main:
+        _write(settings, prepared.picture, meeting, rows, floor)
     return rows
 
 
@@ -191,12 +191,16 @@ def _show_examples(
     log.info(f"\nwhat was understood at {reference:g} dB\n{_examples(shown, at_reference, scoring)}")
 
 
-def _write(output: str, picture: Path, meeting: Meeting, rows: "pd.DataFrame", floor: Row) -> None:
+def _write(
+    settings: EvaluateSettings, picture: Path, meeting: Meeting, rows: "pd.DataFrame", floor: Row
+) -> None:
     """All rows as CSV, those over all sentences as a picture."""
+    output = str(settings.output)
     of_floor = {"model": "(floor)", "channel": str(meeting.channel), "snr": None, "topic": "", **floor}
     common = {
         "seed": meeting.seed,
         "decoding": str(meeting.search),
+        "split": settings.evaluation.split,
         **meeting.scoring.record,
     }
     all_rows: list[Row] = [*frames.records(frames.none_where_missing(rows)), of_floor]

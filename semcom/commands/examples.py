@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 
 CLOSING = (
     "Three single runs cannot decide what temperature does: one seed each, and the differences are of the "
-    "size that another seed makes. Repeat with several --seed before you conclude."
+    "size that another seed makes. Repeat with --seeds 3 before you conclude."
 )
 LADDERS = (
     "Each hybrid has the divergence asked for; what that costs beside another end's hybrid of the same "
-    "divergence is of these three runs, one seed each. Repeat with several --seed before you conclude."
+    "divergence is of these three runs, one seed each. Repeat with --seeds 3 before you conclude."
 )
 ANALYSED_SENTENCES = 300
 """Test sentences of an experiment's report."""
@@ -229,26 +229,43 @@ def analysis_of(folder: str, run: DistilSettings) -> AnalysisSettings:
     )
 
 
-def run(number: int, extra: list[str], seeds: int, jobs: int | None, dry_run: bool) -> None:
-    """Run an experiment, or print its commands. A failed step raises and stops it, after the table of those
+def run(number: int, extra: list[str], seeds: int | None, jobs: int | None, dry_run: bool) -> None:
+    """Run an experiment, or print its commands. seeds: how many of each run; None: the one of ``--seed``, or
+    ``SEEDS`` where the experiment is over seeds. A failed step raises and stops it, after the table of those
     before it."""
     e = EXPERIMENTS[number]
     if e.study:
         log.info(f"experiment {number}: {e.title}")
-        e.study(extra, seeds, jobs, dry_run)
+        e.study(extra, seeds or SEEDS, jobs, dry_run)
         return
     runs = runs_of(number, extra)
     log.info(f"experiment {number}: {e.title}")
-    if e.varied:
+    if seeds is not None:
+        _over_seeds(e, runs, seeds, jobs, dry_run)
+    elif e.varied:
         _sweep(Grid(runs[0], e.varied), e.sets, jobs, dry_run)
     else:
         _one_by_one(e, runs, dry_run)
-    if e.closing:
+    if e.closing and (seeds or 1) == 1:
         log.info("\n" + e.closing)
 
 
-def _sweep(grid: Grid, sets: Sequence[str], jobs: int | None, dry_run: bool) -> None:
-    settings = SweepSettings(jobs=jobs, report=SweepReport(sentences=ANALYSED_SENTENCES))
+def _over_seeds(
+    e: Experiment, runs: Sequence[DistilSettings], seeds: int, jobs: int | None, dry_run: bool
+) -> None:
+    """A sweep for each run; where all of them are analysed in the end, without a report of each."""
+    varied = {**(e.varied or {}), "seed": range(1, seeds + 1)}
+    sets = [name for name in e.sets if name != "hybrid_output"]
+    for run in runs:
+        common = replace(run, files=replace(run.files, hybrid_output=None))
+        _sweep(Grid(common, varied), sets, jobs, dry_run, report=not e.analyse)
+    if e.analyse:
+        _show_and_analyse(analysis_of(e.analyse, runs[0]), dry_run)
+
+
+def _sweep(grid: Grid, sets: Sequence[str], jobs: int | None, dry_run: bool, report: bool = True) -> None:
+    wanted = SweepReport(sentences=ANALYSED_SENTENCES, no_report=not report)
+    settings = SweepSettings(jobs=jobs, report=wanted)
     log.info(f"\n$ {grid.command(settings, sets)}")
     if not dry_run:
         from semcom.commands import sweep
@@ -264,10 +281,7 @@ def _one_by_one(e: Experiment, runs: Sequence[DistilSettings], dry_run: bool) ->
             if not dry_run:
                 outcomes.append(_distil(settings))
         if e.analyse:
-            analysis = analysis_of(e.analyse, runs[0])
-            log.info(f"\n$ {analysis.command(ANALYSIS_SHOWN_FIRST)}")
-            if not dry_run:
-                _analyse(analysis)
+            _show_and_analyse(analysis_of(e.analyse, runs[0]), dry_run)
     finally:
         if outcomes:
             log.info("\n" + _table(runs, outcomes))
@@ -277,6 +291,12 @@ def _distil(settings: DistilSettings) -> "Outcome":
     from semcom.commands import distil
 
     return distil.distil(settings)
+
+
+def _show_and_analyse(settings: AnalysisSettings, dry_run: bool) -> None:
+    log.info(f"\n$ {settings.command(ANALYSIS_SHOWN_FIRST)}")
+    if not dry_run:
+        _analyse(settings)
 
 
 def _analyse(settings: AnalysisSettings) -> None:
@@ -315,17 +335,16 @@ def examples(argv: Sequence[str]) -> None:
     if flags.number == "list":
         return log.info(listing())
     numbers = parse_numbers(flags.number)
-    if flags.seeds and not any(EXPERIMENTS[number].study for number in numbers):
-        over_seeds = " and ".join(str(number) for number, e in EXPERIMENTS.items() if e.study)
+    if flags.seeds and any(word.split("=")[0] == "--seed" for word in extra):
         raise SemcomError(
-            f"--seeds {flags.seeds}: experiment {flags.number} runs one seed, {over_seeds} run several; "
-            "leave it out, or give --seed N"
+            f"--seeds {flags.seeds}: is seeds 1 to {flags.seeds}, --seed names one; leave one of the two out"
         )
-    if flags.jobs and not set(numbers) & set(SWEEPS):
+    if flags.jobs and not flags.seeds and not set(numbers) & set(SWEEPS):
         raise SemcomError(
-            f"--jobs {flags.jobs}: experiment {flags.number} runs its steps one after another; leave it out"
+            f"--jobs {flags.jobs}: experiment {flags.number} runs one step at a time; leave it out, or add "
+            "--seeds 3"
         )
     for number in numbers:
         switches = EXPERIMENTS[number].switches if len(numbers) > 1 else None
         taken = extra if switches is None else [word for word in extra if word in switches]
-        run(number, taken, flags.seeds or SEEDS, flags.jobs, flags.dry_run)
+        run(number, taken, flags.seeds, flags.jobs, flags.dry_run)

@@ -45,21 +45,23 @@ def labels(paths: Sequence[str]) -> list[str]:
 
 
 def test_split(whole: corpus.Corpus, sentences: int, split: str = "test") -> list[corpus.Sentence]:
-    """At most ``sentences`` of the test split, or with ``split`` "all" of all, chosen by hash, so that every
-    topic and file has its share."""
-    test = whole.sentences if split == "all" else whole.split("test")
+    """At most ``sentences`` of the test split, or of that named, or with "all" of all, chosen by hash, so
+    that every topic and file has its share."""
+    test = whole.sentences if split == "all" else whole.split(split)
     if not test:
         raise SemcomError(
-            "--corpus: no sentence falls into the test split (5 % by hash); give some hundreds at least, "
+            f"--corpus: no sentence falls into the {split} split (5 % by hash); give some hundreds at least, "
             "or --split all where no model has learned from any of them"
         )
     return sorted(test, key=lambda s: s.id)[:sentences]
 
 
-def validation_split(whole: corpus.Corpus, sentences: int, split: str = "test") -> list[corpus.Sentence]:
-    """At most ``sentences`` of the validation split, chosen by hash; none where ``split`` is "all", as all
-    are measured on then."""
-    held_out = [] if split == "all" else whole.split("validation")
+def validation_split(
+    whole: corpus.Corpus, sentences: int, measured: Iterable[corpus.Sentence] = ()
+) -> list[corpus.Sentence]:
+    """At most ``sentences`` of the validation split that are not ``measured``, chosen by hash."""
+    taken = {sentence.id for sentence in measured}
+    held_out = (sentence for sentence in whole.split("validation") if sentence.id not in taken)
     return sorted(held_out, key=lambda s: s.id)[:sentences]
 
 
@@ -142,9 +144,11 @@ def heading(measure: Measure, scoring: TextScoring) -> str:
 
 def described(number: int, settings: EvaluationConfig) -> str:
     """How many sentences of what."""
+    if settings.split == "validation":
+        return f"{number} validation sentences (--split validation; test is left alone)"
     if settings.split == "all":
         return f"{number} sentences of the whole corpus (--split all)"
-    return f"{number} test sentences"
+    return f"{number} {settings.split} sentences"
 
 
 def foreign_splits(
@@ -161,7 +165,7 @@ def foreign_splits(
         return []
     return [
         f"warning: {imported[0]} was imported, or learned from a model that was, and is measured on the 5 % "
-        f"of {pickles[0]} that a hash calls test: the hash split means nothing to a model trained elsewhere: "
+        f"of {pickles[0]} that a hash calls {split}: the hash means nothing to a model trained elsewhere: "
         "measure it on its own test_data.pkl with --split all"
     ]
 

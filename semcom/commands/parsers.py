@@ -98,13 +98,16 @@ def examples_parser() -> Parser:
     )
     parser.add_argument("number", metavar="N|all|list", help="which experiment; list names them")
     parser.add_argument(
-        "--seeds", type=int, metavar="N", help=f"experiments over seeds: how many (default {SEEDS})"
+        "--seeds",
+        type=int,
+        metavar="N",
+        help=f"seeds of each run, compared in the end (default one; of 8 and 9, which need several, {SEEDS})",
     )
     parser.add_argument(
         "--jobs",
         type=int,
         metavar="N",
-        help="6, 7, 8: runs at a time (default as many as there are cores)",
+        help="6, 7, 8, and all with --seeds: runs at a time (default as many as there are cores)",
     )
     parser.add_argument(
         "--epochs", metavar="N", help="passes over the training split (default that of distillation.py)"

@@ -25,13 +25,14 @@ class EvaluationConfig(Validated):
         nargs="+",
         metavar="DB",
     )
-    sentences: int = setting(1000, "test sentences, at most", whole(1, example="1000"), metavar="N")
+    sentences: int = setting(1000, "sentences, at most", whole(1, example="1000"), metavar="N")
     split: str = setting(
         "test",
-        "sentences measured: test, the 5 % by hash that no run here learns from; all, for a file that no "
-        "model has learned from, such as test_data.pkl of public DeepSC code",
+        "sentences measured: test, the 5 % by hash that no run here learns from; validation, another 5 %, "
+        "for tuning that leaves test alone; all, for a file that no model has learned from, such as "
+        "test_data.pkl of public DeepSC code",
         type=str.lower,
-        choices=("test", "all"),
+        choices=("test", "validation", "all"),
     )
     examples: int = setting(
         0, "show what was understood of this many sentences", whole(0, example="20"), metavar="N"

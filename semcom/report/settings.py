@@ -43,13 +43,13 @@ class ReportConfig(Validated):
         metavar="DB",
     )
     no_report: bool = setting(
-        False, "the divergences as JSON alone: no intervals, no report", action="store_true"
+        False, "the divergences of the runs as JSON and on the console alone: no report", action="store_true"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.no_report:
-            for name in ("matrix", "replicates", "lang", "report_dir", "columns", "table_snr"):
+            for name in ("matrix", "lang", "report_dir", "columns", "table_snr"):
                 if differs(self, name):
                     raise SemcomError(
                         f"{flag_of(name)}: there is no report with --no-report; leave one of the two out"

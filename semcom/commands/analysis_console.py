@@ -1,0 +1,164 @@
+"""What an analysis shows on the console: the answer, where the files are, what to type next; with
+``--verbose`` the other tables too."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from semcom.base.errors import escape
+from semcom.base.messages import said
+from semcom.base.settings import OutputConfig
+from semcom.commands.analyse_settings import ANALYSED, MORE_SNRS, AnalysisSettings
+from semcom.commands.analysis_results import Analysis
+from semcom.commands.measuring import RECEIVER_KNOWS, described
+from semcom.evaluation import frames, measures
+from semcom.evaluation.groups import Group
+from semcom.evaluation.measure_row import Measure
+from semcom.evaluation.study import Row, Study
+from semcom.report import formats, tables
+from semcom.report.catalogue import translation
+from semcom.report.document import Answer, Column, Document, Table
+
+log = logging.getLogger(__name__)
+
+OTHER_VOCABULARIES = {"bleu": "BLEU", "chrf": "chrF", "exact": "exact"}
+"""Columns of checkpoints whose tokens do not compare with their teacher's."""
+OF_REPORT = ("effects", "price", "dial", "trends")
+"""Beginnings of the names of the report's tables that ``--verbose`` prints too."""
+
+
+def show(analysis: Analysis, document: Document | None, made: Sequence[Path]) -> None:
+    """document: the report, None without one. made: the results file and, of a report, its folder."""
+    for answer in document.answers if document else ():
+        _show_answer(answer, document.language if document else "en")
+    for study in analysis.studies:
+        _show_study(analysis, study, with_numbers=document is None)
+    if document and analysis.settings.verbose:
+        _show_tables(document)
+    if analysis.other_vocabularies:
+        _show_others(analysis)
+    log.info(f"\n{_conditions(analysis, document)}\n{_where(made)}")
+    if line := _next(analysis.settings):
+        log.info(line)
+
+
+def _conditions(analysis: Analysis, document: Document | None) -> str:
+    """Under which all was measured, as a table of the report says it; without one, how texts are scored."""
+    told = [answer.table.conditions for answer in document.answers if answer.table] if document else []
+    return escape(told[0]) if any(told) else str(analysis.scoring)
+
+
+# --- of the report
+
+
+def _show_answer(answer: Answer, language: str) -> None:
+    lines = [answer.of, *answer.before, answer.sentence]
+    log.info("\n" + "\n".join(escape(line) for line in lines if line))
+    if answer.table:
+        _show_table(answer.table, language)
+    for line in answer.beside:
+        log.info(escape(line))
+
+
+def _show_table(table: Table, language: str) -> None:
+    log.info(f"\n{escape(table.caption)}\n{formats.aligned(table, language)}")
+
+
+def _show_tables(document: Document) -> None:
+    for table in document.tables():
+        if table.name.startswith(OF_REPORT):
+            _show_table(table, document.language)
+
+
+# --- of a study
+
+
+def _show_study(analysis: Analysis, study: Study, *, with_numbers: bool) -> None:
+    """with_numbers: a table of what the report would say first."""
+    settings = analysis.settings
+    if with_numbers or settings.verbose:
+        teacher = analysis.teachers[analysis.studies.index(study)].path
+        log.info(
+            f"\ndivergence from teacher {escape(teacher)}; "
+            f"{described(analysis.sentences, settings.evaluation)}, {study.channel}, "
+            f"seed {settings.run.seed}, {analysis.search}; {RECEIVER_KNOWS}"
+        )
+    if with_numbers:
+        _show_table(_at_reference(study), "en")
+    if settings.verbose:
+        for measure in measures.followed():
+            if not measure.gap:
+                _show_by_snr(study, measure)
+
+
+def _at_reference(study: Study) -> Table:
+    """A row a group of runs, with intervals."""
+    shown = [(_name_of(measure), measure) for measure in measures.on_console()]
+    rows = []
+    for group in study.groups:
+        found = study.group_row(group)
+        cells = {name: found.get(name) for name, _ in shown}
+        rows.append({"pair": _told(group), **cells})
+    columns = {"pair": Column("pair")}
+    for rank, (name, measure) in enumerate(shown):
+        title = f"{measure.label} gap" if measure.gap else measure.label
+        columns[name] = Column(title, measure.decimals, rank=rank)
+    units = "KL, JS and the cross-entropy gap in nats a token"
+    caption = f"At {study.reference_snr:g} dB, with 95 % intervals; {units}."
+    return Table("at_reference", caption, columns, frames.frame_of(rows))
+
+
+def _name_of(measure: Measure) -> str:
+    """Of its column in a matrix."""
+    return measure.gap_name if measure.gap else measure.name
+
+
+def _show_by_snr(study: Study, measure: Measure) -> None:
+    rows: list[Row] = []
+    for group in study.groups:
+        for snr in study.snrs:
+            cell = study.group_row(group, snr).get(measure.name)
+            rows.append({"pair": _told(group), "snr": snr, measure.name: cell.value if cell else None})
+    table = tables.pivot(rows, "pair", "snr", measure.name)
+    log.info(f"\n{measure.title_with_unit}, by SNR in dB\n{table}")
+
+
+def _told(group: Group) -> str:
+    return said(group.name, translation("en").gettext)
+
+
+def _show_others(analysis: Analysis) -> None:
+    rows = [
+        [row["pair"], row["channel"], row["snr"], *(row[name].value for name in OTHER_VOCABULARIES)]
+        for rows in analysis.other_vocabularies
+        for row in rows
+    ]
+    titles = ["model", "channel", "SNR, dB", *OTHER_VOCABULARIES.values()]
+    table = tables.text(frames.frame_of(rows, titles))
+    log.info(f"\nof another vocabulary or signal width than the teacher's: text measures alone\n{table}")
+
+
+# --- what was made, and what comes next
+
+
+def _where(made: Sequence[Path]) -> str:
+    results, *folders = made
+    pages = [f"made {escape(folder / 'report.html')} (open it in a browser), " for folder in folders]
+    beside = "report.md, tables.tex, CSVs and figures beside it, and " if folders else "made "
+    return f"{''.join(pages)}{beside}{escape(results)}"
+
+
+def _next(settings: AnalysisSettings) -> str:
+    """More of the same; empty where a verb asked that has lines of its own."""
+    if settings.request.command is None:
+        return ""
+    named = settings.files.output is not None or settings.report.report_dir is not None
+    again = replace(settings, outputs=OutputConfig(overwrite=named))
+    if settings.evaluation.snr == ANALYSED.snr:
+        more = replace(again, evaluation=replace(settings.evaluation, snr=MORE_SNRS))
+        few = " ".join(f"{snr:g}" for snr in settings.snrs)
+        return f"measured at {few} dB; next, at more SNRs: {more.command()}"
+    if not settings.verbose:
+        return f"next, for more tables here: {replace(again, verbose=True).command()}"
+    return ""
