@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+from dataclasses import replace
 
 import pytest
 from cli_support import (
@@ -15,11 +16,15 @@ from cli_support import (
     script,
 )
 
+from semcom.base.flags import settings_of
+from semcom.base.settings import Request
 from semcom.base.varied_flags import variants
-from semcom.commands import analyse_settings
+from semcom.commands import analyse_settings, analysis_console, measuring
 from semcom.commands import examples as examples_module
+from semcom.commands.analyse_settings import AnalysisFiles, AnalysisSettings
 from semcom.commands.distil_settings import DistilSettings
-from semcom.commands.parsers import package_parser
+from semcom.commands.parsers import analysis_parser, package_parser
+from semcom.data import corpus
 from semcom.data.settings import CorpusConfig
 
 pytestmark = pytest.mark.usefixtures("no_drawing")
@@ -66,7 +71,15 @@ def test_all_runs_are_found_and_measured(teacher, here, capsys):
     assert 0.05 < at_reference["kl_worst_share"] < 1
     assert results["decoding"] == "greedy decoding"
     assert results["reference_snr"] == 12 and results["seed"] == 42 and "nrefs:1" in results["bleu_signature"]
-    assert "at 12 dB; 12 test sentences" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "; 12 test sentences, awgn" in out and "nats a token, by SNR in dB" not in out
+    (study,) = results["studies"]
+    shown = {(row["pair"], row["snr"]): row["kl_divergence"] for row in study["matrix"]}
+    kl = shown["teacher → distillation_decoder", 12]
+    assert kl["low"] < kl["value"] < kl["high"] and kl["value"] == decoder["kl_divergence"]
+    assert f"{kl['value']:.4f} [{kl['low']:.4f}, {kl['high']:.4f}]" in out.replace("\n", " ")
+    next_line = out.splitlines()[-1]
+    assert next_line.startswith("next, ") and next_line.endswith("--verbose")
 
 
 def test_a_model_does_not_diverge_from_itself(teacher, here, capsys):
@@ -90,6 +103,34 @@ def test_without_validation_sentences_nothing_is_calibrated(teacher, here):
     record = json.loads((here / "semantic_analysis_results.json").read_text())["records"][0]
     assert record["calibration_temperature"] is None and record["by_snr"]["12"]["kl_calibrated"] is None
     assert record["kl_divergence"] == 0
+
+
+def test_validation_sentences_leave_the_test_split_alone(teacher, here, capsys):
+    flags = ["--corpus-size", 1000, "--sentences", 40, "--quiet", "--no-report", "--split", "validation"]
+    assert analyse(teacher, "--teacher-checkpoint", teacher, *flags, "--snr", 12) == 0
+    out = capsys.readouterr().out
+    results = json.loads((here / "semantic_analysis_results.json").read_text())
+    assert results["settings"]["split"] == "validation" and results["sentences"] == 40
+    assert "40 validation sentences (--split validation; test is left alone)" in out
+    whole = corpus.built_in(1000)
+    measured = measuring.test_split(whole, 40, "validation")
+    fitted = measuring.validation_split(whole, 300, measured)
+    assert {s.id for s in measured} | {s.id for s in fitted} == {s.id for s in whole.split("validation")}
+    assert len(measured) == 40 and 0 < len(fitted) == len(whole.split("validation")) - 40
+
+
+def test_what_comes_next_measures_the_same_runs_at_more_snrs(capsys):
+    settings = AnalysisSettings(
+        files=AnalysisFiles(runs="my runs", output="a b.json"), request=Request("as typed")
+    )
+    line = analysis_console._next(settings)
+    assert "measured at 0 3 6 9 12 18 dB" in line
+    python, script_name, *words = shlex.split(line.partition("SNRs: ")[2])
+    asked = settings_of(AnalysisSettings, analysis_parser().parse_args(words))
+    assert (python, script_name) == ("python", "semantic_analysis.py")
+    assert asked.files == settings.files and asked.outputs.overwrite
+    assert set(asked.snrs) > set(settings.snrs)
+    assert not analysis_console._next(replace(settings, request=Request())), "a verb that has its own"
 
 
 def test_results_are_kept_and_repeat(teacher, here, capsys):

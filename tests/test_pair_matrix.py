@@ -17,6 +17,7 @@ from toy import CPU, C, Numbers, encoded, sharp, size, spoken, through, transcei
 
 from semcom.base import locks, output_files
 from semcom.base.errors import SemcomError
+from semcom.base.progress import Progress
 from semcom.channel.channels import AWGN, Ideal, Rayleigh
 from semcom.data.batching import collate
 from semcom.data.vocabulary import BOS, EOS
@@ -227,6 +228,24 @@ def test_sums_are_those_of_each_sentence_alone(found, pair):
             assert dict(zip(COLUMNS, heard.sums[k, i].tolist())) == pytest.approx(
                 values, rel=1e-3, abs=1e-4, nan_ok=True
             ), (snr, i)
+
+
+def test_progress_is_of_pairs_by_snrs_by_sentences(tmp_path, monkeypatch):
+    done = []
+
+    class Counted(Progress):
+        def __init__(self, total, doing, **other):
+            super().__init__(total, doing, **other)
+            done.append((total, []))
+
+        def advance(self, number=1):
+            done[-1][1].append(number)
+
+    monkeypatch.setattr(pair_matrix, "Progress", Counted)
+    for pairs in ([TT], [TT, TS]):  # the former's is in the cache by then
+        found_of(pairs, kept_in=tmp_path)
+    assert [total for total, _ in done] == [1 * 2 * 14, 2 * 2 * 14] == [sum(each) for _, each in done]
+    assert done[0][1] == [0, 8, 8, 6, 6, 0], "at each SNR of each batch"
 
 
 def test_what_is_said_as_it_was_sent_is_neither_decoded_nor_foretold_again(found, calls):
