@@ -20,6 +20,7 @@ import pytest  # noqa: E402
 from semcom.data import corpus  # noqa: E402
 from semcom.data.piece_vocabulary import train_vocabulary  # noqa: E402
 from semcom.models.kernels import native  # noqa: E402
+from semcom.report import look
 
 ONE_PIXEL = base64.b64decode(  # a PNG
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
@@ -98,10 +99,8 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def no_drawing(request, monkeypatch) -> None:
     """Pictures hold one pixel, but for tests marked ``draws``: they are most of what a short run does."""
-    from matplotlib.figure import Figure
-
     if request.node.get_closest_marker("draws") is None:
-        monkeypatch.setattr(Figure, "savefig", lambda figure, file, **choice: file.write(ONE_PIXEL))
+        monkeypatch.setattr(look, "pictures", lambda draw, place, *kinds: [ONE_PIXEL for _ in kinds])
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from semcom.commands.distil_settings import DistilSettings
 from semcom.models import checkpoint
 from semcom.models.kernels import native
 from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
+from semcom.report import look
 
 pytestmark = pytest.mark.usefixtures("no_drawing")
 
@@ -80,8 +81,7 @@ def test_a_run_leaves_its_files(teacher, here, capsys):
         "snapshots.pt",
         "distillation_config.json",
         "history.csv",
-        "training_curves.png",
-        "temperature_effect.png",
+        *look.with_print("training_curves.png", "temperature_effect.png"),
     }
     record = json.loads((folder / "distillation_config.json").read_text())
     assert [key for key in KEYS if key not in record] == []

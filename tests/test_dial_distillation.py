@@ -29,13 +29,14 @@ from semcom.commands.settings import WHOLE_CORPUS
 from semcom.data.settings import CorpusConfig
 from semcom.evaluation.settings import EvaluationConfig, TargetConfig
 from semcom.models import checkpoint
+from semcom.report import look
 
 pytestmark = pytest.mark.usefixtures("no_drawing", "small")
 dial = import_module("semcom.commands.dial")
 
 TARGETS = (0.05, 0.1)
 TRAINING = [*TINY_TRAINING, "--steps", 24, "--lr", 0.01]
-LADDER = {"ladder.json", "ladder.csv", "dial_curve.png"}
+LADDER = {"ladder.json", "ladder.csv", *look.with_print("dial_curve.png")}
 
 
 def shrink(patched):

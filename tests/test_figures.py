@@ -1,5 +1,6 @@
 """Figures say what their data say: read back from the axes."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -100,18 +101,12 @@ DIAL = plots.DialCurve(
 )
 
 
-def dialled(curve, monkeypatch):
-    """The axes of what would be saved."""
-    kept = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: kept.append(figure))
-    plots.plot_dial(curve, "unused.png")
-    (figure,) = kept
-    figure.canvas.draw()
-    return figure.axes
+def dialled(curve):
+    return drawn(plots.dial(curve)).axes
 
 
-def test_the_dial_draws_readings_targets_and_hybrids(monkeypatch):
-    divergence, bleu = dialled(DIAL, monkeypatch)
+def test_the_dial_draws_readings_targets_and_hybrids():
+    divergence, bleu = dialled(DIAL)
     readings, *others = divergence.lines
     assert list(zip(*readings.get_data())) == DIAL.readings and readings.get_marker() == "."
     levels = {line.get_ydata()[0] for line in others if line.get_linestyle() == "--"}
@@ -122,23 +117,21 @@ def test_the_dial_draws_readings_targets_and_hybrids(monkeypatch):
     }
     (hybrids,) = divergence.containers
     points, _, (bars,) = hybrids.lines
-    assert list(zip(*points.get_data())) == [(0.8, 0.31), (0.6, 0.7)] and points.get_marker() == "o"
+    assert list(zip(*points.get_data())) == [(0.8, 0.31), (0.6, 0.7)] and points.get_marker() == "s"
     ends = [(low[1], high[1]) for low, high in bars.get_segments()]
     assert np.array(ends) == pytest.approx(np.array([(0.25, 0.4), (0.65, 0.78)]))
     scores, teacher = bleu.lines
-    assert list(zip(*scores.get_data())) == [(0.8, 30.0), (0.6, 20.0)] and scores.get_marker() == "o"
-    assert set(teacher.get_ydata()) == {35.0} and teacher.get_linestyle() == "--"
+    assert list(zip(*scores.get_data())) == [(0.8, 30.0), (0.6, 20.0)] and scores.get_marker() == "s"
+    assert set(teacher.get_ydata()) == {35.0}
 
 
-def test_the_dial_names_what_it_draws(monkeypatch):
-    axes = divergence, bleu = dialled(DIAL, monkeypatch)
-    assert divergence.get_title() == "KL to the teacher, nats, 12 dB, awgn"
-    assert bleu.get_title() == "BLEU on test sentences, 12 dB, awgn"
-    named = [[text.get_text() for text in axis.get_legend().get_texts()] for axis in axes]
-    assert named == [
-        ["read on validation sentences", "hybrids on test sentences, 95 %"],
-        ["hybrids", "teacher"],
-    ]
+def test_the_dial_names_what_it_draws():
+    axes = divergence, bleu = dialled(DIAL)
+    assert divergence.get_ylabel().replace("\n", " ") == "KL to the teacher, nats, 12 dB, awgn"
+    assert bleu.get_ylabel().replace("\n", " ") == "BLEU on test sentences, 12 dB, awgn"
+    (legend,) = divergence.figure.legends
+    told = {text.get_text() for text in legend.get_texts()}
+    assert told == {"read on validation sentences", "hybrids on test sentences, 95 %", "target", "teacher"}
     for axis in axes:
         assert axis.get_xlabel() == "place on the path" and list(axis.get_xticks()) == [0.0, 0.5, 1.0]
         ticks = [tick.get_text() for tick in axis.get_xticklabels()]
@@ -146,14 +139,24 @@ def test_the_dial_names_what_it_draws(monkeypatch):
 
 
 @pytest.mark.parametrize(("last", "scale"), [(0.1, "log"), (0.0, "linear"), (-0.2, "linear")])
-def test_a_dial_has_a_logarithm_above_zero_alone(last, scale, monkeypatch):
+def test_a_dial_has_a_logarithm_above_zero_alone(last, scale):
     curve = replace(DIAL, readings=[(0.0, 3.0), (1.0, last)])
-    assert dialled(curve, monkeypatch)[0].get_yscale() == scale
+    assert dialled(curve)[0].get_yscale() == scale
 
 
-def test_a_dial_is_a_picture(tmp_path):
+def test_a_picture_has_two_for_print_beside_it_with_their_fonts(tmp_path):
     plots.plot_dial(DIAL, tmp_path / "dial.png")
+    sizes = {"dial-column.pdf": 3.5, "dial-text.pdf": 7.16}
+    assert {path.name for path in tmp_path.iterdir()} == {"dial.png", *sizes}
+    assert look.with_print("dial.png") == ("dial.png", *sizes)
     assert (tmp_path / "dial.png").read_bytes().startswith(b"\x89PNG")
+    for name, width in sizes.items():
+        pdf = (tmp_path / name).read_bytes()
+        box = re.search(rb"/MediaBox \[ 0 0 ([0-9.]+) ", pdf)
+        assert float(box[1]) == pytest.approx(72 * width, abs=0.1)
+        assert b"/Type3" not in pdf and b"/FontFile2" in pdf
+        plots.plot_dial(DIAL, tmp_path / "again.png")
+        assert pdf == (tmp_path / name.replace("dial", "again")).read_bytes()
 
 
 def test_grids_are_read_as_their_values_say():
@@ -186,14 +189,11 @@ def test_epochs_are_whole_numbers(epochs):
             assert shown and all(tick == round(tick) for tick in shown)
 
 
-def test_more_than_three_measures_by_snr_stand_in_rows(tmp_path, monkeypatch):
+def test_more_than_three_measures_by_snr_stand_in_rows():
     names = [f"measure_{number}" for number in range(5)]
     rows = pd.DataFrame([{"model": "teacher", "snr": snr, **dict.fromkeys(names, 1.0)} for snr in (0, 6)])
-    made = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: made.append(figure))
-    plots.plot_by_snr(rows, dict(zip(names, names)), tmp_path / "by_snr.png")
-    (figure,) = made
-    assert [axis.get_title() for axis in figure.axes] == names
-    assert figure.get_size_inches()[0] < 14
+    figure = drawn(plots.by_snr(rows, dict(zip(names, names))))
+    assert [axis.get_ylabel() for axis in figure.axes] == names
+    assert figure.get_size_inches()[0] == PAGE.width
     places = [axis.get_subplotspec() for axis in figure.axes]
     assert [(p.rowspan.start, p.colspan.start) for p in places] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]

@@ -207,10 +207,9 @@ def test_evaluation_is_that_of_one_process(made, tmp_path):
     assert two.returncode == 0, two.stderr
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
     assert two.stdout.count("made ") == 1 and sorted(p.name for p in tmp_path.glob("[!.]*")) == [
-        "one.csv",
-        "one.png",
-        "two.csv",
-        "two.png",
+        f"{name}{ending}"
+        for name in ("one", "two")
+        for ending in ("-column.pdf", "-text.pdf", ".csv", ".png")
     ]
 
 

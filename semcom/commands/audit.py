@@ -120,7 +120,7 @@ def _picture(given: AuditSettings, used: CorpusConfig, held: ExitStack) -> Path 
     if not given.output:
         return None
     picture = output_files.companion("--output", given.output, ".png")
-    outputs: dict[str, str | Path] = {"--output": given.output, "--output (its picture)": picture}
+    outputs = plots.outputs(given.output, picture)
     inputs = [given.checkpoint, *used.corpus]
     places.reserve_files(outputs, inputs, overwrite=given.outputs.overwrite, held=held)
     return picture

@@ -9,8 +9,9 @@ from typing import Any
 
 from semcom.base import json_files, output_files
 from semcom.base.errors import SemcomError, escape
-from semcom.commands.dial_settings import LADDER_FILES
+from semcom.commands.dial_settings import LADDER_FILES, PICTURE
 from semcom.evaluation.path_search import Reading
+from semcom.report import look
 
 UNFINISHED = ".unfinished.json"
 """What was read."""
@@ -77,7 +78,7 @@ class LadderState:
 def own_files(folder: Path) -> tuple[str, ...]:
     """Patterns of what ladders write in a folder, among it the hybrids of the one that is there."""
     hybrids = [glob.escape(file.name) for file in folder.glob("hybrid_*.pt") if _is_of_a_ladder(file)]
-    return (*LADDER_FILES, UNFINISHED, CACHE, *hybrids)
+    return (*LADDER_FILES, *look.with_print(PICTURE), UNFINISHED, CACHE, *hybrids)
 
 
 def _is_of_a_ladder(file: Path) -> bool:

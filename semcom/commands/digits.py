@@ -25,12 +25,12 @@ from semcom.commands.digits_plan import Plan
 from semcom.commands.digits_students import FEW, UNSEEN_CLASS, Seed, measure
 from semcom.commands.digits_summary import Summary
 from semcom.commands.settings import DIGITS, DigitsSettings
-from semcom.report import plots, tables
+from semcom.report import look, plots, tables
 from semcom.report.tables import Row
 
 log = logging.getLogger(__name__)
 
-FILES = ("digits.json", "digits.csv", "digits.png")
+FILES = ("digits.json", "digits.csv", *look.with_print("digits.png"))
 
 
 def run(settings: DigitsSettings, seeds: int, plan: Plan | None = None) -> Summary:

@@ -18,7 +18,7 @@ from semcom.base.places import Place
 from semcom.base.shared_store import SharedStore
 from semcom.base.tracking import check_installed
 from semcom.commands import completion, distil_summary, resuming, run_record
-from semcom.commands.dial_settings import CODE_DRIFT, LADDER_FILES
+from semcom.commands.dial_settings import CODE_DRIFT, LADDER_FILES, PICTURE
 from semcom.commands.distil_dial import dial_to_targets
 from semcom.commands.distil_run import HYBRID, TRACKED, DistillationRun, Prepared
 from semcom.commands.distil_settings import DistilSettings
@@ -38,6 +38,7 @@ from semcom.models import checkpoint, transceiver
 from semcom.models.architecture import Architecture, sizes_of
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.transceiver import Transceiver
+from semcom.report import look
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +52,7 @@ STUDENT_FILES = (
     run_state.FILE,
     "distillation_config.json",
     "history.csv",
-    "training_curves.png",
-    "temperature_effect.png",
+    *look.with_print("training_curves.png", "temperature_effect.png", PICTURE),
     *LADDER_FILES,
 )
 EPOCH_FILES = "student_model_epoch*.pt"

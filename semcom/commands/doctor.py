@@ -25,7 +25,7 @@ from semcom.evaluation.link_report import LinkReport
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import DEFAULT_TEACHER
-from semcom.report import link_tables
+from semcom.report import link_tables, plots
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def _picture(given: DoctorSettings, held: ExitStack) -> Path | None:
     if not given.output:
         return None
     picture = output_files.companion("--output", given.output, ".png")
-    outputs: dict[str, str | Path] = {"--output": given.output, "--output (its picture)": picture}
+    outputs = plots.outputs(given.output, picture)
     inputs = [given.checkpoint or shipped(DEFAULT_TEACHER), *given.corpus.corpus]
     places.reserve_files(outputs, inputs, overwrite=given.outputs.overwrite, held=held)
     return picture

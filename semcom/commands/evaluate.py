@@ -110,7 +110,7 @@ def _prepare(settings: EvaluateSettings, held: ExitStack) -> _Prepared:
     used = corpus_of_runs(settings.corpus, [c.config for _, c in loaded])
     picture = output_files.companion("--output", output, ".png") if output else None
     if output and picture:
-        outputs: dict[str, str | Path] = {"--output": output, "--output (its picture)": picture}
+        outputs = plots.outputs(output, picture)
         inputs = [*paths, *used.corpus]
         places.reserve_files(outputs, inputs, overwrite=settings.outputs.overwrite, held=held)
     vocabulary = loaded[0][1].vocabulary

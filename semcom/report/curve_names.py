@@ -127,7 +127,7 @@ def spread(wanted: Sequence[float], sizes: Sequence[float]) -> list[float]:
     """Centres of things of these sizes, in the order of ``wanted``, within 0 to 1 where they fit, none on
     another and as near as can be to where they are wanted (least squares: pooled as in isotonic
     regression)."""
-    order = sorted(range(len(wanted)), key=lambda number: wanted[number])
+    order = sorted(range(len(wanted)), key=lambda number: (wanted[number], -number))
     starts, so_far = {}, 0.0
     for number in order:
         starts[number] = so_far + sizes[number] / 2

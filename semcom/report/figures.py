@@ -62,16 +62,8 @@ def curves(
         figure, axes = look.panels(place, len(panels))
         named = []
         for axis, (title, lines) in zip(axes, panels.items()):
+            named.append(fill(axis, lines, styles))
             shown = {name: points for name, points in lines.items() if name in styles}
-            named.append(
-                Named(
-                    axis,
-                    {
-                        name: _curve(axis, shown[name], styles[name] | {"label": label(name)})
-                        for name in shown
-                    },
-                )
-            )
             if title in logarithmic and _all_above_zero(shown):
                 logarithm(axis)
             _across(axis, shown, across, mark)
@@ -82,6 +74,14 @@ def curves(
         return figure
 
     return draw
+
+
+def fill(axis: "Axes", lines: Curves, styles: Mapping[str, Style]) -> Named:
+    """Draw those that have a style, with their bands."""
+    shown = [name for name in lines if name in styles]
+    return Named(
+        axis, {name: _curve(axis, lines[name], styles[name] | {"label": label(name)}) for name in shown}
+    )
 
 
 def over_snr(

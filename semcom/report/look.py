@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semcom.base.errors import escape
@@ -46,6 +47,7 @@ COLUMN = Place("column", 3.5, 6, panels=1, height=1.9, points=8.0, beside=1.1)
 TEXT = Place("text", 7.16, 6, height=2.2, points=8.0, beside=1.2)
 """Both columns of such a paper."""
 
+PRINT = COLUMN, TEXT
 Draw = Callable[[Place], "Figure"]
 
 PNG_DPI = 192
@@ -173,10 +175,11 @@ def lay_out(figure: "Figure") -> None:
 
 
 def thin_ticks(figure: "Figure") -> None:
-    """Leave out every other number below an axis where they would touch; one in bold stays."""
+    """Leave out every other number below an axis where they would touch; one in bold stays, and so do names,
+    which are turned."""
     lay_out(figure)
     for axis in figure.axes:
-        ticks = [tick for tick in axis.get_xticklabels() if tick.get_text()]
+        ticks = [tick for tick in axis.get_xticklabels() if tick.get_text() and not tick.get_rotation()]
         boxes = [tick.get_window_extent() for tick in ticks]
         if any(right.x0 < left.x1 + 0.3 * left.height for left, right in zip(boxes, boxes[1:])):
             kept = next((n for n, tick in enumerate(ticks) if tick.get_fontweight() == "bold"), 0) % 2
@@ -211,7 +214,7 @@ def wrapped(text: object, inches: float, points: float) -> str:
     """A ``label`` in lines of about so many inches."""
     room = max(6, int(inches / (LETTER * points)))
     lines = [""]
-    for word in re.findall(r"[^\s，、]+[，、]?\s*|\s+|[，、]", escape(text)):
+    for word in re.findall(r"[^\s，、/]+[，、/]?\s*|\s+|[，、/]", escape(text)):
         if lines[-1] and columns(lines[-1] + word.rstrip()) > room:
             lines.append("")
         lines[-1] += word
@@ -288,6 +291,17 @@ def in_the_dark(svg: bytes) -> bytes:
     pairs = zip(LIGHT.all, DARK.all)
     dark = {light.encode(): dark.encode() for light, dark in pairs}
     return re.sub(b"#[0-9a-f]{6}", lambda found: dark.get(found[0], found[0]), svg)
+
+
+def for_print(picture: str | Path) -> list[Path]:
+    """Where the PDFs of a PNG go that stands by itself: ``NAME-column.pdf`` and ``NAME-text.pdf``."""
+    path = Path(picture)
+    return [path.with_name(f"{path.stem}{suffix(place)}.pdf") for place in PRINT]
+
+
+def with_print(*names: str) -> tuple[str, ...]:
+    """Names of pictures, each with those of its PDFs."""
+    return tuple(one for name in names for one in (name, *map(str, for_print(name))))
 
 
 def pixels(svg: bytes) -> tuple[int, int]:
