@@ -1,15 +1,22 @@
 """Sections of the report, on made-up studies: what their tables say, in both languages."""
 
+import re
+
 import pandas as pd
 import pytest
+from matplotlib.text import Text as Label
 from test_study import DECODER, ENCODER, FULL, TEACHER, made_up, run
 from toy import encoded
 
 from semcom.base.messages import Message
+from semcom.evaluation.lost_words import frequency_bands
 from semcom.evaluation.pairs import pair_up
+from semcom.report import compose
 from semcom.report.catalogue import translation
-from semcom.report.document import Folded
+from semcom.report.document import Folded, Text
+from semcom.report.look import PAGE
 from semcom.report.sections import grids
+from semcom.report.sections.all_studies import TemperatureEffect
 from semcom.report.sections.study_report import Shared, StudyReport, spread, value_of
 
 
@@ -106,3 +113,68 @@ def test_a_wide_grid_has_values_alone_and_says_how_wide_intervals_are():
 def test_snrs_that_stay_cover_the_range():
     assert spread([-6, -3, 0, 3, 6, 9, 12, 15, 18], 12) == [12, -6, 3, 18, -3, 0, 6, 9, 15]
     assert spread([6.0], 6.0) == [6.0]
+
+
+def blocks_of(blocks):
+    for block in blocks:
+        yield from blocks_of(block.blocks) if isinstance(block, Folded) else [block]
+
+
+@pytest.fixture(scope="module")
+def in_chinese():
+    study = swept()
+    bands = frequency_bands({})
+    epochs = [{"epoch": n, "loss": 2.0 / n, "validation": 1.0 / n, "lr": 1e-3} for n in (1, 2)]
+    results = compose.Results(
+        [study],
+        [study.words_lost(bands)],
+        [study.by_group.words_lost(bands)],
+        ["teacher"],
+        study.measured.scoring,
+        Message("its floor needs two sentences; give more --sentences"),
+        Shared(Message("the built-in corpus"), "test", Message("greedy decoding")),
+        histories={"T1 s1": epochs},
+        temperature=TemperatureEffect({1.0: [0.6, 0.4], 8.0: [0.5, 0.5]}, [Message("(end)"), "=x"]),
+    )
+    return compose.compose(results, "zh")
+
+
+NAMES = re.compile(
+    r"BLEU|KL|JS|CKA|chrF(\+\+)?|AWGN|SNR|dB|Holm|Spearman|Student|bootstrap|logits|sacrebleu|nat|NFKC|RGB"
+    r"|\d-gram|[pρmTS]|[STX]{2}|[\w.]+\.(csv|png)|--[a-z-]+( \w+)?|nrefs:\S+|T\d+ s\d|enc"
+)
+"""What a Chinese report names as everybody does: measures, tests, units, files, flags, runs."""
+
+
+def english_in(text):
+    return re.findall(r"[A-Za-z]{2,}", NAMES.sub("", text))
+
+
+def test_a_chinese_report_has_no_english_word(in_chinese):
+    document = in_chinese
+    told = [document.title, *(text for pair in document.provenance for text in pair)]
+    for answer in document.answers:
+        told += [answer.sentence, *answer.before, *answer.beside]
+    blocks = [block for section in document.sections for block in section.blocks]
+    told += [section.title for section in document.sections]
+    told += [block.title for block in blocks if isinstance(block, Folded)]
+    told += [block.words for block in blocks_of(blocks) if isinstance(block, Text)]
+    for figure in document.figures():
+        told += [figure.caption, figure.alternative]
+    for table in document.tables():
+        told += [table.caption, table.note, *(column.title for column in table.columns.values())]
+        if table.name != "sentences":
+            told += [cell for cells in table.cells() for cell in cells if isinstance(cell, str)]
+    assert len(told) > 200
+    # The rules of kinds of words name the words.
+    of_words = [text for text in told if "twenty-one" in text]
+    assert len(of_words) == 1
+    found = {word: text for text in told if text not in of_words for word in english_in(text)}
+    assert not found
+
+
+def test_figures_of_a_chinese_report_have_no_english_word(in_chinese):
+    for figure in in_chinese.figures():
+        labels = figure.draw(PAGE).findobj(Label)
+        found = {word for label in labels for word in english_in(label.get_text().replace("\n", ""))}
+        assert not found, figure.name

@@ -9,7 +9,7 @@ import pandas as pd
 from semcom.base.messages import N_, Message, said
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_scoring import TextScoring
-from semcom.report import fonts
+from semcom.report import fonts, typesetting
 from semcom.report.catalogue import translation
 from semcom.report.document import Document, Section
 from semcom.report.sections import (
@@ -69,7 +69,7 @@ def compose(results: Results, language: str) -> Document:
     """The report of all studies, in ``language`` (en or zh)."""
     _ = translation(language).gettext
     reports = _study_reports(results, language)
-    return Document(
+    document = Document(
         _("Semantic divergence of mismatched ends"),
         language,
         [],
@@ -78,6 +78,7 @@ def compose(results: Results, language: str) -> Document:
         [(_(label), _in_words(value, _)) for label, value in _made(results, language)],
         [first_screen.answer(report) for report in reports],
     )
+    return typesetting.of_chinese(document) if language == "zh" else document
 
 
 def _made(results: Results, language: str) -> list[Item]:

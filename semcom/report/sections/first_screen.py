@@ -131,11 +131,11 @@ def _figure(report: StudyReport, found: Finding) -> Figure:
     teacher, noise = report.in_figure(N_("teacher")), report.in_figure(N_("the channel's noise"))
     kl, quality = measures.named(KL), found.quality
     panels: dict[str, figures.Curves] = {
-        report.in_figure(quality.title): {
+        report.figure_title(quality): {
             teacher: curve(report, [study.pairing.reference], quality),
             **{name: curve(report, pairs, quality) for name, pairs in drawn.items()},
         },
-        report.in_figure(kl.title_with_unit): {
+        report.figure_title(kl): {
             **{name: curve(report, pairs, kl) for name, pairs in drawn.items()},
             noise: curve(report, [study.pairing.noise], kl),
         },

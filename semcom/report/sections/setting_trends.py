@@ -13,7 +13,7 @@ from semcom.evaluation.study import Row
 from semcom.report import figures
 from semcom.report.document import Block, Column, Figure, Folded, Table, Text
 from semcom.report.sections.study_report import RUNGS_SHARE, StudyReport
-from semcom.report.wording import setting_told
+from semcom.report.wording import PARTS, setting_told
 
 SHOWN_SWEEPS = 4
 CLAIMS: dict[Claim, str] = {
@@ -209,7 +209,10 @@ def _axis_title(report: StudyReport, measure: Measure) -> str:
 
 def held_fixed(sweep: Sweep, gettext: Callable[[str], str]) -> str:
     """What the runs of a sweep share and others have otherwise."""
-    of_each = (f"{gettext(setting_told(name))} {value}" for name, value in sweep.held.items())
+    of_each = (
+        f"{gettext(setting_told(name))} {gettext(PARTS.get(str(value), str(value)))}"
+        for name, value in sweep.held.items()
+    )
     return gettext(", ").join(of_each)
 
 

@@ -1,5 +1,6 @@
 """What the sections on one study share: its language, its names, its tables and curves over SNR."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
@@ -231,7 +232,9 @@ class StudyReport:
     def caption(self, template: str, measure: Measure, **fields: object) -> str:
         """A caption that begins with a measure, in the report's language."""
         told = template.format(measure=self.with_unit(measure.title, measure), **fields)
-        return told[:1].upper() + told[1:]
+        # Names such as chrF keep their letters.
+        first = re.split(r"[ ,]", told)[0]
+        return told[:1].upper() + told[1:] if first.islower() else told
 
     def followed_label(self, measure: Measure) -> str:
         """Of what is followed of a measure: itself, or its gap to the teacher's."""
