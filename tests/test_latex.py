@@ -165,6 +165,7 @@ def test_widths_are_those_of_the_fonts_or_a_little_more(text):
         ("distillation_decoder", ["distillation_", "decoder"]),
         ("BLEU（仅就此模型）", ["BLEU", "（仅就此", "模型）"]),
         ("ꀀꀁ a", ["ꀀꀁ a"]),
+        ("sender ↓ receiver →", ["sender ↓", "receiver →"]),
     ],
 )
 def test_heads_are_as_narrow_as_their_parts(title, lines):

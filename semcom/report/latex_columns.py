@@ -21,13 +21,14 @@ SHADED = r"\cellcolor"
 DARKEST = 0.35
 """Of the ground of a cell, 0 being white and 1 black."""
 
-LEAST = 80.0
-"""Points that a wrapped column has at least, where its text is as wide."""
+LEAST, SHORT = 80.0, 40.0
+"""Points that a wrapped column has at least, where its text is as wide; up to which nothing is wrapped."""
 
-# What a line of a head may end with: a letter of East Asia with its brackets and stops, some signs, a blank.
-_EAST = EAST_ASIA.pattern
+# What a line of a head may end with: a letter of East Asia with its brackets and stops, some signs, a word
+# with the arrow behind it, a blank.
+_LATIN = rf"(?!{EAST_ASIA.pattern})[^\s/_-]"
 _HEAD_PARTS = re.compile(
-    rf"[（「『]*{_EAST}[）」』，。、；：]*|(?:(?!{_EAST})[^\s/_-])*[/_-]|(?:(?!{_EAST})[^\s/_-])+ ?|\s"
+    rf"[（「『]*{EAST_ASIA.pattern}[）」』，。、；：]*|(?:{_LATIN})*[/_-]|(?:{_LATIN})+(?: [→↓])? ?|\s"
 )
 _NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?")
 
@@ -187,12 +188,13 @@ def _broadened(cell: Cell) -> float:
 
 
 def least_width(column: Column, texts: Sequence[str], cells: Sequence[Cell]) -> float:
-    """To which a column of texts may be wrapped: half of a short one, ``LEAST`` of a long one, and not less
-    than its longest word where that is short."""
+    """To which a column of texts may be wrapped: ``SHORT`` ones are not; else half of it, at most ``LEAST``,
+    and not less than its longest word where that is shorter."""
     natural = max(_widths(texts, cells), default=0.0)
     word = max((width(word) * BOLD for text in texts for word in text.split()), default=0.0)
     title = max(map(width, head_lines(column.title, 0)))
-    return max(title, min(natural, max(min(LEAST, natural / 2), min(word, LEAST))))
+    least = max(min(LEAST, natural / 2), min(word, LEAST))
+    return max(title, natural if natural <= SHORT else min(natural, least))
 
 
 def natural_width(column: Column, texts: Sequence[str], cells: Sequence[Cell], way: Way) -> float:
