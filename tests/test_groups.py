@@ -298,7 +298,7 @@ def test_a_single_pair_s_row_is_its_own(study):
     shared = [
         name
         for name in own.index
-        if name not in ("pair", "transmitter", "receiver") and not name.endswith("_p")
+        if name not in ("pair", "transmitter", "receiver") and not name.endswith(("_p", "_file"))
     ]
     assert all(ours[name] == own[name] for name in shared) and len(shared) > 20
     assert ours["pair"] == "full student, T=4 → full student, T=4"

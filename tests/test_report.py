@@ -74,15 +74,24 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
+def labels_of(row):
+    """Of the runs of a pair's ends."""
+    return tuple(row["pair"].removesuffix(" (other draw)").removesuffix(" (1 dB less)").split(" → "))
+
+
 def test_the_standard_matrix_and_its_effects(reported):
     folder, results = reported
     (study,) = results["studies"]
-    cells = {
-        (row["transmitter"], row["receiver"], row["draw"]): row for row in study["matrix"] if row["snr"] == 12
-    }
+    cells = {(*labels_of(row), row["draw"]): row for row in study["matrix"] if row["snr"] == 12}
     assert set(cells) == {(a, b, 0) for a in ("teacher", "encoder") for b in ("teacher", "decoder")} | {
-        ("teacher", "teacher", 1)
+        ("teacher", "teacher", 1),
+        ("teacher", "teacher", -1),
     }
+    told = cells["encoder", "decoder", 0]
+    assert told["transmitter"].startswith("encoder student") and told["receiver"].startswith(
+        "decoder student"
+    )
+    assert told["receiver_file"].endswith("decoder/best_student_model.pt")
     value = {key: row["cross_entropy"]["value"] for key, row in cells.items()}
     effect = next(row for row in study["effects"] if row["measure"] == "cross_entropy" and row["snr"] == 12)
     assert effect["kind"] == "knowledge" and effect["square"] == "encoder + decoder"
@@ -150,6 +159,7 @@ def test_what_a_divergence_is_made_of_has_its_table(reported):
     written = {row["pair"]: row for row in rows_of(report / "matrix.csv") if float(row["snr"]) == 12}
     told = {pair: pair.replace("coder", "coder student, T=4") for pair in written}
     told["teacher → teacher (other draw)"] = "teacher, another draw of the noise"
+    told["teacher → teacher (1 dB less)"] = "teacher, 1 dB less"
     assert set(rows) == set(told.values()) - {"teacher → teacher"}
     for pair, row in ((pair, rows[told[pair]]) for pair in set(written) - {"teacher → teacher"}):
         assert row["temperature"] == written[pair]["calibration_temperature"]
@@ -347,8 +357,8 @@ def test_strangers_names_are_shown_as_text(runs, here, capsys):
     page = (here / "made/report.html").read_text(encoding="utf-8")
     assert "<script" not in page and "&lt;script&gt;alert(1)&lt;" in page
     assert "<script" not in (here / "made/report.md").read_text(encoding="utf-8")
-    receivers = {row["receiver"] for row in rows_of(here / "made/matrix.csv")}
-    assert receivers == {"teacher", "'" + name}
+    receivers = {labels_of(row)[1] for row in rows_of(here / "made/matrix.csv")}
+    assert receivers == {"teacher", name}
 
 
 def test_the_teacher_alone_has_nothing_to_diverge(teacher, here, capsys):
@@ -417,10 +427,11 @@ def test_pairs_say_what_their_divergence_is_of(teacher, here, capsys):
         )
     assert analyse("--runs", "runs", *QUICK, "--snr", 12, "--matrix", "all") == 0
     rows = rows_of(here / "checkpoints/report/matrix.csv")
-    kinds = {(row["transmitter"], row["receiver"], row["draw"]): row["kind"] for row in rows}
+    kinds = {(*labels_of(row), row["draw"]): row["kind"] for row in rows}
     assert kinds == {
         ("teacher", "teacher", "0"): "teacher",
         ("teacher", "teacher", "1"): "noise",
+        ("teacher", "teacher", "-1"): "noise",
         **{pair: "code mismatch" for s in "12" for pair in ((s, "teacher", "0"), ("teacher", s, "0"))},
         ("1", "1", "0"): "one student",
         ("2", "2", "0"): "one student",

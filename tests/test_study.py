@@ -169,8 +169,7 @@ def test_a_row_a_pair_and_snr_with_the_measures_of_its_sums(study):
         for k, snr in enumerate(SNRS):
             row = study.row(pair, snr)
             assert (row["transmitter"], row["receiver"], row["draw"], row["channel"], row["snr"]) == (
-                pair.transmitter.label,
-                pair.receiver.label,
+                *study.naming.told(pair),
                 pair.draw,
                 "awgn",
                 snr,
@@ -678,6 +677,7 @@ def ordered():
         receivers,
         [reference, noise, *own.values(), *crossed],
         squares,
+        owners={end.fingerprint: Run(end.label, TEACHER, {}) for pair in ends for end in pair},
     )
     meeting = Meeting(AWGN(), GRID, 0, CPU, 40, quiet=True)
     measured = pair_matrix.measure(

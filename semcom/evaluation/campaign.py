@@ -26,10 +26,16 @@ class Sweep:
 
 
 class Campaign:
-    """followed: a run's own measures, by name, whatever is followed over settings and seeds."""
+    """followed: a run's own measures, by name, whatever is followed over settings and seeds. named: what a
+    run's own pair is called, whatever its seed."""
 
-    def __init__(self, runs: Sequence[Run], followed: Callable[[Run], Mapping[str, float]]):
-        self.all_runs, self._followed = runs, followed
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        followed: Callable[[Run], Mapping[str, float]],
+        named: Callable[[Run], str] = lambda run: run.label,
+    ):
+        self.all_runs, self._followed, self._named = runs, followed, named
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -75,7 +81,8 @@ class Campaign:
                     str(name): intervals.estimate(values.tolist()).interval
                     for name, values in measures.items()
                 }
-                rows.append({"runs": group["run"].tolist(), "seeds": len(group), **means})
+                told = {"pair": str(self._named(of_one[0])), "runs": group["run"].tolist()}
+                rows.append({**told, "seeds": len(group), **means})
         return frames.frame_of(rows)
 
     @cached_property

@@ -43,12 +43,13 @@ Module = TypeVar("Module", Transmitter, Receiver)
 @dataclass(frozen=True)
 class End(Generic[Module]):
     """One end of a link. fingerprint: of its weights; ends of one fingerprint are one. seen_topics: of the
-    built-in corpus, None where that is not known."""
+    built-in corpus, None where that is not known. file: whose end it is, empty where it is of none."""
 
     label: str
     module: Module
     fingerprint: str
     seen_topics: frozenset[str] | None = None
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -209,9 +210,11 @@ class _Ends:
         """A checkpoint's own pair; an end that is known keeps the label under which it came first."""
         transmitter, receiver, topics = made.model.transmitter, made.model.receiver, made.topics_by_end()
         sender, listener = fingerprint_of(transmitter), fingerprint_of(receiver)
+        ours = End(label, transmitter, sender, topics["transmitter"], made.path)
+        theirs = End(label, receiver, listener, topics["receiver"], made.path)
         return Pair(
-            self.transmitters.setdefault(sender, End(label, transmitter, sender, topics["transmitter"])),
-            self.receivers.setdefault(listener, End(label, receiver, listener, topics["receiver"])),
+            self.transmitters.setdefault(sender, ours),
+            self.receivers.setdefault(listener, theirs),
         )
 
 

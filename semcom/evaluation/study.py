@@ -90,8 +90,10 @@ class Study:
 
     @cached_property
     def matrix(self) -> pd.DataFrame:
-        """A row a pair and SNR: measures with intervals, some over those of the channel's noise, gaps to the
-        teacher's own, p of no difference from it (Holm over all pairs and SNRs of a measure)."""
+        """A row a pair (under the labels of its runs) and SNR: what its ends are called, with seeds where
+        others are alike but for these, and their files; measures with intervals, some over those of the
+        channel's noise, gaps to the teacher's own, p of no difference from it (Holm over all pairs and SNRs
+        of a measure)."""
         pairs, snrs = self.pairing.pairs, range(len(self.snrs))
         frame = frames.frame_of([self._matrix_row(pair, k) for pair in pairs for k in snrs])
         tested = [pair in self.compared for pair in pairs for _ in snrs]
@@ -101,10 +103,13 @@ class Study:
         return frame
 
     def _matrix_row(self, pair: Pair, k: int) -> Row:
+        sender, listener = self.naming.told(pair)
         row: Row = {
             "pair": self.pairing.label(pair),
-            "transmitter": pair.transmitter.label,
-            "receiver": pair.receiver.label,
+            "transmitter": str(sender),
+            "receiver": str(listener),
+            "transmitter_file": pair.transmitter.file,
+            "receiver_file": pair.receiver.file,
             "draw": pair.draw,
             "kind": self.pairing.kind(pair),
             "channel": self.channel,
@@ -297,7 +302,12 @@ class Study:
     @cached_property
     def campaign(self) -> Campaign:
         """The runs, over their settings and seeds."""
-        return Campaign(self.pairing.runs, self.followed)
+        return Campaign(self.pairing.runs, self.followed, self.name_of)
+
+    def name_of(self, run: Run) -> str:
+        """What the group of a run's own pair is called."""
+        own = self.pairing.own[run.label]
+        return next(group.name for group in self.groups if own in group.pairs)
 
     @cached_property
     def dialled(self) -> Ladders:

@@ -26,7 +26,7 @@ def _own_pair(run: Run) -> Pair:
     model, topics = run.checkpoint.model, run.checkpoint.topics_by_end()
     sender, listener = fingerprint_of(model.transmitter), fingerprint_of(model.receiver)
     return Pair(
-        End(run.label, model.transmitter, sender, topics["transmitter"]),
-        End(run.label, model.receiver, listener, topics["receiver"]),
+        End(run.label, model.transmitter, sender, topics["transmitter"], run.checkpoint.path),
+        End(run.label, model.receiver, listener, topics["receiver"], run.checkpoint.path),
         forced=True,
     )

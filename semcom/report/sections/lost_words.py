@@ -224,7 +224,7 @@ def _most_diverging(report: StudyReport) -> list[Table]:
         sent = report.study.measured.scoring.normalize(sentence.text)
         rows.append([rank, kl, _("sent"), sentence.text])
         for group in _groups(report):
-            text = understood.get(report.study.pairing.label(group.pairs[0]))
+            text = understood.get(group.name)
             if text is not None:
                 rows.append([None, None, report.told(group.name), "=" if text == sent else text])
     caption = _(
