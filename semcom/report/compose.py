@@ -1,7 +1,7 @@
 """The divergence report as a ``Document``: all studies, what goes with them, and how they were made."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from gettext import NullTranslations
 
 import pandas as pd
@@ -76,7 +76,7 @@ def compose(results: Results, language: str) -> Document:
         [section for report in reports for section in _sections(report)]
         + _common_sections(results, reports, language),
         [(_(label), _in_words(value, _)) for label, value in _made(results, language)],
-        [first_screen.answer(report) for report in reports],
+        [replace(first_screen.answer(report), of=report.apart) for report in reports],
     )
     return typesetting.of_chinese(document) if language == "zh" else document
 

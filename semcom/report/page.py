@@ -22,7 +22,7 @@ INLINE_SVG = 150_000
 """Bytes up to which a page shows a figure as SVG; beyond that drawing it costs a browser more than a PNG
 does."""
 
-PICTURES_BYTES = 2_500_000
+PICTURES_BYTES = 1_900_000
 """Up to which each figure is in a page once more for the dark and for phones: a page can be sent by mail."""
 PICTURES_BESIDE = {
     "SVG": ".svg",

@@ -100,6 +100,11 @@ class StudyReport:
         return " · ".join([text, *self._apart])
 
     @property
+    def apart(self) -> str:
+        """What tells its study from the others; nothing of the only one."""
+        return " · ".join(self._apart)
+
+    @property
     def _apart(self) -> list[str]:
         """What tells its study from the others: the teacher's file, where there are several, and channel."""
         return [part for part in (self.teacher, self.channel) if part] if self.several else []
