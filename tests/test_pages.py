@@ -406,6 +406,17 @@ def test_a_table_becomes_cards_where_a_phone_cannot_show_it(columns, rows, is_fi
     assert page_tables.layout_of(table, is_first).as_cards == becomes
 
 
+def test_a_card_of_a_number_says_of_what():
+    columns = [Column("temperature"), *[Column("KL", 2)] * 6]
+    rows = [[name, *[Interval(0.5, 0.25, 0.75)] * 6] for name in ("1", "teacher")]
+    document = with_block(of_rows("t", "", columns, rows))
+    heads = Reader(render.html(document, {})).all("th")
+    assert [head.get("data-label") for head in heads if head.get("role") == "rowheader"] == [
+        "temperature",
+        None,
+    ]
+
+
 # Markdown
 
 

@@ -40,6 +40,11 @@ class Shown:
     marks: str
     shade: float | None
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether it says little without its column's title, as a number does."""
+        return not any(map(str.isalpha, self.text))
+
 
 @dataclass(frozen=True)
 class Layout:
