@@ -215,11 +215,14 @@ def test_every_form_of_the_report_is_there_and_says_the_same(reported):
     )  # how to get what is not installed, or the measure itself
 
 
-def test_chinese_is_the_same_report(reported, runs, here):
+def test_chinese_is_the_same_report(reported, runs, here, capsys):
     folder, results = reported
+    capsys.readouterr()
     assert analyse("--runs", runs, *QUICK, "--snr", 0, 12, "--channel", "rayleigh", "--lang", "zh") == 0
     mine = json.loads((here / "semantic_analysis_results.json").read_text())
     assert mine["studies"] == results["studies"]
+    told = capsys.readouterr().out
+    assert "已生成 checkpoints/report/report.html" in told and not re.findall("open it|next, |Too wide", told)
     page = (here / "checkpoints/report/report.html").read_text(encoding="utf-8")
     assert '<html lang="zh' in page and "发送端" in page and "差异来自哪一端" in page
     with (LOCALE / "zh/LC_MESSAGES/semcom.po").open("rb") as file:

@@ -2,7 +2,7 @@
 ``--verbose`` the other tables too."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from semcom.report.document import Answer, Column, Document, Table
 
 log = logging.getLogger(__name__)
 
+Translate = Callable[[str], str]
+
 OTHER_VOCABULARIES = {"bleu": "BLEU", "chrf": "chrF", "exact": "exact"}
 """Columns of checkpoints whose tokens do not compare with their teacher's."""
 OF_REPORT = ("effects", "price", "dial", "trends")
@@ -38,8 +40,9 @@ def show(analysis: Analysis, document: Document | None, made: Sequence[Path]) ->
         _show_tables(document)
     if analysis.other_vocabularies:
         _show_others(analysis)
-    log.info(f"\n{_conditions(analysis, document)}\n{_where(made)}")
-    if line := _next(analysis.settings):
+    _ = translation(document.language if document else "en").gettext
+    log.info(f"\n{_conditions(analysis, document)}\n{_where(made, _)}")
+    if line := _next(analysis.settings, _):
         log.info(line)
 
 
@@ -142,14 +145,17 @@ def _show_others(analysis: Analysis) -> None:
 # --- what was made, and what comes next
 
 
-def _where(made: Sequence[Path]) -> str:
+def _where(made: Sequence[Path], _: Translate) -> str:
     results, *folders = made
-    pages = [f"made {escape(folder / 'report.html')} (open it in a browser), " for folder in folders]
-    beside = "report.md, tables.tex, CSVs and figures beside it, and " if folders else "made "
-    return f"{''.join(pages)}{beside}{escape(results)}"
+    if not folders:
+        return _("made {results}").format(results=escape(results))
+    told = _(
+        "made {page} (open it in a browser), report.md, tables.tex, CSVs and figures beside it, and {results}"
+    )
+    return told.format(page=escape(folders[0] / "report.html"), results=escape(results))
 
 
-def _next(settings: AnalysisSettings) -> str:
+def _next(settings: AnalysisSettings, _: Translate) -> str:
     """More of the same; empty where a verb asked that has lines of its own."""
     if settings.request.command is None:
         return ""
@@ -158,7 +164,10 @@ def _next(settings: AnalysisSettings) -> str:
     if settings.evaluation.snr == ANALYSED.snr:
         more = replace(again, evaluation=replace(settings.evaluation, snr=MORE_SNRS))
         few = " ".join(f"{snr:g}" for snr in settings.snrs)
-        return f"measured at {few} dB; next, at more SNRs: {more.command()}"
+        told = _("measured at {few} dB; next, at more SNRs: {command}")
+        return told.format(few=few, command=more.command())
     if not settings.verbose:
-        return f"next, for more tables here: {replace(again, verbose=True).command()}"
+        return _("next, for more tables here: {command}").format(
+            command=replace(again, verbose=True).command()
+        )
     return ""
