@@ -231,3 +231,9 @@ def test_cka_of_a_constant_is_none(representations, value):
         (constant, constant),
     ):
         assert text_metrics.cka(first, second) is None
+
+
+def test_what_was_not_decoded_has_no_chrf():
+    sums = np.stack([np.full(24, np.nan), np.full(24, 5.0)])
+    assert np.isnan(text_metrics.chrf_of(sums)).tolist() == [True, False]
+    assert np.isnan(text_metrics.chrf_of(sums[0])) and text_metrics.chrf_of(sums[1:]) == [100.0]

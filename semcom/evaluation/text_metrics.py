@@ -203,7 +203,9 @@ def chrf_of(sums: np.ndarray) -> np.ndarray:
     )
     below = BETA_SQUARED * precision + recall
     score = (1 + BETA_SQUARED) * precision * recall
-    return 100 * np.divide(score, below, out=np.zeros_like(score), where=below > 0)
+    found = 100 * np.divide(score, below, out=np.zeros_like(score), where=below > 0)
+    # What was not decoded has no score.
+    return np.where(np.isnan(sums).any(-1), np.nan, found)
 
 
 def cka(x: np.ndarray, y: np.ndarray) -> float | None:
