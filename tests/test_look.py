@@ -134,3 +134,11 @@ def test_dark_pictures_are_those_drawn_in_the_dark():
     assert not set(colours(drawn)) & {colour.encode() for colour in LIGHT.all}
     assert made["near.svg"] == look.pictures(draw, PAGE, "svg")[0]
     assert look.pixels(made["near.svg"])[0] == 720
+
+
+@pytest.mark.parametrize(
+    ("curves", "told"), [(4, ""), (6, "narrow screen 4 of 6"), (9, "6 of 9, on a narrow screen 4")]
+)
+def test_a_caption_says_what_is_left_out(curves, told):
+    said = figures.left_out([str(n) for n in range(curves)], str)
+    assert told in said and bool(told) == bool(said)

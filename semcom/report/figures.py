@@ -4,7 +4,7 @@ where it is looked at. Never sees a model or a file.
 Their titles and names are given in the report's language.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from semcom.base.messages import N_
 from semcom.evaluation.intervals import Interval
 from semcom.report import curve_names, look
 from semcom.report.curve_names import Named
-from semcom.report.look import MARKERS, Draw, Place, label
+from semcom.report.look import MARKERS, PAGE, PHONE, Draw, Place, label
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,10 @@ Curve = Sequence[tuple[float, Interval]]
 """Points: place and value."""
 Curves = Mapping[str, Curve]
 Style = dict[str, Any]
+Translate = Callable[[str], str]
 SNR = N_("SNR, dB per complex symbol")
+LEFT_OUT = N_(" Drawn are {page} of {all}, on a narrow screen {phone}; the CSV has all.")
+LEFT_OUT_NARROW = N_(" On a narrow screen {phone} of {all} are drawn; the CSV has all.")
 DASHES: Sequence[Any] = ("-", (0, (4, 2)), (0, (1, 1.6)), (0, (5, 1.5, 1, 1.5)))
 """Of references, the first first."""
 TICKS_AT_VALUES = 9
@@ -110,6 +113,14 @@ def drawn_of(names: Sequence[str], place: Place, references: Sequence[str] = ())
     others = [name for name in names if name not in first]
     kept = [*first, *others][: place.lines]
     return [name for name in names if name in kept]
+
+
+def left_out(names: Sequence[str], gettext: Translate) -> str:
+    """What a caption adds where a figure of so many curves does not draw all of them everywhere."""
+    if len(names) <= PHONE.lines:
+        return ""
+    told = LEFT_OUT if len(names) > PAGE.lines else LEFT_OUT_NARROW
+    return gettext(told).format(all=len(names), page=PAGE.lines, phone=PHONE.lines)
 
 
 def styles_of(
@@ -265,7 +276,8 @@ def constellations(
         figure, axes = look.panels(place, len(symbols))
         for axis, (name, points) in zip(axes, symbols.items()):
             colour = look.inks(place).colours[0]
-            axis.plot(points[:, 0], points[:, 1], ".", markersize=1.5, alpha=0.4, color=colour)
+            # As an image also in a drawing of vectors, of which thousands of points would make megabytes.
+            axis.plot(points[:, 0], points[:, 1], ".", ms=1.5, alpha=0.4, color=colour, rasterized=True)
             axis.set_title(look.wrapped(name, look.width_of(axis) - 0.6, place.points))
             axis.set(xlabel=label(in_phase), ylabel=label(quadrature))
             axis.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal")

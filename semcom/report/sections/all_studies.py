@@ -8,7 +8,7 @@ from semcom.evaluation import frames, text_metrics
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_scoring import TextScoring
-from semcom.report import training_figures
+from semcom.report import figures, training_figures
 from semcom.report.document import Block, Column, Figure, Table, Text
 from semcom.report.wording import channel_told
 
@@ -103,10 +103,11 @@ def training(
 
 
 def _training_curves(histories: Mapping[str, Sequence[Row]], _: Translate, in_figure: Translate) -> Figure:
+    told = _("Training of the runs; the parts of each one's loss are in training_curves.png of its folder.")
     rows = [{"run": label, **epoch} for label, epochs in histories.items() for epoch in epochs]
     return Figure(
         "training",
-        _("Training of the runs; the parts of each one's loss are in training_curves.png of its folder."),
+        told + figures.left_out(list(histories), _),
         _("Loss, validation, learning rate and temperature by epoch, a curve a run."),
         frames.none_where_missing(frames.frame_of(rows)),
         training_figures.trainings(histories, in_figure),

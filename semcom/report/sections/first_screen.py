@@ -141,12 +141,12 @@ def _figure(report: StudyReport, found: Finding) -> Figure:
         },
     }
     caption = _(
-        "{quality} and KL to the teacher by SNR, with 95 % intervals; dashed: the teacher, and the teacher "
-        "beside itself under another draw of the channel."
+        "{quality} and KL to the teacher by SNR, with 95 % intervals; black: the teacher, dashed: the "
+        "teacher beside itself under another draw of the channel."
     )
     return Figure(
         report.name("first_by_snr"),
-        caption.format(quality=_(quality.label)),
+        caption.format(quality=_(quality.label)) + figures.left_out([teacher, *drawn, noise], _),
         _("Curves over SNR: {quality} on the left, KL on the right.").format(quality=_(quality.label)),
         frames.none_where_missing(curve_data(panels)),
         figures.over_snr(panels, (teacher, noise), study.reference_snr, across=report.in_figure(figures.SNR)),

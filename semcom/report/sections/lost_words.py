@@ -13,7 +13,7 @@ from semcom.report.sections.study_report import StudyReport, bounds_of, value_of
 from semcom.report.wording import TOPICS
 
 EXAMPLES = 10
-SHOWN_PAIRS = 8
+SHOWN_PAIRS = 6
 BY = {
     "all": N_("all words"),
     "kind": N_("kind of word"),
@@ -203,7 +203,8 @@ def _by_kind_drawn(report: StudyReport) -> Figure:
     caption = _("Share of words lost by kind at {snr}, with 95 % intervals{first}.")
     return Figure(
         report.name("words_lost_by_kind"),
-        caption.format(snr=report.snr, first=report.first(groups, SHOWN_PAIRS)),
+        caption.format(snr=report.snr, first=report.first(groups, SHOWN_PAIRS))
+        + figures.left_out(list(lost), _),
         _("For each kind of word a point a pair."),
         frames.frame_of(rows),
         figures.bars(lost, report.in_figure(SHARE)),
