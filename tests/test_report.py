@@ -307,7 +307,8 @@ def test_without_a_report_there_is_none(runs, here, capsys):
     files = [path.name for path in here.rglob("[!.]*") if path.is_file()]
     assert files == ["semantic_analysis_results.json"]
     results = json.loads((here / "semantic_analysis_results.json").read_text())
-    assert len(results["records"]) == 2 and "studies" not in results
+    assert len(results["records"]) == 2 and "report_files" not in results
+    assert [sorted(study) for study in results["studies"]] == [["channel", "matrix", "teacher"]]
     capsys.readouterr()
     refused(
         capsys,
@@ -391,7 +392,7 @@ def test_a_trend_over_seeds_is_followed_and_told(monkeypatch, runs, here, capsys
         },
     )
     capsys.readouterr()
-    assert analyse("--runs", "runs", *QUICK, "--snr", 12) == 0
+    assert analyse("--runs", "runs", *QUICK, "--snr", 12, "--verbose") == 0
     verdicts = ("supported", "contradicted")
     table = [line for line in capsys.readouterr().out.splitlines() if line.endswith(verdicts)]
     assert (
