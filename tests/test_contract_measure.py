@@ -119,7 +119,7 @@ def report_with_the_toy(monkeypatch, *runs):
         lambda document: {name: blank for f in document.figures() for name in look.file_names(f.name)},
     )
     small = ["--corpus-size", 1000, "--sentences", SENTENCES, "--replicates", 100, "--quiet"]
-    assert analyse("--runs", *runs, *small, "--device", "cpu", "--snr", *SNRS) == 0
+    assert analyse("--runs", *runs, *small, "--device", "cpu", "--verbose", "--snr", *SNRS) == 0
 
 
 def table_of(markdown, *columns):

@@ -34,8 +34,9 @@ def show(analysis: Analysis, document: Document | None, made: Sequence[Path]) ->
     """document: the report, None without one. made: the results file and, of a report, its folder."""
     for answer in document.answers if document else ():
         _show_answer(answer, document.language if document else "en")
-    for study in analysis.studies:
-        _show_study(analysis, study, with_numbers=document is None)
+    if document is None or analysis.settings.verbose:
+        for study, teacher in zip(analysis.studies, analysis.teachers):
+            _show_study(analysis, study, teacher.path)
     if document and analysis.settings.verbose:
         _show_tables(document)
     if analysis.other_vocabularies:
@@ -77,18 +78,15 @@ def _show_tables(document: Document) -> None:
 # --- of a study
 
 
-def _show_study(analysis: Analysis, study: Study, *, with_numbers: bool) -> None:
-    """with_numbers: a table of what the report would say first."""
+def _show_study(analysis: Analysis, study: Study, teacher: str) -> None:
+    """teacher: its file."""
     settings = analysis.settings
-    if with_numbers or settings.verbose:
-        teacher = analysis.teachers[analysis.studies.index(study)].path
-        log.info(
-            f"\ndivergence from teacher {escape(teacher)}; "
-            f"{described(analysis.sentences, settings.evaluation)}, {study.channel}, "
-            f"seed {settings.run.seed}, {analysis.search}; {RECEIVER_KNOWS}"
-        )
-    if with_numbers:
-        _show_table(_at_reference(study), "en")
+    measured = described(analysis.sentences, settings.evaluation)
+    log.info(
+        f"\ndivergence from teacher {escape(teacher)}; {measured}, {study.channel}, seed {settings.run.seed}, "
+        f"{analysis.search}; {RECEIVER_KNOWS}"
+    )
+    _show_table(_at_reference(study), "en")
     if settings.verbose:
         for measure in measures.followed():
             if not measure.gap:

@@ -165,8 +165,8 @@ def foreign_splits(
         return []
     return [
         f"warning: {imported[0]} was imported, or learned from a model that was, and is measured on the 5 % "
-        f"of {pickles[0]} that a hash calls {split}: the hash means nothing to a model trained elsewhere: "
-        "measure it on its own test_data.pkl with --split all"
+        f"of {pickles[0]} that a hash calls {split}: the hash split means nothing to a model trained "
+        "elsewhere: measure it on its own test_data.pkl with --split all"
     ]
 
 

@@ -63,8 +63,9 @@ def saved(figure: "Figure", **choice: Any) -> bytes:
 
 def has_language(language: str) -> bool:
     """Whether labels in a report's language can be drawn on this machine."""
-    letters = set(LETTERS[language])
-    return not letters - _drawn_by(tuple(_families(letters)))
+    # Most are in the font that matplotlib brings: others are looked for only where they are not.
+    letters = set(LETTERS[language]) - _drawn_by(("DejaVu Sans",))
+    return not letters or not letters - _drawn_by(tuple(_families(letters)))
 
 
 @contextmanager
