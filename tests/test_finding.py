@@ -2,6 +2,7 @@
 sentence's length, and the marks of its table."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -231,3 +232,18 @@ def test_no_more_than_six_curves_are_drawn(swept):
     answer = first_screen.answer(report_on(swept))
     for _, of_panel in answer.figure.data.groupby("measure"):
         assert of_panel["name"].nunique() <= 6
+
+
+def test_of_one_snr_the_figure_is_over_the_values_of_the_setting(swept, receiver):
+    for study, name in ((swept, "first_by_value"), (receiver, "first_points")):
+        at_one = replace(study, measured=replace(study.measured, snrs=[6.0]), _values={})
+        at_one.measured.pairs = {
+            key: replace(found, sums=found.sums[2:], pieces=found.pieces[2:])
+            for key, found in study.measured.pairs.items()
+        }
+        answer = first_screen.answer(report_on(at_one))
+        assert answer.figure.name == name
+        found = finding.finding_of(at_one, BLEU)
+        drawn = answer.figure.data[answer.figure.data["name"].isin(["students", "teacher → teacher"])]
+        means = [finding.over_pairs(at_one, line.pairs, BLEU).value for line in found.lines]
+        assert set(drawn["value"]) & set(means)

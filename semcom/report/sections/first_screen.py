@@ -12,16 +12,13 @@ from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measure_row import Measure
 from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, UNKNOWN, Pair, Square
 from semcom.evaluation.study import Row
-from semcom.report import figures
-from semcom.report.document import Answer, Cell, Column, Figure, Styled, Table
+from semcom.report.document import Answer, Cell, Column, Styled, Table
 from semcom.report.rounding import places_of, plain
-from semcom.report.sections import first_sentence
+from semcom.report.sections import first_figure, first_sentence
 from semcom.report.sections.dial import scale_told
 from semcom.report.sections.first_sentence import KL, least_gap, setting_told
-from semcom.report.sections.study_report import StudyReport, curve_data
+from semcom.report.sections.study_report import StudyReport
 
-LINES_DRAWN = 4
-"""Curves beside the teacher's and the noise's: six in all."""
 LEAST_USEFUL, FAR_FROM_FLOOR = 5.0, 10.0
 """Of BLEU or chrF, 0 to 100."""
 MARKS = ((0.01, "†"), (0.05, "*"))
@@ -43,7 +40,8 @@ def answer(report: StudyReport) -> Answer:
     sentence = first_sentence.sentence(report, found)
     if found.question == "nothing":
         return Answer(sentence, before=before)
-    return Answer(sentence, _figure(report, found), _table(report, found), before, _beside(report, found))
+    figure, table = first_figure.figure(report, found), _table(report, found)
+    return Answer(sentence, figure, table, before, _beside(report, found))
 
 
 # --- what a reader must know
@@ -119,63 +117,6 @@ def _not_excluded(report: StudyReport, found: Finding) -> list[str]:
             unit=report.gettext(found.headline.unit),
         )
     ]
-
-
-# --- the figure
-
-
-def _figure(report: StudyReport, found: Finding) -> Figure:
-    """Quality and KL of a few lines by SNR, beside the teacher's and the channel's noise."""
-    _, study = report.gettext, report.study
-    drawn = {_told(report, found, line): line.pairs for line in _drawn(study.pairing.reference, found.lines)}
-    teacher, noise = report.in_figure(N_("teacher")), report.in_figure(N_("the channel's noise"))
-    kl, quality = measures.named(KL), found.quality
-    panels: dict[str, figures.Curves] = {
-        report.figure_title(quality): {
-            teacher: curve(report, [study.pairing.reference], quality),
-            **{name: curve(report, pairs, quality) for name, pairs in drawn.items()},
-        },
-        report.figure_title(kl): {
-            **{name: curve(report, pairs, kl) for name, pairs in drawn.items()},
-            noise: curve(report, [study.pairing.noise], kl),
-        },
-    }
-    caption = _(
-        "{quality} and KL to the teacher by SNR, with 95 % intervals; black: the teacher, dashed: the "
-        "teacher beside itself under another draw of the channel."
-    )
-    return Figure(
-        report.name("first_by_snr"),
-        caption.format(quality=_(quality.label)) + figures.left_out([teacher, *drawn, noise], _),
-        _("Curves over SNR: {quality} on the left, KL on the right.").format(quality=_(quality.label)),
-        frames.none_where_missing(curve_data(panels)),
-        figures.over_snr(panels, (teacher, noise), study.reference_snr, across=report.in_figure(figures.SNR)),
-    )
-
-
-def _drawn(reference: Pair, lines: Sequence[Line]) -> list[Line]:
-    """The first, the last and as many between as there is room for, the teacher's aside."""
-    others = [line for line in lines if reference not in line.pairs]
-    if len(others) <= LINES_DRAWN:
-        return others
-    places = [round(n * (len(others) - 1) / (LINES_DRAWN - 1)) for n in range(LINES_DRAWN)]
-    return [others[place] for place in places]
-
-
-def curve(report: StudyReport, pairs: Sequence[Pair], measure: Measure) -> figures.Curve:
-    """A measure of pairs of one a seed by SNR, where it is known."""
-    values = [
-        (snr, finding.over_pairs(report.study, pairs, measure, snr)) for snr in sorted(report.study.snrs)
-    ]
-    return [(snr, value) for snr, value in values if value is not None]
-
-
-def _told(report: StudyReport, found: Finding, line: Line) -> str:
-    """A line's name in the figure."""
-    name = said(line.name, report.in_figure)
-    if found.sweep is not None:
-        return f"{setting_told(report.in_figure, found.sweep.setting)} {name}"
-    return name if line.value is None else report.in_figure(N_("asked {value}")).format(value=name)
 
 
 # --- the table
