@@ -126,8 +126,14 @@ def _table(report: StudyReport, found: Finding) -> Table:
     """A row a pair or value of the setting, then the yardsticks of KL."""
     _ = report.gettext
     lines = [_row(report, found, line) for line in found.lines]
-    rows = [*lines, *_yardsticks(report)]
+    yardsticks = _yardsticks(report)
+    rows = [*lines, *yardsticks]
     columns = _columns(report, found, lines)
+    for name in (KL, "over_noise"):
+        # A yardstick may be far below all else.
+        own = [_places([row], name, measures.named(KL)) for row in yardsticks]
+        of_lines = [columns[name].places] * len(lines)
+        columns[name] = replace(columns[name], by_row=(*of_lines, *own))
     caption = _("What was found at {snr}, {channel}, with 95 % intervals.")
     table = report.table(
         "first",
@@ -174,7 +180,7 @@ def _title(report: StudyReport, found: Finding, measure: Measure) -> str:
 
 def _places(rows: Sequence[Row], name: str, measure: Measure) -> int:
     """Decimals of a column: as many as the best known of its cells supports."""
-    cells = [row[name] for row in rows]
+    cells = [row[name] for row in rows if row[name] is not None]
     values = [cell.value if isinstance(cell, Styled) else cell for cell in cells]
     known = [value for value in values if isinstance(value, Interval) and value.high > value.low]
     return max((places_of(value, measure.decimals) for value in known), default=measure.decimals)

@@ -184,7 +184,9 @@ def _setting(report: StudyReport, found: Finding) -> str:
         for line in (found.lines[0], found.lines[-1])
     )
     assert first is not None and last is not None
-    places = max(places_of(value, found.headline.decimals) for value in (first, last))
+    # Seeds move both alike: what tells first from last is their difference.
+    supported = [value for value in (first, last, found.change) if value is not None]
+    places = max(places_of(value, found.headline.decimals) for value in supported)
     fields = {
         "setting": setting_told(_, sweep.setting),
         "low": found.lines[0].name,
