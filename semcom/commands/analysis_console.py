@@ -83,8 +83,8 @@ def _show_study(analysis: Analysis, study: Study, teacher: str) -> None:
     settings = analysis.settings
     measured = described(analysis.sentences, settings.evaluation)
     log.info(
-        f"\ndivergence from teacher {escape(teacher)}; {measured}, {study.channel}, seed {settings.run.seed}, "
-        f"{analysis.search}; {RECEIVER_KNOWS}"
+        f"\ndivergence from teacher {escape(teacher)}; {measured}, {study.channel}, "
+        f"seed {settings.run.seed}, {analysis.search}; {RECEIVER_KNOWS}"
     )
     _show_table(_at_reference(study), "en")
     if settings.verbose:
