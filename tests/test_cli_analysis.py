@@ -123,14 +123,14 @@ def test_what_comes_next_measures_the_same_runs_at_more_snrs(capsys):
     settings = AnalysisSettings(
         files=AnalysisFiles(runs="my runs", output="a b.json"), request=Request("as typed")
     )
-    line = analysis_console._next(settings)
+    line = analysis_console._next(settings, str)
     assert "measured at 0 3 6 9 12 18 dB" in line
     python, script_name, *words = shlex.split(line.partition("SNRs: ")[2])
     asked = settings_of(AnalysisSettings, analysis_parser().parse_args(words))
     assert (python, script_name) == ("python", "semantic_analysis.py")
     assert asked.files == settings.files and asked.outputs.overwrite
     assert set(asked.snrs) > set(settings.snrs)
-    assert not analysis_console._next(replace(settings, request=Request())), "a verb that has its own"
+    assert not analysis_console._next(replace(settings, request=Request()), str), "a verb that has its own"
 
 
 def test_results_are_kept_and_repeat(teacher, here, capsys):
