@@ -541,6 +541,19 @@ def test_csv_reads_back_to_the_same_numbers():
     ]
 
 
+def test_csv_of_styled_cells_holds_their_values():
+    columns = [Column("pair"), Column("BLEU", 1), Column("KL", 1)]
+    rows = [
+        [Styled("=a", bold=True), Styled(Interval(1.25, 1, 2), marks="*"), Styled(3.25)],
+        ["b", None, Styled(None)],
+    ]
+    assert table_of(formats.csv_of(of_rows("t", "c", columns, rows))) == [
+        ["pair", "BLEU", "BLEU low", "BLEU high", "KL"],
+        ["'=a", "1.25", "1", "2", "3.25"],
+        ["b", "", "", "", ""],
+    ]
+
+
 def test_csv_of_a_figure_is_its_data():
     assert table_of(formats.csv_of(FIGURE)) == [
         ["snr", "gap", "gap low", "gap high", "note"],

@@ -13,7 +13,7 @@ from semcom.base.errors import escape
 from semcom.evaluation import frames
 from semcom.report import console_tables, room, tables
 from semcom.report.catalogue import translation
-from semcom.report.cells import columns_of_text, labels, plain, sides, without_empty
+from semcom.report.cells import columns_of_text, labels, plain, sides, value_of, without_empty
 from semcom.report.document import Answer, Block, Cell, Column, Document, Figure, Folded, Styled, Table, check
 
 if TYPE_CHECKING:
@@ -95,10 +95,11 @@ def _markdown(text: str) -> str:
 
 
 def csv_of(block: Table | Figure) -> str:
-    """All numbers of a table or behind a figure, unrounded. An interval becomes three columns; text that a
-    spreadsheet would run is quoted."""
+    """All numbers of a table or behind a figure, unrounded, without style. An interval becomes three columns;
+    text that a spreadsheet would run is quoted."""
     frame = _titled(block) if isinstance(block, Table) else block.data
-    spelled_out = frames.mapped(frames.with_ends(frame), _spelled_out)
+    unstyled = frames.mapped(frame, value_of)
+    spelled_out = frames.mapped(frames.with_ends(unstyled), _spelled_out)
     return tables.csv_text(spelled_out.rename(columns=lambda title: tables.spreadsheet_safe(escape(title))))
 
 
