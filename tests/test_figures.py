@@ -42,7 +42,7 @@ def test_a_name_has_one_style_in_all_panels_and_stands_at_its_curve():
     assert (colour["teacher"], colour["noise"]) == (look.LIGHT.strong, look.LIGHT.faint)
     assert not figure.legends
     told = [{text.get_text(): text.get_color() for text in axis.texts} for axis in figure.axes]
-    assert told == [{"teacher": colour["teacher"]}, {n: colour[n] for n in ("a", "b", "noise")}]
+    assert told == [{name: colour[name] for name in lines} for lines in TWO.values()]
 
 
 def test_strangers_names_are_no_mathematics():
@@ -68,7 +68,25 @@ def test_of_many_curves_the_place_has_its_number_references_first(place):
     many = {"KL": {**{str(k): line(k, k + 1) for k in range(20)}, "noise": line(3, 3)}}
     (axis,) = figures.curves(many, ["noise"])(place).axes
     assert len(axis.lines) - len(axis.artists) == place.lines == len({c.get_color() for c in axis.lines})
-    assert [3, 3] in [list(curve.get_ydata()) for curve in axis.lines]
+    shown = [list(curve.get_ydata()) for curve in axis.lines]
+    assert [3, 3] in shown and [0, 1] in shown and [19, 20] in shown
+
+
+@pytest.mark.parametrize(
+    ("number", "room", "places"),
+    [(3, 6, [0, 1, 2]), (5, 3, [0, 2, 4]), (9, 2, [0, 8]), (7, 4, [0, 2, 4, 6]), (4, 1, [0]), (4, -1, [])],
+)
+def test_of_many_the_first_the_last_and_those_between(number, room, places):
+    assert figures.evenly(number, room) == places
+
+
+def test_a_panel_has_room_for_what_is_no_reference_of_another_panel():
+    hybrids = {f"asked {n}": line(n + 1, n + 2) for n in range(5)}
+    panels = {"BLEU": {"teacher": line(9, 9), **hybrids}, "KL": {**hybrids, "noise": line(1, 1)}}
+    assert set(figures.styles_of(panels, ["teacher", "noise"], PAGE)) == {"teacher", *hybrids, "noise"}
+    on_phone = figures.styles_of(panels, ["teacher", "noise"], look.PHONE)
+    assert list(on_phone) == ["teacher", "noise", "asked 0", "asked 2", "asked 4"]
+    assert "5 of 7" in figures.left_out(panels, str, ["teacher", "noise"])
 
 
 def test_temperature_rows_are_softmaxes_of_the_likeliest():

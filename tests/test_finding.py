@@ -228,10 +228,10 @@ def test_an_undecided_trend_says_what_is_not_excluded(studies):
     assert plain(found.change.low, places_of(found.change, 4)) in line
 
 
-def test_no_more_than_six_curves_are_drawn(swept):
+def test_the_first_figures_data_hold_every_line(swept):
     answer = first_screen.answer(report_on(swept))
     for _, of_panel in answer.figure.data.groupby("measure"):
-        assert of_panel["name"].nunique() <= 6
+        assert of_panel["name"].nunique() == 1 + len(finding.finding_of(swept, BLEU).lines)
 
 
 def test_of_one_snr_the_figure_is_over_the_values_of_the_setting(swept, receiver):

@@ -34,8 +34,8 @@ class Named:
 
 
 def add(figure: "Figure", place: Place, panels: Sequence[Named]) -> None:
-    """Names beside the last panel of each row, and beside the others what that one lacks."""
-    written = {panel.axes: _beside(place, panel, names) for panel, names in _to_name(panels)}
+    """Names beside the curves of every panel."""
+    written = {panel.axes: _beside(place, panel) for panel in panels}
     look.lay_out(figure)
     if all(_has_room(place, axes, names) for axes, names in written.items()):
         for axes, names in written.items():
@@ -47,24 +47,10 @@ def add(figure: "Figure", place: Place, panels: Sequence[Named]) -> None:
     look.thin_ticks(figure)
 
 
-def _to_name(panels: Sequence[Named]) -> list[tuple[Named, list[str]]]:
-    found: list[tuple[Named, list[str]]] = []
-    told: set[str] = set()
-    row = None
-    for panel in reversed(panels):
-        spec = panel.axes.get_subplotspec()
-        if spec is None or spec.rowspan != row:
-            row, told = spec and spec.rowspan, set()
-        found.append((panel, [name for name in panel.lines if name not in told]))
-        told |= set(panel.lines)
-    return found
-
-
-def _beside(place: Place, panel: Named, names: Sequence[str]) -> "list[Annotation]":
+def _beside(place: Place, panel: Named) -> "list[Annotation]":
     """Each at the height of its curve's last point, for now."""
     written = []
-    for name in names:
-        line = panel.lines[name]
+    for name, line in panel.lines.items():
         points: Any = line.get_xydata()
         if not len(points):
             continue

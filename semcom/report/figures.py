@@ -50,8 +50,8 @@ def curves(
     mark: float | None = None,
     ylabels: Mapping[str, str] | None = None,
 ) -> Draw:
-    """One panel a title, in it a curve a name with the band of its intervals; of many those that the place
-    has lines for, references first.
+    """One panel a title, in it a curve a name with the band of its intervals: all references, and of many
+    others the first, the last and as many evenly between as the place has lines for.
 
     references: names drawn without markers, the first in black, such as the teacher, the others, such as
     yardsticks, in grey and dashed. kinds: of the other names;
@@ -88,10 +88,14 @@ def fill(axis: "Axes", lines: Curves, styles: Mapping[str, Style]) -> Named:
 
 
 def over_snr(
-    panels: Mapping[str, Curves], references: Sequence[str], reference_snr: float, across: str = SNR
+    panels: Mapping[str, Curves],
+    references: Sequence[str],
+    reference_snr: float,
+    across: str = SNR,
+    logarithmic: Sequence[str] = (),
 ) -> Draw:
     """``curves`` of the first screen, by the title and unit of a measure; the reference SNR is marked."""
-    return curves(panels, references, across, mark=reference_snr)
+    return curves(panels, references, across, logarithmic, mark=reference_snr)
 
 
 def effects(panels: Mapping[str, Curves], up: str = "", across: str = SNR) -> Draw:
@@ -107,20 +111,45 @@ def effects(panels: Mapping[str, Curves], up: str = "", across: str = SNR) -> Dr
     return draw
 
 
-def drawn_of(names: Sequence[str], place: Place, references: Sequence[str] = ()) -> list[str]:
-    """Those of ``names`` that ``place`` has lines for: references first, in the order of ``names``."""
-    first = [name for name in references if name in names]
-    others = [name for name in names if name not in first]
-    kept = [*first, *others][: place.lines]
-    return [name for name in names if name in kept]
+def drawn_of(names: Sequence[str], place: Place) -> list[str]:
+    """Those of ``names`` that ``place`` has lines for: the first, the last and those evenly between."""
+    return [names[at] for at in evenly(len(names), place.lines)]
 
 
-def left_out(names: Sequence[str], gettext: Translate) -> str:
-    """What a caption adds where a figure of so many curves does not draw all of them everywhere."""
-    if len(names) <= PHONE.lines:
+def evenly(number: int, room: int) -> list[int]:
+    """Places of at most ``room`` of so many things: the first, the last and those evenly between."""
+    if number <= room or room < 2:
+        return list(range(min(number, max(0, room))))
+    return [round(k * (number - 1) / (room - 1)) for k in range(room)]
+
+
+def left_out(
+    panels: Mapping[str, Mapping[str, object]], gettext: Translate, references: Sequence[str] = ()
+) -> str:
+    """What a caption adds where a figure of these panels does not draw all their curves everywhere."""
+    names = _names(panels)
+    page, phone = (len(_kept(panels, references, place)) for place in (PAGE, PHONE))
+    if phone == len(names):
         return ""
-    told = LEFT_OUT if len(names) > PAGE.lines else LEFT_OUT_NARROW
-    return gettext(told).format(all=len(names), page=PAGE.lines, phone=PHONE.lines)
+    told = LEFT_OUT if page < len(names) else LEFT_OUT_NARROW
+    return gettext(told).format(all=len(names), page=page, phone=phone)
+
+
+def _names(panels: Mapping[str, Mapping[str, object]]) -> list[str]:
+    return list(dict.fromkeys(name for lines in panels.values() for name in lines))
+
+
+def _kept(panels: Mapping[str, Mapping[str, object]], references: Sequence[str], place: Place) -> list[str]:
+    """All references, and of the others as many as every panel has lines for beside its references."""
+    names = _names(panels)
+    others = drawn_of([name for name in names if name not in references], _beside(panels, references, place))
+    return [name for name in names if name in references or name in others]
+
+
+def _beside(panels: Mapping[str, Mapping[str, object]], references: Sequence[str], place: Place) -> Place:
+    """The place with the lines that its references leave."""
+    most = max((sum(name in lines for name in references) for lines in panels.values()), default=0)
+    return replace(place, lines=place.lines - most)
 
 
 def styles_of(
@@ -130,15 +159,14 @@ def styles_of(
     kinds: Mapping[str, object] | None = None,
 ) -> dict[str, Style]:
     """Of each curve that is drawn, the same in all panels."""
-    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    names = _names(panels)
     known = {name: number for number, name in enumerate(references) if name in names}
-    left = replace(place, lines=place.lines - len(known))
     others = [name for name in names if name not in known]
     if kinds is None:
-        colours = {name: number for number, name in enumerate(drawn_of(others, left))}
-        styles = {name: style_of(number, place) for name, number in colours.items()}
+        shown = [name for name in _kept(panels, references, place) if name not in known]
+        styles = {name: style_of(number, place) for number, name in enumerate(shown)}
     else:
-        styles = _styles_by_kind(others, kinds, left)
+        styles = _styles_by_kind(others, kinds, _beside(panels, references, place))
     return {name: _of_reference(number, place) for name, number in known.items()} | styles
 
 
@@ -155,7 +183,8 @@ def _of_reference(number: int, place: Place) -> Style:
 
 def _styles_by_kind(names: Sequence[str], kinds: Mapping[str, object], place: Place) -> dict[str, Style]:
     """Those of one kind differ in marker and dashes alone."""
-    shown = list(dict.fromkeys(kinds[name] for name in names))[: place.lines]
+    found = list(dict.fromkeys(kinds[name] for name in names))
+    shown = [found[at] for at in evenly(len(found), place.lines)]
     so_far: dict[object, int] = {}
     styles = {}
     for name in (name for name in names if kinds[name] in shown):
@@ -168,7 +197,8 @@ def _styles_by_kind(names: Sequence[str], kinds: Mapping[str, object], place: Pl
 
 def _curve(axis: "Axes", points: Curve, style: Style) -> "Line2D":
     places = [x for x, _ in points]
-    (line,) = axis.plot(places, [interval.value for _, interval in points], **style)
+    # A marker on the edge is whole: the axes hold all points.
+    (line,) = axis.plot(places, [interval.value for _, interval in points], clip_on=False, **style)
     low, high = [interval.low for _, interval in points], [interval.high for _, interval in points]
     if low != high:
         axis.fill_between(places, low, high, color=style["color"], alpha=0.14, linewidth=0)

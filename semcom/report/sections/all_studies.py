@@ -107,7 +107,7 @@ def _training_curves(histories: Mapping[str, Sequence[Row]], _: Translate, in_fi
     rows = [{"run": label, **epoch} for label, epochs in histories.items() for epoch in epochs]
     return Figure(
         "training",
-        told + figures.left_out(list(histories), _),
+        told + figures.left_out({"": histories}, _),
         _("Loss, validation, learning rate and temperature by epoch, a curve a run."),
         frames.none_where_missing(frames.frame_of(rows)),
         training_figures.trainings(histories, in_figure),

@@ -14,8 +14,6 @@ from semcom.report.document import Figure
 from semcom.report.sections.first_sentence import KL, setting_told
 from semcom.report.sections.study_report import StudyReport, curve_data
 
-LINES_DRAWN = 4
-"""Curves beside the teacher's and the noise's: six in all."""
 TEACHER, NOISE = N_("teacher"), N_("the channel's noise")
 
 
@@ -28,10 +26,11 @@ def figure(report: StudyReport, found: Finding) -> Figure:
 
 
 def _over_snr(report: StudyReport, found: Finding) -> Figure:
-    """Of a few lines, beside the teacher's and the channel's noise."""
+    """Of the lines, beside the teacher's and the channel's noise."""
     _, study, quality, kl = report.gettext, report.study, found.quality, measures.named(KL)
     teacher, noise = report.in_figure(TEACHER), report.in_figure(NOISE)
-    drawn = {_told(report, found, line): line.pairs for line in _drawn(study.pairing.reference, found.lines)}
+    others = [line for line in found.lines if study.pairing.reference not in line.pairs]
+    drawn = {_told(report, found, line): line.pairs for line in others}
     panels: dict[str, figures.Curves] = {
         report.figure_title(quality): {
             teacher: _curve(report, [study.pairing.reference], quality),
@@ -42,27 +41,19 @@ def _over_snr(report: StudyReport, found: Finding) -> Figure:
             noise: _curve(report, [study.pairing.noise], kl),
         },
     }
-    all_names = [line.name for line in found.lines if study.pairing.reference not in line.pairs]
+    references = teacher, noise
+    across = report.in_figure(figures.SNR)
     caption = _(
         "{quality} and KL to the teacher by SNR, with 95 % intervals; black: the teacher, dashed: the "
         "teacher beside itself under another draw of the channel."
     )
     return Figure(
         report.name("first_by_snr"),
-        caption.format(quality=_(quality.label)) + figures.left_out([teacher, *all_names, noise], _),
+        caption.format(quality=_(quality.label)) + figures.left_out(panels, _, references),
         _("Curves over SNR: {quality} on the left, KL on the right.").format(quality=_(quality.label)),
         frames.none_where_missing(curve_data(panels)),
-        figures.over_snr(panels, (teacher, noise), study.reference_snr, across=report.in_figure(figures.SNR)),
+        figures.over_snr(panels, references, study.reference_snr, across, [report.figure_title(kl)]),
     )
-
-
-def _drawn(reference: Pair, lines: Sequence[Line]) -> list[Line]:
-    """The first, the last and as many between as there is room for, the teacher's aside."""
-    others = [line for line in lines if reference not in line.pairs]
-    if len(others) <= LINES_DRAWN:
-        return others
-    places = [round(n * (len(others) - 1) / (LINES_DRAWN - 1)) for n in range(LINES_DRAWN)]
-    return [others[place] for place in places]
 
 
 def _curve(report: StudyReport, pairs: Sequence[Pair], measure: Measure) -> figures.Curve:
@@ -110,7 +101,7 @@ def _over_values(report: StudyReport, found: Finding, lines: Sequence[Line]) -> 
         caption.format(quality=_(quality.label), snr=report.snr),
         _("Curves over the setting's values, a panel a measure."),
         frames.none_where_missing(curve_data(panels)),
-        figures.curves(panels, (teacher, noise), across),
+        figures.curves(panels, (teacher, noise), across, [report.figure_title(kl)]),
     )
 
 

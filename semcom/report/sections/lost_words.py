@@ -204,7 +204,7 @@ def _by_kind_drawn(report: StudyReport) -> Figure:
     return Figure(
         report.name("words_lost_by_kind"),
         caption.format(snr=report.snr, first=report.first(groups, SHOWN_PAIRS))
-        + figures.left_out(list(lost), _),
+        + figures.left_out({"": dict(lost)}, _),
         _("For each kind of word a point a pair."),
         frames.frame_of(rows),
         figures.bars(lost, report.in_figure(SHARE)),

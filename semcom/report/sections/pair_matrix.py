@@ -166,7 +166,6 @@ def _curves(report: StudyReport) -> Figure:
         if measure.to_teacher and noise:
             curves[report.drawn(noise.name)] = report.curve(noise, measure.name)
         panels[report.figure_title(measure)] = curves
-    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     in_nats = [
         report.figure_title(measure) for measure in measures.with_curve() if measure.unit == measures.NATS
     ]
@@ -178,7 +177,7 @@ def _curves(report: StudyReport) -> Figure:
     )
     return Figure(
         report.name("matrix_by_snr"),
-        caption.format(measures=report.listed(titles)) + figures.left_out(names, _),
+        caption.format(measures=report.listed(titles)) + figures.left_out(panels, _, references),
         _("Curves over SNR, a panel a measure and a curve a pair."),
         curve_data(panels),
         figures.curves(panels, references, report.in_figure(figures.SNR), in_nats),
