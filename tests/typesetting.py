@@ -8,6 +8,7 @@ import pytest
 
 CLASSES = {
     "article": r"\documentclass{article}",
+    "twocolumn": r"\documentclass[twocolumn]{article}",
     "IEEEtran": r"\documentclass[conference]{IEEEtran}",
 }
 COMPLAINTS = re.compile(r"^!.*|^Overfull \\hbox.*|.*Float too large.*|.*Undefined control.*", re.MULTILINE)

@@ -1,4 +1,4 @@
-r"""Tables for papers: LaTeX with booktabs and siunitx, that fit one column of 8.8 cm at \small, or else the
+r"""Tables for papers: LaTeX with booktabs and siunitx, that fit one column of 8 cm at \small, or else the
 text's width, by construction."""
 
 from collections.abc import Iterator, Sequence
@@ -66,12 +66,14 @@ def _comment(words: str) -> str:
 
 
 def _table(language: str, table: Table, printed: Printed) -> str:
-    table = selected(without_empty(table), printed)
-    fit = fitted(table)
+    whole = without_empty(table)
+    fit = fitted(selected(whole, printed))
+    table = fit.table
     all_rows = len(table.frame)
     rows = _rows_that_fit(table, fit, LINES / SPREAD if language == "zh" else LINES)
     wide = fit.way.room > COLUMN
     environment = "table*" if wide else "table"
+    legend = [*_snrs_left_out(language, whole, table, printed), *_legend(language, table, (rows, all_rows))]
     return "\n".join(
         [
             "",
@@ -79,7 +81,7 @@ def _table(language: str, table: Table, printed: Printed) -> str:
             rf"\begin{{{environment}}}",
             r"  \centering\small\sloppy",
             *_settings(table),
-            _caption(language, table, (rows, all_rows)),
+            _caption(language, table, legend),
             rf"  \label{{tab:{table.name}}}",
             "\n  \\par\\medskip\n".join("\n".join(_tabular(panel, rows)) for panel in fit.panels),
             *_note(table),
@@ -91,7 +93,7 @@ def _table(language: str, table: Table, printed: Printed) -> str:
 
 def _remarks(table: Table, fit: Fitted, wide: bool) -> Iterator[str]:
     widths = [sum(column.width + GAP for column in panel) - GAP for panel in fit.panels]
-    place = r"the text's width, of two columns too" if wide else r"one column of 8.8 cm at \small"
+    place = r"the text's width, of two columns too" if wide else r"one column of 8 cm at \small"
     yield f"% {table.name}: {place}; about {max(widths):.0f} pt wide"
     if fit.dropped:
         left_out = "; ".join(map(_comment, fit.dropped))
@@ -108,9 +110,9 @@ def _settings(table: Table) -> list[str]:
     return lines
 
 
-def _caption(language: str, table: Table, rows: tuple[int, int]) -> str:
+def _caption(language: str, table: Table, legend: Sequence[str]) -> str:
     title = source(table.caption, CAPTION_WORD)
-    more = [words for words in (table.conditions, *_legend(language, table, rows)) if words]
+    more = [words for words in (table.conditions, *legend) if words]
     if not more:
         return rf"  \caption{{{title}}}"
     between = "" if language == "zh" else " "
@@ -128,6 +130,14 @@ def _sentence(words: str, language: str) -> str:
         return words
     words = words[0].upper() + words[1:] if words[0].isascii() else words
     return f"{words}。" if language == "zh" else f"{words}."
+
+
+def _snrs_left_out(language: str, whole: Table, table: Table, printed: Printed) -> Iterator[str]:
+    """Those of a table by SNR that were measured, and asked for where any were, and are not printed."""
+    gone = [column.snr for name, column in whole.columns.items() if name not in table.columns]
+    told = [f"{snr:g}" for snr in gone if snr is not None and (not printed.snrs or snr in printed.snrs)]
+    if told:
+        yield translation(language).gettext("Not shown: {snrs} dB.").format(snrs=", ".join(told))
 
 
 def _legend(language: str, table: Table, rows: tuple[int, int]) -> Iterator[str]:

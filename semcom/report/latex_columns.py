@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from semcom.report import room as room_of
 from semcom.report.cells import halves, marks_of, shade_of, stands_out
 from semcom.report.document import Cell, Column, Styled
-from semcom.report.latex_text import EAST_ASIA, SCRIPT, SMALL, source, width
+from semcom.report.latex_text import EAST_ASIA, SCRIPT, SMALL, UNBROKEN, source, width
 
 GAP = 8.0
 r"""Points between columns: twice the \tabcolsep of these tables."""
@@ -131,10 +131,12 @@ def numbers(column: Column, cells: Sequence[Cell], way: Way) -> Typeset:
     bounds = [_bounds(text, cell, way) for text, cell in zip(ends, cells)]
     letters = form.letters if form else "c"
     if any(ends) and not way.below:
-        body = own + 1.7 + max(map(width, ends))
+        # A shaded cell is painted from the middle of the gap before it: over marks where there is none.
+        between, gap = ("", GAP) if any(map(shade_of, cells)) else (r"@{\,}", 1.7)
+        body = own + gap + max(map(width, ends))
         head, title = _head(column.title, body, way)
         return Typeset(
-            rf"{letters}@{{\,}}l",
+            f"{letters}{between}l",
             rf"\multicolumn{{2}}{{c}}{{{head}}}",
             [[f"{line} & {text}".rstrip()] for line, text in zip(lines, bounds)],
             max(body, title),
@@ -174,8 +176,9 @@ def _ground(cell: Cell) -> str:
 
 
 def texts_of(column: Column, cells: Sequence[Cell]) -> list[str]:
-    """The texts of a column, without marks."""
-    return [" ".join(halves(cell, column.at(row))).strip() for row, cell in enumerate(cells)]
+    """The texts of a column, without marks. No line ends within the brackets of an interval."""
+    told = [halves(cell, column.at(row)) for row, cell in enumerate(cells)]
+    return [f"{value} {ends.replace(' ', UNBROKEN)}".strip() for value, ends in told]
 
 
 def _widths(texts: Sequence[str], cells: Sequence[Cell]) -> list[float]:
@@ -191,7 +194,7 @@ def least_width(column: Column, texts: Sequence[str], cells: Sequence[Cell]) -> 
     """To which a column of texts may be wrapped: ``SHORT`` ones are not; else half of it, at most ``LEAST``,
     and not less than its longest word where that is shorter."""
     natural = max(_widths(texts, cells), default=0.0)
-    word = max((width(word) * BOLD for text in texts for word in text.split()), default=0.0)
+    word = max((width(word) * BOLD for text in texts for word in room_of.words(text)), default=0.0)
     title = max(map(width, head_lines(column.title, 0)))
     least = max(min(LEAST, natural / 2), min(word, LEAST))
     return max(title, natural if natural <= SHORT else min(natural, least))

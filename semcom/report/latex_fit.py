@@ -17,8 +17,9 @@ from semcom.report.latex_columns import (
 )
 from semcom.report.room import shared
 
-COLUMN, TEXT = 250.0, 345.0
-"""Points of 8.8 cm, a column of IEEEtran, and of the text of ``article``."""
+COLUMN, TEXT = 227.0, 345.0
+"""Points of 8 cm, which columns of IEEEtran (252) and of ``article`` in two columns (229.5) hold, and of
+the text of ``article`` in one."""
 
 MOST = 5
 """Tables of a paper, and SNRs of a table by SNR where none are asked for."""
@@ -78,8 +79,9 @@ def _without(table: Table, left_out: Sequence[str]) -> Table:
 @dataclass(frozen=True)
 class Fitted:
     """A table as it is set. panels: groups of columns, one below the other where they are too many. dropped:
-    titles of columns that found no room."""
+    titles of columns that found no room. table: without those."""
 
+    table: Table
     way: Way
     panels: Sequence[Sequence[Typeset]]
     dropped: Sequence[str]
@@ -90,10 +92,10 @@ def fitted(table: Table) -> Fitted:
     while True:
         for way in WAYS:
             if columns := _columns(table, way):
-                return Fitted(way, [columns], dropped)
+                return Fitted(table, way, [columns], dropped)
         rank = max(column.rank for column in table.columns.values())
         if rank <= 0:
-            return Fitted(WAYS[-1], _panels(table, WAYS[-1]), dropped)
+            return Fitted(table, WAYS[-1], _panels(table, WAYS[-1]), dropped)
         last = [name for name, column in table.columns.items() if column.rank == rank][-1]
         dropped.insert(0, table.columns[last].title)
         table = _without(table, [last])

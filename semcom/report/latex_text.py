@@ -17,6 +17,9 @@ EAST_ASIA = re.compile("[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef\U0
 BREAK, WIDEST = r"\allowbreak{}", 1.2
 """Where a word may end; em of the widest character."""
 
+UNBROKEN = "\u00a0"
+"""A blank at which no line ends."""
+
 _SPECIAL = {c: f"\\{c}" for c in "{}$&#%_"} | {
     "\\": r"\textbackslash{}",
     "^": r"\textasciicircum{}",
@@ -28,7 +31,7 @@ _SPECIAL = {c: f"\\{c}" for c in "{}$&#%_"} | {
     '"': r"\symbol{34}",
 }
 _SIGNS = {
-    "\u00a0": "~",
+    UNBROKEN: "~",
     "–": "--",
     "—": "---",
     "‐": "-",
@@ -98,10 +101,14 @@ def source(text: str, room: float = math.inf) -> str:
     Letters of East Asia and of other scripts stay as they are, for XeLaTeX and LuaLaTeX; signs that no font
     of TeX has, such as emoji, are spelled out, U+1F600.
     """
-    words = re.split("( +)", escape(text))
+    words = re.split("( +)", _escaped(text))
     told = "".join(_word(word, room) for word in words)
     # At the beginning of a cell the command before, "\\", would take them for its own.
     return f"{{{told[0]}}}{told[1:]}" if told[:1] in ("[", "*") else told
+
+
+def _escaped(text: str) -> str:
+    return UNBROKEN.join(map(escape, text.split(UNBROKEN)))
 
 
 def _word(word: str, room: float) -> str:
@@ -154,7 +161,7 @@ def needs_unicode(written: str) -> bool:
 
 def width(text: str, size: float = SMALL) -> float:
     """In points, at most: of Computer Modern and Times the wider, without kerning."""
-    return sum(map(_width_of, escape(text))) * size * _OPTICAL[size]
+    return sum(map(_width_of, _escaped(text))) * size * _OPTICAL[size]
 
 
 # Fonts that are made for small sizes are wider: digits of cmr9, cmr8 and cmr7 over those of cmr10.
@@ -163,6 +170,8 @@ _OPTICAL = {SMALL: 1.03, FOOTNOTE: 1.065, SCRIPT: 1.14}
 
 def _width_of(character: str) -> float:
     """In em."""
+    if character == UNBROKEN:
+        return _width_of(" ")
     if character in _SIGNS or character in _MATHS:
         return 1.0
     if unicodedata.combining(character):

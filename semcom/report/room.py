@@ -1,5 +1,6 @@
 """Room for columns: how texts share it and are wrapped to it, by whatever measure of their width."""
 
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
@@ -34,7 +35,7 @@ def lines(text: str, room: float, measure: Measure, indent: float = 0.0) -> list
     """``text`` in lines no wider than ``room``, all but the first narrower by ``indent``."""
     done: list[str] = []
     line = ""
-    for word in pieces(text.split(), room - indent, measure):
+    for word in pieces(words(text), room - indent, measure):
         longer = f"{line} {word}" if line else word
         if line and measure(longer) > room - (indent if done else 0.0):
             done.append(line)
@@ -44,9 +45,14 @@ def lines(text: str, room: float, measure: Measure, indent: float = 0.0) -> list
     return [*done, line]
 
 
-def pieces(words: Sequence[str], room: float, measure: Measure) -> list[str]:
-    """Words, those wider than ``room`` in pieces that are not, of one character at least."""
-    return [piece for word in words for piece in _pieces(word, room, measure)]
+def words(text: str) -> list[str]:
+    """Between which a line may end: at any blank but those that are not to be broken."""
+    return re.findall(r"(?:\S|\u00a0)+", text)
+
+
+def pieces(parts: Sequence[str], room: float, measure: Measure) -> list[str]:
+    """The parts of a text, those wider than ``room`` in pieces that are not, of one character at least."""
+    return [piece for part in parts for piece in _pieces(part, room, measure)]
 
 
 def _pieces(word: str, room: float, measure: Measure) -> list[str]:

@@ -141,14 +141,19 @@ class StudyReport:
     @cached_property
     def conditions(self) -> str:
         """What a table's caption must say where it stands alone: corpus and sentences, channel, decoding,
-        seeds of the runs, signature of BLEU."""
+        seeds of the runs."""
         _ = self.gettext
         sentences = _(SENTENCES[self.shared.split]).format(count=len(self.study.sentences))
         corpus = _(", ").join(filter(None, [said(self.shared.corpus, _), sentences]))
         decoding = said(self.shared.decoding, _)
-        signature = f"BLEU {self.study.measured.scoring.record['bleu_signature']}"
-        told = [corpus, self.channel, decoding, self._seeds_told, signature]
+        told = [corpus, self.channel, decoding, self._seeds_told]
         return _("; ").join(filter(None, told))
+
+    @cached_property
+    def conditions_of_scores(self) -> str:
+        """``conditions`` with the signature of BLEU, of a table that has it."""
+        signature = f"BLEU {self.study.measured.scoring.record['bleu_signature']}"
+        return self.gettext("; ").join([self.conditions, signature])
 
     @property
     def _seeds_told(self) -> str:
@@ -273,7 +278,11 @@ class StudyReport:
         """columns: those of ``frame`` that are shown."""
         cells = frames.none_where_missing(frame[list(columns)])
         shown = supported(columns, cells)
-        return Table(self.name(name), caption, shown, cells, note, self.conditions, in_paper)
+        texts = [cell for _, column in cells.items() for cell in column if isinstance(cell, str)]
+        words = [caption, note, *(column.title for column in shown.values()), *texts]
+        has_bleu = any("BLEU" in told for told in words)
+        conditions = self.conditions_of_scores if has_bleu else self.conditions
+        return Table(self.name(name), caption, shown, cells, note, conditions, in_paper)
 
     def table_by_snr(
         self,
