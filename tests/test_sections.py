@@ -135,7 +135,8 @@ def in_chinese():
         study.measured.scoring,
         Message("its floor needs two sentences; give more --sentences"),
         Shared(Message("the built-in corpus"), "test", Message("greedy decoding")),
-        histories={"T1 s1": epochs},
+        histories={"T1 s1": epochs, "T1 s2": epochs},
+        groups={run.label: study.name_of(run) for run in study.pairing.runs},
         temperature=TemperatureEffect({1.0: [0.6, 0.4], 8.0: [0.5, 0.5]}, [Message("(end)"), "=x"]),
     )
     return compose.compose(results, "zh")

@@ -54,9 +54,17 @@ def contents_of(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> c
         on=_conditions(analysis),
         other_vocabularies=analysis.other_vocabularies,
         histories=histories,
+        groups=_groups(analysis),
         temperature=_temperature_effect(analysis.teachers[0], analysis.studies[0]),
         provenance=analysis_provenance.provenance(analysis),
     )
+
+
+def _groups(analysis: Analysis) -> dict[str, str]:
+    """What each run and its other seeds are called, where one name is one group."""
+    if len(analysis.studies) > 1:
+        return {}
+    return {run.label: study.name_of(run) for study in analysis.studies for run in study.pairing.runs}
 
 
 def _conditions(analysis: Analysis) -> Shared:

@@ -49,7 +49,8 @@ class Results:
     lost: ``Study.words_lost`` of each study; lost_by_group: ``ByGroup.words_lost``. teachers: what each one's
     is called. scoring: of texts. similarity: of each study, or why it cannot be had. on: the conditions that
     all share. other_vocabularies: of each checkpoint whose tokens do not compare, rows of text measures.
-    histories: a run's label -> its epochs. provenance: labels and values.
+    histories: a run's label -> its epochs. groups: a run's label -> what it and its other seeds are called.
+    provenance: labels and values.
     """
 
     studies: Sequence[Study]
@@ -61,6 +62,7 @@ class Results:
     on: Shared = Shared()
     other_vocabularies: Sequence[Sequence[Row]] = ()
     histories: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
     temperature: TemperatureEffect | None = None
     provenance: Sequence[Item] = ()
 
@@ -142,7 +144,9 @@ def _common_sections(results: Results, reports: Sequence[StudyReport], language:
         Section(
             "training",
             _("How the runs were trained"),
-            all_studies.training(results.histories, results.temperature, _, _in_figures(language).gettext),
+            all_studies.training(
+                results.histories, results.groups, results.temperature, _, _in_figures(language).gettext
+            ),
         ),
         Section("definitions", _("Definitions"), all_studies.definitions(results.scoring, _)),
     ]

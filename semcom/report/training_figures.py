@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from semcom.base.messages import N_
 from semcom.report import curve_names, look
 from semcom.report.curve_names import Named
-from semcom.report.figures import drawn_of, logarithm, style_of, within_ranges
-from semcom.report.look import Draw, Place, label
+from semcom.report.figures import drawn_of, evenly, logarithm, style_of, within_ranges
+from semcom.report.look import PAGE, Draw, Place, label
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,25 +26,52 @@ TITLES = {
     "lr": N_("learning rate"),
     "temperature": N_("temperature"),
 }
-EPOCH, STEP, PROBABILITY = N_("epoch"), N_("step"), N_("probability")
-MEANS = "loss", "train_"
-"""What names of columns begin with that are means over all steps of an epoch; others hold at its end."""
+EPOCH, PROBABILITY, PIECE = N_("epoch"), N_("probability"), N_("next piece")
+PARTS = {"ce": "cross-entropy part", "kd": "distillation part", "distillation": "both parts, weighted"}
+"""Of a loss, by the names that a history has for them."""
+BAR = 0.4
+"""Inches of a bar with its name."""
 
 
 def training(history: Sequence[Row], unit: str = "token") -> Draw:
     """Loss with its parts, validation cross-entropy, learning rate and, where it changes, temperature, by
-    epoch; of one epoch by steps. unit: what a row is."""
+    epoch; of one epoch, of which means alone are known, these as bars, without the learning rate. unit: what
+    a row is."""
     parts = [name for name in history[0] if name.startswith("train_") and name != "train_complementary"]
-    losses = [name for name in ("loss", *_telling(history, parts)) if name in history[0]]
+    losses = {name: _part(name) for name in _telling(history, parts)}
+    if len(history) == 1:
+        names = {"loss": "training loss", **losses, "validation": "validation cross-entropy"}
+        return _bars({_of_one_epoch(history[0], unit): _known(history[0], names)})
     panels = {
-        TITLES[name].replace("token", unit): {
-            column.removeprefix("train_"): (history, column) for column in of
-        }
-        for name, of in {"loss": losses, "validation": ["validation"], "lr": ["lr"]}.items()
+        TITLES["loss"]: {"loss": "loss", **losses},
+        TITLES["validation"]: {"validation": "validation"},
+        TITLES["lr"]: {"lr": "lr"},
     }
     if _changes([history], "temperature"):
-        panels[TITLES["temperature"]] = {"temperature": (history, "temperature")}
-    return _over_time(panels, str)
+        panels[TITLES["temperature"]] = {"temperature": "temperature"}
+    return _over_epochs(
+        {
+            title.replace("token", unit): {
+                told: (history, name) for name, told in of.items() if name in history[0]
+            }
+            for title, of in panels.items()
+        },
+        str,
+    )
+
+
+def _part(name: str) -> str:
+    part = name.removeprefix("train_")
+    return PARTS.get(part, f"{part.replace('_', ' ')} part")
+
+
+def _of_one_epoch(row: Row, unit: str) -> str:
+    steps = f" of {row['steps']:g} steps" if row.get("steps") else ""
+    return f"means of the one epoch{steps}, nats a {unit}"
+
+
+def _known(row: Row, names: Mapping[str, str]) -> dict[str, float]:
+    return {told: row[name] for name, told in names.items() if row.get(name) is not None}
 
 
 def _telling(history: Sequence[Row], parts: Sequence[str]) -> list[str]:
@@ -52,15 +80,40 @@ def _telling(history: Sequence[Row], parts: Sequence[str]) -> list[str]:
 
 
 def trainings(histories: Mapping[str, Sequence[Row]], gettext: Translate = str) -> Draw:
-    """``training`` of several runs, a curve each, without the parts of the loss. gettext: of the report."""
+    """``training`` of several runs, a curve each, without the parts of the loss; where none has more than one
+    epoch a bar each. gettext: of the report."""
     several = list(histories.values())
     known = [name for name in TITLES if any(row.get(name) is not None for rows in several for row in rows)]
     if not _changes(several, "temperature"):
         known = [name for name in known if name != "temperature"]
+    if all(len(rows) == 1 for rows in several):
+        # The learning rate at an epoch's end says little without those before it.
+        known = [name for name in known if name in ("loss", "validation")]
+        return _bars(
+            {
+                gettext(TITLES[name]): _known_of({run: histories[run][0] for run in histories}, name)
+                for name in known
+            }
+        )
     panels = {
         gettext(TITLES[name]): {run: (history, name) for run, history in histories.items()} for name in known
     }
-    return _over_time(panels, gettext)
+    return _over_epochs(panels, gettext)
+
+
+def _known_of(rows: Mapping[str, Row], name: str) -> dict[str, float]:
+    return {run: row[name] for run, row in rows.items() if row.get(name) is not None}
+
+
+def mean_over_seeds(histories: Sequence[Sequence[Row]]) -> list[dict[str, float | None]]:
+    """One history of runs that differ in their seeds: the means, of the epochs that all have."""
+    return [{name: _mean(rows, name) for name in ("epoch", *TITLES)} for rows in zip(*histories)]
+
+
+def _mean(rows: Sequence[Row], name: str) -> float | None:
+    values = [row.get(name) for row in rows]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _changes(histories: Sequence[Sequence[Row]], name: str) -> bool:
@@ -71,10 +124,33 @@ Series = tuple[Sequence[Row], str]
 """A history and a column of it."""
 
 
-def _over_time(panels: Mapping[str, Mapping[str, Series]], gettext: Translate) -> Draw:
+def _bars(panels: Mapping[str, Mapping[str, float]]) -> Draw:
+    """One panel a title, a bar with its number a name, the first on top."""
+
+    def draw(place: Place) -> "Figure":
+        most = max(min(len(values), place.lines) for values in panels.values())
+        beside = replace(place, panels=min(place.panels, 2))
+        figure, axes = look.panels(beside, len(panels), 0.8 + BAR * most)
+        for axis, (title, values) in zip(axes, panels.items()):
+            shown = drawn_of(list(values), place)
+            for number, name in enumerate(shown):
+                colour = style_of(number, place)["color"]
+                axis.barh(number, values[name], height=0.55, color=colour)
+                axis.text(values[name], number, f" {values[name]:.3g}", va="center")
+            names = [look.wrapped(name, place.beside, place.points - 1) for name in shown]
+            axis.set_yticks(range(len(shown)), names)
+            axis.grid(axis="y", visible=False)
+            largest = max(values.values(), default=0.0)
+            axis.set(ylim=(len(shown) - 0.4, -0.6), xlim=(0, 1.25 * largest or 1))
+            axis.set_xlabel(look.wrapped(title, look.width_of(axis) - 0.4, place.points))
+            axis.locator_params(axis="x", nbins=4)
+        return figure
+
+    return draw
+
+
+def _over_epochs(panels: Mapping[str, Mapping[str, Series]], gettext: Translate) -> Draw:
     """One panel a title, a curve a name."""
-    histories = [history for lines in panels.values() for history, _ in lines.values()]
-    by_step = all(len(history) == 1 and history[0].get("steps") for history in histories)
 
     def draw(place: Place) -> "Figure":
         figure, axes = look.panels(place, len(panels))
@@ -82,11 +158,10 @@ def _over_time(panels: Mapping[str, Mapping[str, Series]], gettext: Translate) -
         for axis, (title, lines) in zip(axes, panels.items()):
             shown = drawn_of(list(lines), place)
             found = {
-                name: _series(axis, lines[name], style_of(number, place), by_step)
-                for number, name in enumerate(shown)
+                name: _series(axis, lines[name], style_of(number, place)) for number, name in enumerate(shown)
             }
             named.append(Named(axis, {} if len(lines) == 1 else found))
-            axis.set_xlabel(label(gettext(STEP if by_step else EPOCH)))
+            axis.set_xlabel(label(gettext(EPOCH)))
             axis.set_ylabel(look.in_halves(title, look.height_of(axis) - 0.9, place.points))
             axis.ticklabel_format(axis="y", style="plain", useOffset=False)
             _whole_numbers(axis)
@@ -97,19 +172,10 @@ def _over_time(panels: Mapping[str, Mapping[str, Series]], gettext: Translate) -
     return draw
 
 
-def _series(axis: "Axes", series: Series, style: dict[str, Any], by_step: bool) -> "Line2D":
+def _series(axis: "Axes", series: Series, style: dict[str, Any]) -> "Line2D":
     history, name = series
     values = [math.nan if row.get(name) is None else row[name] for row in history]
-    if not by_step:
-        (line,) = axis.plot([row["epoch"] for row in history], values, **style)
-        return line
-    steps, value = history[0]["steps"], values[0]
-    # The mean of a loss is that of all steps; the rest is of the last.
-    start = 0 if name.startswith(MEANS) else steps
-    (line,) = axis.plot([start, steps], [value, value], **style)
-    told = axis.annotate(f"{value:.3g}", (steps, value), xytext=(0, 4), textcoords="offset points")
-    told.set(color=style["color"], ha="right")
-    axis.set_xlim(0, 1.03 * steps)
+    (line,) = axis.plot([row["epoch"] for row in history], values, clip_on=False, **style)
     return line
 
 
@@ -126,20 +192,25 @@ def _whole_numbers(axis: "Axes") -> None:
 def temperature_effect(
     rows: Mapping[float, Sequence[float]], pieces: Sequence[str], gettext: Translate = str
 ) -> Draw:
-    """A teacher's distribution over its most probable ``pieces`` at several temperatures."""
+    """A teacher's distribution over its most probable ``pieces`` at several temperatures: points, since
+    pieces have no order."""
 
     def draw(place: Place) -> "Figure":
         figure, (axis,) = look.panels(place, 1, 3.0)
         named = {}
-        for number, temperature in enumerate(list(rows)[: place.lines]):
-            points, style = rows[temperature], style_of(number, place)
-            (named[f"T={temperature:g}"],) = axis.plot(range(len(pieces)), points, **style)
+        shown = evenly(len(rows), PAGE.lines)
+        for number, temperature in enumerate(list(rows)[at] for at in shown):
+            style = style_of(number, place) | {"linestyle": "none", "clip_on": False}
+            # Side by side: one does not hide another of nearly its probability.
+            shift = 0.5 * ((number + 0.5) / len(shown) - 0.5)
+            places = [piece + shift for piece in range(len(pieces))]
+            (named[f"T={temperature:g}"],) = axis.plot(places, rows[temperature], **style)
         names = [label(piece) for piece in pieces]
         axis.set_xticks(range(len(pieces)), names, rotation=30, ha="right", rotation_mode="anchor")
-        axis.set_ylabel(label(gettext(PROBABILITY)))
+        axis.set(xlabel=label(gettext(PIECE)), ylabel=label(gettext(PROBABILITY)))
         logarithm(axis)
         within_ranges([axis])
-        curve_names.add(figure, place, [Named(axis, named)])
+        curve_names.legend(figure, place, [Named(axis, named)])
         return figure
 
     return draw

@@ -93,24 +93,35 @@ def other_vocabularies(measured: Sequence[Sequence[Row]], _: Translate) -> Seque
 
 def training(
     histories: Mapping[str, Sequence[Row]],
+    groups: Mapping[str, str],
     temperature: TemperatureEffect | None,
     _: Translate,
     in_figure: Translate,
 ) -> Sequence[Block]:
-    """histories: a run's label -> its epochs. in_figure: of labels in figures."""
-    curves = [_training_curves(histories, _, in_figure)] if histories else []
+    """histories: a run's label -> its epochs. groups: a run's label -> what it and its other seeds are
+    called. in_figure: of labels in figures."""
+    curves = [_training_curves(histories, groups, _, in_figure)] if histories else []
     return curves + ([_temperature_effect(temperature, _, in_figure)] if temperature else [])
 
 
-def _training_curves(histories: Mapping[str, Sequence[Row]], _: Translate, in_figure: Translate) -> Figure:
+def _training_curves(
+    histories: Mapping[str, Sequence[Row]], groups: Mapping[str, str], _: Translate, in_figure: Translate
+) -> Figure:
+    """Runs that differ in their seeds are one curve."""
+    seeds: dict[str, list[Sequence[Row]]] = {}
+    for run, epochs in histories.items():
+        seeds.setdefault(said(groups.get(run, run), in_figure), []).append(epochs)
+    curves = {name: training_figures.mean_over_seeds(of_seeds) for name, of_seeds in seeds.items()}
     told = _("Training of the runs; the parts of each one's loss are in training_curves.png of its folder.")
+    if len(curves) < len(histories):
+        told += _(" Each line or bar is a mean over seeds.")
     rows = [{"run": label, **epoch} for label, epochs in histories.items() for epoch in epochs]
     return Figure(
         "training",
-        told + figures.left_out({"": histories}, _),
+        told + figures.left_out({"": curves}, _),
         _("Loss, validation, learning rate and temperature by epoch, a curve a run."),
         frames.none_where_missing(frames.frame_of(rows)),
-        training_figures.trainings(histories, in_figure),
+        training_figures.trainings(curves, in_figure),
     )
 
 
@@ -126,7 +137,7 @@ def _temperature_effect(effect: TemperatureEffect, _: Translate, in_figure: Tran
             "The teacher's distribution over the next piece, at one place of a test sentence, at several "
             "temperatures."
         ),
-        _("Bars of probability a piece and temperature."),
+        _("Points of probability, a piece and temperature each."),
         frames.frame_of(rows),
         training_figures.temperature_effect(
             effect.probabilities, [said(piece, in_figure) for piece in effect.pieces], in_figure
