@@ -11,7 +11,7 @@ import semcom
 from semcom.evaluation import pairs
 from semcom.report.catalogue import LOCALE, translation
 from semcom.report.document import Document, check
-from semcom.report.sections import first_screen, pair_matrix, setting_trends
+from semcom.report.sections import first_beside, pair_matrix, setting_trends
 from semcom.report.settings import LANGUAGES
 
 PACKAGE = Path(semcom.__file__).parent
@@ -74,7 +74,7 @@ def test_languages_are_those_with_a_catalogue():
 
 def test_whatever_a_study_names_has_a_text():
     kinds = {pairs.KNOWLEDGE, pairs.INTEROPERABLE, pairs.CODE, pairs.UNKNOWN}
-    assert set(first_screen.KINDS) == kinds
+    assert set(first_beside.KINDS) == kinds
     assert set(pair_matrix.KINDS) == kinds | {
         pairs.REFERENCE,
         pairs.ANOTHER,

@@ -124,7 +124,7 @@ def test_what_comes_next_measures_the_same_runs_at_more_snrs(capsys):
         files=AnalysisFiles(runs="my runs", output="a b.json"), request=Request("as typed")
     )
     line = analysis_console._next(settings, str)
-    assert "measured at 0 3 6 9 12 18 dB" in line
+    assert "measured at 0 3 6 9 12 15 18 dB" in line
     python, script_name, *words = shlex.split(line.partition("SNRs: ")[2])
     asked = settings_of(AnalysisSettings, analysis_parser().parse_args(words))
     assert (python, script_name) == ("python", "semantic_analysis.py")

@@ -690,7 +690,7 @@ def test_a_run_that_was_dialled_is_reported_once(dialled, here, no_drawing, caps
     assert [row["target"] for row in study["ladders"]] == [0.2, 0.4]
     kinds = {row["pair"]: row["kind"] for row in study["matrix"]}
     assert kinds["teacher → dec/0.2"] == "knowledge"
-    assert "no longer there" not in out and "Asked for KL to the teacher of 0.2 to 0.4" in out
+    assert "no longer there" not in out and "KL to the teacher of 0.2 to 0.4 was asked for" in out
     page = (here / "checkpoints/report/report.html").read_text(encoding="utf-8")
     assert 'id="dial"' in page and (here / "checkpoints/report/tables/dial.csv").is_file()
     epochs = (here / "checkpoints/report/figures/training.csv").read_text()

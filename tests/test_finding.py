@@ -16,7 +16,7 @@ from semcom.evaluation.pairs import pair_up
 from semcom.report.catalogue import translation
 from semcom.report.document import Styled
 from semcom.report.rounding import bracketed, places_of, plain
-from semcom.report.sections import first_screen
+from semcom.report.sections import first_costs, first_screen
 from semcom.report.sections.study_report import StudyReport
 
 BLEU, KL = measures.named("bleu"), measures.named("kl_divergence")
@@ -167,27 +167,138 @@ def test_lines_of_one_seed_are_tested_over_sentences(receiver):
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
+def numbers_of(told):
+    """What a pair is called may have numbers of its own."""
+    return NUMBER.findall(re.sub(r"T=\d+|kd-loss \w+", "", told))
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_sentence_is_short(studies, language):
     for study in studies.values():
         told = first_screen.answer(report_on(study, language)).sentence
-        # What a pair is called may have numbers of its own.
-        named = re.sub(r"T=\d+|kd-loss \w+", "", told)
-        assert len(NUMBER.findall(named)) <= 6, told
+        assert len(numbers_of(told)) <= 6, told
         assert len(told.split()) <= 40, told
         assert told.endswith("." if language == "en" else "。"), told
 
 
-def test_every_number_of_the_sentence_is_the_tables(swept):
-    told = first_screen.answer(report_on(swept)).sentence
-    found = finding.finding_of(swept, BLEU)
-    first, last = (finding.over_pairs(swept, line.pairs, KL) for line in (found.lines[0], found.lines[-1]))
-    trend = found.sweep.trends["kl_divergence"]
-    expected = [1, 8, trend.rho, trend.p, first.value, last.value]
-    numbers = [float(number) for number in NUMBER.findall(told)]
-    assert len(numbers) == 6
-    for number in numbers:
-        assert any(abs(number - abs(value)) <= 0.06 * max(1, abs(value)) for value in expected)
+def mean_of(study, measure, *labels):
+    k = study.at_reference
+    return np.mean([at(study, study.pairing.own[label], k)[measure] for label in labels])
+
+
+def teachers_bleu(study):
+    return at(study, study.pairing.reference, study.at_reference)["bleu"]
+
+
+def test_the_numbers_of_a_pair_are_those_of_its_sums(receiver):
+    told = numbers_of(first_screen.answer(report_on(receiver)).sentence)
+    k, pair = receiver.at_reference, receiver.pairing.own["dec"]
+    lost = teachers_bleu(receiver) - mean_of(receiver, "bleu", "dec")
+    noise = at(receiver, receiver.pairing.noise, k)["kl_divergence"]
+    ratio = at(receiver, pair, k)["kl_divergence"] / noise
+    assert told[0] == f"{lost:.0f}" and told[3] == "6" and told[-1] == f"{ratio:.1f}"
+
+
+def test_the_numbers_of_two_ends_are_those_of_their_sums(both_ends):
+    told = numbers_of(first_screen.answer(report_on(both_ends)).sentence)
+    receiver, transmitter = (
+        teachers_bleu(both_ends) - mean_of(both_ends, "bleu", label) for label in ("dec", "enc")
+    )
+    both = both_ends.pairing.corners(both_ends.pairing.squares[0])["SS"]
+    total = teachers_bleu(both_ends) - at(both_ends, both, both_ends.at_reference)["bleu"]
+    assert told[0] == "6" and told[1] == f"{receiver:.0f}"
+    assert told[-2:] == [f"{transmitter:.0f}", f"{total:.0f}"]
+
+
+def test_the_numbers_of_a_setting_are_those_of_its_sums(swept):
+    told = numbers_of(first_screen.answer(report_on(swept)).sentence)
+    first, last = (
+        mean_of(swept, "kl_divergence", *(f"T{t:g} s{s}" for s in SEEDS))
+        for t in (TEMPERATURES[0], TEMPERATURES[-1])
+    )
+    rho = finding.finding_of(swept, BLEU).sweep.trends["kl_divergence"].rho
+    places = len(told[2].partition(".")[2])
+    assert places >= 2 and told[:5] == ["1", "8", f"{first:.{places}f}", f"{last:.{places}f}", f"{rho:.2f}"]
+
+
+def test_the_dearest_of_several_pairs_is_told(studies):
+    study = studies["pairs"]
+    told = first_screen.answer(report_on(study)).sentence
+    met = [line for line in finding.finding_of(study, BLEU).lines if line.group.kind in first_costs.TELLING]
+    costs = {line.name: finding.cost(study, line.pairs, BLEU) for line in met}
+    dearest = max(costs, key=lambda name: costs[name].value)
+    assert f"{dearest} costs most, {bracketed(costs[dearest], 2)}." in told
+    p_values = intervals.holm(
+        [
+            finding._over_sentences(study, line, finding.finding_of(study, BLEU).lines[0], BLEU)
+            for line in finding.finding_of(study, BLEU).lines[1:]
+        ]
+    )
+    assert told.startswith(f"{sum(p < 0.05 for p in p_values)} of {len(p_values)} pairs differ")
+
+
+def swapped(study, *labels):
+    """The study in which these runs' pairs are as good as the teacher's, and the teacher's as theirs."""
+    pairs = dict(study.measured.pairs)
+    reference = study.pairing.reference.key
+    for label in labels:
+        own = study.pairing.own[label].key
+        pairs[own], pairs[reference] = pairs[reference], pairs[own]
+    return replace(study, measured=replace(study.measured, pairs=pairs), _values={})
+
+
+def test_a_gain_is_no_cost(receiver, both_ends):
+    told = first_screen.answer(report_on(swapped(receiver, "dec"))).sentence
+    assert " gains 4 [1, 8] BLEU" in told and "cost" not in told
+    told = first_screen.answer(report_on(swapped(both_ends, "dec"))).sentence
+    assert "changes BLEU by" in told and "cost" not in told
+
+
+def test_of_few_seeds_no_trend_is_spoken_of(studies):
+    runs = [run(f"T{t:g}", "decoder", temperature=t) for t in TEMPERATURES]
+    few_seeds = study_of(*runs, step=0.02, matrix="matched")
+    answer = first_screen.answer(report_on(few_seeds))
+    assert "too few seeds to speak of a trend" in answer.sentence and "ρ" not in answer.sentence
+    change = finding.finding_of(few_seeds, BLEU).change
+    (line,) = [line for line in answer.beside if "changes by" in line]
+    assert bracketed(change, 4) in line and "over sentences" in line
+
+
+def test_an_undecided_trend_says_what_is_not_excluded(swept, monkeypatch):
+    sweep = swept.campaign.sweeps[0]
+    undecided = {
+        name: replace(trend, verdict="undecided", why="signs_differ") for name, trend in sweep.trends.items()
+    }
+    flat = replace(
+        finding.finding_of(swept, BLEU),
+        sweep=replace(sweep, trends=undecided),
+        change=Interval(0.001, -0.02, 0.03),
+    )
+    monkeypatch.setattr(finding, "finding_of", lambda study, quality: flat)
+    answer = first_screen.answer(report_on(swept))
+    assert "no trend that these runs can show" in answer.sentence
+    assert [line for line in answer.beside if "−0.02 to 0.03 nats a token (95 %, over seeds)" in line]
+
+
+def test_seeds_that_no_two_values_share_leave_a_change_over_sentences(studies):
+    runs = [run(f"T1 s{s}", "decoder", seed=s, temperature=1.0) for s in SEEDS]
+    runs.append(run("T8 s3", "decoder", seed=3, temperature=8.0))
+    uneven = study_of(*runs, step=0.02, matrix="matched")
+    found = finding.finding_of(uneven, BLEU)
+    assert found.change_seeds == 1
+    (line,) = [line for line in first_screen.answer(report_on(uneven)).beside if "changes by" in line]
+    assert "over sentences, of these models alone" in line
+
+
+def test_what_a_sweep_holds_fixed_and_leaves_out_is_said():
+    runs = [run(f"T{t:g}", "decoder", temperature=t) for t in (1.0, 4.0)]
+    runs += [run(f"rkl T{t:g}", "decoder", temperature=t, kd_loss="rkl") for t in (1.0, 4.0)]
+    beside = " ".join(first_screen.answer(report_on(study_of(*runs, matrix="matched"))).beside)
+    assert "kd" in beside and "2 other pairs" in beside
+
+
+def test_the_ends_of_a_full_student_are_said_to_differ_in_code(studies):
+    assert any("code mismatch" in line for line in first_screen.answer(report_on(studies["pairs"])).beside)
 
 
 # Its table
@@ -216,16 +327,6 @@ def test_tests_over_sentences_are_said_to_be_of_this_model(receiver, swept):
     assert "BLEU (this model only)" in titles
     titles = [column.title for column in first_screen.answer(report_on(swept)).table.columns.values()]
     assert not [title for title in titles if "only" in title]
-
-
-def test_an_undecided_trend_says_what_is_not_excluded(studies):
-    runs = [run(f"T{t:g}", "decoder", temperature=t) for t in TEMPERATURES]
-    few_seeds = study_of(*runs, step=0.02, matrix="matched")
-    answer = first_screen.answer(report_on(few_seeds))
-    assert "no trend that these runs can show" in answer.sentence
-    found = finding.finding_of(few_seeds, BLEU)
-    (line,) = [line for line in answer.beside if "excluded" in line]
-    assert plain(found.change.low, places_of(found.change, 4)) in line
 
 
 def test_the_first_figures_data_hold_every_line(swept):

@@ -25,7 +25,7 @@ from semcom.models import checkpoint
 from semcom.report import look, render
 from semcom.report.catalogue import LOCALE, translation
 from semcom.report.document import Column, Text
-from semcom.report.sections import first_screen
+from semcom.report.sections import first_beside
 from semcom.report.sections.study_report import StudyReport, pair_told
 
 QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet", "--replicates", 100]
@@ -533,7 +533,7 @@ def report_on(language="en", teacher="", several=False, score=None, floor=None):
 )
 def test_a_teacher_that_understands_nothing_is_told_of(score, floor, useless):
     for language, words in (("en", "next to nothing"), ("zh", "几乎什么都没有理解")):
-        told = first_screen.useless_teacher(report_on(language, score=score, floor=floor), named("bleu"))
+        told = first_beside.useless_teacher(report_on(language, score=score, floor=floor), named("bleu"))
         assert len(told) == useless and all(words in line for line in told)
 
 

@@ -15,7 +15,7 @@ from semcom.data.settings import CorpusConfig
 from semcom.evaluation.settings import EvaluationConfig
 from semcom.report.settings import ReportConfig
 
-ANALYSED = EvaluationConfig(snr=(0.0, 3.0, 6.0, 9.0, 12.0, 18.0))
+ANALYSED = EvaluationConfig(snr=(0.0, 3.0, 6.0, 9.0, 12.0, 15.0, 18.0))
 """As few as the price in dB can be read off, whose grid must be fine where curves bend."""
 MORE_SNRS = tuple(map(float, range(-6, 19, 3)))
 """Offered where these were measured."""

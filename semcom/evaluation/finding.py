@@ -14,13 +14,14 @@ from semcom.evaluation.intervals import Interval
 from semcom.evaluation.ladders import NEAR, Ladder, Rung
 from semcom.evaluation.measure_row import Measure
 from semcom.evaluation.pairs import Pair, Square
-from semcom.evaluation.snr_gap import Price
+from semcom.evaluation.setting_trends import ALPHA
+from semcom.evaluation.snr_gap import OTHER_NOT_REACHED, Price
 from semcom.evaluation.study import Study
 
 Question = Literal["nothing", "pair", "ends", "setting", "ladder", "pairs"]
 SEEDS_FOR_T = 3
 """Seeds from which a test is over them; with fewer it is over the sentences, of these models alone."""
-SETTING_MEASURE = "kl_divergence"
+KL = "kl_divergence"
 """What a setting is said to control."""
 
 
@@ -57,8 +58,10 @@ class Ends:
 @dataclass(frozen=True)
 class Finding:
     """quality: the measure of what arrives. headline: that of the tests. over_seeds: whether the tests are
-    over seeds; else they are over sentences and say something of these models alone. sweep: of a question of
-    a setting. change: of its headline from the lowest value to the highest. ladders: of that question."""
+    over seeds; else they are over sentences and say something of these models alone. ends, ends_in_kl: of
+    that question, the latter in KL. sweep: of a question of a setting. change: of its headline from the
+    lowest value to the highest, over ``change_seeds`` seeds or, of one, over sentences. ladders: of that
+    question."""
 
     question: Question
     lines: Sequence[Line]
@@ -66,8 +69,10 @@ class Finding:
     headline: Measure
     over_seeds: bool = False
     ends: Ends | None = None
+    ends_in_kl: Ends | None = None
     sweep: Sweep | None = None
     change: Interval | None = None
+    change_seeds: int = 0
     ladders: Sequence[Ladder] = field(default=())
 
 
@@ -100,7 +105,8 @@ def _pairs(study: Study, quality: Measure) -> Finding:
 
 def _ends(study: Study, quality: Measure) -> Finding:
     (squares,) = _squares_by_group(study)
-    found = Finding("ends", _lines_of_groups(study), quality, quality, ends=_costs(study, quality, squares))
+    ends, in_kl = (_costs(study, measure, squares) for measure in (quality, measures.named(KL)))
+    found = Finding("ends", _lines_of_groups(study), quality, quality, ends=ends, ends_in_kl=in_kl)
     return _tested(study, found)
 
 
@@ -115,11 +121,11 @@ def _setting(study: Study, quality: Measure) -> Finding:
         Line(f"{value:g}", tuple(of_value.values()), tuple(of_value), value=value)
         for value, of_value in sorted(by_value.items())
     ]
-    headline = measures.named(SETTING_MEASURE)
+    headline = measures.named(KL)
     first, last = by_value[min(by_value)], by_value[max(by_value)]
     both = [(first[seed], last[seed]) for seed in first if seed in last]
     change = _over([of_pair(study, late, headline) - of_pair(study, early, headline) for early, late in both])
-    found = Finding("setting", lines, quality, headline, sweep=sweep, change=change)
+    found = Finding("setting", lines, quality, headline, sweep=sweep, change=change, change_seeds=len(both))
     return _tested(study, found)
 
 
@@ -286,6 +292,17 @@ def _over_sentences(study: Study, line: Line, best: Line, measure: Measure) -> f
     return float(bootstrap.swap_tests(ours, theirs, value, study.trials, study.seed)[measure.name][0])
 
 
+def differing_from_teacher(study: Study, found: Finding) -> int:
+    """Lines that differ from the teacher's own pair in the quality: p below 0.05, in Holm's way over all."""
+    teacher = next((line for line in found.lines if study.pairing.reference in line.pairs), None)
+    compared = [line for line in found.lines if line is not teacher]
+    if teacher is None or not compared:
+        return 0
+    test = _over_seeds if all(len(line.pairs) >= SEEDS_FOR_T for line in compared) else _over_sentences
+    p_values = intervals.holm([test(study, line, teacher, found.quality) for line in compared])
+    return sum(p < ALPHA for p in p_values)
+
+
 def gap_of(prices: Sequence[Price]) -> Interval | None:
     """What pairs of one a seed need more than the teacher's, in dB; None where one of them does not tell."""
     gaps = [price.gap for price in prices]
@@ -293,6 +310,16 @@ def gap_of(prices: Sequence[Price]) -> Interval | None:
     if not known or len(known) < len(gaps):
         return None
     return known[0] if len(known) == 1 else intervals.estimate([gap.value for gap in known]).interval
+
+
+def least_gap(prices: Sequence[Price]) -> float | None:
+    """What pairs need more than the teacher's at least, in dB, where the SNRs measured do not hold what one
+    of them needs; None where they tell it, or where nothing is known of one."""
+    unknown = any(price.why == OTHER_NOT_REACHED for price in prices)
+    bounds = [price.at_least for price in prices if price.level > 0]
+    if not unknown or len(bounds) < len(prices) or not np.isfinite(bounds).all():
+        return None
+    return float(np.mean(bounds))
 
 
 def beside_noise(study: Study, pairs: Sequence[Pair], measure: Measure) -> Interval | None:

@@ -16,6 +16,13 @@ def places_of(interval: Interval, most: int) -> int:
     return min(most, max(0, -math.floor(math.log10(half))))
 
 
+def significant(value: float, places: int, most: int) -> int:
+    """``places``, or more where a value would else have less than two digits that say something."""
+    if value == 0 or not math.isfinite(value):
+        return places
+    return min(most, max(places, 1 - math.floor(math.log10(abs(value)))))
+
+
 def plain(value: float, places: int) -> str:
     """z: no "-0.0"."""
     return format(value, f"z.{places}f").replace("-", MINUS)

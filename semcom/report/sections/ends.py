@@ -5,7 +5,7 @@ from semcom.evaluation import measures
 from semcom.evaluation.groups import SquareGroup
 from semcom.report import figures
 from semcom.report.document import Block, Column, Figure, Table, Text
-from semcom.report.sections.first_screen import kind_of
+from semcom.report.sections.first_beside import kind_of
 from semcom.report.sections.study_report import StudyReport, curve_data
 
 SHOWN_SQUARES = 4

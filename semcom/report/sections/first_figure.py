@@ -11,7 +11,8 @@ from semcom.evaluation.measure_row import Measure
 from semcom.evaluation.pairs import Pair
 from semcom.report import figures
 from semcom.report.document import Figure
-from semcom.report.sections.first_sentence import KL, setting_told
+from semcom.report.sections.first_costs import KL
+from semcom.report.sections.first_sentence import setting_told
 from semcom.report.sections.study_report import StudyReport, curve_data
 
 TEACHER, NOISE = N_("teacher"), N_("the channel's noise")

@@ -1,122 +1,39 @@
 """The first screen of a study: what was found in one sentence, one figure and one table."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from semcom.base.messages import N_, said
+from semcom.base.messages import said
 from semcom.evaluation import finding, frames, measures
 from semcom.evaluation.finding import Finding, Line
 from semcom.evaluation.groups import YARDSTICKS, Group
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measure_row import Measure
-from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, UNKNOWN, Pair, Square
+from semcom.evaluation.pairs import Pair
 from semcom.evaluation.study import Row
 from semcom.report.document import Answer, Cell, Column, Styled, Table
 from semcom.report.rounding import places_of, plain
-from semcom.report.sections import first_figure, first_sentence
+from semcom.report.sections import first_beside, first_figure, first_sentence
 from semcom.report.sections.dial import scale_told
-from semcom.report.sections.first_sentence import KL, least_gap, setting_told
+from semcom.report.sections.first_costs import KL, max_step, prices_of
+from semcom.report.sections.first_sentence import setting_told
 from semcom.report.sections.study_report import StudyReport
 
-LEAST_USEFUL, FAR_FROM_FLOOR = 5.0, 10.0
-"""Of BLEU or chrF, 0 to 100."""
 MARKS = ((0.01, "†"), (0.05, "*"))
 """Of p, the smallest first."""
 ALIKE = 0.05
-KINDS = {
-    KNOWLEDGE: N_("Each student end was trained through the teacher's other end: this is knowledge."),
-    INTEROPERABLE: N_("The student's ends were trained with crossed pairs, so they keep the teacher's code."),
-    CODE: N_("The student's ends were trained with each other alone: this is code mismatch, not knowledge."),
-    UNKNOWN: N_("How these ends were trained with this teacher is not recorded."),
-}
 
 
 def answer(report: StudyReport) -> Answer:
     """What was found of the study."""
     quality = measures.named("chrf" if report.too_short else "bleu")
     found = finding.finding_of(report.study, quality)
-    before = [*useless_teacher(report, quality), *([report.too_short] if report.too_short else [])]
+    before = [*first_beside.useless_teacher(report, quality), *filter(None, [report.too_short])]
     sentence = first_sentence.sentence(report, found)
     if found.question == "nothing":
         return Answer(sentence, before=before)
     figure, table = first_figure.figure(report, found), _table(report, found)
-    return Answer(sentence, figure, table, before, _beside(report, found))
-
-
-# --- what a reader must know
-
-
-def useless_teacher(report: StudyReport, measure: Measure) -> list[str]:
-    """A line of one whose own score is about that of any other sentence in the place of the one sent."""
-    score, floor = report.study.teachers_score(measure.name)
-    if score is None or score >= useful_from(floor or 0.0):
-        return []
-    told = report.gettext(
-        "The teacher{where} understands next to nothing: at {snr:g} dB, the highest SNR here, its {measure} "
-        "is {score:.2f}; another sentence in the place of the one sent has {floor}. Whatever follows "
-        "compares guesses and says nothing of knowledge: train the teacher longer, or on this kind of text."
-    )
-    return [
-        told.format(
-            where=report.where,
-            snr=max(report.study.snrs),
-            measure=report.gettext(measure.label),
-            score=score,
-            floor="–" if floor is None else f"{floor:.2f}",
-        )
-    ]
-
-
-def useful_from(floor: float) -> float:
-    """The score from which a teacher understands something: twice the floor, where that is not far off, and
-    at least ``LEAST_USEFUL``."""
-    return max(LEAST_USEFUL, min(2 * floor, floor + FAR_FROM_FLOOR))
-
-
-def kind_of(report: StudyReport, square: Square) -> str:
-    """What the square's differences are, and what its runs differ in beside."""
-    kind = report.gettext(KINDS[square.kind])
-    if square.differing:
-        kind += report.gettext(" The two runs differ in {settings}.").format(
-            settings=report.gettext(", ").join(
-                setting_told(report.gettext, name) for name in square.differing
-            )
-        )
-    return kind
-
-
-def _beside(report: StudyReport, found: Finding) -> list[str]:
-    lines = [kind_of(report, found.ends.square)] if found.ends else []
-    return lines + _not_excluded(report, found)
-
-
-def _not_excluded(report: StudyReport, found: Finding) -> list[str]:
-    """Of a trend that is undecided, the largest effect that may still be there."""
-    change = found.change
-    if found.sweep is None or change is None or not math.isfinite(change.high - change.low):
-        return []
-    if found.sweep.trends[found.headline.followed_name].verdict != "undecided":
-        return []
-    places = places_of(change, found.headline.decimals)
-    told = report.gettext(
-        "Not excluded (95 % over seeds): from {low} to {high}, {measure} changes by {least} to {most} {unit}."
-    )
-    if all(len(line.pairs) == 1 for line in found.lines):
-        told = report.gettext(
-            "Not excluded (95 % over sentences, of these models alone): from {low} to {high}, {measure} "
-            "changes by {least} to {most} {unit}."
-        )
-    return [
-        told.format(
-            low=found.lines[0].name,
-            high=found.lines[-1].name,
-            measure=report.gettext(found.headline.label),
-            least=plain(change.low, places),
-            most=plain(change.high, places),
-            unit=report.gettext(found.headline.unit),
-        )
-    ]
+    return Answer(sentence, figure, table, before, first_beside.lines(report, found))
 
 
 # --- the table
@@ -210,18 +127,16 @@ def _marks(p: float | None) -> str:
 
 def _gap(report: StudyReport, pairs: Sequence[Pair]) -> Cell:
     """What pairs need more than the teacher's, in dB."""
-    if not report.study.noisy or len(report.study.snrs) < 2:
-        return None
-    prices = [report.study.price(pair) for pair in pairs]
-    bound = least_gap(prices)
-    return f"> {bound:.0f}" if bound else finding.gap_of(prices)
+    prices = prices_of(report, pairs)
+    bound = finding.least_gap(prices)
+    return finding.gap_of(prices) if bound is None else f"> {plain(bound, 1)}"
 
 
 def _yardsticks(report: StudyReport) -> list[Row]:
     """What KL is where no student is: a row each."""
     study, kl = report.study, measures.named(KL)
     rows: list[Row] = []
-    for group in study.groups:
+    for group in study.groups if study.noisy else ():
         if group.role in YARDSTICKS:
             ratio = None if group.role == "noise" else finding.beside_noise(study, group.pairs, kl)
             told = _yardstick_told(report, group)
@@ -241,7 +156,10 @@ def _note(report: StudyReport, found: Finding) -> str:
     asked = [scale_told(report, ladder.dial) for ladder in found.ladders[:1]]
     told = [_("Asked: {scale}.").format(scale=scale) for scale in asked]
     ratio = _("KL / noise: over the KL that another draw of the channel makes of the teacher.")
-    gap = _("dB: more SNR than the teacher needs for 90 % of its BLEU at the highest SNR.")
+    gap = _(
+        "dB: SNR needed beyond the teacher's for 90 % of the teacher's BLEU at the highest SNR; linear "
+        "between SNRs measured up to {step:g} dB apart."
+    ).format(step=max_step(report))
     if any(line.p is not None for line in found.lines):
         told.append(_tests_told(report, found))
     return report.in_one([*told, ratio, gap])
