@@ -247,3 +247,15 @@ def test_more_than_three_measures_by_snr_stand_in_rows():
     assert figure.get_size_inches()[0] == PAGE.width
     places = [axis.get_subplotspec() for axis in figure.axes]
     assert [(p.rowspan.start, p.colspan.start) for p in places] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+
+
+def test_a_picture_by_snr_has_its_teacher_black_and_the_floor_grey():
+    rows = pd.DataFrame(
+        [{"model": m, "snr": s, "bleu": 50.0 + s} for m in ("student", "teacher") for s in (0, 6)]
+    )
+    for teacher in ("teacher", None):
+        (axis,) = drawn(plots.by_snr(rows, {"bleu": "BLEU"}, teacher, {"bleu": 4.0})).axes
+        colours = {line.get_label(): line.get_color() for line in axis.lines}
+        assert (colours["teacher"] == look.LIGHT.strong) == (teacher is not None)
+        assert colours["floor"] == look.LIGHT.faint and len(set(colours.values())) == 3
+    assert [4, 4] in [list(line.get_ydata()) for line in axis.lines]

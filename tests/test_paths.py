@@ -101,4 +101,7 @@ def test_a_path_that_is_not_there_may_be_a_near_one(program, words, near, here, 
 
 def test_labels_of_paths():
     assert labels(["a/x.pt", "b/x.pt", "y.pt"]) == ["a/x", "b/x", "y"]
+    best = "best_student_model.pt"
+    assert labels([f"a/T4/{best}", f"T8/{best}", "teacher.pt"]) == ["T4", "T8", "teacher"]
+    assert labels([f"a/T4/{best}", f"b/T4/{best}", best]) == ["a/T4", "b/T4", "best_student_model"]
     assert labels(["x.y.pt", ".", "/"]) == ["x.y", ".", "/"]

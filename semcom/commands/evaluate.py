@@ -90,7 +90,7 @@ def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
     if settings.evaluation.examples:
         _show_examples(settings, meeting.scoring, prepared.encoded, decodings)
     if prepared.picture and together.is_main:
-        _write(settings, prepared.picture, meeting, rows, floor)
+        _write(settings, prepared, meeting, rows, floor)
     return rows
 
 
@@ -191,11 +191,18 @@ def _show_examples(
     log.info(f"\nwhat was understood at {reference:g} dB\n{_examples(shown, at_reference, scoring)}")
 
 
+def _teacher(loaded: Sequence[tuple[str, Checkpoint]]) -> str | None:
+    """The label of the first that another names as its teacher."""
+    named = {c.config.get("teacher_fingerprint") for _, c in loaded}
+    return next((label for label, c in loaded if c.fingerprint in named), None)
+
+
 def _write(
-    settings: EvaluateSettings, picture: Path, meeting: Meeting, rows: "pd.DataFrame", floor: Row
+    settings: EvaluateSettings, prepared: _Prepared, meeting: Meeting, rows: "pd.DataFrame", floor: Row
 ) -> None:
     """All rows as CSV, those over all sentences as a picture."""
-    output = str(settings.output)
+    output, picture = str(settings.output), prepared.picture
+    assert picture is not None, "an output has its picture"
     of_floor = {"model": "(floor)", "channel": str(meeting.channel), "snr": None, "topic": "", **floor}
     common = {
         "seed": meeting.seed,
@@ -208,7 +215,7 @@ def _write(
     overall = rows[rows["topic"] == ""]
     shown = _without_twins(measures.alone(), rows)
     titles = {measure.name: title_of(measure, meeting.scoring) for measure in shown}
-    plots.plot_by_snr(overall, titles, picture)
+    plots.plot_by_snr(overall, titles, picture, teacher=_teacher(prepared.loaded), floor=floor)
     log.info(f"\nmade {escape(output)} and {escape(picture)}")
 
 

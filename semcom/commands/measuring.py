@@ -8,6 +8,7 @@ from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
 from semcom.base.messages import N_
+from semcom.commands.run_record import BEST
 from semcom.data import corpus
 from semcom.data.batching import Encoded
 from semcom.data.corpus_files import is_pickle
@@ -34,14 +35,22 @@ def entrants(loaded: Sequence[tuple[str, Checkpoint]]) -> list[Entrant]:
 
 
 def labels(paths: Sequence[str]) -> list[str]:
-    """File names without suffix; where two are alike, with as many folders as tell them apart."""
-    # A folder such as . or / is told apart too, before it is refused.
-    parts = [(*Path(p).parts[:-1], Path(p).stem or p) for p in paths]
+    """File names without suffix, of a run's best student the folder's instead; where two are alike, with as
+    many folders as tell them apart."""
+    parts = [_parts(path) for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
         labels = ["/".join(p[-depth:]) for p in parts]
         if len(set(labels)) == len(labels):
             return labels
     return [f"{'/'.join(p)} ({i})" for i, p in enumerate(parts, 1)]
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    *folders, name = Path(path).parts or (path,)
+    if name == BEST and folders and folders[-1] not in ("..", "/"):
+        return tuple(folders)
+    # A folder such as . or / is told apart too, before it is refused.
+    return (*folders, Path(name).stem or name)
 
 
 def test_split(whole: corpus.Corpus, sentences: int, split: str = "test") -> list[corpus.Sentence]:

@@ -47,6 +47,7 @@ Gains = Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]]
 """Channel -> x, the shares of fading gains measured below it, and those of theory."""
 Realised = tuple[str, float, float, float]
 """Channel, nominal SNR, realised SNR and half of its interval, in dB."""
+FLOOR = "floor"
 WATERFALL_ROW, BY_SNR = 0.3, 2.4
 """Inches of a habit's bar, and of the panel below the bars."""
 
@@ -102,14 +103,34 @@ def plot_temperature_effect(
     save(training_figures.temperature_effect(rows, names), path)
 
 
-def plot_by_snr(rows: "pd.DataFrame", measures: Mapping[str, str], path: str | Path) -> None:
-    """One panel a measure (name -> title), one curve a model over SNR."""
-    save(by_snr(rows, measures), path)
+def plot_by_snr(
+    rows: "pd.DataFrame",
+    measures: Mapping[str, str],
+    path: str | Path,
+    *,
+    teacher: str | None = None,
+    floor: Row | None = None,
+) -> None:
+    """One panel a measure (name -> title), one curve a model over SNR.
+
+    teacher: the model in black. floor: of a measure what no understanding exceeds, as a grey line."""
+    save(by_snr(rows, measures, teacher, floor or {}), path)
 
 
-def by_snr(rows: "pd.DataFrame", measures: Mapping[str, str]) -> Draw:
+def by_snr(
+    rows: "pd.DataFrame",
+    measures: Mapping[str, str],
+    teacher: str | None = None,
+    floor: Row | None = None,
+) -> Draw:
     panels = {title: _curves_of(rows, name) for name, title in measures.items()}
-    return figures.curves(panels)
+    for name, title in measures.items():
+        lowest = (floor or {}).get(name)
+        if lowest is not None and len(panels[title]):
+            ends = min(rows["snr"]), max(rows["snr"])
+            panels[title][FLOOR] = [(snr, Interval(lowest, lowest, lowest)) for snr in ends]
+    # The first reference is black, those behind it are grey: without a teacher the first is none.
+    return figures.curves(panels, references=[teacher or "", FLOOR])
 
 
 def _curves_of(rows: "pd.DataFrame", name: str) -> dict[str, Curve]:
