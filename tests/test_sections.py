@@ -142,6 +142,17 @@ def in_chinese():
     return compose.compose(results, "zh")
 
 
+def test_what_shows_nothing_is_gathered_last_with_its_reason(in_chinese):
+    *others, last = in_chinese.sections
+    assert (last.name, last.title) == ("not_measured", "未测量的内容")
+    assert [block.words.split("：")[0] for block in last.blocks] == ["句子相似度"]
+    assert "--sentences" in last.blocks[0].words
+    shown = [
+        section.name for section in others if not all(isinstance(block, Text) for block in section.blocks)
+    ]
+    assert [section.name for section in others if section.name not in shown] == ["definitions"]
+
+
 NAMES = re.compile(
     r"BLEU|KL|JS|CKA|chrF(\+\+)?|AWGN|SNR|dB|Holm|Spearman|Student|bootstrap|logits|sacrebleu|nat|NFKC|RGB"
     r"|\d-gram|[pρmTS]|[STX]{2}|[\w.]+\.(csv|png)|--[a-z-]+( \w+)?|nrefs:\S+|T\d+ s\d|enc"

@@ -11,7 +11,7 @@ from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.report import fonts, typesetting
 from semcom.report.catalogue import translation
-from semcom.report.document import Document, Section
+from semcom.report.document import Document, Section, Text
 from semcom.report.sections import (
     all_studies,
     dial,
@@ -38,6 +38,7 @@ SECTIONS = {
     "settings": (N_("What controls divergence"), setting_trends.blocks),
 }
 """Of each study: a section's anchor, its title and what makes its blocks; without blocks it is left out."""
+DEFINITIONS = "definitions"
 Item = tuple[str, str | Sequence[str]]
 """A label, marked for translation, and a value or several; a value may be a ``Message``."""
 
@@ -75,8 +76,11 @@ def compose(results: Results, language: str) -> Document:
         _("Semantic divergence of mismatched ends"),
         language,
         [],
-        [section for report in reports for section in _sections(report)]
-        + _common_sections(results, reports, language),
+        _unmeasured_last(
+            [section for report in reports for section in _sections(report)]
+            + _common_sections(results, reports, language),
+            _,
+        ),
         [(_(label), _in_words(value, _)) for label, value in _made(results, language)],
         [replace(first_screen.answer(report), of=report.apart) for report in reports],
     )
@@ -127,6 +131,26 @@ def _sections(report: StudyReport) -> Iterator[Section]:
             yield Section(report.name(anchor), report.title(report.gettext(title)), blocks)
 
 
+def _unmeasured_last(sections: Sequence[Section], _: Callable[[str], str]) -> list[Section]:
+    """Sections that only say why they show nothing become one, the last: a reader who opens another finds
+    something in it."""
+    full = [section for section in sections if not _shows_nothing(section)]
+    reason = _("{head}: {text}")
+    reasons = [
+        Text(reason.format(head=section.title, text=block.words))
+        for section in sections
+        if _shows_nothing(section)
+        for block in section.blocks
+        if isinstance(block, Text)
+    ]
+    return [*full, Section("not_measured", _("Not measured"), reasons)] if reasons else full
+
+
+def _shows_nothing(section: Section) -> bool:
+    """Words alone define, or say why there is nothing."""
+    return section.name != DEFINITIONS and all(isinstance(block, Text) for block in section.blocks)
+
+
 def _common_sections(results: Results, reports: Sequence[StudyReport], language: str) -> list[Section]:
     _ = translation(language).gettext
     similarity = all_studies.similarity(results.studies, results.similarity, _)
@@ -148,6 +172,6 @@ def _common_sections(results: Results, reports: Sequence[StudyReport], language:
                 results.histories, results.groups, results.temperature, _, _in_figures(language).gettext
             ),
         ),
-        Section("definitions", _("Definitions"), all_studies.definitions(results.scoring, _)),
+        Section(DEFINITIONS, _("Definitions"), all_studies.definitions(results.scoring, _)),
     ]
     return [section for section in sections if section.blocks]

@@ -39,7 +39,7 @@ def similarity(
 ) -> Sequence[Block]:
     """measured: of each study, or why it cannot be had."""
     if isinstance(measured, str):
-        return [Text(_("Not measured: {reason}").format(reason=said(measured, _)))]
+        return [Text(said(measured, _))]
     return [
         _similarity_of_a_study(number, study, found, _)
         for number, (study, found) in enumerate(zip(studies, measured), 1)
