@@ -26,6 +26,7 @@ from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.parsers import analysis_parser, package_parser
 from semcom.data import corpus
 from semcom.data.settings import CorpusConfig
+from semcom.report.document import Answer, Document, Table
 
 pytestmark = pytest.mark.usefixtures("no_drawing")
 
@@ -110,6 +111,9 @@ def test_validation_sentences_leave_the_test_split_alone(teacher, here, capsys):
     assert analyse(teacher, "--teacher-checkpoint", teacher, *flags, "--snr", 12) == 0
     out = capsys.readouterr().out
     results = json.loads((here / "semantic_analysis_results.json").read_text())
+    head = next(line for line in out.splitlines() if line.startswith("pair "))
+    assert "BLEU" in head and "semantic_analysis_results.json has all." in out.replace("\n", " ")
+    assert "tables/" not in out
     assert results["settings"]["split"] == "validation" and results["sentences"] == 40
     assert "40 validation sentences (--split validation; test is left alone)" in out
     whole = corpus.built_in(1000)
@@ -131,6 +135,13 @@ def test_what_comes_next_measures_the_same_runs_at_more_snrs(capsys):
     assert asked.files == settings.files and asked.outputs.overwrite
     assert set(asked.snrs) > set(settings.snrs)
     assert not analysis_console._next(replace(settings, request=Request()), str), "a verb that has its own"
+
+
+def test_conditions_of_each_channel_are_told():
+    tables = [Table("t", "c", {}, None, conditions=told) for told in ("A; AWGN", "A; Rayleigh", "A; AWGN")]
+    answers = [Answer("s", table=table) for table in tables]
+    document = Document("Report", "en", [], [], [], answers)
+    assert analysis_console._conditions(None, document) == "A; AWGN\nA; Rayleigh"
 
 
 def test_results_are_kept_and_repeat(teacher, here, capsys):

@@ -2,15 +2,17 @@
 
 import random
 import sys
+from dataclasses import replace
 
 import pytest
 from tables_of_rows import of_rows
+from test_pages import with_block
 from wcwidth import wcswidth
 
 from semcom.base import widths
 from semcom.evaluation.frames import frame_of
 from semcom.evaluation.intervals import Interval
-from semcom.report import formats, tables
+from semcom.report import formats, latex, tables
 from semcom.report.console_tables import Column, fitted
 from semcom.report.document import Column as TableColumn
 from semcom.report.document import Styled
@@ -84,7 +86,31 @@ def test_styles_are_text_here():
     table = of_rows(
         "t", "c", [TableColumn("x", 1)], [[Styled(Interval(1.5, 1, 2), True, "*†")], [Styled(2.25)]]
     )
-    assert [line.strip() for line in formats.aligned(table).splitlines()[2:]] == ["1.5*† [1.0, 2.0]", "2.2"]
+    assert [line.strip() for line in formats.aligned(table).splitlines()[2:]] == [
+        "_1.5_*† [1.0, 2.0]",
+        "2.2",
+        "What is bold is written _so_ here.",
+    ]
+
+
+def test_the_note_is_that_of_the_columns_that_are_shown(console):
+    console(40)
+    names = ("pair", "BLEU", "KL", "dB")
+    notes = ("", "* p < 0.05.", "KL: nats.", "dB: of SNR.")
+    columns = [
+        replace(TableColumn(name, 2), note=note, rank=rank)
+        for rank, (name, note) in enumerate(zip(names, notes))
+    ]
+    cells = ["teacher", *[Interval(31.47, 30.4, 32.66)] * 3]
+    table = of_rows("t", "c", columns, [cells], note="All. * p < 0.05. KL: nats. dB: of SNR.")
+    text = formats.aligned(table, file="results.json")
+    assert text.endswith("\nAll. * p < 0.05.")
+    assert "KL, dB. results.json has all." in text.replace("\n", " ")
+    console(200)
+    assert formats.aligned(table).endswith("\n" + table.note)
+    asked = latex.Printed(columns=("2",))
+    written = latex.files(with_block(table), asked)["tables/t.tex"]
+    assert r"\raggedright All. KL: nats.\end" in written
 
 
 def test_every_table_fits(console):

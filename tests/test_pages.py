@@ -587,7 +587,8 @@ def test_console_word_for_word():
 -------  -------------------  ------  ---------------------------------------
 teacher  −1.23 [−1.50, 0.00]       5  it knows less than it was asked to know
 student         2.00 [−∞, ∞]       –  –
-hybrid                  0.00      12  –"""
+hybrid                  0.00      12  –
+Lower is better."""
     )
 
 

@@ -26,6 +26,8 @@ Translate = Callable[[str], str]
 
 OTHER_VOCABULARIES = {"bleu": "BLEU", "chrf": "chrF", "exact": "exact"}
 """Columns of checkpoints whose tokens do not compare with their teacher's."""
+ALWAYS = ("bleu", "kl_divergence")
+"""Measures that are shown however narrow the console is."""
 OF_REPORT = ("effects", "price", "dial", "trends")
 """Beginnings of the names of the report's tables that ``--verbose`` prints too."""
 
@@ -36,7 +38,7 @@ def show(analysis: Analysis, document: Document | None, made: Sequence[Path]) ->
         _show_answer(answer, document.language if document else "en")
     if document is None or analysis.settings.verbose:
         for study, teacher in zip(analysis.studies, analysis.teachers):
-            _show_study(analysis, study, teacher.path)
+            _show_study(analysis, study, teacher.path, made[0])
     if document and analysis.settings.verbose:
         _show_tables(document)
     if analysis.other_vocabularies:
@@ -48,9 +50,11 @@ def show(analysis: Analysis, document: Document | None, made: Sequence[Path]) ->
 
 
 def _conditions(analysis: Analysis, document: Document | None) -> str:
-    """Under which all was measured, as a table of the report says it; without one, how texts are scored."""
+    """Under which all was measured, as tables of the report say it, a line each that differs; without a
+    report, how texts are scored."""
     told = [answer.table.conditions for answer in document.answers if answer.table] if document else []
-    return escape(told[0]) if any(told) else str(analysis.scoring)
+    different = [escape(conditions) for conditions in dict.fromkeys(told) if conditions]
+    return "\n".join(different) or str(analysis.scoring)
 
 
 # --- of the report
@@ -65,8 +69,9 @@ def _show_answer(answer: Answer, language: str) -> None:
         log.info(escape(line))
 
 
-def _show_table(table: Table, language: str) -> None:
-    log.info(f"\n{escape(table.caption)}\n{formats.aligned(table, language)}")
+def _show_table(table: Table, language: str, file: str = "") -> None:
+    """file: that has all of it, where that is not its CSV."""
+    log.info(f"\n{escape(table.caption)}\n{formats.aligned(table, language, file)}")
 
 
 def _show_tables(document: Document) -> None:
@@ -78,15 +83,15 @@ def _show_tables(document: Document) -> None:
 # --- of a study
 
 
-def _show_study(analysis: Analysis, study: Study, teacher: str) -> None:
-    """teacher: its file."""
+def _show_study(analysis: Analysis, study: Study, teacher: str, results: Path) -> None:
+    """teacher, results: their files."""
     settings = analysis.settings
     measured = described(analysis.sentences, settings.evaluation)
     log.info(
         f"\ndivergence from teacher {escape(teacher)}; {measured}, {study.channel}, "
         f"seed {settings.run.seed}, {analysis.search}; {RECEIVER_KNOWS}"
     )
-    _show_table(_at_reference(study), "en")
+    _show_table(_at_reference(study), "en", escape(results))
     if settings.verbose:
         for measure in measures.followed():
             if not measure.gap:
@@ -104,7 +109,7 @@ def _at_reference(study: Study) -> Table:
     columns = {"pair": Column("pair")}
     for rank, (name, measure) in enumerate(shown):
         title = f"{measure.label} gap" if measure.gap else measure.label
-        columns[name] = Column(title, measure.decimals, rank=rank)
+        columns[name] = Column(title, measure.decimals, rank=0 if name in ALWAYS else rank + 1)
     units = "KL, JS and the cross-entropy gap in nats a token"
     caption = f"At {study.reference_snr:g} dB, with 95 % intervals; {units}."
     return Table("at_reference", caption, columns, frames.frame_of(rows))

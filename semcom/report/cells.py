@@ -1,7 +1,7 @@
 """What a cell of a ``Table`` shows, in every format: its text, and to which side it stands."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING
@@ -70,6 +70,15 @@ def without_empty(table: Table) -> Table:
         if not cells or any(value_of(cell) not in (None, "") for cell in cells)
     }
     return replace(table, columns=kept)
+
+
+def note_of(table: Table, shown: Iterable[str]) -> str:
+    """Its note where these of its columns are shown."""
+    note = table.note
+    for name in set(table.columns).difference(shown):
+        if said := table.columns[name].note:
+            note = note.replace(f"{said} ", "").replace(said, "")
+    return note.strip()
 
 
 def sides(table: Table) -> list[str]:

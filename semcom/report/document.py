@@ -34,7 +34,8 @@ class Column:
     """places: decimals of its numbers; None for text and whole numbers. by_row: those of each row, where the
     rows differ in them. is_p: shown as probabilities of tests are, by ``cells.p_text``. rank: where there is
     not room for all, columns of the highest rank are left out first; those of rank 0 never. snr: of whose
-    numbers they are, in dB, in a table by SNR."""
+    numbers they are, in dB, in a table by SNR. note: what the table's note says of it, word for word, and
+    does not where the column is not shown."""
 
     title: str
     places: int | None = None
@@ -42,6 +43,7 @@ class Column:
     is_p: bool = False
     rank: int = 0
     snr: float | None = None
+    note: str = ""
 
     def at(self, row: int) -> "Column":
         """As it is in a row."""

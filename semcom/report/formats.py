@@ -5,6 +5,7 @@ Every string may be a stranger's: each format shows it as text, control and bidi
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from numbers import Real
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from semcom.base.errors import escape
 from semcom.evaluation import frames
 from semcom.report import console_tables, room, tables
 from semcom.report.catalogue import translation
-from semcom.report.cells import columns_of_text, labels, plain, sides, value_of, without_empty
+from semcom.report.cells import halves, labels, note_of, plain, sides, stands_out, value_of, without_empty
 from semcom.report.document import Answer, Block, Cell, Column, Document, Figure, Folded, Styled, Table, check
 
 if TYPE_CHECKING:
@@ -112,17 +113,39 @@ def _spelled_out(cell: object) -> object:
     return cell if cell is None or isinstance(cell, Real) else escape(cell)
 
 
-def aligned(table: Table, language: str = "en") -> str:
-    """The table as it fits the console, without its caption; below it what does not, and where that is."""
-    table = without_empty(table)
+def aligned(table: Table, language: str = "en", file: str = "") -> str:
+    """The table as it fits the console, without its caption; below it what does not, and where that is, and
+    its note. file: that has all of it, where that is not its CSV."""
+    whole, table = table, without_empty(table)
     shown = [
         console_tables.Column(column.title, texts, side, column.rank)
-        for column, texts, side in zip(table.columns.values(), columns_of_text(table), sides(table))
+        for column, texts, side in zip(table.columns.values(), _console_cells(table), sides(table))
     ]
     text, left_out = tables.aligned(shown)
-    if not left_out:
-        return text
     _ = translation(language).gettext
-    more = _("Too wide for here: {columns}. tables/{name}.csv has all.")
-    told = more.format(columns=_(", ").join(left_out), name=table.name)
-    return "\n".join([text, *room.lines(told, widths.of_console(), widths.columns)])
+    told = []
+    if left_out:
+        more = _("Too wide for here: {columns}. {file} has all.")
+        told.append(more.format(columns=_(", ").join(left_out), file=file or f"tables/{table.name}.csv"))
+    kept = [name for name, column in table.columns.items() if escape(column.title) not in left_out]
+    told.append(escape(note_of(whole, kept)))
+    if any(stands_out(cell) for cells in table.cells() for cell in cells):
+        told.append(_("What is bold is written _so_ here."))
+    lines = [room.lines(line, widths.of_console(), widths.columns) for line in told if line]
+    return "\n".join([text, *chain(*lines)])
+
+
+def _console_cells(table: Table) -> list[list[str]]:
+    """Of each column."""
+    shown = zip(table.columns.values(), table.cells())
+    return [
+        [_console_cell(cell, column.at(row)) for row, cell in enumerate(cells)] for column, cells in shown
+    ]
+
+
+def _console_cell(cell: Cell, column: Column) -> str:
+    text = plain(cell, column)
+    if not stands_out(cell):
+        return text
+    value, _ends = halves(cell, column)
+    return f"_{value}_{text.removeprefix(value)}"

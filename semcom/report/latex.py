@@ -2,11 +2,12 @@ r"""Tables for papers: LaTeX with booktabs and siunitx, that fit one column of 8
 text's width, by construction."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 from semcom.base.errors import escape
 from semcom.report.catalogue import translation
-from semcom.report.cells import NUMERIC, kinds, marks_of, stands_out, without_empty
+from semcom.report.cells import NUMERIC, kinds, marks_of, note_of, stands_out, without_empty
 from semcom.report.document import Document, Table, check
 from semcom.report.latex_columns import GAP, SHADED, Typeset
 from semcom.report.latex_fit import ALL, COLUMN, MOST, Fitted, Printed, fitted, has, selected
@@ -68,7 +69,7 @@ def _comment(words: str) -> str:
 def _table(language: str, table: Table, printed: Printed) -> str:
     whole = without_empty(table)
     fit = fitted(selected(whole, printed))
-    table = fit.table
+    table = replace(fit.table, note=note_of(table, fit.table.columns))
     all_rows = len(table.frame)
     rows = _rows_that_fit(table, fit, LINES / SPREAD if language == "zh" else LINES)
     wide = fit.way.room > COLUMN

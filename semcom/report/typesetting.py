@@ -33,7 +33,8 @@ def _block(block: Block) -> Block:
 
 def _table(table: Table) -> Table:
     caption, note, conditions = map(spaced, (table.caption, table.note, table.conditions))
-    return replace(table, caption=caption, note=note, conditions=conditions)
+    columns = {name: replace(column, note=spaced(column.note)) for name, column in table.columns.items()}
+    return replace(table, columns=columns, caption=caption, note=note, conditions=conditions)
 
 
 def _figure(figure: Figure) -> Figure:

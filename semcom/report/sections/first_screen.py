@@ -1,6 +1,6 @@
 """The first screen of a study: what was found in one sentence, one figure and one table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from semcom.base.messages import said
@@ -51,13 +51,16 @@ def _table(report: StudyReport, found: Finding) -> Table:
         own = [_places([row], name, measures.named(KL)) for row in yardsticks]
         of_lines = [columns[name].places] * len(lines)
         columns[name] = replace(columns[name], by_row=(*of_lines, *own))
+    for name, told in _notes(report, found).items():
+        if name in columns:
+            columns[name] = replace(columns[name], note=told)
     caption = _("What was found at {snr}, {channel}, with 95 % intervals.")
     table = report.table(
         "first",
         caption.format(snr=report.snr, channel=report.channel),
         columns,
         frames.frame_of([{name: row.get(name) for name in columns} for row in rows], list(columns)),
-        _note(report, found),
+        _note(report, found, columns),
     )
     return replace(table, in_paper=True)
 
@@ -151,18 +154,27 @@ def _yardstick_told(report: StudyReport, group: Group) -> str:
     return told + report.in_brackets(said(group.transmitter, report.gettext))
 
 
-def _note(report: StudyReport, found: Finding) -> str:
-    _ = report.gettext
+def _note(report: StudyReport, found: Finding, columns: Mapping[str, Column]) -> str:
     asked = [scale_told(report, ladder.dial) for ladder in found.ladders[:1]]
-    told = [_("Asked: {scale}.").format(scale=scale) for scale in asked]
-    ratio = _("KL / noise: over the KL that another draw of the channel makes of the teacher.")
-    gap = _(
-        "dB: SNR needed beyond the teacher's for 90 % of the teacher's BLEU at the highest SNR; linear "
-        "between SNRs measured up to {step:g} dB apart."
-    ).format(step=max_step(report))
+    told = [report.gettext("Asked: {scale}.").format(scale=scale) for scale in asked]
+    return report.in_one([*told, *(column.note for column in columns.values() if column.note)])
+
+
+def _notes(report: StudyReport, found: Finding) -> dict[str, str]:
+    """Of each column, by its name."""
+    _ = report.gettext
+    told = {
+        KL: _("KL: nats a token."),
+        "over_noise": _("KL / noise: over the KL that another draw of the channel makes of the teacher."),
+        "gap": _(
+            "dB: SNR needed beyond the teacher's for 90 % of the teacher's BLEU at the highest SNR; linear "
+            "between SNRs measured up to {step:g} dB apart."
+        ).format(step=max_step(report)),
+    }
     if any(line.p is not None for line in found.lines):
-        told.append(_tests_told(report, found))
-    return report.in_one([*told, ratio, gap])
+        name = found.headline.name
+        told[name] = report.in_one([_tests_told(report, found), *filter(None, [told.get(name)])])
+    return told
 
 
 def _tests_told(report: StudyReport, found: Finding) -> str:
