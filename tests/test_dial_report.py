@@ -205,7 +205,12 @@ def test_one_dialled_hybrid_beside_its_run_is_no_riddle():
     assert trends_section.blocks(report_of(study_of(runs))) == []
     hot = Run("hot", rung("", 1, 0.6).checkpoint, {**MADE, "seed": 1, "temperature": 8.0})
     other = Run("other/0.1", runs[1].checkpoint, {**runs[1].made, "distill_weight": 0.3, "temperature": 2.0})
-    table, curve, folded = trends_section.blocks(report_of(study_of([runs[0], hot, other])))
+    study = study_of([runs[0], hot, other])
+    table, curve, folded = trends_section.blocks(report_of(study))
+    values = next(block for block in folded.blocks if isinstance(block, Table))
+    assert "of one seed" in values.caption
+    of_each = [study.followed(run)["kl_divergence"] for run in (runs[0], hot)]
+    assert values.frame["kl_divergence"].tolist() == pytest.approx(of_each)
     assert [block.name for block in (table, curve, *folded.blocks)] == [
         "trends",
         "trend_1",
@@ -406,7 +411,9 @@ def test_another_training_is_another_kind(other_training):
     table, _, folded = section.blocks(report_of(study))
     setting = setting_told(setting)
     told = f"learning path, receiver, 1 layer of width 16, {setting} {shown}"
-    assert {row["second"] for row in frames.records(folded.blocks[0].frame)} == {f"other/0.2 ({told})"}
+    seconds = {row["second"] for row in frames.records(folded.blocks[0].frame)}
+    name = study.name_of(apart)
+    assert "decoder student dialled to 0.2" in name and seconds == {f"{name} ({told})"}
     of_one, of_other = [row["path"] for row in frames.records(table.frame)]
     assert of_other == f"learning path, receiver, {setting} {shown}"
     assert setting in of_one and of_one.count(", ") == 2
@@ -430,7 +437,26 @@ def test_ladders_of_one_kind_seed_and_target_are_all_shown():
     )
     (same,) = section.blocks(report_of(study))[-1].blocks
     told = {row["second"].split(" (")[0] for row in frames.records(same.frame)}
-    assert told == {"near1/0.4, near2/0.4", "again/0.4", "twice/0.4"}
+    name = "teacher → decoder student dialled to 0.4, 1 layer, "
+    assert told == {f"{name}near1/0.4", f"{name}again/0.4", f"{name}twice/0.4"}
+
+
+def test_hybrids_of_other_paths_are_told_apart_in_words():
+    runs = [*ladder("a", places={0.2: 0.3}), *ladder("b", places={0.2: 0.4}, path="knowledge")]
+    names = {study_of(runs).name_of(run) for run in runs}
+    assert names == {
+        f"teacher → decoder student dialled to 0.2, T=4, {path} path" for path in ("learning", "knowledge")
+    }
+
+
+@pytest.mark.parametrize("snr", [6.0, 12.0])
+def test_what_sweeps_of_targets_hold_fixed_is_in_words(snr):
+    others = {0.1: 0.2, 0.3: 0.5}
+    runs = [*ladder("a"), *ladder("b", path="knowledge", snr=snr, places=others)]
+    table = trends_section.blocks(report_of(study_of(runs)))[0]
+    more = "" if snr == 6.0 else ", KL (gold prefixes) at {snr} dB, AWGN"
+    told = [f"{path} path" + more.format(snr=at) for path, at in (("learning", 6), ("knowledge", 12))]
+    assert list(dict.fromkeys(row["held"] for row in frames.records(table.frame))) == told
 
 
 # The section

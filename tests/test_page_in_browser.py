@@ -361,7 +361,7 @@ def answered():
     figure = Figure("curves", "BLEU and KL by SNR.", "Two panels.", frame_of([{"x": 1}]), curves)
     answer = Answer(SENTENCE["en"], figure, first, beside=["Another draw: 0.07 [0.06, 0.08]."] * 3)
     sections = [
-        Section("matrix", "Sender × receiver", [grid, many]),
+        Section("matrix", "Transmitter × receiver", [grid, many]),
         Section(
             "other",
             "Others",

@@ -257,7 +257,7 @@ def test_several_channels_and_one_without_noise(runs, here, capsys):
     assert ideal["teacher → teacher (other draw)"]["kl_divergence"]["value"] == 0
     assert ideal["teacher → decoder"]["kl_divergence_over_noise"]["value"] is None
     page = (here / "checkpoints/report/report.html").read_text(encoding="utf-8")
-    assert 'id="matrix_1"' in page and 'id="matrix_2"' in page and "Sender × receiver · Ideal" in page
+    assert 'id="matrix_1"' in page and 'id="matrix_2"' in page and "Transmitter × receiver · Ideal" in page
 
 
 def test_a_checkpoint_of_another_vocabulary_has_text_measures_alone(teacher, runs, here, capsys):

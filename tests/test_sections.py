@@ -1,6 +1,7 @@
 """Sections of the report, on made-up studies: what their tables say, in both languages."""
 
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ from semcom.report import compose
 from semcom.report.catalogue import translation
 from semcom.report.document import Column, Folded, Text
 from semcom.report.look import PAGE
-from semcom.report.sections import grids
+from semcom.report.sections import grids, pair_matrix
 from semcom.report.sections.all_studies import TemperatureEffect
 from semcom.report.sections.study_report import Shared, StudyReport, spread, value_of
 
@@ -104,12 +105,36 @@ def test_grids_at_other_snrs_are_folded(study):
 
 def test_a_wide_grid_has_values_alone_and_says_how_wide_intervals_are():
     runs = [run(f"r{t}", "decoder", temperature=float(t)) for t in (1, 2, 4, 8)]
-    study = made_up(pair_up(TEACHER, runs), encoded(20, 4, 12))
+    study = made_up(pair_up(TEACHER, [*runs, run("enc", "encoder", temperature=1.0)]), encoded(20, 4, 12))
     table, cells = grid_of(grids.at_reference(report_on(study)), "matrix_bleu")
     values = [study.row(pair)["bleu"] for pair in study.pairing.pairs if pair.draw == 0]
     assert sorted(cell.value for cell in cells.values()) == sorted(value.value for value in values)
     assert f"±{max(value.high - value.low for value in values) / 2:.2f}" in table.note
-    assert grids.at_other_snrs(report_on(study)) == []
+
+
+def test_of_one_transmitter_or_of_one_seed_nothing_stands_twice():
+    study = made_up(pair_up(TEACHER, [run("r1", "decoder"), run("r2", "decoder")]), encoded(8, 4, 12))
+    assert grids.at_reference(report_on(study)) == grids.at_other_snrs(report_on(study)) == []
+
+
+def test_a_grid_has_no_marks_that_another_table_may_contradict(study):
+    _, cells = grid_of(grids.at_reference(report_on(study)), "matrix_kl_divergence")
+    assert {cell.marks for cell in cells.values() if cell} == {"", "‡"}
+
+
+def test_without_noise_no_snr_is_told_and_no_other_draw(study):
+    silent = replace(study, channel="ideal", noisy=False, _values={})
+    report = report_on(silent)
+    assert "noise" not in {group.role for group in silent.groups}
+    blocks = list(blocks_of(pair_matrix.blocks(report)))
+    captions = [block.caption for block in blocks if not isinstance(block, Text)]
+    assert captions and not any("dB" in caption or "by SNR" in caption for caption in captions)
+    assert any("at any SNR" in caption for caption in captions)
+
+
+def test_one_sentence_is_one():
+    study = made_up(pair_up(TEACHER, [run("r1", "decoder")]), encoded(1, 4, 12))
+    assert report_on(study).conditions.startswith("1 test sentence; ")
 
 
 def test_snrs_that_stay_cover_the_range():

@@ -195,7 +195,7 @@ class Grouping:
         found = [names.end_told(run, side, told) for run in runs]
         aside = [[*names.told_aside(run), next(iter(of_one))] for run, of_one in zip(runs, seeds)]
         # A label may be what the teacher is called.
-        apart = names.told_apart([names.TEACHER, *found], [[""] * 4, *aside])
+        apart = names.told_apart([names.TEACHER, *found], [[""] * 5, *aside])
         return apart[1:]
 
 

@@ -5,8 +5,8 @@ from numbers import Real
 
 from semcom.base.errors import escape
 from semcom.base.messages import N_, Message
-from semcom.evaluation import origins, setting_trends
-from semcom.evaluation.dialled import AXIS, TARGET
+from semcom.evaluation import measures, origins, setting_trends
+from semcom.evaluation.dialled import AXIS, BETWEEN, KNOWLEDGE_PATH, LEARNING, TARGET, Dial
 from semcom.evaluation.origins import PART
 from semcom.evaluation.runs import UNFINISHED, Run
 from semcom.models.transceiver import PARTS_OF
@@ -19,6 +19,12 @@ STUDENTS = {
     "full": N_("full student"),
 }
 """By the mode of their distillation."""
+PATHS = {
+    LEARNING: N_("learning path"),
+    KNOWLEDGE_PATH: N_("knowledge path"),
+    BETWEEN: N_("path between two checkpoints"),
+}
+"""On which hybrids are dialled, by their kinds."""
 ALONE = {
     "encoder": N_("encoder alone"),
     "channel_encoder": N_("channel encoder alone"),
@@ -71,8 +77,18 @@ def with_seed(name: str, seed: object) -> str:
 
 
 def told_aside(run: Run) -> list[str]:
-    """What else may tell a run from others of its name: of what it was dialled, its label, its file."""
-    return [escape(run.dial.axis) if run.dial else "", escape(run.label), run.checkpoint.name]
+    """What else may tell a run from others of its name: on which path and to what it was dialled, its label,
+    its file."""
+    dialled = _dialled(run.dial) if run.dial else ["", ""]
+    return [*dialled, escape(run.label), run.checkpoint.name]
+
+
+def _dialled(dial: Dial) -> list[str]:
+    """The kind of path; the measure of its target, and the SNR."""
+    path = Message(PATHS[dial.path]) if dial.path in PATHS else escape(dial.path)
+    labels = {measure.name: Message(measure.label) for measure in measures.MEASURES}
+    measure = labels.get(dial.measure, escape(dial.measure))
+    return [path, Message(N_("{measure} at {snr}"), measure=measure, snr=f"{dial.snr:g} dB")]
 
 
 def setting_told(name: str, value: object) -> str:

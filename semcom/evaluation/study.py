@@ -165,7 +165,8 @@ class Study:
     @cached_property
     def groups(self) -> list[Group]:
         """Pairs that differ in seeds alone: the teacher's own, the yardsticks, then what is compared."""
-        return self.naming.groups()
+        """Without the yardstick of another draw where the channel has no noise: it is the same pair again."""
+        return [group for group in self.naming.groups() if self.noisy or group.role != "noise"]
 
     @cached_property
     def naming(self) -> Grouping:

@@ -28,7 +28,7 @@ from semcom.report.sections.all_studies import Similarities, TemperatureEffect
 from semcom.report.sections.study_report import Shared, StudyReport
 
 SECTIONS = {
-    "matrix": (N_("Sender × receiver"), pair_matrix.blocks),
+    "matrix": (N_("Transmitter × receiver"), pair_matrix.blocks),
     "ends": (N_("From which end"), ends.blocks),
     "noise": (N_("Mismatch beside noise"), noise.blocks),
     "price": (N_("The price in dB"), snr_gap.blocks),

@@ -52,7 +52,7 @@ def _asked_and_reached(report: StudyReport, families: Sequence[Family]) -> Table
         "target": Column(_("asked")),
         **({"seeds": Column(_("seeds"), rank=6)} if several_seeds else {}),
         "reached": Column(_("reached here"), 4),
-        "recorded": Column(_("reached on the ladder's own test"), 4, rank=5),
+        "recorded": Column(_("reached on the dial's own test"), 4, rank=5),
         **{name: replace(_column(report, name), rank=number) for number, name in enumerate(shown, 1)},
     }
     caption = _(
@@ -169,4 +169,5 @@ def _hybrids(report: StudyReport, rungs: Sequence[Rung], kind: Kind, named: bool
     told = path_told(report, kind)
     if len(rungs) > 1 and not named:
         return told
-    return report.gettext(", ").join(rung.run.label for rung in rungs) + report.in_brackets(told)
+    hybrids = dict.fromkeys(report.told(report.study.name_of(rung.run)) for rung in rungs)
+    return report.gettext("; ").join(hybrids) + report.in_brackets(told)

@@ -2,20 +2,16 @@
 
 from collections.abc import Sequence
 
-from semcom.base.messages import N_, said
+from semcom.base.messages import said
 from semcom.evaluation import measures
-from semcom.evaluation.dialled import BETWEEN, KNOWLEDGE_PATH, LEARNING, Dial
+from semcom.evaluation.dialled import Dial
 from semcom.evaluation.ladders import TRAINING, Kind, Ladder
+from semcom.evaluation.names import PATHS
 from semcom.evaluation.targets import BLEU_DROP, PREFIXES, TARGETS
 from semcom.models.architecture import ENDS
 from semcom.report.sections.study_report import StudyReport
 from semcom.report.wording import PARTS, channel_told, setting_told, topic_told
 
-PATHS = {
-    LEARNING: N_("learning path"),
-    KNOWLEDGE_PATH: N_("knowledge path"),
-    BETWEEN: N_("path between two checkpoints"),
-}
 Family = Sequence[Ladder]
 """Ladders that differ in the seed of their runs alone."""
 
@@ -55,9 +51,22 @@ def _with_sizes(report: StudyReport, kind: Kind) -> str:
 
 
 def _path_and_part(report: StudyReport, kind: Kind) -> str:
-    path = report.gettext(PATHS[kind.path]) if kind.path in PATHS else kind.path
+    path = _path(report, kind.path)
     part = report.gettext(PARTS[kind.part]) if kind.part in PARTS else kind.part
     return report.gettext("{what}, {more}").format(what=path, more=part)
+
+
+def _path(report: StudyReport, path: str) -> str:
+    return report.gettext(PATHS[path]) if path in PATHS else path
+
+
+def axis_told(report: StudyReport, dial: Dial) -> str:
+    """Kind of path, and where a study has targets of several scales, what they are values of."""
+    path = _path(report, dial.path)
+    scales = {ladder.dial.scale for ladder in report.study.dialled.ladders}
+    if len(scales) < 2:
+        return path
+    return report.gettext("{what}, {more}").format(what=path, more=scale_told(report, dial))
 
 
 def scale_told(report: StudyReport, dial: Dial) -> str:

@@ -27,7 +27,8 @@ def blocks(report: StudyReport) -> list[Block]:
             "--distill-part encoder and with --distill-part decoder, all else equal."
         )
         return [Text(wanted)]
-    return [*_kinds(report, squares), _effects(report), _effects_by_snr(report, squares)]
+    by_snr = [_effects_by_snr(report, squares)] if report.study.noisy else []
+    return [*_kinds(report, squares), _effects(report), *by_snr]
 
 
 def _kinds(report: StudyReport, squares: list[SquareGroup]) -> list[Text]:

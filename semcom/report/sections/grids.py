@@ -1,4 +1,4 @@
-"""Sender × receiver as grids: senders down, receivers across, one measure a grid."""
+"""Transmitter × receiver as grids: transmitters down, receivers across, one measure a grid."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,8 +15,6 @@ RECEIVERS_WITH_INTERVALS = 3
 """Receivers up to which a grid has its intervals; of more it would be too wide, and a CSV has them."""
 OWN = "‡"
 """Marks the teacher's own pair."""
-LEVELS = {0.01: "†", 0.05: "*"}
-"""The mark of a p below each, the smallest first."""
 HOW_TO_READ = N_(
     "Transmitters down, receivers across. ‡: the teacher's own pair; the darker, the further from it."
 )
@@ -31,7 +29,9 @@ def shown(report: StudyReport) -> list[Measure]:
 
 
 def at_reference(report: StudyReport) -> list[Block]:
-    """Figure and tables at the reference SNR."""
+    """Figure and tables at the reference SNR; none where there are no grids."""
+    if not _are_grids(report):
+        return []
     snr = report.study.reference_snr
     tables = [_table(report, measure, snr, f"matrix_{measure.name}") for measure in shown(report)]
     return [_figure(report, snr), *tables]
@@ -65,10 +65,9 @@ def _figure(report: StudyReport, snr: float) -> Figure:
 
 
 def at_other_snrs(report: StudyReport) -> list[Block]:
-    """Folded; none where there is one transmitter or one receiver, whose grids are tables by SNR."""
+    """Folded; none where there are no grids, or all SNRs are alike."""
     others = [snr for snr in sorted(report.study.snrs) if snr != report.study.reference_snr]
-    naming = report.study.naming
-    if not others or min(len(naming.transmitters), len(naming.receivers)) < 2:
+    if not others or not report.study.noisy or not _are_grids(report):
         return []
     tables = [
         _table(report, measure, snr, f"matrix_{measure.name}_at_{_in_a_name(snr)}")
@@ -76,6 +75,12 @@ def at_other_snrs(report: StudyReport) -> list[Block]:
         for measure in shown(report)
     ]
     return [Folded(report.gettext("The same grids at other SNRs"), tables)]
+
+
+def _are_grids(report: StudyReport) -> bool:
+    """Of one transmitter or one receiver they would be a line, which the first table has."""
+    naming = report.study.naming
+    return min(len(naming.transmitters), len(naming.receivers)) > 1
 
 
 def _in_a_name(snr: float) -> str:
@@ -111,7 +116,7 @@ def _table(report: StudyReport, measure: Measure, snr: float, name: str) -> Tabl
     shades = _shades(measure, values)
     cells = [
         [
-            _cell(report, measure, snr, met.get((sender, listener)), values[i][j], shades[i][j])
+            _cell(report, met.get((sender, listener)), values[i][j], shades[i][j])
             for j, listener in enumerate(receivers)
         ]
         for i, sender in enumerate(rows)
@@ -122,10 +127,10 @@ def _table(report: StudyReport, measure: Measure, snr: float, name: str) -> Tabl
         for j, listener in enumerate(receivers)
     }
     named = [[report.told(sender), *of_one] for sender, of_one in zip(rows, cells)]
-    caption = _("{measure} at {snr:g} dB, every transmitter into every receiver.")
+    caption = _("{measure} at {snr}, every transmitter into every receiver.")
     return report.table(
         name,
-        report.caption(caption, measure, snr=snr),
+        report.caption(caption, measure, snr=report.snr_told(snr)),
         columns,
         frames.frame_of(named, list(columns)),
         _note(report, measure, values) if snr == report.study.reference_snr else "",
@@ -134,26 +139,15 @@ def _table(report: StudyReport, measure: Measure, snr: float, name: str) -> Tabl
 
 
 def _cell(
-    report: StudyReport,
-    measure: Measure,
-    snr: float,
-    group: Group | None,
-    value: Interval | None,
-    shade: float | None,
+    report: StudyReport, group: Group | None, value: Interval | None, shade: float | None
 ) -> Styled | None:
-    # Six arguments: a cell is what these say.
+    """Without marks of p: the first table's tests are against the best, those of all pairs stand beside
+    their p, and two marks for one pair would seem to disagree."""
     if group is None:
         return None
     with_interval = len(report.study.naming.receivers) <= RECEIVERS_WITH_INTERVALS
-    marks = OWN if group.role == "teacher" else _significance(report, measure, snr, group)
+    marks = OWN if group.role == "teacher" else ""
     return Styled(value if with_interval else value_of(value), marks=marks, shade=shade)
-
-
-def _significance(report: StudyReport, measure: Measure, snr: float, group: Group) -> str:
-    if not measure.tested or group.role != "compared":
-        return ""
-    p = report.study.group_row(group, snr)[measure.p_name]
-    return next((mark for level, mark in LEVELS.items() if p is not None and p < level), "")
 
 
 def _shades(measure: Measure, values: Sequence[Sequence[Interval | None]]) -> list[list[float | None]]:
@@ -175,7 +169,7 @@ def _share(value: float | None, best: float, span: float) -> float | None:
 
 def _note(report: StudyReport, measure: Measure, values: Sequence[Sequence[Interval | None]]) -> str:
     _ = report.gettext
-    said = [_(HOW_TO_READ), *_of_marks(report, measure)]
+    said = [_(HOW_TO_READ)]
     if measure.to_teacher and (noise := report.yardstick("noise")):
         beside = _("Another draw of the channel's noise makes {value} of the teacher's own pair.")
         value = value_of(report.study.group_row(noise)[measure.name])
@@ -183,14 +177,6 @@ def _note(report: StudyReport, measure: Measure, values: Sequence[Sequence[Inter
     if len(report.study.naming.receivers) > RECEIVERS_WITH_INTERVALS:
         said += _of_intervals(report, measure, values)
     return report.in_one(said)
-
-
-def _of_marks(report: StudyReport, measure: Measure) -> list[str]:
-    if not measure.tested or not report.compared:
-        return []
-    marks = report.gettext("*, †: other than ‡, p < {larger}, p < {smaller}, {test}.")
-    smaller, larger = sorted(LEVELS)
-    return [marks.format(larger=larger, smaller=smaller, test=report.test_told)]
 
 
 def _of_intervals(

@@ -1,4 +1,4 @@
-"""Sender × receiver: the grids, every pair's measures with intervals and tests, curves over SNR."""
+"""Transmitter × receiver: the grids, every pair's measures with intervals and tests, curves over SNR."""
 
 from semcom.base.messages import N_
 from semcom.evaluation import measures
@@ -37,15 +37,22 @@ LAST = 9
 
 def blocks(report: StudyReport) -> list[Block]:
     _ = report.gettext
-    by_snr = [_by_snr(report, measure) for measure in report.first_shown(measures.by_snr())]
     return [
         *_left_out(report),
         *grids.at_reference(report),
         *grids.at_other_snrs(report),
         Folded(_("Every pair with intervals and tests"), [_matrix(report)]),
         Folded(_("What the divergence is made of"), [_makeup(report)]),
-        Folded(_("Every measure by SNR"), [_curves(report), *by_snr]),
+        *_at_all_snrs(report),
     ]
+
+
+def _at_all_snrs(report: StudyReport) -> list[Block]:
+    """Folded; none where all SNRs are alike."""
+    if not report.study.noisy:
+        return []
+    by_snr = [_by_snr(report, measure) for measure in report.first_shown(measures.by_snr())]
+    return [Folded(report.gettext("Every measure by SNR"), [_curves(report), *by_snr])]
 
 
 def _left_out(report: StudyReport) -> list[Block]:
@@ -135,15 +142,16 @@ def _makeup(report: StudyReport) -> Table:
     shown = [measures.named("kl_divergence"), *measures.of_makeup()]
     columns = {
         "pair": Column(_("pair")),
-        "calibration_temperature": Column(_("temperature"), 3),
+        "calibration_temperature": Column(_("fitted temperature"), 3),
         **{measure.name: Column(_(measure.label), measure.decimals) for measure in shown},
     }
     found = study.grouped_matrix[study.grouped_matrix["snr"] == study.reference_snr]
     named = found.assign(pair=[report.told(group.name) for group in study.groups])
     note = _(
-        "Temperature: by which a pair's logits are divided to come nearest to the teacher's distributions "
-        "(above 1: too sure); what it takes off KL is confidence, what it leaves is content. The worst 5 % "
-        "of sentences hold 0.05 of KL where all diverge alike, nearly all of it where few are catastrophes."
+        "Fitted temperature: by which a pair's logits are divided to come nearest to the teacher's "
+        "distributions (above 1: too sure); what it takes off KL is confidence, what it leaves is "
+        "content. The worst 5 % of sentences hold 0.05 of KL where all diverge alike, nearly all of it where "
+        "few are catastrophes."
     )
     return report.table(
         "divergence_makeup",

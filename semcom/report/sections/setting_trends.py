@@ -1,6 +1,6 @@
 """What controls divergence: runs over seeds, and over the values of one setting."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from semcom.base.messages import N_
 from semcom.evaluation import frames, intervals, measures, setting_trends
@@ -12,6 +12,7 @@ from semcom.evaluation.setting_trends import Claim
 from semcom.evaluation.study import Row
 from semcom.report import figures
 from semcom.report.document import Block, Column, Figure, Folded, Table, Text
+from semcom.report.sections.dial_names import axis_told
 from semcom.report.sections.study_report import RUNGS_SHARE, StudyReport
 from semcom.report.wording import PARTS, setting_told
 
@@ -55,7 +56,7 @@ def _not_told_apart(report: StudyReport) -> list[Text]:
     _, campaign = report.gettext, report.study.campaign
     followed = {label for sweep in campaign.sweeps for label in sweep.runs}
     # What was dialled has a section of its own, with two hybrids or one.
-    alone = [run.label for run in campaign.runs if run.label not in followed and run.dial is None]
+    alone = [run for run in campaign.runs if run.label not in followed and run.dial is None]
     differing = [name for name in campaign.differing() if name not in (TARGET, AXIS)]
     if len(differing) < 2 or not alone:
         return []
@@ -64,7 +65,8 @@ def _not_told_apart(report: StudyReport) -> list[Text]:
         "from all others in several at once, or in what is no number: {runs}."
     )
     settings = _(", ").join(_(setting_told(name)) for name in differing)
-    return [Text(text.format(settings=settings, runs=_(", ").join(alone)))]
+    runs = _("; ").join(dict.fromkeys(report.told(report.study.name_of(run)) for run in alone))
+    return [Text(text.format(settings=settings, runs=runs))]
 
 
 def _trends(report: StudyReport, sweeps: Sequence[Sweep]) -> Table:
@@ -105,7 +107,7 @@ def _trend(report: StudyReport, sweep: Sweep, measure: Measure) -> Row:
         verdict += report.in_brackets(_(UNDECIDED[trend.why]))
     return {
         "setting": _(setting_told(sweep.setting)),
-        "held": held_fixed(sweep, _),
+        "held": held_fixed(report, sweep),
         "claim": _(CLAIMS[claim]),
         "measure": report.followed_label(measure),
         **vars(trend),
@@ -132,16 +134,23 @@ def _by_value(report: StudyReport, sweep: Sweep, number: int) -> Table:
     found = {measure.followed_name: _means(sweep, measure) for measure in measures.followed()}
     seeds = sweep.points.groupby("value")["seed"].nunique()
     rows = [
-        [f"{value:g}", count, *(of_measure[value] for of_measure in found.values())]
+        [f"{value:g}", count, *(_over(count, of_measure[value]) for of_measure in found.values())]
         for value, count in zip(seeds.index.tolist(), seeds.tolist())
     ]
     caption = _("Divergence by {setting}{held} at {snr}: mean over seeds and 95 % interval (Student's t).")
+    if seeds.max() == 1:
+        caption = _("Divergence by {setting}{held} at {snr}: of one seed, without an interval over seeds.")
     return report.table(
         f"values_{number}",
-        caption.format(setting=name, held=report.in_brackets(held_fixed(sweep, _)), snr=report.snr),
+        caption.format(setting=name, held=report.in_brackets(held_fixed(report, sweep)), snr=report.snr),
         columns,
         frames.frame_of(rows, list(columns)),
     )
+
+
+def _over(seeds: int, mean: Interval) -> Interval | float:
+    """Of a single seed the value alone: it has no interval over seeds."""
+    return mean if seeds > 1 else mean.value
 
 
 def _curves(report: StudyReport, sweep: Sweep, number: int) -> Figure:
@@ -156,7 +165,7 @@ def _curves(report: StudyReport, sweep: Sweep, number: int) -> Figure:
         "Divergence by {setting}{held} at {snr}: mean over seeds, with its 95 % interval where there are "
         "several."
     )
-    held = report.in_brackets(held_fixed(sweep, _))
+    held = report.in_brackets(held_fixed(report, sweep))
     return Figure(
         report.name(f"trend_{number}"),
         caption.format(setting=_(setting_told(sweep.setting)), held=held, snr=report.snr),
@@ -188,7 +197,7 @@ def _divergence_and_quality(report: StudyReport, sweeps: Sequence[Sweep]) -> Fig
 
 
 def _sweep_in_figure(report: StudyReport, sweep: Sweep) -> str:
-    held = held_fixed(sweep, report.in_figure)
+    held = held_fixed(report.with_labels_of_figures, sweep)
     name = report.in_figure(setting_told(sweep.setting))
     return report.in_figure("{what} ({aside})").format(what=name, aside=held) if held else name
 
@@ -207,13 +216,18 @@ def _axis_title(report: StudyReport, measure: Measure) -> str:
     return _("{measure}, {unit}").format(measure=gap, unit=_(measure.unit)) if measure.unit else gap
 
 
-def held_fixed(sweep: Sweep, gettext: Callable[[str], str]) -> str:
+def held_fixed(report: StudyReport, sweep: Sweep) -> str:
     """What the runs of a sweep share and others have otherwise."""
-    of_each = (
-        f"{gettext(setting_told(name))} {gettext(PARTS.get(str(value), str(value)))}"
+    _ = report.gettext
+    of_each = [
+        f"{_(setting_told(name))} {_(PARTS.get(str(value), str(value)))}"
         for name, value in sweep.held.items()
-    )
-    return gettext(", ").join(of_each)
+        if name != AXIS
+    ]
+    dials = [run.dial for run in report.study.pairing.runs if run.label in sweep.runs and run.dial]
+    if AXIS in sweep.held and dials:
+        of_each.append(axis_told(report, dials[0]))
+    return _(", ").join(of_each)
 
 
 def _mean(values: Sequence[float]) -> Interval:

@@ -27,9 +27,16 @@ SENTENCES = {
     "all": N_("{count:,} sentences, the whole corpus"),
 }
 """How many of which split of the corpus."""
+ONE_SENTENCE = {
+    "test": N_("1 test sentence"),
+    "validation": N_("1 validation sentence"),
+    "all": N_("1 sentence, the whole corpus"),
+}
+ANY_SNR = N_("any SNR")
+"""Of a channel without noise."""
 RUNGS_SHARE = N_(
-    "The hybrids of one ladder come from one run and meet the same sentences and draws: they are not "
-    "independent of each other."
+    "Hybrids that were dialled from one run meet the same sentences and draws: they are not independent of "
+    "each other."
 )
 
 
@@ -143,11 +150,13 @@ class StudyReport:
         """What a table's caption must say where it stands alone: corpus and sentences, channel, decoding,
         seeds of the runs."""
         _ = self.gettext
-        sentences = _(SENTENCES[self.shared.split]).format(count=len(self.study.sentences))
+        count = len(self.study.sentences)
+        told = ONE_SENTENCE if count == 1 else SENTENCES
+        sentences = _(told[self.shared.split]).format(count=count)
         corpus = _(", ").join(filter(None, [said(self.shared.corpus, _), sentences]))
         decoding = said(self.shared.decoding, _)
-        told = [corpus, self.channel, decoding, self._seeds_told]
-        return _("; ").join(filter(None, told))
+        parts = [corpus, self.channel, decoding, self._seeds_told]
+        return _("; ").join(filter(None, parts))
 
     @cached_property
     def conditions_of_scores(self) -> str:
@@ -172,7 +181,12 @@ class StudyReport:
 
     @property
     def snr(self) -> str:
-        return f"{self.study.reference_snr:g} dB"
+        """At which there is one for all, as captions have it."""
+        return self.snr_told(self.study.reference_snr)
+
+    def snr_told(self, snr: float) -> str:
+        """Of a channel without noise all are alike."""
+        return f"{snr:g} dB" if self.study.noisy else self.gettext(ANY_SNR)
 
     def pair(self, pair: Pair) -> str:
         return pair_told(self.study.pairing, pair, self.gettext)
