@@ -38,6 +38,12 @@ SETTINGS = {
 """Names of settings of runs; others go by their flags."""
 PARTS = {"encoder": N_("transmitter"), "decoder": N_("receiver"), "full": N_("both ends")}
 """What the parts of a distillation are."""
+ONE_SENTENCE = {
+    "test": N_("1 test sentence"),
+    "validation": N_("1 validation sentence"),
+    "all": N_("1 sentence, the whole corpus"),
+}
+"""Of a split of the corpus."""
 TOPICS = {
     "agriculture": N_("agriculture"),
     "fisheries": N_("fisheries"),

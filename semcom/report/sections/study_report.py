@@ -19,7 +19,7 @@ from semcom.evaluation.text_scoring import TOO_SHORT
 from semcom.report.cells import supported
 from semcom.report.document import Block, Column, Folded, Table, Text
 from semcom.report.figures import SNR, Curve, Curves
-from semcom.report.wording import channel_told
+from semcom.report.wording import ONE_SENTENCE, channel_told
 
 SENTENCES = {
     "test": N_("{count:,} test sentences"),
@@ -27,11 +27,6 @@ SENTENCES = {
     "all": N_("{count:,} sentences, the whole corpus"),
 }
 """How many of which split of the corpus."""
-ONE_SENTENCE = {
-    "test": N_("1 test sentence"),
-    "validation": N_("1 validation sentence"),
-    "all": N_("1 sentence, the whole corpus"),
-}
 ANY_SNR = N_("any SNR")
 """Of a channel without noise."""
 RUNGS_SHARE = N_(
