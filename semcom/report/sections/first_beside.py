@@ -10,6 +10,7 @@ from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, UNKNOWN, Squ
 from semcom.report.rounding import bracketed, places_of, plain
 from semcom.report.sections.first_costs import KL
 from semcom.report.sections.first_sentence import WHY_UNDECIDED, setting_told
+from semcom.report.sections.setting_trends import held_fixed
 from semcom.report.sections.study_report import StudyReport
 
 LEAST_USEFUL, FAR_FROM_FLOOR = 5.0, 10.0
@@ -134,8 +135,7 @@ def _not_here(report: StudyReport, found: Finding) -> list[str]:
     left = sum(not shown & {pair.key for pair in group.pairs} for group in compared)
     told = []
     if sweep is not None and sweep.held:
-        held = [f"{setting_told(_, name)} {value}" for name, value in sweep.held.items()]
-        told.append(_("Of runs with {settings}.").format(settings=_(", ").join(held)))
+        told.append(_("Of runs with {settings}.").format(settings=held_fixed(report, sweep)))
     if left and found.question in ("setting", "ladder"):
         told.append(
             _("Not in this table: {count} other pairs; the sections below have them.").format(count=left)
