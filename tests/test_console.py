@@ -48,6 +48,22 @@ def test_a_command_within_a_host_program_says_each_line_once(host, capsys, argv,
     assert host.getvalue() == "afterwards\n" and capsys.readouterr().out == ""
 
 
+def of_files(argv):
+    console.warn_of("a.pt", "carries no digest")
+    LOG.info("the answer")
+    console.warn_of("b.pt", "carries no digest")
+    console.warn_of("c.pt", "is old")
+
+
+def test_what_is_said_of_several_files_is_one_line_at_the_end(capsys):
+    cli.run(of_files, [])
+    told = "the answer\nwarning: a.pt (and 1 more): carries no digest\nwarning: c.pt: is old\n"
+    assert capsys.readouterr().out == told
+    with console.speaking():
+        console.warn_of("d.pt", "is old")
+    assert capsys.readouterr().out == "warning: d.pt: is old\n", "at once where nothing gathers"
+
+
 def test_an_inner_command_leaves_the_outer_one_speaking(capsys):
     with console.speaking():
         cli.run(verb, [])

@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import NoReturn, TextIO
 
 from semcom.base import distributed
@@ -40,6 +41,34 @@ class _Console(logging.StreamHandler[TextIO]):
 
 
 _CONSOLE = _Console()
+_LOG = logging.getLogger(__name__)
+
+
+_GATHERED: ContextVar[dict[str, list[str]] | None] = ContextVar("gathered", default=None)
+"""What is said of files -> of which, while it is gathered."""
+
+
+@contextmanager
+def gathered() -> Iterator[None]:
+    """Of what ``warn_of`` is given meanwhile, one line at the end for all files of which it is said."""
+    told: dict[str, list[str]] = {}
+    before = _GATHERED.set(told)
+    try:
+        yield
+    finally:
+        _GATHERED.reset(before)
+        for line, (first, *others) in told.items():
+            more = f" (and {len(others)} more)" if others else ""
+            _LOG.warning(f"{first}{more}: {line}")
+
+
+def warn_of(where: str, line: str) -> None:
+    """A warning about a file, at once or with others of its kind where they are ``gathered``."""
+    told = _GATHERED.get()
+    if told is None:
+        _LOG.warning(f"{where}: {line}")
+    else:
+        told.setdefault(line, []).append(where)
 
 
 @contextmanager

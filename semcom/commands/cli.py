@@ -51,7 +51,7 @@ def _run(verb: Callable[[Sequence[str]], object], argv: Sequence[str]) -> int:
     _DEBUG.set(False)
     try:
         streams.prepare()
-        with console.speaking(), console.libraries_heard():
+        with console.speaking(), console.libraries_heard(), console.gathered():
             code = _call(verb, argv)
             distributed.leave()
         # What standard output holds back: a full disk is to be told, not met when Python ends.

@@ -8,7 +8,6 @@ built from it.
 
 import hashlib
 import io
-import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from semcom.base import console
 from semcom.base.advice import meant_path, path_word
 from semcom.base.errors import SemcomError, escape, shown
 from semcom.base.output_files import write_atomically
@@ -34,8 +34,6 @@ from semcom.models.state_dicts import Found, unwrapped
 from semcom.models.state_file import check_plain, digest_of
 from semcom.models.tensors import check_finite, claimed, held, own_memory
 from semcom.models.transceiver import Transceiver
-
-log = logging.getLogger(__name__)
 
 FORMAT = 2
 REMEDY = "make it again"
@@ -211,7 +209,7 @@ def _say_once(path: Path, where: str, line: str) -> None:
     key = (os.path.realpath(path), line)
     if key not in _said:
         _said.add(key)
-        log.warning(f"{where}: {line}")
+        console.warn_of(where, line)
 
 
 def _hint(names: Iterable[str], path: Path) -> str:
