@@ -354,7 +354,7 @@ def answered():
         note=SENTENCE["en"],
     )
     shaded = [[name, *[Styled(Interval(0.5, 0.25, 0.75), shade=0.9)] * 9] for name in names]
-    grid = of_rows("grid", "KL.", [Column("transmitter"), *[Column(names[1], 2)] * 9], shaded)
+    grid = of_rows("grid", "KL.", [Column("transmitter ↓ receiver →"), *[Column(names[1], 2)] * 9], shaded)
     many = of_rows(
         "many", "By SNR.", [Column("pair"), *[Column("12", 2)] * 20], [[name, *[0.25] * 20] for name in names]
     )
@@ -467,6 +467,17 @@ def test_a_shaded_number_can_be_read_in_the_light_and_in_the_dark(browser, usual
                 getComputedStyle(document.body).backgroundColor] })()""")
         assert contrast(ink, over(shade, paper)) > 4.5, "as WCAG asks for"
     browser("Emulation.setEmulatedMedia", features=[])
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_heads_of_a_grid_overprint_nothing(browser, usual, width):
+    browser.open(usual, width)
+    browser.evaluate(OPEN_ALL)
+    overflows = browser.evaluate("""[...document.querySelectorAll('.shaded thead th')].map(e => {
+        const text = document.createRange();
+        text.selectNodeContents(e);
+        return text.getBoundingClientRect().right - e.getBoundingClientRect().right })""")
+    assert len(overflows) == 10 and max(overflows) <= 0.5
 
 
 def parts(colour):

@@ -783,3 +783,22 @@ def test_a_p_is_shown_so_in_every_format_and_whole_in_csv():
     assert "&#60;0.001" in formats.markdown(document)
     assert "&lt;0.001" in render.html(document, fake_images(document))
     assert formats.csv_of(table).split() == ["p", "0.0497", "0.00012", '""']
+
+
+def test_a_table_too_wide_for_the_page_keeps_its_first_ranks_and_says_what_is_left_out():
+    value = Interval(1234.5678, 1233.1234, 1235.4321)
+    heads = [Column("pair"), *(Column(f"measure {rank}", 4, rank=rank) for rank in range(8))]
+    wide = of_rows("wide", "All.", heads, [["teacher", *[value] * 8]])
+    layout = page_tables.layout_of(wide)
+    kept = [head.title for head in layout.heads]
+    assert layout.across <= page_tables.SCREEN and 3 < len(kept) < 9
+    assert [*kept, *layout.left_out] == [column.title for column in heads]
+    page = render.html(with_block(wide), {})
+    assert f"Too wide for here: {', '.join(layout.left_out)}. tables/wide.csv has all." in page
+
+
+@pytest.mark.parametrize(("snr", "as_cards"), [(None, False), (12.0, True)])
+def test_numbers_by_snr_are_cards_on_a_phone(snr, as_cards):
+    heads = [Column("pair"), *(Column(f"{n}", 2, snr=snr) for n in range(8))]
+    layout = page_tables.layout_of(of_rows("by", "By SNR.", heads, [["teacher", *[31.25] * 8]]))
+    assert layout.as_cards == as_cards

@@ -1,7 +1,7 @@
 """How a table stands on the page: its heads and cells, and what becomes of it on a phone."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from semcom.base.widths import columns
 from semcom.report.cells import LONG, columns_of_text, halves, kinds
@@ -12,6 +12,8 @@ SHORT_HEAD = 12
 
 PHONE = 46
 """Columns of a console that are as wide as a phone's screen held upright."""
+SCREEN = 150
+"""Columns of a console that are as wide as the page, and as a sheet on which letters can still be read."""
 GAP = 3
 """Columns of a console between two columns of a table."""
 CARDS = 12
@@ -49,28 +51,43 @@ class Shown:
 @dataclass(frozen=True)
 class Layout:
     """across: its width in columns of a console. as_cards: whether each row becomes a card where the screen
-    is narrow; else it scrolls by itself."""
+    is narrow; else it scrolls by itself. left_out: titles of columns for which no screen has room."""
 
     heads: list[Head]
     rows: list[list[Shown]]
     across: int
     as_cards: bool
     is_shaded: bool
+    left_out: list[str]
 
 
 def layout_of(table: Table, is_first: bool = False) -> Layout:
     """is_first: whether its numbers must be seen at once, on any screen."""
+    is_shaded = any(isinstance(cell, Styled) and cell.shade is not None for cell in _cells(table))
+    whole = table
+    # Intervals of a matrix stand below its values.
+    table = table if is_shaded else _fitted(table)
     of_kind = kinds(table)
     shown = zip(table.columns.values(), of_kind)
     heads = [Head(column.title, kind, columns(column.title) <= SHORT_HEAD) for column, kind in shown]
-    is_shaded = any(isinstance(cell, Styled) and cell.shade is not None for cell in _cells(table))
     return Layout(
         heads,
         _rows(table, of_kind),
         across=_width(table),
         as_cards=not is_shaded and _becomes_cards(table, of_kind, is_first),
         is_shaded=is_shaded,
+        left_out=[column.title for name, column in whole.columns.items() if name not in table.columns],
     )
+
+
+def _fitted(table: Table) -> Table:
+    """Without the columns of the highest rank, as few as can be, where not all have room."""
+    while _width(table) > SCREEN:
+        name, column = max(reversed(list(table.columns.items())), key=lambda item: item[1].rank)
+        if column.rank <= 0:
+            break
+        table = replace(table, columns={kept: of for kept, of in table.columns.items() if kept != name})
+    return table
 
 
 def _cells(table: Table) -> Iterator[Cell]:
@@ -104,8 +121,11 @@ def _shown(cell: Cell, column: Column, kind: str) -> Shown:
 def _becomes_cards(table: Table, of_kind: list[str], is_first: bool) -> bool:
     if _width(table) <= PHONE:
         return False
-    # Plain numbers stand closely enough beside a name that stays; intervals and sentences do not.
-    return is_first or (len(table.frame) <= CARDS and bool({"interval", "long"} & set(of_kind[1:])))
+    # Plain numbers stand closely enough beside a name that stays; intervals and sentences do not, and of SNRs
+    # the one that the report is about would be hidden.
+    is_by_snr = any(column.snr is not None for column in table.columns.values())
+    is_spread = is_by_snr or bool({"interval", "long"} & set(of_kind[1:]))
+    return is_first or (len(table.frame) <= CARDS and is_spread)
 
 
 def _width(table: Table) -> int:
