@@ -162,7 +162,7 @@ def test_what_a_divergence_is_made_of_has_its_table(reported):
     told["teacher → teacher (1 dB less)"] = "teacher, 1 dB less"
     assert set(rows) == set(told.values()) - {"teacher → teacher"}
     for pair, row in ((pair, rows[told[pair]]) for pair in set(written) - {"teacher → teacher"}):
-        assert row["temperature"] == written[pair]["calibration_temperature"]
+        assert row["fitted temperature"] == written[pair]["calibration_temperature"]
         for title, name in (("KL", "kl_divergence"), ("calibrated KL", "kl_calibrated")):
             assert row[title] == written[pair][name]
         low, value, high = (float(row[f"KL share of worst 5 %{end}"]) for end in (" low", "", " high"))
