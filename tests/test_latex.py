@@ -51,7 +51,7 @@ def test_a_table_word_for_word():
         == r"""% Report
 % \usepackage{booktabs,siunitx}
 
-% gaps: one column of 8 cm at \small; about 227 pt wide
+% gaps: one column of 8 cm at \small; about 223 pt wide
 \begin{table}
   \centering\small\sloppy
   \setlength{\tabcolsep}{4pt}

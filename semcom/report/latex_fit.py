@@ -17,9 +17,9 @@ from semcom.report.latex_columns import (
 )
 from semcom.report.room import shared
 
-COLUMN, TEXT = 227.0, 345.0
-"""Points of 8 cm, which columns of IEEEtran (252) and of ``article`` in two columns (229.5) hold, and of
-the text of ``article`` in one."""
+COLUMN, TEXT = 223.0, 345.0
+"""Points: 8 cm less what the widths of letters may be off by, which columns of IEEEtran (252) and of
+``article`` in two columns (229.5) hold; and the text of ``article`` in one."""
 
 MOST = 5
 """Tables of a paper, and SNRs of a table by SNR where none are asked for."""
