@@ -36,11 +36,11 @@ from semcom.report.catalogue import translation
 from semcom.report.cells import columns_of_text
 from semcom.report.document import Table
 from semcom.report.look import LIGHT, PAGE
+from semcom.report.names_in_words import setting_told
 from semcom.report.sections import dial as section
 from semcom.report.sections import first_screen
 from semcom.report.sections import setting_trends as trends_section
 from semcom.report.sections.study_report import StudyReport
-from semcom.report.wording import setting_told
 
 RECEIVER = ("channel_decoder", "decoder")
 PLACES = {0.1: 0.1, 0.2: 0.3, 0.3: 0.6, 0.4: 1.0}

@@ -74,7 +74,7 @@ def document(language):
     return Document(
         f"{HOSTILE[0]} {HOSTILE[-1]}",
         language,
-        [sentence, *HOSTILE],
+        [Answer(sentence, before=HOSTILE, beside=HOSTILE)],
         [
             Section("first", HOSTILE[1], [Text(sentence), *map(Text, HOSTILE), wide]),
             Section("second", HOSTILE[2], figures),
@@ -368,7 +368,7 @@ def answered():
             [Text("An x."), Folded("At 6 dB", [Text("Deep."), dataclasses.replace(many, name="deep")])],
         ),
     ]
-    return Document("Semantic divergence", "en", [], sections, [("seed", "7")], [answer])
+    return Document("Semantic divergence", "en", [answer], sections, [("seed", "7")])
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ FIGURE = Figure(
 PLAIN = Document(
     "Report",
     "en",
-    ["It costs much.", "It can be mended."],
+    [Answer("It costs much.", beside=["It can be mended."])],
     [Section("first", "First", [Text("Before."), TABLE, FIGURE])],
     [("seed", "7")],
 )
@@ -103,7 +103,13 @@ def hostile(language="en"):
         )
         figure = Figure(f"figure_{i}", bad, bad, frame_of([{bad: bad, "x": 1}]), curve)
         sections.append(Section(f"section_{i}", bad, [Text(bad), table, figure]))
-    return Document(" ".join(HOSTILE), language, HOSTILE, sections, [(bad, bad) for bad in HOSTILE])
+    return Document(
+        " ".join(HOSTILE),
+        language,
+        [Answer(bad) for bad in HOSTILE],
+        sections,
+        [(bad, bad) for bad in HOSTILE],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +188,7 @@ def test_html_says_what_the_document_says(images):
     ]
     text = " ".join("".join(page.text).split())
     assert text.startswith(
-        "Report Report Summary It costs much. It can be mended. Contents First Table 1 Figure 1 "
+        "Report Report It costs much. It can be mended. Contents First Table 1 Figure 1 "
         "How this report was made First Before. Table 1. Gaps by pair."
     )
     assert "Note: Lower is better." in text and "Figure 1. A fall." in text
@@ -260,7 +266,7 @@ def test_html_shows_hostile_strings_as_text_in_every_place():
     page = Reader(render.html(hostile(), fake_images(hostile())))
     text = "".join(page.text)
     for bad in HOSTILE:
-        # summary, contents, heading, paragraph, caption, note, figure's caption, two column heads, two cells,
+        # answer, contents, heading, paragraph, caption, note, figure's caption, two column heads, two cells,
         # provenance twice
         assert text.count(escape(bad)) >= 13, bad
         assert escape(bad) in [image["alt"] for image in page.all("img")]
@@ -334,14 +340,13 @@ def test_html_speaks_the_documents_language():
     assert all(
         word in text
         for word in (
-            "摘要",
             "目录",
             "表 1：",
             "图 1：",
             "本报告的生成方式",
         )
     )
-    assert not any(word in text for word in ("Summary", "Contents", "Table", "Figure"))
+    assert not any(word in text for word in ("Contents", "Table", "Figure"))
 
 
 ANSWERED = replace(
@@ -364,14 +369,13 @@ ANSWERED = replace(
 )
 
 
-def test_the_answer_comes_first_and_no_summary_beside_it():
+def test_the_answer_comes_first():
     page = Reader(render.html(ANSWERED, fake_images(ANSWERED)))
     text = " ".join("".join(page.text).split())
     assert text.startswith(
         "Report Report teacher · awgn The teacher understands little. It costs 4.3 BLEU. Figure 1. A fall."
     )
     assert text.index("Noise alone") < text.index("Contents") < text.index("Table 2. Gaps by pair.")
-    assert "Summary" not in text
 
 
 def test_a_cell_that_stands_out_does_so_in_each_format():
@@ -425,9 +429,7 @@ def test_markdown_word_for_word():
         formats.markdown(PLAIN)
         == r"""# Report
 
-**Summary**
-
-It costs much.
+**It costs much.**
 
 It can be mended.
 
@@ -477,15 +479,14 @@ def test_markdown_shows_hostile_strings_as_text(bad):
     document = replace(
         hostile(),
         title=bad,
-        summary=[bad],
+        answers=[Answer(bad)],
         provenance=[(bad, bad)],
         sections=[hostile().sections[HOSTILE.index(bad)]],
     )
     lines = [line for line in formats.markdown(document).splitlines() if line]
     (
         title,
-        _,
-        summary,
+        sentence,
         section,
         words,
         caption,
@@ -503,7 +504,7 @@ def test_markdown_shows_hostile_strings_as_text(bad):
     ) = lines
     texts = [
         title.removeprefix("# "),
-        summary,
+        sentence.removeprefix("**").removesuffix("**"),
         section.removeprefix("## "),
         words,
         caption.removeprefix("**Table 1.** "),

@@ -15,7 +15,7 @@ from semcom.evaluation.channel_use import ChannelUse, channel_use
 from semcom.evaluation.study import Study
 from semcom.models.checkpoint import Checkpoint
 from semcom.report import compose
-from semcom.report.wording import channel_told
+from semcom.report.names_in_words import channel_told
 
 PACKAGES = ("python", "torch", "numpy", "sacrebleu", "matplotlib")
 SPLITS_TOLD = {

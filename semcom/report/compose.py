@@ -75,14 +75,13 @@ def compose(results: Results, language: str) -> Document:
     document = Document(
         _("Semantic divergence of mismatched ends"),
         language,
-        [],
+        [replace(first_screen.answer(report), of=report.apart) for report in reports],
         _unmeasured_last(
             [section for report in reports for section in _sections(report)]
             + _common_sections(results, reports, language),
             _,
         ),
         [(_(label), _in_words(value, _)) for label, value in _made(results, language)],
-        [replace(first_screen.answer(report), of=report.apart) for report in reports],
     )
     return typesetting.of_chinese(document) if language == "zh" else document
 

@@ -134,15 +134,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """language: en or zh. summary: the answer, in a few sentences. answers: the first screen, one a study.
-    provenance: how it was made, label and value."""
+    """language: en or zh. answers: the first screen, one a study. provenance: how it was made, label and
+    value."""
 
     title: str
     language: str
-    summary: Sequence[str]
+    answers: Sequence[Answer]
     sections: Sequence[Section]
     provenance: Sequence[tuple[str, str]]
-    answers: Sequence[Answer] = ()
 
     def tables(self) -> list[Table]:
         return [block for block in self._blocks() if isinstance(block, Table)]

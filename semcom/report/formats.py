@@ -28,12 +28,10 @@ def markdown(document: Document) -> str:
     """The report in GitHub's Markdown, its figures beside it. ValueError as ``check`` says."""
     check(document)
     _ = translation(document.language).gettext
-    summary, provenance = _("Summary"), _("How this report was made")
+    provenance = _("How this report was made")
     lines = [f"# {_markdown(document.title)}"]
     for answer in document.answers:
         lines += _markdown_answer(document, answer)
-    if not document.answers:
-        lines += [f"**{summary}**", *map(_markdown, document.summary)]
     for section in document.sections:
         lines.append(f"## {_markdown(section.title)}")
         for block in section.blocks:

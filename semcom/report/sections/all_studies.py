@@ -10,7 +10,7 @@ from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.report import figures, training_figures
 from semcom.report.document import Block, Column, Figure, Table, Text
-from semcom.report.wording import channel_told
+from semcom.report.names_in_words import channel_told
 
 Translate = Callable[[str], str]
 

@@ -9,8 +9,8 @@ from semcom.evaluation.ladders import TRAINING, Kind, Ladder
 from semcom.evaluation.names import PATHS
 from semcom.evaluation.targets import BLEU_DROP, PREFIXES, TARGETS
 from semcom.models.architecture import ENDS
+from semcom.report.names_in_words import PARTS, channel_told, setting_told, topic_told
 from semcom.report.sections.study_report import StudyReport
-from semcom.report.wording import PARTS, channel_told, setting_told, topic_told
 
 Family = Sequence[Ladder]
 """Ladders that differ in the seed of their runs alone."""

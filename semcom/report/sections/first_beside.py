@@ -4,9 +4,9 @@ import math
 
 from semcom.base.messages import N_
 from semcom.evaluation import measures
-from semcom.evaluation.finding import Finding
 from semcom.evaluation.measure_row import Measure
 from semcom.evaluation.pairs import CODE, INTEROPERABLE, KNOWLEDGE, UNKNOWN, Square
+from semcom.evaluation.research_question import Finding
 from semcom.report.rounding import bracketed, places_of, plain
 from semcom.report.sections.first_costs import KL
 from semcom.report.sections.first_sentence import WHY_UNDECIDED, setting_told

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from semcom.base.messages import N_, said
-from semcom.evaluation import finding, measures
-from semcom.evaluation.finding import Finding, Line
+from semcom.evaluation import measures, research_question
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pairs import INTEROPERABLE, KNOWLEDGE, OWN, Pair
+from semcom.evaluation.research_question import Finding, Line
 from semcom.evaluation.snr_gap import Price
 from semcom.report.rounding import bracketed, places_of, plain
 from semcom.report.sections.study_report import StudyReport
@@ -48,7 +48,7 @@ FINEST_PRICE = 3.0
 def of_pair(report: StudyReport, found: Finding) -> str:
     _ = report.gettext
     line = next(line for line in found.lines if report.study.pairing.reference not in line.pairs)
-    cost = finding.cost(report.study, line.pairs, found.quality)
+    cost = research_question.cost(report.study, line.pairs, found.quality)
     fields = {
         "who": _who(report, line),
         "quality": _(found.quality.label),
@@ -107,7 +107,7 @@ def _layers(pair: Pair, end: str) -> int | None:
 def _price(report: StudyReport, line: Line) -> str:
     """In dB of SNR, where the SNRs measured tell it."""
     prices = prices_of(report, line.pairs)
-    gap = finding.gap_of(prices)
+    gap = research_question.gap_of(prices)
     if gap is None or max_step(report) > FINEST_PRICE:
         return ""
     if gap.low <= 0 or gap.high == math.inf:
@@ -128,7 +128,7 @@ def max_step(report: StudyReport) -> float:
 
 
 def _beside_noise(report: StudyReport, line: Line) -> str:
-    ratio = finding.beside_noise(report.study, line.pairs, measures.named(KL))
+    ratio = research_question.beside_noise(report.study, line.pairs, measures.named(KL))
     if ratio is None or not math.isfinite(ratio.high - ratio.low):
         return ""
     told = report.gettext("; its KL to the teacher is {ratio} times what the channel's noise makes")
@@ -207,12 +207,12 @@ def of_pairs(report: StudyReport, found: Finding) -> str:
     costs = {
         line.name: cost
         for line in met or compared
-        if (cost := finding.cost(report.study, line.pairs, found.quality)) is not None
+        if (cost := research_question.cost(report.study, line.pairs, found.quality)) is not None
     }
     if not costs:
         return _("{count} pairs were compared.").format(count=len(compared))
     dearest = max(costs, key=lambda name: costs[name].value)
-    differing = finding.differing_from_teacher(report.study, found)
+    differing = research_question.differing_from_teacher(report.study, found)
     told = _(
         "{differing} of {count} pairs differ from the teacher's in {quality} at {snr}; {name} costs most, "
         "{cost}."

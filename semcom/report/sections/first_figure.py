@@ -4,11 +4,11 @@ values of the setting."""
 from collections.abc import Sequence
 
 from semcom.base.messages import N_, said
-from semcom.evaluation import finding, frames, measures
-from semcom.evaluation.finding import Finding, Line
+from semcom.evaluation import frames, measures, research_question
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measure_row import Measure
 from semcom.evaluation.pairs import Pair
+from semcom.evaluation.research_question import Finding, Line
 from semcom.report import figures
 from semcom.report.document import Figure
 from semcom.report.sections.first_costs import KL
@@ -60,7 +60,7 @@ def _over_snr(report: StudyReport, found: Finding) -> Figure:
 def _curve(report: StudyReport, pairs: Sequence[Pair], measure: Measure) -> figures.Curve:
     """A measure of pairs of one a seed by SNR, where it is known."""
     snrs = sorted(report.study.snrs)
-    values = [(snr, finding.over_pairs(report.study, pairs, measure, snr)) for snr in snrs]
+    values = [(snr, research_question.over_pairs(report.study, pairs, measure, snr)) for snr in snrs]
     return [(snr, value) for snr, value in values if value is not None]
 
 
@@ -110,7 +110,9 @@ def _points_of(
     report: StudyReport, placed: Sequence[tuple[Line, Sequence[Pair]]], measure: Measure
 ) -> figures.Curve:
     """At each line's value the measure of these pairs."""
-    found = [(line.value, finding.over_pairs(report.study, pairs, measure)) for line, pairs in placed]
+    found = [
+        (line.value, research_question.over_pairs(report.study, pairs, measure)) for line, pairs in placed
+    ]
     return [(place, value) for place, value in found if place is not None and value is not None]
 
 
@@ -119,7 +121,7 @@ def _points(report: StudyReport, found: Finding) -> Figure:
     _, quality = report.gettext, found.quality
     points: list[tuple[str, Interval]] = []
     for line in found.lines:
-        value = finding.over_pairs(report.study, line.pairs, quality)
+        value = research_question.over_pairs(report.study, line.pairs, quality)
         if value is not None:
             points.append((_told(report, found, line), value))
     title = report.figure_title(quality)

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from semcom.base.messages import said
-from semcom.evaluation import finding, frames, measures
-from semcom.evaluation.finding import Finding, Line
+from semcom.evaluation import frames, measures, research_question
 from semcom.evaluation.groups import YARDSTICKS, Group
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.measure_row import Measure
 from semcom.evaluation.pairs import Pair
+from semcom.evaluation.research_question import Finding, Line
 from semcom.evaluation.study import Row
 from semcom.report.document import Answer, Cell, Column, Styled, Table
 from semcom.report.rounding import places_of, plain
@@ -27,7 +27,7 @@ ALIKE = 0.05
 def answer(report: StudyReport) -> Answer:
     """What was found of the study."""
     quality = measures.named("chrf" if report.too_short else "bleu")
-    found = finding.finding_of(report.study, quality)
+    found = research_question.finding_of(report.study, quality)
     before = [*first_beside.useless_teacher(report, quality), *filter(None, [report.too_short])]
     sentence = first_sentence.sentence(report, found)
     if found.question == "nothing":
@@ -113,9 +113,9 @@ def _row(report: StudyReport, found: Finding, line: Line) -> Row:
         "line": said(line.name, report.gettext),
         "seeds": len(line.pairs) if len(line.pairs) > 1 else None,
         "reached": line.reached,
-        found.quality.name: finding.over_pairs(study, line.pairs, found.quality),
-        KL: None if is_teacher else finding.over_pairs(study, line.pairs, kl),
-        "over_noise": None if is_teacher else finding.beside_noise(study, line.pairs, kl),
+        found.quality.name: research_question.over_pairs(study, line.pairs, found.quality),
+        KL: None if is_teacher else research_question.over_pairs(study, line.pairs, kl),
+        "over_noise": None if is_teacher else research_question.beside_noise(study, line.pairs, kl),
         "gap": None if is_teacher else _gap(report, line.pairs),
     }
     tested = cells[found.headline.name]
@@ -131,8 +131,8 @@ def _marks(p: float | None) -> str:
 def _gap(report: StudyReport, pairs: Sequence[Pair]) -> Cell:
     """What pairs need more than the teacher's, in dB."""
     prices = prices_of(report, pairs)
-    bound = finding.least_gap(prices)
-    return finding.gap_of(prices) if bound is None else f"> {plain(bound, 1)}"
+    bound = research_question.least_gap(prices)
+    return research_question.gap_of(prices) if bound is None else f"> {plain(bound, 1)}"
 
 
 def _yardsticks(report: StudyReport) -> list[Row]:
@@ -141,9 +141,11 @@ def _yardsticks(report: StudyReport) -> list[Row]:
     rows: list[Row] = []
     for group in study.groups if study.noisy else ():
         if group.role in YARDSTICKS:
-            ratio = None if group.role == "noise" else finding.beside_noise(study, group.pairs, kl)
+            ratio = None if group.role == "noise" else research_question.beside_noise(study, group.pairs, kl)
             told = _yardstick_told(report, group)
-            rows.append({"line": told, KL: finding.over_pairs(study, group.pairs, kl), "over_noise": ratio})
+            rows.append(
+                {"line": told, KL: research_question.over_pairs(study, group.pairs, kl), "over_noise": ratio}
+            )
     return rows
 
 

@@ -4,10 +4,10 @@ intervals support."""
 from collections.abc import Callable, Mapping, Sequence
 
 from semcom.base.messages import N_
-from semcom.evaluation import finding
-from semcom.evaluation.finding import Finding, Line
+from semcom.evaluation import research_question
+from semcom.evaluation.research_question import Finding, Line
 from semcom.evaluation.targets import TARGETS
-from semcom.report import wording
+from semcom.report import names_in_words
 from semcom.report.cells import p_text
 from semcom.report.rounding import places_of, plain, significant
 from semcom.report.sections import first_costs
@@ -73,7 +73,7 @@ def _first_and_last(report: StudyReport, found: Finding) -> dict[str, str]:
     values = {
         name: value
         for name, line in ends.items()
-        if (value := finding.over_pairs(report.study, line.pairs, found.headline)) is not None
+        if (value := research_question.over_pairs(report.study, line.pairs, found.headline)) is not None
     }
     # Seeds move both alike: what tells first from last is their difference.
     supported = [*values.values(), *([found.change] if found.change else [])]
@@ -84,7 +84,7 @@ def _first_and_last(report: StudyReport, found: Finding) -> dict[str, str]:
 
 
 def setting_told(gettext: Callable[[str], str], setting: str) -> str:
-    return gettext(wording.setting_told(setting))
+    return gettext(names_in_words.setting_told(setting))
 
 
 # --- a ladder
@@ -95,7 +95,7 @@ def _ladder(report: StudyReport, found: Finding) -> str:
     rungs = [line for line in found.lines if line.value is not None]
     dial = found.ladders[0].dial
     measure = _(TARGETS[dial.measure].title) if dial.measure in TARGETS else dial.measure
-    last = finding.over_pairs(report.study, rungs[-1].pairs, found.quality)
+    last = research_question.over_pairs(report.study, rungs[-1].pairs, found.quality)
     told = _(
         "{measure} of {low} to {high} was asked for at {snr:g} dB, {reached}; the furthest hybrid has "
         "{quality} {last}."
@@ -120,7 +120,7 @@ def _reached(report: StudyReport, rungs: Sequence[Line]) -> str:
     reached = [line.reached for line in rungs if line.reached is not None]
     if len(reached) < len(rungs):
         return _("which is not measured here")
-    missed = sum(not finding.has_what_was_asked(line) for line in rungs)
+    missed = sum(not research_question.has_what_was_asked(line) for line in rungs)
     ends = [plain(value.value, significant(value.value, places_of(value, 4), 4)) for value in reached]
     told = _("{low} to {high} reached; {missed} hybrids miss it")
     if missed == 0:

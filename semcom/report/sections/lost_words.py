@@ -9,8 +9,8 @@ from semcom.evaluation.groups import Group
 from semcom.evaluation.intervals import Interval
 from semcom.report import figures
 from semcom.report.document import Block, Column, Figure, Folded, Table, Text
+from semcom.report.names_in_words import TOPICS
 from semcom.report.sections.study_report import StudyReport, bounds_of, value_of
-from semcom.report.wording import TOPICS
 
 EXAMPLES = 10
 SHOWN_PAIRS = 6

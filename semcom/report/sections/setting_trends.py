@@ -12,9 +12,9 @@ from semcom.evaluation.setting_trends import Claim
 from semcom.evaluation.study import Row
 from semcom.report import figures
 from semcom.report.document import Block, Column, Figure, Folded, Table, Text
+from semcom.report.names_in_words import PARTS, setting_told
 from semcom.report.sections.dial_names import axis_told
 from semcom.report.sections.study_report import RUNGS_SHARE, StudyReport
-from semcom.report.wording import PARTS, setting_told
 
 SHOWN_SWEEPS = 4
 CLAIMS: dict[Claim, str] = {

@@ -19,7 +19,7 @@ from semcom.evaluation.text_scoring import TOO_SHORT
 from semcom.report.cells import supported
 from semcom.report.document import Block, Column, Folded, Table, Text
 from semcom.report.figures import SNR, Curve, Curves
-from semcom.report.wording import ONE_SENTENCE, channel_told
+from semcom.report.names_in_words import ONE_SENTENCE, channel_told
 
 SENTENCES = {
     "test": N_("{count:,} test sentences"),

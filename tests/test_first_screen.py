@@ -10,7 +10,7 @@ from scipy import stats
 from test_study import TEACHER, at, made_up, run
 from toy import encoded
 
-from semcom.evaluation import bootstrap, finding, intervals, measures
+from semcom.evaluation import bootstrap, intervals, measures, research_question
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pairs import pair_up
 from semcom.report.catalogue import translation
@@ -92,7 +92,7 @@ def test_no_number_is_minus_nothing():
 
 def test_the_question_is_that_of_the_runs(studies):
     for question, study in studies.items():
-        assert finding.finding_of(study, BLEU).question == question
+        assert research_question.finding_of(study, BLEU).question == question
 
 
 # Its numbers
@@ -101,7 +101,7 @@ def test_the_question_is_that_of_the_runs(studies):
 def test_a_cost_is_what_the_teacher_has_more(receiver):
     pair, teacher = receiver.pairing.own["dec"], receiver.pairing.reference
     k = receiver.at_reference
-    cost = finding.cost(receiver, [pair], BLEU)
+    cost = research_question.cost(receiver, [pair], BLEU)
     lost = [at(receiver, teacher, k, r)["bleu"] - at(receiver, pair, k, r)["bleu"] for r in range(151)]
     assert cost.value == pytest.approx(lost[0])
     ends = bootstrap.interval(np.array(lost))
@@ -109,7 +109,7 @@ def test_a_cost_is_what_the_teacher_has_more(receiver):
 
 
 def test_costs_of_the_ends_add_up(both_ends):
-    ends = finding.finding_of(both_ends, BLEU).ends
+    ends = research_question.finding_of(both_ends, BLEU).ends
     parts = ends.transmitter.value + ends.receiver.value + ends.interaction.value
     assert parts == pytest.approx(ends.total.value)
     assert ends.difference.value == pytest.approx(ends.receiver.value - ends.transmitter.value)
@@ -120,7 +120,7 @@ def test_costs_of_the_ends_add_up(both_ends):
 
 
 def test_a_value_of_a_setting_is_its_mean_over_seeds(swept):
-    found = finding.finding_of(swept, BLEU)
+    found = research_question.finding_of(swept, BLEU)
     assert [line.name for line in found.lines] == ["1", "2", "4", "8"]
     k = swept.at_reference
     by_value = {
@@ -128,7 +128,7 @@ def test_a_value_of_a_setting_is_its_mean_over_seeds(swept):
         for t in TEMPERATURES
     }
     for line in found.lines:
-        over = finding.over_pairs(swept, line.pairs, KL)
+        over = research_question.over_pairs(swept, line.pairs, KL)
         half = stats.t.ppf(0.975, 2) * stats.sem(by_value[line.value])
         assert over.value == pytest.approx(np.mean(by_value[line.value]))
         assert over.high - over.value == pytest.approx(half)
@@ -138,7 +138,7 @@ def test_a_value_of_a_setting_is_its_mean_over_seeds(swept):
 
 
 def test_lines_of_three_seeds_are_tested_over_seeds(swept):
-    found = finding.finding_of(swept, BLEU)
+    found = research_question.finding_of(swept, BLEU)
     assert found.over_seeds and found.headline == KL
     k = swept.at_reference
     by_value = {
@@ -153,7 +153,7 @@ def test_lines_of_three_seeds_are_tested_over_seeds(swept):
 
 
 def test_lines_of_one_seed_are_tested_over_sentences(receiver):
-    found = finding.finding_of(receiver, BLEU)
+    found = research_question.finding_of(receiver, BLEU)
     assert not found.over_seeds
     teacher, student = found.lines
     assert teacher.best and teacher.p is None
@@ -216,7 +216,7 @@ def test_the_numbers_of_a_setting_are_those_of_its_sums(swept):
         mean_of(swept, "kl_divergence", *(f"T{t:g} s{s}" for s in SEEDS))
         for t in (TEMPERATURES[0], TEMPERATURES[-1])
     )
-    rho = finding.finding_of(swept, BLEU).sweep.trends["kl_divergence"].rho
+    rho = research_question.finding_of(swept, BLEU).sweep.trends["kl_divergence"].rho
     places = len(told[2].partition(".")[2])
     assert places >= 2 and told[:5] == ["1", "8", f"{first:.{places}f}", f"{last:.{places}f}", f"{rho:.2f}"]
 
@@ -224,16 +224,16 @@ def test_the_numbers_of_a_setting_are_those_of_its_sums(swept):
 def test_the_dearest_of_several_pairs_is_told(studies):
     study = studies["pairs"]
     told = first_screen.answer(report_on(study)).sentence
-    met = [line for line in finding.finding_of(study, BLEU).lines if line.group.kind in first_costs.TELLING]
-    costs = {line.name: finding.cost(study, line.pairs, BLEU) for line in met}
+    met = [
+        line
+        for line in research_question.finding_of(study, BLEU).lines
+        if line.group.kind in first_costs.TELLING
+    ]
+    costs = {line.name: research_question.cost(study, line.pairs, BLEU) for line in met}
     dearest = max(costs, key=lambda name: costs[name].value)
     assert f"{dearest} costs most, {bracketed(costs[dearest], 2)}." in told
-    p_values = intervals.holm(
-        [
-            finding._over_sentences(study, line, finding.finding_of(study, BLEU).lines[0], BLEU)
-            for line in finding.finding_of(study, BLEU).lines[1:]
-        ]
-    )
+    k, compared = study.at_reference, [group for group in study.groups if group.role == "compared"]
+    p_values = intervals.holm([study.by_group.p_value(group, "bleu", k)[0] for group in compared])
     assert told.startswith(f"{sum(p < 0.05 for p in p_values)} of {len(p_values)} pairs differ")
 
 
@@ -259,7 +259,7 @@ def test_of_few_seeds_no_trend_is_spoken_of(studies):
     few_seeds = study_of(*runs, step=0.02, matrix="matched")
     answer = first_screen.answer(report_on(few_seeds))
     assert "too few seeds to speak of a trend" in answer.sentence and "ρ" not in answer.sentence
-    change = finding.finding_of(few_seeds, BLEU).change
+    change = research_question.finding_of(few_seeds, BLEU).change
     (line,) = [line for line in answer.beside if "changes by" in line]
     assert bracketed(change, 4) in line and "over sentences" in line
 
@@ -270,11 +270,11 @@ def test_an_undecided_trend_says_what_is_not_excluded(swept, monkeypatch):
         name: replace(trend, verdict="undecided", why="signs_differ") for name, trend in sweep.trends.items()
     }
     flat = replace(
-        finding.finding_of(swept, BLEU),
+        research_question.finding_of(swept, BLEU),
         sweep=replace(sweep, trends=undecided),
         change=Interval(0.001, -0.02, 0.03),
     )
-    monkeypatch.setattr(finding, "finding_of", lambda study, quality: flat)
+    monkeypatch.setattr(research_question, "finding_of", lambda study, quality: flat)
     answer = first_screen.answer(report_on(swept))
     assert "no trend that these runs can show" in answer.sentence
     assert [line for line in answer.beside if "−0.02 to 0.03 nats a token (95 %, over seeds)" in line]
@@ -284,7 +284,7 @@ def test_seeds_that_no_two_values_share_leave_a_change_over_sentences(studies):
     runs = [run(f"T1 s{s}", "decoder", seed=s, temperature=1.0) for s in SEEDS]
     runs.append(run("T8 s3", "decoder", seed=3, temperature=8.0))
     uneven = study_of(*runs, step=0.02, matrix="matched")
-    found = finding.finding_of(uneven, BLEU)
+    found = research_question.finding_of(uneven, BLEU)
     assert found.change_seeds == 1
     (line,) = [line for line in first_screen.answer(report_on(uneven)).beside if "changes by" in line]
     assert "over sentences, of these models alone" in line
@@ -307,7 +307,7 @@ def test_the_ends_of_a_full_student_are_said_to_differ_in_code(studies):
 def test_the_table_has_a_row_a_line_and_the_yardsticks(studies):
     for question in ("pair", "ends", "pairs", "setting"):
         answer = first_screen.answer(report_on(studies[question]))
-        found = finding.finding_of(studies[question], BLEU)
+        found = research_question.finding_of(studies[question], BLEU)
         yardsticks = [g for g in studies[question].groups if g.role not in ("teacher", "compared")]
         assert yardsticks and len(answer.table.frame) == len(found.lines) + len(yardsticks)
         assert len(answer.table.columns) <= 7 and answer.table.in_paper
@@ -315,7 +315,7 @@ def test_the_table_has_a_row_a_line_and_the_yardsticks(studies):
 
 def test_what_is_not_told_from_the_best_is_bold_and_the_rest_marked(swept):
     answer = first_screen.answer(report_on(swept))
-    found = finding.finding_of(swept, BLEU)
+    found = research_question.finding_of(swept, BLEU)
     for line, cell in zip(found.lines, answer.table.frame["kl_divergence"]):
         assert isinstance(cell, Styled)
         marks = "" if line.p is None or line.p >= 0.05 else "†" if line.p < 0.01 else "*"
@@ -332,7 +332,7 @@ def test_tests_over_sentences_are_said_to_be_of_this_model(receiver, swept):
 def test_the_first_figures_data_hold_every_line(swept):
     answer = first_screen.answer(report_on(swept))
     for _, of_panel in answer.figure.data.groupby("measure"):
-        assert of_panel["name"].nunique() == 1 + len(finding.finding_of(swept, BLEU).lines)
+        assert of_panel["name"].nunique() == 1 + len(research_question.finding_of(swept, BLEU).lines)
 
 
 def test_of_one_snr_the_figure_is_over_the_values_of_the_setting(swept, receiver):
@@ -344,7 +344,7 @@ def test_of_one_snr_the_figure_is_over_the_values_of_the_setting(swept, receiver
         }
         answer = first_screen.answer(report_on(at_one))
         assert answer.figure.name == name
-        found = finding.finding_of(at_one, BLEU)
+        found = research_question.finding_of(at_one, BLEU)
         drawn = answer.figure.data[answer.figure.data["name"].isin(["students", "teacher → teacher"])]
-        means = [finding.over_pairs(at_one, line.pairs, BLEU).value for line in found.lines]
+        means = [research_question.over_pairs(at_one, line.pairs, BLEU).value for line in found.lines]
         assert set(drawn["value"]) & set(means)
