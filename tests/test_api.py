@@ -391,6 +391,7 @@ def test_a_transceiver_is_sent_a_batch():
     assert rows[0]["parameters"] == model.parameter_count()
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_from_start_to_end(here, monkeypatch, capsys):
     monkeypatch.setenv("MPLBACKEND", "Agg")
     cells = json.loads((ROOT / "notebooks/distillation.ipynb").read_text(encoding="utf-8"))["cells"]

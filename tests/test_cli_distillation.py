@@ -281,6 +281,7 @@ def test_features_are_a_term_of_the_loss(teacher, here, capsys):
         assert {name for name in row if name in ("train_signal", "train_decoder")} == names
 
 
+@pytest.mark.slow
 @pytest.mark.draws
 def test_all_terms_at_once_are_logged_and_recorded(teacher, here, capsys):
     assert (

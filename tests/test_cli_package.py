@@ -79,6 +79,7 @@ def test_vocab_train_evaluate_transmit_on_own_text(here, capsys, monkeypatch):
     assert capsys.readouterr().out.count("sent: the ") == 2
 
 
+@pytest.mark.slow
 def test_train_by_minutes_equals_its_steps(here, capsys):
     tiny = ["--layers", 1, "--model-width", 8, "--heads", 1, "--feed-forward", 8, *TINY_TRAINING]
     assert package("train", "--output", "minutes.pt", *tiny, "--minutes", 0.02) == 0

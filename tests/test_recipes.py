@@ -60,6 +60,7 @@ def run(tree, *words):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_recipes_make_what_they_say(tree, teacher):
     loss = ["--kd-loss", "hellinger", "--channel", "erasures", "--erasure-rate", 0.2, "--steps", 2]
     end = ["--distill-part", "decoder", "--student-receiver-type", "gru", "--student-init", "random"]

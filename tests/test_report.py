@@ -467,6 +467,7 @@ def test_the_same_teacher_by_two_paths_is_one_study(teacher, here, capsys):
     assert {row["kind"] for row in study["effects"]} == {"knowledge"}
 
 
+@pytest.mark.slow
 def test_the_share_of_topics_seen_is_a_setting_to_follow(teacher, here, capsys):
     for share, topics in ((2, ["--topics", "fisheries", "health"]), (13, ["--exclude-topics", "fisheries"])):
         assert (

@@ -188,6 +188,7 @@ def test_a_run_that_is_stopped_leaves_its_state_and_record(teacher, tmp_path, nu
     assert (tmp_path / "run/resume.pt").is_file() and (tmp_path / "run/best_student_model.pt").is_file()
 
 
+@pytest.mark.slow
 def test_nohup_goes_on_when_the_terminal_closes(teacher, tmp_path):
     run = distillation(teacher, tmp_path / "run", first=["nohup"])
     wait_for(tmp_path / "run/resume.pt", run)

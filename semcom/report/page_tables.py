@@ -12,7 +12,7 @@ SHORT_HEAD = 12
 
 PHONE = 46
 """Columns of a console that are as wide as a phone's screen held upright."""
-SCREEN = 150
+SCREEN = 165
 """Columns of a console that are as wide as the page, and as a sheet on which letters can still be read."""
 GAP = 3
 """Columns of a console between two columns of a table."""

@@ -43,7 +43,7 @@ def _curves_of_scale(report: StudyReport, families: Sequence[Family], number: in
         panels[at_reference.format(measure=report.in_figure(title), snr=report.snr)] = curves
     caption = _(
         "BLEU and words lost at {snr} by the divergence asked for, {scale}: a line a path, mean over its "
-        "seeds. Black: the teacher's own pair."
+        "seeds. Without points: the teacher's own pair."
     )
     return Figure(
         report.name(f"dial_curve_{number}"),

@@ -45,8 +45,8 @@ def _over_snr(report: StudyReport, found: Finding) -> Figure:
     references = teacher, noise
     across = report.in_figure(figures.SNR)
     caption = _(
-        "{quality} and KL to the teacher by SNR, with 95 % intervals; black: the teacher, dashed: the "
-        "teacher beside itself under another draw of the channel."
+        "{quality} and KL to the teacher by SNR, with 95 % intervals; without points: the teacher, dashed: "
+        "the teacher beside itself under another draw of the channel."
     )
     return Figure(
         report.name("first_by_snr"),
@@ -94,8 +94,8 @@ def _over_values(report: StudyReport, found: Finding, lines: Sequence[Line]) -> 
         },
     }
     caption = _(
-        "{quality} and KL to the teacher at {snr} by what was varied, with 95 % intervals; black: the "
-        "teacher, dashed: the teacher beside itself under another draw of the channel."
+        "{quality} and KL to the teacher at {snr} by what was varied, with 95 % intervals; without points: "
+        "the teacher, dashed: the teacher beside itself under another draw of the channel."
     )
     return Figure(
         report.name("first_by_value"),
