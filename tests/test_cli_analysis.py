@@ -140,7 +140,7 @@ def test_what_comes_next_measures_the_same_runs_at_more_snrs(capsys):
 def test_conditions_of_each_channel_are_told():
     tables = [Table("t", "c", {}, None, conditions=told) for told in ("A; AWGN", "A; Rayleigh", "A; AWGN")]
     answers = [Answer("s", table=table) for table in tables]
-    document = Document("Report", "en", [], [], [], answers)
+    document = Document("Report", "en", answers, [], [])
     assert analysis_console._conditions(None, document) == "A; AWGN\nA; Rayleigh"
 
 
