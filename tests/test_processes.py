@@ -62,6 +62,10 @@ DISTILLATION = [
 TRACKED = ["--track", "tensorboard"] if importlib.util.find_spec("tensorboard") else []
 
 
+ENDINGS = {0: "", 2: "raise SemcomError('no')", 143: "raise InterruptedRun('stopped', 15)"}
+"""Exit codes, and what a verb does that ends by them."""
+
+
 def torchrun(*argv: object) -> subprocess.CompletedProcess:
     """Two processes, as a person starts them."""
     command = [
@@ -325,6 +329,28 @@ def test_without_accelerate_one_line_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(SemcomError, match="pip install accelerate"):
         distributed.join(CPU)
+
+
+@pytest.mark.parametrize("code", [0, 2, 143])
+def test_one_of_several_processes_ends_without_pythons_own_end(code):
+    """Which waits for threads, and in which those of gloo abort."""
+    program = f"""
+import atexit, sys, threading, time
+from semcom.base.failures import InterruptedRun, SemcomError
+from semcom.commands import cli
+
+def verb(argv):
+    atexit.register(print, "tracked", end="")
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    print("said", end=" ")
+    {ENDINGS[code]}
+
+sys.exit(cli.run(verb, None))
+"""
+    several = {**os.environ, "RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=several, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (code, "said tracked"), done.stderr
 
 
 def test_only_the_main_process_prints(monkeypatch, capsys):

@@ -4,6 +4,8 @@ the environment.
 A process that was started by hand is alone: nothing is imported for it here beyond the standard library.
 """
 
+import atexit
+import contextlib
 import os
 import signal
 import sys
@@ -129,6 +131,21 @@ def leave() -> None:
         if PartialState._shared_state:
             PartialState().wait_for_everyone()
             PartialState().destroy_process_group()
+
+
+def end(code: int) -> None:
+    """End this process of several with an exit code, once what it has to say is said; one alone goes on.
+
+    Not by Python's own end, during which a thread of gloo that still holds a tensor cannot let it go: the
+    system would end the process by SIGABRT, whatever its code.
+    """
+    if count() == 1:
+        return
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def lost_another(error: BaseException) -> bool:

@@ -41,10 +41,16 @@ _DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 
 
 def run(verb: Callable[[Sequence[str]], object], argv: Sequence[str] | None) -> int:
-    """Call ``verb`` with the arguments and turn what goes wrong into a line on stderr and an exit code."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    """Call ``verb`` with the arguments and turn what goes wrong into a line on stderr and an exit code.
+
+    argv: None in a program of its own, whose arguments they are; one of several processes ends here.
+    """
     with signals.raised():
-        return _run(verb, argv)
+        if argv is not None:
+            return _run(verb, list(argv))
+        code = _run(verb, sys.argv[1:])
+        distributed.end(code)
+        return code
 
 
 def _run(verb: Callable[[Sequence[str]], object], argv: Sequence[str]) -> int:
