@@ -14,7 +14,7 @@ from semcom.data.vocabulary import BOS, EOS
 from semcom.evaluation.scores import Meeting
 from semcom.evaluation.scores import through_channel as at_snrs
 from semcom.models import decoding, screening
-from semcom.models.decoding import beam, greedy, length_limit
+from semcom.models.decoding import Search, beam, greedy, length_limit
 from semcom.models.screening import MostProbable
 
 
@@ -297,3 +297,29 @@ def test_a_beam_ends_at_the_limit_or_at_once():
     ]
     model = listener(1e9)
     assert beam(model.receiver, *meet(model, batch), 3, 1.0) == [[]] * 12
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["kernels", "none"])
+def test_kernels_decode_where_they_are_asked_for_and_there(monkeypatch, there):
+    model, batch = listener(5.0), collate(encoded(6, 1, 9))
+    heard, asked, receiver = meet(model, batch), [], model.receiver
+    started = receiver.start
+
+    def packed_start(received, mask, width=1):
+        asked.append(width)
+        return started(received, mask, width) if there else None
+
+    monkeypatch.setattr(receiver, "packed_start", packed_start)
+    for width in (1, 3):
+        plainly = Search(width)(receiver, *heard)
+        assert asked == [], "asked for only by ``compiled``"
+        if there:
+            monkeypatch.setattr(receiver, "start", None)
+        assert Search(width, compiled=True)(receiver, *heard) == plainly
+        monkeypatch.setattr(receiver, "start", started)
+        assert asked.pop() == width
+
+
+def test_what_was_kept_before_there_were_kernels_still_holds():
+    assert Search(4, 0.6).key == {"width": 4, "length_penalty": 0.6}
+    assert Search(4, 0.6, compiled=True).key != Search(4, 0.6).key

@@ -3,7 +3,6 @@ that meet the same draws."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -51,7 +50,7 @@ def _depends_on(run: DistillationRun, encoded: Sequence[Encoded], meeting: Meeti
         "snrs": [float(snr) for snr in meeting.snrs],
         "seed": meeting.seed,
         "batch_size": meeting.batch_size,
-        "search": asdict(meeting.search),
+        "search": meeting.search.key,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "versions": [__version__, torch.__version__],

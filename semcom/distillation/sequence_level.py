@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -63,7 +63,7 @@ class Decoding:
             "sentences": hashlib.sha256(b"".join(i.to_bytes(8, "little") for i in ids)).hexdigest(),
             "channel": self.channel.key,
             "snr_range": [float(snr) for snr in self.snr_range],
-            "search": asdict(self.search),
+            "search": self.search.key,
             "seed": self.seed,
         }
 

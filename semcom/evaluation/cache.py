@@ -8,7 +8,6 @@ import logging
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def part_key(
         "channel": meeting.channel.key,
         "snrs": [float(snr) for snr in meeting.snrs],
         "seed": meeting.seed,
-        "search": asdict(meeting.search),
+        "search": meeting.search.key,
         "scoring": meeting.scoring.key,
         "states_at": cka_snr,
         "device": meeting.device.type,

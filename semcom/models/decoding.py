@@ -5,7 +5,7 @@ receiver's states, V pieces.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -29,15 +29,28 @@ def length_limit(source_length: int) -> int:
 
 @dataclass(frozen=True)
 class Search:
-    """How the next pieces are searched for: greedily where ``width`` is 1, else by ``beam``."""
+    """How the next pieces are searched for: greedily where ``width`` is 1, else by ``beam``.
+
+    compiled: by compiled kernels, where the receiver has them; the same pieces, but where two are as likely
+    to within rounding.
+    """
 
     width: int = 1
     length_penalty: float = 1.0
+    compiled: bool = False
 
     def __call__(self, receiver: Receiver, received: Tensor, source_mask: Tensor) -> list[list[int]]:
         if self.width == 1:
-            return greedy(receiver, received, source_mask)
-        return beam(receiver, received, source_mask, self.width, self.length_penalty)
+            return greedy(receiver, received, source_mask, compiled=self.compiled)
+        given = (self.width, self.length_penalty)
+        return beam(receiver, received, source_mask, *given, compiled=self.compiled)
+
+    @property
+    def key(self) -> dict[str, object]:
+        """What of it decides what is decoded, for keys of what is kept on disk; ``compiled`` only where it
+        is on, so that what was kept before there were kernels still holds."""
+        chosen = asdict(self)
+        return chosen if self.compiled else {k: v for k, v in chosen.items() if k != "compiled"}
 
     @property
     def told(self) -> Message:
@@ -52,13 +65,18 @@ class Search:
 
 @torch.inference_mode()
 def greedy(
-    receiver: Receiver, received: Tensor, source_mask: Tensor, limits: Sequence[int] | None = None
+    receiver: Receiver,
+    received: Tensor,
+    source_mask: Tensor,
+    limits: Sequence[int] | None = None,
+    *,
+    compiled: bool = False,
 ) -> list[list[int]]:
     """The most probable next piece, again and again, until eos or as many as ``limits`` allow, B numbers;
     without: ``length_limit``.
 
-    received: [B, S, C]; source_mask: [B, S], the symbols that were sent. Returns B lists of pieces without
-    bos and eos.
+    received: [B, S, C]; source_mask: [B, S], the symbols that were sent. compiled: by the receiver's
+    kernels, where it has them. Returns B lists of pieces without bos and eos.
     """
     limits = _limits(source_mask) if limits is None else limits
     on_cpu = received.device.type == "cpu"
@@ -67,10 +85,18 @@ def greedy(
     for group in _by_length(source_mask, ROWS_TOGETHER):
         rows = group.tolist()
         most = torch.tensor([limits[row] for row in rows], device=received.device)
-        decoded = _greedy(receiver.start(received[group], source_mask[group]), most, most_probable)
+        state = _started(receiver, received[group], source_mask[group], 1, compiled)
+        decoded = _greedy(state, most, most_probable)
         for row, pieces in zip(rows, decoded):
             sentences[row] = pieces
     return sentences
+
+
+def _started(
+    receiver: Receiver, received: Tensor, source_mask: Tensor, width: int, compiled: bool
+) -> DecodingState:
+    by_kernels = receiver.packed_start(received, source_mask, width) if compiled else None
+    return by_kernels or receiver.start(received, source_mask, width)
 
 
 def _most_probable_of(receiver: Receiver) -> Callable[[Tensor], Tensor]:
@@ -102,7 +128,13 @@ def _greedy(
 
 @torch.inference_mode()
 def beam(
-    receiver: Receiver, received: Tensor, source_mask: Tensor, width: int, length_penalty: float
+    receiver: Receiver,
+    received: Tensor,
+    source_mask: Tensor,
+    width: int,
+    length_penalty: float,
+    *,
+    compiled: bool = False,
 ) -> list[list[int]]:
     """The best of what beam search finds: the highest log-probability / ((5 + length) / 6)^length_penalty,
     length counting eos (Wu et al. 2016, arXiv 1609.08144, equation 14).
@@ -116,7 +148,8 @@ def beam(
     for group in _by_length(source_mask, max(1, ROWS_TOGETHER // width)):
         limits = torch.tensor(_limits(source_mask[group]), device=received.device)
         begun = _Beam(limits, width, length_penalty)
-        decoded = begun.search(receiver, receiver.start(received[group], source_mask[group], width))
+        state = _started(receiver, received[group], source_mask[group], width, compiled)
+        decoded = begun.search(receiver, state)
         for row, pieces in zip(group.tolist(), decoded):
             sentences[row] = pieces
     return sentences

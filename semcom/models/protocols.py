@@ -112,6 +112,10 @@ class Receiver(_End):
         where this end, as it is, has none."""
         return None
 
+    def packed_start(self, received: Tensor, source_mask: Tensor, width: int = 1) -> DecodingState | None:
+        """``start`` by compiled kernels. Optional; None where this end, as it is, has none."""
+        return None
+
     def start_from(self, teacher: "Receiver") -> None:
         """Take the weights of a larger end of the same kind. Optional. Raises SemcomError where they do not
         fit."""
