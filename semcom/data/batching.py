@@ -5,10 +5,12 @@ target_in and is to say target_out, so T = S - 1 unless it is to say something o
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -50,6 +52,42 @@ class Encoded:
         """Tokens of source or target, whichever is longer. Sorted by it, both are padded little; by one of
         them, the other much."""
         return max(len(self.source), self.target_tokens + 1)
+
+
+Counts = npt.NDArray[np.int32]
+Places = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Of N sentences, by their places. longest: [N] as ``Encoded.length``. targets: [N] as
+    ``Encoded.target_tokens``."""
+
+    longest: Counts
+    targets: Counts
+
+
+@dataclass(frozen=True)
+class Batches(Sequence[list[Encoded]]):
+    """Batches of some of the sentences ``encoded``, each fetched when it is asked for. places: of the
+    sentences of each batch."""
+
+    encoded: Sequence[Encoded]
+    places: list[Places]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, at: int) -> list[Encoded]: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> "Batches": ...
+
+    def __getitem__(self, at: int | slice) -> "list[Encoded] | Batches":
+        if isinstance(at, slice):
+            return Batches(self.encoded, self.places[at])
+        return [self.encoded[place] for place in self.places[at].tolist()]
 
 
 @dataclass(frozen=True)
@@ -145,45 +183,63 @@ def _padded(rows: Sequence[list[int]], pad_to: int) -> tuple[Tensor, Tensor]:
 def by_length(encoded: Sequence[Encoded], batch_size: int, batch_tokens: int | None = None) -> list[Batch]:
     """All sentences, longest first (what does not fit into memory fails at once), in batches as ``shuffled``
     forms them."""
-    ordered = sorted(encoded, key=lambda e: (-e.length, e.sentence.id))
-    return [collate(batch) for batch in _cut(ordered, batch_size, batch_tokens)]
+    targets = lengths_of(encoded).targets
+    longest_first = sorted(range(len(encoded)), key=lambda i: (-encoded[i].length, encoded[i].sentence.id))
+    ordered = np.array(longest_first, dtype=np.int64)
+    return [collate(batch) for batch in Batches(encoded, [*_cut(ordered, targets, batch_size, batch_tokens)])]
+
+
+def lengths_of(encoded: Sequence[Encoded]) -> Lengths:
+    """Those that a sequence keeps, or of each of its sentences."""
+    kept = getattr(encoded, "lengths", None)
+    if isinstance(kept, Lengths):
+        return kept
+    return Lengths(_counts(e.length for e in encoded), _counts(e.target_tokens for e in encoded))
+
+
+def _counts(values: Iterable[int]) -> Counts:
+    return np.fromiter(values, dtype=np.int32)
 
 
 def shuffled(
     encoded: Sequence[Encoded], batch_size: int, seed: int, epoch: int, batch_tokens: int | None = None
-) -> list[list[Encoded]]:
+) -> Batches:
     """One epoch in random order, reproducible from (seed, epoch), each batch of sentences of similar length.
 
     A batch is ``batch_size`` sentences; with ``batch_tokens``, as many as have that many target tokens,
     padding included.
     """
+    lengths = lengths_of(encoded)
     rng = random.Random(f"{seed} {epoch}")
-    order = list(encoded)
-    rng.shuffle(order)
+    drawn = list(range(len(encoded)))
+    rng.shuffle(drawn)
+    order = np.array(drawn, dtype=np.int64)
     if batch_tokens:
-        mean = sum(e.target_tokens for e in order) / max(1, len(order))
+        mean = int(lengths.targets.sum(dtype=np.int64)) / max(1, len(order))
         batch_size = max(1, round(batch_tokens / max(1.0, mean)))
-    batches: list[list[Encoded]] = []
+    batches: list[Places] = []
     pool = POOL_BATCHES * batch_size
     for start in range(0, len(order), pool):
-        batches += _cut(sorted(order[start : start + pool], key=lambda e: e.length), batch_size, batch_tokens)
+        drawn_together = order[start : start + pool]
+        by_length = drawn_together[np.argsort(lengths.longest[drawn_together], kind="stable")]
+        batches += _cut(by_length, lengths.targets, batch_size, batch_tokens)
     rng.shuffle(batches)
-    return batches
+    return Batches(encoded, batches)
 
 
-def _cut(ordered: Sequence[Encoded], batch_size: int, batch_tokens: int | None) -> Iterator[list[Encoded]]:
-    """Neighbours in ``ordered`` as batches; a sentence longer than ``batch_tokens`` is a batch of its own."""
-    batch: list[Encoded] = []
-    longest = 0
-    for e in ordered:
-        longest = max(longest, e.target_tokens)
-        if batch_tokens:
-            full = longest * (len(batch) + 1) > batch_tokens
-        else:
-            full = len(batch) == batch_size
-        if batch and full:
-            yield batch
-            batch, longest = [], e.target_tokens
-        batch.append(e)
-    if batch:
-        yield batch
+def _cut(ordered: Places, targets: Counts, batch_size: int, batch_tokens: int | None) -> Iterator[Places]:
+    """Neighbours in ``ordered`` as batches; a sentence longer than ``batch_tokens`` is a batch of its own.
+
+    targets: [N] target tokens of each sentence, by its place.
+    """
+    if not batch_tokens:
+        yield from (ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size))
+        return
+    first, longest = 0, 0
+    for number, tokens in enumerate(targets[ordered].tolist()):
+        longest = max(longest, tokens)
+        if number > first and longest * (number - first + 1) > batch_tokens:
+            yield ordered[first:number]
+            first, longest = number, tokens
+    if first < len(ordered):
+        yield ordered[first:]
