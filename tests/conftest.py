@@ -5,9 +5,7 @@ import base64
 import fcntl
 import os
 import platform
-import shlex
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +23,6 @@ from semcom.report import look
 ONE_PIXEL = base64.b64decode(  # a PNG
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
 )
-COMPILE_ONCE = Path(__file__).with_name("compile_once.py")
 
 
 @pytest.fixture(scope="session")
@@ -58,12 +55,9 @@ def made_once(shared_folder) -> Callable[[str, Callable[[Path], object]], Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(shared_folder) -> None:
-    """The C++ is compiled once a run of the tests, by the first process that asks for it."""
-    compilers = (os.environ.get("CXX"), "g++", "clang++")
-    compiler = next((name for name in compilers if name and shutil.which(shlex.split(name)[0])), None)
-    if compiler:
-        keeper = shlex.join([sys.executable, str(COMPILE_ONCE), str(shared_folder)])
-        os.environ["CXX"] = f"{keeper} {compiler}"
+    """The user's cache is of this run of the tests: the C++ is compiled by the first process that asks for
+    it."""
+    os.environ["SEMCOM_CACHE"] = str(shared_folder / "cache")
 
 
 @pytest.fixture(autouse=True)
@@ -106,29 +100,16 @@ def no_drawing(request, monkeypatch) -> None:
 @pytest.fixture
 def no_library():
     """A process that has compiled nothing yet."""
-    native.library.cache_clear()
+    native._library.cache_clear()
     yield
-    native.library.cache_clear()
-
-
-@pytest.fixture(scope="session")
-def libraries():
-    """Code by the machine that it is compiled for; it takes many seconds to compile."""
-    return {}
+    native._library.cache_clear()
 
 
 @pytest.fixture(params=["-march=native", "-march=x86-64"], ids=["this machine", "any x86-64"])
-def machine(request, libraries, monkeypatch):
+def machine(request, monkeypatch):
     """Code compiled for this machine, and for one without the instructions that have forms of their own in
     vectors.h."""
     if request.param != "-march=native" and platform.machine() != "x86_64":
         pytest.skip("no x86-64")
-    if request.param not in libraries:
-        with monkeypatch.context() as patched:
-            patched.setattr(
-                native,
-                "FLAGS",
-                [request.param if flag.startswith("-march") else flag for flag in native.FLAGS],
-            )
-            libraries[request.param] = native.library.__wrapped__()
-    monkeypatch.setattr(native, "library", lambda: libraries[request.param])
+    flags = [request.param if flag.startswith("-march") else flag for flag in native.FLAGS]
+    monkeypatch.setattr(native, "FLAGS", flags)

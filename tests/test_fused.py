@@ -19,7 +19,7 @@ from semcom.distillation.objectives import DistillationObjective, TransceiverObj
 from semcom.distillation.projected_logits import Mean, Projected
 from semcom.distillation.settings import KD_LOSSES, DistillationConfig
 from semcom.distillation.training_settings import TrainingConfig
-from semcom.models.kernels import native as compiler
+from semcom.models.kernels import compiler
 from semcom.models.kernels import row_losses as native
 
 N, D, V = 37, 6, 50

@@ -18,11 +18,11 @@ NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 """What filesystems answer that keep renames without being asked to."""
 
 
-def write_atomically(path: str | Path, content: bytes | str) -> None:
+def write_atomically(path: str | Path, content: bytes | str, *, permissions: int | None = None) -> None:
     """Replace ``path`` by ``content`` whole or not at all.
 
-    Links are followed, permissions are those of a new file (or of the one replaced), no temporary file stays
-    behind.
+    Links are followed, permissions, unless they are given, are those of a new file (or of the one replaced),
+    no temporary file stays behind.
     """
     path = Path(os.path.realpath(path))
     content = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
@@ -35,7 +35,7 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, _permissions(path))
+            os.chmod(temporary, _permissions(path) if permissions is None else permissions)
             os.replace(temporary, path)
             kept = ""
         except BaseException:

@@ -40,9 +40,24 @@ def _git(*words: str) -> str | None:
 @cache
 def cpu_model() -> str:
     """Its name, as the operating system has it."""
+    return _cpu_fields().get("model name") or platform.processor() or platform.machine()
+
+
+@cache
+def cpu_identity() -> str:
+    """All by which one kind of CPU is told from another: its name, its numbers and its instructions."""
+    numbers = ("vendor_id", "cpu family", "model", "stepping")
+    of_arm = ("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision")
+    fields = _cpu_fields()
+    known = [fields[name] for name in (*numbers, *of_arm, "flags", "Features", "isa") if name in fields]
+    return "; ".join([platform.machine(), cpu_model(), *known])
+
+
+def _cpu_fields() -> dict[str, str]:
+    """What the operating system says of the first CPU, by name; empty where it does not."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
+        return {}
+    pairs = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}

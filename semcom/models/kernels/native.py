@@ -1,26 +1,18 @@
-"""The C++ of this package, compiled for this machine: what --compile runs on CPUs."""
+"""The C++ of this package, compiled for this machine: what ``--compile`` runs on CPUs."""
 
 import ctypes
-import os
-import shlex
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from semcom.base.errors import escape
+from semcom.models.kernels import compiler
+from semcom.models.kernels.compiler import Unavailable
 
-SOURCES = {"rows.cpp": "-O2", "layers.cpp": "-O3"}
-"""Each with how hard a compiler is to try: the loops of layers.cpp are over registers, which only the hardest
-unrolls."""
-PATIENCE = 120
-"""Seconds that a compiler is given."""
 FLAGS = (
     "-std=c++17",
     "-march=native",
@@ -33,14 +25,30 @@ FLAGS = (
 )
 SUFFIXES = {torch.float32: "_float32", torch.bfloat16: "_bfloat16"}
 """What a function's name ends with, by the dtype of its tensors."""
-FUNCTIONS = (
-    "add_bfloat16",
-    *(name + suffix for name in ("row_losses", "attention", "residual") for suffix in SUFFIXES.values()),
-)
 
 
-class Unavailable(Exception):
-    """There is no C++ compiler, or it does not compile this; the message is the reason."""
+@dataclass(frozen=True)
+class Source:
+    """A file of C++. optimisation: how hard a compiler is to try."""
+
+    optimisation: str
+    functions: tuple[str, ...]
+
+
+def of_both_dtypes(*names: str) -> tuple[str, ...]:
+    """The names of such functions with their suffixes."""
+    return tuple(name + suffix for name in names for suffix in SUFFIXES.values())
+
+
+SOURCES = {
+    "rows.cpp": Source("-O2", ("add_bfloat16", *of_both_dtypes("row_losses"))),
+    # Loops over registers, which only the hardest optimisation unrolls.
+    "layers.cpp": Source("-O3", of_both_dtypes("attention", "residual")),
+}
+"""Each is compiled by itself, when one of its functions is first called."""
+TRAINING = ("rows.cpp", "layers.cpp")
+"""Those of a training step."""
+_SOURCE_OF = {name: source for source, given in SOURCES.items() for name in given.functions}
 
 
 def structure(pointers: str, integers: str, floats: str = "") -> type[ctypes.Structure]:
@@ -56,11 +64,12 @@ def structure(pointers: str, integers: str, floats: str = "") -> type[ctypes.Str
 def call(
     function: str, dtype: torch.dtype, kind: type[ctypes.Structure], **members: Tensor | float | None
 ) -> None:
-    """Run a function of the library on the ``members`` of its ``struct``, and the number of threads."""
+    """Run a compiled function on the ``members`` of its ``struct``, and the number of threads. Raises
+    Unavailable."""
     values = {
         name: value.data_ptr() if isinstance(value, Tensor) else value for name, value in members.items()
     }
-    library()[function + SUFFIXES[dtype]](ctypes.byref(kind(threads=torch.get_num_threads(), **values)))
+    compiled(function + SUFFIXES[dtype])(ctypes.byref(kind(threads=torch.get_num_threads(), **values)))
 
 
 def check(wanted: Mapping[str, tuple[Tensor | None, Sequence[int], torch.dtype]]) -> None:
@@ -82,84 +91,25 @@ def check(wanted: Mapping[str, tuple[Tensor | None, Sequence[int], torch.dtype]]
             )
 
 
-class Library:
-    """The functions of every one of ``SOURCES``, by name."""
-
-    def __init__(self, parts: Sequence[ctypes.CDLL]):
-        self.parts = parts
-
-    def __getitem__(self, name: str) -> Callable:
-        """Raises AttributeError where no part has it."""
-        return getattr(next((part for part in self.parts if hasattr(part, name)), self.parts[0]), name)
+def compiled(name: str) -> Callable:
+    """A C++ function of ``SOURCES``; its library is compiled or loaded when it is first asked for. Raises
+    Unavailable, and KeyError for a name that none of them has."""
+    return getattr(_library(_SOURCE_OF[name], tuple(FLAGS)), name)
 
 
-@cache
-def library() -> Library:
-    """Compiled once a process, which takes seconds, into memory alone: no file stays that another could have
-    changed. Raises Unavailable.
-
-    The compiler is that of CXX, with its arguments, or g++ or clang++.
-    """
-    compiler = next(filter(None, map(_found, filter(None, (os.environ.get("CXX"), "g++", "clang++")))), None)
-    if compiler is None:
-        raise Unavailable("no C++ compiler was found")
-    name = escape(" ".join(compiler))
+def cannot_compile(sources: Iterable[str] = TRAINING) -> str | None:
+    """Why there is no library of one of these sources, or None."""
     try:
-        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
-            made = Library(list(pool.map(lambda source: _compiled(compiler, source, Path(folder)), SOURCES)))
-        for function in FUNCTIONS:
-            made[function]
-        return made
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"{name} has not ended after {PATIENCE} s") from None
-    except subprocess.CalledProcessError as error:
-        said = error.stderr.strip().splitlines() or ["it said nothing"]
-        raise Unavailable(
-            f"{name} failed ({escape(next((line for line in said if 'error' in line), said[0])[:200])})"
-        ) from None
-    except (OSError, AttributeError) as error:
-        raise Unavailable(f"what {name} made cannot be used ({escape(error)})") from None
-
-
-def _compiled(compiler: Sequence[str], source: str, folder: Path) -> ctypes.CDLL:
-    """Raises CalledProcessError where the compiler fails with and without OpenMP."""
-    made = folder / f"{source}.so"
-    for parallel in (["-fopenmp"], []):
-        done = subprocess.run(
-            [
-                *compiler,
-                *FLAGS,
-                SOURCES[source],
-                *parallel,
-                str(Path(__file__).with_name(source)),
-                "-o",
-                str(made),
-            ],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=PATIENCE,
-        )
-        if done.returncode == 0:
-            return ctypes.CDLL(str(made))
-    raise subprocess.CalledProcessError(done.returncode, compiler, done.stdout, done.stderr)
-
-
-def _found(command: str) -> list[str] | None:
-    """A command of one or more words, its program with its path; None where that is not there."""
-    try:
-        program, *arguments = shlex.split(command) or [""]
-    except ValueError:  # a quotation that does not end
-        return None
-    path = shutil.which(program)
-    return [path, *arguments] if path else None
-
-
-def cannot_compile() -> str | None:
-    """Why there is no library, or None."""
-    try:
-        library()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda source: _library(source, tuple(FLAGS)), sources))
     except Unavailable as error:
         return str(error)
     return None
+
+
+@cache
+def _library(source: str, flags: tuple[str, ...]) -> ctypes.CDLL:
+    """Once a process. Raises Unavailable."""
+    given = SOURCES[source]
+    path = Path(__file__).with_name(source)
+    return compiler.library(compiler.Job(path, (*flags, given.optimisation), given.functions))

@@ -83,7 +83,7 @@ def add(to: Tensor, summand: Tensor) -> None:
     """Add a bfloat16 tensor to a float32 one of its shape, without the copy that torch makes of it. Raises
     ValueError for others."""
     native.check({"to": (to, summand.shape, torch.float32), "summand": (summand, to.shape, torch.bfloat16)})
-    native.library()["add_bfloat16"](
+    native.compiled("add_bfloat16")(
         *(ctypes.c_void_p(x.data_ptr()) for x in (to, summand)),
         *(ctypes.c_int64(n) for n in (to.numel(), torch.get_num_threads())),
     )
