@@ -260,70 +260,82 @@ void run(const Attention& c) {
     }
 }
 
+// Vectors of a row of ``n`` numbers, the last of which may be short: what it lacks is read as 0, and not written.
+template <typename T>
+inline Floats load_some(const T* from, int64_t n) {
+    if (n >= LANES) return load(from);
+    T whole[LANES] = {};
+    std::copy(from, from + n, whole);
+    return load(whole);
+}
+
+template <typename T>
+inline void store_some(T* to, Floats x, int64_t n) {
+    if (n >= LANES) return store(to, x);
+    T whole[LANES];
+    store(whole, x);
+    std::copy(whole, whole + n, to);
+}
+
 template <typename T>
 struct Normed {
     const Residual& c;
+    const int64_t n = c.width;
+
+    // x where the random word of its place keeps it, times the scale; else 0.
+    Floats kept(const int16_t* words, int64_t i, Floats x) const {
+        if (!words) return x;
+        int16_t whole[LANES] = {};
+        const int16_t* from = words + i;
+        if (n - i < LANES) from = std::copy(from, from + (n - i), whole) - (n - i);
+        return __builtin_convertvector(copied<Shorts>(from), Ints) >= (int32_t)c.threshold ? x * c.scale : Floats{};
+    }
 
     void forward(int64_t row) const {
-        const int64_t n = c.width;
-        const int32_t threshold = c.threshold;
         const float* x = c.x + row * n;
         const T* change = (const T*)c.change + row * n;
         const int16_t* words = c.words ? c.words + row * n : nullptr;
-        float *out = c.out + row * n, *normal = c.normal ? c.normal + row * n : out, sum = 0, square = 0;
-        if (words)
-#pragma omp simd reduction(+ : sum)
-            for (int64_t i = 0; i < n; i++) sum += normal[i] = x[i] + (words[i] >= threshold ? value(change + i) * c.scale : 0.0f);
-        else
-#pragma omp simd reduction(+ : sum)
-            for (int64_t i = 0; i < n; i++) sum += normal[i] = x[i] + value(change + i);
-        const float mean = sum / n;
-#pragma omp simd reduction(+ : square)
-        for (int64_t i = 0; i < n; i++) {
-            normal[i] -= mean;
-            square += normal[i] * normal[i];
+        float *out = c.out + row * n, *normal = c.normal ? c.normal + row * n : out;
+        Floats sum{}, square{};
+        for (int64_t i = 0; i < n; i += LANES) {
+            const Floats s = load_some(x + i, n - i) + kept(words, i, load_some(change + i, n - i));
+            store_some(normal + i, s, n - i);
+            sum += s;
         }
-        const float spread = 1 / std::sqrt(square / n + c.eps);
+        const float mean = across(sum) / n;
+        for (int64_t i = 0; i < n; i += LANES) {
+            const Floats apart = COUNT < (int32_t)(n - i) ? load_some(normal + i, n - i) - mean : Floats{};
+            square += apart * apart;
+        }
+        const float spread = 1 / std::sqrt(across(square) / n + c.eps);
         if (c.spread) c.spread[row] = spread;
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++) {
-            const float x_i = normal[i] * spread;
-            normal[i] = x_i;
-            out[i] = x_i * c.gain[i] + c.bias[i];
+        for (int64_t i = 0; i < n; i += LANES) {
+            const Floats x_i = (load_some(normal + i, n - i) - mean) * spread;
+            store_some(normal + i, x_i, n - i);
+            store_some(out + i, x_i * load_some(c.gain + i, n - i) + load_some(c.bias + i, n - i), n - i);
         }
     }
 
     void backward(int64_t row, float* to_gain, float* to_bias) const {
-        const int64_t n = c.width;
-        const int32_t threshold = c.threshold;
         const float *to_out = c.to_out + row * n, *normal = c.normal + row * n;
         const int16_t* words = c.words ? c.words + row * n : nullptr;
-        float *to_x = c.to_x + row * n, sum = 0, along = 0;
+        float* to_x = c.to_x + row * n;
         T* to_change = (T*)c.to_change + row * n;
-#pragma omp simd reduction(+ : sum, along)
-        for (int64_t i = 0; i < n; i++) {
-            const float g = to_out[i] * c.gain[i];
+        Floats sum{}, along{};
+        for (int64_t i = 0; i < n; i += LANES) {
+            const Floats g = load_some(to_out + i, n - i) * load_some(c.gain + i, n - i);
             sum += g;
-            along += g * normal[i];
+            along += g * load_some(normal + i, n - i);
         }
-        const float mean = sum / n, slope = along / n, spread = c.spread[row];
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++) {
-            to_x[i] = spread * (to_out[i] * c.gain[i] - mean - normal[i] * slope);
-            to_gain[i] += to_out[i] * normal[i];
-            to_bias[i] += to_out[i];
+        const float mean = across(sum) / n, slope = across(along) / n, spread = c.spread[row];
+        for (int64_t i = 0; i < n; i += LANES) {
+            const Floats g = load_some(to_out + i, n - i), x = load_some(normal + i, n - i);
+            const Floats to_sum = (g * load_some(c.gain + i, n - i) - mean - x * slope) * spread;
+            store_some(to_x + i, to_sum, n - i);
+            store_some(to_change + i, kept(words, i, to_sum), n - i);
+            store_some(to_gain + i, load_some(to_gain + i, n - i) + g * x, n - i);
+            store_some(to_bias + i, load_some(to_bias + i, n - i) + g, n - i);
         }
-        if (words)
-            for (int64_t i = 0; i < n; i++) set(to_change + i, words[i] >= threshold ? to_x[i] * c.scale : 0.0f);
-        else
-            for (int64_t i = 0; i < n; i++) set(to_change + i, to_x[i]);
-    }
-
-    static void set(float* to, float x) { *to = x; }
-    static void set(bfloat16* to, float x) {
-        uint32_t w;
-        std::memcpy(&w, &x, sizeof w);
-        to->bits = x == x ? (w + 0x7fffu + ((w >> 16) & 1u)) >> 16 : (w >> 16) | 0x40u;
     }
 };
 
