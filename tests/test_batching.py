@@ -251,3 +251,11 @@ def test_neither_sources_nor_targets_are_padded_much():
     )
     longest = [max(b.source_mask.shape[1], b.target_mask.shape[1] + 1) for b in by_length(sentences, 64)]
     assert longest == sorted(longest, reverse=True), "what does not fit into memory fails at once"
+
+
+def test_real_tokens_are_chosen_as_by_the_masks():
+    one, two = (Encoded(make_sentence(text), ids) for text, ids in (("a b", [1, 7, 8, 2]), ("c", [1, 9, 2])))
+    batch = collate([one, replace(two, target=[5, 6, 7])], pad_to=6)
+    states = torch.arange(2 * 6 * 3).view(2, 6, 3)
+    assert torch.equal(batch.of_sources(states), states[batch.source_mask])
+    assert batch.of_targets(batch.target_out).tolist() == [7, 8, 2, 5, 6, 7, 2]

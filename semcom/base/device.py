@@ -58,6 +58,14 @@ def _gpu(name: str, index: str) -> torch.device:
     return torch.device("cuda", distributed.local_rank())
 
 
+def copied(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """A tensor on ``device``. To a GPU it goes from pinned memory, so that neither it nor the work that is
+    queued there already is waited for."""
+    if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def keep_freed_memory() -> None:
     """Have glibc keep freed memory instead of giving it back: a step allocates the same large blocks again
     and again, and faulting their pages in anew costs time at each. A no-op elsewhere."""

@@ -143,7 +143,7 @@ class Fading(Channel):
         n0 = noise_power(signal, snr_db)
         noise = draw.noise.to(signal.dtype) * (n0 / 2).sqrt()
         h = self.gain(draw, signal.dtype)[:, None, None, :]
-        conjugate = h * h.new_tensor([1.0, -1.0])
+        conjugate = torch.stack((h[..., 0], -h[..., 1]), -1)
         received = _multiply(signal.unflatten(-1, (-1, 2)), h) + noise.unflatten(-1, (-1, 2))
         divisor = h.square().sum(-1, keepdim=True)
         if self.equalizer == "mmse":

@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from semcom.base.device import copied
+
 
 class Drawing(Protocol):
     """What draws something of its own for each sentence: a ``channels.Channel``."""
@@ -39,8 +41,9 @@ class Draw:
         return low + (high - low) * self.level
 
     def to(self, device: torch.device | str) -> "Draw":
-        own = {name: tensor.to(device) for name, tensor in self.own.items()}
-        return Draw(self.level.to(device), self.scatter.to(device), self.noise.to(device), own)
+        own = {name: copied(tensor, device) for name, tensor in self.own.items()}
+        level, scatter, noise = (copied(x, device) for x in (self.level, self.scatter, self.noise))
+        return Draw(level, scatter, noise, own)
 
 
 def _seed_of(seed: int, sentence_id: int, number: int) -> int:

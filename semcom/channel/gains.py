@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from semcom.channel.draws import Draw
@@ -15,7 +16,7 @@ def rician(scatter: Tensor, k: float) -> Tensor:
 
     k: ratio of line-of-sight to scattered power, linear.
     """
-    line_of_sight = scatter.new_tensor([k**0.5, 0.0])
+    line_of_sight = torch.cat((scatter.new_full((1,), k**0.5), scatter.new_zeros(1)))
     return (line_of_sight + scatter) / (k + 1) ** 0.5
 
 

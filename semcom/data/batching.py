@@ -7,6 +7,7 @@ target_in and is to say target_out, so T = S - 1 unless it is to say something o
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import overload
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from semcom.base.device import copied
 from semcom.base.errors import SemcomError, escape
 from semcom.channel.channels import Channel
 from semcom.channel.draws import Draw, sample
@@ -119,6 +121,23 @@ class Batch:
         """Of each sentence, without its eos."""
         return [self.target_out[i, : n - 1].tolist() for i, n in enumerate(self.target_lengths)]
 
+    def of_sources(self, x: Tensor) -> Tensor:
+        """[B, S, ...] -> [M, ...], what stands at the M real source tokens, one sentence after the other."""
+        return x.flatten(0, 1).index_select(0, self._source_places)
+
+    def of_targets(self, x: Tensor) -> Tensor:
+        """[B, T, ...] -> [N, ...], what stands at the N real target tokens."""
+        return x.flatten(0, 1).index_select(0, self._target_places)
+
+    # By the lengths, which are known here: to ask a mask how many tokens it has is to wait for a GPU.
+    @cached_property
+    def _source_places(self) -> Tensor:
+        return _real_places(self.lengths, self.source)
+
+    @cached_property
+    def _target_places(self) -> Tensor:
+        return _real_places(self.target_lengths, self.target_out)
+
     def draw(self, channel: Channel, width: int, *, seed: int, number: int) -> Draw:
         """What these sentences meet in ``channel``; ``width`` is C."""
         ids = [sentence.id for sentence in self.sentences]
@@ -128,9 +147,14 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         tensors = (self.source, self.source_mask, self.target_in, self.target_out, self.target_mask)
-        return Batch(
-            self.sentences, self.lengths, self.target_lengths, *(tensor.to(device) for tensor in tensors)
-        )
+        there = (copied(tensor, device) for tensor in tensors)
+        return Batch(self.sentences, self.lengths, self.target_lengths, *there)
+
+
+def _real_places(lengths: Sequence[int], padded: Tensor) -> Tensor:
+    """Places of the first tokens of each sentence, as many as ``lengths`` say, in ``padded`` flattened."""
+    real = np.arange(padded.shape[1])[None] < np.asarray(lengths)[:, None]
+    return copied(torch.from_numpy(np.flatnonzero(real)), padded.device)
 
 
 def encode(

@@ -110,10 +110,10 @@ class _Loss:
     def factors(self, dtype: torch.dtype, device: torch.device) -> Tensor:
         """[N, 3], T and the weights of CE and KD."""
         each = [
-            torch.as_tensor(x, dtype=dtype, device=device).expand(len(self.targets))
+            x.to(device, dtype) if isinstance(x, Tensor) else torch.full((), x, dtype=dtype, device=device)
             for x in (self.temperature, *self.weights)
         ]
-        return torch.stack(each, 1)
+        return torch.stack([x.expand(len(self.targets)) for x in each], 1)
 
     def is_for_rows(self, device: torch.device, product: torch.dtype, exact: torch.dtype) -> bool:
         """Whether the C++ is asked for and can do it."""

@@ -86,9 +86,11 @@ def segments(lengths: Tensor, scale: int) -> tuple[Tensor, Tensor]:
 def pool(rows: Tensor, segment: Tensor, count: int) -> Tensor:
     """Means of [N, D] rows over each of ``count`` segments; segment: [N], -1 for a row of none. Returns
     [count, D]."""
-    kept = segment >= 0
-    total = rows.new_zeros(count, rows.shape[1]).index_add(0, segment[kept], rows[kept])
-    return total / torch.bincount(segment[kept], minlength=count)[:, None]
+    # Rows of none make one more, at the end: to choose the others would be to wait for a GPU.
+    segment = segment.masked_fill(segment < 0, count)
+    total = rows.new_zeros(count + 1, rows.shape[1]).index_add(0, segment, rows)
+    size = rows.new_zeros(count + 1).index_add(0, segment, torch.ones_like(rows[:, 0]))
+    return total[:count] / size[:count, None]
 
 
 def pool_grid(grid: Tensor, scale: int) -> Tensor:
@@ -106,4 +108,6 @@ def complementary(segment_class: Tensor, whole_class: Tensor, weight: float) -> 
     """[R] weights of segments in Scale Decoupled Distillation (Wei, Luo and Luo, CVPR 2024, arXiv
     2403.13512): ``weight`` where the teacher sees another class in the segment than in the whole, else 1.
     Both classes: [R]."""
-    return torch.where(segment_class == whole_class, 1.0, weight)
+    return torch.ones(segment_class.shape, device=segment_class.device).masked_fill(
+        segment_class != whole_class, weight
+    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from semcom.base.device import copied
 from semcom.channel.channels import Channel
 from semcom.channel.draws import Draw
 from semcom.data.batching import Batch
@@ -66,7 +67,7 @@ class _Link:
             if made is not None:
                 return made
         signal, state = transmitter(batch.source, batch.source_mask)
-        return signal, state[batch.source_mask]
+        return signal, batch.of_sources(state)
 
     def _decoder_state(self, receiver: nn.Module, received: Tensor) -> Tensor:
         """What arrived, [B, S, C] -> decoder state [N, D]."""
@@ -77,7 +78,7 @@ class _Link:
             state = end.packed(received, self.sent, batch.target_in, self.said)
             if state is not None:
                 return state
-        return receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
+        return batch.of_targets(receiver(received, batch.source_mask, batch.target_in))
 
 
 class TransceiverObjective(nn.Module):
@@ -104,7 +105,7 @@ class TransceiverObjective(nn.Module):
         link = _Link(batch, self.channel, draw, draw.snr_between(*self.snr_range), compiled=self.compiled)
         sent = link.send(self.model.transmitter)
         rows = link.receive(self.model.receiver, sent.received)
-        targets = batch.target_out[batch.target_mask]
+        targets = batch.of_targets(batch.target_out)
         ce = fused_linear_loss.cross_entropy(rows, targets, compiled=self.compiled)
         return {"ce": (ce, len(targets))}
 
@@ -183,7 +184,7 @@ class DistillationObjective(nn.Module):
 
     def forward(self, batch: Batch, draw: Draw) -> Terms:
         link = _Link(batch, self.channel, draw, draw.snr_between(*self.snr_range), compiled=self.compiled)
-        targets = batch.target_out[batch.target_mask]
+        targets = batch.of_targets(batch.target_out)
         with torch.set_grad_enabled(self.trains_transmitter and torch.is_grad_enabled()):
             sent = link.send(self.transmitter)
         ours = _Outputs(sent, link.receive(self.receiver, sent.received))
@@ -191,12 +192,13 @@ class DistillationObjective(nn.Module):
             return self._label_terms(ours.rows, targets)
         outputs = self._ask_teachers(link, sent)
         teacher = Mean([h.rows for h in outputs], self.shares, self.transfer.teacher_mean == "probabilities")
-        lengths = batch.target_mask.sum(1)
-        level = draw.level.repeat_interleave(lengths)
+        # On the CPU, where lengths are known: how many rows there are is not to be asked of a GPU.
+        lengths = torch.tensor(batch.target_lengths)
+        level = draw.level.repeat_interleave(copied(lengths, draw.level.device), output_size=len(targets))
         terms = self._row_terms(ours.rows, teacher, targets, level)
         if self.settings.scales:
             terms |= self._segment_terms(ours.rows, teacher, lengths, draw.level)
-        terms |= self._feature_terms(ours, outputs[0], batch.source_mask)
+        terms |= self._feature_terms(ours, outputs[0], batch)
         if self.transfer.cross_weight:
             crossed = {
                 "cross_transmitter": link.receive(self.teachers[0].receiver, sent.received),
@@ -245,12 +247,12 @@ class DistillationObjective(nn.Module):
         """Scale Decoupled Distillation on the time axis: the mean over the segments of all scales, weighted
         as distillation is.
 
-        lengths: [B] real target tokens; level: [B].
+        lengths: [B] real target tokens, on the CPU; level: [B].
         """
-        cuts = [losses.segments(lengths, scale) for scale in self.settings.scales]
+        cuts = [_cut(lengths, scale, level.device) for scale in self.settings.scales]
         sentence = torch.cat([of_segment for _, of_segment in cuts])
         theirs = _pooled_mean(teacher, cuts)
-        whole = _pooled_mean(teacher, [losses.segments(lengths, 1)])
+        whole = _pooled_mean(teacher, [_cut(lengths, 1, level.device)])
         seen, in_all = fused_linear_loss.classes(theirs), fused_linear_loss.classes(whole)[sentence]
         _, weight = kd_loss.weights(self.settings, self.progress, level[sentence])
         weight = weight * losses.complementary(seen, in_all, self.settings.complementary_weight)
@@ -265,11 +267,11 @@ class DistillationObjective(nn.Module):
         )
         return {"scales": (sums.loss, len(seen)), "complementary": ((seen != in_all).sum(), len(seen))}
 
-    def _feature_terms(self, ours: _Outputs, theirs: _Outputs, source_mask: Tensor) -> Terms:
+    def _feature_terms(self, ours: _Outputs, theirs: _Outputs, batch: Batch) -> Terms:
         """Differences from the first teacher, of those features that have a weight."""
         compared = {
             "encoder": lambda outputs: outputs.sent.encoder_state,
-            "signal": lambda outputs: outputs.sent.signal[source_mask],
+            "signal": lambda outputs: batch.of_sources(outputs.sent.signal),
             "decoder": lambda outputs: outputs.rows.state,
         }
         terms: Terms = {}
@@ -279,6 +281,12 @@ class DistillationObjective(nn.Module):
                 mapped = self.maps[name](student).float() if name in self.maps else student
                 terms[name] = self.feature(mapped, teacher).sum(), len(teacher)
         return terms
+
+
+def _cut(lengths: Tensor, scale: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """``losses.segments``, on ``device``."""
+    of_row, of_segment = losses.segments(lengths, scale)
+    return copied(of_row, device), copied(of_segment, device)
 
 
 def _pooled(rows: Projected, cuts: Sequence[tuple[Tensor, Tensor]]) -> Projected:

@@ -80,7 +80,7 @@ class Softened:
         members, self.log_shares = [teacher.joined()], None
         if teacher.of_probabilities:
             members = [(m.state, m.projection.weight, m.projection.bias) for m in teacher.members]
-            shares = torch.tensor(teacher.shares, dtype=temperature.dtype, device=temperature.device)
+            shares = torch.stack([temperature.new_full((), share) for share in teacher.shares])
             self.log_shares = shares.log()
         # Dividing the states saves dividing the logits, which are V/D times as many.
         self.members = [
