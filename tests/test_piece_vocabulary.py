@@ -17,7 +17,7 @@ from toy import spoken, transceiver, word_json, word_vocabulary
 from semcom.base.errors import SemcomError
 from semcom.commands import vocabulary as verb
 from semcom.data import parliament, vocabulary_files
-from semcom.data.corpus import Corpus, make_sentence
+from semcom.data.corpus import Corpus, Sentences, make_sentence
 from semcom.data.piece_vocabulary import PieceVocabulary, train_vocabulary
 from semcom.data.settings import NORMALIZATIONS
 from semcom.data.vocabulary_files import read_vocabulary
@@ -124,7 +124,7 @@ def test_a_checkpoint_keeps_what_its_vocabulary_says(tmp_path, of_normalization)
 
 def test_the_verb_tells_what_cannot_come_back(of_normalization):
     with spoken() as lines:
-        texts = [make_sentence(text) for text in (PERSIAN, "新华社北京电", FORMS)]
+        texts = Sentences.of(make_sentence(text) for text in (PERSIAN, "新华社北京电", FORMS))
         verb.tell_fit(of_normalization["nmt_nfkc"], Corpus("two", texts[:2]))
         verb.tell_fit(of_normalization["nfkc"], Corpus("three", texts))
     warned = [line for line in lines if line.startswith("warning")]

@@ -16,6 +16,7 @@ from semcom.base.errors import SemcomError
 from semcom.data import corpus, parliament
 from semcom.data.corpus import make_sentence
 from semcom.data.piece_vocabulary import PieceVocabulary, train_vocabulary
+from semcom.data.sentences import SPLITS
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import BOS, EOS, PAD, UNK
 
@@ -155,7 +156,7 @@ def test_split_does_not_depend_on_the_rest(write):
     assert all(split_of[s.text] == s.split for s in few.sentences)
     assert (
         sum(few.split_sizes().values()) == 300
-        and {n: len(few.split(n)) for n in corpus.SPLITS} == few.split_sizes()
+        and {n: len(few.split(n)) for n in SPLITS} == few.split_sizes()
     )
 
 

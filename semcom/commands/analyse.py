@@ -153,7 +153,7 @@ def _other_teachers(groups: Groups, teacher_file: str | None) -> list[Run]:
 def _warn_of_unknown(analysis: Analysis, teacher: Checkpoint, runs: Sequence[Run]) -> None:
     """Of vocabularies of pieces; one of words had its line when the corpus was read."""
     vocabularies = {c.vocabulary.fingerprint: c.vocabulary for c in (teacher, *(r.checkpoint for r in runs))}
-    texts = [sentence.text for sentence in analysis.corpus.sentences]
+    texts = analysis.corpus.sentences.texts
     for vocabulary in vocabularies.values():
         if not isinstance(vocabulary, WordVocabulary):
             for line in fit.lines_about(vocabulary, texts, analysis.settings.corpus.corpus):

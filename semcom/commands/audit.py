@@ -133,7 +133,7 @@ def _sentences(given: AuditSettings, used: CorpusConfig, loaded: Checkpoint) -> 
     chosen = {s.id for s in test_split(whole, given.evaluation.sentences, split)}
     for line in foreign_splits([(loaded.name, loaded.config)], used, split):
         log.info(line)
-    in_order = [s for s in whole.sentences if s.id in chosen]
+    in_order = whole.sentences.of_ids(chosen)
     return whole, batching.encode(in_order, loaded.vocabulary, leave_out_long=True)
 
 

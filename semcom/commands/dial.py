@@ -190,12 +190,12 @@ def _further_text(settings: DialSettings, dialled: Dialled) -> FurtherText:
         return FurtherText()
     whole = replace(learned, corpus_size=settings.corpus.corpus_size)
     text = read_corpus(whole, dialled.teacher.vocabulary)
-    return FurtherText(ids=frozenset(sentence.id for sentence in text.sentences))
+    return FurtherText(ids=frozenset(text.sentences.ids.tolist()))
 
 
 def _chosen(read: Corpus, split: str, ask: TargetConfig) -> list[Sentence]:
     """Of the topics asked for, in an order that has nothing to do with what they say."""
-    sentences = split_of(read, split)
+    sentences: Sequence[Sentence] = split_of(read, split)
     if ask.target_topics:
         sentences = [sentence for sentence in sentences if sentence.topic in ask.target_topics]
     if not sentences:

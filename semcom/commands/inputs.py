@@ -4,7 +4,7 @@ they say of a run."""
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from semcom.base.advice import meant
 from semcom.base.errors import InterruptedRun, SemcomError, escape
 from semcom.base.provenance import PROJECT
 from semcom.data import batching, corpus, fit
+from semcom.data.encoded_corpus import encode_corpus
 from semcom.data.languages import contradiction
 from semcom.data.parliament import TOPICS
 from semcom.data.settings import CorpusConfig
@@ -66,7 +67,7 @@ def tell(lines: Iterable[str], warning: str) -> None:
 
 
 def lines_about(read: corpus.Corpus, settings: CorpusConfig, vocabulary: Vocabulary | None) -> list[str]:
-    texts = [sentence.text for sentence in read.sentences]
+    texts = read.sentences.texts
     of_fit = fit.lines_about(vocabulary, texts, settings.corpus) if vocabulary else []
     given = settings.corpus and settings.language != "auto"
     contradicted = contradiction(settings.language, texts) if given else ""
@@ -100,7 +101,7 @@ def resolve_training(settings: TrainingConfig, device: torch.device, width: int)
     )
 
 
-def split_of(source: corpus.Corpus, name: str) -> list[corpus.Sentence]:
+def split_of(source: corpus.Corpus, name: str) -> corpus.Sentences:
     sentences = source.split(name)
     if not sentences:
         raise SemcomError(
@@ -115,7 +116,7 @@ class Data:
     """Encoded training and validation sentences, and what the record of a run says of them. topics_seen: None
     where the corpus has no topics. test: those that the run is scored on in the end."""
 
-    train: list[batching.Encoded]
+    train: Sequence[batching.Encoded]
     validation: list[batching.Encoded]
     topics_seen: list[str] | None
     record: dict[str, object]
@@ -127,10 +128,10 @@ class Data:
 
 
 def encode_splits(source: corpus.Corpus, vocabulary: Vocabulary) -> Data:
-    topics = sorted({s.topic for s in source.sentences if s.topic}) or None
+    topics = source.sentences.topics or None
     # What is needed at the end of a run is asked for at its start.
-    test = sorted(split_of(source, "test"), key=lambda s: s.id)[:TEST_SENTENCES]
-    validation = sorted(split_of(source, "validation"), key=lambda s: s.id)[:VALIDATION_SENTENCES]
+    test = list(split_of(source, "test").lowest(TEST_SENTENCES))
+    validation = split_of(source, "validation").lowest(VALIDATION_SENTENCES)
     record: dict[str, object] = {
         "corpus_name": source.name,
         "corpus_fingerprint": source.fingerprint,
@@ -141,7 +142,7 @@ def encode_splits(source: corpus.Corpus, vocabulary: Vocabulary) -> Data:
         "vocab_size": len(vocabulary),
     }
     return Data(
-        batching.encode(split_of(source, "train"), vocabulary, leave_out_long=True),
+        encode_corpus(split_of(source, "train"), vocabulary),
         batching.encode(validation, vocabulary, leave_out_long=True),
         topics,
         record,

@@ -62,7 +62,7 @@ def test_split(whole: corpus.Corpus, sentences: int, split: str = "test") -> lis
             f"--corpus: no sentence falls into the {split} split (5 % by hash); give some hundreds at least, "
             "or --split all where no model has learned from any of them"
         )
-    return sorted(test, key=lambda s: s.id)[:sentences]
+    return list(test.lowest(sentences))
 
 
 def validation_split(
@@ -70,8 +70,8 @@ def validation_split(
 ) -> list[corpus.Sentence]:
     """At most ``sentences`` of the validation split that are not ``measured``, chosen by hash."""
     taken = {sentence.id for sentence in measured}
-    held_out = (sentence for sentence in whole.split("validation") if sentence.id not in taken)
-    return sorted(held_out, key=lambda s: s.id)[:sentences]
+    held_out = whole.split("validation").lowest(sentences + len(taken))
+    return [sentence for sentence in held_out if sentence.id not in taken][:sentences]
 
 
 def scoring_of(

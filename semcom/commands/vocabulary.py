@@ -40,14 +40,14 @@ def vocabulary_of(
     source: Corpus, size: int, normalization: str = VocabularyConfig.normalization, flag: str = "--size"
 ) -> PieceVocabulary:
     """Of the training split. Raises SemcomError naming ``flag`` where the corpus does not allow the size."""
-    texts = (sentence.text for sentence in split_of(source, "train"))
+    texts = split_of(source, "train").texts
     return train_vocabulary(texts, size, normalization, source.language, flag)
 
 
 def _sentences_tried(source: Corpus) -> list[str]:
     """Some that it has not been trained on, where there are any."""
     held_out = source.split("validation") or source.split("test") or source.sentences
-    return [sentence.text for sentence in held_out[:SENTENCES_TRIED]]
+    return list(held_out[:SENTENCES_TRIED].texts)
 
 
 def tell_fit(made: PieceVocabulary, source: Corpus) -> None:

@@ -1,13 +1,13 @@
-"""Sentences with stable ids: the built-in generator, text files, pickled ids of public DeepSC code, splits by
-a hash of the sentence itself."""
+"""Corpora: the built-in generator, text files, pickled ids of public DeepSC code."""
 
 import hashlib
-import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
+
+import numpy as np
 
 from semcom.base.advice import meant
 from semcom.base.errors import SemcomError, escape
@@ -15,6 +15,7 @@ from semcom.base.messages import N_, Message
 from semcom.data import parliament
 from semcom.data.languages import LANGUAGES, UNDETERMINED, language_of, length
 from semcom.data.reading import Reader
+from semcom.data.sentences import Growing, Sentence, Sentences, id_of, make_sentence
 from semcom.data.settings import CorpusConfig
 from semcom.data.source_lines import LONGEST_LINE, Budget, EnoughRead
 from semcom.data.vocabulary import Vocabulary
@@ -25,29 +26,8 @@ BUILT_IN_LANGUAGE = "en"
 BUILT_IN = N_("the built-in corpus")
 READ = {"lines": "lines read", "pickled": "pickled sentences read", "generated": "sentences generated"}
 TOO_LONG = f"longer than {LONGEST_LINE:,} characters"
-SPLITS = ("train", "validation", "test")
-_SHARES = (90, 95, 100)  # upper bounds in percent
 
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """One sentence. id: 64-bit hash of the text, so it is the same in every corpus and order. topic: of
-    built-in ones."""
-
-    id: int
-    text: str
-    topic: str | None = None
-
-    @property
-    def split(self) -> str:
-        """train, validation or test (90/5/5), by the id alone."""
-        percent = self.id % 100
-        return next(name for name, bound in zip(SPLITS, _SHARES) if percent < bound)
-
-
-def make_sentence(text: str, topic: str | None = None) -> Sentence:
-    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-    return Sentence(int.from_bytes(digest, "little"), text, topic)
+__all__ = ["Corpus", "Sentence", "Sentences", "built_in", "make_sentence", "read"]
 
 
 @dataclass
@@ -60,7 +40,7 @@ class Corpus:
     """
 
     name: str
-    sentences: list[Sentence]
+    sentences: Sentences
     account: Counter = field(default_factory=Counter)
     note: str = ""
     language: str = UNDETERMINED
@@ -70,20 +50,17 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.sentences)
 
-    def split(self, name: str) -> list[Sentence]:
-        return [sentence for sentence in self.sentences if sentence.split == name]
+    def split(self, name: str) -> Sentences:
+        return self.sentences.split(name)
 
     def split_sizes(self) -> dict[str, int]:
-        sizes = Counter(sentence.split for sentence in self.sentences)
-        return {name: sizes[name] for name in SPLITS}
+        return self.sentences.split_sizes()
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits over the ids, whatever their order."""
-        digest = hashlib.sha256()
-        for sentence_id in sorted(sentence.id for sentence in self.sentences):
-            digest.update(sentence_id.to_bytes(8, "little"))
-        return digest.hexdigest()[:16]
+        ids = np.sort(self.sentences.ids).astype("<u8")
+        return hashlib.sha256(ids.tobytes()).hexdigest()[:16]
 
     def describe(self) -> str:
         """One line: what was kept, what was dropped and why."""
@@ -142,18 +119,20 @@ def built_in(
     name = str(told)
     generated = islice(parliament.sentences(chosen), size)
     if not isinstance(vocabulary, WordVocabulary):
-        made = [make_sentence(text, topic) for text, topic in generated]
+        made = Sentences.of(make_sentence(text, topic) for text, topic in generated)
         return Corpus(name, made, language=BUILT_IN_LANGUAGE, told=told)
     account: Counter[str] = Counter(generated=0)
-    distinct: dict[int, Sentence] = {}
+    growing = Growing()
+    seen: set[int] = set()
     for text, topic in generated:
         account["generated"] += 1
         sentence = make_sentence(vocabulary.normalize(text), topic)
-        if sentence.id in distinct or not sentence.text:
+        if sentence.id in seen or not sentence.text:
             account["duplicates" if sentence.text else "empty"] += 1
         else:
-            distinct[sentence.id] = sentence
-    return Corpus(name, list(distinct.values()), account, language=BUILT_IN_LANGUAGE, told=told)
+            seen.add(sentence.id)
+            growing.add(sentence.id, sentence.text.encode(), topic)
+    return Corpus(name, growing.whole(), account, language=BUILT_IN_LANGUAGE, told=told)
 
 
 def read(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> Corpus:
@@ -164,41 +143,50 @@ def read(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> Corpus
     files. vocabulary: normalises each line, and its words are what the ids of a pickle mean. Raises
     SemcomError for a missing or broken file, a pickle without a word vocabulary, nothing left.
     """
-    corpus = Corpus(" ".join(settings.corpus), [], Counter())
+    account: Counter[str] = Counter()
+    cleaned: Counter[str] = Counter()
     budget = Budget.of(settings.max_sentences)
-    reader = Reader(vocabulary, settings.column, budget, corpus.account, corpus.cleaned)
+    reader = Reader(vocabulary, settings.column, budget, account, cleaned)
     limits = _Limits.of(settings, vocabulary)
+    growing, note = Growing(), ""
     try:
-        for sentence in _distinct(reader.texts(settings.corpus), limits, corpus.account):
-            corpus.sentences.append(sentence)
+        for sentence_id, text in _distinct(reader.texts(settings.corpus), limits, account):
+            growing.add(sentence_id, text)
             budget.kept()
-            if len(corpus) == settings.max_sentences:
+            if len(growing) == settings.max_sentences:
                 raise EnoughRead(f"at --max-sentences {settings.max_sentences:,}")
     except EnoughRead as enough:
-        corpus.note = f"; stopped {enough}, what follows was not read"
+        note = f"; stopped {enough}, what follows was not read"
+    corpus = Corpus(" ".join(settings.corpus), growing.whole(), account, note, cleaned=cleaned)
     if not corpus.sentences:
         raise _nothing_left(corpus)
     size = settings.corpus_size
     if size is not None and size < len(corpus):
         corpus.account["beyond --corpus-size"] = len(corpus) - size
         corpus.sentences = _sample(corpus.sentences, size)
-    corpus.language = _language(settings.language, corpus.sentences)
+    corpus.language = _language(settings.language, corpus.sentences.texts)
     return corpus
 
 
-def _distinct(texts: Iterable[str | None], limits: "_Limits", account: Counter) -> Iterator[Sentence]:
-    """Each sentence of fit length once; what is left out goes to the account."""
+def _distinct(
+    texts: Iterable[str | None], limits: "_Limits", account: Counter
+) -> Iterator[tuple[int, bytes]]:
+    """Each sentence of fit length once, as its id and its text in UTF-8; what is left out goes to the
+    account."""
     seen: set[int] = set()
     for text in texts:
         if text is None:
             account[TOO_LONG] += 1
         elif reason := limits.unfit(text):
             account[reason] += 1
-        elif (sentence := make_sentence(text)).id in seen:
-            account["duplicates"] += 1
         else:
-            seen.add(sentence.id)
-            yield sentence
+            encoded = text.encode()
+            sentence_id = id_of(encoded)
+            if sentence_id in seen:
+                account["duplicates"] += 1
+            else:
+                seen.add(sentence_id)
+                yield sentence_id, encoded
 
 
 def _nothing_left(corpus: Corpus) -> SemcomError:
@@ -211,8 +199,8 @@ def _nothing_left(corpus: Corpus) -> SemcomError:
     )
 
 
-def _language(asked: str, sentences: list[Sentence]) -> str:
-    return language_of([sentence.text for sentence in sentences]) if asked == "auto" else asked
+def _language(asked: str, texts: Sequence[str]) -> str:
+    return language_of(texts) if asked == "auto" else asked
 
 
 @dataclass(frozen=True)
@@ -255,11 +243,9 @@ def _pieces(vocabulary: Vocabulary, text: str) -> float:
     return float(len(vocabulary.encode([text])[0]))
 
 
-def _sample(sentences: list[Sentence], size: int) -> list[Sentence]:
-    kept = {s.id for s in heapq.nsmallest(size, sentences, key=_sampling_key)}
-    return [s for s in sentences if s.id in kept]
-
-
-def _sampling_key(sentence: Sentence) -> int:
+def _sample(sentences: Sentences, size: int) -> Sentences:
+    """The ``size`` of the lowest keys, in reading order."""
     # Other bits of the id than those that choose the split, so that a sample keeps the 90/5/5.
-    return sentence.id // 100 * 0x9E3779B97F4A7C15 % 2**64
+    keys = sentences.ids // np.uint64(100) * np.uint64(0x9E3779B97F4A7C15)  # modulo 2^64
+    lowest = np.argsort(keys, kind="stable")[:size]
+    return sentences.where(np.sort(lowest))
