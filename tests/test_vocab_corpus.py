@@ -155,8 +155,7 @@ def test_split_does_not_depend_on_the_rest(write):
     split_of = {s.text: s.split for s in many.sentences}
     assert all(split_of[s.text] == s.split for s in few.sentences)
     assert (
-        sum(few.split_sizes().values()) == 300
-        and {n: len(few.split(n)) for n in SPLITS} == few.split_sizes()
+        sum(few.split_sizes().values()) == 300 and {n: len(few.split(n)) for n in SPLITS} == few.split_sizes()
     )
 
 

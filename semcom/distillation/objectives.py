@@ -5,7 +5,7 @@ says how the means of the named terms add up to the loss; terms that it does not
 module owns the trained ends and the frozen ones, so one wrapper sees the whole step.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,10 +27,11 @@ from semcom.models.transceiver import Transceiver
 
 @dataclass(frozen=True)
 class _Sent:
-    """A batch on its way. signal, received: [B, S, C]; encoder_state: [M, D], at the M real source tokens."""
+    """A batch on its way. signal, received: [B, S, C]; encoder_state: [M, D], at the M real source tokens;
+    None where the signal was kept."""
 
     signal: Tensor
-    encoder_state: Tensor
+    encoder_state: Tensor | None
     received: Tensor
 
 
@@ -47,8 +48,9 @@ class _Link:
         if self.compiled:
             self.sent, self.said = Spans.of(batch.source_mask), Spans.of(batch.target_mask)
 
-    def send(self, transmitter: nn.Module) -> _Sent:
-        signal, encoder_state = self._transmit(transmitter)
+    def send(self, transmitter: nn.Module, kept: Tensor | None = None) -> _Sent:
+        """kept: the signal, where it is there already."""
+        signal, encoder_state = (kept, None) if kept is not None else self._transmit(transmitter)
         return _Sent(signal, encoder_state, self.channel.apply(signal, self.draw, self.snr))
 
     def receive(self, receiver: nn.Module, received: Tensor) -> Projected:
@@ -59,15 +61,7 @@ class _Link:
 
     def _transmit(self, transmitter: nn.Module) -> tuple[Tensor, Tensor]:
         """Signal [B, S, C], encoder state [M, D]."""
-        batch = self.batch
-        if self.compiled:
-            end = _inside(transmitter)
-            assert isinstance(end, Transmitter)
-            made = end.packed(batch.source, batch.source_mask, self.sent)
-            if made is not None:
-                return made
-        signal, state = transmitter(batch.source, batch.source_mask)
-        return signal, batch.of_sources(state)
+        return _transmitted(transmitter, self.batch, self.sent if self.compiled else None)
 
     def _decoder_state(self, receiver: nn.Module, received: Tensor) -> Tensor:
         """What arrived, [B, S, C] -> decoder state [N, D]."""
@@ -79,6 +73,18 @@ class _Link:
             if state is not None:
                 return state
         return batch.of_targets(receiver(received, batch.source_mask, batch.target_in))
+
+
+def _transmitted(transmitter: nn.Module, batch: Batch, sent: Spans | None) -> tuple[Tensor, Tensor]:
+    """Signal [B, S, C], encoder state [M, D]. sent: where tokens are, for the compiled kernels."""
+    if sent is not None:
+        end = _inside(transmitter)
+        assert isinstance(end, Transmitter)
+        made = end.packed(batch.source, batch.source_mask, sent)
+        if made is not None:
+            return made
+    signal, state = transmitter(batch.source, batch.source_mask)
+    return signal, batch.of_sources(state)
 
 
 class TransceiverObjective(nn.Module):
@@ -182,15 +188,35 @@ class DistillationObjective(nn.Module):
             self.weights["cross_transmitter"] = self.weights["cross_receiver"] = self.transfer.cross_weight
         self.maps = _feature_maps(student.architecture, teachers[0].architecture, features, seed)
 
-    def forward(self, batch: Batch, draw: Draw) -> Terms:
+    @property
+    def unchanging(self) -> Sequence[nn.Module]:
+        """Frozen transmitters of which a step needs the signals alone, which no draw changes. In decoder mode
+        the first is the student's own."""
+        if "encoder" in self.weights:
+            return []
+        own = [] if self.trains_transmitter else [self.transmitter]
+        if self.weights.keys() == {"ce"}:
+            return own
+        return [*own, *(teacher.transmitter for teacher in self.teachers[len(own) :])]
+
+    @torch.no_grad()
+    def signals(self, batch: Batch) -> list[Tensor]:
+        """[B, S, C] of each that is ``unchanging``."""
+        compiled = self.compiled and batch.source.device.type == "cpu"
+        sent = Spans.of(batch.source_mask) if compiled else None
+        return [_transmitted(transmitter, batch, sent)[0] for transmitter in self.unchanging]
+
+    def forward(self, batch: Batch, draw: Draw, signals: Sequence[Tensor] = ()) -> Terms:
+        """signals: what ``signals`` makes of the batch, where it was kept."""
         link = _Link(batch, self.channel, draw, draw.snr_between(*self.snr_range), compiled=self.compiled)
         targets = batch.of_targets(batch.target_out)
+        kept = dict(zip(self.unchanging, signals))
         with torch.set_grad_enabled(self.trains_transmitter and torch.is_grad_enabled()):
-            sent = link.send(self.transmitter)
+            sent = link.send(self.transmitter, kept.get(self.transmitter))
         ours = _Outputs(sent, link.receive(self.receiver, sent.received))
         if not self.training or self.weights.keys() == {"ce"}:
             return self._label_terms(ours.rows, targets)
-        outputs = self._ask_teachers(link, sent)
+        outputs = self._ask_teachers(link, sent, kept)
         teacher = Mean([h.rows for h in outputs], self.shares, self.transfer.teacher_mean == "probabilities")
         # On the CPU, where lengths are known: how many rows there are is not to be asked of a GPU.
         lengths = torch.tensor(batch.target_lengths)
@@ -209,13 +235,13 @@ class DistillationObjective(nn.Module):
         return terms
 
     @torch.no_grad()
-    def _ask_teachers(self, link: _Link, ours: _Sent) -> list[_Outputs]:
+    def _ask_teachers(self, link: _Link, ours: _Sent, kept: Mapping[nn.Module, Tensor]) -> list[_Outputs]:
         """Each teacher's own transmission as its own receiver hears it. In decoder mode ``ours`` is the first
         teacher's already: the frozen transmitter and the channel run once."""
         outputs = []
         for teacher in self.teachers:
             shared = teacher is self.teachers[0] and not self.trains_transmitter
-            sent = ours if shared else link.send(teacher.transmitter)
+            sent = ours if shared else link.send(teacher.transmitter, kept.get(teacher.transmitter))
             outputs.append(_Outputs(sent, link.receive(teacher.receiver, sent.received)))
         return outputs
 

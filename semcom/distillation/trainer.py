@@ -3,21 +3,27 @@ processes."""
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from copy import deepcopy
 from inspect import signature
 from itertools import count, cycle, islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from semcom.base import precision, signals
+from semcom.base.ahead import ahead
 from semcom.base.distributed import ALONE, Processes
+from semcom.base.side_by_side import GoOn, side_by_side
 from semcom.base.tracking import Tracker
-from semcom.data.batching import Batch, Encoded, by_length, collate, shuffled
+from semcom.data.batching import Batch, Batches, Encoded, Places, by_length, collate, shuffled
 from semcom.distillation import training_loop
 from semcom.distillation.history import Epoch, Result
+from semcom.distillation.kept_signals import LEAST_PASSES, KeptSignals
+from semcom.distillation.link_data import LinkData
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.run_state import Keeper, load_weights
 from semcom.distillation.task import AskedToEnd, NonFiniteLoss, Step, Terms
@@ -29,6 +35,8 @@ from semcom.models.state_file import State
 VALIDATION_SEED = 0
 """The same draws for every run, so that best losses compare across seeds, temperatures and losses."""
 TIMED_STEPS = 12
+AHEAD = 4
+"""Steps whose data are made while another is taken."""
 COUNTED_EPOCHS = 100
 """Epochs of which every batch is counted; those of a longer run have as many on average."""
 
@@ -46,15 +54,19 @@ def validate(
     """Mean validation cross-entropy in nats a target token, under draws that never change; each process takes
     its share of ``batches``. Raises AskedToEnd, on all, once one was."""
     objective.eval()
-    total, rows = 0.0, 0.0
-    with torch.inference_mode():
-        for batch in processes.share(batches):
-            if asked():
-                break
-            batch = batch.to(device)
-            draw = batch.draw(objective.channel, width, seed=VALIDATION_SEED, number=0)
-            value, row_count = objective(batch, draw)["ce"]
-            total, rows = total + float(value), rows + row_count
+
+    def of_batch(batch: Batch, go_on: GoOn) -> tuple[float, int]:
+        go_on()
+        _heed(asked)
+        batch = batch.to(device)
+        draw = batch.draw(objective.channel, width, seed=VALIDATION_SEED, number=0)
+        value, row_count = objective(batch, draw)["ce"]
+        return float(value), row_count
+
+    found: list[tuple[float, int]] = []
+    with suppress(AskedToEnd):
+        found = side_by_side(of_batch, processes.share(batches), device)
+    total, rows = sum(value for value, _ in found), float(sum(count for _, count in found))
     objective.train()
     total, rows, ends = processes.sum([total, rows, asked() > 0])
     if ends:
@@ -62,10 +74,17 @@ def validate(
     return total / rows
 
 
+def _heed(asked: signals.Asked) -> None:
+    """Raise AskedToEnd once this process was."""
+    if asked():
+        raise AskedToEnd(asked())
+
+
 class LinkTask:
     """Training of what requires gradients in ``objective``, on batches whose draw number is the epoch.
 
-    held_out: validation batches. width: C.
+    held_out: validation batches. width: C. kept: signals that no draw changes, once ``keep_signals`` was
+    called and where they are worth their room.
     """
 
     # Many arguments: those of ``fit`` that a step needs.
@@ -84,15 +103,44 @@ class LinkTask:
         self.width, self.device, self.seed, self.processes = width, device, seed, processes
         self.trained = [p for p in objective.parameters() if p.requires_grad]
         self.forward = _averaging(objective) if processes.count > 1 else objective
+        self.kept: KeptSignals | None = None
 
     def train(self) -> None:
         self.objective.train()
 
-    def terms(self, data: Batch, epoch: int) -> Terms:
-        batch = data.to(self.device)
+    def keep_signals(self, train: Sequence[Encoded], *, asked: signals.Asked, quiet: bool) -> None:
+        """Those of the sentences to train on, in the precision of steps. Raises AskedToEnd once this process
+        was."""
+        objective = self.objective
+        if not (isinstance(objective, DistillationObjective) and objective.unchanging):
+            return
+        kept = KeptSignals.room_for(train, objective.unchanging, self.width)
+        if kept is None:
+            return
+
+        def signals_of(batch: Batch) -> list[torch.Tensor]:
+            with precision.products(self.config.precision, self.device):
+                return objective.signals(batch)
+
+        kept.fill(signals_of, train, device=self.device, go_on=lambda: _heed(asked), quiet=quiet)
+        self.kept = kept
+
+    # Four arguments: the sentences of a step and its epoch.
+    def step(
+        self, train: Sequence[Encoded], places: Places, epoch: int, *, counts: bool = True
+    ) -> Step[LinkData]:
+        """Of the sentences at ``places``, made on the CPU; any thread may."""
+        batch = collate([train[place] for place in places.tolist()])
         draw = batch.draw(self.objective.channel, self.width, seed=self.seed, number=epoch)
+        kept = self.kept.of(places, batch.source_mask) if self.kept else ()
+        data = LinkData(batch, draw, kept)
+        return Step(data, batch.target_tokens, batch.target_mask.numel(), counts)
+
+    def terms(self, data: LinkData, epoch: int) -> Terms:
+        data = data.to(self.device)
+        kept = [data.signals] if data.signals else []
         with precision.products(self.config.precision, self.device):
-            return self.forward(batch, draw)
+            return self.forward(data.batch, data.draw, *kept)
 
     def measure(self, epoch: int, asked: signals.Asked) -> dict[str, float]:
         ce = validate(self.objective, self.held_out, self.width, self.device, self.processes, asked)
@@ -123,10 +171,6 @@ def _averaging(objective: LinkObjective) -> DistributedDataParallel:
     # The name changed between versions of torch.
     constants: dict[str, Any] = {next(name for name in names if name in known): False}
     return DistributedDataParallel(objective, gradient_as_bucket_view=True, **constants)
-
-
-def step_of(batch: Batch, counts: bool = True) -> Step[Batch]:
-    return Step(batch, batch.target_tokens, batch.target_mask.numel(), counts)
 
 
 # Many arguments: what a run is made of; callers name each.
@@ -164,38 +208,62 @@ def fit(
     seed_dropout(objective, dropout_seed)
     loop = Loop(task, config, processes, total=total, keeper=keeper)
     loop.tracker = tracker or loop.tracker
-    passes = _passes(loop, task, train)
-    return training_loop.run(loop, passes, on_epoch=on_epoch, on_step=on_step, quiet=quiet)
+    with closing(_passes(loop, task, train, quiet)) as passes:
+        return training_loop.run(loop, passes, on_epoch=on_epoch, on_step=on_step, quiet=quiet)
 
 
 def _total(task: LinkTask, train: Sequence[Encoded]) -> int:
     """Steps of the run. ``--minutes`` are timed, which uses up random numbers of dropout."""
-    config, processes = task.config, task.processes
-    if config.minutes:
-        seconds = sum(processes.gather(_seconds_a_step(task, train))) / processes.count
-        return max(1, int(config.minutes * 60 / seconds))
-    return config.steps or _steps_of_epochs(train, config, task.seed)
+    config = task.config
+    if not config.minutes:
+        return config.steps or _steps_of_epochs(train, config, task.seed)
+    total = _steps_within(config.minutes, task, train, keeps=False)
+    if _are_worth_keeping(total, task, train):
+        total = _steps_within(config.minutes, task, train, keeps=True)
+    return total
 
 
-def _passes(loop: Loop[Batch], task: LinkTask, train: Sequence[Encoded]) -> Iterator[Iterator[Step[Batch]]]:
+def _steps_within(minutes: float, task: LinkTask, train: Sequence[Encoded], *, keeps: bool) -> int:
+    """keeps: whether signals are kept meanwhile."""
+    processes = task.processes
+    seconds = sum(processes.gather(_seconds_a_step(task, train, keeps))) / processes.count
+    return max(1, int(minutes * 60 / seconds))
+
+
+def _passes(
+    loop: Loop[LinkData], task: LinkTask, train: Sequence[Encoded], quiet: bool
+) -> Generator[Iterator[Step[LinkData]], None, None]:
     """Passes over the sentences, each in an order of its own, until the run has its steps: from the place on
     where the loop stands."""
     config, done = task.config, loop.done
+    if _are_worth_keeping(loop.result.total, task, train):
+        with suppress(AskedToEnd):
+            task.keep_signals(train, asked=loop.asked, quiet=quiet)
+        loop.check_asked()
     left = loop.result.total - loop.result.steps + done
     for epoch in count(loop.epoch):
         if not left:
             return
         batches = shuffled(train, config.batch_size, task.seed, epoch, config.batch_tokens)[:left]
-        yield _shares(batches[done:], task.processes)
+        with ahead(_shares(task, batches[done:], epoch), AHEAD) as steps:
+            yield steps
         left -= len(batches)
         done = 0
 
 
-def _shares(batches: Sequence[Sequence[Encoded]], processes: Processes) -> Iterator[Step[Batch]]:
+def _are_worth_keeping(total: int, task: LinkTask, train: Sequence[Encoded]) -> bool:
+    """Whether signals are: each process makes all of them, to save those of its share of ``total`` steps."""
+    config = task.config
+    a_pass = len(shuffled(train, config.batch_size, task.seed, 1, config.batch_tokens))
+    return total >= LEAST_PASSES * a_pass * task.processes.count
+
+
+def _shares(task: LinkTask, batches: Batches, epoch: int) -> Iterator[Step[LinkData]]:
     """This process's share of every batch; where it has none, the first sentence stands in."""
-    for encoded in batches:
-        mine = processes.share(encoded)
-        yield step_of(collate(mine or encoded[:1]), counts=bool(mine))
+    for places in batches.places:
+        mine = places[task.processes.rank :: task.processes.count]
+        counts = len(mine) > 0
+        yield task.step(batches.encoded, mine if counts else places[:1], epoch, counts=counts)
 
 
 def _steps_of_epochs(train: Sequence[Encoded], config: TrainingConfig, seed: int) -> int:
@@ -210,9 +278,9 @@ def _steps_of_epochs(train: Sequence[Encoded], config: TrainingConfig, seed: int
     return batches if counted == config.epochs else round(batches * config.epochs / counted)
 
 
-def _seconds_a_step(task: LinkTask, train: Sequence[Encoded]) -> float:
+def _seconds_a_step(task: LinkTask, train: Sequence[Encoded], keeps: bool) -> float:
     """Time a few steps on a copy, so that ``--minutes`` becomes a number of steps that ``--steps`` repeats
-    exactly."""
+    exactly. keeps: whether their signals are there."""
     config, processes = task.config, task.processes
     copy = LinkTask(
         deepcopy(task.objective),
@@ -223,15 +291,24 @@ def _seconds_a_step(task: LinkTask, train: Sequence[Encoded]) -> float:
         seed=task.seed,
         processes=processes,
     )
-    loop = Loop(copy, config, processes)
     batches = shuffled(train, config.batch_size, task.seed, 1, config.batch_tokens)
-    steps = _shares(list(islice(cycle(batches), TIMED_STEPS)), processes)
+    timed = _alone([*islice(cycle(batches.places), TIMED_STEPS)], train)
+    if keeps:
+        copy.keep_signals(timed.encoded, asked=lambda: 0, quiet=True)
+    loop = Loop(copy, config, processes)
     times = []
-    started = time.perf_counter()
-    for number, step in enumerate(steps):
-        loop.step(step, 1, 0.0, 0)
-        now = time.perf_counter()
-        if number >= 2:
-            times.append(now - started)
-        started = now
+    with ahead(_shares(copy, timed, 1), AHEAD) as steps:
+        started = time.perf_counter()
+        for number, step in enumerate(steps):
+            loop.step(step, 1, 0.0, 0)
+            now = time.perf_counter()
+            if number >= 2:
+                times.append(now - started)
+            started = now
     return sum(times) / len(times)
+
+
+def _alone(batches: Sequence[Places], train: Sequence[Encoded]) -> Batches:
+    """The batches, of no sentences but theirs."""
+    places = np.unique(np.concatenate(batches))
+    return Batches([train[place] for place in places], [np.searchsorted(places, batch) for batch in batches])
