@@ -13,12 +13,15 @@ from torch import Tensor
 from semcom.base.messages import N_, Message
 from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS
+from semcom.models import next_pieces
 from semcom.models.protocols import DecodingState, Receiver
 from semcom.models.screening import MostProbable
 
 ROWS_TOGETHER = 512  # rows decoded at a time, of similar length: more would need memory and gain no speed
 LEAVING_SHARE = 4  # a batch is packed again once one in four of its sentences has finished
 LIKELIEST_ROWS = 128  # rows whose logits exist at a time in beam search
+Likeliest = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+"""[N, D] states and a count -> log-probabilities and ids of as many likeliest pieces, [N, count] each."""
 
 
 def length_limit(source_length: int) -> int:
@@ -79,8 +82,7 @@ def greedy(
     kernels, where it has them. Returns B lists of pieces without bos and eos.
     """
     limits = _limits(source_mask) if limits is None else limits
-    on_cpu = received.device.type == "cpu"
-    most_probable = MostProbable(receiver.projection) if on_cpu else _most_probable_of(receiver)
+    most_probable = _most_probable_of(receiver, received.device, compiled)
     sentences: list[list[int]] = [[] for _ in range(len(received))]
     for group in _by_length(source_mask, ROWS_TOGETHER):
         rows = group.tolist()
@@ -99,8 +101,12 @@ def _started(
     return by_kernels or receiver.start(received, source_mask, width)
 
 
-def _most_probable_of(receiver: Receiver) -> Callable[[Tensor], Tensor]:
-    return lambda states: receiver.project(states).argmax(-1)
+def _most_probable_of(receiver: Receiver, device: torch.device, compiled: bool) -> Callable[[Tensor], Tensor]:
+    """[N, D] states -> [N]."""
+    if device.type != "cpu":
+        return lambda states: receiver.project(states).argmax(-1)
+    by_kernels = next_pieces.most_probable_of(receiver.projection) if compiled else None
+    return by_kernels or MostProbable(receiver.projection)
 
 
 def _greedy(
@@ -145,11 +151,12 @@ def beam(
     can beat the best of them. So width 1 is greedy decoding.
     """
     sentences: list[list[int]] = [[] for _ in range(len(received))]
+    likeliest = _likeliest_of(receiver, received.device, 2 * width, compiled)
     for group in _by_length(source_mask, max(1, ROWS_TOGETHER // width)):
         limits = torch.tensor(_limits(source_mask[group]), device=received.device)
         begun = _Beam(limits, width, length_penalty)
         state = _started(receiver, received[group], source_mask[group], width, compiled)
-        decoded = begun.search(receiver, state)
+        decoded = begun.search(likeliest, state)
         for row, pieces in zip(group.tolist(), decoded):
             sentences[row] = pieces
     return sentences
@@ -184,9 +191,9 @@ class _Beam:
         self.totals = torch.full((sentences, width), -torch.inf, device=device)
         self.totals[:, 0] = 0
 
-    def search(self, receiver: Receiver, state: DecodingState) -> list[list[int]]:
+    def search(self, likeliest: Likeliest, state: DecodingState) -> list[list[int]]:
         for length in range(1, self.said.shape[2] + 1):
-            grown = self._grow(receiver, state.step(self.tokens.flatten()))
+            grown = self._grow(*likeliest(state.step(self.tokens.flatten()), 2 * self.width))
             self._note_endings(grown, length)
             parents = self._keep_likeliest(grown)
             alive = self._can_still_win(length)
@@ -196,8 +203,8 @@ class _Beam:
             state.reorder(alive, (alive[:, None] * self.width + parents).flatten())
         return [until_eos(pieces) for pieces in self.best.tolist()]
 
-    def _grow(self, receiver: Receiver, states: Tensor) -> _Grown:
-        gains, pieces = _likeliest(receiver, states, 2 * self.width)
+    def _grow(self, gains: Tensor, pieces: Tensor) -> _Grown:
+        """gains, pieces: those likeliest after each hypothesis, [b·K, 2K]."""
         each = gains.shape[1]
         totals = (self.totals.flatten()[:, None] + gains).view(len(self.totals), -1)
         # Twice the width, so that the beam stays full whichever of these end.
@@ -244,6 +251,13 @@ class _Beam:
 
 def _length_divisor(length: int | Tensor, penalty: float) -> float | Tensor:
     return ((5 + length) / 6) ** penalty
+
+
+def _likeliest_of(receiver: Receiver, device: torch.device, count: int, compiled: bool) -> Likeliest:
+    by_kernels = None
+    if compiled and device.type == "cpu":
+        by_kernels = next_pieces.likeliest_of(receiver.projection, count)
+    return by_kernels or (lambda states, count: _likeliest(receiver, states, count))
 
 
 def _likeliest(receiver: Receiver, states: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from semcom.base import precision
 from semcom.base.errors import SemcomError
+from semcom.models import packed_decoding
 from semcom.models.architecture import Architecture, EndSize
 from semcom.models.channel_parts import ChannelDecoder, ChannelEncoder, normalize_power
 from semcom.models.kernels import native
 from semcom.models.layers import DecoderLayer, Embedding, EncoderLayer, joined, products, stack, widened
+from semcom.models.packed_decoding import PackedDecoderState
 from semcom.models.protocols import Kind, Receiver, Transmitter
 from semcom.models.spans import Spans
 
@@ -157,6 +159,17 @@ class TransformerReceiver(Receiver):
         if not _kernels_take(self, received.device):
             return None
         return self.decoder.rows(target_in, said, self.channel_decoder(sent.pack(received)), sent)
+
+    @torch.no_grad()
+    def packed_start(
+        self, received: Tensor, source_mask: Tensor, width: int = 1
+    ) -> PackedDecoderState | None:
+        device = received.device
+        exact = precision.product_dtype(device) is None and _kernels_take(self, device)
+        if self.training or not exact or not packed_decoding.takes(self.size.d_model, self.size.num_heads):
+            return None
+        memory = self.channel_decoder(received[source_mask])
+        return PackedDecoderState(self.decoder, memory, source_mask, width)
 
     def start_from(self, teacher: Receiver) -> None:
         """Evenly spaced layers, first and last; one layer takes the first. All else is copied whole."""

@@ -44,10 +44,14 @@ SOURCES = {
     "rows.cpp": Source("-O2", ("add_bfloat16", *of_both_dtypes("row_losses"))),
     # Loops over registers, which only the hardest optimisation unrolls.
     "layers.cpp": Source("-O3", of_both_dtypes("attention", "residual")),
+    "decoding_step.cpp": Source("-O3", ("decoding_step_float32",)),
+    "next_pieces.cpp": Source("-O3", ("likeliest_float32", "most_probable_float32")),
 }
 """Each is compiled by itself, when one of its functions is first called."""
 TRAINING = ("rows.cpp", "layers.cpp")
 """Those of a training step."""
+DECODING = ("decoding_step.cpp", "next_pieces.cpp")
+"""Those of decoding."""
 _SOURCE_OF = {name: source for source, given in SOURCES.items() for name in given.functions}
 
 
@@ -105,6 +109,16 @@ def cannot_compile(sources: Iterable[str] = TRAINING) -> str | None:
     except Unavailable as error:
         return str(error)
     return None
+
+
+def can_decode() -> bool:
+    """Whether the sources of decoding compile; asked for every batch, so it is found out once a process."""
+    return _can_decode(tuple(FLAGS))
+
+
+@cache
+def _can_decode(flags: tuple[str, ...]) -> bool:
+    return cannot_compile(DECODING) is None
 
 
 @cache
