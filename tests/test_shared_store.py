@@ -14,11 +14,12 @@ from semcom.base import output_files
 from semcom.base.errors import SemcomError
 from semcom.base.flags import settings_of
 from semcom.base.shared_store import SharedStore
-from semcom.commands import run_data, teacher_decodings
+from semcom.commands import teacher_decodings
 from semcom.commands.distil import distil
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.parsers import distillation_parser
 from semcom.commands.run_data import data_of_run
+from semcom.data import corpus
 from semcom.data.settings import CorpusConfig
 from semcom.evaluation import scores
 from semcom.models import checkpoint
@@ -86,25 +87,14 @@ def test_a_full_disk_keeps_no_run_from_going_on(tmp_path, monkeypatch):
 
 
 def test_the_splits_of_a_corpus_are_those_that_it_makes(tmp_path, vocabulary, monkeypatch):
-    settings = CorpusConfig(corpus_size=400)
+    settings = CorpusConfig(corpus_size=400, topics=("trade", "energy"))
     with toy.spoken() as said:
-        made = data_of_run(settings, vocabulary, SharedStore(None))
-        kept = data_of_run(settings, vocabulary, SharedStore(tmp_path))
-        monkeypatch.setattr(run_data, "read_corpus", never)
-        read = data_of_run(settings, vocabulary, SharedStore(tmp_path))
+        made = data_of_run(settings, vocabulary)
+        kept = data_of_run(settings, vocabulary, str(tmp_path))
+        monkeypatch.setattr(corpus, "built_in", never)
+        read = data_of_run(settings, vocabulary, str(tmp_path))
     assert made == kept == read and len(said) == 3 and len(set(said)) == 1
     assert json.dumps(made.record) == json.dumps(read.record)
-
-
-def test_splits_of_a_text_are_made_anew_when_it_changes(tmp_path, vocabulary):
-    text = tmp_path / "text.en"
-    sizes = []
-    for size in (300, 400):
-        text.write_text("\n".join(f"report number {n} is adopted." for n in range(size)))
-        settings = CorpusConfig(corpus=(str(text),), corpus_size=None)
-        data = data_of_run(settings, vocabulary, SharedStore(tmp_path / "store"))
-        sizes.append(sum(data.record["split_sizes"].values()))
-    assert sizes == [300, 400]
 
 
 def test_runs_that_share_have_the_bits_of_those_that_do_not(teacher, here, no_drawing, monkeypatch):

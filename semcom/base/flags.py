@@ -68,12 +68,15 @@ def setting(
     absent: str = "",
     positional: bool = False,
     recorded: bool = True,
+    compare: bool = True,
     **argument: Any,
 ) -> Any:
     """A dataclass field that knows its flag. absent: what None means. positional: an argument without a flag.
     recorded: False for one that says nothing of the result, so that a run's record leaves it out.
+    compare: False for one that besides is no part of what the settings stand for.
     ``argument`` goes to ``add_argument`` (type, choices, nargs, metavar)."""
-    return field(default=default, metadata=_metadata(help, rule, absent, positional, recorded, argument))
+    metadata = _metadata(help, rule, absent, positional, recorded, argument)
+    return field(default=default, compare=compare, metadata=metadata)
 
 
 def required(help: str, *, positional: bool = False, **argument: Any) -> Any:

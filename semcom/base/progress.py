@@ -32,9 +32,19 @@ def each(items: Sequence[Item], doing: str, *, quiet: bool) -> Iterator[Item]:
 
 class Progress:
     """Progress through ``total`` of something, ``done`` of them before this process began. doing: in a word
-    or two. leave: whether the bar stays at the end."""
+    or two. leave: whether the bar stays at the end. delay: seconds until it is shown first."""
 
-    def __init__(self, total: int, doing: str, *, quiet: bool, done: int = 0, leave: bool = False):
+    # Many arguments: those after the second are choices by name.
+    def __init__(
+        self,
+        total: int,
+        doing: str,
+        *,
+        quiet: bool,
+        done: int = 0,
+        leave: bool = False,
+        delay: float = 0.0,
+    ):
         doing = _fitting(doing)
         silent = quiet or distributed.rank() > 0
         on_terminal = not silent and _is_terminal()
@@ -46,6 +56,7 @@ class Progress:
             leave=leave,
             bar_format=LAYOUT,
             mininterval=0.5,
+            delay=delay,
         )
         self._lines = None if silent or on_terminal else _Lines(total, done)
         self.doing, self._numbers = doing, ""

@@ -123,7 +123,7 @@ def _prepare(
     inputs = [*(found.path for found in given), *teachers, *used.corpus]
     output_files.check_outputs({place.flag: place.path for place in wanted}, inputs)
     reserved = places.reserve(wanted, held)
-    whole = load_corpus(used, _word_vocabulary(groups))
+    whole = load_corpus(used, _word_vocabulary(groups), quiet=settings.run.quiet)
     evaluation = settings.evaluation
     for line in foreign_splits(
         [(escape(found.label), found.made) for found in given], used, evaluation.split

@@ -128,7 +128,7 @@ def _picture(given: AuditSettings, used: CorpusConfig, held: ExitStack) -> Path 
 
 def _sentences(given: AuditSettings, used: CorpusConfig, loaded: Checkpoint) -> tuple[Corpus, list[Encoded]]:
     """The corpus, and those of its sentences that are sent, in reading order."""
-    whole = load_corpus(used, loaded.vocabulary)
+    whole = load_corpus(used, loaded.vocabulary, quiet=given.run.quiet)
     split = given.evaluation.split
     chosen = {s.id for s in test_split(whole, given.evaluation.sentences, split)}
     for line in foreign_splits([(loaded.name, loaded.config)], used, split):

@@ -140,7 +140,7 @@ def plan_of(settings: DialSettings, dialled: Dialled, source: str, device: torch
     """With the sentences, read and encoded."""
     check_topics(settings.ask.target_topics)
     vocabulary = dialled.teacher.vocabulary
-    read = load_corpus(settings.corpus, vocabulary)
+    read = load_corpus(settings.corpus, vocabulary, quiet=settings.run.quiet)
     models = [(c.name, c.config) for c in (dialled.teacher, dialled.best)]
     for line in foreign_splits(models, settings.corpus):
         log.info(line)

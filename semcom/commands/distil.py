@@ -15,7 +15,6 @@ from semcom.base import distributed, output_files, places, replacing, signals
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import InterruptedRun, SemcomError, escape
 from semcom.base.places import Place
-from semcom.base.shared_store import SharedStore
 from semcom.base.tracking import check_installed
 from semcom.commands import completion, distil_summary, resuming, run_record
 from semcom.commands.dial_settings import CODE_DRIFT, LADDER_FILES, PICTURE
@@ -118,7 +117,8 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) ->
         transceiver.splice(teacher.model, student, settings.hybrid_parts)
     reserved = _reserve(settings, [t.path for t in teachers], held)
     elsewhere = learned_elsewhere("the teacher", teacher.config, settings.corpus)
-    data = data_of_run(settings.corpus, teacher.vocabulary, SharedStore(settings.shared), elsewhere)
+    quiet = settings.run.quiet
+    data = data_of_run(settings.corpus, teacher.vocabulary, settings.shared, elsewhere, quiet=quiet)
     for line in _advice(settings, teacher.model.architecture):
         log.warning(line)
     for line in foreign_splits([(t.name, t.config) for t in teachers], settings.corpus):

@@ -47,7 +47,7 @@ def _doctor(given: DoctorSettings, held: ExitStack) -> LinkReport:
     patient = checkpoint.load(given.checkpoint) if given.checkpoint else load_teacher(None, "checkpoint")
     given = replace(given, corpus=corpus_of_runs(given.corpus, [patient.config]))
     picture = _picture(given, held)
-    source = load_corpus(given.corpus, patient.vocabulary)
+    source = load_corpus(given.corpus, patient.vocabulary, quiet=given.run.quiet)
     encoded = _sentences(given, source, patient)
     sent = link_checks.transmissions(patient.model, encoded, device)
     found = link_report.measure(sent, channels, given.evaluation.snr, given.fades.draws, given.run.seed)

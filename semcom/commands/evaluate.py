@@ -114,7 +114,7 @@ def _prepare(settings: EvaluateSettings, held: ExitStack) -> _Prepared:
         inputs = [*paths, *used.corpus]
         places.reserve_files(outputs, inputs, overwrite=settings.outputs.overwrite, held=held)
     vocabulary = loaded[0][1].vocabulary
-    source = load_corpus(used, vocabulary)
+    source = load_corpus(used, vocabulary, quiet=settings.run.quiet)
     test = test_split(source, evaluation.sentences, evaluation.split)
     for line in foreign_splits([(c.name, c.config) for _, c in loaded], used, evaluation.split):
         log.info(line)

@@ -13,9 +13,10 @@ import torch
 from semcom.base import precision
 from semcom.base.advice import meant
 from semcom.base.errors import InterruptedRun, SemcomError, escape
+from semcom.base.progress import Progress
 from semcom.base.provenance import PROJECT
-from semcom.data import batching, corpus, fit
-from semcom.data.encoded_corpus import encode_corpus
+from semcom.data import batching, corpus, fit, kept_corpora
+from semcom.data.encoded_corpus import EncodedCorpus, encode_corpus
 from semcom.data.languages import contradiction
 from semcom.data.parliament import TOPICS
 from semcom.data.settings import CorpusConfig
@@ -31,6 +32,7 @@ from semcom.models.settings import DEFAULT_TEACHER
 log = logging.getLogger(__name__)
 
 VALIDATION_SENTENCES, TEST_SENTENCES = 2000, 300
+SECONDS_UNSHOWN = 1.0
 LOSS_SETTINGS = ("kd_loss", "standardize_logits", "scales", "cross_weight", "sequence_level")
 
 
@@ -39,20 +41,31 @@ def shipped(path: str) -> str:
     return path if Path(path).exists() or not (PROJECT / path).exists() else str(PROJECT / path)
 
 
-def read_corpus(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> corpus.Corpus:
-    """The built-in corpus or files, as the vocabulary's models are given it."""
+def read_corpus(
+    settings: CorpusConfig,
+    vocabulary: Vocabulary | None = None,
+    *,
+    quiet: bool = True,
+    shared: Path | None = None,
+) -> corpus.Corpus:
+    """The built-in corpus or files, as the vocabulary's models are given it. shared: where the runs of a
+    sweep keep it for each other."""
     settings.check_without_files()
-    if not settings.corpus:
-        return corpus.built_in(settings.corpus_size, settings.topics, settings.exclude_topics, vocabulary)
-    return corpus.read(settings, vocabulary)
+
+    def make() -> corpus.Corpus:
+        if not settings.corpus:
+            return corpus.built_in(settings.corpus_size, settings.topics, settings.exclude_topics, vocabulary)
+        return corpus.read(settings, vocabulary, quiet=quiet)
+
+    return kept_corpora.corpus_of(settings, vocabulary, make, shared)
 
 
 def load_corpus(
-    settings: CorpusConfig, vocabulary: Vocabulary | None = None, warning: str = ""
+    settings: CorpusConfig, vocabulary: Vocabulary | None = None, warning: str = "", *, quiet: bool = True
 ) -> corpus.Corpus:
     """``read_corpus``, with one line about what was read and what ``fit`` says of the vocabulary, or in place
     of its warning another."""
-    read = read_corpus(settings, vocabulary)
+    read = read_corpus(settings, vocabulary, quiet=quiet)
     tell(lines_about(read, settings, vocabulary), warning)
     return read
 
@@ -127,7 +140,7 @@ class Data:
         return {**self.record, **channel_use(self.validation, channel_dim).record()}
 
 
-def encode_splits(source: corpus.Corpus, vocabulary: Vocabulary) -> Data:
+def encode_splits(source: corpus.Corpus, vocabulary: Vocabulary, *, quiet: bool = True) -> Data:
     topics = source.sentences.topics or None
     # What is needed at the end of a run is asked for at its start.
     test = list(split_of(source, "test").lowest(TEST_SENTENCES))
@@ -141,8 +154,14 @@ def encode_splits(source: corpus.Corpus, vocabulary: Vocabulary) -> Data:
         "vocabulary_fingerprint": vocabulary.fingerprint,
         "vocab_size": len(vocabulary),
     }
+
+    def encoded() -> EncodedCorpus:
+        train = split_of(source, "train")
+        with Progress(len(train), "encoding", quiet=quiet, delay=SECONDS_UNSHOWN) as bar:
+            return encode_corpus(train, vocabulary, bar.advance)
+
     return Data(
-        encode_corpus(split_of(source, "train"), vocabulary),
+        kept_corpora.encoding_of(source, vocabulary, encoded),
         batching.encode(validation, vocabulary, leave_out_long=True),
         topics,
         record,

@@ -239,10 +239,11 @@ def _prepare(settings: TrainSettings, device: torch.device, held: ExitStack) -> 
     if vocabulary_file and not before:
         known = _load_vocabulary(vocabulary_file)
     elsewhere = learned_elsewhere("--start-from", before.config, settings.corpus) if before else ""
-    corpus = load_corpus(settings.corpus, known, elsewhere)
+    quiet = settings.run.quiet
+    corpus = load_corpus(settings.corpus, known, elsewhere, quiet=quiet)
     reserved = _reserve(settings, inputs, held)
     vocabulary = known or _new_vocabulary(corpus, settings)
-    data = encode_splits(corpus, vocabulary)
+    data = encode_splits(corpus, vocabulary, quiet=quiet)
     topics = data.topics_seen
     if before:
         data = replace(data, record=data.record | imported(before))

@@ -25,7 +25,7 @@ def make_vocabulary(settings: VocabSettings) -> PieceVocabulary:
     output, overwrite, wanted = settings.output, settings.outputs.overwrite, settings.vocabulary
     with ExitStack() as held:
         places.reserve_files({"--output": output}, settings.corpus.corpus, overwrite=overwrite, held=held)
-        source = load_corpus(settings.corpus)
+        source = load_corpus(settings.corpus, quiet=False)
         made = vocabulary_of(source, wanted.size, wanted.normalization)
         output_files.write_atomically(output, made.serialized)
     log.info(f"made {escape(output)}: {made}")

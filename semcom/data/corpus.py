@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from semcom.data.settings import CorpusConfig
 from semcom.data.source_lines import LONGEST_LINE, Budget, EnoughRead
 from semcom.data.vocabulary import Vocabulary
 from semcom.data.word_vocabulary import WordVocabulary
+
+if TYPE_CHECKING:
+    from semcom.data.kept_corpora import Keeping
 
 BUILT_IN_SIZE = 60_000
 BUILT_IN_LANGUAGE = "en"
@@ -36,7 +40,7 @@ class Corpus:
     dropped, by reason.
 
     note: why reading stopped early. language: a code of ``LANGUAGES``, given or found. cleaned: what cleaning
-    dropped, how often. told: the name for people, where it can be translated.
+    dropped, how often. told: the name for people, where it can be translated. keeping: where it is kept.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Corpus:
     language: str = UNDETERMINED
     cleaned: Counter = field(default_factory=Counter)
     told: Message | None = None
+    keeping: "Keeping | None" = None
 
     def __len__(self) -> int:
         return len(self.sentences)
@@ -84,7 +89,21 @@ class Corpus:
         return f", {language.name}" + (f" of {rate:g} characters a word" if rate else "")
 
 
-def _chosen_topics(topics: list[str], exclude_topics: list[str]) -> list[str]:
+def named(settings: CorpusConfig) -> tuple[str, Message | None]:
+    """What the corpus of these settings is called, and so that it can be translated."""
+    if settings.corpus:
+        return " ".join(settings.corpus), None
+    told = _told(_chosen_topics(settings.topics, settings.exclude_topics))
+    return str(told), told
+
+
+def _told(topics: Sequence[str]) -> Message:
+    if len(topics) == len(parliament.TOPICS):
+        return Message(BUILT_IN)
+    return Message(N_("the built-in corpus ({topics})"), topics=", ".join(topics))
+
+
+def _chosen_topics(topics: Sequence[str], exclude_topics: Sequence[str]) -> list[str]:
     """In the order of ``TOPICS``. Raises SemcomError for one that does not exist, and where none is left."""
     for flag, named in (("--topics", topics), ("--exclude-topics", exclude_topics)):
         for topic in named:
@@ -103,19 +122,17 @@ def _chosen_topics(topics: list[str], exclude_topics: list[str]) -> list[str]:
 
 def built_in(
     size: int | None,
-    topics: Iterable[str] = (),
-    exclude_topics: Iterable[str] = (),
+    topics: Sequence[str] = (),
+    exclude_topics: Sequence[str] = (),
     vocabulary: Vocabulary | None = None,
 ) -> Corpus:
     """``size`` sentences (default 60,000) of the built-in generator, of the chosen topics.
 
     A word vocabulary normalises them; fewer are left where it makes two alike.
     """
-    chosen = _chosen_topics(list(topics), list(exclude_topics))
+    chosen = _chosen_topics(topics, exclude_topics)
     size = BUILT_IN_SIZE if size is None else size
-    told = Message(BUILT_IN)
-    if len(chosen) < len(parliament.TOPICS):
-        told = Message(N_("the built-in corpus ({topics})"), topics=", ".join(chosen))
+    told = _told(chosen)
     name = str(told)
     generated = islice(parliament.sentences(chosen), size)
     if not isinstance(vocabulary, WordVocabulary):
@@ -135,7 +152,7 @@ def built_in(
     return Corpus(name, growing.whole(), account, language=BUILT_IN_LANGUAGE, told=told)
 
 
-def read(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> Corpus:
+def read(settings: CorpusConfig, vocabulary: Vocabulary | None = None, *, quiet: bool = True) -> Corpus:
     """Distinct sentences of text files and folders, one a line, of ``min_length`` to ``max_length``; and of
     pickled ids.
 
@@ -146,7 +163,7 @@ def read(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> Corpus
     account: Counter[str] = Counter()
     cleaned: Counter[str] = Counter()
     budget = Budget.of(settings.max_sentences)
-    reader = Reader(vocabulary, settings.column, budget, account, cleaned)
+    reader = Reader(vocabulary, settings.column, budget, account, cleaned, quiet=quiet)
     limits = _Limits.of(settings, vocabulary)
     growing, note = Growing(), ""
     try:
@@ -157,7 +174,7 @@ def read(settings: CorpusConfig, vocabulary: Vocabulary | None = None) -> Corpus
                 raise EnoughRead(f"at --max-sentences {settings.max_sentences:,}")
     except EnoughRead as enough:
         note = f"; stopped {enough}, what follows was not read"
-    corpus = Corpus(" ".join(settings.corpus), growing.whole(), account, note, cleaned=cleaned)
+    corpus = Corpus(named(settings)[0], growing.whole(), account, note, cleaned=cleaned)
     if not corpus.sentences:
         raise _nothing_left(corpus)
     size = settings.corpus_size
@@ -248,4 +265,4 @@ def _sample(sentences: Sentences, size: int) -> Sentences:
     # Other bits of the id than those that choose the split, so that a sample keeps the 90/5/5.
     keys = sentences.ids // np.uint64(100) * np.uint64(0x9E3779B97F4A7C15)  # modulo 2^64
     lowest = np.argsort(keys, kind="stable")[:size]
-    return sentences.where(np.sort(lowest))
+    return Sentences.of(sentences.where(np.sort(lowest)))

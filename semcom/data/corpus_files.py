@@ -48,6 +48,11 @@ def files(paths: Sequence[str]) -> Iterator[Path]:
             yield path
 
 
+def size(paths: Sequence[str]) -> int:
+    """Bytes of all of them on the disk."""
+    return sum(path.stat().st_size for path in files(paths))
+
+
 def _inside(folder: Path) -> list[Path]:
     """Files of a folder and of those in it; a folder that links lead to again and again is read once."""
     found: list[Path] = []
@@ -119,12 +124,14 @@ def is_pickle(path: str | Path) -> bool:
 
 @dataclass
 class Source:
-    """A file that is open. packing: the compression it was in. head: its first bytes, unpacked."""
+    """A file that is open. packing: the compression it was in. head: its first bytes, unpacked. packed: the
+    same file as it lies on the disk, where that is another."""
 
     named: Named
     file: io.BufferedReader
     packing: file_kinds.Packing | None = None
     head: bytes = b""
+    packed: io.BufferedReader | None = None
 
     def __post_init__(self) -> None:
         self.head = self.read(lambda: self.file.peek(HEAD)[:HEAD])
@@ -132,6 +139,13 @@ class Source:
     def read_block(self, after: str) -> bytes:
         """Empty at its end. after: where it stands, for a message."""
         return self.read(lambda: self.file.read1(BLOCK), after)
+
+    def place(self) -> int:
+        """Bytes on the disk that are read; 0 of a pipe."""
+        try:
+            return (self.packed or self.file).tell()
+        except OSError:
+            return 0
 
     def read(self, read: Callable[[], bytes], after: str = "") -> bytes:
         """Raises SemcomError for what is broken."""
@@ -164,7 +178,7 @@ def open_source(path: Path) -> Source:
         return Source(Named(path), raw)
     unpacking = f"{packing.command} {path_word(path)}"
     unpacked = io.BufferedReader(_unpacked(raw, packing, path), HEAD)
-    return Source(Named(path, unpacking=unpacking), unpacked, packing)
+    return Source(Named(path, unpacking=unpacking), unpacked, packing, packed=raw)
 
 
 def _open(path: Path) -> io.BufferedReader:

@@ -6,12 +6,13 @@ is white space within one.
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from semcom.base.errors import SemcomError
+from semcom.base.progress import Progress
 from semcom.data import corpus_files, pickled_texts, tables
 from semcom.data.cleaning import clean, is_cut_into_subwords, is_markup
 from semcom.data.corpus_files import Source
@@ -22,6 +23,8 @@ from semcom.data.vocabulary import Vocabulary
 LONGEST_RAW = 4 * LONGEST_LINE
 LONGEST_ROW = 1 << 20
 """In bytes: of a text's line and of a table's."""
+MEGABYTE = 1_000_000
+LINES_UNSHOWN, SECONDS_UNSHOWN = 1024, 1.0
 MOST_TYPED = 10_000
 """Lines of standard input."""
 
@@ -29,7 +32,8 @@ MOST_TYPED = 10_000
 @dataclass
 class Reader:
     """Of a corpus. column: of tables, the one that has the text. account: what was read and left out, by
-    reason. cleaned: what cleaning did. subwords: whether the file at hand is cut into them."""
+    reason. cleaned: what cleaning did. subwords: whether the file at hand is cut into them. quiet: whether
+    nothing is shown of how far it is."""
 
     vocabulary: Vocabulary | None
     column: str | None
@@ -37,10 +41,15 @@ class Reader:
     account: Counter[str]
     cleaned: Counter[str] = field(default_factory=Counter)
     subwords: bool = False
+    quiet: bool = True
 
     def texts(self, paths: Sequence[str]) -> Iterator[str | None]:
         """Of each file in turn, cleaned and as the vocabulary's models are given them; None for one that is
         too long."""
+        with _Megabytes(paths, self.quiet) as self._done:
+            yield from self._texts_of_all(paths)
+
+    def _texts_of_all(self, paths: Sequence[str]) -> Iterator[str | None]:
         for path in corpus_files.files(paths):
             if corpus_files.is_pickle(path):
                 yield from pickled_texts.texts(path, self.vocabulary, self.account)
@@ -75,18 +84,46 @@ class Reader:
             column = tables.Column(source.named, self.column, lambda: lines.number)
             yield from map(_short, column.of(table, self._whole(lines)))
 
-    def _counted(self, lines: Iterable[str | None]) -> Iterator[str | None]:
-        for line in lines:
+    def _counted(self, lines: Lines) -> Iterator[str | None]:
+        for line in self._done.followed(lines):
             self.account["lines"] += 1
             yield _short(line)
 
-    def _whole(self, lines: Iterable[str | None]) -> Iterator[str]:
-        for line in lines:
+    def _whole(self, lines: Lines) -> Iterator[str]:
+        for line in self._done.followed(lines):
             self.account["lines"] += 1
             if line is None:
                 self.account[f"longer than {LONGEST_ROW:,} bytes"] += 1
             else:
                 yield line
+
+
+class _Megabytes:
+    """How many of those of the files are read, on the console."""
+
+    def __init__(self, paths: Sequence[str], quiet: bool):
+        total = 0 if quiet else corpus_files.size(paths) // MEGABYTE
+        self._bar = Progress(total, "reading, MB", quiet=not total, delay=SECONDS_UNSHOWN)
+        self._bytes = 0
+
+    def followed(self, lines: Lines) -> Iterator[str | None]:
+        """The lines of one more file."""
+        before = self._bytes
+        for line in lines:
+            if not lines.number % LINES_UNSHOWN:
+                self._reach(before + lines.source.place())
+            yield line
+        self._reach(before + lines.source.place())
+
+    def _reach(self, there: int) -> None:
+        self._bar.advance(there // MEGABYTE - self._bytes // MEGABYTE)
+        self._bytes = there
+
+    def __enter__(self) -> "_Megabytes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
 
 
 def _short(line: str | None) -> str | None:

@@ -78,8 +78,7 @@ class Sentences(Sequence[Sentence]):
 
     @classmethod
     def of(cls, sentences: Iterable[Sentence]) -> "Sentences":
-        if isinstance(sentences, cls):
-            return sentences
+        """With columns of these alone."""
         growing = Growing()
         for sentence in sentences:
             growing.add(sentence.id, sentence.text.encode(), sentence.topic)
@@ -212,6 +211,7 @@ class Growing:
 
     def whole(self) -> Sentences:
         """Nothing is added afterwards: the arrays are these."""
+        assert len(self._topics) in (0, len(self))
         return Sentences(
             Columns(
                 np.frombuffer(self._ids, dtype=np.uint64),

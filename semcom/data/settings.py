@@ -80,6 +80,15 @@ class CorpusConfig(Validated):
         2_000_000, "text files: stop reading after this many", whole(1, example="2000000"), metavar="N"
     )
 
+    no_corpus_cache: bool = setting(
+        False,
+        "text files: read and encode them again and keep nothing; without it, what is made of 4 MiB of text "
+        "and more is kept in the user's cache",
+        action="store_true",
+        recorded=False,
+        compare=False,
+    )
+
     given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     """Names of the settings whose flags were typed, be it with the default."""
 
