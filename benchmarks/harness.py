@@ -195,8 +195,7 @@ def step_of(side: str, shape: Shape, batch: Batch) -> Callable[[], object]:
         return lambda: plain.step(source, shape.channel_dim)
     precision, _, compiled = side.partition(", ")
     loop = loop_of(objective_of(teacher, student, compiled=bool(compiled)), shape.channel_dim, precision)
-    step = trainer.step_of(batch)
-    return lambda: loop.step(step, 1, 1e-3, 1)
+    return lambda: loop.step(loop.task.step_of(batch, 1), 1, 1e-3, 1)
 
 
 def received_of(model: torch.nn.Module, batch: Batch, together: int = 64) -> Tensor:

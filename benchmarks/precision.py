@@ -20,7 +20,7 @@ from semcom.commands.inputs import shipped
 from semcom.data import batching, corpus
 from semcom.data.vocabulary_files import read_vocabulary  # noqa: E402
 from semcom.distillation.objectives import TransceiverObjective  # noqa: E402
-from semcom.distillation.trainer import LinkTask, step_of  # noqa: E402
+from semcom.distillation.trainer import LinkTask  # noqa: E402
 from semcom.distillation.training_loop import Loop  # noqa: E402
 from semcom.distillation.training_settings import TrainingConfig  # noqa: E402
 from semcom.models.architecture import Architecture  # noqa: E402
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
         for step in range(shapes + steps):
             for kind, loop in loops.items():
                 started = time.perf_counter()
-                loop.step(step_of(batches[step % shapes]), 1, 1e-3, step)
+                loop.step(loop.task.step_of(batches[step % shapes], 1), 1, 1e-3, step)
                 seconds[kind].append(time.perf_counter() - started)
         fp32, bf16 = (statistics.median(values[shapes:]) for values in seconds.values())
         rows.append(

@@ -28,7 +28,6 @@ from semcom.data import batching, corpus
 from semcom.data.piece_vocabulary import train_vocabulary  # noqa: E402
 from semcom.data.settings import CorpusConfig  # noqa: E402
 from semcom.data.vocabulary_files import read_vocabulary  # noqa: E402
-from semcom.distillation import trainer  # noqa: E402
 from semcom.distillation.fused_linear_loss import cannot_compile  # noqa: E402
 from semcom.distillation.objectives import TransceiverObjective  # noqa: E402
 from semcom.models.transceiver import build  # noqa: E402
@@ -143,7 +142,7 @@ def sides(shape: harness.Shape, kind: str, compiled: bool) -> dict[str, Callable
         ).train()
         loop = harness.loop_of(objective, shape.channel_dim, precision=kind)
         made[f"ours, by length, {kind}" + ", compiled" * compile_it] = lambda batch, loop=loop: loop.step(
-            trainer.step_of(batch), 1, 1e-3, 1
+            loop.task.step_of(batch, 1), 1, 1e-3, 1
         )
     return made
 

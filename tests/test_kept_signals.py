@@ -39,7 +39,7 @@ def step_of(objective, kept):
     """Terms and gradients of one step on sentences of mixed lengths."""
     task = trainer.LinkTask(objective, (), TrainingConfig(precision="fp32"), width=C, device=CPU, seed=0)
     task.kept = kept
-    data = task.step(SENTENCES, np.array([5, 40, 2, 31, 17]), 3).data
+    data = task.step_at(SENTENCES, np.array([5, 40, 2, 31, 17]), 3).data
     assert bool(data.signals) == (kept is not None)
     terms = task.terms(data, 3)
     sum(weight * terms[name][0] for name, weight in objective.weights.items()).backward()

@@ -125,15 +125,20 @@ class LinkTask:
         kept.fill(signals_of, train, device=self.device, go_on=lambda: _heed(asked), quiet=quiet)
         self.kept = kept
 
-    # Four arguments: the sentences of a step and its epoch.
-    def step(
+    def step_at(
         self, train: Sequence[Encoded], places: Places, epoch: int, *, counts: bool = True
     ) -> Step[LinkData]:
         """Of the sentences at ``places``, made on the CPU; any thread may."""
         batch = collate([train[place] for place in places.tolist()])
+        signals = self.kept.of(places, batch.source_mask) if self.kept else ()
+        return self.step_of(batch, epoch, signals, counts=counts)
+
+    def step_of(
+        self, batch: Batch, epoch: int, signals: Sequence[torch.Tensor] = (), *, counts: bool = True
+    ) -> Step[LinkData]:
+        """signals: those kept of the batch."""
         draw = batch.draw(self.objective.channel, self.width, seed=self.seed, number=epoch)
-        kept = self.kept.of(places, batch.source_mask) if self.kept else ()
-        data = LinkData(batch, draw, kept)
+        data = LinkData(batch, draw, signals)
         return Step(data, batch.target_tokens, batch.target_mask.numel(), counts)
 
     def terms(self, data: LinkData, epoch: int) -> Terms:
@@ -263,7 +268,7 @@ def _shares(task: LinkTask, batches: Batches, epoch: int) -> Iterator[Step[LinkD
     for places in batches.places:
         mine = places[task.processes.rank :: task.processes.count]
         counts = len(mine) > 0
-        yield task.step(batches.encoded, mine if counts else places[:1], epoch, counts=counts)
+        yield task.step_at(batches.encoded, mine if counts else places[:1], epoch, counts=counts)
 
 
 def _steps_of_epochs(train: Sequence[Encoded], config: TrainingConfig, seed: int) -> int:
