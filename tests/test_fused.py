@@ -19,11 +19,21 @@ from semcom.distillation.objectives import DistillationObjective, TransceiverObj
 from semcom.distillation.projected_logits import Mean, Projected
 from semcom.distillation.settings import KD_LOSSES, DistillationConfig
 from semcom.distillation.training_settings import TrainingConfig
-from semcom.models.kernels import compiler
+from semcom.models.kernels import compiler, projected_losses
 from semcom.models.kernels import row_losses as native
 
 N, D, V = 37, 6, 50
-LOSSES = native.losses
+WAYS = {"in one": projected_losses, "by torch's products": native}
+
+
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch):
+    """Both ways of the compiled losses, whatever the machine, and the calls of that one."""
+    calls, module = [], WAYS[request.param]
+    work = module.losses
+    monkeypatch.setattr(module, "losses", lambda *given: calls.append(given) or work(*given))
+    monkeypatch.setattr(projected_losses, "pays", lambda product: request.param == "in one")
+    return calls
 
 
 @pytest.fixture
@@ -323,20 +333,20 @@ def test_bf16_products_round_and_no_more():
 
 
 @pytest.mark.native
-def test_the_compiled_losses_equal_the_plain_ones(machine, monkeypatch):
+def test_the_compiled_losses_equal_the_plain_ones(machine, way, monkeypatch):
     """Against float64; with temperatures and weights by row, over several chunks of pieces that are no
     multiple of any block."""
     for distils, threads, (scale, number) in itertools.product(
         (True, False), (1, 2, 5), ((1.0, N), (30.0, 48), (1.0, 1))
     ):
+        way.clear()
         equals_the_plain_ones(distils, threads, scale, number, monkeypatch)
+        assert way, "the compiled losses did it"
 
 
 def equals_the_plain_ones(distils, threads, scale, number, monkeypatch):
     monkeypatch.setattr(fused_linear_loss, "ACROSS_BYTES", {"cpu": 16 * 4 * 333, "cuda": 0})
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    calls = []
-    monkeypatch.setattr(native, "losses", lambda *given, work=LOSSES: calls.append(given) or work(*given))
     student, teacher, targets = rows(torch.float32, scale=scale, rows=number, pieces=333)
     exact = [in_double(side) for side in (student, teacher)]
     temperature, weights = (
@@ -357,16 +367,13 @@ def equals_the_plain_ones(distils, threads, scale, number, monkeypatch):
     assert [x.item() for x in found] == pytest.approx([x.item() for x in expected], rel=2e-6)
     for mine, right in zip(gradients(student, found[0]), gradients(exact[0], expected[0])):
         assert relative(mine, right) < 1e-5
-    assert len(calls) == -(-number // 16), "the compiled losses did it"
 
 
 @pytest.mark.native
 @pytest.mark.parametrize("precision_of, tolerance", [("fp32", 1e-5), ("bf16", 2e-2)])
-def test_the_compiled_losses_at_any_temperature(precision_of, tolerance, machine, monkeypatch):
+def test_the_compiled_losses_at_any_temperature(precision_of, tolerance, machine, way):
     """At powers of two one exponential stands for two; logits over a range where the squares of some are
     below float32's."""
-    calls = []
-    monkeypatch.setattr(native, "losses", lambda *given, work=LOSSES: calls.append(given) or work(*given))
     for number, temperature in enumerate((0.5, 1.0, 2.0, 3.0, 4.0, 8.0, 16.0), 1):
         student, teacher, targets = rows(torch.float32, scale=8.0, pieces=333)
         exact = [in_double(side) for side in (student, teacher)]
@@ -382,7 +389,7 @@ def test_the_compiled_losses_at_any_temperature(precision_of, tolerance, machine
             gradients(student, found.loss), gradients(exact[0], 0.3 * expected[0] + 0.7 * expected[1])
         ):
             assert relative(mine, right) < 2 * tolerance
-        assert len(calls) == number, "the compiled losses did it"
+        assert len(way) == number, "the compiled losses did it"
 
 
 @pytest.mark.native
@@ -432,16 +439,18 @@ SHAPES = [  # rows, pieces, width, the teacher's width: whole tiles and blocks, 
     (33, 333, 80, 128),
     (100, 128, 16, 1),
     (96, 1000, 128, 96),
+    (150, 400, 33, 31),  # chunks of 48 and of 144 rows, several blocks of 192 pieces
 ]
 
 
 @pytest.mark.native
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_the_compiled_losses_of_every_shape(shape, threads, monkeypatch):
+def test_the_compiled_losses_of_every_shape(shape, threads, way, monkeypatch):
     number, pieces, width, teacher_width = shape
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(fused_linear_loss, "ACROSS_BYTES", {"cpu": 48 * 4 * pieces, "cuda": 0})
+    monkeypatch.setattr(fused_linear_loss, "KEPT_BYTES", threads * 48 * 4 * pieces)
     student, _, targets = rows(torch.float32, rows=number, width=width, pieces=pieces)
     _, teacher, _ = rows(torch.float32, rows=number, width=teacher_width, pieces=pieces, seed=1)
     for side in (student, teacher):
@@ -471,7 +480,7 @@ def test_the_compiled_losses_of_every_shape(shape, threads, monkeypatch):
 
 
 @pytest.mark.native
-def test_compiled_gradients_of_weights_stay_exact_over_many_rows():
+def test_compiled_gradients_of_weights_stay_exact_over_many_rows(way):
     """Summed row by row in one float they would lose 1e-6."""
     student, _, targets = rows(torch.float32, rows=30_000, width=16, pieces=48)
     with torch.no_grad():
@@ -484,7 +493,7 @@ def test_compiled_gradients_of_weights_stay_exact_over_many_rows():
 
 
 @pytest.mark.native
-def test_compiled_losses_of_small_and_large_numbers():
+def test_compiled_losses_of_small_and_large_numbers(way):
     """States of 1e-12 beside weights of 1e12."""
     student, _, targets = rows(torch.float32, width=32)
     expected = gradients(student, fused_linear_loss.cross_entropy(student, targets, compiled=True))
@@ -518,10 +527,8 @@ def test_what_is_not_wanted_is_not_made(wanted, compiled):
 
 
 @pytest.mark.native
-def test_what_the_compiled_losses_do(monkeypatch):
+def test_what_the_compiled_losses_do(way):
     """All of float32 or bfloat16, at any width; other losses and dtypes go the plain way."""
-    calls = []
-    monkeypatch.setattr(native, "losses", lambda *given: calls.append(given) or LOSSES(*given))
     student, teacher, targets = rows(torch.float32)
     settings = targets, 3.0, (0.3, 0.7)
     rkl = row_loss(DistillationConfig(kd_loss="rkl"))
@@ -530,12 +537,12 @@ def test_what_the_compiled_losses_do(monkeypatch):
     fused_linear_loss.distillation(student, probabilities, *settings, compiled=True)
     fused_linear_loss.distillation(student, teacher, *settings)
     fused_linear_loss.distillation(*map(in_double, (student, teacher)), *settings, compiled=True)
-    assert not calls
+    assert not way
     for width in (6, 24, 144):
         fused_linear_loss.cross_entropy(rows(torch.float32, width=width)[0], targets, compiled=True)
     with precision.products("bf16", CPU):
         fused_linear_loss.cross_entropy(student, targets, compiled=True)
-    assert len(calls) == 4
+    assert len(way) == 4
 
 
 def test_chunks_are_an_odd_number_of_cache_lines():
@@ -549,7 +556,7 @@ def test_chunks_are_an_odd_number_of_cache_lines():
 
 @pytest.mark.native
 @pytest.mark.parametrize("of_probabilities", [False, True])
-def test_the_compiled_losses_of_several_teachers_and_divergences_are_the_plain_ones(of_probabilities):
+def test_the_compiled_losses_of_several_teachers_and_divergences_are_the_plain_ones(of_probabilities, way):
     student, first, targets = rows(torch.float32)
     teachers = Mean((first, rows(torch.float32, width=9, seed=5)[1]), (0.25, 0.75), of_probabilities)
     for divergence in (None, row_loss(DistillationConfig(kd_loss="rkl"))):
@@ -565,7 +572,7 @@ def test_the_compiled_losses_of_several_teachers_and_divergences_are_the_plain_o
 
 
 @pytest.mark.native
-def test_the_compiled_losses_round_to_bfloat16_as_the_plain_ones_do(machine):
+def test_the_compiled_losses_round_to_bfloat16_as_the_plain_ones_do(machine, way):
     student, teacher, targets = rows(torch.float32, width=64, pieces=500)
     exact = plain(student, teacher, targets, 4.0)
     with precision.products("bf16", CPU):
@@ -581,7 +588,8 @@ def test_the_compiled_losses_round_to_bfloat16_as_the_plain_ones_do(machine):
 
 
 @pytest.mark.native
-def test_the_compiled_gradient_of_the_bias_is_not_rounded_to_bfloat16():
+def test_the_compiled_gradient_of_the_bias_is_not_rounded_to_bfloat16(monkeypatch):
+    monkeypatch.setattr(projected_losses, "pays", lambda product: False)
     student, teacher, targets = rows(torch.float32)
     with precision.products("bf16", CPU):
         loss = fused_linear_loss.cross_entropy(student, targets, compiled=True)
@@ -596,7 +604,7 @@ def test_the_compiled_gradient_of_the_bias_is_not_rounded_to_bfloat16():
 @pytest.mark.parametrize("whose", ["student", "teacher"])
 @pytest.mark.parametrize("where", ["bias", "weight", "state"])
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
-def test_the_compiled_losses_do_not_hide_what_is_not_finite(whose, where, poison):
+def test_the_compiled_losses_do_not_hide_what_is_not_finite(whose, where, poison, way):
     student, teacher, targets = rows(torch.float32)
     side = student if whose == "student" else teacher
     poisoned = {"bias": side.projection.bias, "weight": side.projection.weight, "state": side.state}[where]
@@ -608,7 +616,7 @@ def test_the_compiled_losses_do_not_hide_what_is_not_finite(whose, where, poison
 
 
 @pytest.mark.native
-def test_compiled_losses_of_no_row_and_of_a_piece_that_there_is_not():
+def test_compiled_losses_of_no_row_and_of_a_piece_that_there_is_not(way):
     student, teacher, targets = rows(torch.float32)
     none = fused_linear_loss.distillation(
         Projected(student.state[:0], student.projection),
@@ -626,7 +634,7 @@ def test_compiled_losses_of_no_row_and_of_a_piece_that_there_is_not():
 
 
 @pytest.mark.native
-def test_the_compiled_exponential():
+def test_the_compiled_exponential(way):
     """Of every logit that is not vanishing beside the largest, by the gradient of a softmax over two
     pieces."""
     below = torch.linspace(0, 55, 4001)
@@ -649,7 +657,7 @@ def test_the_compiled_exponential():
 @pytest.mark.parametrize("whose", ["student", "teacher"])
 @pytest.mark.parametrize("low", [-torch.inf, -1e30, -1e5])
 @pytest.mark.parametrize("masked", [slice(0, 64), slice(3, 5)], ids=["a whole tile", "two pieces"])
-def test_pieces_that_cannot_be(whose, low, masked):
+def test_pieces_that_cannot_be(whose, low, masked, way):
     """Masked by the bias of either side. A teacher's -inf is no case: 0 times infinity, in ``losses.kd`` as
     here."""
     if whose == "teacher" and low == -torch.inf:

@@ -23,7 +23,7 @@ from semcom.base import precision
 from semcom.distillation import chunk_losses
 from semcom.distillation.chunk_losses import ChunkLoss, RowLoss
 from semcom.distillation.projected_logits import Factors, Mean, Projected, Softened
-from semcom.models.kernels import native, row_losses
+from semcom.models.kernels import native, projected_losses, row_losses
 
 # Bytes of one model's logits: of a chunk, for which products are made (on CPUs its gradient is to be found
 # again in the last cache), and of a block of it, on which the arithmetic of rows works (on CPUs it is to stay
@@ -32,6 +32,8 @@ CHUNK_BYTES = {"cpu": 12 << 20, "cuda": 256 << 20}
 BLOCK_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}
 ACROSS_BYTES = {"cpu": 26 << 20, "cuda": 256 << 20}
 """Of a chunk for the C++, which keeps to its own caches: the more rows, the faster the products."""
+KEPT_BYTES = 17 << 20
+"""Of a chunk for the C++ that makes the products too: what it keeps of each logit between its two passes."""
 
 OfRows = float | Tensor
 """A number for all rows, or [N] with one for each."""
@@ -157,11 +159,17 @@ class _Chunked(torch.autograd.Function):
         exact = torch.float64 if state.dtype == torch.float64 else torch.float32
         factors = loss.factors(exact, device)
         with torch.autocast(device.type, enabled=False):
-            ours = Factors.of(state, weight, bias, product, exact)
-            gradient = _Gradient(ours, ctx.needs_input_grad[:3], exact)
-            run = _across if loss.is_for_rows(device, product, exact) else _down
-            sums = run(ours, loss, factors, gradient)
-        ctx.gradient = gradient.parts()
+            if loss.is_for_rows(device, product, exact) and projected_losses.pays(product):
+                ours = projected_losses.Linear(state, weight, bias)
+                sums, ctx.gradient = _at_once(ours, loss, factors, ctx.needs_input_grad[:3], product)
+            else:
+                sums, ctx.gradient = _by_products(
+                    Factors.of(state, weight, bias, product, exact),
+                    loss,
+                    factors,
+                    ctx.needs_input_grad[:3],
+                    across=loss.is_for_rows(device, product, exact),
+                )
         total, ce, kd = sums.to(exact)
         ctx.mark_non_differentiable(ce, kd)
         return total, ce, kd
@@ -172,11 +180,47 @@ class _Chunked(torch.autograd.Function):
         return *(g if g is None else g * to_loss for g in ctx.gradient), None
 
 
+_Parts = tuple[Tensor | None, Tensor | None, Tensor | None]
+"""The gradients of state, weight and bias that are wanted."""
+_Wanted = tuple[bool, bool, bool]
+
+
+def _at_once(
+    ours: projected_losses.Linear, loss: _Loss, factors: Tensor, wanted: _Wanted, product: torch.dtype
+) -> tuple[Tensor, _Parts]:
+    """The three sums and the gradient, by C++ that makes products and losses in one. factors: [N, 3]."""
+    ours, pieces = ours.contiguous(), len(ours.weight)
+    theirs = projected_losses.Linear(*loss.teacher.joined()).contiguous() if loss.teacher else None
+    to_state = torch.empty_like(ours.state) if wanted[0] else None
+    to_weight = torch.empty_like(ours.weight) if wanted[1] else None
+    to_bias = torch.zeros_like(ours.bias)
+    sums = projected_losses.losses(
+        ours,
+        theirs,
+        loss.targets,
+        factors.t().contiguous(),
+        (to_state, to_weight, to_bias),
+        (product, product),
+        projected_losses.chunk(KEPT_BYTES // (product.itemsize * pieces)),
+    )
+    return sums, (to_state, to_weight, to_bias if wanted[2] else None)
+
+
+# Five arguments: the loss and its factors, what is wanted, and which of two ways.
+def _by_products(
+    ours: Factors, loss: _Loss, factors: Tensor, wanted: _Wanted, *, across: bool
+) -> tuple[Tensor, _Parts]:
+    """The same by torch's products, a chunk of logits at a time."""
+    gradient = _Gradient(ours, wanted, factors.dtype)
+    sums = (_across if across else _down)(ours, loss, factors, gradient)
+    return sums, gradient.parts()
+
+
 class _Gradient:
     """Gradients of the weighted loss with respect to state [N, D], weight [V, D] and bias [V]; what is not
     wanted is not made."""
 
-    def __init__(self, projection: Factors, wanted: tuple[bool, bool, bool], dtype: torch.dtype):
+    def __init__(self, projection: Factors, wanted: _Wanted, dtype: torch.dtype):
         self.projection, self.wanted = projection, wanted
         self.state = torch.empty_like(projection.state, dtype=dtype) if wanted[0] else None
         self.weight = (
@@ -212,7 +256,7 @@ class _Gradient:
                 self.summand = torch.empty(self.weight.shape, dtype=to_logits.dtype)
             row_losses.add(self.weight, torch.mm(to_logits, self.projection.state[part], out=self.summand))
 
-    def parts(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def parts(self) -> _Parts:
         return self.state, self.weight, self.bias if self.wanted[2] else None
 
 

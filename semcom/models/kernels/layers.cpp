@@ -260,23 +260,6 @@ void run(const Attention& c) {
     }
 }
 
-// Vectors of a row of ``n`` numbers, the last of which may be short: what it lacks is read as 0, and not written.
-template <typename T>
-inline Floats load_some(const T* from, int64_t n) {
-    if (n >= LANES) return load(from);
-    T whole[LANES] = {};
-    std::copy(from, from + n, whole);
-    return load(whole);
-}
-
-template <typename T>
-inline void store_some(T* to, Floats x, int64_t n) {
-    if (n >= LANES) return store(to, x);
-    T whole[LANES];
-    store(whole, x);
-    std::copy(whole, whole + n, to);
-}
-
 template <typename T>
 struct Normed {
     const Residual& c;

@@ -5,7 +5,7 @@
 // vector. The first pass finds maxima and sums at once (Milakov and Gimelshein 2018, arXiv 1805.02867), tile by tile: sums
 // of tiles' sums keep float32 exact over many pieces. Any NaN reaches its row's losses.
 
-#include "vectors.h"
+#include "row_sums.h"
 
 constexpr int64_t BLOCK = 128;  // pieces that a thread takes at a time
 constexpr int64_t TILE = 32;    // pieces that are summed at a time
@@ -23,36 +23,6 @@ struct Chunk {
 };
 
 namespace {
-
-// Of LANES rows, with s and t the logits of student and teacher, and T the temperature. top: largest s; t_top: largest t;
-// x = (s - top) log2(e) and y = (t - t_top) log2(e) / T, so that p, the sum of 2^x, is that of e^(s - top); q: sum of 2^(x / T);
-// r: of 2^y; apart: of 2^y (y - x / T).
-struct Sums {
-    Floats top = all(LOWEST), p{}, q{}, t_top = all(LOWEST), r{}, apart{};
-
-    // Relative to new maxima, which are not below the old ones. cold: 1 / T.
-    template <bool distils>
-    void rebase(Floats new_top, Floats new_t_top, Floats cold) {
-        const Floats down = top > LOWEST ? (top - new_top) * LOG2_E : Floats{};
-        p *= exp2_of(down);
-        top = new_top;
-        if (distils) {
-            const Floats t_down = t_top > LOWEST ? (t_top - new_t_top) * (LOG2_E * cold) : Floats{}, keep = exp2_of(t_down);
-            q *= exp2_of(down * cold);
-            apart = t_down < FLOOR ? Floats{} : keep * (apart + r * (t_down - down * cold));
-            r *= keep;
-            t_top = new_t_top;
-        }
-    }
-
-    template <bool distils>
-    void add(Sums other, Floats cold) {
-        const Floats new_top = larger(top, other.top), new_t_top = larger(t_top, other.t_top);
-        rebase<distils>(new_top, new_t_top, cold);
-        other.rebase<distils>(new_top, new_t_top, cold);
-        p += other.p, q += other.q, r += other.r, apart += other.apart;
-    }
-};
 
 // powers: every T is 2^squares, so that e^x is e^(x / T) squared so often, which costs less than another exponential.
 template <typename T, bool distils, bool powers>
@@ -209,18 +179,10 @@ struct Work {
     }
 };
 
-// k where every temperature is 2^k, up to 8, else -1.
-int squares_of(const Chunk& c) {
-    int exponent;
-    const float first = c.real ? c.temperature[0] : 1;
-    const bool power = std::frexp(first, &exponent) == 0.5f && 1 <= exponent && exponent <= 4;
-    return power && std::all_of(c.temperature, c.temperature + c.real, [&](float t) { return t == first; }) ? exponent - 1 : -1;
-}
-
 template <typename T>
 void run(const Chunk& c) {
     if (!c.teacher) return Work<T, false, true>{c, 0}.run();
-    const int squares = squares_of(c);
+    const int squares = squares_of(c.temperature, c.real);
     squares < 0 ? Work<T, true, false>{c, 0}.run() : Work<T, true, true>{c, squares}.run();
 }
 

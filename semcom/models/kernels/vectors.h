@@ -78,6 +78,23 @@ inline void put(T* to, float x) {
     *to = whole[0];
 }
 
+// Vectors of a row of ``n`` numbers, the last of which may be short: what it lacks is read as 0, and not written.
+template <typename T>
+inline Floats load_some(const T* from, int64_t n) {
+    if (n >= LANES) return load(from);
+    T whole[LANES] = {};
+    std::copy(from, from + n, whole);
+    return load(whole);
+}
+
+template <typename T>
+inline void store_some(T* to, Floats x, int64_t n) {
+    if (n >= LANES) return store(to, x);
+    T whole[LANES];
+    store(whole, x);
+    std::copy(whole, whole + n, to);
+}
+
 constexpr float LOG2_E = 1.44269504f, LN_2 = 0.693147181f, FLOOR = -86.0f;
 constexpr float LOWEST = -3.40282347e38f;  // beside which -inf, a piece that cannot be, is no NaN
 
