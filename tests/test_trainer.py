@@ -218,9 +218,9 @@ def test_gradient_is_clipped(monkeypatch):
     norms = []
     step = AdamW.step
 
-    def watched(optimizer, lr):
+    def watched(optimizer, lr, skip=None):
         norms.append(torch.stack([p.grad.norm() for p in optimizer.parameters]).norm().item())
-        return step(optimizer, lr)
+        return step(optimizer, lr, skip)
 
     monkeypatch.setattr(AdamW, "step", watched)
     train(objective_of(transceiver()), steps=3, clip=0.01)

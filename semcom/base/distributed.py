@@ -77,6 +77,14 @@ class Processes:
 
         return reduce(torch.tensor(values, dtype=torch.float64, device=PartialState().device), "sum").tolist()
 
+    def total(self, values: "torch.Tensor") -> "torch.Tensor":
+        """The same of a tensor, where it is; nothing waits for it."""
+        if self.count == 1:
+            return values
+        from accelerate.utils import reduce
+
+        return reduce(values, "sum")
+
     def gather(self, value: T) -> list[T]:
         """Every process's ``value``, by rank, on every process."""
         if self.count == 1:

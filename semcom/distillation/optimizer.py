@@ -43,8 +43,9 @@ class AdamW:
         self.moments: dict[Tensor, Moments] = {}
 
     @torch.no_grad()
-    def step(self, lr: float) -> None:
-        """One step at this learning rate."""
+    def step(self, lr: float, skip: Tensor | None = None) -> None:
+        """One step at this learning rate. skip: a float32 scalar beside the parameters; where it is 1, all
+        stays as it is, and nobody has to wait for it."""
         moved, gradients, moments = [], [], []
         for p in self.parameters:
             if p.grad is not None:
@@ -70,8 +71,10 @@ class AdamW:
             eps=self.EPS,
             maximize=False,
             grad_scale=None,
-            found_inf=None,
+            found_inf=skip,
         )
+        if skip is not None:
+            torch._foreach_sub_(steps, [skip] * len(steps))
 
     def _moments_of(self, p: Tensor) -> Moments:
         if p not in self.moments:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from semcom.base import precision, signals
@@ -55,18 +56,18 @@ def validate(
     its share of ``batches``. Raises AskedToEnd, on all, once one was."""
     objective.eval()
 
-    def of_batch(batch: Batch, go_on: GoOn) -> tuple[float, int]:
+    def of_batch(batch: Batch, go_on: GoOn) -> tuple[Tensor, int]:
         go_on()
         _heed(asked)
         batch = batch.to(device)
         draw = batch.draw(objective.channel, width, seed=VALIDATION_SEED, number=0)
-        value, row_count = objective(batch, draw)["ce"]
-        return float(value), row_count
+        return objective(batch, draw)["ce"]
 
-    found: list[tuple[float, int]] = []
+    found: list[tuple[Tensor, int]] = []
     with suppress(AskedToEnd):
         found = side_by_side(of_batch, processes.share(batches), device)
-    total, rows = sum(value for value, _ in found), float(sum(count for _, count in found))
+    # Read once all is under way: to read batch by batch is to wait for a GPU.
+    total, rows = sum(float(value) for value, _ in found), float(sum(count for _, count in found))
     objective.train()
     total, rows, ends = processes.sum([total, rows, asked() > 0])
     if ends:
@@ -118,7 +119,7 @@ class LinkTask:
         if kept is None:
             return
 
-        def signals_of(batch: Batch) -> list[torch.Tensor]:
+        def signals_of(batch: Batch) -> list[Tensor]:
             with precision.products(self.config.precision, self.device):
                 return objective.signals(batch)
 
@@ -164,7 +165,7 @@ class LinkTask:
         load_weights(self._named(), state["weights"])
         load_dropout_state(self.objective, self.device, state["dropout"][self.processes.rank])
 
-    def _named(self) -> dict[str, torch.Tensor]:
+    def _named(self) -> dict[str, Tensor]:
         return {name: p for name, p in self.objective.named_parameters() if p.requires_grad}
 
 
@@ -310,6 +311,7 @@ def _seconds_a_step(task: LinkTask, train: Sequence[Encoded], keeps: bool) -> fl
             if number >= 2:
                 times.append(now - started)
             started = now
+    loop.settle()
     return sum(times) / len(times)
 
 

@@ -7,7 +7,7 @@ weights of its objective say how the means of the terms add up to the loss.
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import reduce
 from typing import Generic, TypeVar
 
@@ -21,6 +21,7 @@ from semcom.base.tracking import Tracker
 from semcom.distillation.history import Epoch, Result
 from semcom.distillation.optimizer import AdamW
 from semcom.distillation.run_state import Keeper
+from semcom.distillation.step_sums import Begun, LateSums, StepSums, Sum, read
 from semcom.distillation.task import AskedToEnd, NonFiniteLoss, Step, Task, Terms
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.state_file import State
@@ -55,6 +56,7 @@ def run(
     result = loop.result
     done, total = result.steps, result.total
     bar = Progress(total, f"epoch {loop.epoch}", quiet=quiet, done=done, leave=True)
+    loop.on_step = _telling(loop, bar, on_step)
 
     def log(epoch: Epoch) -> None:
         is_best = result.log(epoch)
@@ -66,7 +68,7 @@ def run(
     try:
         with signals.noted(signals.ALL if loop.keeper else signals.CTRL_C) as loop.asked:
             for steps in passes:
-                log(_train_epoch(loop, steps, bar, on_step))
+                log(_train_epoch(loop, steps, bar))
                 loop.start_epoch(loop.epoch + 1)
                 loop.heed_epoch()
             # Asked while the state was saved for the last time.
@@ -83,38 +85,35 @@ def run(
     return result
 
 
-def _train_epoch(
-    loop: "Loop[Data]", steps: Iterable[Step[Data]], bar: Progress, on_step: OnStep | None
-) -> Epoch:
+def _telling(loop: "Loop[Data]", bar: Progress, on_step: OnStep | None) -> OnStep:
+    """Tells ``on_step``, on the main process, and the bar."""
+
+    def tell(number: int, means: Mapping[str, float]) -> None:
+        if on_step and loop.processes.is_main:
+            on_step(number, means)
+        bar.show(f"epoch {loop.epoch}", loop.loss(), loop.tokens_per_second)
+
+    return tell
+
+
+def _train_epoch(loop: "Loop[Data]", steps: Iterable[Step[Data]], bar: Progress) -> Epoch:
     """What is left of a pass, its steps counted in the loop's result."""
     result = loop.result
-    on_step = on_step if loop.processes.is_main else None
     loop.task.train()
     for step in steps:
         result.steps += 1
         loop.set_progress()
-        means = loop.step(step, loop.epoch, loop.lr, result.steps)
+        loop.step(step, loop.epoch, loop.lr, result.steps)
         loop.done += 1
-        if on_step:
-            on_step(result.steps, means)
-        if loop.tracker.is_due(result.steps):
-            loop.tracker.log("step", loop.numbers(means), result.steps)
-        bar.show(f"epoch {loop.epoch}", loop.loss(), loop.tokens_per_second)
+        if not loop.reads_late:
+            loop.settle()
         bar.advance()
         loop.heed()
     return loop.end_epoch()
 
 
-@dataclass
-class Sum:
-    """Of a term, over rows and processes."""
-
-    value: float = 0.0
-    rows: float = 0
-
-    @property
-    def mean(self) -> float:
-        return self.value / max(self.rows, 1)
+def on_gpu(trained: Iterable[nn.Parameter]) -> bool:
+    return any(p.is_cuda for p in trained)
 
 
 class Loop(Generic[Data]):
@@ -122,7 +121,11 @@ class Loop(Generic[Data]):
 
     tracker: logs numbers of steps, none unless it is set. total: steps of the run, by which schedules go.
     keeper: keeps the state; where it has found one, the loop goes on from there. epoch, done: the one under
-    way, from 1, and how many of its steps are.
+    way, from 1, and how many of its steps are. on_step: is told of each step.
+
+    reads_late: the numbers of a step, on GPUs, are read in the course of the next one, between its backward
+    pass and its update, while the device has work: no step waits but there. A loss that is not finite is
+    found then; its own update was not made.
     """
 
     def __init__(
@@ -140,6 +143,9 @@ class Loop(Generic[Data]):
         self.end_agreed = self.save_agreed = False
         self.kept: tuple[int, int] | None = None
         self.optimizer = AdamW(task.trained, config.weight_decay)
+        self.reads_late = on_gpu(task.trained)
+        self.begun: Begun | None = None
+        self.on_step: OnStep = lambda number, means: None
         self.result = Result([], total=total)
         self.start_epoch(1)
         if keeper and keeper.found:
@@ -168,48 +174,72 @@ class Loop(Generic[Data]):
         epoch = self.epoch if self.done or self.epoch == 1 else self.epoch - 1
         return f"interrupted in epoch {epoch}, step {self.result.steps} of {self.result.total}"
 
-    def step(self, step: Step[Data], epoch: int, lr: float, number: int) -> dict[str, float]:
-        """One step on this process's share of the data; ``number`` counts steps through the run. Returns the
-        means of its terms."""
+    def step(self, step: Step[Data], epoch: int, lr: float, number: int) -> None:
+        """One step on this process's share of the data; ``number`` counts steps through the run. ``settle``
+        tells its numbers."""
         started = time.perf_counter()
         terms = self.task.terms(step.data, epoch)
-        sums = self._over_processes(step, terms)
+        asks = self.asked() > 0, self._is_due()
+        also = {"lr": lr, **self.tracker.also()} if self.tracker.is_due(number) else None
+        begun = Begun(epoch, number, also)
+        if self.reads_late:
+            begun.late = late = LateSums(step, terms, asks, self.processes)
+            self._backward(step, terms, late.rows)
+            self.settle()
+            self._update(lr, late.not_finite(self.task.objective.weights))
+            late.send()
+        else:
+            begun.sums = read(step, terms, asks, self.processes)
+            self._take(begun.sums, epoch, number)
+            self._backward(step, terms, {name: max(of.rows, 1) for name, of in begun.sums.terms.items()})
+            self._update(lr)
+        self.begun = begun
+        self.seconds += time.perf_counter() - started
+
+    def _backward(self, step: Step[Data], terms: Terms, rows: Mapping[str, float | Tensor]) -> None:
+        """rows: of each term over all processes."""
         weights = self.task.objective.weights
-        loss = sum(weight * sums[name].value / max(sums[name].rows, 1) for name, weight in weights.items())
-        if not math.isfinite(loss):
-            raise NonFiniteLoss(f"the loss is {loss} in epoch {epoch}, step {number}")
-        parts = [weight * terms[name][0] / max(sums[name].rows, 1) for name, weight in weights.items()]
+        parts = [weight * terms[name][0] / rows[name] for name, weight in weights.items()]
         # Gradients are averaged over processes: their number makes sums over the rows of all into means.
         share = step.counts * self.processes.count
-        self._descend(share * reduce(torch.add, parts), lr)
-        for name, of_step in sums.items():
+        # A caller's own backward pass may have left gradients.
+        self.optimizer.zero_grad()
+        (share * reduce(torch.add, parts)).backward()
+
+    def _update(self, lr: float, skip: Tensor | None = None) -> None:
+        nn.utils.clip_grad_norm_(self.task.trained, self.config.clip)
+        self.optimizer.step(lr, skip)
+        self.optimizer.zero_grad()
+
+    def settle(self) -> None:
+        """Read and tell the numbers of the last step, unless that was done. Raises NonFiniteLoss."""
+        begun, self.begun = self.begun, None
+        if begun is None:
+            return
+        if begun.late:
+            begun.sums = begun.late.read()
+            self._take(begun.sums, begun.epoch, begun.number)
+        assert begun.sums
+        means = begun.sums.means()
+        self.on_step(begun.number, means)
+        if begun.also is not None:
+            numbers = {"loss": begun.sums.loss(self.task.objective.weights), **means}
+            rate = self.tokens_per_second
+            self.tracker.log("step", {**numbers, "tokens_per_second": rate, **begun.also}, begun.number)
+
+    def _take(self, sums: StepSums, epoch: int, number: int) -> None:
+        """Note what processes agreed on in a step, and add it to the epoch. Raises NonFiniteLoss."""
+        self.end_agreed, self.save_agreed = sums.end > 0, sums.save > 0
+        self.tokens += sums.tokens
+        self.cells += sums.cells
+        loss = sums.loss(self.task.objective.weights)
+        if not math.isfinite(loss):
+            self.result.steps = number
+            raise NonFiniteLoss(f"the loss is {loss} in epoch {epoch}, step {number}")
+        for name, of_step in sums.terms.items():
             of_epoch = self.sums.setdefault(name, Sum())
             of_epoch.value += of_step.value
             of_epoch.rows += of_step.rows
-        self.seconds += time.perf_counter() - started
-        return {name: of_step.mean for name, of_step in sums.items()}
-
-    def _over_processes(self, step: Step[Data], terms: Terms) -> dict[str, Sum]:
-        """Each term's sum and rows, tokens and cells counted on the way; and whether a process was asked to
-        end, or the state is to be saved, after the step."""
-        values = [step.counts * float(value.detach()) for value, _ in terms.values()]
-        rows = [step.counts * count for _, count in terms.values()]
-        positions = [step.counts * step.tokens, step.counts * step.cells]
-        end, save, tokens, cells, *of_all = self.processes.sum(
-            [self.asked() > 0, self._is_due(), *positions, *values, *rows]
-        )
-        self.end_agreed, self.save_agreed = end > 0, save > 0
-        self.tokens += int(tokens)
-        self.cells += int(cells)
-        return {name: Sum(*both) for name, *both in zip(terms, of_all[: len(terms)], of_all[len(terms) :])}
-
-    def _descend(self, loss: Tensor, lr: float) -> None:
-        # A caller's own backward pass may have left gradients.
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.task.trained, self.config.clip)
-        self.optimizer.step(lr)
-        self.optimizer.zero_grad()
 
     def means(self) -> dict[str, float]:
         return {name: of_epoch.mean for name, of_epoch in self.sums.items()}
@@ -223,13 +253,10 @@ class Loop(Generic[Data]):
         """Of the epoch until now; None where no step counts tokens."""
         return self.tokens / self.seconds if self.tokens else None
 
-    def numbers(self, means: Mapping[str, float]) -> dict[str, float | None]:
-        """Of a step whose terms have these means, for the log of a tracker."""
-        loss = sum(weight * means[name] for name, weight in self.task.objective.weights.items())
-        rate = self.tokens_per_second
-        return {"loss": loss, **means, "lr": self.lr, "tokens_per_second": rate, **self.tracker.also()}
-
     def end_epoch(self) -> Epoch:
+        started = time.perf_counter()
+        self.settle()
+        self.seconds += time.perf_counter() - started
         return Epoch(
             self.epoch,
             self.result.steps,
@@ -252,9 +279,13 @@ class Loop(Generic[Data]):
         in it."""
         if self.processes.count == 1:
             self.end_agreed, self.save_agreed = self.asked() > 0, self._is_due()
-        if self.end_agreed:
+        end, save = self.end_agreed, self.save_agreed
+        if end or save:
+            self.settle()
+            self.save_agreed = False
+        if end:
             raise AskedToEnd(max(self.processes.gather(self.asked())))
-        if self.save_agreed:
+        if save:
             self.keep()
 
     def heed_epoch(self) -> None:
