@@ -3,12 +3,11 @@ a step late does what the one does that reads them at once."""
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from test_objective import RANGE
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from toy import CPU, C, bits, channel_of, encoded, same_bits, size, transceiver
+from toy import CPU, C, bits, channel_of, collated, encoded, same_bits, size, transceiver
 
 from semcom.data.batching import Batch
 from semcom.distillation import losses, step_sums, trainer, training_loop
@@ -94,7 +93,7 @@ def test_a_step_waits_once(objective, late, monkeypatch):
     loop, read = loop_of(objective()), []
     plain = step_sums.LateSums.read
     monkeypatch.setattr(step_sums.LateSums, "read", lambda sums: read.append(1) or plain(sums))
-    steps = [loop.task.step(encoded(6, seed=seed), np.arange(6), 1) for seed in range(3)]
+    steps = [loop.task.step_of(collated(6, seed=seed), 1) for seed in range(3)]
     loop.step(steps[0], 1, 1e-3, 1)
     with Waits() as waits:
         for number, step in enumerate(steps[1:], 2):
