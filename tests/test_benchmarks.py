@@ -144,17 +144,22 @@ def test_training_step_on_a_corpus_without_a_compiler(tmp_path, sentences, monke
 
 def test_decoding(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(decoding.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(decoding.native, "cannot_compile", lambda sources: "no C++ compiler was found")
     check(run(decoding, "--rounds", "1", file=tmp_path / "records.json"), "greedy_decoding")
-    assert "CTranslate2 is not installed" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "CTranslate2 is not installed" in printed and "no compiled decoder: no C++ compiler" in printed
 
 
-def test_decoding_against_ctranslate2(tmp_path):
+@pytest.mark.native
+def test_decoding_against_ctranslate2(tmp_path, capsys):
     pytest.importorskip("ctranslate2", reason="the extra 'bench' is not installed")
     check(
         run(decoding, "--rounds", "1", file=tmp_path / "records.json"),
         "greedy_decoding",
         "greedy_vs_ctranslate2",
+        "beam_vs_ctranslate2",
     )
+    assert "| ours, compiled, all at once |" in capsys.readouterr().out
 
 
 @pytest.mark.processes
