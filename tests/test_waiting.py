@@ -1,53 +1,81 @@
-"""A training step does not wait for a GPU: what would is counted on the CPU. And the loop that reads numbers
-a step late does what the one does that reads them at once."""
+"""A training step does not wait for a GPU, which can be told without one: on a device whose tensors have no
+values. And the loop that reads numbers a step late does what the one does that reads them at once."""
 
 import math
+import traceback
+from contextlib import nullcontext
 
 import pytest
 import torch
+import torch.nn.functional as F
 from test_objective import RANGE
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from toy import CPU, C, bits, channel_of, collated, encoded, same_bits, size, transceiver
 
+from semcom.base.device import copied
 from semcom.data.batching import Batch
-from semcom.distillation import losses, step_sums, trainer, training_loop
+from semcom.distillation import step_sums, trainer, training_loop
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.optimizer import AdamW
 from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
+from semcom.models import layers
 from semcom.models.layers import seed_dropout
 
-aten = torch.ops.aten
-WAITING = {
-    aten._local_scalar_dense.default,
-    aten.bincount.default,
-    aten.equal.default,
-    aten.is_nonzero.default,
-    aten.masked_select.default,
-    aten.nonzero.default,
-}
-CHOOSING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
+META = torch.device("meta")
 
 
-class Waits(TorchDispatchMode):
-    """The operations within for which the CPU would wait, were their tensors on a GPU."""
+class Copies(TorchDispatchMode):
+    """Notes copies between devices that do not go by way of ``copied``."""
 
-    def __init__(self):
+    def __init__(self, found: list[str]):
         super().__init__()
-        self.found: list[str] = []
+        self.found = found
 
     def __torch_dispatch__(self, operation, types, arguments=(), words=None):
-        words = words or {}
-        if operation in CHOOSING:
-            waits = any(index is not None and index.dtype == torch.bool for index in arguments[1])
-        elif operation is aten.repeat_interleave.Tensor:
-            waits = words.get("output_size") is None
-        else:
-            waits = operation in WAITING
-        if waits:
+        made = operation(*arguments, **(words or {}))
+        tensors = [x for x in tree_leaves((arguments, words, made)) if isinstance(x, torch.Tensor)]
+        # A number as a tensor on the CPU is handed over with the kernel that takes it.
+        kinds = {x.device.type for x in tensors if x.dim() > 0 or x.device != CPU}
+        if len(kinds) > 1 and not _within("copied"):
             self.found.append(str(operation))
-        return operation(*arguments, **words)
+        return made
+
+
+def _within(name):
+    return any(frame.f_code.co_name == name for frame, _ in traceback.walk_stack(None))
+
+
+@pytest.fixture
+def copies(monkeypatch):
+    """On the meta device, whose tensors have no values, what asks for one raises: ``float(x)``, ``x[mask]``,
+    ``x.nonzero()``, all for which a GPU would have to be waited for. Returns the copies to it, of numbers and
+    tensors, for which it would have to be waited for, too."""
+    found: list[str] = []
+
+    def watched(make):
+        def made(*arguments, **words):
+            tensor = make(*arguments, **words)
+            if tensor.device == META and tensor is not arguments[0]:
+                found.append(make.__name__)
+            return tensor
+
+        return made
+
+    for owner, name in ((torch, "tensor"), (torch, "as_tensor"), (torch.Tensor, "new_tensor")):
+        monkeypatch.setattr(owner, name, watched(getattr(owner, name)))
+    autocast, autocasts = torch.autocast, torch.is_autocast_enabled
+    monkeypatch.setattr(
+        torch,
+        "autocast",
+        lambda kind, *rest, **words: nullcontext() if kind == "meta" else autocast(kind, *rest, **words),
+    )
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: kind != "meta" and autocasts(kind))
+    monkeypatch.setattr(layers.Dropout, "forward", lambda self, x: F.dropout(x, self.rate, self.training))
+    with Copies(found):
+        yield found
 
 
 @pytest.fixture
@@ -64,54 +92,64 @@ def distilling(part="full", *, teachers=1, channel="awgn", transfer=None, **sett
     return DistillationObjective(ends, student, channel_of(channel, 2.0), RANGE, config, transfer)
 
 
-def loop_of(objective, **choice):
-    seed_dropout(objective.train(), 0)
-    config = TrainingConfig(**choice)
-    return Loop(trainer.LinkTask(objective, (), config, width=C, device=CPU, seed=0), config)
+def loop_of(objective, device):
+    config = TrainingConfig()
+    return Loop(trainer.LinkTask(objective.train(), (), config, width=C, device=device, seed=0), config)
+
+
+OBJECTIVES = {
+    "crossed": lambda: distilling(channel="rician", transfer=TransferConfig(0.5, 0.5, cross_weight=0.5)),
+    "segments": lambda: distilling("decoder", scales=(1, 2), weight_schedule="snr", final_weight=0.2),
+    "teachers": lambda: distilling(teachers=2, transfer=TransferConfig(teacher_mean="probabilities")),
+    "labels": lambda: TransceiverObjective(transceiver(dropout=0.1), channel_of("rayleigh"), RANGE),
+    "cosine": lambda: distilling(
+        "encoder", transfer=TransferConfig(feature_loss="cosine", encoder_weight=1.0)
+    ),
+    "dkd": lambda: distilling(kd_loss="dkd", standardize_logits=True),
+}
+FAST = ("crossed", "segments", "teachers")
 
 
 @pytest.mark.parametrize(
     "objective",
-    [
-        lambda: TransceiverObjective(transceiver(dropout=0.1), channel_of("rayleigh"), RANGE),
-        lambda: distilling(channel="rician", transfer=TransferConfig(0.5, 0.5, cross_weight=0.5)),
-        lambda: distilling("encoder", transfer=TransferConfig(feature_loss="cosine", encoder_weight=1.0)),
-        lambda: distilling("decoder", scales=(1, 2), weight_schedule="snr", final_weight=0.2),
-        lambda: distilling(kd_loss="dkd", standardize_logits=True),
-        lambda: distilling(teachers=2, transfer=TransferConfig(teacher_mean="probabilities")),
-    ],
-    ids=["labels", "crossed", "encoder", "segments", "dkd", "teachers"],
+    [pytest.param(o, id=n, marks=() if n in FAST else pytest.mark.slow) for n, o in OBJECTIVES.items()],
 )
-def test_a_step_waits_once(objective, late, monkeypatch):
-    cut = losses.segments
+def test_a_step_waits_once(objective, late, copies, monkeypatch):
+    """For the numbers of the step before."""
+    read = []
 
-    def on_the_cpu(*arguments):
-        with _disable_current_modes():
-            return cut(*arguments)
+    def nothing(sums):
+        read.append(sums)
+        return step_sums.StepSums.of(sums.names, [0.0] * len(sums.numbers))
 
-    monkeypatch.setattr(losses, "segments", on_the_cpu)
-    loop, read = loop_of(objective()), []
-    plain = step_sums.LateSums.read
-    monkeypatch.setattr(step_sums.LateSums, "read", lambda sums: read.append(1) or plain(sums))
-    steps = [loop.task.step_of(collated(6, seed=seed), 1) for seed in range(3)]
-    loop.step(steps[0], 1, 1e-3, 1)
-    with Waits() as waits:
-        for number, step in enumerate(steps[1:], 2):
-            loop.step(step, 1, 1e-3, number)
-    assert waits.found == [] and len(read) == 2
+    monkeypatch.setattr(step_sums.LateSums, "send", lambda sums: None)
+    monkeypatch.setattr(step_sums.LateSums, "read", nothing)
+    loop = loop_of(objective().to(META), META)
+    copies.clear()
+    for number in (1, 2):
+        loop.step(loop.task.step_of(collated(6, seed=number), 1), 1, 1e-3, number)
+    assert copies == [] and len(read) == 1
 
 
-def test_what_waits_is_seen():
-    x, real = torch.arange(4.0), torch.tensor([True, False, True, True])
-    with Waits() as waits:
-        x[real], float(x.sum()), x.repeat_interleave(torch.tensor([1, 2, 0, 1])), bool(real.any())
-        x[torch.tensor([0, 1])], x[1:], x.repeat_interleave(2)
-    assert [name.split(".")[1] for name in waits.found] == [
-        "index",
-        "_local_scalar_dense",
-        "repeat_interleave",
-        "_local_scalar_dense",
-    ]
+@pytest.mark.parametrize(
+    "waits",
+    [
+        lambda x: x[x > 0],
+        lambda x: float(x.sum()),
+        lambda x: x.repeat_interleave(x.long()),
+        lambda x: x.tolist(),
+    ],
+)
+def test_what_asks_for_values_raises(waits, copies):
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta|data"):
+        waits(torch.ones(3, device=META))
+
+
+def test_what_is_copied_is_seen(copies):
+    there = torch.ones(3, device=META)
+    torch.ones(3).to(META), there.new_tensor([1.0]), torch.tensor(2.0, device=META)
+    there * 2 + there[1:2], copied(torch.ones(3), META), torch.tensor(2.0)
+    assert copies == ["aten._to_copy.default", "new_tensor", "tensor"]
 
 
 def fit(objective, told=None, **config):
