@@ -13,6 +13,7 @@ from benchmarks import (
     memory,
     roofline,
     scaling,
+    teacher_top_k,
     textbook,
     training_step,
 )
@@ -185,6 +186,15 @@ def test_scaling(tmp_path, monkeypatch, capsys):
 
 def test_decoding_can_be_measured_for_memory():
     assert memory.measure("greedy", SHAPE, 1)["seconds"] > 0
+
+
+def test_teacher_top_k(tmp_path):
+    records = run(teacher_top_k, file=tmp_path / "records.json")
+    for t in (1, 4):
+        parts = [records[f"kd_over_top_{k}_at_T_{t}"] for k in teacher_top_k.NUMBERS]
+        assert [part["ours"] for part in parts] == sorted(part["ours"] for part in parts)
+        assert all(0 < part["ours"] < part["baseline"] for part in parts)
+    assert records["loss_over_top_50"]["ours"] > 0
 
 
 def test_roofline(tmp_path):

@@ -276,6 +276,7 @@ def test_a_setting_of_another_loss(given, kd_loss):
             for given in (
                 "--kd-loss rkl",
                 "--standardize-logits",
+                "--teacher-top-k 50",
                 "--scales 1 2",
                 "--temperature-schedule linear --final-temperature 1",
             )

@@ -166,12 +166,15 @@ def test_the_loss_alone_is_differentiable():
 
 
 EVERY_LOSS = [
-    DistillationConfig(kd_loss=name, standardize_logits=z) for name in KD_LOSSES for z in (False, True)
+    *(DistillationConfig(kd_loss=name, standardize_logits=z) for name in KD_LOSSES for z in (False, True)),
+    DistillationConfig(teacher_top_k=3),
 ]
 
 
 @pytest.mark.parametrize(
-    "settings", EVERY_LOSS, ids=lambda s: s.kd_loss + " standardised" * s.standardize_logits
+    "settings",
+    EVERY_LOSS,
+    ids=lambda s: s.kd_loss + " standardised" * s.standardize_logits + " top" * bool(s.teacher_top_k),
 )
 @pytest.mark.parametrize(
     "temperature", [2.0, torch.linspace(0.5, 4, N, dtype=torch.float64)], ids=["one T", "T by row"]

@@ -109,6 +109,7 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) ->
         _check_replaced(settings)
     teachers = _load_teachers(settings)
     teacher, given = teachers[0], settings
+    _check_top_k(settings, teacher)
     settings = _resolve(settings, device, teacher)
     student = new_student(settings, teacher)
     check_topics(settings.ask.target_topics)
@@ -155,6 +156,15 @@ def _load_teachers(settings: DistilSettings) -> list[Checkpoint]:
         checkpoint.check_same_vocabulary(teachers[0], other)
         _check_same_signal(teachers[0], other)
     return teachers
+
+
+def _check_top_k(settings: DistilSettings, teacher: Checkpoint) -> None:
+    number, pieces = settings.distillation.teacher_top_k, len(teacher.vocabulary)
+    if number and number >= pieces:
+        raise SemcomError(
+            f"--teacher-top-k {number}: {teacher.name} has {pieces:,} pieces; leave it out, or give at most "
+            f"{pieces - 1}"
+        )
 
 
 def _resolve(settings: DistilSettings, device: torch.device, teacher: Checkpoint) -> DistilSettings:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 VALIDATION_SENTENCES, TEST_SENTENCES = 2000, 300
 SECONDS_UNSHOWN = 1.0
-LOSS_SETTINGS = ("kd_loss", "standardize_logits", "scales", "cross_weight", "sequence_level")
+LOSS_SETTINGS = ("kd_loss", "standardize_logits", "teacher_top_k", "scales", "cross_weight", "sequence_level")
 
 
 def shipped(path: str) -> str:

@@ -22,13 +22,15 @@ UNLABELLED = -100
 
 
 def row_loss(settings: DistillationConfig) -> RowLoss:
-    """The divergence that ``settings`` name, of z-scores of the logits where they ask for that, one value a
-    row."""
-    logit_loss = LOGIT_LOSSES[settings.kd_loss]
+    """The divergence that ``settings`` name, of z-scores of the logits and of the teacher's most probable
+    classes and the rest where they ask for that, one value a row."""
+    logit_loss, number = LOGIT_LOSSES[settings.kd_loss], settings.teacher_top_k
 
     def divergence(student: Tensor, teacher: Tensor, targets: Tensor, temperature: Temperature) -> Tensor:
         if settings.standardize_logits:
             student, teacher = losses.standardize(student), losses.standardize(teacher)
+        if number:
+            student, teacher = losses.top_and_rest(student, teacher, number, temperature)
         return logit_loss(student, teacher, targets, LossSettings(temperature, settings))
 
     return divergence

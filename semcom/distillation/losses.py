@@ -54,6 +54,26 @@ def standardize(logits: Tensor) -> Tensor:
     return centred / centred.square().mean(-1, keepdim=True).clamp_min(SMALLEST_DEVIATION**2).sqrt()
 
 
+def top_and_rest(
+    student: Tensor, teacher: Tensor, number: int, temperature: Temperature
+) -> tuple[Tensor, Tensor]:
+    """Logits [..., number + 1] of the teacher's most probable classes, the first the likeliest, and of all
+    others as one class: their softmax at the temperature is that of the logits [..., V], the others summed.
+
+    Raises ValueError unless ``number`` is below V.
+    """
+    if number >= teacher.shape[-1]:
+        raise ValueError(f"the top {number} of {teacher.shape[-1]} classes: must leave at least one")
+    top = teacher.topk(number, -1).indices
+    t = temperature[..., None] if isinstance(temperature, Tensor) else temperature
+    both = []
+    for logits in (_wide(student), _wide(teacher)):
+        others = logits.scatter(-1, top, -torch.inf)
+        rest = t * (others / t).logsumexp(-1, keepdim=True)
+        both.append(torch.cat([logits.gather(-1, top), rest], -1))
+    return both[0], both[1]
+
+
 def feature_mse(student: Tensor, teacher: Tensor) -> Tensor:
     """[...] mean squared difference over the last dimension of two feature tensors of the same shape."""
     return (student - teacher).square().mean(-1)

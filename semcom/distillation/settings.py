@@ -87,6 +87,13 @@ class DistillationConfig(Validated):
     standardize_logits: bool = setting(
         False, "compare z-scores of the logits (LSKD): their shape, not their size", action="store_true"
     )
+    teacher_top_k: int | None = setting(
+        None,
+        "compare the teacher's K most probable pieces and all others as one (not with dkd)",
+        whole(1, example="50"),
+        type=int,
+        metavar="K",
+    )
     jsd_beta: float = setting(
         0.5,
         "jsd: the teacher's share of the mixture",
@@ -178,6 +185,12 @@ class DistillationConfig(Validated):
                         f"this run has {self.kd_loss}; leave it out, or give --kd-loss {owner}"
                     )
 
+        if self.teacher_top_k and KD_LOSSES[self.kd_loss].needs_target:
+            raise SemcomError(
+                f"--teacher-top-k {self.teacher_top_k}: --kd-loss {self.kd_loss} sets the right piece apart, "
+                "which may be among the others; leave it out, or give --kd-loss kd"
+            )
+
     def _check_scales(self) -> None:
         if self.scales and not self.scale_weight:
             raise SemcomError(
@@ -190,18 +203,17 @@ class DistillationConfig(Validated):
                     "--scales; leave it out, or add --scales 1 2"
                 )
 
-    def _check_schedule(self, schedule: str, final: str) -> None:
-        shape, end = getattr(self, schedule), getattr(self, final)
+    def _check_schedule(self, curve: str, final: str) -> None:
+        shape, end = getattr(self, curve), getattr(self, final)
         if shape == "constant" and end is not None:
             raise SemcomError(
-                f"{flag_of(final)} {end:g}: needs a schedule; "
-                f"leave it out, or give {flag_of(schedule)} linear"
+                f"{flag_of(final)} {end:g}: needs a schedule; leave it out, or give {flag_of(curve)} linear"
             )
         if shape != "constant" and end is None:
-            raise SemcomError(f"{flag_of(schedule)} {shape}: needs an end to go to; add {flag_of(final)}")
+            raise SemcomError(f"{flag_of(curve)} {shape}: needs an end to go to; add {flag_of(final)}")
 
     def _check_labels_alone(self) -> None:
-        for name in ("kd_loss", "standardize_logits", "scales", "temperature_schedule"):
+        for name in ("kd_loss", "standardize_logits", "teacher_top_k", "scales", "temperature_schedule"):
             if differs(self, name):
                 raise SemcomError(
                     f"{flag_of(name)}: with --distill-weight 0 nothing is compared with the teacher; "
@@ -222,13 +234,14 @@ class DistillationConfig(Validated):
     @property
     def by_hand(self) -> bool:
         """Whether the fused loss has the gradient of this divergence written by hand."""
-        return KD_LOSSES[self.kd_loss].by_hand and not self.standardize_logits
+        return KD_LOSSES[self.kd_loss].by_hand and not (self.standardize_logits or self.teacher_top_k)
 
     def describe(self) -> str:
         """The loss in a few words."""
         if not self.distils:
             return "labels alone"
-        parts = [self.kd_loss + " of standardised logits" * self.standardize_logits]
+        top = f" over the teacher's top {self.teacher_top_k} and the rest" if self.teacher_top_k else ""
+        parts = [self.kd_loss + " of standardised logits" * self.standardize_logits + top]
         for name, first, schedule, last in (
             ("T=", self.temperature, self.temperature_schedule, self.final_temperature),
             ("weight ", self.distill_weight, self.weight_schedule, self.final_weight),
