@@ -169,7 +169,7 @@ class Receiver(nn.Module):
 
     def states(self, memory: Tensor, source: Tensor, target_in: Tensor) -> Tensor:
         """[B, S, D], [B, S] ids, [B, T] ids -> [B, T, D]"""
-        mask = padding_mask(target_in) + causal_mask(target_in.shape[1])
+        mask = padding_mask(target_in) + causal_mask(target_in.shape[1], target_in.device)
         return self.decoder(target_in, memory, mask, padding_mask(source))
 
     def forward(self, received: Tensor, source: Tensor, target_in: Tensor) -> Tensor:
@@ -195,9 +195,9 @@ def padding_mask(ids: Tensor) -> Tensor:
     return (ids == PAD).float()[:, None, None, :] * -1e9
 
 
-def causal_mask(length: int) -> Tensor:
+def causal_mask(length: int, device: torch.device) -> Tensor:
     """[T, T] to add to attention scores."""
-    return torch.triu(torch.ones(length, length), diagonal=1) * -1e9
+    return torch.triu(torch.ones(length, length, device=device), diagonal=1) * -1e9
 
 
 def awgn(signal: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
@@ -260,7 +260,8 @@ class Distillation:
     def step(self, source: Tensor, channel_dim: int) -> float:
         """One step on [B, S] ids; returns the loss."""
         low, high = self.snr_range
-        noise, snr_db = torch.randn(*source.shape, channel_dim), torch.empty(len(source)).uniform_(low, high)
+        noise = torch.randn(*source.shape, channel_dim, device=source.device)
+        snr_db = torch.empty(len(source), device=source.device).uniform_(low, high)
         loss = self.loss(source, noise, snr_db)
         self.optimizer.zero_grad()
         loss.backward()
@@ -279,7 +280,7 @@ def greedy(
     prefix to the vocabulary and uses the last; with ``project_last_only`` the last alone is projected.
     """
     memory = receiver.channel_decoder(received)
-    tokens = torch.full((len(received), 1), BOS)
+    tokens = torch.full((len(received), 1), BOS, device=received.device)
     for _ in range(steps):
         states = receiver.states(memory, source, tokens)
         logits = receiver.decoder.projection(states[:, -1:] if project_last_only else states)

@@ -16,6 +16,7 @@ from semcom.evaluation.scores import through_channel as at_snrs
 from semcom.models import decoding, screening
 from semcom.models.decoding import Search, beam, greedy, length_limit
 from semcom.models.screening import MostProbable
+from semcom.models.transformer import DecoderState
 
 
 @torch.no_grad()
@@ -42,12 +43,21 @@ def listener(eos_bias, seed=0):
 
 
 @pytest.mark.parametrize("eos_bias", [-1e9, 4.0, 6.0, 1e9])
-def test_equals_plain_decoding(eos_bias):
+def test_equals_plain_decoding(eos_bias, monkeypatch):
     model, batch = listener(eos_bias), collate(encoded(24, 1, 14))
     received = through(model, batch, Rayleigh(), 0.0)
     expected = [plain(model.receiver, y, n) for y, n in zip(received, batch.lengths)]
     assert greedy(model.receiver, received, batch.source_mask) == expected
+    monkeypatch.setattr(decoding, "LOOK_EVERY", {"cpu": 4})  # as on a GPU
+    steps = []
+    plain_step = DecoderState.step
+    monkeypatch.setattr(
+        DecoderState, "step", lambda state, tokens: steps.append(1) or plain_step(state, tokens)
+    )
+    assert greedy(model.receiver, received, batch.source_mask) == expected
     lengths = set(map(len, expected))
+    longest = min(max(lengths) + 1, int(1.5 * max(batch.lengths)) + 10)
+    assert longest <= len(steps) <= longest + 3
     if eos_bias in (4.0, 6.0):
         assert len(lengths) > 3, "the sentences should finish at different times"
 
