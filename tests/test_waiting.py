@@ -6,6 +6,7 @@ import traceback
 from contextlib import nullcontext
 
 import pytest
+import test_resume
 import torch
 import torch.nn.functional as F
 from test_objective import RANGE
@@ -184,6 +185,13 @@ def test_a_step_late_all_is_as_at_once(monkeypatch):
     assert numbers == same_numbers and same_bits(weights, same_weights)
     assert [each[:2] for each in told] == [each[:2] for each in same_told] and len(told) == 8
     assert all(same_bits(one[2], other[2]) for one, other in zip(told, same_told))
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_bits(late, tmp_path):
+    whole = test_resume.Run("decoder", tmp_path / "whole.pt")
+    broken = test_resume.Run("decoder", tmp_path / "broken.pt", ends=(3,))
+    assert broken.result.steps == 4, "the third step's numbers are told in the course of the fourth"
+    test_resume.assert_same(test_resume.Run("decoder", tmp_path / "broken.pt"), whole)
 
 
 class Spoiled(TransceiverObjective):
