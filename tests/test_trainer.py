@@ -275,6 +275,15 @@ def test_nothing_learns_more_than_the_channel_carries():
     assert understood(model, -20.0)[0]["exact"] < 0.05
 
 
+def test_a_large_corpus_under_a_token_budget_is_counted_in_its_first_epochs(monkeypatch):
+    sentences = encoded(30, 3, 12)
+    counts = [len(shuffled(sentences, 128, 0, epoch, 70)) for epoch in (1, 2)]
+    for most, mean in ((10, counts[0]), (60, sum(counts) / 2), (89, sum(counts) / 2)):
+        monkeypatch.setattr(trainer, "COUNTED_SENTENCES", most)
+        config = TrainingConfig(epochs=1000, batch_tokens=70)
+        assert trainer._steps_of_epochs(sentences, config, 0) == round(1000 * mean)
+
+
 def test_ten_million_epochs_under_a_token_budget_are_counted_at_once():
     sentences = encoded(30, 3, 12)
     config = TrainingConfig(epochs=10**7, batch_tokens=70)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -38,8 +39,9 @@ VALIDATION_SEED = 0
 TIMED_STEPS = 12
 AHEAD = 4
 """Steps whose data are made while another is taken."""
-COUNTED_EPOCHS = 100
-"""Epochs of which every batch is counted; those of a longer run have as many on average."""
+COUNTED_EPOCHS, COUNTED_SENTENCES = 100, 4_000_000
+"""Epochs, and sentences that they may have in all, of which every batch is counted, one epoch at least; the
+others of a run have as many on average."""
 
 LinkObjective = TransceiverObjective | DistillationObjective
 
@@ -109,14 +111,17 @@ class LinkTask:
     def train(self) -> None:
         self.objective.train()
 
+    @property
+    def unchanging(self) -> Sequence[nn.Module]:
+        """Transmitters whose signals can be kept."""
+        return self.objective.unchanging if isinstance(self.objective, DistillationObjective) else ()
+
     def keep_signals(self, train: Sequence[Encoded], *, asked: signals.Asked, quiet: bool) -> None:
         """Those of the sentences to train on, in the precision of steps. Raises AskedToEnd once this process
         was."""
         objective = self.objective
-        if not (isinstance(objective, DistillationObjective) and objective.unchanging):
-            return
-        kept = KeptSignals.room_for(train, objective.unchanging, self.width)
-        if kept is None:
+        kept = KeptSignals.room_for(train, self.unchanging, self.width)
+        if kept is None or not isinstance(objective, DistillationObjective):
             return
 
         def signals_of(batch: Batch) -> list[Tensor]:
@@ -259,9 +264,9 @@ def _passes(
 
 def _are_worth_keeping(total: int, task: LinkTask, train: Sequence[Encoded]) -> bool:
     """Whether signals are: each process makes all of them, to save those of its share of ``total`` steps."""
-    config = task.config
-    a_pass = len(shuffled(train, config.batch_size, task.seed, 1, config.batch_tokens))
-    return total >= LEAST_PASSES * a_pass * task.processes.count
+    if not task.unchanging:
+        return False
+    return total >= LEAST_PASSES * task.processes.count * _steps_of_epoch(train, task.config, task.seed, 1)
 
 
 def _shares(task: LinkTask, batches: Batches, epoch: int) -> Iterator[Step[LinkData]]:
@@ -274,14 +279,17 @@ def _shares(task: LinkTask, batches: Batches, epoch: int) -> Iterator[Step[LinkD
 
 def _steps_of_epochs(train: Sequence[Encoded], config: TrainingConfig, seed: int) -> int:
     if not config.batch_tokens:
-        return config.epochs * math.ceil(len(train) / config.batch_size)
+        return config.epochs * _steps_of_epoch(train, config, seed, 1)
     # Under a token budget every epoch's order cuts into another number of batches.
-    counted = min(config.epochs, COUNTED_EPOCHS)
-    batches = sum(
-        len(shuffled(train, config.batch_size, seed, epoch, config.batch_tokens))
-        for epoch in range(1, counted + 1)
-    )
+    counted = min(config.epochs, COUNTED_EPOCHS, max(1, COUNTED_SENTENCES // len(train)))
+    batches = sum(_steps_of_epoch(train, config, seed, epoch) for epoch in range(1, counted + 1))
     return batches if counted == config.epochs else round(batches * config.epochs / counted)
+
+
+def _steps_of_epoch(train: Sequence[Encoded], config: TrainingConfig, seed: int, epoch: int) -> int:
+    if not config.batch_tokens:
+        return math.ceil(len(train) / config.batch_size)
+    return len(shuffled(train, config.batch_size, seed, epoch, config.batch_tokens))
 
 
 def _seconds_a_step(task: LinkTask, train: Sequence[Encoded], keeps: bool) -> float:
