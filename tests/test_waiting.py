@@ -4,6 +4,7 @@ values. And the loop that reads numbers a step late does what the one does that 
 import math
 import traceback
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import test_resume
@@ -15,8 +16,10 @@ from torch.utils._pytree import tree_leaves
 from toy import CPU, C, bits, channel_of, collated, encoded, same_bits, size, transceiver
 
 from semcom.base.device import copied
+from semcom.channel.channels import AWGN
 from semcom.data.batching import Batch
 from semcom.distillation import step_sums, trainer, training_loop
+from semcom.distillation.link_data import LinkData
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.optimizer import AdamW
 from semcom.distillation.settings import DistillationConfig, TransferConfig
@@ -192,6 +195,30 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(late, tmp_path):
     broken = test_resume.Run("decoder", tmp_path / "broken.pt", ends=(3,))
     assert broken.result.steps == 4, "the third step's numbers are told in the course of the fourth"
     test_resume.assert_same(test_resume.Run("decoder", tmp_path / "broken.pt"), whole)
+
+
+def test_the_stream_that_computes_waits_for_what_is_on_its_way_and_keeps_its_memory(monkeypatch):
+    kept, waited = [], []
+    monkeypatch.setattr(
+        torch.Tensor, "record_stream", lambda tensor, stream: kept.append(tensor), raising=False
+    )
+    monkeypatch.setattr(
+        torch.cuda, "current_stream", lambda device: SimpleNamespace(wait_event=waited.append)
+    )
+    batch = collated(3)
+    data = LinkData(batch, batch.draw(Fades(), C, seed=0, number=0), [torch.ones(3, 5, C)], arrival="event")
+    there = data.to(CPU)
+    assert waited == ["event"] and there.arrival is None and there.batch is batch
+    own = [*vars(batch).values(), *vars(data.draw).values(), *data.draw.own.values(), *data.signals]
+    tensors = [value for value in own if isinstance(value, torch.Tensor)]
+    assert {id(tensor) for tensor in tensors} == {id(tensor) for tensor in kept} and len(tensors) == 10
+
+
+class Fades(AWGN):
+    """Draws something of its own."""
+
+    def draw(self, generator, length, width):
+        return {"gain": torch.rand(length, generator=generator)}
 
 
 class Spoiled(TransceiverObjective):

@@ -25,7 +25,7 @@ from semcom.data.batching import Batch, Batches, Encoded, Places, by_length, col
 from semcom.distillation import training_loop
 from semcom.distillation.history import Epoch, Result
 from semcom.distillation.kept_signals import LEAST_PASSES, KeptSignals
-from semcom.distillation.link_data import LinkData
+from semcom.distillation.link_data import LinkData, sent_ahead
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.run_state import Keeper, load_weights
 from semcom.distillation.task import AskedToEnd, NonFiniteLoss, Step, Terms
@@ -256,7 +256,7 @@ def _passes(
         if not left:
             return
         batches = shuffled(train, config.batch_size, task.seed, epoch, config.batch_tokens)[:left]
-        with ahead(_shares(task, batches[done:], epoch), AHEAD) as steps:
+        with ahead(sent_ahead(_shares(task, batches[done:], epoch), task.device), AHEAD) as steps:
             yield steps
         left -= len(batches)
         done = 0
@@ -311,7 +311,7 @@ def _seconds_a_step(task: LinkTask, train: Sequence[Encoded], keeps: bool) -> fl
         copy.keep_signals(timed.encoded, asked=lambda: 0, quiet=True)
     loop = Loop(copy, config, processes)
     times = []
-    with ahead(_shares(copy, timed, 1), AHEAD) as steps:
+    with ahead(sent_ahead(_shares(copy, timed, 1), copy.device), AHEAD) as steps:
         started = time.perf_counter()
         for number, step in enumerate(steps):
             loop.step(step, 1, 0.0, 0)
