@@ -10,8 +10,9 @@ import json
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import weakref
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,10 +31,31 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Kept:
-    """values: as JSON gives them back. arrays: of one dimension, by name; read only."""
+    """values: as JSON gives them back. arrays: of one dimension, by name; read only. on_disk: arrays of bytes
+    of which slices are read one by one, so that no page of them counts as this process's memory."""
 
     values: dict[str, Any]
     arrays: dict[str, Array]
+    on_disk: dict[str, "BytesOnDisk"] = field(default_factory=dict)
+
+
+class BytesOnDisk:
+    """Bytes of a file that stays open, from ``start`` on."""
+
+    def __init__(self, descriptor: int, start: int, length: int):
+        self._descriptor, self._start, self._length = os.dup(descriptor), start, length
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, at: slice) -> bytes:
+        first, end, _ = at.indices(self._length)
+        return os.pread(self._descriptor, end - first, self._start + first)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """All of them: another process may be on another machine."""
+        return np.frombuffer, (self[:], np.uint8)
 
 
 def write(path: Path, key: Mapping[str, object], kept: Kept) -> None:
@@ -88,8 +110,9 @@ def _padding(size: int) -> bytes:
     return bytes(-size % ALIGNED)
 
 
-def read(path: Path, key: Mapping[str, object]) -> Kept:
-    """What was written there from the same ``key``.
+def read(path: Path, key: Mapping[str, object], on_disk: Collection[str] = ()) -> Kept:
+    """What was written there from the same ``key``. on_disk: arrays of bytes that stay there, where the
+    system can read without moving a file's place.
 
     Raises OSError, and ValueError for what is damaged, foreign, or made from something else.
     """
@@ -108,8 +131,11 @@ def read(path: Path, key: Mapping[str, object]) -> Kept:
         if described["key"] != json.loads(json.dumps(key)):
             raise ValueError("made from something else")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    arrays = {name: _array(mapped, start, *place) for name, place in described["arrays"].items()}
-    return Kept(described["values"], arrays)
+        places = described["arrays"]
+        stay = {name: places[name] for name in on_disk if hasattr(os, "pread")}
+        unread = {name: BytesOnDisk(file.fileno(), start + at, size) for name, (_, size, at) in stay.items()}
+    arrays = {name: _array(mapped, start, *place) for name, place in places.items() if name not in unread}
+    return Kept(described["values"], arrays, unread)
 
 
 def _array(mapped: mmap.mmap, start: int, kind: str, length: int, place: int) -> Array:

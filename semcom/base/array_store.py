@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,26 +41,31 @@ class ArrayStore:
         plain: Callable[[T], Kept],
         whole: Callable[[Kept], T],
         still: Callable[[], bool] = lambda: True,
+        on_disk: Collection[str] = (),
     ) -> T:
         """What ``make`` returns, or what it once returned, on arrays that lie on the disk.
 
         kind: what it is, in a word. key: all that it depends on, as JSON. plain: what is kept of it. whole:
         what that was; raises ValueError for what ``plain`` never made. still: whether, once it is made, it
-        was made from what ``key`` says.
+        was made from what ``key`` says. on_disk: arrays that stay there.
         """
         path = self._path(kind, key)
-        found = _read(path, key, whole, says=False)
+
+        def read(*, says: bool = True) -> T | None:
+            return _read(path, lambda: whole(array_files.read(path, key, on_disk)), says)
+
+        found = read(says=False)
         if found is not None:
             return found
         with locks.wait_for(path):
             output_files.clear_temporaries(self.folder, lambda name: name == path.name)
-            found = _read(path, key, whole)
+            found = read()
             if found is not None:
                 return found
             made = make()
             if still() and self._keep(path, key, plain(made)):
                 # What lies on the disk need not lie in memory too.
-                found = _read(path, key, whole)
+                found = read()
             return made if found is None else found
 
     def _path(self, kind: str, key: Key) -> Path:
@@ -89,10 +94,10 @@ class ArrayStore:
                     path.unlink()
 
 
-def _read(path: Path, key: Key, whole: Callable[[Kept], T], *, says: bool = True) -> T | None:
+def _read(path: Path, read: Callable[[], T], says: bool) -> T | None:
     """None where there is nothing, or nothing to be trusted, of which a line ``says`` why."""
     try:
-        found = whole(array_files.read(path, key))
+        found = read()
         os.utime(path)  # it was used now
         return found
     except (FileNotFoundError, NotADirectoryError):

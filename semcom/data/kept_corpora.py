@@ -74,7 +74,7 @@ def corpus_of(
         except OSError:
             return False
 
-    found = store.get("corpus", key, make, _plain, whole, still)
+    found = store.get("corpus", key, make, _plain, whole, still, on_disk=("text",))
     found.keeping = Keeping(store, key)
     return found
 
@@ -173,7 +173,9 @@ def _plain(source: Corpus) -> Kept:
 
 
 def _whole(kept: Kept, settings: CorpusConfig) -> Corpus:
-    values, (ids, text, ends, topics) = kept.values, (kept.arrays[name] for name in _ARRAYS)
+    values, arrays = kept.values, kept.arrays
+    ids, ends, topics = arrays["ids"], arrays["ends"], arrays["topics"]
+    text = kept.on_disk["text"] if "text" in kept.on_disk else arrays["text"]
     if not len(ids) or len(ids) != len(ends) or ends[-1] != len(text):
         raise ValueError("its arrays do not fit together")
     name, told = named(settings)

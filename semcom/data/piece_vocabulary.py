@@ -11,6 +11,7 @@ import sentencepiece
 
 from semcom.base.errors import SemcomError, escape, shown
 from semcom.data.languages import LANGUAGES, UNDETERMINED
+from semcom.data.sentences import Texts
 from semcom.data.settings import NFC, NORMALIZATIONS
 from semcom.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 
@@ -18,6 +19,8 @@ MAKE_ONE = "make one with: python -m semcom vocab --size 4000 --output FILE"
 COVERAGE = 0.9995
 """The share of a text's characters that become pieces at least: sentencepiece's own. Of scripts without
 blanks, where a character is a word or much of one, all do that have a place in half of the vocabulary."""
+MOST_SENTENCES = 1_000_000
+"""Of a larger corpus a vocabulary learns from as many, those that it begins with."""
 MOST_SIZES_TRIED = 20
 LONGEST_LINE_BYTES = 40_000
 """A line of training text: 10,000 characters of up to four bytes. Longer ones sentencepiece would skip."""
@@ -102,9 +105,9 @@ def train_vocabulary(
     ``NORMALIZATIONS`` and for which language (a code of ``LANGUAGES``) it was made. Raises SemcomError naming
     ``flag`` and the largest size a small corpus allows."""
     assert normalization in NORMALIZATIONS and language in LANGUAGES
+    texts = sentences if isinstance(sentences, Texts) else list(sentences)
     if normalization == NFC:
-        sentences = (unicodedata.normalize("NFC", text) for text in sentences)
-    texts = list(sentences)
+        texts = [unicodedata.normalize("NFC", text) for text in texts]
     try:
         trained = _trained(texts, size, normalization, language)
     except RuntimeError as error:
@@ -133,7 +136,7 @@ def _trained(texts: Sequence[str], size: int, normalization: str, language: str)
         max_sentence_length=LONGEST_LINE_BYTES,
         # One thread: expectation-maximisation sums in a fixed order, so the same text gives the same pieces.
         num_threads=1,
-        input_sentence_size=1_000_000,
+        input_sentence_size=MOST_SENTENCES,
         shuffle_input_sentence=False,
         minloglevel=2,
     )
@@ -144,7 +147,9 @@ def _coverage_of(texts: Iterable[str], language: str, places: int) -> float:
     """The share of the characters of these texts that is to become pieces; ``places``: as many as may."""
     if LANGUAGES[language].characters_a_word is None:
         return COVERAGE
-    characters = Counter("".join(texts))
+    characters: Counter[str] = Counter()
+    for text in texts:
+        characters.update(text)
     covered = sum(count for _, count in characters.most_common(places))
     return max(COVERAGE, covered / max(1, characters.total()))
 

@@ -10,8 +10,12 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
+from semcom.base.array_files import BytesOnDisk
+
 SPLITS = ("train", "validation", "test")
 _SHARES = (90, 95, 100)  # upper bounds in percent
+WASTED = 4
+"""Bytes fetched for each that is wanted, at most."""
 WALKED = 1 << 12
 """Sentences that are made objects together where all are walked through."""
 
@@ -51,18 +55,30 @@ def splits_of(ids: Ids) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Columns:
-    """N sentences. ids: [N]. text: [bytes] all of it in UTF-8, end to end. ends: [N] where each ends in it.
-    topics: [N] their places in ``topic_names``; none where that is empty."""
+    """N sentences. ids: [N]. text: [bytes] all of it in UTF-8, end to end, in memory or on the disk. ends:
+    [N] where each ends in it. topics: [N] their places in ``topic_names``; none where that is empty."""
 
     ids: Ids
-    text: npt.NDArray[np.uint8]
+    text: npt.NDArray[np.uint8] | BytesOnDisk
     ends: Places
     topics: npt.NDArray[np.uint8]
     topic_names: tuple[str, ...] = ()
 
     def text_at(self, place: int) -> str:
         start = self.ends[place - 1] if place else 0
-        return str(self.text[start : self.ends[place]].data, "utf-8")
+        return bytes(self.text[start : self.ends[place]]).decode()
+
+    def texts_at(self, places: Places) -> list[str]:
+        """Near each other, they are fetched together."""
+        if not len(places):
+            return []
+        ends = self.ends[places]
+        starts = np.where(places > 0, self.ends[places - 1], 0)
+        first, end = int(starts.min()), int(ends.max())
+        if end - first > WASTED * int((ends - starts).sum()):
+            return [self.text_at(place) for place in places.tolist()]
+        block = bytes(self.text[first:end])
+        return [block[a:b].decode() for a, b in zip((starts - first).tolist(), (ends - first).tolist())]
 
     def topic_at(self, place: int) -> str | None:
         return self.topic_names[self.topics[place]] if self.topic_names else None
@@ -108,7 +124,7 @@ class Sentences(Sequence[Sentence]):
         """Ids, texts and topics of some, as objects of Python."""
         columns, places = self.columns, self.places[start : start + WALKED]
         here = places.tolist()
-        return columns.ids[places].tolist(), map(columns.text_at, here), map(columns.topic_at, here)
+        return columns.ids[places].tolist(), columns.texts_at(places), map(columns.topic_at, here)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -186,9 +202,9 @@ class Texts(Sequence[str]):
         return found.text if isinstance(found, Sentence) else found.texts
 
     def __iter__(self) -> Iterator[str]:
-        places, text_at = self._sentences.places, self._sentences.columns.text_at
+        places, columns = self._sentences.places, self._sentences.columns
         for start in range(0, len(places), WALKED):
-            yield from map(text_at, places[start : start + WALKED].tolist())
+            yield from columns.texts_at(places[start : start + WALKED])
 
 
 class Growing:
