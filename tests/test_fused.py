@@ -19,7 +19,7 @@ from semcom.distillation.objectives import DistillationObjective, TransceiverObj
 from semcom.distillation.projected_logits import Mean, Projected
 from semcom.distillation.settings import KD_LOSSES, DistillationConfig
 from semcom.distillation.training_settings import TrainingConfig
-from semcom.models.kernels import compiler, projected_losses
+from semcom.models.kernels import compiler, linear, projected_losses
 from semcom.models.kernels import row_losses as native
 
 N, D, V = 37, 6, 50
@@ -32,7 +32,7 @@ def way(request, monkeypatch):
     calls, module = [], WAYS[request.param]
     work = module.losses
     monkeypatch.setattr(module, "losses", lambda *given: calls.append(given) or work(*given))
-    monkeypatch.setattr(projected_losses, "pays", lambda product: request.param == "in one")
+    monkeypatch.setattr(linear, "pays", lambda product: request.param == "in one")
     return calls
 
 
@@ -592,7 +592,7 @@ def test_the_compiled_losses_round_to_bfloat16_as_the_plain_ones_do(machine, way
 
 @pytest.mark.native
 def test_the_compiled_gradient_of_the_bias_is_not_rounded_to_bfloat16(monkeypatch):
-    monkeypatch.setattr(projected_losses, "pays", lambda product: False)
+    monkeypatch.setattr(linear, "pays", lambda product: False)
     student, teacher, targets = rows(torch.float32)
     with precision.products("bf16", CPU):
         loss = fused_linear_loss.cross_entropy(student, targets, compiled=True)

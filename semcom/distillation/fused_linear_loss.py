@@ -23,7 +23,7 @@ from semcom.base import precision
 from semcom.distillation import chunk_losses
 from semcom.distillation.chunk_losses import ChunkLoss, RowLoss
 from semcom.distillation.projected_logits import Factors, Mean, Projected, Softened
-from semcom.models.kernels import native, projected_losses, row_losses
+from semcom.models.kernels import linear, native, projected_losses, row_losses
 
 # Bytes of one model's logits: of a chunk, for which products are made (on CPUs its gradient is to be found
 # again in the last cache), and of a block of it, on which the arithmetic of rows works (on CPUs it is to stay
@@ -159,7 +159,7 @@ class _Chunked(torch.autograd.Function):
         exact = torch.float64 if state.dtype == torch.float64 else torch.float32
         factors = loss.factors(exact, device)
         with torch.autocast(device.type, enabled=False):
-            if loss.is_for_rows(device, product, exact) and projected_losses.pays(product):
+            if loss.is_for_rows(device, product, exact) and linear.pays(product):
                 ours = projected_losses.Linear(state, weight, bias)
                 sums, ctx.gradient = _at_once(ours, loss, factors, ctx.needs_input_grad[:3], product)
             else:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semcom.models.layers import LAYER_NORM_EPS
+from semcom.models.layers import LAYER_NORM_EPS, of_rows
 
 
 def normalize_power(x: Tensor, mask: Tensor) -> Tensor:
@@ -21,6 +21,11 @@ class ChannelEncoder(nn.Sequential):
 
     def __init__(self, width: int, hidden: int, channel_dim: int):
         super().__init__(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, channel_dim))
+
+    def rows(self, x: Tensor) -> Tensor:
+        """``forward`` of real tokens alone, by the compiled kernels: [M, D] -> [M, C]."""
+        inner, _, outer = self
+        return of_rows(outer, of_rows(inner, x, relu=True))
 
 
 class ChannelDecoder(nn.Module):
@@ -43,3 +48,9 @@ class ChannelDecoder(nn.Module):
         u = u + self.linear3(F.relu(self.linear2(F.relu(u))))
         # Two products of rounded factors: their sum is rounded too, LayerNorm is not to be.
         return self.norm(u.to(received.dtype))
+
+    def rows(self, received: Tensor) -> Tensor:
+        """``forward`` of real tokens alone, by the compiled kernels: [M, C] -> [M, D]."""
+        u = of_rows(self.linear1, received if self.amplitude == 1 else received * self.amplitude)
+        hidden = of_rows(self.linear2, F.relu(u), relu=True)
+        return self.norm((u + of_rows(self.linear3, hidden)).to(received.dtype))

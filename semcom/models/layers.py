@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from semcom.data.settings import MAX_POSITIONS
 from semcom.models.kernels.attention import attend
+from semcom.models.kernels.linear import linear
 from semcom.models.kernels.residual import normed_sum
 from semcom.models.spans import Spans
 
@@ -144,7 +145,13 @@ def joined(*maps: nn.Linear) -> tuple[Tensor, Tensor]:
 
 def products(layers: Sequence[nn.Linear], x: Tensor) -> tuple[Tensor, ...]:
     """What each of several linear maps of one width makes of x [N, D], by one product."""
-    return F.linear(x, *joined(*layers)).chunk(len(layers), -1)
+    return linear(x, *joined(*layers)).chunk(len(layers), -1)
+
+
+def of_rows(layer: nn.Module, x: Tensor, *, relu: bool = False) -> Tensor:
+    """What a linear map, and ReLU where it follows, makes of x [N, D], by the compiled kernels."""
+    assert isinstance(layer, nn.Linear)
+    return linear(x, layer.weight, layer.bias, relu=relu)
 
 
 class Attention(nn.Module):
@@ -186,11 +193,12 @@ class Attention(nn.Module):
     def rows(self, x: Tensor, spans: Spans, *, causal: bool) -> Tensor:
         """Of the tokens x [N, D] to those of their sentences -> [N, D]."""
         queries, keys, values = products((self.query, self.key, self.value), x)
-        return self.output(attend(queries, keys, values, self.heads, spans, spans, causal))
+        return of_rows(self.output, attend(queries, keys, values, self.heads, spans, spans, causal))
 
     def rows_across(self, x: Tensor, said: Spans, keys_values: tuple[Tensor, Tensor], sent: Spans) -> Tensor:
         """Of the tokens x [N, D] to keys and values [M, D] of what was sent -> [N, D]."""
-        return self.output(attend(self.query(x), *keys_values, self.heads, said, sent, causal=False))
+        queries = of_rows(self.query, x)
+        return of_rows(self.output, attend(queries, *keys_values, self.heads, said, sent, causal=False))
 
 
 class FeedForward(nn.Sequential):
@@ -198,6 +206,11 @@ class FeedForward(nn.Sequential):
 
     def __init__(self, width: int, hidden: int):
         super().__init__(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
+
+    def rows(self, x: Tensor) -> Tensor:
+        """x: [N, D] -> [N, D]."""
+        inner, _, outer = self
+        return of_rows(outer, of_rows(inner, x, relu=True))
 
 
 class Residual(nn.Module):
@@ -234,7 +247,7 @@ class EncoderLayer(nn.Module):
     def rows(self, x: Tensor, sent: Spans) -> Tensor:
         """[N, D] -> [N, D]."""
         x = self.after_attention.rows(x, self.attention.rows(x, sent, causal=False))
-        return self.after_feed_forward.rows(x, self.feed_forward(x))
+        return self.after_feed_forward.rows(x, self.feed_forward.rows(x))
 
 
 class DecoderLayer(nn.Module):
@@ -265,4 +278,4 @@ class DecoderLayer(nn.Module):
         """x: [N, D]; memory: keys and values of the recovered signal, [M, D] each."""
         x = self.after_attention.rows(x, self.attention.rows(x, said, causal=True))
         x = self.after_cross_attention.rows(x, self.cross_attention.rows_across(x, said, memory, sent))
-        return self.after_feed_forward.rows(x, self.feed_forward(x))
+        return self.after_feed_forward.rows(x, self.feed_forward.rows(x))

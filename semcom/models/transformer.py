@@ -118,7 +118,7 @@ class TransformerTransmitter(Transmitter):
         if not _kernels_take(self, source.device):
             return None
         state = self.encoder.rows(source, sent)
-        symbols = sent.unpack(widened(self.channel_encoder(state)))
+        symbols = sent.unpack(widened(self.channel_encoder.rows(state)))
         return normalize_power(symbols, source_mask), state
 
     def start_from(self, teacher: Transmitter) -> None:
@@ -158,7 +158,7 @@ class TransformerReceiver(Receiver):
     def packed(self, received: Tensor, sent: Spans, target_in: Tensor, said: Spans) -> Tensor | None:
         if not _kernels_take(self, received.device):
             return None
-        return self.decoder.rows(target_in, said, self.channel_decoder(sent.pack(received)), sent)
+        return self.decoder.rows(target_in, said, self.channel_decoder.rows(sent.pack(received)), sent)
 
     @torch.no_grad()
     def packed_start(

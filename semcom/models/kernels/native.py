@@ -46,10 +46,11 @@ SOURCES = {
     "layers.cpp": Source("-O3", of_both_dtypes("attention", "residual")),
     "decoding_step.cpp": Source("-O3", ("decoding_step_float32",)),
     "next_pieces.cpp": Source("-O3", ("likeliest_float32", "most_probable_float32")),
-    "projected.cpp": Source("-O2", of_both_dtypes("projected_losses", "projected_pays")),
+    "projected.cpp": Source("-O2", of_both_dtypes("projected_losses")),
+    "linear.cpp": Source("-O2", of_both_dtypes("linear", "products_pay")),
 }
 """Each is compiled by itself, when one of its functions is first called."""
-TRAINING = ("rows.cpp", "layers.cpp", "projected.cpp")
+TRAINING = ("rows.cpp", "layers.cpp", "linear.cpp", "projected.cpp")
 """Those of a training step."""
 DECODING = ("decoding_step.cpp", "next_pieces.cpp")
 """Those of decoding."""

@@ -40,22 +40,11 @@ inline void to_words(const float* from, int64_t n, float* to, bfloat16) {
     for (int64_t i = 0; i < n; i += LANES) store_some((bfloat16*)to + i, load_some(from + i, n - i), n - i);
 }
 
-// One word of a number of each of two vectors.
-inline Floats paired(Floats even, Floats odd) {
-    bfloat16 low[LANES], high[LANES];
-    store(low, even), store(high, odd);
-    return (Floats)(((Words)load(high)) | (((Words)load(low)) >> 16));
-}
-
-// to [up_to(width, WIDE)]: words of the numbers of two rows (of one, where a word is one number) that stand one above the other.
-inline void to_pairs(const float* even, const float*, int64_t width, float* to, float) {
-    for (int64_t k = 0; k < up_to(width, WIDE); k += LANES) store(to + k, k < width ? load_some(even + k, width - k) : Floats{});
-}
-inline void to_pairs(const float* even, const float* odd, int64_t width, float* to, bfloat16) {
-    for (int64_t k = 0; k < up_to(width, WIDE); k += LANES) {
-        const Floats below = odd && k < width ? load_some(odd + k, width - k) : Floats{};
-        store(to + k, paired(k < width ? load_some(even + k, width - k) : Floats{}, below));
-    }
+// to [up_to(width, WIDE)]: words of the numbers of two rows that stand one above the other, the second one zeros where null.
+template <typename T>
+inline void to_pairs(const float* even, const float* odd, int64_t width, float* to) {
+    const auto some = [&](const float* row, int64_t k) { return row && k < width ? load_some(row + k, width - k) : Floats{}; };
+    for (int64_t k = 0; k < up_to(width, WIDE); k += LANES) store(to + k, word_of<T>(some(even, k), some(odd, k)));
 }
 
 // The factors of one model's logits, as words in the order in which they are read.
@@ -97,7 +86,7 @@ struct Model {
             const int64_t v = strip * STRIP + i;
             Floats sums[GROUP][VECTORS];
             for (int64_t r = 0; r < GROUP; r++) std::fill(sums[r], sums[r] + VECTORS, all(*bias.at(v + r)));
-            add_products<T, GROUP, VECTORS, 1, GROUP>(weights.at(v * deep), panels.at(panel * deep * PANEL), PANEL, deep, sums);
+            add_products<T>(weights.at(v * deep), Fixed<1>(), panels.at(panel * deep * PANEL), PANEL, deep, sums, Fixed<GROUP>());
             for (int64_t r = 0; r < GROUP; r++)
                 for (int64_t q = 0; q < VECTORS; q++) store(to + (i + r) * PANEL + q * LANES, sums[r][q]);
         }
@@ -141,8 +130,8 @@ struct Work {
         if (distils) teacher.take_weights(c.teacher_weight, c.teacher_bias, group);
         if (!c.to_state) return;
         for (int64_t v = group * GROUP; v < std::min(c.pieces, (group + 1) * GROUP); v += IN_WORD<T>)
-            to_pairs(c.weight + v * c.width, v + 1 < c.pieces ? c.weight + (v + 1) * c.width : nullptr, c.width,
-                     back.at(v / IN_WORD<T> * wide), T());
+            to_pairs<T>(c.weight + v * c.width, v + 1 < c.pieces ? c.weight + (v + 1) * c.width : nullptr, c.width,
+                        back.at(v / IN_WORD<T> * wide));
     }
 
     // Factors of the chunk's rows; those that only fill the last panel weigh nothing.
@@ -161,10 +150,9 @@ struct Work {
         student.take_states(c.state + first * c.width, real, panel);
         if (distils) teacher.take_states(c.teacher_state + first * c.teacher_width, real, panel);
         if (!c.to_weight) return;
-        const std::vector<float> none(c.width);
-        const auto row = [&](int64_t j) { return j < real ? c.state + (first + j) * c.width : none.data(); };
+        const auto row = [&](int64_t j) { return j < real ? c.state + (first + j) * c.width : nullptr; };
         for (int64_t j = panel * PANEL; j < (panel + 1) * PANEL; j += IN_WORD<T>)
-            to_pairs(row(j), row(j + 1), c.width, states.at(j / IN_WORD<T> * wide), T());
+            to_pairs<T>(row(j), row(j + 1), c.width, states.at(j / IN_WORD<T> * wide));
     }
 
     // e^x of x / T, in units of log2, and of e^(x / T).
@@ -271,7 +259,7 @@ struct Work {
                 const Floats even = gradient(of[q], from + at), odd = gradient(of[q], from + at + PANEL);
                 store(place.gradient.at(to + at), even);
                 store(place.gradient.at(to + at + PANEL), odd);
-                if (IN_WORD<T> > 1) store(place.pairs.at((to + i * PANEL) / 2 + q * LANES), paired(even, odd));
+                if (IN_WORD<T> > 1) store(place.pairs.at((to + i * PANEL) / 2 + q * LANES), word_of<T>(even, odd));
                 over_rows[i] += even;
                 over_rows[i + 1] += odd;
             }
@@ -312,8 +300,8 @@ struct Work {
             for (int64_t r = 0; r < there; r++) __builtin_prefetch(to + r * c.width, 1), __builtin_prefetch(to + r * c.width + LANES, 1);
             Floats sums[TALL][2] = {};
             for (int64_t panel = 0; panel < panels(); panel++)
-                add_products<T, TALL, 2, steps, 1>(words(place.gradient.at((panel * BLOCK + i) * PANEL)), states.at(panel * steps * wide + k),
-                                                   wide, steps, sums);
+                add_products<T>(words(place.gradient.at((panel * BLOCK + i) * PANEL)), Fixed<PANEL_WORDS<T>>(),
+                                states.at(panel * steps * wide + k), wide, steps, sums);
             for (int64_t r = 0; r < there; r++)
                 for (int64_t q = 0; q < 2 && k + q * LANES < c.width; q++) {
                     float* const at = to + r * c.width + q * LANES;
@@ -334,7 +322,7 @@ struct Work {
                 if (!begins)
                     for (int64_t r = 0; r < TALL; r++)
                         for (int64_t q = 0; q < 2; q++) sums[r][q] = load(at + r * wide + q * LANES);
-                add_products<T, TALL, 2, 1, PANEL>(g + j, back.at(from * STRIP / IN_WORD<T> * wide + k), wide, steps, sums);
+                add_products<T>(g + j, Fixed<1>(), back.at(from * STRIP / IN_WORD<T> * wide + k), wide, steps, sums, Fixed<PANEL>());
                 for (int64_t r = 0; r < TALL; r++)
                     for (int64_t q = 0; q < 2; q++) store(at + r * wide + q * LANES, sums[r][q]);
             }
@@ -399,21 +387,4 @@ extern "C" void projected_losses_float32(const Projected* c) {
 extern "C" void projected_losses_bfloat16(const Projected* c) {
     if (!c->teacher_weight) Work<bfloat16, bfloat16, false, true>{*c, 0}.run();
     else distil<bfloat16, bfloat16>(*c);
-}
-
-// Whether this machine multiplies by vectors that these products are made for, and has no unit for matrices, which torch uses.
-extern "C" int64_t projected_pays_float32() {
-#ifdef __AVX512F__
-    return 1;
-#else
-    return 0;
-#endif
-}
-
-extern "C" int64_t projected_pays_bfloat16() {
-#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
-    return 1;
-#else
-    return 0;
-#endif
 }

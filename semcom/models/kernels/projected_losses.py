@@ -44,12 +44,6 @@ class Linear:
         }
 
 
-def pays(product: torch.dtype) -> bool:
-    """Whether this machine multiplies numbers of this dtype by the vectors that these products are made for.
-    Raises native.Unavailable."""
-    return bool(native.compiled("projected_pays" + native.SUFFIXES[product])())
-
-
 def chunk(most: int) -> int:
     """Rows of a chunk, ``most`` or fewer, ``PANEL`` at least."""
     return max(PANEL, min(most, MOST) // PANEL * PANEL)

@@ -35,15 +35,40 @@ inline Floats add_product(const float* word, const float* words, Floats sum, bfl
 }
 #endif
 
-// sums [R][N] += sums over ``steps`` words of a, R words ``DOWN`` apart, times b, N vectors ``across`` apart. A step goes on by ``ON``
-// words of a and ``wide`` of b. R * N is to be 24: with what they are made of, sums fill 32 registers, and are enough to keep units busy.
-template <typename T, int R, int N, int64_t DOWN, int64_t ON>
-[[gnu::always_inline]] inline void add_products(const float* a, const float* b, int64_t wide, int64_t steps, Floats (&sums)[R][N]) {
-    for (int64_t step = 0; step < steps; step++, a += ON, b += wide)
+// A number that the compiler knows.
+template <int64_t N>
+struct Fixed {
+    constexpr operator int64_t() const { return N; }
+};
+
+template <int R, int N, typename Work>
+[[gnu::always_inline]] inline void each(Work work) {
 #pragma GCC unroll 24
-        for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-            for (int i = 0; i < N; i++) sums[r][i] = add_product(a + r * DOWN, b + i * LANES, sums[r][i], T());
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 24
+        for (int i = 0; i < N; i++) work(r, i);
+}
+
+// sums [R][N] += sums over ``steps`` words of a, R words ``down`` apart, times b, N vectors of words. A step goes on by ``on`` words of a
+// and ``wide`` of b. Beside what they are made of, R * N sums are to fit into 32 registers, and to be enough to keep units busy: 16 to 24.
+template <typename T, int R, int N, typename Down, typename Wide, typename On = Fixed<1>>
+[[gnu::always_inline]] inline void add_products(
+    const float* a, Down down, const float* b, Wide wide, int64_t steps, Floats (&sums)[R][N], On on = On()
+) {
+    Floats held[R][N];  // which nothing else points to, so that it lies in registers
+    each<R, N>([&](int r, int i) __attribute__((always_inline)) { held[r][i] = sums[r][i]; });
+    for (int64_t step = 0; step < steps; step++, a += on, b += wide)
+        each<R, N>([&](int r, int i) __attribute__((always_inline)) { held[r][i] = add_product(a + r * down, b + i * LANES, held[r][i], T()); });
+    each<R, N>([&](int r, int i) __attribute__((always_inline)) { sums[r][i] = held[r][i]; });
+}
+
+// A word of a number of each of two vectors that stand one above the other; of the first alone where a word is one number.
+template <typename T>
+inline Floats word_of(Floats even, Floats odd) {
+    if (IN_WORD<T> == 1) return even;
+    bfloat16 low[LANES], high[LANES];
+    store(low, even), store(high, odd);
+    return (Floats)((Words)load(high) | ((Words)load(low) >> 16));
 }
 
 // Memory in whole cache lines that nobody has written to.
