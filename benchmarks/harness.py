@@ -16,11 +16,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -279,10 +281,14 @@ def status_bytes(field: str) -> int:
     raise SystemExit(f"/proc/self/status has no {field}: memory is measured on Linux only")
 
 
-def apart(script: str, *arguments: str) -> dict:
-    """What a benchmark prints as JSON on its last line in a process of its own."""
+def apart(script: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> Any:
+    """What a benchmark prints as JSON on its last line in a process of its own; with these variables in its
+    environment."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / script), *arguments], capture_output=True, text=True
+        [sys.executable, str(ROOT / "benchmarks" / script), *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
     )
     if done.returncode:
         raise SystemExit(f"{script} {shlex.join(arguments)} failed:\n{done.stderr}")

@@ -20,9 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch  # noqa: E402
 
 from benchmarks import harness, textbook  # noqa: E402
-from semcom.base import precision
+from semcom.base import fastest
 from semcom.base.device import keep_freed_memory
+from semcom.base.fastest import Work
 from semcom.channel.channels import AWGN  # noqa: E402
+from semcom.commands import chosen_way
 from semcom.commands.inputs import shipped
 from semcom.data import batching, corpus
 from semcom.data.piece_vocabulary import train_vocabulary  # noqa: E402
@@ -65,7 +67,8 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(0)
     report = harness.Report(SCRIPT, argv)
     encoded, shape = read(given)
-    chosen = precision.resolve("auto", harness.CPU, shape.d_model)
+    machine = chosen_way.machine_of(harness.CPU)
+    chosen = fastest.choose("auto", "auto", machine, Work(shape.d_model)).way.precision
     print(
         f"{len(encoded):,} sentences, V={shape.vocab_size:,}, {shape.teacher_layers}+{shape.teacher_layers} "
         "layers, "

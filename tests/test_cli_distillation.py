@@ -604,15 +604,12 @@ def test_unwise_settings_get_a_line_and_go_on(teacher, here, capsys, flags, line
 
 
 def test_compile_without_a_compiler_warns_and_goes_on(teacher, here, capsys, monkeypatch):
-    from semcom.distillation import fused_linear_loss
-
-    monkeypatch.setattr(fused_linear_loss, "cannot_compile", lambda device: "no C++ compiler was found")
+    monkeypatch.setenv("CXX", "")
+    monkeypatch.setenv("PATH", "")
     assert distil(*tiny(teacher, "--steps", 2, "--compile")) == 0
     assert "warning: --compile: no C++ compiler was found; going on without" in capsys.readouterr().out
-    assert (
-        json.loads((here / "checkpoints/distillation/distillation_config.json").read_text())["compile"]
-        is False
-    )
+    record = json.loads((here / "checkpoints/distillation/distillation_config.json").read_text())
+    assert record["compile"] == "off"
 
 
 @pytest.mark.native

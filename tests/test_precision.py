@@ -1,4 +1,4 @@
-"""Where products are rounded to bfloat16, where they are not, and the rule of ``auto``."""
+"""Where products are rounded to bfloat16, and where they are not."""
 
 import pytest
 import torch
@@ -11,8 +11,6 @@ from semcom.distillation import trainer
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import TrainingConfig
-
-CUDA = torch.device("cuda")
 
 
 def test_products_are_rounded_within_and_never_after():
@@ -57,29 +55,6 @@ def test_what_is_rounded_and_what_is_not(kind, expected):
     }
     assert attended == {torch.float32} and terms["ce"][0].dtype == torch.float32
     assert all(p.grad.dtype == torch.float32 for p in model.parameters())
-
-
-@pytest.mark.parametrize(
-    "capabilities, width, expected",
-    [
-        ({"amx_bf16": True}, 128, "bf16"),
-        ({"amx_bf16": True}, 64, "fp32"),
-        ({"amx_bf16": False}, 128, "fp32"),
-        ({}, 128, "fp32"),
-    ],
-)
-def test_auto_on_a_cpu_asks_for_a_matrix_unit_and_a_wide_model(monkeypatch, capabilities, width, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert precision.resolve("auto", CPU, width) == expected
-    assert [precision.resolve(name, CPU, width) for name in ("fp32", "bf16")] == ["fp32", "bf16"]
-
-
-@pytest.mark.parametrize(
-    "supported, width, expected", [(True, 128, "bf16"), (True, 32, "fp32"), (False, 128, "fp32")]
-)
-def test_auto_on_a_gpu(monkeypatch, supported, width, expected):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
-    assert precision.resolve("auto", CUDA, width) == expected
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ def test_a_state_of_other_settings_is_refused_by_name(tmp_path):
     path = saved(tmp_path)
     for run, words in [
         ({"--lr": 1e-3}, ("--lr 0.001", "begun with 0.003")),
-        ({"--lr": 3e-3, "--compile": True}, ("--compile", "not given")),
+        ({"--lr": 3e-3, "--standardize-logits": True}, ("--standardize-logits", "not given")),
         ({}, ("--lr not given", "begun with 0.003")),
     ]:
         with pytest.raises(SemcomError) as refusal:
@@ -230,6 +230,12 @@ def test_a_state_of_other_settings_is_refused_by_name(tmp_path):
         assert len(str(refusal.value)) <= 500
     assert Keeper(path, 5.0, {"--lr": 3e-3}).find()
     assert not Keeper(tmp_path / "other.pt", 5.0, {"--lr": 3e-3}).find()
+    state = run_state.read(path, "")
+    state["run"]["--compile"] = True  # a switch, in earlier versions
+    run_state.write(path, state)
+    assert Keeper(path, 5.0, {"--lr": 3e-3, "--compile": "on"}).find()
+    with pytest.raises(SemcomError, match="--compile auto.*begun with on"):
+        Keeper(path, 5.0, {"--lr": 3e-3, "--compile": "auto"}).find()
 
 
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.999])

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +32,10 @@ from toy import bits, same_bits
 
 from semcom import DistillationConfig, Distiller, set_seed
 from semcom.base.errors import SemcomError
+from semcom.base.fastest import Work
 from semcom.base.settings import ResumeConfig
-from semcom.commands import distil_run, distil_summary, resuming
+from semcom.commands import chosen_way, distil_run, distil_summary, resuming
+from semcom.distillation import fused_linear_loss
 from semcom.distillation.run_state import Keeper
 from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
@@ -209,15 +210,24 @@ def test_a_finished_run_has_nothing_left_to_do(teacher, here, capsys):
     assert left(here) == before
 
 
-def test_what_auto_came_to_is_kept(tmp_path):
+@pytest.mark.parametrize("off, on", [("off", "on"), (False, True)], ids=["now", "as a switch"])
+def test_what_auto_came_to_is_kept(tmp_path, monkeypatch, off, on):
     kept = resuming.keeper(tmp_path / "none.pt", tmp_path / "best.pt", ResumeConfig(), {})
-    here = TrainingConfig(precision="fp32")
-    assert resuming.training_of(kept, here) == here
-    kept.found = {"own": {"resolved": {"precision": "bf16", "compile": False}}}
-    assert resuming.training_of(kept, replace(here, compile=True)) == TrainingConfig(precision="bf16")
-    kept.found = {"own": {"resolved": {"precision": "bf16", "compile": True}}}
-    with pytest.raises(SemcomError, match="--compile.*--overwrite"):
-        resuming.training_of(kept, here)
+    cpu, work = torch.device("cpu"), Work(128, 1e9)
+    monkeypatch.setattr(fused_linear_loss, "cannot_compile", lambda device: "no C++ compiler was found")
+
+    def training():
+        return chosen_way.of_training(TrainingConfig(), work, cpu, kept)
+
+    kept.found = {"own": {"resolved": {"precision": "bf16", "compile": off}}}
+    told = "bfloat16 products, plain kernels: as the run was begun"
+    assert training() == (TrainingConfig(precision="bf16", compile="off"), told)
+    kept.found = {"own": {"resolved": {"precision": "fp32", "compile": on}}}
+    with pytest.raises(SemcomError, match="--compile.*cannot make .no C.. compiler.*--overwrite"):
+        training()
+    monkeypatch.setattr(fused_linear_loss, "cannot_compile", lambda device: None)
+    told = "float32 products, compiled kernels: as the run was begun"
+    assert training() == (TrainingConfig(precision="fp32", compile="on"), told)
 
 
 def test_nothing_is_saved_where_that_is_not_wanted(teacher, here, ends):

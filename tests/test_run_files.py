@@ -435,7 +435,7 @@ def test_a_run_repeats_from_its_record_alone(flags, teacher, here, capsys, no_dr
         anew = weights(second["hybrid_output"])
         assert all(torch.equal(kept[name], anew[name]) for name in kept)
     differ = {name for name in first if first[name] != second[name]}
-    may = {"command", "settings", "output_path", "hybrid_output", "minutes", "steps", "precision"}
+    may = {"command", "settings", "output_path", "hybrid_output", "minutes", "steps", "precision", "way"}
     assert differ <= may | {"training_seconds", "wall_seconds", "state_saves", "digests"}
     assert first["best_loss"] == second["best_loss"] and first["steps_done"] == second["steps_done"]
     assert second["settings"] == first["settings"] | {

@@ -243,13 +243,15 @@ def _add_flag(
     else:
         parser.add_argument(flag_of(f.name), dest=f.name, default=default, help=help, **argument)
     if argument.get("action") == "store_true":
-        _add_opposite(parser, f)
+        _add_opposite(parser, f, action="store_false")
+    elif argument.get("const") == "on":
+        _add_opposite(parser, f, action="store_const", const="off")
 
 
-def _add_opposite(parser: argparse._ActionsContainer, f: Field[Any]) -> None:
+def _add_opposite(parser: argparse._ActionsContainer, f: Field[Any], **switch: Any) -> None:
     """``--no-X``, by which a command takes back the switch X of its run file."""
-    no, off, hidden = flag_of(f"no_{f.name}"), "store_false", argparse.SUPPRESS
-    parser.add_argument(no, dest=f.name, action=off, default=hidden, help=hidden)
+    no, hidden = flag_of(f"no_{f.name}"), argparse.SUPPRESS
+    parser.add_argument(no, dest=f.name, default=hidden, help=hidden, **switch)
 
 
 def _shown_default(default: Any, absent: str) -> str:

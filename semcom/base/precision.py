@@ -1,4 +1,4 @@
-"""Which matrix products are made in bfloat16, and where that pays.
+"""Which matrix products are made in bfloat16; where that pays, ``fastest`` says.
 
 Softmax, LayerNorm, attention on CPUs, power, channel and losses are float32 either way.
 """
@@ -7,20 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-
-NARROW = 64
-"""Model width up to which products are too small to gain; see benchmarks/precision.py."""
-
-
-def resolve(name: str, device: torch.device, width: int) -> str:
-    """fp32 or bf16. auto takes bf16 where products in it run on units of their own (AMX, or a GPU's) and D is
-    not narrow."""
-    if name != "auto":
-        return name
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() and width > NARROW else "fp32"
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return "bf16" if capabilities.get("amx_bf16") and width > NARROW else "fp32"
 
 
 @contextmanager

@@ -34,6 +34,12 @@ def plain_name(text: str) -> str:
     return text
 
 
+def on_or_off(text: str) -> str:
+    """The type of a flag that is on, off or something else; what was a switch says true and false in older
+    run files."""
+    return {"true": "on", "yes": "on", "false": "off", "no": "off"}.get(text.lower(), text)
+
+
 @dataclass(frozen=True)
 class WholeNumberOr:
     """The type of a flag whose value is a whole number, or the ``word`` that stands for None."""
@@ -172,8 +178,9 @@ class Word:
         return self.text.partition("=")[2] if "=" in self.text else None
 
 
-def read(words: Sequence[str], flags: Mapping[str, argparse.Action]) -> list[Word]:
-    """The words of a command, each with the flag that it is or belongs to, made plain."""
+def read(words: Sequence[str], flags: Mapping[str, argparse.Action], *, others: bool = False) -> list[Word]:
+    """The words of a command, each with the flag that it is or belongs to, made plain. others: whether there
+    are words that belong to no flag."""
     found: list[Word] = []
     action, left = None, 0.0
     for place, word in enumerate(words):
@@ -188,6 +195,8 @@ def read(words: Sequence[str], flags: Mapping[str, argparse.Action]) -> list[Wor
         if flag is not None and is_one:
             action = flags[flag]
             values = [] if joined is None else values_in(action, joined)
+            if joined is None and _is_bare(action, words[place + 1 :], others):
+                values = [action.const]
             left = 0 if values else _most_values(action)
             found += _with_values(flag, action, values)
         elif action is not None and left > 0 and not _looks_like_a_flag(word):
@@ -220,6 +229,17 @@ def _has_value(action: argparse.Action, joined: str | None, rest: Sequence[str])
     dash."""
     needs = action.nargs not in (0, "?", "*") and joined is None
     return not needs or (bool(rest) and not _looks_like_a_flag(rest[0]))
+
+
+def _is_bare(action: argparse.Action, rest: Sequence[str], others: bool) -> bool:
+    """Whether a flag that means something without a value has none; a word that may be another's is one only
+    if the flag knows it."""
+    if action.const is None or action.choices is None:
+        return False
+    if not rest or _looks_like_a_flag(rest[0]):
+        return True
+    values = values_in(action, rest[0])
+    return others and any(_made(action.type, value) not in action.choices for value in values)
 
 
 def _with_values(flag: str, action: argparse.Action, values: Sequence[str]) -> list[Word]:

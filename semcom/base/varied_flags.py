@@ -30,8 +30,8 @@ class _Varied(argparse.Action):
     def __init__(
         self, option_strings: Sequence[str], dest: str, nargs: int | str | None = None, **argument: Any
     ):
-        self.takes_a_list = nargs is not None
-        super().__init__(option_strings, dest, "+" if nargs is None else nargs, **argument)
+        self.takes_a_list = nargs not in (None, "?")
+        super().__init__(option_strings, dest, nargs if self.takes_a_list else "+", **argument)
 
     def __call__(
         self,

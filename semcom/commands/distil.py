@@ -14,9 +14,10 @@ import torch
 from semcom.base import distributed, output_files, places, replacing, signals
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import InterruptedRun, SemcomError, escape
+from semcom.base.fastest import Work, weights_multiplied
 from semcom.base.places import Place
 from semcom.base.tracking import check_installed
-from semcom.commands import completion, distil_summary, resuming, run_record
+from semcom.commands import chosen_way, completion, distil_summary, resuming, run_record
 from semcom.commands.dial_settings import CODE_DRIFT, LADDER_FILES, PICTURE
 from semcom.commands.distil_dial import dial_to_targets
 from semcom.commands.distil_run import HYBRID, TRACKED, DistillationRun, Prepared
@@ -25,7 +26,6 @@ from semcom.commands.inputs import (
     Data,
     check_topics,
     load_teacher,
-    resolve_training,
 )
 from semcom.commands.measuring import foreign_splits
 from semcom.commands.recorded_corpus import learned_elsewhere
@@ -34,7 +34,7 @@ from semcom.commands.student import new_student
 from semcom.distillation import run_state, snapshots
 from semcom.distillation.run_state import Keeper
 from semcom.models import checkpoint, transceiver
-from semcom.models.architecture import Architecture, sizes_of
+from semcom.models.architecture import ENDS, Architecture, sizes_of
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.transceiver import Transceiver
 from semcom.report import look
@@ -108,9 +108,8 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) ->
     if resume and run_record.is_finished(folder) and not replacing.is_noted(folder):
         _check_replaced(settings)
     teachers = _load_teachers(settings)
-    teacher, given = teachers[0], settings
+    teacher = teachers[0]
     _check_top_k(settings, teacher)
-    settings = _resolve(settings, device, teacher)
     student = new_student(settings, teacher)
     check_topics(settings.ask.target_topics)
     if settings.files.create_hybrid and not settings.files.target_divergence:
@@ -124,10 +123,13 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) ->
         log.warning(line)
     for line in foreign_splits([(t.name, t.config) for t in teachers], settings.corpus):
         log.info(line)
-    kept = _keeper(given, reserved[0].working, device, teachers, student, data)
-    settings = replace(settings, training=resuming.training_of(kept, settings.training))
+    kept = _keeper(settings, reserved[0].working, device, teachers, student, data)
+    work = _work(settings, teachers, student, data)
+    by_hand = settings.distillation.by_hand
+    training, told = chosen_way.of_training(settings.training, work, device, kept, compiles=by_hand)
     places.make_room(reserved)
-    return Prepared(settings, given, teachers, student, data, kept, reserved)
+    chosen = replace(settings, training=training)
+    return Prepared(chosen, settings, told, teachers, student, data, kept, reserved)
 
 
 # Six arguments: what the run is, by all that it depends on, and where its state lies.
@@ -167,14 +169,16 @@ def _check_top_k(settings: DistilSettings, teacher: Checkpoint) -> None:
         )
 
 
-def _resolve(settings: DistilSettings, device: torch.device, teacher: Checkpoint) -> DistilSettings:
-    """With the precision and the compiling that this machine has."""
-    width = teacher.model.architecture.receiver.d_model
-    training = resolve_training(settings.training, device, width)
-    if training.compile and not settings.distillation.by_hand and device.type != "cpu":
-        log.warning("--compile: on GPUs it compiles --kd-loss kd of raw logits alone; going on without")
-        training = replace(training, compile=False)
-    return replace(settings, training=training)
+def _work(settings: DistilSettings, teachers: Sequence[Checkpoint], student: Transceiver, data: Data) -> Work:
+    """Every token goes through the teachers, if it is distilled, and through both ends of the student."""
+    ends = {end: weights_multiplied(getattr(student, end)) for end in ENDS}
+    trained = sum(ends[end] for end in settings.trained_ends)
+    frozen = sum(ends.values()) - trained
+    if settings.distillation.distils:
+        frozen += sum(weights_multiplied(teacher.model) for teacher in teachers)
+    width = teachers[0].model.architecture.receiver.d_model
+    of_loop = settings.training
+    return chosen_way.work_of_training(of_loop, data.train, width, trained=trained, frozen=frozen)
 
 
 def _reserve(settings: DistilSettings, teachers: Sequence[str], held: ExitStack) -> list[Place]:

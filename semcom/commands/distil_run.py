@@ -15,7 +15,7 @@ from semcom.base.errors import escape
 from semcom.base.places import Place
 from semcom.base.tracking import Tracker
 from semcom.channel.channels import make_channel
-from semcom.commands import completion, run_record
+from semcom.commands import chosen_way, completion, run_record
 from semcom.commands.dial_settings import dial_like
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.inputs import Data, as_json, check_begun, check_whole, imported, record_of
@@ -50,12 +50,13 @@ TEMPERATURES_SHOWN = {1.0, 2.0, 4.0, 8.0, 16.0}
 
 @dataclass(frozen=True)
 class Prepared:
-    """settings: with the precision and the compiling that the machine has; ``given`` without. student:
-    before training. keeper: of the run's state, which it has found where the run goes on. places: reserved
-    for its outputs, the folder's first."""
+    """settings: with what the machine has, ``given`` without; way: the line about that. student: before
+    training. keeper: of the run's state, which it has found where the run goes on. places: reserved for its
+    outputs, the folder's first."""
 
     settings: DistilSettings
     given: DistilSettings
+    way: str
     teachers: list[Checkpoint]
     student: Transceiver
     data: Data
@@ -72,11 +73,10 @@ class DistillationRun:
 
     def __init__(self, prepared: Prepared, device: torch.device, together: Processes, started: float):
         self.settings, self.given, self.teachers = prepared.settings, prepared.given, prepared.teachers
-        self.student, self.data = prepared.student, prepared.data
+        self.way, self.student, self.data = prepared.way, prepared.student, prepared.data
         self.teacher = prepared.teachers[0]
         self.device, self.together, self.started = device, together, started
-        self.places = prepared.places
-        self.record = self._first_record()
+        self.places, self.record = prepared.places, self._first_record()
         self.history: list[dict[str, float | None]] = []
         self.tracker = Tracker()
         self.snapshots = Snapshots(self.student, self.settings.trained_ends)
@@ -106,7 +106,7 @@ class DistillationRun:
         log.info(
             f"teacher: {self.teacher.name}, {self.record['teacher_params']:,} parameters; student ({part}): "
             f"{self.record['student_params']:,}; {make_channel(s.channel)}, {low:g} to {high:g} dB; "
-            f"{losses}; {self.device}, {s.training.precision}"
+            f"{losses}; {self.device}\n{self.way}"
         )
         if part != "full":
             taken = f"the hybrid takes {' '.join(s.hybrid_parts)} from it"
@@ -150,7 +150,7 @@ class DistillationRun:
             s.distillation,
             s.transfer,
             seed=s.run.seed,
-            compiled=s.training.compile,
+            compiled=s.training.compile == "on",
         )
 
         self.tracker = self._tracker()
@@ -313,6 +313,7 @@ class DistillationRun:
             "command": as_begun(s.request.command or s.command()),
             "settings": recorded(self.given),
             **s.record(),
+            chosen_way.RECORDED: self.way,
             "teacher_checkpoint": self.teacher.path,
             "teachers": [[t.path, t.fingerprint] for t in self.teachers],
             "d_model": size["d_model"],

@@ -75,8 +75,10 @@ def values(action: argparse.Action) -> list[str]:
     if isinstance(action.metavar, tuple):
         return list(action.metavar)
     value = action.metavar or "|".join(action.choices or ()) or action.dest.upper()
-    several = {"+": [value, "…"], "*": [f"[{value} …]"], "?": [f"[{value}]"]}
-    return [value] if varies else several.get(str(action.nargs), [value])
+    if varies or action.nargs == "?":
+        return [value if action.const is None and action.nargs != "?" else f"[{value}]"]
+    several = {"+": [value, "…"], "*": [f"[{value} …]"]}
+    return several.get(str(action.nargs), [value])
 
 
 def escaped(text: str) -> str:

@@ -5,12 +5,9 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from semcom.base import precision
 from semcom.base.advice import meant
 from semcom.base.errors import InterruptedRun, SemcomError, escape
 from semcom.base.progress import Progress
@@ -21,9 +18,7 @@ from semcom.data.languages import contradiction
 from semcom.data.parliament import TOPICS
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import Vocabulary
-from semcom.distillation import fused_linear_loss
 from semcom.distillation.history import Result
-from semcom.distillation.training_settings import TrainingConfig
 from semcom.evaluation.channel_use import channel_use
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
@@ -100,18 +95,6 @@ def check_topics(topics: Iterable[str]) -> None:
 def load_teacher(path: str | None, flag: str = "--teacher-checkpoint") -> Checkpoint:
     """flag: by which the verb takes one."""
     return checkpoint.load(shipped(path or DEFAULT_TEACHER), flag)
-
-
-def resolve_training(settings: TrainingConfig, device: torch.device, width: int) -> TrainingConfig:
-    """What ``auto`` and ``--compile`` come to on this machine, for models of ``width`` D."""
-    missing = fused_linear_loss.cannot_compile(device) if settings.compile else None
-    if missing:
-        log.warning(f"--compile: {missing}; going on without")
-    return replace(
-        settings,
-        precision=precision.resolve(settings.precision, device, width),
-        compile=settings.compile and not missing,
-    )
 
 
 def split_of(source: corpus.Corpus, name: str) -> corpus.Sentences:

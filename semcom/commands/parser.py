@@ -64,9 +64,9 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         """The namespace has besides ``record``: (file, what it holds) where a run file is the record of a
         run; ``typed``: names of the flags that stand in the command."""
-        self._typed = typed_words.read(
-            sys.argv[1:] if args is None else list(args), self._option_string_actions
-        )
+        given = sys.argv[1:] if args is None else list(args)
+        others = self.passes_on or any(not action.option_strings for action in self._actions)
+        self._typed = typed_words.read(given, self._option_string_actions, others=others)
         if not typed_words.asks_for_help(self._typed):
             self._check_typed()
         words = [word.text for word in self._typed]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from semcom.base import typed_words
 from semcom.base.errors import escape
 from semcom.base.flag_words import typed_values
 from semcom.base.settings import Request
@@ -23,8 +24,8 @@ DEFAULT_PATHS = {
     "hybrid_output": ("checkpoints/hybrid_model.pt",),
 }
 PLACES = ("output", "output_path", "hybrid_output")
-DECIDED = {"precision": "auto", "compile": True}
-"""Settings of which the record has what the machine made of this value."""
+DECIDED = {"precision": ("auto",), "compile": ("auto", "on")}
+"""Settings of which the record has what the machine made of these values."""
 OF_NO_RESULT = ("quiet", "debug", "overwrite")
 COMPARED = {
     "corpus_fingerprint": "the corpus",
@@ -60,9 +61,14 @@ def other_flag(settings: DataclassInstance, record: Mapping[str, Any]) -> tuple[
     decided where it was left to it."""
     ours = json.loads(json.dumps(typed_values(settings, recorded=True)))
     left_out = {*PLACES, *(("minutes", "steps") if ours.get("minutes") else ())}
-    left_out |= {name for name, value in DECIDED.items() if ours.get(name) == value}
-    others = ((name, record[name], is_) for name, is_ in ours.items() if name in record)
+    left_out |= {name for name, values in DECIDED.items() if ours.get(name) in values}
+    others = ((name, _as_now(name, record[name]), is_) for name, is_ in ours.items() if name in record)
     return next((each for each in others if each[0] not in left_out and each[1] != each[2]), None)
+
+
+def _as_now(name: str, value: Any) -> Any:
+    """Of earlier versions, --compile was a switch."""
+    return typed_words.on_or_off(str(value)) if name == "compile" else value
 
 
 def is_record(values: Mapping[str, Any]) -> bool:

@@ -3,7 +3,6 @@
 import logging
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +39,6 @@ def identity(settings: Any, device: torch.device, inputs: Mapping[str, object]) 
     """What a run is, by the names that a message calls it by. inputs: name -> fingerprint."""
     machine = {"--device": device.type, "processes:": distributed.count()}
     return {**flags_of(settings), **machine, **inputs}
-
-
-def training_of(keeper: Keeper, ours: TrainingConfig) -> TrainingConfig:
-    """With what ``auto`` came to where the run was begun, if it goes on. ours: with what it comes to here.
-
-    Raises SemcomError for what this machine cannot do.
-    """
-    if not keeper.found:
-        return ours
-    begun = replace(ours, **keeper.found["own"]["resolved"])
-    if begun.compile and not ours.compile:
-        raise SemcomError(
-            "--compile: the run was begun with compiled kernels, which this machine cannot make; go on where "
-            f"it was begun, or {CURE}"
-        )
-    return begun
 
 
 def resolved(training: TrainingConfig) -> dict[str, object]:

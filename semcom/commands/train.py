@@ -17,12 +17,13 @@ from semcom.base.advice import path_word
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import SemcomError, escape
+from semcom.base.fastest import weights_multiplied
 from semcom.base.flag_words import words_of
 from semcom.base.flags import as_record
 from semcom.base.places import Place
 from semcom.base.tracking import Tracker, check_installed
 from semcom.channel.channels import make_channel
-from semcom.commands import completion, resuming
+from semcom.commands import chosen_way, completion, resuming
 from semcom.commands.inputs import (
     Data,
     as_json,
@@ -32,7 +33,6 @@ from semcom.commands.inputs import (
     imported,
     load_corpus,
     record_of,
-    resolve_training,
     shipped,
 )
 from semcom.commands.recorded_corpus import learned_elsewhere
@@ -64,11 +64,12 @@ MADE = "checkpoint"
 
 @dataclass(frozen=True)
 class _Prepared:
-    """training: with the precision and the compiling that the machine has. model: before training. topics:
-    that it will have seen; None where they are not known. keeper: of the training's state, which it has found
-    where it goes on. places: of the checkpoint and of its record."""
+    """training: with the precision and the compiling that the machine has, and ``way``, the line about them.
+    model: before training. topics: that it will have seen; None where they are not known. keeper: of the
+    training's state, which it has found where it goes on. places: of the checkpoint and of its record."""
 
     training: TrainingConfig
+    way: str
     vocabulary: Vocabulary
     data: Data
     model: Transceiver
@@ -120,8 +121,7 @@ def _tracker(settings: TrainSettings, prepared: _Prepared) -> Tracker:
     """Begun, or gone on with where the training goes on."""
     output = Path(settings.output)
     done, ids = prepared.keeper.tracked()
-    files = output.with_suffix(".tensorboard")
-    tracker = Tracker(settings.tracking, output.stem, files, done=done, ids=ids)
+    tracker = Tracker(settings.tracking, output.stem, output.with_suffix(".tensorboard"), done=done, ids=ids)
     tracker.begin(recorded(replace(settings, training=prepared.training)))
     return tracker
 
@@ -130,7 +130,7 @@ def _announce(settings: TrainSettings, prepared: _Prepared, device: torch.device
     low, high = settings.snr.snr_range
     log.info(
         f"teacher: {prepared.model.parameter_count():,} parameters, {prepared.vocabulary}; "
-        f"{make_channel(settings.channel)}, {low:g} to {high:g} dB, {device}, {prepared.training.precision}"
+        f"{make_channel(settings.channel)}, {low:g} to {high:g} dB, {device}\n{prepared.way}"
     )
 
 
@@ -142,6 +142,7 @@ def _record(settings: TrainSettings, prepared: _Prepared, device: torch.device) 
         ),
         "settings": recorded(s),
         **as_record(s.corpus, s.model, s.channel, s.snr, prepared.training, s.run),
+        chosen_way.RECORDED: prepared.way,
         **prepared.data.record_at(prepared.model.architecture.channel_dim),
         "topics_seen": prepared.topics,
         "start_from": s.start_from,
@@ -179,7 +180,7 @@ def _fit(
             best = Checkpoint(model, prepared.vocabulary, origin, metrics, as_json(record))
             checkpoint.save(best, prepared.places[0].working)
 
-    channel, compiled = make_channel(settings.channel), prepared.training.compile
+    channel, compiled = make_channel(settings.channel), prepared.training.compile == "on"
     return trainer.fit(
         objectives.TransceiverObjective(model, channel, settings.snr.snr_range, compiled=compiled),
         data.train,
@@ -251,10 +252,11 @@ def _prepare(settings: TrainSettings, device: torch.device, held: ExitStack) -> 
         topics = sorted({*topics, *earlier}) if topics and earlier else None
     model = _model_of(before, settings) if before else _new_model(settings, vocabulary)
     keeper = _keeper(settings, reserved[0].working, device, data, model)
-    training = resolve_training(settings.training, device, model.architecture.receiver.d_model)
-    training = resuming.training_of(keeper, training)
+    width, weights = model.architecture.receiver.d_model, weights_multiplied(model)
+    work = chosen_way.work_of_training(settings.training, data.train, width, trained=weights)
+    training, told = chosen_way.of_training(settings.training, work, device, keeper)
     places.make_room(reserved)
-    return _Prepared(training, vocabulary, data, model, topics, keeper, reserved)
+    return _Prepared(training, told, vocabulary, data, model, topics, keeper, reserved)
 
 
 def _reserve(settings: TrainSettings, inputs: Sequence[str], held: ExitStack) -> list[Place]:

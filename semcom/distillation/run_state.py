@@ -79,6 +79,8 @@ class Keeper:
     def _check_same(self, theirs: Mapping[str, Any]) -> None:
         for name in {**self.run, **theirs}:
             ours, begun = self.run.get(name), theirs.get(name)
+            if isinstance(ours, str) and isinstance(begun, bool):  # what was a switch in earlier versions
+                begun = "on" if begun else "off"
             if ours != begun:
                 raise SemcomError(
                     f"{name} {shown_flag(ours)}: the run in {escape(self.path.parent)} was begun with "

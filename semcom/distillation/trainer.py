@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from semcom.base import precision, signals

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError
 from semcom.base.flags import Validated, differs, number, setting, whole
+from semcom.base.typed_words import on_or_off
 from semcom.models.kinds import RECEIVERS, TRANSMITTERS
 
 
@@ -47,15 +48,19 @@ class TrainingConfig(Validated):
     )
     precision: str = setting(
         "auto",
-        "matrix products in float32 or bfloat16; auto takes bf16 above D=64, on CPUs with AMX and GPUs that "
-        "have it",
+        "matrix products of training in float32 or bfloat16; auto takes what is faster on this machine, and "
+        "fp32 in a short run",
         choices=("auto", "fp32", "bf16"),
     )
-    compile: bool = setting(
-        False,
-        "compile attention and losses (on GPUs losses alone; needs a C++ compiler, on GPUs Triton): faster "
-        "steps after a few seconds, on GPUs half a minute or more",
-        action="store_true",
+    compile: str = setting(
+        "auto",
+        "kernels compiled for this machine (on GPUs losses alone), by a C++ compiler, which takes seconds in "
+        "the first run, on GPUs by Triton; auto takes them where they are faster and the run is long enough; "
+        "--compile alone means on",
+        choices=("auto", "on", "off"),
+        nargs="?",
+        const="on",
+        type=on_or_off,
     )
 
     def __post_init__(self) -> None:

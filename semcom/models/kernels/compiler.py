@@ -28,6 +28,7 @@ PATIENCE = 120
 """Seconds that a compiler is given."""
 FORMAT = "1"
 """Of what is kept."""
+NOT_FOUND = "no C++ compiler was found"
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -54,7 +55,7 @@ def library(job: Job) -> ctypes.CDLL:
     """Compiled in some seconds, or as it was kept. Raises Unavailable."""
     compiler = command()
     if compiler is None:
-        raise Unavailable("no C++ compiler was found")
+        raise Unavailable(NOT_FOUND)
     with _explained(compiler):
         folder = user_cache.folder("kernels")
         if folder is None:

@@ -1,0 +1,116 @@
+"""What ``--precision`` and ``--compile`` come to on this machine, and the line that says why."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from semcom.base import fastest
+from semcom.base.errors import SemcomError, escape
+from semcom.base.fastest import Choice, Machine, Way, Work
+from semcom.data.batching import Encoded, lengths_of
+from semcom.distillation import fused_linear_loss
+from semcom.distillation.run_state import Keeper
+from semcom.distillation.training_settings import TrainingConfig
+from semcom.models.kernels import compiler
+
+log = logging.getLogger(__name__)
+
+RECORDED = "way"
+"""What a record calls the line about it."""
+ON_OR_OFF = {True: "on", False: "off"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """precision, compiling: as the flags have it. cannot_compile: why what the verb would run is not there,
+    or None; it is asked only where kernels are to be compiled, which it does."""
+
+    precision: str
+    compiling: str
+    cannot_compile: Callable[[torch.device], str | None]
+
+
+def way_for(asked: Asked, work: Work, device: torch.device) -> Choice:
+    """The fastest way that there is, of those that were asked for."""
+    machine = machine_of(device)
+    choice = fastest.choose(asked.precision, asked.compiling, machine, work)
+    missing = machine.missing
+    if choice.way.compiled:
+        missing = asked.cannot_compile(device) or ""
+    if missing and asked.compiling == "on":
+        log.warning(f"--compile: {missing}; going on without")
+    if not (missing and choice.way.compiled):
+        return choice
+    return fastest.choose(asked.precision, "off", replace(machine, compiler="", missing=missing), work)
+
+
+def machine_of(device: torch.device) -> Machine:
+    """With the compiler that is found there, whatever it compiles."""
+    missing = fused_linear_loss.cannot_compile(device) if device.type == "cuda" else None
+    found = ["Triton"] if device.type == "cuda" else compiler.command()
+    if not found:
+        missing = compiler.NOT_FOUND
+    name, kind = escape(fastest.name_of(device)), fastest.kind_of(device)
+    if missing or not found:
+        return Machine(name, kind, missing=missing or "")
+    return Machine(name, kind, escape(Path(found[0]).name))
+
+
+# --- training
+
+
+def of_training(
+    training: TrainingConfig, work: Work, device: torch.device, keeper: Keeper, *, compiles: bool = True
+) -> tuple[TrainingConfig, str]:
+    """With the precision and the compiling that the machine has, or those with which the run was begun that
+    goes on; and the line about it. compiles: whether the loss has something to compile on GPUs."""
+    if keeper.found:
+        return _as_begun(training, keeper, device)
+    compiling = training.compile
+    if compiling == "on" and device.type == "cuda" and not compiles:
+        log.warning("--compile: on GPUs it compiles --kd-loss kd of raw logits alone; going on without")
+        compiling = "off"
+    asked = Asked(training.precision, compiling, fused_linear_loss.cannot_compile)
+    choice = way_for(asked, work, device)
+    return with_way(training, choice.way), choice.told
+
+
+def with_way(training: TrainingConfig, way: Way) -> TrainingConfig:
+    return replace(training, precision=way.precision, compile=ON_OR_OFF[way.compiled])
+
+
+def _as_begun(training: TrainingConfig, keeper: Keeper, device: torch.device) -> tuple[TrainingConfig, str]:
+    """Raises SemcomError for what this machine cannot do."""
+    assert keeper.found
+    begun = keeper.found["own"]["resolved"]
+    # Runs of earlier versions kept a switch.
+    way = Way(begun["precision"], begun["compile"] in (True, "on"))
+    if way.compiled and (missing := fused_linear_loss.cannot_compile(device)):
+        raise SemcomError(
+            "--compile: the run was begun with compiled kernels, which this machine cannot make "
+            f"({missing}); go on where it was begun, or {keeper.cure}"
+        )
+    return with_way(training, way), f"{way}: as the run was begun"
+
+
+def work_of_training(
+    config: TrainingConfig, train: Sequence[Encoded], width: int, *, trained: int, frozen: int = 0
+) -> Work:
+    """Of a run over these sentences, for models of width D. trained, frozen: weights that a token is
+    multiplied by."""
+    if config.minutes:
+        return Work(width, seconds=60 * config.minutes)
+    tokens = _tokens(config, train)
+    return Work(width, fastest.gflop_of_training(tokens, trained, frozen))
+
+
+def _tokens(config: TrainingConfig, train: Sequence[Encoded]) -> float:
+    """Target tokens of the run's steps, about."""
+    in_all = int(lengths_of(train).targets.sum())
+    if not config.steps:
+        return config.epochs * in_all
+    a_step = config.batch_tokens or in_all * min(1.0, config.batch_size / len(train))
+    return config.steps * a_step
