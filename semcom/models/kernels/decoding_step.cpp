@@ -42,31 +42,31 @@ inline Floats over_groups(Floats x, int64_t heads) {
     return x;
 }
 
-// What one query makes of the values of ``tokens`` tokens; key_of and value_of say where they lie. Queries are scaled, in units of 2^x.
+// What one query makes of the values of ``tokens`` tokens; keys and values say where they lie. Queries are scaled, in units of 2^x.
 template <typename Place>
-inline void attend(const float* query, int64_t tokens, Place key_of, Place value_of, int64_t inner, int64_t heads, float* weights, float* mixed) {
-    constexpr int AHEAD = 4;
+inline void attend(const float* query, int64_t tokens, Place keys, Place values, int64_t inner, int64_t heads, float* weights, float* mixed) {
     Floats top = all(LOWEST);
+    const auto score = [&](int64_t t, Floats sum) {
+        const Floats its = over_groups(sum, heads);
+        store(weights + t * LANES, its);
+        top = larger(top, its);
+    };
     int64_t t = 0;
-    for (; t + AHEAD <= tokens; t += AHEAD) {
-        const float* keys[AHEAD];
-        for (int j = 0; j < AHEAD; j++) keys[j] = key_of(t + j);
-        Floats sums[AHEAD] = {};
-        for (int64_t i = 0; i < inner; i += LANES)
-            for (int j = 0; j < AHEAD; j++) sums[j] += load(query + i) * load(keys[j] + i);
-        for (int j = 0; j < AHEAD; j++) {
-            const Floats score = over_groups(sums[j], heads);
-            store(weights + (t + j) * LANES, score);
-            top = larger(top, score);
+    for (; t + 1 < tokens; t += 2) {
+        const float *one = keys(t), *other = keys(t + 1);
+        Floats sum{}, other_sum{};
+        for (int64_t i = 0; i < inner; i += LANES) {
+            sum += load(query + i) * load(one + i);
+            other_sum += load(query + i) * load(other + i);
         }
+        score(t, sum);
+        score(t + 1, other_sum);
     }
     for (; t < tokens; t++) {
-        const float* key = key_of(t);
+        const float* one = keys(t);
         Floats sum{};
-        for (int64_t i = 0; i < inner; i += LANES) sum += load(query + i) * load(key + i);
-        const Floats score = over_groups(sum, heads);
-        store(weights + t * LANES, score);
-        top = larger(top, score);
+        for (int64_t i = 0; i < inner; i += LANES) sum += load(query + i) * load(one + i);
+        score(t, sum);
     }
     Floats total{};
     for (t = 0; t < tokens; t++) {
@@ -75,21 +75,19 @@ inline void attend(const float* query, int64_t tokens, Place key_of, Place value
         total += weight;
     }
     const Floats share = 1 / total;
-    constexpr int64_t WIDE = 8 * LANES;
-    int64_t i = 0;
-    for (; i + WIDE <= inner; i += WIDE) {
-        Floats sums[8] = {};
+    constexpr int64_t MOST = 8;                   // vectors of sums at once
+    for (int64_t i = 0; i < inner; i += MOST * LANES) {
+        Floats sums[MOST] = {};
+        const int64_t vectors = std::min(MOST, (inner - i) / LANES);
         for (t = 0; t < tokens; t++) {
-            const float* value = value_of(t) + i;
+            const float* value = values(t) + i;
             const Floats weight = load(weights + t * LANES);
-            for (int j = 0; j < 8; j++) sums[j] += weight * load(value + j * LANES);
+            if (vectors == MOST)
+                for (int j = 0; j < MOST; j++) sums[j] += weight * load(value + j * LANES);
+            else
+                for (int j = 0; j < vectors; j++) sums[j] += weight * load(value + j * LANES);
         }
-        for (int j = 0; j < 8; j++) store(mixed + i + j * LANES, sums[j] * share);
-    }
-    for (; i < inner; i += LANES) {
-        Floats sum{};
-        for (t = 0; t < tokens; t++) sum += load(weights + t * LANES) * load(value_of(t) + i);
-        store(mixed + i, sum * share);
+        for (int j = 0; j < vectors; j++) store(mixed + i + j * LANES, sums[j] * share);
     }
 }
 
@@ -155,40 +153,43 @@ struct Work {
         for (int64_t i = 0; i < c.width; i += LANES) store(to + i, load(piece + i) * c.scale + load(c.position + i));
     }
 
-    // Of a row, where keys (0) or values (1) of the token at ``t`` lie.
-    float* said(int64_t kind, int64_t layer, int64_t row, int64_t t) const {
-        float* page = (float*)c.pages[t / PAGE];
-        const int64_t slot = c.slots[row * c.slots_stride + t];
-        return page + (((kind * c.layers + layer) * c.page_slots + slot) * PAGE + t % PAGE) * c.inner;
-    }
+    // Where the keys (kind 0) or the values (1) of what a row has said lie.
+    struct Said {
+        const Step& c;
+        int64_t kind, layer, row;
+        float* operator()(int64_t t) const {
+            const int64_t slot = c.slots[row * c.slots_stride + t], of_layer = (kind * c.layers + layer) * c.page_slots;
+            return (float*)c.pages[t / PAGE] + ((of_layer + slot) * PAGE + t % PAGE) * c.inner;
+        }
+    };
+
+    // Where those of what was received for a row lie.
+    struct Received {
+        const float* first;
+        int64_t inner, tokens;
+        Received(const Step& c, const float* memory, int64_t layer, int64_t row) : inner(c.inner) {
+            const int64_t sentence = c.sentences[row], begin = c.starts[sentence];
+            tokens = c.starts[sentence + 1] - begin;
+            first = memory + (layer * c.memory_tokens + begin) * inner;
+        }
+        const float* operator()(int64_t t) const { return first + t * inner; }
+    };
 
     void attend_to_said(int64_t layer, int64_t first, int64_t rows, Scratch& s) const {
+        const int64_t tokens = c.length + 1;
         for (int64_t r = 0; r < rows; r++) {
             const float* query = s.own.data() + r * s.triple;
-            const int64_t row = first + r;
-            std::copy_n(query + c.inner, c.inner, said(0, layer, row, c.length));
-            std::copy_n(query + 2 * c.inner, c.inner, said(1, layer, row, c.length));
-            struct Place {
-                const Work& work;
-                int64_t kind, layer, row;
-                const float* operator()(int64_t t) const { return work.said(kind, layer, row, t); }
-            };
-            attend(query, c.length + 1, Place{*this, 0, layer, row}, Place{*this, 1, layer, row}, c.inner, c.heads, s.weights_of(c.length + 1),
-                   s.mixed.data() + r * s.wide);
+            const Said keys{c, 0, layer, first + r}, values{c, 1, layer, first + r};
+            std::copy_n(query + c.inner, c.inner, keys(c.length));
+            std::copy_n(query + 2 * c.inner, c.inner, values(c.length));
+            attend(query, tokens, keys, values, c.inner, c.heads, s.weights_of(tokens), s.mixed.data() + r * s.wide);
         }
     }
 
     void attend_to_received(int64_t layer, int64_t first, int64_t rows, Scratch& s) const {
         for (int64_t r = 0; r < rows; r++) {
-            const int64_t sentence = c.sentences[first + r], begin = c.starts[sentence], tokens = c.starts[sentence + 1] - begin;
-            const int64_t offset = (layer * c.memory_tokens + begin) * c.inner;
-            struct Place {
-                const float* base;
-                int64_t inner;
-                const float* operator()(int64_t t) const { return base + t * inner; }
-            };
-            attend(s.own.data() + r * s.wide, tokens, Place{c.memory_keys + offset, c.inner}, Place{c.memory_values + offset, c.inner}, c.inner, c.heads,
-                   s.weights_of(tokens), s.mixed.data() + r * s.wide);
+            const Received keys(c, c.memory_keys, layer, first + r), values(c, c.memory_values, layer, first + r);
+            attend(s.own.data() + r * s.wide, keys.tokens, keys, values, c.inner, c.heads, s.weights_of(keys.tokens), s.mixed.data() + r * s.wide);
         }
     }
 

@@ -27,7 +27,7 @@ struct MostProbable {
 
 namespace {
 
-constexpr int64_t SHARE = 240;                    // rows that each panel is multiplied with at a time
+constexpr int64_t SHARE = 96;                    // rows that each panel is multiplied with at a time
 const Ints COUNT = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 #ifdef __AVX512F__
@@ -113,10 +113,10 @@ void likeliest(const Likeliest& c, int64_t first, int64_t rows) {
 
 #ifdef __AVX512VNNI__
 // sums += of each lane the four products of codes and numbers.
-inline Ints with_products(Ints sums, Ints codes, int32_t numbers) { return (Ints)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)codes, _mm512_set1_epi32(numbers)); }
+inline Ints with_products(Ints sums, Ints codes, Ints numbers) { return (Ints)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)codes, (__m512i)numbers); }
 #else
-inline Ints with_products(Ints sums, Ints codes, int32_t numbers) {
-    for (int byte = 0; byte < 4; byte++) sums += (codes >> (8 * byte) & 255) * (int32_t)(int8_t)(numbers >> (8 * byte));
+inline Ints with_products(Ints sums, Ints codes, Ints numbers) {
+    for (int byte = 0; byte < 4; byte++) sums += (codes >> (8 * byte) & 255) * (numbers << (24 - 8 * byte) >> 24);
     return sums;
 }
 #endif
@@ -124,13 +124,12 @@ inline Ints with_products(Ints sums, Ints codes, int32_t numbers) {
 // A row in whole steps, and what that leaves out.
 struct Rounded {
     const float* x;
-    int8_t* numbers;
     float step, norm, error;                      // error: |x - x'| and some, for what is rounded in float
     int32_t start = 0;                            // takes back what the 128 in the codes add
     float least = -INFINITY;                      // the most probable piece has no smaller logit
     std::vector<std::pair<float, int64_t>> found = {};  // what may be most probable, as screened
 
-    Rounded(const float* x, int8_t* numbers, int64_t width) : x(x), numbers(numbers) {
+    Rounded(const float* x, int8_t* numbers, int64_t width) : x(x) {
         float top = 0, square = 0, left = 0;
         for (int64_t i = 0; i < width; i++) top = std::max(top, std::fabs(x[i])), square += x[i] * x[i];
         step = top / 127;
@@ -176,7 +175,7 @@ struct Rounded {
 
 // Screened logits of ROWS rows and a panel.
 template <int ROWS>
-inline void screen(const MostProbable& c, int64_t panel, int64_t fours, Rounded* rows) {
+inline void screen(const MostProbable& c, int64_t panel, int64_t fours, const int8_t* numbers, Rounded* rows) {
     constexpr int VECTORS_OF_PANEL = PANEL / LANES;
     const uint8_t* codes = c.codes + panel * fours * 4 * PANEL;
     for (int part = 0; part < VECTORS_OF_PANEL; part += VECTORS) {
@@ -187,8 +186,8 @@ inline void screen(const MostProbable& c, int64_t panel, int64_t fours, Rounded*
             Ints weights[VECTORS];
             for (int k = 0; k < VECTORS; k++) weights[k] = copied<Ints>(codes + (i * VECTORS_OF_PANEL + part + k) * sizeof(Ints));
             for (int r = 0; r < ROWS; r++) {
-                const int32_t numbers = copied<int32_t>(rows[r].numbers + 4 * i);
-                for (int k = 0; k < VECTORS; k++) sums[r][k] = with_products(sums[r][k], weights[k], numbers);
+                const Ints four = Ints{} + copied<int32_t>(numbers + 4 * (r * fours + i));
+                for (int k = 0; k < VECTORS; k++) sums[r][k] = with_products(sums[r][k], weights[k], four);
             }
         }
         for (int r = 0; r < ROWS; r++) {
@@ -217,7 +216,7 @@ void most_probable(const MostProbable& c, int64_t first, int64_t number) {
     rows.reserve(number);
     for (int64_t row = 0; row < number; row++) rows.emplace_back(c.states + (first + row) * c.states_stride, numbers.data() + row * fours * 4, c.width);
     for (int64_t panel = 0; panel < panels; panel++)
-        in_groups(number, 0, [&](auto together, int64_t group) { screen<decltype(together)::number>(c, panel, fours, rows.data() + group); });
+        in_groups(number, 0, [&](auto together, int64_t group) { screen<decltype(together)::number>(c, panel, fours, numbers.data() + group * fours * 4, rows.data() + group); });
     for (int64_t row = 0; row < number; row++) c.pieces[first + row] = rows[row].most_probable(c);
 }
 
