@@ -15,8 +15,12 @@ from benchmarks import gpu_sides, harness, roofline
 
 DEEPSC = harness.Shape(batch_size=128)
 LARGE = harness.Shape(32_000, 6, 3, 512, 8, 2048, 16, 1024)
-WARM, STEPS, BLOCKS, ENOUGH = 2, 4, 5, 4.0
-"""Steps that do not count; steps of a block; blocks, fewer where they have taken this many seconds."""
+WARM, BLOCKS, ENOUGH = 2, 5, 4.0
+"""Steps that do not count; blocks, fewer where they have taken this many seconds."""
+BLOCK, MOST = 1.0, 50
+"""Seconds of a block, and steps at most: what its first step waits for is to be a small part."""
+PROFILED = 4
+"""Steps."""
 
 Row = dict[str, object]
 
@@ -62,7 +66,7 @@ def rows_of(part: str, device: torch.device, *, quick: bool) -> Iterator[Row]:
         for name, shape in shapes.items():
             tokens = harness.STEPS * shape.batch_size
             sides = gpu_sides.decoders(shape, device)
-            yield from race(sides, name, shape, device, steps=1, tokens=tokens)
+            yield from race(sides, name, shape, device, quick=quick, tokens=tokens)
     elif part == "losses":
         shape = shapes["large"]
         for work, distils in (
@@ -70,14 +74,14 @@ def rows_of(part: str, device: torch.device, *, quick: bool) -> Iterator[Row]:
             ("distillation and its gradient", True),
         ):
             sides = gpu_sides.losses(shape, device, distils=distils, compiles=on_gpu)
-            yield from race(sides, work, shape, device, steps=STEPS)
+            yield from race(sides, work, shape, device, quick=quick)
     else:
         chosen = {"step, large": ["large"], "step, DeepSC's shape": ["DeepSC's"]}.get(part, list(shapes))
         for name in reversed(chosen):
             distils = part != "training"
             sides = gpu_sides.steps(shapes[name], device, distils=distils, compiles=on_gpu)
             flops = flops_of(shapes[name], distils=distils)
-            yield from race(sides, name, shapes[name], device, steps=STEPS, flops=flops)
+            yield from race(sides, name, shapes[name], device, quick=quick, flops=flops)
 
 
 # Seven arguments: what is raced, of what, where, and what a step is.
@@ -87,7 +91,7 @@ def race(
     shape: harness.Shape,
     device: torch.device,
     *,
-    steps: int,
+    quick: bool,
     flops: float = 0.0,
     tokens: int = 0,
 ) -> Iterator[Row]:
@@ -98,7 +102,7 @@ def race(
         row: Row = {"work": work, "shape": str(shape), "side": side.name, "kind": side.kind, "tokens": tokens}
         try:
             with gpu_sides.products(side.kind):
-                row |= timed(side.make, device, steps)
+                row |= timed(side.make, device, quick)
                 row["flops"] = flops
                 if side.check:
                     with harness.forced(harness.STEPS):
@@ -111,7 +115,7 @@ def race(
         forget(device)
 
 
-def timed(make: Callable[[], gpu_sides.Run], device: torch.device, steps: int) -> Row:
+def timed(make: Callable[[], gpu_sides.Run], device: torch.device, quick: bool = False) -> Row:
     """seconds: of a step, the median of blocks; first: of the first, with all that is made and compiled for
     it; peak: bytes."""
     forget(device)
@@ -122,12 +126,15 @@ def timed(make: Callable[[], gpu_sides.Run], device: torch.device, steps: int) -
     run(1)
     wait_for(device)
     first = time.perf_counter() - begun
+    begun = time.perf_counter()
     run(WARM)
     wait_for(device)
+    a_step = (time.perf_counter() - begun) / WARM
+    steps = 1 if quick else min(MOST, max(1, round(BLOCK / a_step)))
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
     blocks: list[float] = []
-    while len(blocks) < BLOCKS and (len(blocks) < 2 or sum(blocks) * steps < ENOUGH):
+    while len(blocks) < (1 if quick else BLOCKS) and sum(blocks) * steps < ENOUGH:
         begun = time.perf_counter()
         run(steps)
         wait_for(device)
@@ -176,16 +183,16 @@ def profile(shapes: dict[str, harness.Shape], device: torch.device) -> Iterator[
         run(WARM)
         wait_for(device)
         begun = time.perf_counter()
-        run(STEPS)
+        run(PROFILED)
         wait_for(device)
         seconds = time.perf_counter() - begun
         with torch.profiler.profile() as seen:
-            run(STEPS)
+            run(PROFILED)
             wait_for(device)
         spent = sorted(spent_in(seen, device), reverse=True)
         busy = sum(each for each, _ in spent)
-        longest = [[one_line(key)[:80], each / STEPS] for each, key in spent[:12]]
-        yield {"work": name, "seconds": seconds / STEPS, "busy": busy / seconds, "longest": longest}
+        longest = [[one_line(key)[:80], each / PROFILED] for each, key in spent[:12]]
+        yield {"work": name, "seconds": seconds / PROFILED, "busy": busy / seconds, "longest": longest}
 
 
 def spent_in(seen: torch.profiler.profile, device: torch.device) -> list[tuple[float, str]]:

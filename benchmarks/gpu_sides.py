@@ -319,10 +319,12 @@ def graphed(receiver: nn.Module, received: Tensor, mask: Tensor) -> Run:
         decoded(receiver.start(received, mask))
     torch.cuda.current_stream().wait_stream(stream)
     state, graph = receiver.start(received, mask), torch.cuda.CUDAGraph()
+    # The graph writes to these again and again, also to those that give way to larger ones.
+    held = list(vars(state).values())
     with torch.cuda.graph(graph):
-        kept = decoded(state)
+        held.append(decoded(state))
 
-    def run(number: int, kept: Tensor = kept) -> None:
+    def run(number: int, held: object = held) -> None:
         for _ in range(number):
             graph.replay()
 

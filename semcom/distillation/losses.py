@@ -108,7 +108,12 @@ def pool(rows: Tensor, segment: Tensor, count: int) -> Tensor:
     [count, D]."""
     # Rows of none make one more, at the end: to choose the others would be to wait for a GPU.
     segment = segment.masked_fill(segment < 0, count)
-    total = rows.new_zeros(count + 1, rows.shape[1]).index_add(0, segment, rows)
+    total = rows.new_zeros(count + 1, rows.shape[1])
+    if rows.device.type == "cpu":
+        total = total.index_add(0, segment, rows)
+    else:
+        # A GPU adds these up in the same order each time, those of index_add in any.
+        total = total.index_put((segment,), rows, accumulate=True)
     size = rows.new_zeros(count + 1).index_add(0, segment, torch.ones_like(rows[:, 0]))
     return total[:count] / size[:count, None]
 
