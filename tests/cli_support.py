@@ -16,7 +16,7 @@ from semcom.commands import cli, sweep_child, sweep_runner
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY_TEACHER = "tiny_teacher.pt"
-TINY_TRAINING = ["--corpus-size", "240", "--batch-size", "32", "--quiet", "--device", "cpu"]
+TINY_TRAINING = ["--corpus-size", "120", "--batch-size", "32", "--quiet", "--device", "cpu"]
 
 
 def package(*argv: object) -> int:

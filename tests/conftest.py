@@ -3,10 +3,11 @@ the sentences it was trained on, a tiny teacher, an empty folder."""
 
 import base64
 import fcntl
+import gc
 import os
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before torch is imported: the tests run in as many processes as there are cores.
@@ -23,6 +24,20 @@ from semcom.report import look
 ONE_PIXEL = base64.b64decode(  # a PNG
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
 )
+
+
+def pytest_collection_finish() -> None:
+    """Modules and thousands of tests stay to the end: the collector need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_disks() -> Iterator[None]:
+    """No power fails while the tests run: a file need not be on the disk before the next is begun."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -90,11 +105,20 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def no_drawing(request, monkeypatch) -> None:
-    """Pictures hold one pixel, but for tests marked ``draws``: they are most of what a short run does."""
-    if request.node.get_closest_marker("draws") is None:
-        monkeypatch.setattr(look, "pictures", lambda draw, place, *kinds: [ONE_PIXEL for _ in kinds])
+    """Pictures hold one pixel: they are most of what a short run does. Tests marked ``draws`` have real ones,
+    or, marked ``draws("png")``, those that are PNGs."""
+    mark = request.node.get_closest_marker("draws")
+    if mark is not None and not mark.args:
+        return
+    drawn = set() if mark is None else set(mark.args)
+    real = look.pictures
+
+    def pictures(draw: look.Draw, place: look.Place, *kinds: str) -> list[bytes]:
+        return real(draw, place, *kinds) if drawn.issuperset(kinds) else [ONE_PIXEL for _ in kinds]
+
+    monkeypatch.setattr(look, "pictures", pictures)
 
 
 @pytest.fixture

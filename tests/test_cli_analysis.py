@@ -28,8 +28,6 @@ from semcom.data import corpus
 from semcom.data.settings import CorpusConfig
 from semcom.report.document import Answer, Document, Table
 
-pytestmark = pytest.mark.usefixtures("no_drawing")
-
 KEYS = {
     "model",
     "temperature",
@@ -45,9 +43,9 @@ KEYS = {
 QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet", "--no-report"]
 
 
-@pytest.mark.draws
+@pytest.mark.draws("png")
 def test_all_runs_are_found_and_measured(teacher, here, capsys):
-    tiny = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1]
+    tiny = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--steps", 2]
     assert distil(*tiny, "--distill-part", "decoder", "--temperature", 2) == 0
     assert distil(*tiny, "--create-hybrid") == 0
     assert analyse(*QUICK, "--snr", 0, 12) == 0
@@ -238,7 +236,7 @@ def test_example_six_runs_and_reports(teacher, here, capsys, monkeypatch):
     runs_in_this_process(monkeypatch)
     monkeypatch.setattr(examples_module, "ANALYSED_SENTENCES", 12)
     monkeypatch.setattr(analyse_settings, "WHOLE_CORPUS", CorpusConfig(corpus_size=1000))
-    assert examples("6", "--epochs", 1, "--teacher-checkpoint", teacher, *TINY_TRAINING) == 0
+    assert examples("6", "--steps", 2, "--teacher-checkpoint", teacher, *TINY_TRAINING) == 0
     out = capsys.readouterr().out
     assert (here / "checkpoints/temp_exp/temperature-2/best_student_model.pt").is_file()
     records = json.loads((here / "checkpoints/temp_exp/semantic_analysis_results.json").read_text())[
@@ -286,7 +284,7 @@ def test_runs_on_own_text_are_measured_on_it(teacher, here, capsys):
     (here / "own.en").write_text(
         "\n".join(f"the committee has adopted report number {n} on the budget." for n in range(300))
     )
-    assert distil("--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1, "--corpus", "own.en") == 0
+    assert distil("--teacher-checkpoint", teacher, *TINY_TRAINING, "--steps", 2, "--corpus", "own.en") == 0
     capsys.readouterr()
     assert analyse("--sentences", 5, "--snr", 12, "--quiet") == 0
     assert "300 sentences of own.en" in capsys.readouterr().out
@@ -314,7 +312,7 @@ def test_the_analysis_of_an_example_has_the_settings_of_its_runs(here, capsys):
 
 
 def test_a_later_runs_hybrid_is_not_taken_for_an_earlier_ones(teacher, here, capsys):
-    tiny = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1, "--create-hybrid"]
+    tiny = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--steps", 2, "--create-hybrid"]
     assert distil(*tiny) == 0 and distil(*tiny, "--distill-part", "decoder") == 0
     assert analyse(*QUICK, "--snr", 12) == 0
     records = {
@@ -327,7 +325,7 @@ def test_a_later_runs_hybrid_is_not_taken_for_an_earlier_ones(teacher, here, cap
 def test_a_hybrid_is_compared_with_its_own_teacher_and_a_changed_one_is_refused(teacher, here, capsys):
     mine = here / "mine.pt"
     mine.write_bytes(teacher.read_bytes())
-    assert distil("--teacher-checkpoint", "mine.pt", *TINY_TRAINING, "--epochs", 1, "--create-hybrid") == 0
+    assert distil("--teacher-checkpoint", "mine.pt", *TINY_TRAINING, "--steps", 2, "--create-hybrid") == 0
     assert analyse("checkpoints/hybrid_model.pt", *QUICK, "--snr", 12) == 0
     record = json.loads((here / "semantic_analysis_results.json").read_text())["records"][0]
     assert record["teacher"] == "mine.pt" and record["temperature"] == 4 and record["distill_part"] == "full"

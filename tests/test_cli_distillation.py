@@ -17,8 +17,6 @@ from semcom.models.kernels import native
 from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 from semcom.report import look
 
-pytestmark = pytest.mark.usefixtures("no_drawing")
-
 KEYS = [
     "temperature",
     "distill_weight",
@@ -55,7 +53,7 @@ def tiny(teacher, *flags):
     return [
         *(() if "--teacher-checkpoint" in flags else ("--teacher-checkpoint", teacher)),
         *TINY_TRAINING,
-        *(() if {"--epochs", "--steps", "--minutes"} & set(flags) else ("--epochs", 2)),
+        *(() if {"--epochs", "--steps", "--minutes"} & set(flags) else ("--steps", 2)),
         *flags,
     ]
 
@@ -69,9 +67,9 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.draws
+@pytest.mark.draws("png")
 def test_a_run_leaves_its_files(teacher, here, capsys):
-    assert distil(*tiny(teacher, "--create-hybrid", "--epochs", 10)) == 0
+    assert distil(*tiny(teacher, "--create-hybrid", "--corpus-size", 60, "--epochs", 10)) == 0
     out = capsys.readouterr().out
     folder = here / "checkpoints/distillation"
     assert {p.name for p in folder.iterdir()} == {
@@ -141,8 +139,8 @@ def test_full_hybrid_takes_the_students_receiver_and_parts_can_be_named(teacher,
             *tiny(
                 teacher,
                 "--create-hybrid",
-                "--epochs",
-                1,
+                "--steps",
+                2,
                 "--output-path",
                 "full",
                 "--hybrid-output",
@@ -158,8 +156,8 @@ def test_full_hybrid_takes_the_students_receiver_and_parts_can_be_named(teacher,
             *tiny(
                 teacher,
                 "--create-hybrid",
-                "--epochs",
-                1,
+                "--steps",
+                2,
                 "--output-path",
                 "one",
                 "--hybrid-output",
@@ -193,8 +191,8 @@ def test_narrow_random_student_splices(teacher, here, capsys):
                 "--student-init",
                 "random",
                 "--create-hybrid",
-                "--epochs",
-                1,
+                "--steps",
+                2,
             )
         )
         == 0
@@ -209,15 +207,15 @@ def test_narrow_random_student_splices(teacher, here, capsys):
 
 
 def test_student_checkpoint_is_the_start(teacher, here, capsys):
-    assert distil(*tiny(teacher, "--output-path", "first", "--epochs", 1)) == 0
+    assert distil(*tiny(teacher, "--output-path", "first", "--steps", 2)) == 0
     assert (
         distil(
             *tiny(
                 teacher,
                 "--output-path",
                 "second",
-                "--epochs",
-                1,
+                "--steps",
+                2,
                 "--student-checkpoint",
                 "first/best_student_model.pt",
                 "--lr",
@@ -245,7 +243,7 @@ def test_temperature_and_weight_reach_the_loss(teacher, here, capsys):
         ("w0", ["--distill-weight", 0]),
     ):
         assert (
-            distil(*tiny(teacher, "--output-path", name, "--epochs", 1, "--student-init", "random", *flags))
+            distil(*tiny(teacher, "--output-path", name, "--steps", 2, "--student-init", "random", *flags))
             == 0
         )
     rows = {name: next(csv.DictReader(open(f"{name}/history.csv"))) for name in ("t1", "t8", "w0")}
@@ -267,8 +265,8 @@ def test_features_are_a_term_of_the_loss(teacher, here, capsys):
                     teacher,
                     "--output-path",
                     part,
-                    "--epochs",
-                    1,
+                    "--steps",
+                    2,
                     "--distill-part",
                     part,
                     "--feature-weight",
@@ -282,7 +280,7 @@ def test_features_are_a_term_of_the_loss(teacher, here, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.draws
+@pytest.mark.draws("png")
 def test_all_terms_at_once_are_logged_and_recorded(teacher, here, capsys):
     assert (
         distil(
@@ -290,6 +288,8 @@ def test_all_terms_at_once_are_logged_and_recorded(teacher, here, capsys):
                 teacher,
                 "--output-path",
                 "all",
+                "--epochs",
+                2,
                 "--standardize-logits",
                 "--kd-loss",
                 "skl",
@@ -369,7 +369,7 @@ def test_several_teachers_and_their_sentences(teacher, here, capsys):
     for name in ("first", "again"):
         assert (
             distil(
-                *tiny(teacher)[2:], "--epochs", 1, "--distill-part", "decoder", "--output-path", name, *flags
+                *tiny(teacher)[2:], "--steps", 2, "--distill-part", "decoder", "--output-path", name, *flags
             )
             == 0
         )
@@ -408,7 +408,7 @@ def test_teachers_that_do_not_fit_together_are_refused(teacher, here, capsys):
 
 def test_default_path_sets_the_earlier_run_aside_and_a_named_one_is_refused(teacher, here, capsys):
     for _ in range(2):
-        assert distil(*tiny(teacher, "--epochs", 1, "--create-hybrid")) == 0
+        assert distil(*tiny(teacher, "--steps", 2, "--create-hybrid")) == 0
     assert (
         "kept the earlier checkpoints/distillation as checkpoints/distillation.before-1"
         in capsys.readouterr().out
@@ -416,16 +416,16 @@ def test_default_path_sets_the_earlier_run_aside_and_a_named_one_is_refused(teac
     assert (here / "checkpoints/distillation.before-1/best_student_model.pt").is_file()
     assert (here / "checkpoints/hybrid_model.before-1.pt").is_file()
     before = (here / "checkpoints/distillation/best_student_model.pt").read_bytes()
-    code = distil(*tiny(teacher, "--epochs", 1, "--output-path", "checkpoints/distillation"))
+    code = distil(*tiny(teacher, "--steps", 2, "--output-path", "checkpoints/distillation"))
     refused(capsys, code, "--output-path checkpoints/distillation", "--overwrite")
     assert (here / "checkpoints/distillation/best_student_model.pt").read_bytes() == before
     assert (
-        distil(*tiny(teacher, "--epochs", 1, "--output-path", "checkpoints/distillation", "--overwrite")) == 0
+        distil(*tiny(teacher, "--steps", 2, "--output-path", "checkpoints/distillation", "--overwrite")) == 0
     )
 
 
 def test_topics_are_a_knob_and_the_teacher_need_not_share_them(teacher, here, capsys):
-    assert distil(*tiny(teacher, "--epochs", 1, "--exclude-topics", "fisheries", "health")) == 0
+    assert distil(*tiny(teacher, "--steps", 2, "--exclude-topics", "fisheries", "health")) == 0
     record = json.loads((here / "checkpoints/distillation/distillation_config.json").read_text())
     assert "fisheries" not in record["topics_seen"] and "energy" in record["topics_seen"]
     assert record["topics_by_end"] == {
@@ -438,8 +438,8 @@ def test_topics_are_a_knob_and_the_teacher_need_not_share_them(teacher, here, ca
         distil(
             *tiny(
                 teacher,
-                "--epochs",
-                1,
+                "--steps",
+                2,
                 "--distill-part",
                 "decoder",
                 "--exclude-topics",
@@ -463,7 +463,7 @@ def test_real_text_with_one_more_flag(teacher, here, capsys):
     text.write_text(
         "\n".join(f"the committee has adopted report number {n} on the budget." for n in range(300)) + "\n"
     )
-    assert distil(*tiny(teacher, "--epochs", 1, "--corpus", text, "--corpus-size", "all")) == 0
+    assert distil(*tiny(teacher, "--steps", 2, "--corpus", text, "--corpus-size", "all")) == 0
     assert "300 sentences of" in capsys.readouterr().out
 
 
@@ -558,7 +558,7 @@ def test_corpora_that_leave_nothing(teacher, here, capsys):
 
 
 def test_nothing_is_set_aside_by_a_run_that_is_refused(teacher, here, capsys):
-    assert distil(*tiny(teacher, "--epochs", 1)) == 0
+    assert distil(*tiny(teacher, "--steps", 2)) == 0
     (here / "taken.pt").write_text("mine")
     refused(
         capsys,
@@ -591,16 +591,17 @@ def test_outputs_that_are_inputs_are_refused(teacher, here, capsys):
 
 
 @pytest.mark.parametrize(
-    ("flags", "line"),
+    ("flags", "words"),
     [
-        (["--temperature", 0.5], "under 1"),
-        (["--temperature", 16], "over 15"),
-        (["--distill-weight", 0.96], "over 0.95"),
+        (["--temperature", 0.5], ["under 1"]),
+        (["--temperature", 16, "--distill-weight", 0.96], ["over 15", "over 0.95"]),
     ],
 )
-def test_unwise_settings_get_a_line_and_go_on(teacher, here, capsys, flags, line):
+def test_unwise_settings_get_a_line_and_go_on(teacher, here, capsys, flags, words):
     assert distil(*tiny(teacher, "--steps", 1, *flags)) == 0
-    assert sum(line in said for said in capsys.readouterr().out.splitlines()) == 1
+    lines = capsys.readouterr().out.splitlines()
+    for word in words:
+        assert sum(word in line for line in lines) == 1
 
 
 def test_compile_without_a_compiler_warns_and_goes_on(teacher, here, capsys, monkeypatch):
@@ -644,7 +645,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_student(teacher, here, ca
     def breaks(*args, **choice):
         calls.append(1)
         sums = plain(*args, **choice)
-        return sums._replace(loss=sums.loss * (float("nan") if len(calls) > 25 else 1))
+        return sums._replace(loss=sums.loss * (float("nan") if len(calls) > 12 else 1))
 
     monkeypatch.setattr(fused_linear_loss, "distillation", breaks)
     refused(capsys, distil(*tiny(teacher, "--epochs", 20)), "the loss is nan in epoch", "step", "--lr")
@@ -658,7 +659,7 @@ def test_interrupt_keeps_the_best_student(teacher, here, capsys, monkeypatch):
 
     def interrupted(*args, **choice):
         calls.append(1)
-        if len(calls) > 10:
+        if len(calls) > 6:
             raise KeyboardInterrupt
         return plain(*args, **choice)
 

@@ -19,10 +19,8 @@ from semcom.data.vocabulary_files import read_vocabulary
 from semcom.models import checkpoint
 from semcom.models.settings import PARTS
 
-pytestmark = pytest.mark.usefixtures("no_drawing")
 
-
-@pytest.mark.draws
+@pytest.mark.draws("png")
 def test_vocab_train_evaluate_transmit_on_own_text(here, capsys, monkeypatch):
     sentences = [
         f"the {a} {b} was adopted by {n} votes in the plenary."
@@ -32,7 +30,7 @@ def test_vocab_train_evaluate_transmit_on_own_text(here, capsys, monkeypatch):
     ]
     (here / "own.en").write_text("\n".join(sentences))
     assert package("vocab", "--corpus", "own.en", "--size", 300, "--output", "own.model") == 0
-    tiny = ["--layers", 1, "--model-width", 16, "--heads", 2, "--feed-forward", 32, "--epochs", 1, "--quiet"]
+    tiny = ["--layers", 1, "--model-width", 16, "--heads", 2, "--feed-forward", 32, "--steps", 2, "--quiet"]
     assert package("train", "--corpus", "own.en", "--vocab", "own.model", "--output", "own.pt", *tiny) == 0
     record = json.loads((here / "own.json").read_text())
     assert (
@@ -139,7 +137,7 @@ def test_training_goes_on_from_a_checkpoint(teacher, here, capsys):
 
 
 def test_splice_joins_a_transmitter_and_a_receiver(teacher, here, capsys):
-    tiny = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1]
+    tiny = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--steps", 2]
     assert (
         distil(*tiny, "--distill-part", "encoder") == 0
         and distil(*tiny, "--distill-part", "decoder", "--student-layers", 1) == 0
@@ -425,7 +423,7 @@ def test_train_trains_its_own_vocabulary(here, capsys):
     made = here / "own.pt"
     tiny = ["--layers", 1, "--model-width", 16, "--heads", 2, "--feed-forward", 32, "--steps", 2]
     assert package("train", "--vocab-size", 400, "--output", made, *tiny, *TINY_TRAINING) == 0
-    assert package("vocab", "--size", 400, "--corpus-size", 240, "--output", "own.model") == 0
+    assert package("vocab", "--size", 400, *TINY_TRAINING[:2], "--output", "own.model") == 0
     vocabulary = read_vocabulary((here / "own.model").read_bytes())
     assert checkpoint.load(made).vocabulary.fingerprint == vocabulary.fingerprint
     assert "held-out sentences: " in capsys.readouterr().out

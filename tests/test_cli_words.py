@@ -19,8 +19,6 @@ from semcom.data.word_vocabulary import WordVocabulary
 from semcom.evaluation.scores import through_channel
 from semcom.models import checkpoint
 
-pytestmark = pytest.mark.usefixtures("no_drawing")
-
 KNOWN = 150
 
 

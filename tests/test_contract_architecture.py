@@ -23,8 +23,6 @@ from semcom.models.protocols import Kind, Receiver, Transmitter
 from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 from semcom.models.transceiver import build, splice
 
-pytestmark = pytest.mark.usefixtures("no_drawing")
-
 
 @dataclass(frozen=True)
 class GRUSize:
@@ -287,7 +285,7 @@ def test_a_kind_without_a_start_says_so(gru, bag, here, capsys):
     kind = ["--transmitter-type", "bag", "--receiver-type", "gru", "--model-width", 16]
     refused(
         capsys,
-        package("train", "--output", "toy.pt", *kind[:-1], 72),
+        package("train", "--output", "toy.pt", *kind[:-1], 72, *TINY_TRAINING),
         "d_model 72: a transmitter of kind bag",
     )
     assert package("train", "--output", "toy.pt", *kind, "--steps", 1, *TINY_TRAINING) == 0

@@ -20,8 +20,6 @@ from semcom.distillation.objectives import TransceiverObjective
 from semcom.evaluation import sionna_check
 from semcom.models.link import send
 
-pytestmark = pytest.mark.usefixtures("no_drawing")
-
 FEW = ["--corpus-size", 1000, "--sentences", 12, "--quiet", "--device", "cpu"]
 
 

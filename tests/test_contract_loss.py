@@ -14,8 +14,6 @@ from semcom.base.errors import SemcomError
 from semcom.distillation.logit_losses import LOGIT_LOSSES
 from semcom.distillation.settings import KD_LOSSES, KDLoss
 
-pytestmark = pytest.mark.usefixtures("no_drawing")
-
 
 class Hellinger:
     """The squared Hellinger distance of the two distributions; it remembers what it returned, and at which

@@ -22,8 +22,6 @@ from semcom.models import checkpoint
 from semcom.models.link import send
 from semcom.report import look, render
 
-pytestmark = pytest.mark.usefixtures("no_drawing")
-
 SNRS, SENTENCES = (0.0, 12.0), 8
 
 

@@ -37,7 +37,7 @@ from semcom.models.checkpoint import Checkpoint, fingerprint_of
 from semcom.models.settings import PARTS
 from semcom.report import look
 
-pytestmark = pytest.mark.usefixtures("no_drawing", "inputs", "few_replicates")
+pytestmark = pytest.mark.usefixtures("inputs", "few_replicates")
 
 WORDS = [f"word{chr(97 + k)}" for k in range(20)]
 FILES = ("a.pt", "b.pt", "text.txt")

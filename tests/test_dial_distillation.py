@@ -31,7 +31,7 @@ from semcom.evaluation.settings import EvaluationConfig, TargetConfig
 from semcom.models import checkpoint
 from semcom.report import look
 
-pytestmark = pytest.mark.usefixtures("no_drawing", "small")
+pytestmark = pytest.mark.usefixtures("small")
 dial = import_module("semcom.commands.dial")
 
 TARGETS = (0.05, 0.1)
@@ -254,7 +254,7 @@ def test_an_interrupt_of_the_dial_leaves_the_finished_run(teacher, here, capsys,
         raise KeyboardInterrupt
 
     monkeypatch.setattr(dial_ladder, "climb", interrupted)
-    assert run_of(teacher, "decoder", "--target-divergence", 0.1) == 130
+    assert run_of(teacher, "decoder", "--steps", 2, "--target-divergence", 0.1) == 130
     line = capsys.readouterr().err
     assert "interrupted while dialling" in line and command_in(line).target == (0.1,)
     whole(here / "checkpoints/distillation_decoder")
@@ -265,7 +265,7 @@ def test_an_interrupt_of_the_training_names_the_dial(teacher, here, capsys, monk
     monkeypatch.setattr(
         distil_run.trainer, "fit", lambda *a, **b: replace(fit(*a, **b), stopped="interrupted")
     )
-    assert run_of(teacher, "decoder", "--target-divergence", 0.1) == 130
+    assert run_of(teacher, "decoder", "--steps", 2, "--target-divergence", 0.1) == 130
     assert command_in(capsys.readouterr().err).target == (0.1,)
     assert not (here / "checkpoints/hybrid_model.pt").exists()
 

@@ -20,8 +20,6 @@ from semcom.models.settings import PARTS
 from semcom.models.transceiver import build
 from semcom.report import plots
 
-pytestmark = pytest.mark.usefixtures("no_drawing")
-
 RECORD = "distillation_config.json"
 RUNS = {
     "decoder": ["--distill-part", "decoder", "--lr", 0.01],

@@ -706,7 +706,7 @@ def dialled(teacher, made_once):
 QUICK = ["--corpus-size", 1000, "--sentences", 8, "--quiet", "--replicates", 100, "--snr", 12]
 
 
-def test_a_run_that_was_dialled_is_reported_once(dialled, here, no_drawing, capsys):
+def test_a_run_that_was_dialled_is_reported_once(dialled, here, capsys):
     assert analyse("--runs", dialled / "runs", *QUICK) == 0
     out = capsys.readouterr().out
     results = json.loads((here / "semantic_analysis_results.json").read_text())
@@ -723,7 +723,7 @@ def test_a_run_that_was_dialled_is_reported_once(dialled, here, no_drawing, caps
     assert "dec" in epochs and "dec/0.2" not in epochs
 
 
-def test_named_hybrids_are_ladders_too(dialled, here, no_drawing, capsys):
+def test_named_hybrids_are_ladders_too(dialled, here, capsys):
     files = [dialled / f"runs/dec/hybrid_{target}.pt" for target in (0.4, 0.2)]
     assert analyse(*files, *QUICK, "--lang", "zh") == 0
     (study,) = json.loads((here / "semantic_analysis_results.json").read_text())["studies"]
@@ -734,7 +734,7 @@ def test_named_hybrids_are_ladders_too(dialled, here, no_drawing, capsys):
     assert "差异调节" in (here / "checkpoints/report/report.html").read_text(encoding="utf-8")
 
 
-def test_a_checkpoint_whose_record_is_damaged_is_no_dialled_one(dialled, here, no_drawing, capsys):
+def test_a_checkpoint_whose_record_is_damaged_is_no_dialled_one(dialled, here, capsys):
     made = checkpoint.load(dialled / "runs/dec/hybrid_0.2.pt")
     made.config["dial"] = {"target": "<script>"}
     checkpoint.save(made, here / "odd.pt")

@@ -20,7 +20,7 @@ from semcom.evaluation import path_search
 from semcom.models import checkpoint
 from semcom.report import plots
 
-pytestmark = pytest.mark.usefixtures("no_drawing", "here", "few")
+pytestmark = pytest.mark.usefixtures("here", "few")
 
 SEEN = ["migration", "trade"]
 RUNS = {

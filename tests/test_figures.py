@@ -12,6 +12,8 @@ from semcom.report import figures, look, plots, training_figures
 from semcom.report.grid_figures import Grid, grids, shades_of
 from semcom.report.look import PAGE
 
+pytestmark = pytest.mark.draws
+
 
 def drawn(draw):
     figure = draw(PAGE)

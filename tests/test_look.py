@@ -10,6 +10,8 @@ from semcom.evaluation.intervals import Interval
 from semcom.report import curve_names, figures, look
 from semcom.report.look import COLUMN, DARK, LIGHT, PAGE, PHONE, TEXT
 
+pytestmark = pytest.mark.draws
+
 PLACES = (PAGE, PHONE, COLUMN, TEXT)
 GREYS = np.full(3, 1.0)
 

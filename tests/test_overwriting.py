@@ -2,6 +2,7 @@
 place."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,17 @@ def record(path="run/distillation_config.json"):
     return json.loads(Path(path).read_text())
 
 
+def in_folder(folder, make):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        assert make() == 0
+
+
 @pytest.fixture
-def before(teacher):
-    assert run(teacher, *PLACES) == 0
+def before(here, made_once, teacher):
+    """A run that has finished, with a file of its user."""
+    made = made_once("finished_run", lambda folder: in_folder(folder, lambda: run(teacher, *PLACES)))
+    shutil.copytree(made, here, dirs_exist_ok=True)
     Path("run/notes.txt").write_text("mine")
     return tree()
 
@@ -169,8 +178,11 @@ def test_a_run_whose_hybrid_alone_replaces_another_goes_on_where_it_was(teacher,
 
 
 @pytest.fixture
-def trained():
-    assert package("train", "--output", "t.pt", *TRAINED) == 0
+def trained(here, made_once):
+    def make():
+        return package("train", "--output", "t.pt", *TRAINED)
+
+    shutil.copytree(made_once("trained", lambda folder: in_folder(folder, make)), here, dirs_exist_ok=True)
     return tree()
 
 

@@ -25,6 +25,7 @@ from semcom.report.document import Answer, Column, Document, Figure, Folded, Sec
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
+    pytest.mark.draws,
     pytest.mark.browser,
     pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome here"),
 ]

@@ -628,6 +628,7 @@ def test_pictures_have_the_size_that_the_page_gives_them(images):
     assert b"date" not in images["curve.svg"].lower()
 
 
+@pytest.mark.draws
 def test_a_users_settings_of_matplotlib_change_nothing_and_are_kept(images):
     import matplotlib
 
@@ -636,6 +637,7 @@ def test_a_users_settings_of_matplotlib_change_nothing_and_are_kept(images):
         assert matplotlib.rcParams["font.size"] == 30
 
 
+@pytest.mark.draws
 def test_each_figure_is_drawn_once_a_place(tmp_path):
     drawn = []
     render.write(
@@ -678,6 +680,7 @@ def test_write_leaves_every_file_the_page_last(tmp_path, monkeypatch):
     ].decode() == formats.csv_of(FIGURE)
 
 
+@pytest.mark.draws
 def test_the_same_document_gives_the_same_bytes(tmp_path):
     first, second = render.write(PLAIN, tmp_path / "a"), render.write(PLAIN, tmp_path / "b")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]

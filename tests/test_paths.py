@@ -65,7 +65,7 @@ def test_outputs_that_could_not_be_written_are_refused(path, told, here, capsys)
     (here / "folder").mkdir()
     os.mkfifo(here / "pipe")
     for words in ([*OUTPUT, path], ["train", "--output", path]):
-        refused(capsys, package(*words, "--overwrite"), told)
+        refused(capsys, package(*words, "--overwrite", "--corpus-size", 100), told)
     assert sorted(found.name for found in here.iterdir() if found.suffix != ".lock") == [
         "folder",
         "pipe",

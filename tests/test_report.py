@@ -29,6 +29,7 @@ from semcom.report.sections import first_beside
 from semcom.report.sections.study_report import StudyReport, pair_told
 
 QUICK = ["--corpus-size", 1000, "--sentences", 12, "--quiet", "--replicates", 100]
+BLANK = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def runs(teacher, made_once):
     """A transmitter and a receiver of one student: the runs of a standard matrix."""
 
     def make(folder):
-        flags = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 1]
+        flags = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--steps", 2]
         for part in ("encoder", "decoder"):
             assert distil(*flags, "--distill-part", part, "--output-path", folder / part) == 0
 
@@ -48,8 +49,14 @@ def reported(runs, made_once):
     """One report of them, with the results of its JSON."""
 
     def make(folder):
+        real = look.pictures
+
+        def on_the_page(draw, place, *kinds):
+            return real(draw, place, *kinds) if place == look.PAGE else [BLANK for _ in kinds]
+
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
+            patch.setattr(look, "pictures", on_the_page)  # of each figure; other files test the other places
             assert analyse("--runs", runs, *QUICK, "--snr", 0, 12, "--channel", "rayleigh") == 0
 
     folder = made_once("reported", make)
@@ -59,12 +66,11 @@ def reported(runs, made_once):
 @pytest.fixture(autouse=True)
 def no_drawing(no_drawing, monkeypatch):
     """Pictures take most of a small report's time; ``reported`` has real ones, and other files test them."""
-    blank = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
     monkeypatch.setattr(
         render,
         "pictures",
         lambda document: {
-            name: blank for figure in document.figures() for name in look.file_names(figure.name)
+            name: BLANK for figure in document.figures() for name in look.file_names(figure.name)
         },
     )
 

@@ -41,7 +41,6 @@ from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.state_file import read
 
-pytestmark = pytest.mark.usefixtures("no_drawing")
 TIMES = {"training_seconds", "wall_seconds", "state_saves"}
 RUN, STATE = "run", "run/resume.pt"
 DECODER = ["--distill-part", "decoder", "--create-hybrid", "--hybrid-output", "hybrid.pt"]
@@ -99,7 +98,7 @@ def assert_left_the_same(broken, whole, *record):
 
 
 CASES = {
-    "decoder": [*DECODER, "--epochs", 3],
+    "decoder": [*DECODER, "--epochs", 2],
     "full": [
         *("--feature-weight", 0.5, "--student-d-model", 8, "--student-heads", 2, "--student-init", "random"),
         *("--steps", 10, "--sequence-level", 1, "--weight-schedule", "cosine", "--final-weight", 0.1),
@@ -117,8 +116,8 @@ def test_a_stopped_distillation_leaves_the_same_files(case, teacher, tmp_path, m
     assert run(teacher, *flags) == 0
     broken = in_folder(tmp_path / "broken", monkeypatch)
     capsys.readouterr()
-    # The seventh step ends an epoch, of which the validation is still to come.
-    for end in (2, 7, 8):
+    # The fourth step ends an epoch, of which the validation is still to come.
+    for end in (2, 4, 5):
         ends.append(end)
         assert run(teacher, *flags, "--resume") == 128 + signal.SIGTERM
         assert (broken / STATE).is_file()
@@ -164,7 +163,7 @@ def test_a_signal_while_the_last_state_is_saved_is_heeded(teacher, tmp_path, mon
         context.setattr(Keeper, "save", save)
         context.setattr(distil_summary, "score_all", lambda *_: pytest.fail("scored all the same"))
         assert run(teacher, *DECODER, "--epochs", 1) == 128 + signal.SIGTERM
-    assert "step 7 of 7" in capsys.readouterr().err
+    assert "step 4 of 4" in capsys.readouterr().err
     assert run(teacher, *DECODER, "--epochs", 1, "--resume") == 0
     assert_left_the_same(broken, whole)
 
@@ -174,7 +173,7 @@ def test_an_interrupt_before_the_first_validation_leaves_a_record(teacher, here,
     assert run(teacher, "--epochs", 2) == 128 + signal.SIGTERM
     assert "--resume goes on" in capsys.readouterr().err
     record = json.loads((here / "run/distillation_config.json").read_text())
-    assert record["finished"] is False and "step 3 of 14" in record["stopped"]
+    assert record["finished"] is False and "step 3 of 8" in record["stopped"]
     assert record["steps_done"] == 3 and record["best_loss"] is None
 
 
@@ -231,19 +230,19 @@ def test_what_auto_came_to_is_kept(tmp_path, monkeypatch, off, on):
 
 
 def test_nothing_is_saved_where_that_is_not_wanted(teacher, here, ends):
-    ends.append(9)
+    ends.append(5)
     assert run(teacher, "--epochs", 2, "--save-every", 0) == 128 + signal.SIGTERM
     assert not (here / STATE).exists()
     assert run(teacher, "--epochs", 2, "--resume", "--overwrite") == 0
 
 
 def test_a_stopped_teacher_training_goes_on(tmp_path, monkeypatch, ends):
-    words = ["--layers", 1, "--model-width", 16, "--heads", 2, "--feed-forward", 32, "--epochs", 3]
+    words = ["--layers", 1, "--model-width", 16, "--heads", 2, "--feed-forward", 32, "--epochs", 2]
     words = ["train", "--output", "teacher.pt", *words, *TINY_TRAINING]
     whole = in_folder(tmp_path / "whole", monkeypatch)
     assert package(*words) == 0
     broken = in_folder(tmp_path / "broken", monkeypatch)
-    for end in (2, 9):
+    for end in (2, 5):
         ends.append(end)
         assert package(*words, "--resume") == 128 + signal.SIGTERM
         assert (broken / "teacher.resume.pt").is_file()
@@ -380,6 +379,7 @@ def test_two_processes_go_on_to_the_same_bits(teacher, tmp_path, monkeypatch, ca
     whole.mkdir()
     broken.mkdir()
     flags = ["--teacher-checkpoint", teacher, "--distill-part", "decoder", "--epochs", 30]
+    flags += ["--corpus-size", 240]
     first = torchrun(broken, *flags)
     wait_for(broken / "run/history.csv", first)
     os.kill(worker_of(first), signal.SIGTERM)

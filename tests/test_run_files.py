@@ -415,7 +415,7 @@ RUNS = {
     "flags",
     [pytest.param(RUNS[name], id=name, marks=pytest.mark.slow if "minutes" in name else []) for name in RUNS],
 )
-def test_a_run_repeats_from_its_record_alone(flags, teacher, here, capsys, no_drawing):
+def test_a_run_repeats_from_its_record_alone(flags, teacher, here, capsys):
     tiny = [word for word in TINY_TRAINING if word not in flags]
     if "--batch-tokens" in flags:
         tiny = ["--corpus-size", "240", "--quiet"]
@@ -444,7 +444,7 @@ def test_a_run_repeats_from_its_record_alone(flags, teacher, here, capsys, no_dr
     }
 
 
-def test_a_stopped_run_goes_on_by_its_record(teacher, here, no_drawing, monkeypatch):
+def test_a_stopped_run_goes_on_by_its_record(teacher, here, monkeypatch):
     """The record of an unfinished run says what was given, so that it names the same run."""
     given = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--minutes", "0.01", "--output-path"]
     assert distil_stopped(monkeypatch, 3, *given, "stopped") == 128 + signal.SIGTERM
@@ -467,7 +467,7 @@ def distil_stopped(monkeypatch, at, *words):
         return distil(*words)
 
 
-def test_several_teachers_repeat_too(teacher, second_teacher, here, no_drawing):
+def test_several_teachers_repeat_too(teacher, second_teacher, here):
     several = ["--teacher-checkpoint", teacher, second_teacher, "--teacher-weights", "2", "1"]
     assert distil(*several, *TINY_TRAINING, "--steps", "5", "--output-path", "one") == 0
     given = ["--config", "one/distillation_config.json", "--quiet"]
@@ -555,7 +555,7 @@ def test_what_is_not_as_it_was_is_told():
     assert list(differences(Request(), now)) == []
 
 
-def test_a_repeated_run_tells_what_is_not_as_it_was(teacher, here, capsys, no_drawing):
+def test_a_repeated_run_tells_what_is_not_as_it_was(teacher, here, capsys):
     given = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--steps", "2"]
     assert distil(*given, "--output-path", "one") == 0
     file = here / "one/distillation_config.json"

@@ -97,7 +97,7 @@ def test_the_splits_of_a_corpus_are_those_that_it_makes(tmp_path, vocabulary, mo
     assert json.dumps(made.record) == json.dumps(read.record)
 
 
-def test_runs_that_share_have_the_bits_of_those_that_do_not(teacher, here, no_drawing, monkeypatch):
+def test_runs_that_share_have_the_bits_of_those_that_do_not(teacher, here, monkeypatch):
     words = ["--teacher-checkpoint", str(teacher), "--distill-part", "decoder", "--steps", "3"]
     words += ["--create-hybrid", "--save-every", "0", *TINY_TRAINING]
     settings = settings_of(DistilSettings, distillation_parser().parse_args(words))
@@ -123,7 +123,7 @@ def test_runs_that_share_have_the_bits_of_those_that_do_not(teacher, here, no_dr
         assert all(torch.equal(shared[1][name], weights) for name, weights in alone[1].items())
 
 
-def test_one_pair_under_two_names_is_scored_once(teacher, here, no_drawing, monkeypatch):
+def test_one_pair_under_two_names_is_scored_once(teacher, here, monkeypatch):
     decoded = []
     decode = scores.decode
     monkeypatch.setattr(scores, "decode", lambda e, *o: decoded.append(e.label) or decode(e, *o))

@@ -150,11 +150,15 @@ def study():
     return made_up(pair_up(TEACHER, [FULL, ENCODER, DECODER]), encoded(40, 4, 12), step=0.06)
 
 
+def resampled(study, pair, k):
+    """A pair's measures at SNR number ``k``, of all sentences and of 150 resamples, [151] each, from its
+    sums."""
+    return measures(study.weights @ study.measured.pairs[pair.key].sums[k])
+
+
 def at(study, pair, k, replicate=0):
-    """A pair's measures at SNR number ``k``, of one resample, from its sums."""
-    # As one of several sets, as the study has them: of one alone BLEU is sacrebleu's, to another last bit.
-    sums = (study.weights[replicate] @ study.measured.pairs[pair.key].sums[k])[None]
-    return {name: float(value) for name, [value] in measures(sums).items()}
+    """Of one of them."""
+    return {name: float(values[replicate]) for name, values in resampled(study, pair, k).items()}
 
 
 # Rows of the matrix
@@ -177,7 +181,7 @@ def test_a_row_a_pair_and_snr_with_the_measures_of_its_sums(study):
             for name, value in measures(study.measured.pairs[pair.key].sums[k].sum(0)).items():
                 assert row[name].value == pytest.approx(float(value)), name
     pair, name = study.compared[0], "kl_divergence"
-    of_all = np.array([at(study, pair, 2, replicate)[name] for replicate in range(151)])
+    of_all = resampled(study, pair, 2)[name]
     found, wanted = study.row(pair)[name], bootstrap.interval(of_all)
     assert (found.low, found.high) == pytest.approx(
         (wanted.low, wanted.high)
@@ -188,12 +192,7 @@ def test_a_row_a_pair_and_snr_with_the_measures_of_its_sums(study):
 def test_noise_is_what_divergences_stand_beside(study):
     pair, noise = study.compared[1], study.pairing.noise
     for name in ("kl_divergence", "js_divergence"):
-        of_all = np.array(
-            [
-                at(study, pair, 0, replicate)[name] / at(study, noise, 0, replicate)[name]
-                for replicate in range(151)
-            ]
-        )
+        of_all = resampled(study, pair, 0)[name] / resampled(study, noise, 0)[name]
         found, wanted = study.row(pair, 12.0)[f"{name}_over_noise"], bootstrap.interval(of_all)
         assert (found.value, found.low, found.high) == pytest.approx((wanted.value, wanted.low, wanted.high))
         assert study.row(study.pairing.reference)[f"{name}_over_noise"] == Interval(0.0, 0.0, 0.0)
@@ -203,12 +202,8 @@ def test_noise_is_what_divergences_stand_beside(study):
 def test_the_gap_of_cross_entropy_is_paired(study):
     reference = study.pairing.reference
     for pair in study.compared:
-        of_all = np.array(
-            [
-                at(study, pair, 1, r)["cross_entropy"] - at(study, reference, 1, r)["cross_entropy"]
-                for r in range(151)
-            ]
-        )
+        ours, theirs = (resampled(study, p, 1)["cross_entropy"] for p in (pair, reference))
+        of_all = ours - theirs
         found, wanted = study.row(pair, 0.0)["cross_entropy_gap"], bootstrap.interval(of_all)
         assert (found.value, found.low, found.high) == pytest.approx((wanted.value, wanted.low, wanted.high))
     assert study.row(reference)["cross_entropy_gap"] == Interval(0.0, 0.0, 0.0)
@@ -262,11 +257,13 @@ def test_effects_are_differences_of_the_corners_and_add_up(study):
         rows = {(row["measure"], row["snr"]): row for row in records(study.effects(square))}
         assert set(rows) == {(name, snr) for name in EFFECTS for snr in SNRS}
         corners = study.pairing.corners(square)
+        of_corners = {
+            (corner, snr): resampled(study, pair, k)
+            for corner, pair in corners.items()
+            for k, snr in enumerate(SNRS)
+        }
         for (name, snr), row in rows.items():
-            m = {
-                corner: np.array([at(study, pair, SNRS.index(snr), r)[name] for r in range(151)])
-                for corner, pair in corners.items()
-            }
+            m = {corner: of_corners[corner, snr][name] for corner in corners}
             wanted = {
                 "transmitter": m["ST"] - m["TT"],
                 "receiver": m["TS"] - m["TT"],
@@ -306,7 +303,7 @@ def test_prices_are_of_curves_in_the_order_of_snrs(study):
     assert list(found) == [study.pairing.label(pair) for pair in study.compared]
     for pair in study.compared:
         theirs, ours = (
-            np.array([[at(study, p, SNRS.index(snr), r)["bleu"] for snr in sorted(SNRS)] for r in range(151)])
+            np.stack([resampled(study, p, SNRS.index(snr))["bleu"] for snr in sorted(SNRS)], -1)
             for p in (study.pairing.reference, pair)
         )
         row = found[study.pairing.label(pair)]

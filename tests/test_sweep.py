@@ -22,7 +22,7 @@ COMMON = ["--steps", 3, "--save-every", 0, *TINY_TRAINING, "--sentences", 20, "-
 
 
 @pytest.fixture
-def here_alone(here, monkeypatch, no_drawing):
+def here_alone(here, monkeypatch):
     runs_in_this_process(monkeypatch)
     monkeypatch.setattr(analyse_settings, "WHOLE_CORPUS", CorpusConfig(corpus_size=1000))
     return here

@@ -44,7 +44,7 @@ def rows_of(file):
 SCHEDULE = "--temperature-schedule linear --final-temperature 2 --feature-weight 0.5".split()
 
 
-def test_tensorboard_has_what_history_and_record_have(teacher, here, events, no_drawing):
+def test_tensorboard_has_what_history_and_record_have(teacher, here, events):
     flags = [*TINY_TRAINING, *SCHEDULE, "--epochs", "3", "--create-hybrid", "--scales", "1", "2"]
     assert distil("--teacher-checkpoint", teacher, *flags, *LOGGED, "--output-path", "run") == 0
     logged = events("run/tensorboard/run")
@@ -73,7 +73,7 @@ def test_tensorboard_has_what_history_and_record_have(teacher, here, events, no_
     assert "trackers" not in record and "track" not in record["settings"]
 
 
-def test_the_mean_over_an_epoch_is_that_of_its_steps(teacher, here, events, no_drawing):
+def test_the_mean_over_an_epoch_is_that_of_its_steps(teacher, here, events):
     flags = [
         *TINY_TRAINING,
         "--steps",
@@ -107,7 +107,7 @@ def stopping(monkeypatch, at):
 
 
 @pytest.mark.slow
-def test_a_resumed_run_goes_on_along_the_same_axis(teacher, here, events, no_drawing, monkeypatch):
+def test_a_resumed_run_goes_on_along_the_same_axis(teacher, here, events, monkeypatch):
     """The second life logs steps that no state remembers; the third logs them anew."""
     flags = [
         "--teacher-checkpoint",
@@ -246,7 +246,7 @@ def test_a_tracker_that_fails_is_told_once_and_left(fails, fakes):
     assert lines == [f"warning: --track wandb: {told}", f"warning: --track mlflow: {told}"]
 
 
-def test_a_run_survives_its_tracker(teacher, here, fakes, no_drawing, capsys):
+def test_a_run_survives_its_tracker(teacher, here, fakes, capsys):
     Fake.fails = "log"
     flags = [*TINY_TRAINING, "--steps", "4", "--track", "mlflow", "--track-every", "1"]
     assert distil("--teacher-checkpoint", teacher, *flags, "--output-path", "run") == 0

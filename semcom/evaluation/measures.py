@@ -1,6 +1,6 @@
 """The table of measures: a row each, from which matrix, intervals, tests, report, CSV and console follow."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -229,8 +229,9 @@ def of_sums(sums: np.ndarray, wanted: Sequence[Measure] | None = None) -> dict[s
     """[..., K] summed over any set of sentences -> every measure (of ``wanted``) that is a function of
     totals, each [...]."""
     wanted = [measure for measure in MEASURES if not measure.by_sentence] if wanted is None else wanted
+    places = slices()
     with np.errstate(invalid="ignore", divide="ignore"):
-        return {measure.name: measure.value(*_sums_of(measure, sums)) for measure in wanted}
+        return {measure.name: measure.value(*_sums_of(measure, sums, places)) for measure in wanted}
 
 
 def of_sentences(
@@ -245,17 +246,18 @@ def of_sentences(
     totals = sums.sum(-2) if weights is None else weights @ sums
     found = of_sums(totals, [measure for measure in wanted if not measure.by_sentence])
     once = np.ones((1, sums.shape[-2])) if weights is None else weights
+    places = slices()
     with np.errstate(invalid="ignore", divide="ignore"):
         for measure in wanted:
             if measure.by_sentence:
-                values = measure.value(once, *_sums_of(measure, sums))
+                values = measure.value(once, *_sums_of(measure, sums, places))
                 found[measure.name] = values[..., 0] if weights is None else values
     return {measure.name: found[measure.name] for measure in wanted}
 
 
-def _sums_of(measure: Measure, sums: np.ndarray) -> list[np.ndarray]:
-    """Of [..., K] those that a measure is a function of: [...] each, of several columns [..., several]."""
-    places = slices()
+def _sums_of(measure: Measure, sums: np.ndarray, places: Mapping[tuple[str, ...], slice]) -> list[np.ndarray]:
+    """Of [..., K], laid out as ``places`` says, those that a measure is a function of: [...] each, of several
+    columns [..., several]."""
     found = []
     for needed in measure.sums:
         place = places[needed.columns]

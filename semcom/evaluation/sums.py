@@ -46,7 +46,7 @@ class TextSums:
     def compares(self) -> bool:
         return self.against == "reference"
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         return tuple(f"{self.against}_{name}" for name in self.statistics)
 

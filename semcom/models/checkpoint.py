@@ -11,7 +11,7 @@ import io
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -272,9 +272,7 @@ def _rebuild(payload: dict[str, Any], path: Path, where: str) -> Checkpoint:
 def _found_weights(architecture: Architecture, given: dict[str, Tensor], where: str) -> Found:
     """By their own names, where a compiler or trainer has put something into them. Raises unless they are
     those of this architecture; nothing is built for real."""
-    with torch.device("meta"):
-        sketch = Transceiver(architecture)
-    wanted = {name: tuple(tensor.shape) for name, tensor in sketch.state_dict().items()}
+    wanted = _shapes(architecture)
     as_saved = given.keys() == wanted.keys()
     found = Found(given, "", []) if as_saved else state_dicts.plain(given, wanted, where)
     shapes = {name: tuple(tensor.shape) for name, tensor in found.weights.items()}
@@ -293,6 +291,14 @@ def _found_weights(architecture: Architecture, given: dict[str, Tensor], where: 
                 f"{allowed}; {REMEDY}"
             )
     return found
+
+
+@lru_cache(maxsize=32)
+def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Of its weights, by name."""
+    with torch.device("meta"):
+        sketch = Transceiver(architecture)
+    return {name: tuple(tensor.shape) for name, tensor in sketch.state_dict().items()}
 
 
 def _kind_of_numbers(dtype: torch.dtype) -> str:
