@@ -15,6 +15,7 @@ import semantic_analysis
 from semcom.commands import cli, sweep_child, sweep_runner
 
 ROOT = Path(__file__).resolve().parent.parent
+UNDRAWN = ROOT / "tests/undrawn.py"
 TINY_TEACHER = "tiny_teacher.pt"
 TINY_TRAINING = ["--corpus-size", "120", "--batch-size", "32", "--quiet", "--device", "cpu"]
 

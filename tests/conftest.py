@@ -40,6 +40,11 @@ def no_waiting_for_disks() -> Iterator[None]:
         yield
 
 
+def blank(draw: look.Draw, place: look.Place, *kinds: str) -> list[bytes]:
+    """In the place of ``look.pictures``."""
+    return [ONE_PIXEL for _ in kinds]
+
+
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory) -> Path:
     """Of this run of the tests: the same one in each of its processes."""
@@ -52,16 +57,19 @@ def shared_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def made_once(shared_folder) -> Callable[[str, Callable[[Path], object]], Path]:
     """``made_once(name, make)``: the folder of this name, which the first process to ask for it has filled by
-    ``make(folder)``; tests must not write to it."""
+    ``make(folder)``, without pictures unless it ``draws``; tests must not write to it."""
 
-    def made_once(name: str, make: Callable[[Path], object]) -> Path:
+    def made_once(name: str, make: Callable[[Path], object], draws: bool = False) -> Path:
         folder, whole = shared_folder / name, shared_folder / f"{name}.whole"
         with open(shared_folder / f"{name}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not whole.exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
-                make(folder)
+                with pytest.MonkeyPatch.context() as patched:
+                    if not draws:
+                        patched.setattr(look, "pictures", blank)
+                    make(folder)
                 whole.touch()
         return folder
 
@@ -116,7 +124,7 @@ def no_drawing(request, monkeypatch) -> None:
     real = look.pictures
 
     def pictures(draw: look.Draw, place: look.Place, *kinds: str) -> list[bytes]:
-        return real(draw, place, *kinds) if drawn.issuperset(kinds) else [ONE_PIXEL for _ in kinds]
+        return (real if drawn.issuperset(kinds) else blank)(draw, place, *kinds)
 
     monkeypatch.setattr(look, "pictures", pictures)
 

@@ -10,8 +10,8 @@ from inspect import isfunction
 from pathlib import Path
 
 import pytest
-from cli_support import ROOT, TINY_TRAINING, distil, refused
-from test_processes import torchrun
+from cli_support import ROOT, TINY_TRAINING, UNDRAWN, distil, refused
+from test_processes import torchrun, two_processes
 from toy import bits, same_bits, spoken
 
 import semcom
@@ -254,7 +254,7 @@ def test_an_interrupt_of_the_dial_leaves_the_finished_run(teacher, here, capsys,
         raise KeyboardInterrupt
 
     monkeypatch.setattr(dial_ladder, "climb", interrupted)
-    assert run_of(teacher, "decoder", "--steps", 2, "--target-divergence", 0.1) == 130
+    assert run_of(teacher, "decoder", "--target-divergence", 0.1) == 130
     line = capsys.readouterr().err
     assert "interrupted while dialling" in line and command_in(line).target == (0.1,)
     whole(here / "checkpoints/distillation_decoder")
@@ -375,7 +375,9 @@ def test_of_several_processes_the_main_one_dials(teacher, here, target, code):
     text = (f"the committee has adopted report number {n} on the budget." for n in range(400))
     Path("own.en").write_text("\n".join(text))
     flags = ["--corpus", "own.en", "--create-hybrid", "--target-divergence", target, "--output-path", "run"]
-    done = torchrun(ROOT / "distillation.py", "--teacher-checkpoint", teacher, *TRAINING, *flags)
+    words = [UNDRAWN, ROOT / "distillation.py", "--teacher-checkpoint", teacher, *TRAINING, *flags]
+    # With an error to tell it takes a launcher to end the others.
+    done = torchrun(*words) if code else two_processes(*words)[0]
     assert done.returncode == code, done.stderr
     assert Path("checkpoints/hybrid_model.pt").is_file() == (code == 0)
     models = {row["model"] for row in record_of(Path("run"))["test_scores"]}

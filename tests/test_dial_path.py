@@ -18,7 +18,6 @@ from semcom.models import checkpoint, state_dicts
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS
 from semcom.models.transceiver import build
-from semcom.report import plots
 
 RECORD = "distillation_config.json"
 RUNS = {
@@ -42,9 +41,7 @@ def runs(made_once, teacher):
             folder / "decoder/best_student_model.pt",
         ]
         with pytest.MonkeyPatch.context() as patched:
-            # Pictures and test scores are most of what such a short run does.
-            patched.setattr(plots, "plot_training_curves", lambda *_: None)
-            patched.setattr(plots, "plot_temperature_effect", lambda *_: None)
+            # Test scores are most of what such a short run does.
             patched.setattr(distil_summary, "score", lambda *_: SimpleNamespace(rows=None))
             patched.setattr(distil_summary, "show", lambda *_: None)
             for name, flags in {**RUNS, "from": again}.items():

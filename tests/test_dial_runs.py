@@ -18,7 +18,6 @@ from semcom.data import batching, corpus
 from semcom.data.batching import collate
 from semcom.evaluation import path_search
 from semcom.models import checkpoint
-from semcom.report import plots
 
 pytestmark = pytest.mark.usefixtures("here", "few")
 
@@ -50,9 +49,7 @@ def runs(made_once, teacher):
 
     def make(folder):
         with pytest.MonkeyPatch.context() as patched:
-            # Pictures and test scores are most of what such a short run does.
-            patched.setattr(plots, "plot_training_curves", lambda *_: None)
-            patched.setattr(plots, "plot_temperature_effect", lambda *_: None)
+            # Test scores are most of what such a short run does.
             patched.setattr(distil_summary, "score", lambda *_: SimpleNamespace(rows=None))
             patched.setattr(distil_summary, "show", lambda *_: None)
             for name, flags in RUNS.items():

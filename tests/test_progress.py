@@ -11,7 +11,7 @@ import termios
 import threading
 
 import pytest
-from cli_support import ROOT, TINY_TRAINING
+from cli_support import ROOT, TINY_TRAINING, UNDRAWN
 
 from semcom.base import distributed, progress
 from semcom.distillation.history import Epoch
@@ -59,17 +59,8 @@ def rows(shown):
 TRAINING = [word for word in TINY_TRAINING if word != "--quiet"]
 
 
-PROGRAM = """
-import distillation
-from semcom.report import look
-
-look.pictures = lambda draw, place, *kinds: [b"" for _ in kinds]  # they are most of so short a run
-raise SystemExit(distillation.main())
-"""
-
-
 def distillation(teacher, *flags):
-    return ["-c", PROGRAM, "--teacher-checkpoint", teacher, *TRAINING, *flags]
+    return [UNDRAWN, ROOT / "distillation.py", "--teacher-checkpoint", teacher, *TRAINING, *flags]
 
 
 @pytest.mark.parametrize("columns", [80, *(pytest.param(n, marks=pytest.mark.slow) for n in (200, 60))])

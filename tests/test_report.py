@@ -59,7 +59,7 @@ def reported(runs, made_once):
             patch.setattr(look, "pictures", on_the_page)  # of each figure; other files test the other places
             assert analyse("--runs", runs, *QUICK, "--snr", 0, 12, "--channel", "rayleigh") == 0
 
-    folder = made_once("reported", make)
+    folder = made_once("reported", make, draws=True)
     return folder, json.loads((folder / "semantic_analysis_results.json").read_text())
 
 

@@ -110,7 +110,12 @@ def assert_same(broken, whole):
     assert same_bits(bits(broken.objective), bits(whole.objective))
 
 
-@pytest.mark.parametrize("case", CASES)
+CONFIRMING = {"labels", "encoder", "teachers, segments"}
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] * (case in CONFIRMING)) for case in CASES]
+)
 def test_a_stopped_training_goes_on_to_the_same_bits(case, tmp_path):
     whole = Run(case, tmp_path / "whole.pt")
     assert len(whole.result.history) > 1 and not whole.result.stopped

@@ -19,6 +19,7 @@ import torch
 from cli_support import (
     ROOT,
     TINY_TRAINING,
+    UNDRAWN,
     distil,
     package,
     refused,
@@ -27,6 +28,7 @@ from cli_support import (
     wait_until,
 )
 from test_api import batches, net
+from test_processes import two_processes
 from torch.utils.data import DataLoader, TensorDataset
 from toy import bits, same_bits
 
@@ -348,10 +350,13 @@ def test_a_stopped_compiled_distillation_leaves_the_same_files(teacher, tmp_path
     assert_left_the_same(broken, whole)
 
 
+SCRIPT = [UNDRAWN, ROOT / "distillation.py", "--output-path", RUN, *TINY_TRAINING]
+
+
 def torchrun(folder, *flags):
     """Two processes, as a person starts them."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    words = [*launcher, ROOT / "distillation.py", "--output-path", RUN, *TINY_TRAINING, *flags]
+    words = [*launcher, *SCRIPT, *flags]
     return subprocess.Popen(
         [str(word) for word in words],
         stdout=subprocess.PIPE,
@@ -396,8 +401,7 @@ def test_two_processes_go_on_to_the_same_bits(teacher, tmp_path, monkeypatch, ca
     shutil.copytree(broken / RUN, RUN)
     refused(capsys, run(teacher, *flags[2:], "--resume"), "processes", "begun with 2")
     for folder in (broken, whole):
-        done = torchrun(folder, *flags, "--resume")
-        said = done.communicate(timeout=300)
-        assert done.returncode == 0, said
+        both = two_processes(*SCRIPT, *flags, "--resume", folder=folder)
+        assert [done.returncode for done in both] == [0, 0], both
     assert_left_the_same(broken, whole)
     assert json.loads((whole / "run/distillation_config.json").read_text())["processes"] == 2

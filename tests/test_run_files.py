@@ -96,7 +96,7 @@ def test_what_is_printed_asks_for_the_same(verb, tmp_path):
     parse, needed = flags_of(verb)
     rng, accepted = random.Random(verb), 0
     file = tmp_path / "run.yaml"
-    while accepted < 12:
+    while accepted < 5:
         try:
             asked = parse([*needed, *random_words(parse(needed), rng)])
         except SemcomError:
@@ -404,8 +404,8 @@ def same_weights(*paths):
 
 RUNS = {
     "minutes, a default hybrid": ["--minutes", "0.01", "--create-hybrid"],
-    "decoder, named hybrid": "--distill-part decoder --steps 9 --create-hybrid --hybrid-output h.pt".split(),
-    "encoder, parts, no fp32": "--distill-part encoder --steps 9 --precision bf16 --kd-loss dkd "
+    "decoder, named hybrid": "--distill-part decoder --steps 3 --create-hybrid --hybrid-output h.pt".split(),
+    "encoder, parts, no fp32": "--distill-part encoder --steps 3 --precision bf16 --kd-loss dkd "
     "--dkd-beta 3 --create-hybrid --hybrid-parts encoder".split(),
     "tokens": "--epochs 1 --batch-tokens 400 --temperature-schedule cosine --final-temperature 2".split(),
 }
@@ -418,7 +418,7 @@ RUNS = {
 def test_a_run_repeats_from_its_record_alone(flags, teacher, here, capsys):
     tiny = [word for word in TINY_TRAINING if word not in flags]
     if "--batch-tokens" in flags:
-        tiny = ["--corpus-size", "240", "--quiet"]
+        tiny = ["--corpus-size", "120", "--quiet"]
     assert distil("--teacher-checkpoint", teacher, *tiny, *flags, "--output-path", "one") == 0
     first = json.loads((here / "one/distillation_config.json").read_text())
     hybrid = first["hybrid_output"]

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from cli_support import ROOT, TINY_TRAINING, train_tiny_teacher, wait_for
+from cli_support import ROOT, TINY_TRAINING, wait_for
 
 from semcom.base import signals
 from semcom.base.errors import InterruptedRun
@@ -150,11 +150,6 @@ def test_a_forked_child_is_asked_as_if_nobody_watched():
 
 
 # --- a run as a process
-
-
-@pytest.fixture(scope="module")
-def teacher(made_once):
-    return made_once("signals", lambda folder: train_tiny_teacher(folder)) / "tiny_teacher.pt"
 
 
 def distillation(teacher, folder, *flags, first=()):
