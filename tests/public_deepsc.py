@@ -11,13 +11,9 @@ import torch
 
 
 def positions(length, width):
-    table = torch.zeros(length, width)
-    for pos in range(length):
-        for i in range(width):
-            frequency = torch.exp(torch.tensor(i - i % 2, dtype=torch.float32) * -(math.log(10000.0) / width))
-            angle = torch.tensor(float(pos)) * frequency
-            table[pos, i] = torch.sin(angle) if i % 2 == 0 else torch.cos(angle)
-    return table
+    place, i = torch.arange(length, dtype=torch.float32)[:, None], torch.arange(width)
+    angle = place * torch.exp((i - i % 2).float() * -(math.log(10000.0) / width))
+    return torch.where(i % 2 == 0, torch.sin(angle), torch.cos(angle))
 
 
 def random_state(

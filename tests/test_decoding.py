@@ -2,6 +2,7 @@
 sentence at a time."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -252,9 +253,16 @@ def test_beam_of_width_1_is_greedy(eos_bias, penalty):
     )
 
 
-@pytest.mark.parametrize("eos_bias", [-1e9, 3.0, 5.0])
-@pytest.mark.parametrize(("width", "penalty"), [(2, 1.0), (4, 0.0), (4, 0.6), (5, 2.0)])
-def test_beam_equals_the_plain_beam(width, penalty, eos_bias):
+BEAMS = list(product([(2, 1.0), (4, 0.0), (4, 0.6), (5, 2.0)], [-1e9, 3.0, 5.0]))
+
+
+@pytest.mark.parametrize(
+    ("beam_of", "eos_bias"),
+    # Every second one is fast: each search, and each bias with one of the widths.
+    [pytest.param(*case, marks=[pytest.mark.slow] * (number % 2)) for number, case in enumerate(BEAMS)],
+)
+def test_beam_equals_the_plain_beam(beam_of, eos_bias):
+    width, penalty = beam_of
     model, batch = listener(eos_bias), collate(encoded(6, 1, 5))
     received, mask = meet(model, batch)
     found = beam(model.receiver, received, mask, width, penalty)
