@@ -14,12 +14,42 @@ def markdown(found: Mapping) -> str:
         f"CUDA {found['cuda']}; {found['cpu']}",
         "",
     ]
+    lines += against_peers(found["parts"])
     for name, part in found["parts"].items():
         lines += [f"### {name[:1].upper()}{name[1:]}", ""]
         lines += TABLES.get(name, times)(part["rows"], found["peak"])
         if part["error"]:
             lines += [f"Not all of it: {part['error']}.", ""]
     return "\n".join(lines)
+
+
+def against_peers(parts: Mapping[str, Mapping]) -> list[str]:
+    """Of each work our fastest side beside the fastest of the others, whatever their products. A beam, which
+    decodes other tokens, and a graph, which the program does not use, do not count."""
+    made = []
+    for part, found in parts.items():
+        timed = [row for row in found["rows"] if "seconds" in row and "side" in row]
+        timed = [row for row in timed if not any(word in row["side"] for word in ("beam", "graph"))]
+        for work in dict.fromkeys(row["work"] for row in timed):
+            own = [row for row in timed if row["work"] == work]
+            ours = min((row for row in own if is_ours(row)), key=seconds_of, default=None)
+            peer = min((row for row in own if not is_ours(row)), key=seconds_of, default=None)
+            if ours and peer:
+                ratio = f"{peer['seconds'] / ours['seconds']:.2f}"
+                made.append([f"{part}: {work}", named(ours), named(peer), ratio])
+    return table(("work", "our fastest", "fastest peer", "times as fast"), made) if made else []
+
+
+def is_ours(row: Row) -> bool:
+    return row["side"].startswith("ours")
+
+
+def seconds_of(row: Row) -> float:
+    return row["seconds"]
+
+
+def named(row: Row) -> str:
+    return f"{row['side']}, {row['kind']}: {1e3 * row['seconds']:,.2f} ms"
 
 
 def outcomes(rows: Sequence[Row], peak: float | None) -> list[str]:

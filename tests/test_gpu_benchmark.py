@@ -64,6 +64,16 @@ def test_a_table_has_ratios_memory_and_the_share_of_the_card():
         line.startswith(r"| textbook, compiled | tf32 | OutOfMemoryError: no \| memory |") for line in lines
     )
     assert "Not all of it: ended after 9 s." in lines
+    peers = "| step, large: large | ours, bf16: 20.00 ms | textbook, fp32: 100.00 ms | 5.00 |"
+    assert peers in lines
+
+
+def test_a_beam_is_no_peer_and_a_side_without_one_no_row():
+    common = {"work": "DeepSC's", "shape": "", "kind": "fp32", "tokens": 1, "first": 0, "peak": None}
+    rows = [{**common, "side": "ours, beam search", "seconds": 0.1}]
+    assert "fastest peer" not in markdown(found(rows))
+    rows += [{**common, "side": "textbook", "seconds": 0.4}, {**common, "side": "ours", "seconds": 0.2}]
+    assert "| ours, fp32: 200.00 ms | textbook, fp32: 400.00 ms | 2.00 |" in markdown(found(rows))
 
 
 def test_tests_are_counted_and_those_that_failed_named():
