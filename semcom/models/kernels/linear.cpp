@@ -61,11 +61,13 @@ struct Maps {
             Floats start[ACROSS] = {};
             for (int64_t q = 0; q < ACROSS && bias && o + q * LANES < width; q++) start[q] = load_some(bias + o + q * LANES, width - o - q * LANES);
             for (int64_t j = 0; j < n; j += ROWS) {
+                To* const at = to + j * width + o;
+                for (int64_t r = 0; r < std::min(ROWS, n - j); r++)
+                    for (int64_t i = 0; i < WIDE; i += 64 / (int64_t)sizeof(To)) __builtin_prefetch(at + r * width + i, 1);
                 Floats sums[ROWS][ACROSS];
                 each<ROWS, ACROSS>([&](int r, int q) __attribute__((always_inline)) { sums[r][q] = start[q]; });
                 add_products<T>(rows + j * deep, deep, weights.at(o * deep), Fixed<WIDE>(), deep, sums);
                 if (relu) each<ROWS, ACROSS>([&](int r, int q) __attribute__((always_inline)) { sums[r][q] = larger(sums[r][q], Floats{}); });
-                To* const at = to + j * width + o;
                 if (j + ROWS <= n && o + WIDE <= width)
                     each<ROWS, ACROSS>([&](int r, int q) __attribute__((always_inline)) { store(at + r * width + q * LANES, sums[r][q]); });
                 else put_some(at, sums, width, n - j, width - o);
@@ -103,35 +105,47 @@ struct Maps {
         }
     };
 
-    // The gradient of a row's outputs before ReLU, LANES from ``o`` on.
+    // LANES of the gradient of a row's outputs before ReLU, or of its inputs; zeros where there are none.
+    template <bool whole>
     Floats before(int64_t row, int64_t end, int64_t o) const {
-        if (row >= end || o >= c.outputs) return Floats{};
-        const int64_t at = row * c.outputs + o, left = c.outputs - o;
+        const int64_t at = row * c.outputs + o, left = whole ? LANES : row < end ? c.outputs - o : 0;
+        if (left <= 0) return Floats{};
         const Floats g = load_some((const T*)c.to_y + at, left);
         return c.relu ? (load_some((const T*)c.y + at, left) > 0.0f ? g : Floats{}) : g;
     }
 
+    template <bool whole>
     Floats input(int64_t row, int64_t end, int64_t k) const {
-        return row < end && k < c.inputs ? load_some((const X*)c.x + row * c.inputs + k, c.inputs - k) : Floats{};
+        const int64_t left = whole ? LANES : row < end ? c.inputs - k : 0;
+        return left > 0 ? load_some((const X*)c.x + row * c.inputs + k, left) : Floats{};
+    }
+
+    // Two rows from ``row`` on, which stand ``j`` rows from the block's first, as words; ``steps`` words are as many as the block is tall.
+    template <bool whole>
+    void take_rows(int64_t row, int64_t end, int64_t j, int64_t steps, const Place& place) const {
+        const int64_t pair = IN_WORD<T>;
+        for (int64_t o = 0; o < outputs; o += LANES) {
+            const Floats even = before<whole>(row, end, o), odd = before<whole>(row + 1, end, o);
+            store((T*)place.gradient.at(j * back_deep) + o, even);
+            store((T*)place.gradient.at((j + 1) * back_deep) + o, odd);
+            float* const to = place.pairs.at(o * steps + j / pair * LANES);
+            store(to, word_of<T>(even, odd));
+            if (pair == 1) store(to + LANES, odd);
+            store(place.to_bias.at(o), load(place.to_bias.at(o)) + (even + odd));
+        }
+        for (int64_t k = 0; k < inputs; k += LANES) {
+            const Floats even = input<whole>(row, end, k), odd = input<whole>(row + 1, end, k);
+            float* const to = place.inputs.at(k / NARROW * NARROW * steps + j / pair * NARROW + k % NARROW);
+            store(to, word_of<T>(even, odd));
+            if (pair == 1) store(to + NARROW, odd);
+        }
     }
 
     void backward(int64_t from, int64_t to, const Place& place) const {
-        const int64_t n = up_to(to - from, ROWS), pair = IN_WORD<T>, steps = n / pair;
-        for (int64_t o = 0; o < outputs; o += LANES) {
-            Floats sum = load(place.to_bias.at(o));
-            for (int64_t j = 0; j < n; j += pair) {
-                const Floats even = before(from + j, to, o), odd = pair > 1 ? before(from + j + 1, to, o) : Floats{};
-                store((T*)place.gradient.at(j * back_deep) + o, even);
-                if (pair > 1) store((T*)place.gradient.at((j + 1) * back_deep) + o, odd);
-                store(place.pairs.at(o * steps + j / pair * LANES), word_of<T>(even, odd));
-                sum += even + odd;
-            }
-            store(place.to_bias.at(o), sum);
-        }
-        for (int64_t j = 0; j < n; j += pair)
-            for (int64_t k = 0; k < inputs; k += LANES)
-                store(place.inputs.at(k / NARROW * NARROW * steps + j / pair * NARROW + k % NARROW),
-                      word_of<T>(input(from + j, to, k), pair > 1 ? input(from + j + 1, to, k) : Floats{}));
+        const int64_t n = up_to(to - from, ROWS), steps = n / IN_WORD<T>;
+        const bool whole = inputs == c.inputs && outputs == c.outputs;
+        for (int64_t j = 0; j < n; j += 2)
+            whole && from + j + 2 <= to ? take_rows<true>(from + j, to, j, steps, place) : take_rows<false>(from + j, to, j, steps, place);
         add_to_weight(steps, place);
         if (c.to_x) multiply<false>(place.gradient.at(), to - from, back_deep, nullptr, (X*)c.to_x + from * c.inputs, c.inputs);
     }
@@ -173,10 +187,11 @@ struct Maps {
         blockwise([&](int64_t from, int64_t to, int64_t i) { backward(from, to, *places[i]); });
         for (int64_t o = 0; o < c.outputs; o++) {
             c.to_bias[o] = 0;
-            std::fill(c.to_weight + o * c.inputs, c.to_weight + (o + 1) * c.inputs, 0.0f);
-            for (const auto& place : places) {
-                c.to_bias[o] += *place->to_bias.at(o);
-                for (int64_t k = 0; k < c.inputs; k++) c.to_weight[o * c.inputs + k] += *place->to_weight.at(o * inputs + k);
+            for (const auto& place : places) c.to_bias[o] += *place->to_bias.at(o);
+            for (int64_t k = 0; k < c.inputs; k += LANES) {
+                Floats made{};
+                for (const auto& place : places) made += load(place->to_weight.at(o * inputs + k));
+                store_some(c.to_weight + o * c.inputs + k, made, c.inputs - k);
             }
         }
     }

@@ -156,13 +156,26 @@ struct Work {
     }
 
     // e^x of x / T, in units of log2, and of e^(x / T).
-    Floats hot(Floats soft, Floats warm, Floats heat) const {
+    template <int64_t SQUARES>
+    static Floats hot(Floats soft, Floats warm, Floats heat) {
         if (!powers) return exp2_of(soft * heat);
-        for (int i = 0; i < squares; i++) warm *= warm;
+        for (int64_t i = 0; i < SQUARES; i++) warm *= warm;
         return warm;
     }
 
+    // work(number of squares), which compilers are to know.
+    template <typename Do>
+    void by_squares(Do work) const {
+        switch (squares) {
+            case 1: return work(Fixed<1>());
+            case 2: return work(Fixed<2>());
+            case 3: return work(Fixed<3>());
+            default: work(Fixed<0>());
+        }
+    }
+
     // The first pass over a strip and LANES rows of a panel, whose logits are ``ours`` and ``theirs`` [STRIP, PANEL].
+    template <int64_t SQUARES>
     void sum(const float* ours, const float* theirs, int64_t strip, int64_t j, Sums& s) const {
         const Floats heat = load(this->heat.data() + j), cold = 1.0f / heat, slope = LOG2_E * cold;
         Floats top = all(LOWEST), t_top = top;
@@ -177,7 +190,7 @@ struct Work {
         const int64_t at = tile(strip, j / PANEL) + j % PANEL;
         for (int64_t i = 0; i < STRIP; i++) {
             const Floats soft = (load(ours + i * PANEL) - top) * slope, warm = exp2_of(soft);
-            of_strip.p += hot(soft, warm, heat);
+            of_strip.p += hot<SQUARES>(soft, warm, heat);
             store(kept.at(at + i * PANEL), powers ? warm : soft);
             if (distils) {
                 const Floats y = (load(theirs + i * PANEL) - t_top) * slope, e = exp2_of(y);
@@ -190,13 +203,24 @@ struct Work {
         s.add<distils>(of_strip, cold);
     }
 
+    // Asks for the memory of what will be kept of a strip and a panel, while products are made.
+    void expect(int64_t at) const {
+        for (int64_t i = 0; i < STRIP * PANEL; i += 64 / (int64_t)sizeof(T)) {
+            __builtin_prefetch(kept.at(at + i), 1);
+            if (distils) __builtin_prefetch(kept_theirs.at(at + i), 1);
+        }
+    }
+
     void first_pass(int64_t strip, Place<T>& place) {
         for (int64_t panel = 0; panel < panels(); panel++) {
             const float *ours = place.ours.at(), *theirs = place.theirs.at();
+            expect(tile(strip, panel));
             student.logits(strip, panel, place.ours.at());
             if (distils) teacher.logits(strip, panel, place.theirs.at());
-            for (int64_t j = panel * PANEL; j < (panel + 1) * PANEL; j += LANES)
-                sum(ours + j % PANEL, theirs + j % PANEL, strip, j, place.found[j / LANES]);
+            by_squares([&](auto number) {
+                for (int64_t j = panel * PANEL; j < (panel + 1) * PANEL; j += LANES)
+                    sum<number>(ours + j % PANEL, theirs + j % PANEL, strip, j, place.found[j / LANES]);
+            });
             for (int64_t j = panel * PANEL; j < (panel + 1) * PANEL; j++)
                 if (target_strip[j] == strip) {
                     const int64_t at = (c.targets[first + j] - strip * STRIP) * PANEL + j % PANEL;
@@ -241,14 +265,16 @@ struct Work {
         return made;
     }
 
+    template <int64_t SQUARES>
     Floats gradient(const Shares& share, int64_t at) const {
         const Floats soft = load(kept.at(at)), warm = powers ? soft : exp2_of(soft);
-        Floats g = hot(soft, warm, share.heat) * share.of_p;
+        Floats g = hot<SQUARES>(soft, warm, share.heat) * share.of_p;
         if (distils) g += warm * share.of_q - load(kept_theirs.at(at)) * share.of_r;
         return g;
     }
 
     // The gradient of a strip and a panel, to the block's at ``i0`` pieces from its start; its sum over rows to ``over_rows`` [STRIP].
+    template <int64_t SQUARES>
     void differentiate(int64_t strip, int64_t panel, int64_t i0, const Sums* groups, const Place<T>& place, Floats* over_rows) const {
         Shares of[VECTORS];
         for (int64_t q = 0; q < VECTORS; q++) of[q] = shares(strip, panel * PANEL + q * LANES, groups[panel * VECTORS + q]);
@@ -256,7 +282,7 @@ struct Work {
         for (int64_t i = 0; i < STRIP; i += 2)
             for (int64_t q = 0; q < VECTORS; q++) {
                 const int64_t at = i * PANEL + q * LANES;
-                const Floats even = gradient(of[q], from + at), odd = gradient(of[q], from + at + PANEL);
+                const Floats even = gradient<SQUARES>(of[q], from + at), odd = gradient<SQUARES>(of[q], from + at + PANEL);
                 store(place.gradient.at(to + at), even);
                 store(place.gradient.at(to + at + PANEL), odd);
                 if (IN_WORD<T> > 1) store(place.pairs.at((to + i * PANEL) / 2 + q * LANES), word_of<T>(even, odd));
@@ -275,8 +301,10 @@ struct Work {
     void second_pass(int64_t from, int64_t to, const Sums* groups, const Place<T>& place, bool begins) const {
         for (int64_t strip = from; strip < to; strip++) {
             Floats over_rows[STRIP] = {};
-            for (int64_t panel = 0; panel < panels(); panel++)
-                differentiate(strip, panel, (strip - from) * STRIP, groups, place, over_rows);
+            by_squares([&](auto number) {
+                for (int64_t panel = 0; panel < panels(); panel++)
+                    differentiate<number>(strip, panel, (strip - from) * STRIP, groups, place, over_rows);
+            });
             for (int64_t i = 0; i < std::min(STRIP, c.pieces - strip * STRIP); i++)
                 for (int64_t lane = 0; lane < LANES; lane++) c.to_bias[strip * STRIP + i] += over_rows[i][lane];
         }
