@@ -189,7 +189,7 @@ class DistillationRun:
         s = self.settings
         if not s.transfer.sequence_level:
             return self.data.train
-        search = Search(s.transfer.sequence_level)
+        search = Search(s.transfer.sequence_level, compiled=s.training.compile == "on")
         by = Decoding(self.teacher, make_channel(s.channel), s.snr.snr_range, search, s.run.seed)
         sentences, self.record["teacher_sentences"] = teacher_sentences(
             by, self.data.train, device=self.device, quiet=s.run.quiet, together=self.together

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import torch
 
-from semcom.base import json_files, locks, output_files, progress
+from semcom.base import json_files, locks, output_files
 from semcom.base.distributed import ALONE, Processes
 from semcom.base.errors import SemcomError, escape
+from semcom.base.progress import Progress
+from semcom.base.side_by_side import GoOn, side_by_side
 from semcom.channel.channels import Channel
 from semcom.data.batching import Encoded, collate
 from semcom.data.settings import MAX_POSITIONS
@@ -114,16 +116,19 @@ def _decode(
     model = by.teacher.model.to(device).eval()
     ordered = sorted(encoded, key=lambda e: (-len(e.source), e.sentence.id))
     groups = [ordered[start : start + SENT_TOGETHER] for start in range(0, len(ordered), SENT_TOGETHER)]
-    mine = progress.each(together.share(groups), "teacher's decodings", quiet=quiet)
-    found: Pieces = {}
-    with torch.inference_mode():
-        for group in mine:
+    share = together.share(groups)
+    with Progress(len(share), "teacher's decodings", quiet=quiet) as bar:
+
+        def of_group(group: Sequence[Encoded], go_on: GoOn) -> Pieces:
+            go_on()
             batch = collate(group).to(device)
             sent = send(model.transmitter, batch, by.channel, [by.snr_range], seed=by.seed)
             decoded = by.search(model.receiver, sent.received[0][0], batch.source_mask)
-            for e, pieces in zip(group, decoded):
-                found[e.sentence.id] = pieces[: _longest(e)]
-    return {key: pieces for part in together.gather(found) for key, pieces in part.items()}
+            bar.advance()
+            return {e.sentence.id: pieces[: _longest(e)] for e, pieces in zip(group, decoded)}
+
+        found = side_by_side(of_group, share, device)
+    return {key: pieces for parts in together.gather(found) for part in parts for key, pieces in part.items()}
 
 
 def _longest(e: Encoded) -> int:
