@@ -5,7 +5,7 @@
 
 #pragma once
 
-#include "vectors.h"
+#include "register_products.h"
 
 namespace {
 
@@ -13,7 +13,8 @@ constexpr int64_t PANEL = 64;
 #ifdef __AVX512F__
 constexpr int VECTORS = 4, TOGETHER = 6;  // outputs in vectors, and rows, whose sums are in the 32 registers at once
 #else
-constexpr int VECTORS = 1, TOGETHER = 5;  // in 16 of half the size
+constexpr int VECTORS = 1, TOGETHER = 6;  // in 16 of half the size
+typedef float Half __attribute__((vector_size(2 * LANES)));
 #endif
 constexpr int64_t AT_ONCE = VECTORS * LANES;
 
@@ -27,22 +28,22 @@ inline float across(Floats x) {
 }
 #endif
 
-inline int64_t up_to(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
 // Of ROWS rows of x, ``stride`` apart, and one panel: take(row, first output, sums [VECTORS]). Every row is summed in the same order, however
 // many there are.
 template <int ROWS, typename Take>
 inline void multiply(const float* x, int64_t stride, const float* panel, int64_t inputs, Take take) {
     for (int64_t at = 0; at < PANEL; at += AT_ONCE) {
         Floats sums[ROWS][VECTORS] = {};
-        for (int64_t i = 0; i < inputs; i++) {
-            Floats weights[VECTORS];
-            for (int k = 0; k < VECTORS; k++) weights[k] = load(panel + i * PANEL + at + k * LANES);
-            for (int r = 0; r < ROWS; r++) {
-                const Floats value = all(x[r * stride + i]);
-                for (int k = 0; k < VECTORS; k++) sums[r][k] += value * weights[k];
-            }
-        }
+#ifdef __AVX512F__
+        add_products<float>(x, stride, panel + at, Fixed<PANEL>(), inputs, sums);
+#else  // compilers keep what is longer than registers in memory
+        Half halves[ROWS][2] = {};
+        for (int64_t i = 0; i < inputs; i++)
+            each<ROWS, 2>([&](int r, int k) __attribute__((always_inline)) {
+                halves[r][k] += x[r * stride + i] * copied<Half>(panel + i * PANEL + at + k * LANES / 2);
+            });
+        std::memcpy(sums, halves, sizeof sums);
+#endif
         for (int r = 0; r < ROWS; r++) take(r, at, sums[r]);
     }
 }
