@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import textbook
+from semcom.base import fastest
 from semcom.channel.channels import AWGN
 from semcom.channel.draws import Draw
 from semcom.data.batching import Batch, Encoded, collate
@@ -182,10 +183,10 @@ def loop_of(objective: torch.nn.Module, channel_dim: int, precision: str = "fp32
 
 
 def step_of(side: str, shape: Shape, batch: Batch) -> Callable[[], object]:
-    """A distillation step from fresh weights. side: textbook, or ours: fp32 or bf16, alone or followed by ",
-    compiled"."""
+    """A distillation step from fresh weights. side: textbook, in float32, or as "textbook, bf16" with its
+    forward pass under torch's autocast; or ours: fp32 or bf16, alone or followed by ", compiled"."""
     teacher, student = pair(shape)
-    if side == "textbook":
+    if side.startswith("textbook"):
         plain = textbook.Distillation(
             textbook.like(student),
             textbook.like(teacher),
@@ -194,6 +195,7 @@ def step_of(side: str, shape: Shape, batch: Batch) -> Callable[[], object]:
             snr_range=SNR_RANGE,
         )
         source = padded_source(batch, shape.longest)
+        plain.products = "bf16" if side.endswith("bf16") else "fp32"
         return lambda: plain.step(source, shape.channel_dim)
     precision, _, compiled = side.partition(", ")
     loop = loop_of(objective_of(teacher, student, compiled=bool(compiled)), shape.channel_dim, precision)
@@ -319,7 +321,16 @@ def parser_of(script: str, doc: str | None) -> argparse.ArgumentParser:
         action="store_true",
         help="a toy shape, to see that the script runs; its figures mean nothing",
     )
+    parser.add_argument("--threads", type=int, action=_Threads, help="threads (default: torch's)")
     return parser
+
+
+class _Threads(argparse.Action):
+    """Has torch use so many threads."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        torch.set_num_threads(values)
+        setattr(namespace, self.dest, values)
 
 
 class Report:
@@ -379,15 +390,13 @@ def commit() -> str:
 
 
 def processor() -> str:
-    """The processor's name, and whether it multiplies bfloat16 matrices in a unit of its own."""
+    """The processor's name, and the instructions by which it multiplies."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     name = next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
         platform.processor(),
     )
-    return name + (
-        " with AMX" if any("amx_bf16" in line for line in lines if line.startswith("flags")) else ""
-    )
+    return f"{name} with {fastest.KINDS[fastest.kind_of(CPU)].title}"
 
 
 def label(side: str) -> str:

@@ -233,7 +233,9 @@ def distillation_loss(
 
 class Distillation:
     """A training step of a student, both ends, from a teacher; of a transceiver alone where ``teacher`` is
-    None."""
+    None. products: fp32, or bf16 under torch's autocast."""
+
+    products = "fp32"
 
     def __init__(
         self,
@@ -262,7 +264,8 @@ class Distillation:
         low, high = self.snr_range
         noise = torch.randn(*source.shape, channel_dim, device=source.device)
         snr_db = torch.empty(len(source), device=source.device).uniform_(low, high)
-        loss = self.loss(source, noise, snr_db)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.products == "bf16"):
+            loss = self.loss(source, noise, snr_db)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)

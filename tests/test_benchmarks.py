@@ -113,6 +113,7 @@ def test_distillation_step(tmp_path):
         run(distillation_step, "--rounds", "1", file=tmp_path / "records.json"),
         "distillation_step_fp32",
         "distillation_step_best",
+        "distillation_step_best_against_bf16",
         "distillation_step_best_default_allocator",
     )
 
