@@ -18,7 +18,8 @@ from toy import CPU, C, bits, channel_of, collated, encoded, same_bits, size, tr
 from semcom.base.device import copied
 from semcom.channel.channels import AWGN
 from semcom.data.batching import Batch
-from semcom.distillation import step_sums, trainer, training_loop
+from semcom.distillation import kd_loss, step_sums, trainer, training_loop
+from semcom.distillation.kd_loss import UNLABELLED, DistillationLoss
 from semcom.distillation.link_data import LinkData
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.optimizer import AdamW
@@ -262,3 +263,36 @@ def test_a_step_that_is_skipped_leaves_weights_and_moments():
     skipped, kept = step(math.nan, 1.0)
     assert all(torch.equal(a, b) for a, b in zip(after, skipped))
     assert all(torch.equal(state[n][k], kept[n][k]) for n in state for k in state[n])
+
+
+def of_any_model(device, masked):
+    """Logits, targets and what else a ``DistillationLoss`` takes."""
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 6, 5, generator=generator).to(device)
+    grids = torch.randn(2, 6, 2, 2, 5, generator=generator).to(device)
+    targets = torch.tensor([0, 3, UNLABELLED, 4, 2, UNLABELLED]).to(device)
+    counts = torch.tensor([True, True, True, False, True, False]).to(device)
+    student.requires_grad_()
+    grids = {"student_grid": grids[0], "teacher_grid": grids[1]}
+    return (student, teacher, targets, counts if masked else None), grids
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_rows_of_any_model_are_weighed_as_they_are_chosen(masked, monkeypatch):
+    loss, found = DistillationLoss(DistillationConfig(scales=(1, 2))), []
+    for chooses in (True, False):
+        monkeypatch.setattr(kd_loss, "can_choose", lambda logits, chooses=chooses: chooses)
+        rows, grids = of_any_model(CPU, masked)
+        terms = loss(*rows, **grids)
+        terms["loss"].backward()
+        found.append({**{name: term.detach() for name, term in terms.items()}, "gradient": rows[0].grad})
+    for name, chosen in found[0].items():
+        torch.testing.assert_close(found[1][name], chosen, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_loss_of_any_model_waits_for_nothing(masked, copies):
+    rows, grids = of_any_model(META, masked)
+    copies.clear()
+    DistillationLoss(DistillationConfig(scales=(1, 2)))(*rows, **grids)["loss"].backward()
+    assert copies == []

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from semcom.base.device import copied
+
 Model = Callable[..., Any]
 """A module, or a method of one: inputs -> logits [..., V], (logits, grid of logits [B, H, W, V]), or an
 object with ``logits``."""
@@ -53,4 +55,6 @@ def moved(inputs: Any, device: torch.device) -> Any:
         return tuple(moved(part, device) for part in inputs)
     if isinstance(inputs, Mapping):
         return {name: moved(part, device) for name, part in inputs.items()}
+    if isinstance(inputs, Tensor):
+        return copied(inputs, device)
     return inputs.to(device) if hasattr(inputs, "to") else inputs

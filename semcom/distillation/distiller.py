@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from semcom.base import signals
-from semcom.base.device import resolve_device
+from semcom.base.device import copied, resolve_device
 from semcom.base.errors import SemcomError
 from semcom.base.settings import ResumeConfig
 from semcom.distillation import generators, training_loop
@@ -200,7 +200,8 @@ class Distiller:
 
     def _on_device(self, batch: Batch) -> tuple[Any, Tensor, Tensor | None]:
         inputs, targets, *mask = batch
-        return moved(inputs, self.device), targets.to(self.device), mask[0].to(self.device) if mask else None
+        there = copied(targets, self.device)
+        return moved(inputs, self.device), there, copied(mask[0], self.device) if mask else None
 
 
 class _Task:

@@ -120,31 +120,38 @@ class DistillationLoss(nn.Module):
         of B images, whose means over cells are distilled at the settings' scales; a mask [B] chooses among
         them too.
         """
-        if mask is not None:
+        weighs = not can_choose(student)
+        if mask is not None and not weighs:
             student, teacher, targets = student[mask], teacher[mask], targets[mask]
         teacher = teacher.detach()
         labelled = targets != UNLABELLED
+        if mask is not None and weighs:
+            labelled = labelled & mask
         known = torch.where(labelled, targets, teacher.argmax(-1))
         t = temperature(self.settings, self.progress)
         ce_weight, kd_weight = weights(self.settings, self.progress)
-        ce = _mean(losses.cross_entropy(student[labelled], targets[labelled]))
-        kd = _mean(self.divergence(student, teacher, known, t))
+        if weighs:
+            ce = _mean_where(losses.cross_entropy(student, known), labelled)
+        else:
+            ce = _mean(losses.cross_entropy(student[labelled], targets[labelled]))
+        kd = _mean_where(self.divergence(student, teacher, known, t), mask if weighs else None)
         loss = ce_weight * ce + kd_weight * kd
         if not self.settings.scales:
             return {"ce": ce, "kd": kd, "loss": loss}
         if student_grid is None or teacher_grid is None:
             raise ValueError("scales need student_grid and teacher_grid, logits at each place [B, H, W, V]")
-        if mask is not None:
+        if mask is not None and not weighs:
             student_grid, teacher_grid = student_grid[mask], teacher_grid[mask]
-        scales, complementary = self._scales(student_grid, teacher_grid.detach(), known, t)
+        counts = mask if weighs else None
+        scales, complementary = self._scales(student_grid, teacher_grid.detach(), known, t, counts)
         loss = loss + kd_weight * self.settings.scale_weight * scales
         return {"ce": ce, "kd": kd, "loss": loss, "scales": scales, "complementary": complementary}
 
     def _scales(
-        self, student: Tensor, teacher: Tensor, targets: Tensor, t: Temperature
+        self, student: Tensor, teacher: Tensor, targets: Tensor, t: Temperature, counts: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The mean of the cells of all scales, and the share of complementary ones. student, teacher: [B, H,
-        W, V]; targets: [B]."""
+        W, V]; targets: [B]; counts: [B] True at those that count, None for all."""
         scales = self.settings.scales
         ours = torch.cat([losses.pool_grid(student, scale) for scale in scales], 1)
         theirs = torch.cat([losses.pool_grid(teacher, scale) for scale in scales], 1)
@@ -152,9 +159,22 @@ class DistillationLoss(nn.Module):
         whole = losses.pool_grid(teacher, 1).argmax(-1).expand_as(seen)
         weight = losses.complementary(seen, whole, self.settings.complementary_weight)
         rows = weight * self.divergence(ours, theirs, targets[:, None].expand_as(seen), t)
-        return _mean(rows), _mean((seen != whole).float())
+        counts = counts if counts is None else counts[:, None].expand_as(seen)
+        return _mean_where(rows, counts), _mean_where((seen != whole).float(), counts)
 
 
 def _mean(rows: Tensor) -> Tensor:
     """The mean, of no rows 0, from which a gradient of zero flows."""
     return rows.sum() / max(rows.numel(), 1)
+
+
+def _mean_where(rows: Tensor, counts: Tensor | None) -> Tensor:
+    """The mean of the rows that count, None for all; how many they are is not asked for."""
+    if counts is None:
+        return _mean(rows)
+    return rows.where(counts, torch.zeros_like(rows)).sum() / counts.sum().clamp_min(1)
+
+
+def can_choose(logits: Tensor) -> bool:
+    """Whether rows can be chosen by a mask without waiting for a GPU to tell how many they are."""
+    return logits.device.type == "cpu"
