@@ -261,11 +261,13 @@ BEAMS = list(product([(2, 1.0), (4, 0.0), (4, 0.6), (5, 2.0)], [-1e9, 3.0, 5.0])
     # Every second one is fast: each search, and each bias with one of the widths.
     [pytest.param(*case, marks=[pytest.mark.slow] * (number % 2)) for number, case in enumerate(BEAMS)],
 )
-def test_beam_equals_the_plain_beam(beam_of, eos_bias):
+def test_beam_equals_the_plain_beam(beam_of, eos_bias, monkeypatch):
     width, penalty = beam_of
     model, batch = listener(eos_bias), collate(encoded(6, 1, 5))
     received, mask = meet(model, batch)
     found = beam(model.receiver, received, mask, width, penalty)
+    monkeypatch.setattr(decoding, "LOOK_EVERY", {"cpu": 3})  # as on a GPU
+    assert beam(model.receiver, received, mask, width, penalty) == found
     for pieces, y, n in zip(found, received, batch.lengths):
         expected, best = plain_beam(model.receiver, y[:n], width, penalty)
         assert pieces == expected or abs(score_of(model.receiver, y[:n], pieces, penalty) - best) < 1e-4

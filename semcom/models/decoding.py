@@ -20,7 +20,7 @@ from semcom.models.screening import MostProbable
 ROWS_TOGETHER = 512  # rows decoded at a time, of similar length: more would need memory and gain no speed
 LEAVING_SHARE = 4  # a batch is packed again once one in four of its sentences has finished
 LOOK_EVERY = {"cpu": 1, "cuda": 8}
-"""Steps of greedy decoding after which it is asked which sentences have ended: to ask a GPU is to wait."""
+"""Steps after which it is asked which sentences have ended: to ask a GPU is to wait for it."""
 LIKELIEST_ROWS = 128  # rows whose logits exist at a time in beam search
 Likeliest = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """[N, D] states and a count -> log-probabilities and ids of as many likeliest pieces, [N, count] each."""
@@ -181,7 +181,8 @@ class _Beam:
     """Hypotheses of b sentences, K each, and the best that has ended of each of B.
 
     places: [b] which of the B they are; limits: [b] most pieces; said: [b, K, longest] pieces so far, tokens:
-    [b, K] the last of them; totals: [b, K] log-probabilities, descending; endings: [b] how many have ended.
+    [b, K] the last of them; totals: [b, K] log-probabilities, descending; endings: [b] how many have ended;
+    active: [b] whether the search goes on. Of the others nothing counts any more, until they leave.
     """
 
     def __init__(self, limits: Tensor, width: int, length_penalty: float):
@@ -190,6 +191,7 @@ class _Beam:
         self.best = torch.full((sentences, longest), EOS, device=device)
         self.best_score = torch.full(limits.shape, -torch.inf, device=device)
         self.places, self.endings = torch.arange(sentences, device=device), torch.zeros_like(limits)
+        self.active = torch.ones_like(limits, dtype=torch.bool)
         self.said = torch.full((sentences, width, longest), EOS, device=device)
         self.tokens = torch.full((sentences, width), BOS, device=device)
         # One hypothesis at first, the others are impossible: they would only repeat it.
@@ -197,11 +199,14 @@ class _Beam:
         self.totals[:, 0] = 0
 
     def search(self, likeliest: Likeliest, state: DecodingState) -> list[list[int]]:
+        look_every = LOOK_EVERY.get(self.limits.device.type, 1)
         for length in range(1, self.said.shape[2] + 1):
             grown = self._grow(*likeliest(state.step(self.tokens.flatten()), 2 * self.width))
             self._note_endings(grown, length)
             parents = self._keep_likeliest(grown)
-            alive = self._can_still_win(length)
+            self.active &= self._can_still_win(length)
+            everyone = torch.arange(len(self.active), device=self.limits.device)
+            alive = everyone if length % look_every else everyone[self.active]
             if len(alive) == 0:
                 break
             parents = self._go_on_with(alive, parents, length)
@@ -220,15 +225,17 @@ class _Beam:
         """Of the K likeliest, those that end at this length; what is better than the best before takes its
         place."""
         ending = (grown.pieces == EOS) | (self.limits == length)[:, None]
-        ending &= grown.totals > -torch.inf
+        ending &= (grown.totals > -torch.inf) & self.active[:, None]
         ending[:, self.width :] = False
         scores = grown.totals / _length_divisor(length, self.penalty)
         score, which = scores.masked_fill(~ending, -torch.inf).max(1)
-        better = (score > self.best_score[self.places]).nonzero().squeeze(1)
-        places, which = self.places[better], which[better]
-        self.best_score[places] = score[better]
-        self.best[places, : length - 1] = self.said[better, grown.parents[better, which], : length - 1]
-        self.best[places, length - 1] = grown.pieces[better, which]
+        best_score, best = self.best_score[self.places], self.best[self.places]
+        better, which = score > best_score, which[:, None]
+        parent = grown.parents.gather(1, which)[:, :, None]
+        said = self.said.gather(1, parent.expand(-1, 1, self.said.shape[2])).squeeze(1)
+        said[:, length - 1 : length] = grown.pieces.gather(1, which)
+        self.best_score[self.places] = torch.where(better, score, best_score)
+        self.best[self.places] = torch.where(better[:, None], said, best)
         self.endings += ending.sum(1)
 
     def _keep_likeliest(self, grown: _Grown) -> Tensor:
@@ -238,16 +245,17 @@ class _Beam:
         return grown.parents.gather(1, chosen)
 
     def _can_still_win(self, length: int) -> Tensor:
-        """Indices of the sentences whose search goes on."""
+        """[b] whether the search of a sentence goes on."""
         # Log-probabilities only fall, so this is the best that a living hypothesis can still come to.
         attainable = self.totals[:, 0] / _length_divisor(self.limits, self.penalty)
         wins = attainable > self.best_score[self.places]
-        return ((self.endings < self.width) & wins & (length < self.limits)).nonzero().squeeze(1)
+        return (self.endings < self.width) & wins & (length < self.limits)
 
     def _go_on_with(self, alive: Tensor, parents: Tensor, length: int) -> Tensor:
         """Leave the other sentences; returns the ``parents`` of those that stay."""
         self.totals, self.tokens, self.said = self.totals[alive], self.tokens[alive], self.said[alive]
         self.places, self.limits, self.endings = self.places[alive], self.limits[alive], self.endings[alive]
+        self.active = self.active[alive]
         parents = parents[alive]
         self.said = self.said.gather(1, parents[:, :, None].expand_as(self.said))
         self.said[:, :, length - 1] = self.tokens
