@@ -375,13 +375,16 @@ def test_wrong_input_is_one_line_and_leaves_nothing(teacher, here, capsys, flags
 def test_module_runs_as_a_person_starts_it(here):
     from cli_support import ROOT
 
-    done = script("semcom/__main__.py", "evaluate", "absent.pt", env={"PYTHONPATH": str(ROOT), "PATH": ""})
+    done = script(
+        "semcom/__main__.py", "evaluate", "--no-such-flag", env={"PYTHONPATH": str(ROOT), "PATH": ""}
+    )
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
 def test_train_refuses_to_replace_its_record_too(here, capsys):
     (here / "foo.json").write_text("mine")
-    refused(capsys, package("train", "--output", "foo.pt", "--steps", 1), "foo.json", "--overwrite")
+    words = ["train", "--output", "foo.pt", "--steps", 1, *TINY_TRAINING]
+    refused(capsys, package(*words), "foo.json", "--overwrite")
     assert (here / "foo.json").read_text() == "mine"
 
 

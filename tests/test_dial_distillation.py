@@ -370,7 +370,7 @@ def test_what_dial_returns(made, tmp_path, monkeypatch):
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("target, code", [(0.1, 0), (50, 1)])
+@pytest.mark.parametrize("target, code", [(0.1, 0), pytest.param(50, 1, marks=pytest.mark.slow)])
 def test_of_several_processes_the_main_one_dials(teacher, here, target, code):
     text = (f"the committee has adopted report number {n} on the budget." for n in range(400))
     Path("own.en").write_text("\n".join(text))

@@ -323,8 +323,9 @@ def test_without_a_report_there_is_none(runs, here, capsys):
     )
 
 
-def test_reports_are_kept(runs, here, capsys):
-    quick = ["--runs", runs, *QUICK, "--snr", 12]
+def test_reports_are_kept(teacher, runs, here, capsys):
+    student = runs / "decoder/best_student_model.pt"
+    quick = [student, "--teacher-checkpoint", teacher, *QUICK, "--snr", 12]
     for _ in range(2):
         assert analyse(*quick) == 0
     assert "kept the earlier checkpoints/report as checkpoints/report.before-1" in capsys.readouterr().out
@@ -335,7 +336,7 @@ def test_reports_are_kept(runs, here, capsys):
         "--report-dir checkpoints/report",
         "--overwrite",
     )
-    refused(capsys, analyse(*quick, "--report-dir", runs), "--report-dir")
+    refused(capsys, analyse("--runs", runs, *QUICK, "--report-dir", runs), "--report-dir")
     assert (runs / "decoder/best_student_model.pt").is_file() and not (runs / "report.html").exists()
     (here / "mine/figures").mkdir(parents=True)
     (here / "mine/figures/own.png").write_bytes(b"mine")

@@ -207,6 +207,7 @@ def test_an_overwriting_that_is_stopped_goes_on_with_the_same_command(
     assert "0 of them finished" in capsys.readouterr().out and not set(written()) & set(now)
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_runs_are_processes_with_their_share_of_the_cores(teacher, here, monkeypatch):
     monkeypatch.setattr(analyse_settings, "WHOLE_CORPUS", CorpusConfig(corpus_size=1000))

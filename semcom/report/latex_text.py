@@ -4,7 +4,7 @@ printed."""
 import math
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from semcom.base.errors import escape
@@ -159,6 +159,7 @@ def needs_unicode(written: str) -> bool:
 # --- how wide it is
 
 
+@lru_cache(maxsize=10_000)
 def width(text: str, size: float = SMALL) -> float:
     """In points, at most: of Computer Modern and Times the wider, without kerning."""
     return sum(map(_width_of, _escaped(text))) * size * _OPTICAL[size]
@@ -168,6 +169,7 @@ def width(text: str, size: float = SMALL) -> float:
 _OPTICAL = {SMALL: 1.03, FOOTNOTE: 1.065, SCRIPT: 1.14}
 
 
+@cache
 def _width_of(character: str) -> float:
     """In em."""
     if character == UNBROKEN:
