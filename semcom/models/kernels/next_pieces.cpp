@@ -27,7 +27,7 @@ struct MostProbable {
 
 namespace {
 
-constexpr int64_t SHARE = 96;                    // rows that each panel is multiplied with at a time
+constexpr int64_t SHARE = 264;                    // rows, at most, that each panel is multiplied with at a time
 const Ints COUNT = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 #ifdef __AVX512F__
@@ -52,10 +52,11 @@ inline void each_lane(uint32_t lanes, Work work) {
     for (; lanes; lanes &= lanes - 1) work(__builtin_ctz(lanes));
 }
 
-// work(first row, rows) for shares of all rows, in ``threads`` threads.
+// work(first row, rows) for shares of all rows, as many and about as large for each thread.
 template <typename Work>
 inline void in_shares(int64_t rows, int64_t threads, Work work) {
-    const int64_t share = std::min(SHARE, up_to((rows + threads - 1) / threads, TOGETHER));
+    const int64_t most = threads * SHARE, shares = std::max<int64_t>(1, up_to(rows, most) / most) * threads;
+    const int64_t share = std::max<int64_t>(TOGETHER, up_to((rows + shares - 1) / shares, TOGETHER));
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
     for (int64_t first = 0; first < rows; first += share) {
         const NoSubnormals quick;
