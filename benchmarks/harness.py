@@ -36,7 +36,7 @@ from semcom.data.corpus import make_sentence
 from semcom.data.vocabulary import BOS, EOS, PAD
 from semcom.distillation import trainer
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
-from semcom.distillation.settings import DistillationConfig
+from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models import decoding
@@ -51,6 +51,7 @@ SNR_RANGE = (-6.0, 18.0)
 TEMPERATURE, DISTILL_WEIGHT = 4.0, 0.7
 STEPS, DECODING_SNR = 29, 12.0
 TOLERANCE = 1e-4
+TEACHER_IN_BF16 = "teacher bf16"
 SPINNING = 0.25  # seconds after which threads that wait for work have gone to sleep
 
 
@@ -118,7 +119,7 @@ def pair(shape: Shape, dropout: float = 0.1) -> tuple[Transceiver, Transceiver]:
 
 
 def objective_of(teacher: Transceiver, student: Transceiver, **choice) -> DistillationObjective:
-    """A student of both ends. choice: ``compiled``."""
+    """A student of both ends. choice: ``compiled``, ``transfer``."""
     objective = DistillationObjective(
         [teacher],
         student,
@@ -184,7 +185,8 @@ def loop_of(objective: torch.nn.Module, channel_dim: int, precision: str = "fp32
 
 def step_of(side: str, shape: Shape, batch: Batch) -> Callable[[], object]:
     """A distillation step from fresh weights. side: textbook, in float32, or as "textbook, bf16" with its
-    forward pass under torch's autocast; or ours: fp32 or bf16, alone or followed by ", compiled"."""
+    forward pass under torch's autocast; or ours: fp32 or bf16, alone or followed by ", compiled", and by
+    ", teacher bf16"."""
     teacher, student = pair(shape)
     if side.startswith("textbook"):
         plain = textbook.Distillation(
@@ -197,8 +199,10 @@ def step_of(side: str, shape: Shape, batch: Batch) -> Callable[[], object]:
         source = padded_source(batch, shape.longest)
         plain.products = "bf16" if side.endswith("bf16") else "fp32"
         return lambda: plain.step(source, shape.channel_dim)
-    precision, _, compiled = side.partition(", ")
-    loop = loop_of(objective_of(teacher, student, compiled=bool(compiled)), shape.channel_dim, precision)
+    precision, *choices = side.split(", ")
+    transfer = TransferConfig(teacher_precision="bf16" if TEACHER_IN_BF16 in choices else "auto")
+    objective = objective_of(teacher, student, compiled="compiled" in choices, transfer=transfer)
+    loop = loop_of(objective, shape.channel_dim, precision)
     return lambda: loop.step(loop.task.step_of(batch, 1), 1, 1e-3, 1)
 
 

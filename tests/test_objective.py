@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from toy import CPU, C, V, bits, collated, encoded, same_bits, size, transceiver
 
+from semcom.base import precision
 from semcom.channel.channels import AWGN, Rayleigh
 from semcom.data.batching import collate
 from semcom.distillation.objectives import DistillationObjective, Frozen, TransceiverObjective
@@ -477,3 +478,28 @@ def test_validation_asks_for_cross_entropy_alone():
     objective, batch = distilling("full", teacher, student), collated(8)
     training = means(objective, batch)["ce"]
     assert means(objective.eval(), batch) == pytest.approx({"ce": training})
+
+
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.native)])
+@pytest.mark.parametrize("students, teachers", [("fp32", "bf16"), ("bf16", "fp32")])
+def test_a_teacher_of_another_precision(students, teachers, compiled):
+    teacher, student = pair("full")
+    batch, by = collated(8), {"compiled": compiled}
+
+    def found(of_teachers):
+        settings, transfer = (
+            DistillationConfig("full", 2.0, 0.7),
+            TransferConfig(teacher_precision=of_teachers),
+        )
+        objective = DistillationObjective([teacher], student, LINK, RANGE, settings, transfer, **by)
+        with precision.products(students, CPU):
+            return means(objective.train(), batch)
+
+    with precision.products(students, CPU), torch.no_grad():
+        ours = run(student, batch)[-1].float()
+    with precision.products(teachers, CPU), torch.no_grad():
+        theirs = run(teacher, batch)[-1].float()
+    mixed, alike = found(teachers), found("auto")
+    assert mixed["ce"] == alike["ce"] and mixed["kd"] != alike["kd"]
+    assert mixed["kd"] == pytest.approx(float(formulas.kd(ours, theirs, 2.0).mean()), rel=2e-2)
+    assert found(students) == alike

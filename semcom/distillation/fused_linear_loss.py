@@ -200,10 +200,16 @@ def _at_once(
         loss.targets,
         factors.t().contiguous(),
         (to_state, to_weight, to_bias),
-        (product, product),
+        (product, _of_teacher(loss, product)),
         projected_losses.chunk(KEPT_BYTES // (product.itemsize * pieces)),
     )
     return sums, (to_state, to_weight, to_bias if wanted[2] else None)
+
+
+def _of_teacher(loss: _Loss, product: torch.dtype) -> torch.dtype:
+    """Of its products: what was asked for where this machine has vectors for it, else the student's."""
+    asked = loss.teacher.product if loss.teacher else None
+    return asked if asked in native.SUFFIXES and linear.pays(asked) else product
 
 
 # Five arguments: the loss and its factors, what is wanted, and which of two ways.
@@ -266,7 +272,8 @@ def _down(ours: Factors, loss: _Loss, factors: Tensor, gradient: _Gradient) -> T
     pieces, device = len(ours.weight), ours.state.device
     chunk = rows_within(CHUNK_BYTES, pieces, device, ours.state.dtype.itemsize)
     block = chunk if loss.compiles_torch(device) else rows_within(BLOCK_BYTES, pieces, device)
-    soft = Softened(loss.teacher, factors[:, 0], ours.state.dtype) if loss.teacher else None
+    asked = loss.teacher.product if loss.teacher else None
+    soft = Softened(loss.teacher, factors[:, 0], asked or ours.state.dtype) if loss.teacher else None
     of_chunk = loss.of_chunk(device)
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     for part in _parts(len(loss.targets), chunk):

@@ -5,21 +5,23 @@ says how the means of the named terms add up to the loss; terms that it does not
 module owns the trained ends and the frozen ones, so one wrapper sees the whole step.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from semcom.base import precision
 from semcom.base.device import copied
 from semcom.channel.channels import Channel
 from semcom.channel.draws import Draw
 from semcom.data.batching import Batch
 from semcom.distillation import fused_linear_loss, kd_loss, losses
+from semcom.distillation.feature_maps import feature_maps
 from semcom.distillation.projected_logits import Mean, Projected
 from semcom.distillation.settings import DistillationConfig, TransferConfig
 from semcom.distillation.task import Terms
-from semcom.models.architecture import Architecture
 from semcom.models.protocols import Receiver, Transmitter
 from semcom.models.spans import Spans
 from semcom.models.transceiver import Transceiver
@@ -186,7 +188,7 @@ class DistillationObjective(nn.Module):
             self.weights["scales"] = settings.scale_weight
         if self.transfer.cross_weight:
             self.weights["cross_transmitter"] = self.weights["cross_receiver"] = self.transfer.cross_weight
-        self.maps = _feature_maps(student.architecture, teachers[0].architecture, features, seed)
+        self.maps = feature_maps(student.architecture, teachers[0].architecture, features, seed)
 
     @property
     def unchanging(self) -> Sequence[nn.Module]:
@@ -204,7 +206,17 @@ class DistillationObjective(nn.Module):
         """[B, S, C] of each that is ``unchanging``."""
         compiled = self.compiled and batch.source.device.type == "cpu"
         sent = Spans.of(batch.source_mask) if compiled else None
-        return [_transmitted(transmitter, batch, sent)[0] for transmitter in self.unchanging]
+        made = []
+        for transmitter in self.unchanging:
+            own = transmitter is self.transmitter
+            with nullcontext() if own else self._teachers_products(batch.source.device):
+                made.append(_transmitted(transmitter, batch, sent)[0])
+        return made
+
+    def _teachers_products(self, device: torch.device) -> AbstractContextManager[None]:
+        """What frozen teachers compute within is in their own precision."""
+        kind = self.transfer.teacher_precision
+        return nullcontext() if kind == "auto" else precision.products(kind, device)
 
     def forward(self, batch: Batch, draw: Draw, signals: Sequence[Tensor] = ()) -> Terms:
         """signals: what ``signals`` makes of the batch, where it was kept."""
@@ -216,8 +228,11 @@ class DistillationObjective(nn.Module):
         ours = _Outputs(sent, link.receive(self.receiver, sent.received))
         if not self.training or self.weights.keys() == {"ce"}:
             return self._label_terms(ours.rows, targets)
-        outputs = self._ask_teachers(link, sent, kept)
-        teacher = Mean([h.rows for h in outputs], self.shares, self.transfer.teacher_mean == "probabilities")
+        of_probabilities = self.transfer.teacher_mean == "probabilities"
+        with self._teachers_products(targets.device):
+            outputs = self._ask_teachers(link, sent, kept)
+            product = precision.product_dtype(targets.device) or outputs[0].rows.projection.weight.dtype
+        teacher = Mean([h.rows for h in outputs], self.shares, of_probabilities, product)
         # On the CPU, where lengths are known: how many rows there are is not to be asked of a GPU.
         lengths = torch.tensor(batch.target_lengths)
         level = draw.level.repeat_interleave(copied(lengths, draw.level.device), output_size=len(targets))
@@ -323,21 +338,6 @@ def _pooled(rows: Projected, cuts: Sequence[tuple[Tensor, Tensor]]) -> Projected
 
 def _pooled_mean(teacher: Mean, cuts: Sequence[tuple[Tensor, Tensor]]) -> Mean:
     return replace(teacher, members=[_pooled(member, cuts) for member in teacher.members])
-
-
-def _feature_maps(
-    student: Architecture, teacher: Architecture, features: Iterable[str], seed: int
-) -> nn.ModuleDict:
-    """Linear maps from the student's widths to the teacher's, where they differ."""
-    ends = {"encoder": "transmitter", "decoder": "receiver"}
-    maps, generator = nn.ModuleDict(), torch.Generator().manual_seed(seed)
-    for name in sorted(ends.keys() & set(features)):
-        ours, theirs = (getattr(a, ends[name]).d_model for a in (student, teacher))
-        if ours != theirs:
-            linear = nn.Linear(ours, theirs, bias=False)
-            nn.init.normal_(linear.weight, std=ours**-0.5, generator=generator)
-            maps[name] = linear
-    return maps
 
 
 def _inside(module: nn.Module) -> nn.Module:

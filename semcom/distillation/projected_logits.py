@@ -23,11 +23,13 @@ class Projected:
 @dataclass(frozen=True)
 class Mean:
     """The mean of several teachers' logits, or of their probabilities at the temperature of the loss;
-    ``shares`` sum to 1."""
+    ``shares`` sum to 1. product: the dtype to which factors of their products are rounded; None: the
+    student's."""
 
     members: Sequence[Projected]
     shares: Sequence[float]
     of_probabilities: bool = False
+    product: torch.dtype | None = None
 
     def joined(self) -> tuple[Tensor, Tensor, Tensor]:
         """State, weight and bias of the one projection that gives the mean of the logits."""

@@ -269,8 +269,7 @@ class DistillationConfig(Validated):
 
 @dataclass(frozen=True)
 class TransferConfig(Validated):
-    """What else the student learns from: features, crossed pairs, several teachers, the teacher's own
-    sentences."""
+    """What else is learned from: features, crossed pairs, several teachers, the teacher's own sentences."""
 
     feature_weight: float = setting(
         0.0,
@@ -313,9 +312,10 @@ class TransferConfig(Validated):
         metavar="WIDTH",
     )
     teacher_mean: str = setting(
-        "logits",
-        "several teachers: mean of their logits or of their probabilities",
-        choices=("logits", "probabilities"),
+        "logits", "several teachers: mean of logits or of probabilities", choices=("logits", "probabilities")
+    )
+    teacher_precision: str = setting(
+        "auto", "of frozen teachers' products; auto: that of --precision", choices=("auto", "fp32", "bf16")
     )
     teacher_weights: tuple[float, ...] = setting(
         (),
@@ -329,12 +329,11 @@ class TransferConfig(Validated):
     def describe(self, part: str) -> list[str]:
         """What is on, in a few words each."""
         lines = [f"{name} weight {weight:g}" for name, weight in self.feature_weights(part).items()]
-        lines += [f"crossed pairs, weight {self.cross_weight:g}"] if self.cross_weight else []
-        return lines + (["labels are the teacher's sentences"] if self.sequence_level else [])
+        lines += [f"crossed pairs, weight {self.cross_weight:g}"] * bool(self.cross_weight)
+        return lines + ["labels are the teacher's sentences"] * bool(self.sequence_level)
 
     def feature_weights(self, part: str) -> dict[str, float]:
-        """Of encoder, signal and decoder terms, those that are above 0 where the distilled ``part`` has
-        them."""
+        """Of encoder, signal and decoder terms, those above 0 where the distilled ``part`` has them."""
         given = {"encoder": self.encoder_weight, "signal": self.signal_weight, "decoder": self.decoder_weight}
         ends = {"encoder": "encoder", "signal": "encoder", "decoder": "decoder"}
         weights = {}
@@ -343,8 +342,8 @@ class TransferConfig(Validated):
                 weights[name] = self.feature_weight if weight is None else weight
             elif weight:
                 compared = "transmitted signals" if name == "signal" else f"semantic {name} states"
-                raise SemcomError(
-                    f"{flag_of(name + '_weight')} {weight:g}: compares {compared}, "
-                    f"and --distill-part {part} trains the other end; leave it out"
+                told = (
+                    f"{flag_of(name + '_weight')} {weight:g}: compares {compared}, and --distill-part {part}"
                 )
+                raise SemcomError(f"{told} trains the other end; leave it out")
         return {name: weight for name, weight in weights.items() if weight > 0}

@@ -414,5 +414,6 @@ extern "C" void projected_losses_float32(const Projected* c) {
 
 extern "C" void projected_losses_bfloat16(const Projected* c) {
     if (!c->teacher_weight) Work<bfloat16, bfloat16, false, true>{*c, 0}.run();
-    else distil<bfloat16, bfloat16>(*c);
+    else if (c->teacher_bfloat16) distil<bfloat16, bfloat16>(*c);
+    else distil<bfloat16, float>(*c);
 }
