@@ -127,7 +127,7 @@ def made(made_once, toys):
             patched.chdir(folder)
             assert dial() == 0
 
-    return made_once("dial_ladder", make) / "ladder"
+    return made_once("dial_ladder", make, draws=True) / "ladder"
 
 
 @pytest.fixture(scope="module")
