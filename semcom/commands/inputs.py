@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from semcom.base.advice import meant
@@ -76,7 +77,8 @@ def tell(lines: Iterable[str], warning: str) -> None:
 
 def lines_about(read: corpus.Corpus, settings: CorpusConfig, vocabulary: Vocabulary | None) -> list[str]:
     texts = read.sentences.texts
-    of_fit = fit.lines_about(vocabulary, texts, settings.corpus) if vocabulary else []
+    unknown = partial(kept_corpora.unknown_words, read)
+    of_fit = fit.lines_about(vocabulary, texts, settings.corpus, unknown) if vocabulary else []
     given = settings.corpus and settings.language != "auto"
     contradicted = contradiction(settings.language, texts) if given else ""
     return [read.describe(), *filter(None, [contradicted]), *of_fit]

@@ -1,6 +1,7 @@
 """Whether a vocabulary is one of the text that it meets: what it does not know no receiver can name."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from semcom.base.advice import path_word
 from semcom.base.errors import escape
@@ -17,12 +18,21 @@ PIECES, PIECES_WITHOUT_BLANKS = 4000, 8000
 """Sizes of the vocabularies that are advised, with and without blanks between the words of the text."""
 SENTENCES_TRIED = 2000
 
+UnknownWords = Callable[[WordVocabulary, Sequence[str]], tuple[int, Counter[str]]]
+"""As ``WordVocabulary.unknown``."""
 
-def lines_about(vocabulary: Vocabulary, texts: Sequence[str], corpus: Sequence[str] = ()) -> list[str]:
+
+def lines_about(
+    vocabulary: Vocabulary,
+    texts: Sequence[str],
+    corpus: Sequence[str] = (),
+    unknown: UnknownWords = WordVocabulary.unknown,
+) -> list[str]:
     """What is said where a vocabulary meets texts: of words always how many it lacks, of pieces a warning
-    where it spells more than ``MUCH_UNKNOWN`` of them in bytes. corpus: the files that the texts are from."""
+    where it spells more than ``MUCH_UNKNOWN`` of them in bytes. corpus: the files that the texts are from.
+    unknown: counts what a word vocabulary lacks."""
     if isinstance(vocabulary, WordVocabulary):
-        return [_unknown_words(vocabulary, texts, corpus)]
+        return [_unknown_words(texts, corpus, *unknown(vocabulary, texts))]
     step = max(1, len(texts) // SENTENCES_TRIED)
     tried = list(texts[::step])
     share = vocabulary.unknown_share(tried)
@@ -39,8 +49,7 @@ def warnings_about(vocabulary: Vocabulary, texts: Sequence[str]) -> list[str]:
     return [line for line in lines_about(vocabulary, texts) if line.startswith("warning")]
 
 
-def _unknown_words(vocabulary: WordVocabulary, texts: Sequence[str], corpus: Sequence[str]) -> str:
-    words, unknown = vocabulary.unknown(texts)
+def _unknown_words(texts: Sequence[str], corpus: Sequence[str], words: int, unknown: Counter[str]) -> str:
     share = unknown.total() / max(1, words)
     if not share:
         return "the vocabulary knows every word"

@@ -106,6 +106,25 @@ def encoding_of(source: Corpus, vocabulary: Vocabulary, make: Callable[[], Encod
     return source.keeping.store.get("encoded", key, make, plain, whole)
 
 
+def unknown_words(
+    source: Corpus, vocabulary: WordVocabulary, texts: Sequence[str]
+) -> tuple[int, Counter[str]]:
+    """``vocabulary.unknown`` of the texts of the corpus, or what was kept of that."""
+
+    def make() -> tuple[int, Counter[str]]:
+        return vocabulary.unknown(texts)
+
+    def whole(kept: Kept) -> tuple[int, Counter[str]]:
+        return kept.values["words"], Counter(kept.values["unknown"])
+
+    if source.keeping is None:
+        return make()
+    key = {**source.keeping.key, "words_of": vocabulary.fingerprint}
+    return source.keeping.store.get(
+        "unknown", key, make, lambda found: Kept({"words": found[0], "unknown": found[1]}, {}), whole
+    )
+
+
 # --- what a corpus depends on
 
 
