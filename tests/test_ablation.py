@@ -126,6 +126,7 @@ def test_runs_of_other_flags_in_the_folder_are_refused(stand_in):
     assert len(ran) == 3
 
 
+@pytest.mark.draws("png")
 def test_the_experiment_runs_reports_and_keeps(stand_in, monkeypatch, capsys):
     folder, ran = stand_in
     monkeypatch.chdir(folder)

@@ -239,6 +239,7 @@ def test_progress_runs_from_the_first_step_to_the_last():
     assert seen == pytest.approx([step / 8 for step in range(1, 9)])
 
 
+@pytest.mark.draws("png")
 def test_validation_and_the_rows_of_the_history(here):
     held_out, rows = batches(2, seed=9), []
     student = net(1, norm=True)

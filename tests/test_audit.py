@@ -443,6 +443,7 @@ def test_changes_are_against_the_row_above():
 FEW = ["--corpus-size", 1000, "--sentences", 12, "--quiet", "--device", "cpu"]
 
 
+@pytest.mark.draws("png")
 @pytest.mark.parametrize("kind", ["awgn", pytest.param("rician", marks=pytest.mark.slow)])
 def test_audit_beside_evaluate(teacher, here, capsys, kind):
     flags = [*FEW, "--snr", 0, 12, "--channel", kind, "--seed", 5]

@@ -286,6 +286,7 @@ def test_summaries_are_means_and_paired_differences():
     )
 
 
+@pytest.mark.draws("png")
 def test_a_run_leaves_its_table_and_files(here, capsys):
     quiet = DigitsSettings(run=RunConfig(quiet=True))
     with toy.spoken() as lines:

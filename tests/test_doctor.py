@@ -63,6 +63,7 @@ def linked(rician_k=1.0):
 # ---- the command
 
 
+@pytest.mark.draws("png")
 def test_a_right_link_is_found_right(teacher, here, capsys):
     assert package("doctor", teacher, *QUICK, "--output", "d.json") == 0
     told = capsys.readouterr().out
