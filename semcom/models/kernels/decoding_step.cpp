@@ -74,7 +74,7 @@ inline void attend(const float* query, int64_t tokens, Place keys, Place values,
         store(weights + t * LANES, weight);
         total += weight;
     }
-    const Floats share = 1 / total;
+    const Floats share = 1.0f / total;
     constexpr int64_t MOST = 8;                   // vectors of sums at once
     for (int64_t i = 0; i < inner; i += MOST * LANES) {
         Floats sums[MOST] = {};
