@@ -672,7 +672,9 @@ def sentences(theirs):
     return theirs / "train_data.pkl"
 
 
-@pytest.mark.parametrize("part", ["full", "encoder", "decoder"])
+@pytest.mark.parametrize(
+    "part", ["full", *(pytest.param(part, marks=pytest.mark.slow) for part in ("encoder", "decoder"))]
+)
 def test_students_of_an_imported_teacher_go_back_to_the_public_code(here, theirs, sentences, capsys, part):
     assert bring(theirs) == 0
     assert (

@@ -411,9 +411,12 @@ RUNS = {
 }
 
 
+CONFIRMING = {"minutes, a default hybrid", "tokens"}
+
+
 @pytest.mark.parametrize(
     "flags",
-    [pytest.param(RUNS[name], id=name, marks=pytest.mark.slow if "minutes" in name else []) for name in RUNS],
+    [pytest.param(RUNS[name], id=name, marks=[pytest.mark.slow] * (name in CONFIRMING)) for name in RUNS],
 )
 def test_a_run_repeats_from_its_record_alone(flags, teacher, here, capsys):
     tiny = [word for word in TINY_TRAINING if word not in flags]
