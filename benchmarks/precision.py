@@ -25,6 +25,7 @@ from semcom.base.device import keep_freed_memory  # noqa: E402
 from semcom.base.fastest import weights_multiplied  # noqa: E402
 from semcom.data import batching  # noqa: E402
 from semcom.distillation.training_loop import Loop  # noqa: E402
+from semcom.models.decoding import greedy  # noqa: E402
 from semcom.models.kernels import native  # noqa: E402
 
 SCRIPT = "precision.py"
@@ -90,13 +91,19 @@ def show(report: harness.Report, kind: str, figures: list[dict], batch_size: int
         ratios = [f"{plain / each['seconds'][name]:.2f}" for name in SETTINGS[1:]]
         losses = " ".join(f"{loss:.4f}" for loss in each["losses"].values())
         gflops = f"{each['gflop'] / plain:.0f}"
-        rows.append((each["vocabulary"], each["width"], f"{plain:.3f}", gflops, *ratios, losses))
+        decoding = each["decoding"]
+        decoded = f"{decoding['plain'] / decoding['compiled']:.2f}"
+        rows.append((each["vocabulary"], each["width"], f"{plain:.3f}", gflops, *ratios, decoded, losses))
+        at = f"at_width_{each['width']}_v{each['vocabulary']}"
+        report.record(f"{kind}_decoding_{at}", decoding["plain"], decoding["compiled"], "s", "plain kernels")
         for name in SETTINGS[1:]:
-            measure = f"{kind}_{name.replace(', ', '_')}_step_at_width_{each['width']}_v{each['vocabulary']}"
-            report.record(measure, plain, each["seconds"][name], "s", "fp32")
+            report.record(
+                f"{kind}_{name.replace(', ', '_')}_step_{at}", plain, each["seconds"][name], "s", "fp32"
+            )
     head = ("V", "D", "fp32, CPU s", "GFLOP a CPU s", *(f"{name}, times" for name in SETTINGS[1:]))
     compiler, environment = KINDS[kind]
     told = " ".join([compiler, *(f"{name}={value}" for name, value in environment.items())])
+    head = (*head, "greedy decoding compiled, times")
     report.table(
         f"{kind} ({told}): a distillation step of {batch_size} sentences, teacher 4+4, student 2+2 layers",
         (*head, "mean losses"),
@@ -130,14 +137,29 @@ def _at(pieces: int, width: int, given: argparse.Namespace) -> dict:
             started = time.process_time()
             loop.step(loop.task.step_of(batches[number % given.shapes], 1), 1, 1e-3, number)
             seconds[name].append(time.process_time() - started)
+    decoding = _decoding(shape, batches[0], given.steps)
     tokens = statistics.mean(batch.target_tokens for batch in batches)
     return {
         "vocabulary": pieces,
         "width": width,
         "gflop": tokens * _flop_a_token(shape) / 1e9,
         "seconds": {name: statistics.median(values[given.shapes :]) for name, values in seconds.items()},
+        "decoding": decoding,
         "losses": {name: loop.loss() for name, loop in loops.items()},
     }
+
+
+def _decoding(shape: harness.Shape, batch: batching.Batch, times: int) -> dict[str, float]:
+    """CPU seconds of greedy decoding by plain and by compiled kernels."""
+    teacher = harness.never_ending(harness.pair(shape)[0])
+    received = harness.received_of(teacher, batch)
+    seconds: dict[str, list[float]] = {"plain": [], "compiled": []}
+    for _ in range(1 + times // 2):
+        for name, each in seconds.items():
+            started = time.process_time()
+            greedy(teacher.receiver, received, batch.source_mask, compiled=name == "compiled")
+            each.append(time.process_time() - started)
+    return {name: statistics.median(each[1:] or each) for name, each in seconds.items()}
 
 
 def _flop_a_token(shape: harness.Shape) -> float:

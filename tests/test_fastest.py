@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli_support import TINY_TRAINING, analyse, distil
+from cli_support import ROOT, TINY_TRAINING, analyse, distil, package
 from toy import CPU, encoded, size, transceiver
 
 from semcom.base import fastest
@@ -23,7 +23,9 @@ from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.recorded_flags import other_flag
 from semcom.distillation import fused_linear_loss
 from semcom.distillation.training_settings import TrainingConfig
-from semcom.models.kernels import compiler
+from semcom.evaluation.settings import EvaluationConfig
+from semcom.models.decoding import Search
+from semcom.models.kernels import compiler, native
 
 CUDA = torch.device("cuda")
 LONG, SHORT = Work(128), Work(128, 1.0)
@@ -96,11 +98,11 @@ def test_a_short_run_is_plain():
 
 def test_the_line_names_the_machine_and_the_compiler_and_what_is_gained():
     assert choose("auto", "auto", EPYC, LONG).told == (
-        "bfloat16 products, compiled kernels: AMD EPYC with AVX-512 BF16; g++; 1.9 times as fast there as "
+        "bfloat16 products, compiled kernels: AMD EPYC with AVX-512 BF16; g++; 2.1 times as fast there as "
         "float32 and plain kernels"
     )
     without = replace(EPYC, compiler="", missing="no C++ compiler was found")
-    assert "AVX-512 BF16; no C++ compiler was found; 1.4 times" in choose("auto", "auto", without, LONG).told
+    assert "AVX-512 BF16; no C++ compiler was found; 1.5 times" in choose("auto", "auto", without, LONG).told
     told = choose("auto", "auto", Machine("Neoverse", "neon", "clang++"), LONG).told
     assert told.endswith("Neoverse with NEON; of such a machine there are no figures yet")
 
@@ -195,6 +197,60 @@ def test_gpus_compile_the_losses_by_hand_alone(monkeypatch, caplog, tmp_path):
     assert not caplog.records
     assert of_training(asked, LONG, CUDA, kept, compiles=False)[0].compile == "off"
     assert "on GPUs it compiles --kd-loss kd of raw logits alone" in caplog.text
+
+
+# --- decoding
+
+
+@pytest.mark.parametrize(
+    "compiling, snrs, compiled",
+    [("auto", 1, False), ("auto", 7, True), ("on", 1, True), ("off", 7, False)],
+    ids=str,
+)
+def test_decoding_is_compiled_where_there_is_enough_of_it(monkeypatch, compiling, snrs, compiled):
+    model = transceiver()
+    a_token = 2 * fastest.weights_multiplied(model.receiver)
+    kind = fastest.DECODING["avx512_bf16"]
+    # Of two models at three SNRs it saves just enough.
+    enough = kind.must_save / (1 - 1 / kind.speeds[0].compiled) * kind.gflops * 1e9
+    tokens = math.ceil(enough / a_token / 2 / 3)
+    monkeypatch.setattr(chosen_way, "machine_of", lambda device: EPYC)
+    monkeypatch.setattr(native, "cannot_compile", lambda sources: None)
+    settings = EvaluationConfig(snr=tuple(map(float, range(snrs))), beam_width=1, compile=compiling)
+    search = chosen_way.search_for(settings, [model, model], tokens, CPU)
+    assert search == Search(compiled=compiled)
+    assert chosen_way.decided(settings, [model] * 2, tokens, CPU).compile == ("off", "on")[compiled]
+
+
+@pytest.mark.native
+@pytest.mark.parametrize(
+    "verb, flags",
+    [
+        ("evaluate", ["--snr", 12]),
+        ("audit", ["--snr", 12, "--channel", "awgn"]),
+        ("transmit", []),
+    ],
+)
+def test_the_verbs_decode_by_the_kernels_if_asked_to(here, capsys, monkeypatch, verb, flags):
+    """The shipped teacher: the same text, and the kernels at work."""
+    calls, work = [], native.call
+
+    def watched(name, *given, **members):
+        calls.append(name)
+        work(name, *given, **members)
+
+    monkeypatch.setattr(native, "call", watched)
+    teacher = ROOT / "checkpoints/teacher.pt"
+    given = ["a sentence of the committee.", "--checkpoints", teacher, "--device", "cpu"]
+    if verb != "transmit":
+        given = [teacher, "--corpus-size", 240, "--sentences", 12, "--device", "cpu", "--quiet"]
+    said = []
+    for compiling in ("off", "on"):
+        calls.clear()
+        assert package(verb, *given, *flags, "--compile", compiling) == 0
+        said.append(capsys.readouterr().out)
+        assert any("decoding" in name for name in calls) == (compiling == "on")
+    assert said[0] == said[1]
 
 
 # --- flags

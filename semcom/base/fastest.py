@@ -77,10 +77,10 @@ KINDS: Mapping[str, Kind] = {
         "AVX-512 BF16",
         50.0,
         (
-            Speeds(0, 1.2, 1.3, 1.7),
-            Speeds(64, 1.2, 1.2, 1.8),
-            Speeds(128, 1.4, 1.2, 1.9),
-            Speeds(256, 1.6, 1.1, 2.0),
+            Speeds(0, 1.2, 1.4, 1.9),
+            Speeds(64, 1.3, 1.4, 2.1),
+            Speeds(128, 1.5, 1.3, 2.1),
+            Speeds(256, 1.8, 1.4, 2.4),
         ),
     ),
     "avx512": Kind(
@@ -92,6 +92,24 @@ KINDS: Mapping[str, Kind] = {
     # bfloat16 for wide models; torch's compiler, of half a minute and more, only where it is asked for.
     "cuda": Kind("bfloat16", 5000.0, (Speeds(0, 0.9, 1.0, 0.9), Speeds(65, 1.5, 1.0, 1.5)), False, 0.0),
     "older_cuda": Kind("no bfloat16", 5000.0, (Speeds(0, 0.9, 1.0, 0.9),), False, 0.0),
+}
+
+
+def _decoding(title: str, gflops: float, faster: float, *, measured: bool = True) -> Kind:
+    """Of decoding, in float32 whatever the training was in. faster: by compiled kernels."""
+    return Kind(title, gflops, (Speeds(0, 0.9, faster, 0.9),), measured)
+
+
+# By the same benchmark, D=128; of AMX the figures of AVX-512, by which its machines decode.
+DECODING: Mapping[str, Kind] = {
+    "amx": _decoding("AVX-512", 15.0, 2.7),
+    "avx512_bf16": _decoding("AVX-512", 15.0, 2.7),
+    "avx512": _decoding("AVX-512", 15.0, 2.0),
+    "avx2": _decoding("AVX2", 15.0, 1.0),
+    "neon": _decoding("NEON", 10.0, 0.9, measured=False),
+    "other": _decoding("no instructions that are known here", 5.0, 0.9, measured=False),
+    "cuda": _decoding("CUDA", 500.0, 0.9, measured=False),
+    "older_cuda": _decoding("CUDA", 500.0, 0.9, measured=False),
 }
 
 
@@ -128,12 +146,15 @@ class Choice:
     told: str
 
 
-def choose(precision: str, compiling: str, machine: Machine, work: Work) -> Choice:
+def choose(
+    precision: str, compiling: str, machine: Machine, work: Work, kinds: Mapping[str, Kind] | None = None
+) -> Choice:
     """The fastest way of those that are left to the machine, if the run is long enough for it.
 
-    precision: auto, fp32 or bf16. compiling: auto, on or off; where nothing compiles, it is off.
+    precision: auto, fp32 or bf16. compiling: auto, on or off; where nothing compiles, it is off. kinds:
+    ``KINDS``, of training, or ``DECODING``.
     """
-    kind = KINDS[machine.kind]
+    kind = (kinds or KINDS)[machine.kind]
     speeds = kind.speeds_at(work.width)
     compiling = compiling if machine.compiler else "off"
     left = [
@@ -147,15 +168,14 @@ def choose(precision: str, compiling: str, machine: Machine, work: Work) -> Choi
     saved = work.seconds_on(kind) * (1 / speeds.of(plainest) - 1 / speeds.of(fastest))
     if fastest != plainest and saved < kind.must_save:
         return _told(plainest, "a short run, in which nothing else pays")
-    return _told(fastest, _reason(machine, speeds, fastest))
+    return _told(fastest, _reason(machine, kind, speeds, fastest))
 
 
 def _told(way: Way, reason: str) -> Choice:
     return Choice(way, f"{way}: {reason}")
 
 
-def _reason(machine: Machine, speeds: Speeds, way: Way) -> str:
-    kind = KINDS[machine.kind]
+def _reason(machine: Machine, kind: Kind, speeds: Speeds, way: Way) -> str:
     parts = [f"{machine.name} with {kind.title}", machine.compiler if way.compiled else machine.missing]
     if not kind.measured:
         parts.append("of such a machine there are no figures yet")
@@ -193,6 +213,12 @@ def weights_multiplied(module: nn.Module) -> int:
     """Weights that a token is multiplied by on its way through: matrices, but for tables of embeddings."""
     tables = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     return sum(p.numel() for p in module.parameters() if p.dim() > 1 and id(p) not in tables)
+
+
+def gflop_of_decoding(tokens: float, receivers: int) -> float:
+    """1e9 operations of products in decoding so many tokens by receivers that have so many weights together
+    that each is multiplied by."""
+    return tokens * 2 * receivers / 1e9
 
 
 def gflop_of_training(tokens: float, trained: int, frozen: int) -> float:

@@ -7,13 +7,15 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from semcom.base import distributed, output_files, places
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import escape
 from semcom.base.places import Place
 from semcom.channel.channels import make_channel
 from semcom.channel.settings import is_noisy
-from semcom.commands import analysis_console, analysis_report, analysis_results
+from semcom.commands import analysis_console, analysis_report, analysis_results, chosen_way
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.analysis_report import RESULTS
 from semcom.commands.analysis_results import Analysis, Record, record_of
@@ -39,6 +41,7 @@ from semcom.evaluation.dialled import DIAL
 from semcom.evaluation.pairs import Pairing, Run, pair_up
 from semcom.evaluation.results import Measured
 from semcom.evaluation.scores import Meeting
+from semcom.evaluation.settings import EvaluationConfig
 from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.models import checkpoint
@@ -82,7 +85,8 @@ def _analyse(settings: AnalysisSettings, held: ExitStack) -> list[Record]:
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
     groups, used, whole, test, scoring, reserved = together.from_main(_prepare, settings, held)
-    settings = replace(settings, corpus=used)
+    evaluation = together.from_main(_decided, settings, groups, test, device)
+    settings = replace(settings, corpus=used, evaluation=evaluation)
     analysis = Analysis(settings, whole, len(test), device, scoring)
     for teacher_file, group in groups.items():
         teacher, runs = together.from_main(load_group, teacher_file, group, settings.files.teacher_checkpoint)
@@ -107,6 +111,16 @@ def _analyse(settings: AnalysisSettings, held: ExitStack) -> list[Record]:
         histories = {found.label: history(found) for found in trained}
         _publish(analysis, {label: epochs for label, epochs in histories.items() if epochs}, reserved)
     return analysis.records
+
+
+def _decided(
+    settings: AnalysisSettings, groups: Groups, test: Sequence[corpus.Sentence], device: torch.device
+) -> EvaluationConfig:
+    """With what ``--compile`` comes to for so many pairs."""
+    teacher = load_teacher(next(iter(groups)))
+    pairs = len(settings.channels) * sum(len(group) + 1 for group in groups.values())
+    tokens = chosen_way.target_tokens(batching.encode(test, teacher.vocabulary, leave_out_long=True))
+    return chosen_way.decided(settings.evaluation, [teacher.model] * pairs, tokens, device)
 
 
 def _prepare(

@@ -48,7 +48,9 @@ class Analysis:
 
 
 def search_of(settings: AnalysisSettings) -> Search:
-    return Search(settings.evaluation.beam_width, settings.evaluation.length_penalty)
+    """compile: as it was decided."""
+    evaluation = settings.evaluation
+    return Search(evaluation.beam_width, evaluation.length_penalty, evaluation.compile == "on")
 
 
 def record_of(run: Run, teacher: Checkpoint, study: Study) -> Record:

@@ -14,6 +14,7 @@ from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.channel.channels import CHANNELS, Channel, make_channel
 from semcom.channel.settings import ChannelConfig, is_noisy
+from semcom.commands import chosen_way
 from semcom.commands.inputs import load_corpus
 from semcom.commands.measuring import (
     REFERENCE_PREFERRED,
@@ -55,6 +56,9 @@ from semcom.report import plots, tables
 
 log = logging.getLogger(__name__)
 
+DECODINGS = 3
+"""Of each sentence at each SNR, in the rows of the table that are decoded apart."""
+
 
 def audit(given: AuditSettings) -> list[Row]:
     """Score a checkpoint the public way and the right way; print, and write with ``output``, what each habit
@@ -72,6 +76,8 @@ def _audit(given: AuditSettings, held: ExitStack) -> list[Row]:
     picture = _picture(given, used, held)
     whole, encoded = _sentences(given, used, loaded)
     settings = given.evaluation
+    tokens = DECODINGS * chosen_way.target_tokens(encoded)
+    search = chosen_way.search_for(settings, [loaded.model], tokens, device)
     meeting = Meeting(
         channel,
         settings.snr,
@@ -79,6 +85,7 @@ def _audit(given: AuditSettings, held: ExitStack) -> list[Row]:
         device,
         settings.eval_batch_size,
         given.run.quiet,
+        search=search,
         scoring=scoring_of(settings, whole.language, texts_of(encoded), languages_of([loaded])),
     )
     link = over_public_link(loaded.model, encoded, meeting)

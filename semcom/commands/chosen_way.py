@@ -1,7 +1,7 @@
 """What ``--precision`` and ``--compile`` come to on this machine, and the line that says why."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,12 +9,15 @@ import torch
 
 from semcom.base import fastest
 from semcom.base.errors import SemcomError, escape
-from semcom.base.fastest import Choice, Machine, Way, Work
+from semcom.base.fastest import Choice, Kind, Machine, Way, Work, weights_multiplied
 from semcom.data.batching import Encoded, lengths_of
 from semcom.distillation import fused_linear_loss
 from semcom.distillation.run_state import Keeper
 from semcom.distillation.training_settings import TrainingConfig
-from semcom.models.kernels import compiler
+from semcom.evaluation.settings import EvaluationConfig
+from semcom.models.decoding import Search
+from semcom.models.kernels import compiler, native
+from semcom.models.transceiver import Transceiver
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +34,13 @@ class Asked:
     precision: str
     compiling: str
     cannot_compile: Callable[[torch.device], str | None]
+    kinds: Mapping[str, Kind] | None = None
 
 
 def way_for(asked: Asked, work: Work, device: torch.device) -> Choice:
     """The fastest way that there is, of those that were asked for."""
     machine = machine_of(device)
-    choice = fastest.choose(asked.precision, asked.compiling, machine, work)
+    choice = fastest.choose(asked.precision, asked.compiling, machine, work, asked.kinds)
     missing = machine.missing
     if choice.way.compiled:
         missing = asked.cannot_compile(device) or ""
@@ -44,7 +48,8 @@ def way_for(asked: Asked, work: Work, device: torch.device) -> Choice:
         log.warning(f"--compile: {missing}; going on without")
     if not (missing and choice.way.compiled):
         return choice
-    return fastest.choose(asked.precision, "off", replace(machine, compiler="", missing=missing), work)
+    without = replace(machine, compiler="", missing=missing)
+    return fastest.choose(asked.precision, "off", without, work, asked.kinds)
 
 
 def machine_of(device: torch.device) -> Machine:
@@ -109,8 +114,41 @@ def work_of_training(
 
 def _tokens(config: TrainingConfig, train: Sequence[Encoded]) -> float:
     """Target tokens of the run's steps, about."""
-    in_all = int(lengths_of(train).targets.sum())
+    in_all = target_tokens(train)
     if not config.steps:
         return config.epochs * in_all
     a_step = config.batch_tokens or in_all * min(1.0, config.batch_size / len(train))
     return config.steps * a_step
+
+
+# --- decoding
+
+
+def search_for(
+    settings: EvaluationConfig, models: Sequence[Transceiver], tokens: int, device: torch.device
+) -> Search:
+    """How these settings decode what so many target tokens are sent for, to each of these models at each SNR:
+    by compiled kernels, if they are asked for or pay. In float32 in any case."""
+    decoded = tokens * len(settings.snr) * settings.beam_width
+    weights = sum(weights_multiplied(model.receiver) for model in models)
+    width = max(model.architecture.receiver.d_model for model in models)
+    work = Work(width, fastest.gflop_of_decoding(decoded, weights))
+    asked = Asked("fp32", settings.compile, _cannot_decode, fastest.DECODING)
+    way = way_for(asked, work, device).way
+    return Search(settings.beam_width, settings.length_penalty, way.compiled)
+
+
+def decided(
+    settings: EvaluationConfig, models: Sequence[Transceiver], tokens: int, device: torch.device
+) -> EvaluationConfig:
+    """The settings with what ``--compile`` comes to."""
+    search = search_for(settings, models, tokens, device)
+    return replace(settings, compile=ON_OR_OFF[search.compiled])
+
+
+def target_tokens(sentences: Sequence[Encoded]) -> int:
+    return int(lengths_of(sentences).targets.sum())
+
+
+def _cannot_decode(device: torch.device) -> str | None:
+    return native.cannot_compile(native.DECODING) if device.type == "cpu" else "there are none for GPUs"

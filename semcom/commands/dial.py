@@ -21,7 +21,7 @@ from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import as_record
 from semcom.base.places import Place
 from semcom.channel.settings import ChannelConfig
-from semcom.commands import dial_files, dial_ladder
+from semcom.commands import chosen_way, dial_files, dial_ladder
 from semcom.commands.dial_files import price_of
 from semcom.commands.dial_ladder import DialledLadder, FurtherText, Plan, target_label
 from semcom.commands.dial_path import Dialled, path_between, path_of_run
@@ -146,13 +146,14 @@ def plan_of(settings: DialSettings, dialled: Dialled, source: str, device: torch
         log.info(line)
     validation = _encoded(read, "validation", settings.ask, vocabulary)
     test = _encoded(read, "test", settings.ask, vocabulary, settings.evaluation.sentences)
+    senders, tokens = [dialled.teacher.model], chosen_way.target_tokens(test)
     plan = Plan(
         dialled,
         source,
         tuple(sorted(settings.target)),
         settings.ask,
         settings.channel,
-        settings.evaluation,
+        chosen_way.decided(settings.evaluation, senders, tokens, device),
         validation,
         test,
         read,

@@ -99,7 +99,7 @@ class Plan:
             self.device,
             evaluation.eval_batch_size,
             self.quiet,
-            search=Search(evaluation.beam_width, evaluation.length_penalty),
+            search=Search(evaluation.beam_width, evaluation.length_penalty, evaluation.compile == "on"),
             scoring=self.scoring,
         )
 

@@ -27,6 +27,7 @@ EVALUATION_FLAGS = (
     "eval_batch_size",
     "beam_width",
     "length_penalty",
+    "compile",
     "bleu_tokenizer",
     "text_normalization",
 )

@@ -37,6 +37,7 @@ from semcom.evaluation.settings import EvaluationConfig
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
+from semcom.models.decoding import Search
 from semcom.models.settings import PARTS
 from semcom.report import tables
 
@@ -128,7 +129,8 @@ def _score_all(
         BATCH_SIZE,
         s.run.quiet,
         run.together,
-        scoring=scoring,
+        Search(compiled=s.training.compile == "on"),
+        scoring,
     )
     entered = [replace(e, seen_topics=frozenset(seen) if seen else None) for e in entrants(loaded)]
     teachers = decodings_of_teacher(run, entered[0], encoded, meeting)

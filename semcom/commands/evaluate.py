@@ -15,6 +15,7 @@ from semcom.base.distributed import Processes
 from semcom.base.errors import escape
 from semcom.base.widths import columns, padded
 from semcom.channel.channels import make_channel
+from semcom.commands import chosen_way
 from semcom.commands.inputs import load_corpus
 from semcom.commands.measuring import (
     RECEIVER_KNOWS,
@@ -54,10 +55,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Prepared:
-    """scoring: of the sentences' texts. picture: beside the output; None without an output."""
+    """search: for the text. scoring: of the sentences' texts. picture: beside the output, if there is one."""
 
     loaded: list[tuple[str, Checkpoint]]
     encoded: list[batching.Encoded]
+    search: Search
     scoring: TextScoring
     picture: Path | None
 
@@ -73,8 +75,8 @@ def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
     keep_freed_memory()
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
-    prepared = together.from_main(_prepare, settings, held)
-    meeting = _meeting(settings, prepared.scoring, device, together)
+    prepared = together.from_main(_prepare, settings, device, held)
+    meeting = _meeting(settings, prepared, device, together)
 
     vocabulary = prepared.loaded[0][1].vocabulary
     rows, decodings = score_all(entrants(prepared.loaded), prepared.encoded, vocabulary, meeting)
@@ -101,7 +103,7 @@ def _channel_uses(prepared: _Prepared) -> dict[str, ChannelUse]:
     }
 
 
-def _prepare(settings: EvaluateSettings, held: ExitStack) -> _Prepared:
+def _prepare(settings: EvaluateSettings, device: torch.device, held: ExitStack) -> _Prepared:
     """Outputs reserved, checkpoints and sentences read; locks go to ``held``."""
     paths, output, evaluation = settings.checkpoints, settings.output, settings.evaluation
     loaded = [(label, checkpoint.load(path)) for label, path in zip(labels(paths), paths)]
@@ -121,11 +123,13 @@ def _prepare(settings: EvaluateSettings, held: ExitStack) -> _Prepared:
     encoded = batching.encode(test, vocabulary, leave_out_long=True)
     scoring = scoring_of(evaluation, source.language, texts_of(encoded), languages_of(c for _, c in loaded))
     tell_losses(vocabulary, texts_of(encoded), scoring)
-    return _Prepared(loaded, encoded, scoring, picture)
+    models, tokens = [c.model for _, c in loaded], chosen_way.target_tokens(encoded)
+    search = chosen_way.search_for(evaluation, models, tokens, device)
+    return _Prepared(loaded, encoded, search, scoring, picture)
 
 
 def _meeting(
-    settings: EvaluateSettings, scoring: TextScoring, device: torch.device, together: Processes
+    settings: EvaluateSettings, prepared: _Prepared, device: torch.device, together: Processes
 ) -> Meeting:
     evaluation, run = settings.evaluation, settings.run
     return Meeting(
@@ -136,8 +140,8 @@ def _meeting(
         evaluation.eval_batch_size,
         run.quiet,
         together,
-        Search(evaluation.beam_width, evaluation.length_penalty),
-        scoring,
+        prepared.search,
+        prepared.scoring,
     )
 
 

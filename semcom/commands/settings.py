@@ -182,7 +182,16 @@ class AuditSettings(Validated):
     output: str | None = setting(None, TABLE_OUTPUT, metavar="FILE")
     outputs: OutputConfig = group(OutputConfig())
     evaluation: EvaluationConfig = group(
-        AUDITED, only=("snr", "split", "sentences", "eval_batch_size", "bleu_tokenizer", "text_normalization")
+        AUDITED,
+        only=(
+            "snr",
+            "split",
+            "sentences",
+            "eval_batch_size",
+            "compile",
+            "bleu_tokenizer",
+            "text_normalization",
+        ),
     )
     corpus: CorpusConfig = group(WHOLE_CORPUS)
     channel: ChannelConfig = group(ChannelConfig())
@@ -216,7 +225,7 @@ class TransmitSettings(Validated):
         (), f"transceivers (default {DEFAULT_TEACHER})", nargs="+", metavar="CHECKPOINT"
     )
     evaluation: EvaluationConfig = group(
-        EvaluationConfig(), title="SNR and search", only=("snr", "beam_width", "length_penalty")
+        EvaluationConfig(), title="SNR and search", only=("snr", "beam_width", "length_penalty", "compile")
     )
     channel: ChannelConfig = group(ChannelConfig())
     run: RunConfig = group(RunConfig())

@@ -12,6 +12,7 @@ from semcom.base.advice import meant_path
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
 from semcom.channel.channels import make_channel
+from semcom.commands import chosen_way
 from semcom.commands.inputs import load_teacher
 from semcom.commands.measuring import RECEIVER_KNOWS, labels
 from semcom.commands.settings import TransmitSettings
@@ -28,6 +29,9 @@ from semcom.report import tables
 
 log = logging.getLogger(__name__)
 
+CHARACTERS_A_PIECE = 4
+"""Of English, about; it only tells whether there is much to decode."""
+
 
 def transmit(settings: TransmitSettings) -> None:
     """Send sentences and print what each checkpoint's receiver understood."""
@@ -42,7 +46,8 @@ def transmit(settings: TransmitSettings) -> None:
     else:
         loaded = [("teacher", load_teacher(None, "--checkpoints"))]
     meeting = Meeting(make_channel(settings.channel), settings.evaluation.snr, settings.run.seed, device, 1)
-    search = Search(settings.evaluation.beam_width, settings.evaluation.length_penalty)
+    tokens = sum(map(len, texts)) // CHARACTERS_A_PIECE
+    search = chosen_way.search_for(settings.evaluation, [c.model for _, c in loaded], tokens, device)
     log.info(f"{meeting.channel}, seed {meeting.seed}; {search}; {RECEIVER_KNOWS}")
     _warn_of_unknown(texts, loaded)
     for text in texts:

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -154,6 +155,7 @@ def over_public_link(model: Transceiver, encoded: Sequence[Encoded], meeting: Me
     """
     model = model.to(meeting.device).eval()
     link = Link.at(len(meeting.snrs))
+    by_greedy = partial(greedy, compiled=meeting.search.compiled)
 
     def collect(found: list[list[list[int]]], decoded: Sequence[list[int]], size: int) -> None:
         for k, at_snr in enumerate(found):
@@ -171,15 +173,15 @@ def over_public_link(model: Transceiver, encoded: Sequence[Encoded], meeting: Me
         collect(link.forced, _teacher_forced(model, arrived, batch, masks), len(batch))
         collect(
             link.public,
-            greedy(model.receiver, arrived, torch.ones_like(masks), [PUBLIC_TOKENS] * len(masks)),
+            by_greedy(model.receiver, arrived, torch.ones_like(masks), [PUBLIC_TOKENS] * len(masks)),
             len(batch),
         )
         collect(
             link.masked,
-            greedy(model.receiver, arrived, masks, [max(limit, PUBLIC_TOKENS) for limit in ours]),
+            by_greedy(model.receiver, arrived, masks, [max(limit, PUBLIC_TOKENS) for limit in ours]),
             len(batch),
         )
-        collect(link.scaled, greedy(model.receiver, scaled, masks), len(batch))
+        collect(link.scaled, by_greedy(model.receiver, scaled, masks), len(batch))
     return link
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError
 from semcom.base.flags import Validated, differs, number, setting, whole
-from semcom.base.typed_words import plain_name
+from semcom.base.typed_words import on_or_off, plain_name
 from semcom.channel.settings import SNR
 
 BLEU_TOKENIZERS = ("13a", "zh", "ja-mecab", "ko-mecab", "char", "intl")
@@ -51,6 +51,17 @@ class EvaluationConfig(Validated):
         "beam search: divide log-probabilities by ((5 + length) / 6)^A; 0 favours short sentences",
         number(0, 10, example="1"),
         metavar="A",
+    )
+
+    compile: str = setting(
+        "auto",
+        "decode by kernels compiled for this machine, on CPUs that have a C++ compiler: the same pieces, but "
+        "where two are as likely to within rounding; auto takes them where they are faster and there is "
+        "enough to decode; --compile alone means on",
+        choices=("auto", "on", "off"),
+        nargs="?",
+        const="on",
+        type=on_or_off,
     )
 
     bleu_tokenizer: str = setting(
