@@ -8,9 +8,11 @@ import torch
 
 from benchmarks import (
     decoding,
+    default_run,
     distillation_step,
     harness,
     memory,
+    precision,
     roofline,
     scaling,
     teacher_top_k,
@@ -221,3 +223,22 @@ def test_sentences_have_the_lengths_of_the_issue():
     lengths = [len(e.source) for e in harness.sentences(harness.Shape(vocab_size=100), 4000)]
     assert min(lengths) >= 7 and max(lengths) == 32
     assert sum(lengths) / len(lengths) == pytest.approx(21, abs=0.6)
+
+
+@pytest.mark.native
+@pytest.mark.processes
+@pytest.mark.slow
+def test_precision(tmp_path):
+    records = run(precision, file=tmp_path / "p.json")
+    ways = ("bf16", "fp32_compiled", "bf16_compiled")
+    steps = [f"here_{way}_step_at_width_{width}_v300" for width in (16, 32) for way in ways]
+    check(records, *steps, "here_decoding_at_width_16_v300", "here_decoding_at_width_32_v300")
+
+
+@pytest.mark.native
+@pytest.mark.processes
+@pytest.mark.slow
+def test_default_run(tmp_path, capsys):
+    check(run(default_run, "--first", file=tmp_path / "d.json"), "default_run", "default_run_first")
+    said = capsys.readouterr().out
+    assert "a short run" in said and said.count("as asked for") == 4
