@@ -18,7 +18,8 @@ SHAPES = [
 
 
 def relative(found, expected):
-    return float((found.detach().double() - expected).norm() / expected.norm())
+    found, expected = found.detach().double(), expected.detach()
+    return float((found - expected).norm() / expected.norm())
 
 
 def run(function, given, to_y):
