@@ -10,6 +10,7 @@ from semcom.models.kernels import linear, native
 
 pytestmark = pytest.mark.native
 SHAPES = [
+    (0, 5, 7),
     (1, 1, 1),
     (7, 33, 65),
     (193, 16, 64),
@@ -59,6 +60,41 @@ def test_a_map_and_its_gradient(kind, of_x, tolerance, relu, threads, machine, m
         assert [t.dtype for t in found[1:]] == [x.dtype, torch.float32, torch.float32]
         assert all(relative(mine, true) < tolerance for mine, true in zip(found, right) if true.any())
     assert calls == ["linear"] * 2 * len(SHAPES)
+
+
+@pytest.mark.parametrize("kind", ["fp32", "bf16"])
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2), (1, 2)], ids=str)
+def test_what_is_frozen_has_no_gradient_and_costs_none(wanted, kind, monkeypatch):
+    """What is not wanted is not written, nor what only it is made of kept; the rest stays to the bit."""
+    calls, work = [], native.call
+    monkeypatch.setattr(native, "call", lambda *given, **by: calls.append(by) or work(*given, **by))
+    monkeypatch.setattr(linear, "pays", lambda product: True)
+    leaves = [torch.randn(70, 33), torch.randn(65, 33), torch.randn(65)]
+    to_y = torch.randn(70, 65)
+
+    def gradients(wanted):
+        given = [x.clone().requires_grad_(place in wanted) for place, x in enumerate(leaves)]
+        with precision.products(kind, CPU):
+            linear.linear(*given, relu=True).backward(to_y.to(torch.bfloat16 if kind == "bf16" else None))
+        return [x.grad for x in given]
+
+    everything, found = gradients((0, 1, 2)), gradients(wanted)
+    for place, (one, all_of_them) in enumerate(zip(found, everything)):
+        assert torch.equal(one, all_of_them) if place in wanted else one is None
+    last = calls[-1]
+    assert [last[name] is not None for name in ("to_x", "to_weight", "to_bias")] == [
+        p in wanted for p in range(3)
+    ]
+    assert [last["x"] is not None, last["weight"] is not None] == [1 in wanted, 0 in wanted]
+
+
+def test_a_gradient_is_checked_as_everything_read_is(monkeypatch):
+    checked = []
+    monkeypatch.setattr(native, "check", lambda wanted: checked.append(wanted))
+    monkeypatch.setattr(linear, "pays", lambda product: True)
+    y = linear.linear(torch.randn(4, 3), torch.randn(2, 3), torch.randn(2).requires_grad_())
+    y.backward(torch.ones(4, 2))
+    assert checked[-1]["to_y"][1:] == ((4, 2), torch.float32)
 
 
 def test_what_is_not_finite_is_not_hidden(monkeypatch):

@@ -9,7 +9,7 @@ struct Linear {
     const float *weight, *bias;   // [O, K], [O]
     void* y;                      // T [N, O], with ReLU where ``relu``
     const void* to_y;             // T [N, O]: gradient, or null
-    void* to_x;                   // [N, K], as x is, or null
+    void* to_x;                   // [N, K], as x is; null where not wanted, and so
     float *to_weight, *to_bias;   // [O, K], [O]
     int64_t rows, inputs, outputs, x_float, relu, threads;
 };
@@ -98,11 +98,8 @@ struct Maps {
         const Ground<float> to_weight, to_bias;
 
         explicit Place(const Maps& m)
-            : gradient(BLOCK * m.back_deep), pairs(BLOCK * m.outputs), inputs(BLOCK * m.inputs), to_weight(m.outputs * m.inputs),
-              to_bias(m.outputs) {
-            std::fill(to_weight.at(), to_weight.at(m.outputs * m.inputs), 0.0f);
-            std::fill(to_bias.at(), to_bias.at(m.outputs), 0.0f);
-        }
+            : gradient(BLOCK * m.back_deep), pairs(m.c.to_weight ? BLOCK * m.outputs : 0), inputs(m.c.to_weight ? BLOCK * m.inputs : 0),
+              to_weight(m.c.to_weight ? m.outputs * m.inputs : 0), to_bias(m.outputs) {}
     };
 
     // LANES of the gradient of a row's outputs before ReLU, or of its inputs; zeros where there are none.
@@ -128,12 +125,13 @@ struct Maps {
             const Floats even = before<whole>(row, end, o), odd = before<whole>(row + 1, end, o);
             store((T*)place.gradient.at(j * back_deep) + o, even);
             store((T*)place.gradient.at((j + 1) * back_deep) + o, odd);
+            store(place.to_bias.at(o), load(place.to_bias.at(o)) + (even + odd));
+            if (!c.to_weight) continue;
             float* const to = place.pairs.at(o * steps + j / pair * LANES);
             store(to, word_of<T>(even, odd));
             if (pair == 1) store(to + LANES, odd);
-            store(place.to_bias.at(o), load(place.to_bias.at(o)) + (even + odd));
         }
-        for (int64_t k = 0; k < inputs; k += LANES) {
+        for (int64_t k = 0; c.to_weight && k < inputs; k += LANES) {
             const Floats even = input<whole>(row, end, k), odd = input<whole>(row + 1, end, k);
             float* const to = place.inputs.at(k / NARROW * NARROW * steps + j / pair * NARROW + k % NARROW);
             store(to, word_of<T>(even, odd));
@@ -146,7 +144,7 @@ struct Maps {
         const bool whole = inputs == c.inputs && outputs == c.outputs;
         for (int64_t j = 0; j < n; j += 2)
             whole && from + j + 2 <= to ? take_rows<true>(from + j, to, j, steps, place) : take_rows<false>(from + j, to, j, steps, place);
-        add_to_weight(steps, place);
+        if (c.to_weight) add_to_weight(steps, place);
         if (c.to_x) multiply<false>(place.gradient.at(), to - from, back_deep, nullptr, (X*)c.to_x + from * c.inputs, c.inputs);
     }
 
@@ -184,11 +182,18 @@ struct Maps {
         if (c.to_x) take_weights_back();
         std::vector<std::unique_ptr<Place>> places;
         for (int64_t i = 0; i < c.threads; i++) places.emplace_back(new Place(*this));
+#pragma omp parallel for num_threads(c.threads) schedule(static, 1)
+        for (int64_t i = 0; i < c.threads; i++) {
+            std::fill(places[i]->to_bias.at(), places[i]->to_bias.at(outputs), 0.0f);
+            if (c.to_weight) std::fill(places[i]->to_weight.at(), places[i]->to_weight.at(outputs * inputs), 0.0f);
+        }
         blockwise([&](int64_t from, int64_t to, int64_t i) { backward(from, to, *places[i]); });
+#pragma omp parallel for num_threads(c.threads) schedule(static)
         for (int64_t o = 0; o < c.outputs; o++) {
-            c.to_bias[o] = 0;
-            for (const auto& place : places) c.to_bias[o] += *place->to_bias.at(o);
-            for (int64_t k = 0; k < c.inputs; k += LANES) {
+            float sum = 0;
+            for (const auto& place : places) sum += *place->to_bias.at(o);
+            if (c.to_bias) c.to_bias[o] = sum;
+            for (int64_t k = 0; c.to_weight && k < c.inputs; k += LANES) {
                 Floats made{};
                 for (const auto& place : places) made += load(place->to_weight.at(o * inputs + k));
                 store_some(c.to_weight + o * c.inputs + k, made, c.inputs - k);

@@ -49,8 +49,9 @@ class _Linear(torch.autograd.Function):
         y = torch.empty(n, outputs, dtype=product)
         ctx.sizes = {"rows": n, "inputs": inputs, "outputs": outputs}
         ctx.sizes |= {"x_float": int(x.dtype == torch.float32), "relu": int(relu)}
-        ctx.save_for_backward(x, weight, y if relu else None)
-        ctx.product = product
+        to_x, to_weight = ctx.needs_input_grad[:2]
+        ctx.save_for_backward(x if to_weight else None, weight if to_x else None, y if relu else None)
+        ctx.product, ctx.kind = product, kind
         native.call("linear", product, _LINEAR, x=x, weight=weight, bias=bias, y=y, **ctx.sizes)
         return y
 
@@ -58,9 +59,15 @@ class _Linear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, to_y):
         x, weight, y = ctx.saved_tensors
-        to_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        to_weight, to_bias = torch.empty_like(weight), torch.empty(len(weight))
-        read = {"x": x, "weight": weight, "y": y, "to_y": to_y.to(ctx.product).contiguous()}
-        made = {"to_x": to_x, "to_weight": to_weight, "to_bias": to_bias}
+        n, inputs, outputs = (ctx.sizes[name] for name in ("rows", "inputs", "outputs"))
+        shapes = {"to_x": (n, inputs), "to_weight": (outputs, inputs), "to_bias": (outputs,)}
+        kinds = ctx.kind, torch.float32, torch.float32
+        made = {
+            name: torch.empty(shape, dtype=kind) if wanted else None
+            for (name, shape), kind, wanted in zip(shapes.items(), kinds, ctx.needs_input_grad)
+        }
+        to_y = to_y.to(ctx.product).contiguous()
+        native.check({"to_y": (to_y, (n, outputs), ctx.product)})
+        read = {"x": x, "weight": weight, "y": y, "to_y": to_y}
         native.call("linear", ctx.product, _LINEAR, **read, **made, **ctx.sizes)
-        return to_x, to_weight, to_bias, None, None
+        return *made.values(), None, None
