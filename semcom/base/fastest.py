@@ -17,9 +17,11 @@ from torch import nn
 from semcom.base.provenance import cpu_model
 
 PRODUCTS = {"fp32": "float32", "bf16": "bfloat16"}
-MUST_SAVE = 6.0
-"""Seconds of one thread that a way must save in a run. A compiler takes about twice that for all sources (g++
-12 on a Zen 4: 10 s for training, 2 s for decoding), but once for all runs, since what it makes is kept."""
+BFLOAT16, COMPILING = 2.0, 6.0
+"""Seconds of one thread that a way must save in a run: bfloat16, because its numbers are less exact; compiled
+kernels, half of what a compiler takes for all sources (g++ 12 on a Zen 4: 10 s for training, 2 s for decoding),
+since what it makes is kept for all runs."""
+FOREVER = 1e9
 
 
 class Way(NamedTuple):
@@ -52,16 +54,23 @@ class Speeds:
 @dataclass(frozen=True)
 class Kind:
     """A kind of machine. gflops: 1e9 operations a second that one thread makes in the products of a plain
-    step in float32. speeds: by width, narrow ones first. measured: False where they stand for want of any."""
+    step in float32. speeds: by width, narrow ones first. measured: False where they stand for want of any.
+    bf16, compiling: seconds that each costs a run."""
 
     title: str
     gflops: float
     speeds: tuple[Speeds, ...]
     measured: bool = True
-    must_save: float = MUST_SAVE
+    bf16: float = BFLOAT16
+    compiling: float = COMPILING
 
     def speeds_at(self, width: int) -> Speeds:
         return [each for each in self.speeds if each.width <= width or each is self.speeds[0]][-1]
+
+    def seconds(self, way: Way, work: "Work") -> float:
+        """Of one thread, for a run by this way and for what the way costs."""
+        run = min(work.seconds_on(self), FOREVER) / self.speeds_at(work.width).of(way)
+        return run + self.bf16 * (way.precision == "bf16") + self.compiling * way.compiled
 
 
 # float32 and torch's own kernels, in which nothing is lost.
@@ -90,8 +99,8 @@ KINDS: Mapping[str, Kind] = {
     "neon": Kind("NEON", 20.0, _UNMEASURED, measured=False),
     "other": Kind("no instructions that are known here", 10.0, _UNMEASURED, measured=False),
     # bfloat16 for wide models; torch's compiler, of half a minute and more, only where it is asked for.
-    "cuda": Kind("bfloat16", 5000.0, (Speeds(0, 0.9, 1.0, 0.9), Speeds(65, 1.5, 1.0, 1.5)), False, 0.0),
-    "older_cuda": Kind("no bfloat16", 5000.0, (Speeds(0, 0.9, 1.0, 0.9),), False, 0.0),
+    "cuda": Kind("bfloat16", 5000.0, (Speeds(0, 0.9, 1.0, 0.9), Speeds(65, 1.5, 1.0, 1.5)), False, 0.0, 0.0),
+    "older_cuda": Kind("no bfloat16", 5000.0, (Speeds(0, 0.9, 1.0, 0.9),), False, 0.0, 0.0),
 }
 
 
@@ -149,7 +158,7 @@ class Choice:
 def choose(
     precision: str, compiling: str, machine: Machine, work: Work, kinds: Mapping[str, Kind] | None = None
 ) -> Choice:
-    """The fastest way of those that are left to the machine, if the run is long enough for it.
+    """Of the ways that are left to the machine, the one by which the run takes least, with what a way costs.
 
     precision: auto, fp32 or bf16. compiling: auto, on or off; where nothing compiles, it is off. kinds:
     ``KINDS``, of training, or ``DECODING``.
@@ -165,10 +174,11 @@ def choose(
     plainest, fastest = left[0], max(left, key=speeds.of)
     if len(left) == 1:
         return _told(plainest, "as asked for")
-    saved = work.seconds_on(kind) * (1 / speeds.of(plainest) - 1 / speeds.of(fastest))
-    if fastest != plainest and saved < kind.must_save:
+    taken = min(left, key=lambda way: kind.seconds(way, work))
+    if taken == plainest != fastest:
         return _told(plainest, "a short run, in which nothing else pays")
-    return _told(fastest, _reason(machine, kind, speeds, fastest))
+    too_short = "" if taken == fastest else f"too short a run for {fastest}"
+    return _told(taken, "; ".join(filter(None, [_reason(machine, kind, speeds, taken), too_short])))
 
 
 def _told(way: Way, reason: str) -> Choice:
