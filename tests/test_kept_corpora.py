@@ -201,6 +201,12 @@ def test_what_was_not_used_for_longest_goes_first(cache, settings, monkeypatch):
     assert len(read_corpus(replace(settings, max_length=30))) == 301, "used between, it was kept"
 
 
+def test_a_file_that_another_run_removes_at_once_is_no_loss(tmp_path, monkeypatch):
+    monkeypatch.setattr(array_files, "write", lambda *given: None)
+    store = array_store.ArrayStore(tmp_path)
+    assert store.get("number", {}, lambda: 5, lambda made: Kept({}, {}), lambda kept: None) == 5
+
+
 def test_arrays_come_back_as_they_were(tmp_path, monkeypatch):
     monkeypatch.setattr(user_cache, "is_private", lambda status: True)
     numbers = array_files.np.arange(1000)

@@ -34,7 +34,7 @@ from toy import bits, same_bits
 
 from semcom import DistillationConfig, Distiller, set_seed
 from semcom.base.errors import SemcomError
-from semcom.base.fastest import Work
+from semcom.base.fastest import Machine, Work
 from semcom.base.settings import ResumeConfig
 from semcom.commands import chosen_way, distil_run, distil_summary, resuming
 from semcom.distillation import fused_linear_loss
@@ -220,6 +220,7 @@ def test_what_auto_came_to_is_kept(tmp_path, monkeypatch, off, on):
     def training():
         return chosen_way.of_training(TrainingConfig(), work, cpu, kept)
 
+    monkeypatch.setattr(chosen_way, "machine_of", lambda device: Machine("AMD EPYC", "avx512_bf16"))
     kept.found = {"own": {"resolved": {"precision": "bf16", "compile": off}}}
     told = "bfloat16 products, plain kernels: as the run was begun"
     assert training() == (TrainingConfig(precision="bf16", compile="off"), told)
@@ -227,7 +228,10 @@ def test_what_auto_came_to_is_kept(tmp_path, monkeypatch, off, on):
     with pytest.raises(SemcomError, match="--compile.*cannot make .no C.. compiler.*--overwrite"):
         training()
     monkeypatch.setattr(fused_linear_loss, "cannot_compile", lambda device: None)
-    told = "float32 products, compiled kernels: as the run was begun"
+    told = (
+        "float32 products, compiled kernels: as the run was begun; begun on this machine, it would have "
+        "bfloat16 products, plain kernels"
+    )
     assert training() == (TrainingConfig(precision="fp32", compile="on"), told)
 
 

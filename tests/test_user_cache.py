@@ -177,6 +177,32 @@ def test_two_at_once_make_one(fake):
     assert fake.runs() == 1
 
 
+def test_libraries_that_were_not_used_for_long_make_room(fake, monkeypatch):
+    monkeypatch.setattr(compiler, "MOST_KEPT", 2)
+    jobs = [compiler.Job(fake.job.source, (f"-O{level}",), ("cos",)) for level in range(3)]
+    other = fake.folder / "other.cpp"
+    other.write_text("// of another source")
+    fake.library(compiler.Job(other, (), ("cos",)))
+    for job in (jobs[0], jobs[1], jobs[0]):
+        fake.library(job)
+        for path in (fake.folder / "cache/kernels").glob("*.so"):
+            an_hour_earlier = path.stat().st_mtime - 3600
+            os.utime(path, (an_hour_earlier, an_hour_earlier))
+    assert fake.library(jobs[2]) == 1
+    kept = {path.name for path in (fake.folder / "cache/kernels").iterdir()}
+    assert len(kept) == 2 * 3, "with its lock each"
+    assert [fake.library(job) for job in (jobs[0], jobs[2])] == [0, 0], "used between, it was kept"
+    assert fake.library(jobs[1]) == 1
+
+
+def test_a_compiler_says_its_version_once(fake, monkeypatch):
+    asked, ended = [], compiler._ended
+    monkeypatch.setattr(compiler, "_ended", lambda words: asked.append(words[1:]) or ended(words))
+    for level in range(3):
+        fake.library(compiler.Job(fake.job.source, (f"-O{level}",), ("cos",)))
+    assert asked.count(["--version"]) == 1
+
+
 @pytest.mark.parametrize(
     "system, variables, place",
     [

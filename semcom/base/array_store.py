@@ -85,8 +85,8 @@ class ArrayStore:
 
     def _make_room(self, newest: Path) -> None:
         """Remove what was not used for the longest time."""
-        room = LARGEST - newest.stat().st_size
-        with suppress(OSError):
+        with suppress(OSError):  # another run may remove the same at the same time
+            room = LARGEST - newest.stat().st_size
             others = {path: path.stat() for path in self.folder.glob(f"*{SUFFIX}") if path != newest}
             for path in sorted(others, key=lambda path: others[path].st_mtime, reverse=True):
                 room -= others[path].st_size

@@ -19,8 +19,8 @@ from semcom.base.provenance import cpu_model
 PRODUCTS = {"fp32": "float32", "bf16": "bfloat16"}
 BFLOAT16, COMPILING = 2.0, 6.0
 """Seconds of one thread that a way must save in a run: bfloat16, because its numbers are less exact; compiled
-kernels, half of what a compiler takes for all sources (g++ 12 on a Zen 4: 10 s for training, 2 s for decoding),
-since what it makes is kept for all runs."""
+kernels, half of what a compiler takes for all sources (g++ 12 on a Zen 4: 10 s for training, 2 s for
+decoding), since what it makes is kept for all runs."""
 FOREVER = 1e9
 
 

@@ -73,7 +73,7 @@ def of_training(
     """With the precision and the compiling that the machine has, or those with which the run was begun that
     goes on; and the line about it. compiles: whether the loss has something to compile on GPUs."""
     if keeper.found:
-        return _as_begun(training, keeper, device)
+        return _as_begun(training, work, keeper, device)
     compiling = training.compile
     if compiling == "on" and device.type == "cuda" and not compiles:
         log.warning("--compile: on GPUs it compiles --kd-loss kd of raw logits alone; going on without")
@@ -87,7 +87,9 @@ def with_way(training: TrainingConfig, way: Way) -> TrainingConfig:
     return replace(training, precision=way.precision, compile=ON_OR_OFF[way.compiled])
 
 
-def _as_begun(training: TrainingConfig, keeper: Keeper, device: torch.device) -> tuple[TrainingConfig, str]:
+def _as_begun(
+    training: TrainingConfig, work: Work, keeper: Keeper, device: torch.device
+) -> tuple[TrainingConfig, str]:
     """Raises SemcomError for what this machine cannot do."""
     assert keeper.found
     begun = keeper.found["own"]["resolved"]
@@ -98,7 +100,9 @@ def _as_begun(training: TrainingConfig, keeper: Keeper, device: torch.device) ->
             "--compile: the run was begun with compiled kernels, which this machine cannot make "
             f"({missing}); go on where it was begun, or {keeper.cure}"
         )
-    return with_way(training, way), f"{way}: as the run was begun"
+    here = fastest.choose(training.precision, training.compile, machine_of(device), work).way
+    another = "" if here == way else f"; begun on this machine, it would have {here}"
+    return with_way(training, way), f"{way}: as the run was begun{another}"
 
 
 def work_of_training(

@@ -6,9 +6,10 @@ weights of its objective say how the means of the terms add up to the loss.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import reduce
+from itertools import chain, islice
 from typing import Generic, TypeVar
 
 import torch
@@ -27,6 +28,7 @@ from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.state_file import State
 
 Data = TypeVar("Data")
+Item = TypeVar("Item")
 
 OnStep = Callable[[int, Mapping[str, float]], None]
 """Of the number of steps done, and the means of the last one's terms, which its weights before that step
@@ -55,10 +57,8 @@ def run(
     """
     result = loop.result
     done, total = result.steps, result.total
-    bar = Progress(total, f"epoch {loop.epoch}", quiet=quiet, done=done, leave=True)
-    loop.on_step = _telling(loop, bar, on_step)
 
-    def log(epoch: Epoch) -> None:
+    def log(epoch: Epoch, bar: Progress) -> None:
         is_best = result.log(epoch)
         if loop.processes.is_main:
             on_epoch(epoch, is_best)
@@ -67,10 +67,14 @@ def run(
 
     try:
         with signals.noted(signals.ALL if loop.keeper else signals.CTRL_C) as loop.asked:
-            for steps in passes:
-                log(_train_epoch(loop, steps, bar))
-                loop.start_epoch(loop.epoch + 1)
-                loop.heed_epoch()
+            # What is made before the first step has a bar of its own.
+            begun = _begun(passes)
+            with Progress(total, f"epoch {loop.epoch}", quiet=quiet, done=done, leave=True) as bar:
+                loop.on_step = _telling(loop, bar, on_step)
+                for steps in begun:
+                    log(_train_epoch(loop, steps, bar), bar)
+                    loop.start_epoch(loop.epoch + 1)
+                    loop.heed_epoch()
             # Asked while the state was saved for the last time.
             loop.check_asked()
     except NonFiniteLoss as error:
@@ -80,9 +84,13 @@ def run(
         result.stopped, result.signal = loop.place(), end.number
     except KeyboardInterrupt as interrupt:
         result.stopped, result.signal = loop.place(), signals.number_of(interrupt)
-    finally:
-        bar.close()
     return result
+
+
+def _begun(passes: Iterable[Item]) -> Iterator[Item]:
+    """The same, with the first made already."""
+    left = iter(passes)
+    return chain([*islice(left, 1)], left)
 
 
 def _telling(loop: "Loop[Data]", bar: Progress, on_step: OnStep | None) -> OnStep:

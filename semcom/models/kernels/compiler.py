@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from semcom.base import locks, output_files, user_cache
@@ -26,6 +27,8 @@ from semcom.base.provenance import cpu_identity
 
 PATIENCE = 120
 """Seconds that a compiler is given."""
+MOST_KEPT = 8
+"""Libraries of a source that are kept: those used last. Of others are older compilers, sources and CPUs."""
 FORMAT = "1"
 """Of what is kept."""
 NOT_FOUND = "no C++ compiler was found"
@@ -72,7 +75,9 @@ def _as_kept(kept: Path, key: bytes, job: Job) -> ctypes.CDLL | None:
     if digest != _digest(key, code):
         return None
     with suppress(OSError, AttributeError):  # made where a library was that is gone
-        return _loaded(code, job)
+        made = _loaded(code, job)
+        os.utime(kept)  # it was used now
+        return made
     return None
 
 
@@ -86,7 +91,18 @@ def _made_and_kept(kept: Path, key: bytes, compiler: Sequence[str], job: Job) ->
             output_files.write_atomically(
                 kept, _digest(key, code) + code, permissions=user_cache.PRIVATE_FILE
             )
+            _make_room(kept, job)
         return made
+
+
+def _make_room(newest: Path, job: Job) -> None:
+    """Remove what was not used for the longest time. Who waits for a lock that goes compiles for itself."""
+    with suppress(OSError):  # another run may remove the same at the same time
+        others = [path for path in newest.parent.glob(f"{job.source.stem}-*.so") if path != newest]
+        others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in others[MOST_KEPT - 1 :]:
+            path.unlink()
+            locks.lock_file(path).unlink(missing_ok=True)
 
 
 def _digest(key: bytes, code: bytes) -> bytes:
@@ -100,7 +116,7 @@ def _key(compiler: Sequence[str], job: Job) -> bytes:
         FORMAT,
         *(path.read_text(encoding="utf-8") for path in (job.source, *headers)),
         *compiler,
-        _version(compiler),
+        _version(tuple(compiler), os.stat(compiler[0]).st_mtime_ns),
         *job.flags,
         sys.platform,
         *platform.libc_ver(),
@@ -112,8 +128,10 @@ def _key(compiler: Sequence[str], job: Job) -> bytes:
     return whole.digest()
 
 
-def _version(compiler: Sequence[str]) -> str:
-    """What a compiler says of itself; whatever it is, it tells one from another."""
+@cache
+def _version(compiler: Sequence[str], changed: int) -> str:
+    """What a compiler says of itself; whatever it is, it tells one from another. changed: when its file was,
+    in ns."""
     return _ended([*compiler, "--version"]).stdout
 
 
