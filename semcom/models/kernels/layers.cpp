@@ -4,7 +4,7 @@
 // Letters: N queries, M keys (tokens of all sentences), D model width, H heads, d = D/H. Where tensors are T they are float or
 // bfloat16; everything is computed in float. Any NaN reaches what is computed from it; scores that are all -inf count as equal.
 
-#include "vectors.h"
+#include "register_products.h"
 
 struct Attention {
     const void *query, *key, *value;              // T, rows of D, ``*_stride`` elements apart
@@ -56,12 +56,12 @@ inline float largest(Floats x) {
 
 const Ints COUNT = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
-// to [wide]: ``n`` elements times ``factor``, and zeros.
+// to [wide]: ``n`` elements, and zeros.
 template <typename T>
-inline void widen(const T* from, int64_t n, int64_t wide, float factor, float* to) {
+inline void widen(const T* from, int64_t n, int64_t wide, float* to) {
     int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) store(to + i, load(from + i) * factor);
-    for (; i < n; i++) to[i] = value(from + i) * factor;
+    for (; i + LANES <= n; i += LANES) store(to + i, load(from + i));
+    for (; i < n; i++) to[i] = value(from + i);
     for (; i < wide; i++) to[i] = 0;
 }
 
@@ -72,28 +72,34 @@ inline void narrow(const float* from, int64_t n, float factor, T* to) {
     for (; i < n; i++) put(to + i, from[i] * factor);
 }
 
-// What a thread works in; what is asked for stays where it is until ``used`` is 0 again.
+// What a thread works in, in whole cache lines; what is asked for stays where it is until ``used`` is 0 again.
 struct Space {
-    std::vector<std::vector<float>> parts;
+    struct Part {
+        size_t size;
+        std::unique_ptr<Ground<float>> ground;
+    };
+    std::vector<Part> parts;
     size_t used = 0;
 
     float* of(size_t n) {
-        if (used == parts.size()) parts.emplace_back();
-        std::vector<float>& part = parts[used++];
-        if (part.size() < n) part.resize(n);
-        return part.data();
+        if (used == parts.size()) parts.push_back({0, nullptr});
+        Part& part = parts[used++];
+        if (part.size < n) part = {n, std::unique_ptr<Ground<float>>(new Ground<float>(n))};
+        return part.ground->at();
     }
 };
 
-// One head of one sentence: T queries, S keys. Rows are ``wide`` floats, d of them and zeros up to a multiple of LANES; what is turned
-// is [wide, padded], S and zeros up to a multiple of LANES.
-template <typename T>
+// One head of one sentence: T queries, S keys. Rows are ``wide`` floats, d of them and zeros up to a multiple of LANES. Scores are products
+// of words of T, ``deep`` a row; what is turned is [up(deep), padded], S and zeros up to a multiple of LANES. KNOWN: d, or 0 where the
+// compiler is not told.
+template <typename T, int64_t KNOWN>
 struct Head {
     const Attention& c;
     const int64_t sentence, head;
-    const int64_t d = c.width / c.heads, wide = up(d), first = c.query_starts[sentence], first_key = c.key_starts[sentence],
-                  queries = c.query_starts[sentence + 1] - first, keys = c.key_starts[sentence + 1] - first_key, padded = up(keys), at = head * d;
-    const float scale = 1 / std::sqrt((float)d);
+    const int64_t d = KNOWN ? KNOWN : c.width / c.heads, wide = up(d), deep = up_to(d, IN_WORD<T>) / IN_WORD<T>,
+                  first = c.query_starts[sentence], first_key = c.key_starts[sentence], queries = c.query_starts[sentence + 1] - first,
+                  keys = c.key_starts[sentence + 1] - first_key, padded = up(keys), at = head * d;
+    const float scale = 1 / std::sqrt((float)d), sharp = scale * LOG2_E;
 
     const T* row_of(const void* x, int64_t stride, int64_t row) const { return (const T*)x + row * stride + at; }
     // Keys that query ``t`` may see.
@@ -104,28 +110,33 @@ struct Head {
         for (int64_t s = 0; s < keys; s++) {
             const T* row = row_of(x, stride, first_key + s);
             __builtin_prefetch(row + d);  // the next head's: so far apart, no processor foresees them
-            widen(row, d, wide, 1.0f, to + s * wide);
+            widen(row, d, wide, to + s * wide);
         }
         std::fill(to + keys * wide, to + padded * wide, 0.0f);
     }
 
-    void turn_all(const float* rows, float* to) const {
-        for (int64_t s = 0; s < padded; s += LANES)
-            for (int64_t i = 0; i < wide; i += LANES) turn(rows + s * wide + i, wide, to + i * padded + s, padded);
+    void words_of(const T* row, float* to) const {
+        if (d % IN_WORD<T>) to[deep - 1] = 0;
+        std::copy(row, row + d, (T*)to);
     }
 
-    // to [TOGETHER, padded]: products of rows [TOGETHER, wide] with what is turned, N vectors of keys from the ``s``th on.
+    // Words of keys or values, turned. rows: [padded, wide], to work in.
+    void turn_all(const void* x, int64_t stride, float* rows, float* to) const {
+        for (int64_t s = 0; s < keys; s++) {
+            const T* row = row_of(x, stride, first_key + s);
+            __builtin_prefetch(row + d);
+            words_of(row, rows + s * wide);
+        }
+        std::fill(rows + keys * wide, rows + padded * wide, 0.0f);
+        for (int64_t s = 0; s < padded; s += LANES)
+            for (int64_t i = 0; i < deep; i += LANES) turn(rows + s * wide + i, wide, to + i * padded + s, padded);
+    }
+
+    // to [TOGETHER, padded]: products of words [TOGETHER, wide] with what is turned, N vectors of keys from the ``s``th on.
     template <int N>
     void products_of(const float* rows, const float* turned, int64_t s, float* to) const {
         Floats sums[TOGETHER][N] = {};
-        for (int64_t i = 0; i < d; i++) {
-            Floats x[N];
-            for (int k = 0; k < N; k++) x[k] = load(turned + i * padded + s + k * LANES);
-            for (int64_t j = 0; j < TOGETHER; j++) {
-                const Floats row = all(rows[j * wide + i]);
-                for (int k = 0; k < N; k++) sums[j][k] += row * x[k];
-            }
-        }
+        add_products<T>(rows, wide, turned + s, padded, deep, sums);
         for (int64_t j = 0; j < TOGETHER; j++)
             for (int k = 0; k < N; k++) store(to + j * padded + s + k * LANES, sums[j][k]);
     }
@@ -163,34 +174,40 @@ struct Head {
     }
 
     // Rows from ``t`` on of queries or of a gradient, [TOGETHER, wide]; beyond the last one zeros.
-    void gather(const void* x, int64_t stride, int64_t t, float factor, float* to) const {
+    void gather(const void* x, int64_t stride, int64_t t, float* to) const {
+        for (int64_t j = 0; j < TOGETHER; j++)
+            if (t + j < queries) widen(row_of(x, stride, first + t + j), d, wide, to + j * wide);
+            else std::fill(to + j * wide, to + (j + 1) * wide, 0.0f);
+    }
+
+    // The same as words.
+    void gather_words(const void* x, int64_t stride, int64_t t, float* to) const {
         for (int64_t j = 0; j < TOGETHER; j++)
             if (t + j < queries) {
                 const T* row = row_of(x, stride, first + t + j);
                 __builtin_prefetch(row + d);
-                widen(row, d, wide, factor, to + j * wide);
+                words_of(row, to + j * wide);
             } else std::fill(to + j * wide, to + (j + 1) * wide, 0.0f);
     }
 
     void forward(Space& space) const {
         float *values = space.of(padded * wide), *keys_turned = space.of(padded * wide), *rows = space.of(TOGETHER * wide),
               *mixed = space.of(TOGETHER * wide), *weights = space.of(TOGETHER * padded);
-        rows_of(c.key, c.key_stride, values);
-        turn_all(values, keys_turned);
+        turn_all(c.key, c.key_stride, values, keys_turned);
         rows_of(c.value, c.value_stride, values);
         for (int64_t t = 0; t < queries; t += TOGETHER) {
             const int64_t together = std::min(TOGETHER, queries - t), most = limit(t + together - 1);
-            gather(c.query, c.query_stride, t, scale * LOG2_E, rows);
+            gather_words(c.query, c.query_stride, t, rows);
             products(rows, keys_turned, most, weights);
             float shares[TOGETHER];
             for (int64_t j = 0; j < TOGETHER; j++) {
                 float* w = weights + j * padded;
                 const int64_t n = limit(t + j), row = (first + t + j) * c.heads + head;
                 Floats tops = all(LOWEST), sums{};
-                for (int64_t s = 0; s < n; s += LANES) tops = larger(tops, COUNT < (int32_t)(n - s) ? load(w + s) : all(LOWEST));
+                for (int64_t s = 0; s < n; s += LANES) tops = larger(tops, COUNT < (int32_t)(n - s) ? load(w + s) * sharp : all(LOWEST));
                 const float top = largest(tops);
                 for (int64_t s = 0; s < up(most); s += LANES) {
-                    const Floats e = COUNT < (int32_t)(n - s) ? exp2_of(load(w + s) - top) : Floats{};
+                    const Floats e = COUNT < (int32_t)(n - s) ? exp2_of(load(w + s) * sharp - top) : Floats{};
                     store(w + s, e);
                     sums += e;
                 }
@@ -203,22 +220,23 @@ struct Head {
     }
 
     void backward(Space& space) const {
-        float *key_rows = space.of(padded * wide), *rows = space.of(TOGETHER * wide), *keys_turned = space.of(padded * wide),
-              *values_turned = space.of(padded * wide), *to_keys = space.of(padded * wide), *to_values = space.of(padded * wide),
-              *to_rows = space.of(TOGETHER * wide), *to_mixed = space.of(TOGETHER * wide), *weights = space.of(TOGETHER * padded),
-              *to_weights = space.of(TOGETHER * padded);
-        rows_of(c.value, c.value_stride, key_rows);
-        turn_all(key_rows, values_turned);
+        float *key_rows = space.of(padded * wide), *rows = space.of(TOGETHER * wide), *words = space.of(TOGETHER * wide),
+              *keys_turned = space.of(padded * wide), *values_turned = space.of(padded * wide),
+              *to_keys = space.of(padded * wide), *to_values = space.of(padded * wide), *to_rows = space.of(TOGETHER * wide),
+              *to_mixed = space.of(TOGETHER * wide), *weights = space.of(TOGETHER * padded), *to_weights = space.of(TOGETHER * padded);
+        turn_all(c.value, c.value_stride, key_rows, values_turned);
+        turn_all(c.key, c.key_stride, key_rows, keys_turned);
         rows_of(c.key, c.key_stride, key_rows);
-        turn_all(key_rows, keys_turned);
         std::fill(to_keys, to_keys + padded * wide, 0.0f);
         std::fill(to_values, to_values + padded * wide, 0.0f);
         for (int64_t t = 0; t < queries; t += TOGETHER) {
             const int64_t together = std::min(TOGETHER, queries - t), most = limit(t + together - 1);
-            gather(c.query, c.query_stride, t, scale * LOG2_E, rows);
-            gather(c.to_mixed, c.width, t, 1.0f, to_mixed);
-            products(rows, keys_turned, most, weights);
-            products(to_mixed, values_turned, most, to_weights);
+            gather_words(c.query, c.query_stride, t, words);
+            products(words, keys_turned, most, weights);
+            gather_words(c.to_mixed, c.width, t, words);
+            products(words, values_turned, most, to_weights);
+            gather(c.query, c.query_stride, t, rows);
+            gather(c.to_mixed, c.width, t, to_mixed);
             for (int64_t j = 0; j < TOGETHER; j++) {
                 float *w = weights + j * padded, *to_w = to_weights + j * padded;
                 const bool there = j < together;
@@ -226,7 +244,7 @@ struct Head {
                 const float top = there ? c.tops[row] : 0, share = there ? c.shares[row] : 0;
                 Floats seen{};
                 for (int64_t s = 0; s < up(most); s += LANES) {
-                    const Floats p = COUNT < (int32_t)(n - s) ? exp2_of(load(w + s) - top) * share : Floats{};
+                    const Floats p = COUNT < (int32_t)(n - s) ? exp2_of(load(w + s) * sharp - top) * share : Floats{};
                     store(w + s, p);
                     seen += p * load(to_w + s);
                 }
@@ -239,14 +257,14 @@ struct Head {
             spread(to_weights, rows, most, to_keys);
         }
         for (int64_t s = 0; s < keys; s++) {
-            narrow(to_keys + s * wide, d, LN_2, (T*)c.to_key + (first_key + s) * c.width + at);
+            narrow(to_keys + s * wide, d, scale, (T*)c.to_key + (first_key + s) * c.width + at);
             narrow(to_values + s * wide, d, 1.0f, (T*)c.to_value + (first_key + s) * c.width + at);
         }
     }
 };
 
-template <typename T>
-void run(const Attention& c) {
+template <typename T, int64_t KNOWN>
+void run_heads(const Attention& c) {
 #pragma omp parallel num_threads(c.threads)
     {
         const NoSubnormals quick;
@@ -254,10 +272,15 @@ void run(const Attention& c) {
 #pragma omp for schedule(dynamic, 8)
         for (int64_t i = 0; i < c.sentences * c.heads; i++) {
             space.used = 0;
-            const Head<T> head{c, i / c.heads, i % c.heads};
+            const Head<T, KNOWN> head{c, i / c.heads, i % c.heads};
             c.to_mixed ? head.backward(space) : head.forward(space);
         }
     }
+}
+
+template <typename T>
+void run(const Attention& c) {
+    c.width / c.heads == LANES ? run_heads<T, LANES>(c) : run_heads<T, 0>(c);
 }
 
 template <typename T>
