@@ -70,6 +70,21 @@ def test_what_is_kept_is_what_was_read(cache, settings, vocabulary, reads):
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in kept_in(cache)) and len(kept_in(cache)) == 2
 
 
+def test_a_line_says_that_a_text_was_found(cache, settings, vocabulary, tmp_path, caplog):
+    caplog.set_level("INFO")
+    said = []
+    for chosen in (settings, settings, replace(settings, no_corpus_cache=True)):
+        caplog.clear()
+        data_of_run(chosen, vocabulary)
+        said.append([line for line in caplog.messages if "found in" in line])
+    line = f"corpus: found in {cache}, as it was read before; --no-corpus-cache reads it anew"
+    assert said == [[], [line], []]
+    for _ in range(2):
+        caplog.clear()
+        data_of_run(settings, vocabulary, str(tmp_path / "sweep"))
+        assert "found in" not in caplog.text, "nobody may refuse what runs of a sweep share"
+
+
 @pytest.mark.parametrize("changed", ["text", "limits", "size", "rules", "unit"])
 def test_what_it_depends_on_is_read_anew(cache, settings, vocabulary, reads, monkeypatch, tmp_path, changed):
     before = data_of_run(settings, vocabulary)
@@ -106,7 +121,8 @@ def test_words_that_are_unknown_are_counted_once(cache, settings, monkeypatch):
         made = data_of_run(settings, words)
         monkeypatch.setattr(WordVocabulary, "unknown", None)
         assert data_of_run(settings, words) == made
-    assert len(said) == 4 and said[:2] == said[2:] and "most often: adopted, committee" in said[1]
+    first, (described, _, warned) = said[:2], said[2:]
+    assert first == [described, warned] and "most often: adopted, committee" in warned
 
 
 def replaced(change):

@@ -1,8 +1,9 @@
-"""What is needed next, made in a thread meanwhile."""
+"""What is needed next, made before it is asked for, or in a thread meanwhile."""
 
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -10,6 +11,12 @@ import torch
 
 Item = TypeVar("Item")
 _END = object()
+
+
+def with_first(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, the first of them made already."""
+    left = iter(items)
+    return chain([*islice(left, 1)], left)
 
 
 class _Failed(Exception):

@@ -81,7 +81,8 @@ def lines_about(read: corpus.Corpus, settings: CorpusConfig, vocabulary: Vocabul
     of_fit = fit.lines_about(vocabulary, texts, settings.corpus, unknown) if vocabulary else []
     given = settings.corpus and settings.language != "auto"
     contradicted = contradiction(settings.language, texts) if given else ""
-    return [read.describe(), *filter(None, [contradicted]), *of_fit]
+    of_cache = read.keeping.line if read.keeping else ""
+    return [read.describe(), *filter(None, [of_cache, contradicted]), *of_fit]
 
 
 def check_topics(topics: Iterable[str]) -> None:

@@ -21,7 +21,7 @@ from semcom import __version__
 from semcom.base import user_cache
 from semcom.base.array_files import Kept
 from semcom.base.array_store import ArrayStore
-from semcom.base.errors import SemcomError, shown
+from semcom.base.errors import SemcomError, escape, shown
 from semcom.base.flags import as_record
 from semcom.data import corpus_files
 from semcom.data.corpus import Corpus, named
@@ -40,10 +40,12 @@ _ARRAYS = ("ids", "text", "ends", "topics")
 
 @dataclass(frozen=True)
 class Keeping:
-    """Where what is made of a corpus is kept, and all that it depends on."""
+    """Where what is made of a corpus is kept, and all that it depends on. line: to be said of one that was
+    found in the user's cache."""
 
     store: ArrayStore
     key: dict[str, object]
+    line: str = ""
 
 
 def corpus_of(
@@ -65,6 +67,12 @@ def corpus_of(
         **_reading(settings, vocabulary),
     }
 
+    read = []
+
+    def made() -> Corpus:
+        read.append(make())
+        return read[0]
+
     def whole(kept: Kept) -> Corpus:
         return _whole(kept, settings)
 
@@ -74,8 +82,9 @@ def corpus_of(
         except OSError:
             return False
 
-    found = store.get("corpus", key, make, _plain, whole, still, on_disk=("text",))
-    found.keeping = Keeping(store, key)
+    found = store.get("corpus", key, made, _plain, whole, still, on_disk=("text",))
+    line = f"corpus: found in {escape(store.folder)}, as it was read before; --no-corpus-cache reads it anew"
+    found.keeping = Keeping(store, key, "" if read or shared else line)
     return found
 
 

@@ -6,16 +6,16 @@ weights of its objective say how the means of the terms add up to the loss.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import reduce
-from itertools import chain, islice
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from semcom.base import signals
+from semcom.base.ahead import with_first
 from semcom.base.distributed import ALONE, Processes
 from semcom.base.progress import Progress
 from semcom.base.tracking import Tracker
@@ -28,7 +28,6 @@ from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.state_file import State
 
 Data = TypeVar("Data")
-Item = TypeVar("Item")
 
 OnStep = Callable[[int, Mapping[str, float]], None]
 """Of the number of steps done, and the means of the last one's terms, which its weights before that step
@@ -68,10 +67,10 @@ def run(
     try:
         with signals.noted(signals.ALL if loop.keeper else signals.CTRL_C) as loop.asked:
             # What is made before the first step has a bar of its own.
-            begun = _begun(passes)
+            made = with_first(passes)
             with Progress(total, f"epoch {loop.epoch}", quiet=quiet, done=done, leave=True) as bar:
                 loop.on_step = _telling(loop, bar, on_step)
-                for steps in begun:
+                for steps in made:
                     log(_train_epoch(loop, steps, bar), bar)
                     loop.start_epoch(loop.epoch + 1)
                     loop.heed_epoch()
@@ -85,12 +84,6 @@ def run(
     except KeyboardInterrupt as interrupt:
         result.stopped, result.signal = loop.place(), signals.number_of(interrupt)
     return result
-
-
-def _begun(passes: Iterable[Item]) -> Iterator[Item]:
-    """The same, with the first made already."""
-    left = iter(passes)
-    return chain([*islice(left, 1)], left)
 
 
 def _telling(loop: "Loop[Data]", bar: Progress, on_step: OnStep | None) -> OnStep:
