@@ -73,6 +73,7 @@ class AdamW:
             grad_scale=None,
             found_inf=skip,
         )
+        torch.autograd.graph.increment_version(moved)  # which the fused kernel leaves as it was
         if skip is not None:
             torch._foreach_sub_(steps, [skip] * len(steps))
 
