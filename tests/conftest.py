@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cli_support  # noqa: E402
 import pytest  # noqa: E402
+import torch  # noqa: E402
 
 from semcom.data import corpus  # noqa: E402
 from semcom.data.piece_vocabulary import train_vocabulary  # noqa: E402
@@ -137,11 +138,16 @@ def no_library():
     native._library.cache_clear()
 
 
-@pytest.fixture(params=["-march=native", "-march=x86-64"], ids=["this machine", "any x86-64"])
+@pytest.fixture(
+    params=["-march=native", "-march=x86-64-v3", "-march=x86-64"],
+    ids=["this machine", "AVX2", "any x86-64"],
+)
 def machine(request, monkeypatch):
-    """Code compiled for this machine, and for one without the instructions that have forms of their own in
-    vectors.h."""
+    """Code compiled for this machine, for one that fuses products and sums but has no AVX-512, and for one
+    without the instructions that have forms of their own in vectors.h."""
     if request.param != "-march=native" and platform.machine() != "x86_64":
         pytest.skip("no x86-64")
+    if request.param.endswith("v3") and not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
+        pytest.skip("no AVX2")
     flags = [request.param if flag.startswith("-march") else flag for flag in native.FLAGS]
     monkeypatch.setattr(native, "FLAGS", flags)

@@ -14,9 +14,10 @@ from semcom.base import precision
 from semcom.channel.channels import AWGN
 from semcom.data.batching import collate
 from semcom.data.vocabulary import EOS
-from semcom.models import checkpoint, kept, next_pieces
+from semcom.distillation.optimizer import AdamW
+from semcom.models import checkpoint, kept, next_pieces, packed_decoding
 from semcom.models.decoding import Search, greedy
-from semcom.models.kernels import native
+from semcom.models.kernels import linear, native, projected_losses, residual, row_losses
 
 pytestmark = pytest.mark.native
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints" / "teacher.pt"
@@ -94,6 +95,57 @@ def test_few_logits_are_computed_exactly(calls):
     screened = projection(states)
     wrong = screened.gather(1, most_probable(states)[:, None])[:, 0]
     assert (screened.amax(1) - wrong).max() < 0.4, "the bound is many times what rounding can do"
+
+
+@torch.inference_mode()
+def test_the_first_panels_are_screened_too(machine):
+    """The one large logit stands first, after which no piece but it need be looked at: others' rows are not
+    read, so what they are does not matter."""
+    projection = torch.nn.Linear(16, 4000)
+    projection.weight.normal_(std=0.01)
+    projection.bias.zero_()
+    projection.bias[3] = 100.0
+    most_probable = next_pieces.MostProbable(projection)
+    most_probable.exact_bias = projection.bias.clone()
+    most_probable.exact_bias[16:] = 1e6
+    assert (most_probable(torch.randn(9, 16)) == 3).all()
+
+
+@torch.inference_mode()
+def test_every_nan_reaches_the_log_probabilities(machine):
+    """Those too whose last bits, moved into the exponent, would make a number of it."""
+    states = torch.zeros(1, 16)
+    states.view(torch.int32)[0, 2] = 0x7FC00001
+    logs, _ = next_pieces.Likeliest(torch.nn.Linear(16, 100))(states, 3)
+    assert logs.isnan().all()
+
+
+@pytest.mark.parametrize(
+    "function, kind, huge",
+    [
+        ("linear", linear._LINEAR, {"inputs": 2**50, "outputs": 1}),
+        ("residual", residual._RESIDUAL, {"width": 2**50}),
+        ("row_losses", row_losses._CHUNK, {"rows": 2**50}),
+        ("projected_losses", projected_losses._PROJECTED, {"pieces": 2**50, "width": 1, "chunk": 48}),
+        ("decoding_step", packed_decoding._STEP, {"hidden": 2**50}),
+        ("most_probable", next_pieces._MOST_PROBABLE, {"rows": 1, "width": 2**50}),
+    ],
+)
+def test_too_little_memory_is_an_exception(function, kind, huge):
+    """In threads, too, where it would end the process."""
+    with pytest.raises(MemoryError, match=function):
+        native.call(function, torch.float32, kind, **huge)
+
+
+def test_later_pages_have_room_for_the_sentences_that_are_left():
+    model, batch = listener(-1e9), collate(encoded(7, 1, 9))
+    received, mask = meet(model, batch)
+    state = model.receiver.packed_start(received, mask, 2)
+    for step in range(packed_decoding.PAGE + 1):
+        if step == 3:
+            state.reorder(torch.tensor([1, 4]), torch.tensor([2, 2, 9, 8]))
+        state.step(torch.ones(14 if step < 3 else 4, dtype=torch.int64))
+    assert [page.shape[2] for page in state.pages] == [14, 4]
 
 
 @torch.inference_mode()
@@ -202,6 +254,35 @@ def test_the_plain_way_where_there_is_no_other(monkeypatch, calls, reason):
     assert model.receiver.packed_start(*heard) is None
     assert [Search(width, compiled=True)(model.receiver, *heard) for width in (1, 3)] == expected
     assert "decoding_step" not in calls
+
+
+def moved_by_ours(weights):
+    AdamW(weights, 0.0).step(0.5)
+
+
+def moved_by_torchs(weights):
+    torch.optim.AdamW(weights, lr=0.5, fused=True).step()
+
+
+def moved_behind_autograd(weights):
+    for each in weights:
+        each.data.add_(0.5 * each.grad)
+
+
+@pytest.mark.parametrize("move", [moved_by_ours, moved_by_torchs, moved_behind_autograd])
+def test_packed_weights_follow_what_moves_no_version(move):
+    projection = torch.nn.Linear(16, 200)
+    states, weights = torch.randn(50, 16), list(projection.parameters())
+    before = next_pieces.most_probable_of(projection)(states)
+    versions = [each._version for each in weights]
+    for each in weights:
+        each.grad = torch.randn_like(each)
+    move(weights)
+    assert [each._version > version for each, version in zip(weights, versions)] == [
+        move is moved_by_ours
+    ] * 2
+    after = next_pieces.most_probable_of(projection)(states)
+    assert torch.equal(after, projection(states).argmax(-1)) and not torch.equal(after, before)
 
 
 def test_packed_weights_follow_their_module():

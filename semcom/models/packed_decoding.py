@@ -26,8 +26,9 @@ PAGE = 16
 
 _STEP = native.structure(
     "tokens embedding position own own_bias own_output own_output_bias query query_bias output output_bias "
-    "up up_bias down down_bias norms pages slots memory_keys memory_values starts sentences states",
-    "rows layers width inner heads hidden length page_slots slots_stride memory_tokens threads",
+    "up up_bias down down_bias norms pages page_slots slots memory_keys memory_values starts "
+    "sentences states",
+    "rows layers width inner heads hidden length slots_stride memory_tokens threads",
     "scale eps",
 )
 
@@ -162,6 +163,7 @@ class PackedDecoderState:
             "embedding": self.embedding.table.weight,
             "position": self.embedding.positions[self.length],
             "pages": torch.tensor([page.data_ptr() for page in self.pages]),
+            "page_slots": torch.tensor([page.shape[2] for page in self.pages]),
             "slots": self.slots,
             "memory_keys": self.memory_keys,
             "memory_values": self.memory_values,
@@ -177,7 +179,6 @@ class PackedDecoderState:
             "heads": decoder.places.lanes,
             "hidden": decoder.hidden,
             "length": self.length,
-            "page_slots": self.pages[0].shape[2],
             "slots_stride": self.slots.shape[1],
             "memory_tokens": self.memory_keys.shape[1],
             "scale": self.embedding.scale,
@@ -195,10 +196,10 @@ class PackedDecoderState:
             raise IndexError(f"tokens from {lowest} to {highest}, of {size}")
 
     def _add_page(self) -> None:
-        """Room for the keys and values of PAGE more tokens, of all rows that there were at first."""
-        slots = self.pages[0].shape[2] if self.pages else len(self.own)
-        layers = len(self.decoder.memory_keys)
-        self.pages.append(torch.empty(2, layers, slots, PAGE, self.decoder.places.inner))
+        """Room for the keys and values of PAGE more tokens of the rows that are left."""
+        layers, rows = len(self.decoder.memory_keys), len(self.own)
+        self.pages.append(torch.empty(2, layers, rows, PAGE, self.decoder.places.inner))
+        self.own = torch.arange(rows, dtype=torch.int32)
         self.slots = F.pad(self.slots, (0, PAGE))
 
     def reorder(self, sentences: Tensor, rows: Tensor) -> None:

@@ -16,12 +16,13 @@ struct Step {
     // they mix [D]; query of what was received [W], what becomes of that [D]; feed-forward up [F] and down [D].
     const float *own, *own_bias, *own_output, *own_output_bias, *query, *query_bias, *output, *output_bias, *up, *up_bias, *down, *down_bias;
     const float* norms;                           // [layers, 3, 2, D]: gain and bias
-    const int64_t* pages;                         // addresses of float [2, layers, slots, PAGE, W]: keys and values of PAGE tokens
+    const int64_t* pages;                         // addresses of float [2, layers, its slots, PAGE, W]: keys and values of PAGE tokens
+    const int64_t* page_slots;                    // of each page
     const int32_t* slots;                         // [N, slots_stride]: where in its page each token of a row lies
     const float *memory_keys, *memory_values;     // [layers, M, W]
     const int64_t *starts, *sentences;            // [B + 1]: where each sentence begins, and where the last one ends; [N]: whose a row is
     float* states;                                // [N, D up to PANEL]: the result
-    int64_t rows, layers, width, inner, heads, hidden, length, page_slots, slots_stride, memory_tokens, threads;
+    int64_t rows, layers, width, inner, heads, hidden, length, slots_stride, memory_tokens, threads;
     float scale, eps;                             // scale: of embeddings
 };
 
@@ -158,7 +159,7 @@ struct Work {
         const Step& c;
         int64_t kind, layer, row;
         float* operator()(int64_t t) const {
-            const int64_t slot = c.slots[row * c.slots_stride + t], of_layer = (kind * c.layers + layer) * c.page_slots;
+            const int64_t slot = c.slots[row * c.slots_stride + t], of_layer = (kind * c.layers + layer) * c.page_slots[t / PAGE];
             return (float*)c.pages[t / PAGE] + ((of_layer + slot) * PAGE + t % PAGE) * c.inner;
         }
     };
@@ -212,19 +213,24 @@ struct Work {
     }
 };
 
-}  // namespace
-
-extern "C" void decoding_step_float32(const Step* given) {
-    const Step& c = *given;
+void run(const Step& c) {
     const Work work{c};
     const int64_t share = up_to((c.rows + c.threads - 1) / c.threads, TOGETHER);
+    Thrown thrown;
 #pragma omp parallel for num_threads(c.threads) schedule(static, 1)
     for (int64_t k = 0; k < c.threads; k++) {
         const NoSubnormals quick;
-        Scratch scratch(c);
-        const int64_t begin = std::min(c.rows, k * share), end = std::min(c.rows, begin + share);
-        for (int64_t row = begin; row < end; row++) work.embed(row);
-        for (int64_t layer = 0; layer < c.layers; layer++)
-            for (int64_t row = begin; row < end; row += TILE) work.layer_of(layer, row, std::min(TILE, end - row), scratch);
+        thrown.by([&] {
+            Scratch scratch(c);
+            const int64_t begin = std::min(c.rows, k * share), end = std::min(c.rows, begin + share);
+            for (int64_t row = begin; row < end; row++) work.embed(row);
+            for (int64_t layer = 0; layer < c.layers; layer++)
+                for (int64_t row = begin; row < end; row += TILE) work.layer_of(layer, row, std::min(TILE, end - row), scratch);
+        });
     }
+    thrown.on();
 }
+
+}  // namespace
+
+extern "C" int decoding_step_float32(const Step* c) { return failed([&] { run(*c); }); }

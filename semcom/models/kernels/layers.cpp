@@ -265,6 +265,7 @@ struct Head {
 
 template <typename T, int64_t KNOWN>
 void run_heads(const Attention& c) {
+    Thrown thrown;
 #pragma omp parallel num_threads(c.threads)
     {
         const NoSubnormals quick;
@@ -273,9 +274,10 @@ void run_heads(const Attention& c) {
         for (int64_t i = 0; i < c.sentences * c.heads; i++) {
             space.used = 0;
             const Head<T, KNOWN> head{c, i / c.heads, i % c.heads};
-            c.to_mixed ? head.backward(space) : head.forward(space);
+            thrown.by([&] { c.to_mixed ? head.backward(space) : head.forward(space); });
         }
     }
+    thrown.on();
 }
 
 template <typename T>
@@ -349,10 +351,11 @@ template <typename T>
 void run(const Residual& c) {
     const Normed<T> work{c};
     const int64_t share = (c.rows + c.threads - 1) / c.threads, n = c.width;
+    std::vector<std::vector<float>> places(c.threads, std::vector<float>(2 * n));
 #pragma omp parallel for num_threads(c.threads) schedule(static, 1)
     for (int64_t k = 0; k < c.threads; k++) {
         const int64_t end = std::min(c.rows, (k + 1) * share);
-        std::vector<float> sums(2 * n);
+        std::vector<float>& sums = places[k];
         for (int64_t row = k * share; row < end;) {
             const int64_t stop = std::min(end, row + SUMMED);
             if (!c.to_out)
@@ -368,7 +371,7 @@ void run(const Residual& c) {
 
 }  // namespace
 
-extern "C" void attention_float32(const Attention* c) { run<float>(*c); }
-extern "C" void attention_bfloat16(const Attention* c) { run<bfloat16>(*c); }
-extern "C" void residual_float32(const Residual* c) { run<float>(*c); }
-extern "C" void residual_bfloat16(const Residual* c) { run<bfloat16>(*c); }
+extern "C" int attention_float32(const Attention* c) { return failed([&] { run<float>(*c); }); }
+extern "C" int attention_bfloat16(const Attention* c) { return failed([&] { run<bfloat16>(*c); }); }
+extern "C" int residual_float32(const Residual* c) { return failed([&] { run<float>(*c); }); }
+extern "C" int residual_bfloat16(const Residual* c) { return failed([&] { run<bfloat16>(*c); }); }

@@ -204,8 +204,10 @@ struct Maps {
 
 }  // namespace
 
-extern "C" void linear_float32(const Linear* c) { Maps<float, float>{*c}.run(); }
-extern "C" void linear_bfloat16(const Linear* c) { c->x_float ? Maps<bfloat16, float>{*c}.run() : Maps<bfloat16, bfloat16>{*c}.run(); }
+extern "C" int linear_float32(const Linear* c) { return failed([&] { Maps<float, float>{*c}.run(); }); }
+extern "C" int linear_bfloat16(const Linear* c) {
+    return failed([&] { c->x_float ? Maps<bfloat16, float>{*c}.run() : Maps<bfloat16, bfloat16>{*c}.run(); });
+}
 
 // Whether this machine multiplies by vectors that these products are made for, and has no unit for matrices, which torch uses.
 extern "C" int64_t products_pay_float32() {

@@ -71,11 +71,13 @@ def call(
     function: str, dtype: torch.dtype, kind: type[ctypes.Structure], **members: Tensor | float | None
 ) -> None:
     """Run a compiled function on the ``members`` of its ``struct``, and the number of threads. Raises
-    Unavailable."""
+    Unavailable, and MemoryError where it lacks memory."""
     values = {
         name: value.data_ptr() if isinstance(value, Tensor) else value for name, value in members.items()
     }
-    compiled(function + SUFFIXES[dtype])(ctypes.byref(kind(threads=torch.get_num_threads(), **values)))
+    given = kind(threads=torch.get_num_threads(), **values)
+    if compiled(function + SUFFIXES[dtype])(ctypes.byref(given)):
+        raise MemoryError(f"{function}: too little memory")
 
 
 def check(wanted: Mapping[str, tuple[Tensor | None, Sequence[int], torch.dtype]]) -> None:

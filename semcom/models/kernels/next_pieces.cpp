@@ -57,11 +57,13 @@ template <typename Work>
 inline void in_shares(int64_t rows, int64_t threads, Work work) {
     const int64_t most = threads * SHARE, shares = std::max<int64_t>(1, up_to(rows, most) / most) * threads;
     const int64_t share = std::max<int64_t>(TOGETHER, up_to((rows + shares - 1) / shares, TOGETHER));
+    Thrown thrown;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
     for (int64_t first = 0; first < rows; first += share) {
         const NoSubnormals quick;
-        work(first, std::min(share, rows - first));
+        thrown.by([&] { work(first, std::min(share, rows - first)); });
     }
+    thrown.on();
 }
 
 // The largest logits of a row so far, and the sum of e^(logit - largest).
@@ -143,14 +145,16 @@ struct Rounded {
         norm = std::sqrt(square), error = std::sqrt(left) + 1e-5f * norm;
     }
 
+    static float rounding(float logit) { return 1e-6f * std::fabs(logit); }
+
     // How far a screened logit of this panel is from the right one, at most: |wx - w'x'| <= |w - w'||x| + |w'||x - x'|, and rounding.
     float margin(const MostProbable& c, int64_t panel) const {
-        return c.errors[panel] * norm + c.norms[panel] * error + 1e-6f * std::min(std::fabs(least), 1e30f);
+        return c.errors[panel] * norm + c.norms[panel] * error + (least > -INFINITY ? rounding(least) : 0);
     }
 
     void note(float logit, int64_t piece, float margin) {
         found.push_back({logit, piece});
-        least = std::max(least, logit - margin);
+        least = std::max(least, logit - margin - rounding(logit));
     }
 
     int64_t most_probable(const MostProbable& c) const {
@@ -223,10 +227,10 @@ void most_probable(const MostProbable& c, int64_t first, int64_t number) {
 
 }  // namespace
 
-extern "C" void likeliest_float32(const Likeliest* c) {
-    in_shares(c->rows, c->threads, [&](int64_t first, int64_t rows) { likeliest(*c, first, rows); });
+extern "C" int likeliest_float32(const Likeliest* c) {
+    return failed([&] { in_shares(c->rows, c->threads, [&](int64_t first, int64_t rows) { likeliest(*c, first, rows); }); });
 }
 
-extern "C" void most_probable_float32(const MostProbable* c) {
-    in_shares(c->rows, c->threads, [&](int64_t first, int64_t rows) { most_probable(*c, first, rows); });
+extern "C" int most_probable_float32(const MostProbable* c) {
+    return failed([&] { in_shares(c->rows, c->threads, [&](int64_t first, int64_t rows) { most_probable(*c, first, rows); }); });
 }

@@ -361,11 +361,13 @@ struct Work {
         std::vector<std::unique_ptr<Place<T>>> places;
         for (int64_t i = 0; i < threads; i++) places.emplace_back(new Place<T>(chunk, wide));
         const auto parallel = [&](int64_t n, auto work) {
+            Thrown thrown;
 #pragma omp parallel for num_threads(threads) schedule(static)
             for (int64_t i = 0; i < n; i++) {
                 const NoSubnormals quick;
-                work(i);
+                thrown.by([&] { work(i); });
             }
+            thrown.on();
         };
         const auto end = [&](int64_t i) { return std::min(strips, (i + 1) * share); };
         parallel(strips * STRIP / GROUP, [&](int64_t group) { take_weights(group); });
@@ -404,16 +406,14 @@ void distil(const Projected& c) {
     squares < 0 ? Work<T, Their, true, false>{c, 0}.run() : Work<T, Their, true, true>{c, squares}.run();
 }
 
+template <typename T>
+void run(const Projected& c) {
+    if (!c.teacher_weight) Work<T, T, false, true>{c, 0}.run();
+    else if (c.teacher_bfloat16) distil<T, bfloat16>(c);
+    else distil<T, float>(c);
+}
+
 }  // namespace
 
-extern "C" void projected_losses_float32(const Projected* c) {
-    if (!c->teacher_weight) Work<float, float, false, true>{*c, 0}.run();
-    else if (c->teacher_bfloat16) distil<float, bfloat16>(*c);
-    else distil<float, float>(*c);
-}
-
-extern "C" void projected_losses_bfloat16(const Projected* c) {
-    if (!c->teacher_weight) Work<bfloat16, bfloat16, false, true>{*c, 0}.run();
-    else if (c->teacher_bfloat16) distil<bfloat16, bfloat16>(*c);
-    else distil<bfloat16, float>(*c);
-}
+extern "C" int projected_losses_float32(const Projected* c) { return failed([&] { run<float>(*c); }); }
+extern "C" int projected_losses_bfloat16(const Projected* c) { return failed([&] { run<bfloat16>(*c); }); }

@@ -188,8 +188,8 @@ void run(const Chunk& c) {
 
 }  // namespace
 
-extern "C" void row_losses_float32(const Chunk* c) { run<float>(*c); }
-extern "C" void row_losses_bfloat16(const Chunk* c) { run<bfloat16>(*c); }
+extern "C" int row_losses_float32(const Chunk* c) { return failed([&] { run<float>(*c); }); }
+extern "C" int row_losses_bfloat16(const Chunk* c) { return failed([&] { run<bfloat16>(*c); }); }
 
 // to [n] += from.
 extern "C" void add_bfloat16(float* to, const void* from, int64_t n, int64_t threads) {

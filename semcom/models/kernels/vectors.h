@@ -3,9 +3,11 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <vector>
 
 #ifdef __SSE__
@@ -46,7 +48,7 @@ inline Floats times_2_to(Floats x, Floats k) { return _mm512_scalef_ps(x, k); }
 inline Floats load(const bfloat16* from) { return (Floats)(__builtin_convertvector(copied<Halves>(from), Words) << 16); }
 inline Floats larger(Floats a, Floats b) { return a < b ? b : a; }  // a where either is not a number
 inline Floats nearest(Floats x) { return (x + 12582912.0f) - 12582912.0f; }  // 1.5 * 2^23, beside which no fraction has room
-inline Floats times_2_to(Floats x, Floats k) { return (Floats)((Ints)x + ((Ints)(k + 12582912.0f) << 23)); }
+inline Floats times_2_to(Floats x, Floats k) { return x == x ? (Floats)((Words)x + ((Words)(k + 12582912.0f) << 23)) : x; }
 #endif
 
 #ifdef __AVX512BF16__
@@ -131,6 +133,32 @@ inline void turn(const float* rows, int64_t stride, float* to, int64_t to_stride
         std::copy(y, y + LANES, x);
     }
     for (int64_t i = 0; i < LANES; i++) store(to + i * to_stride, x[i]);
+}
+
+// What is thrown by threads: it must leave neither a parallel region nor what Python calls, or the process ends.
+struct Thrown {
+    std::atomic<bool> any{false};
+
+    template <typename Work>
+    void by(Work work) {
+        try {
+            work();
+        } catch (...) {
+            any = true;
+        }
+    }
+
+    void on() const {
+        if (any) throw std::bad_alloc();
+    }
+};
+
+// 1 where ``work`` lacked memory, else 0: what the functions that Python calls return.
+template <typename Work>
+inline int failed(Work work) {
+    Thrown thrown;
+    thrown.by(work);
+    return thrown.any;
 }
 
 // While it lives, what would be subnormal is 0 in this thread: processors are slow at such numbers.
