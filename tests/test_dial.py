@@ -401,6 +401,7 @@ def test_two_calls_leave_the_same_files_to_the_bit(made):
     assert contents(made)["dial_curve.png"].startswith(b"\x89PNG")
     assert dial() == 0
     assert contents("ladder") == contents(made)
+    assert strict("ladder/ladder.json")["way"].startswith("float32 products, plain kernels: ")
 
 
 def test_the_console_quotes_the_target_whole(capsys):

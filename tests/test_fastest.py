@@ -221,7 +221,7 @@ def test_gpus_compile_the_losses_by_hand_alone(monkeypatch, caplog, tmp_path):
     [("auto", 1, False), ("auto", 7, True), ("on", 1, True), ("off", 7, False)],
     ids=str,
 )
-def test_decoding_is_compiled_where_there_is_enough_of_it(monkeypatch, compiling, snrs, compiled):
+def test_decoding_is_compiled_where_there_is_enough_of_it(monkeypatch, caplog, compiling, snrs, compiled):
     model = transceiver()
     a_token = 2 * fastest.weights_multiplied(model.receiver)
     kind = fastest.DECODING["avx512_bf16"]
@@ -231,9 +231,13 @@ def test_decoding_is_compiled_where_there_is_enough_of_it(monkeypatch, compiling
     monkeypatch.setattr(chosen_way, "machine_of", lambda device: EPYC)
     monkeypatch.setattr(native, "cannot_compile", lambda sources: None)
     settings = EvaluationConfig(snr=tuple(map(float, range(snrs))), beam_width=1, compile=compiling)
-    search = chosen_way.search_for(settings, [model, model], tokens, CPU)
+    caplog.set_level("INFO")
+    search, told = chosen_way.search_for(settings, [model, model], tokens, CPU)
     assert search == Search(compiled=compiled)
-    assert chosen_way.decided(settings, [model] * 2, tokens, CPU).compile == ("off", "on")[compiled]
+    assert told.startswith(f"float32 products, {('plain', 'compiled')[compiled]} kernels: ")
+    assert caplog.messages == [f"decoding: {told}"] * compiled, "the plain way is not worth a line"
+    decided, same = chosen_way.decided(settings, [model] * 2, tokens, CPU)
+    assert decided.compile == ("off", "on")[compiled] and same == told
 
 
 @pytest.mark.native
@@ -264,7 +268,8 @@ def test_the_verbs_decode_by_the_kernels_if_asked_to(here, capsys, monkeypatch, 
         assert package(verb, *given, *flags, "--compile", compiling) == 0
         said.append(capsys.readouterr().out)
         assert any("decoding" in name for name in calls) == (compiling == "on")
-    assert said[0] == said[1]
+    assert said[1].count("decoding: float32 products, compiled kernels: ") == 1
+    assert said[0].splitlines() == [line for line in said[1].splitlines() if line[:10] != "decoding: "]
 
 
 # --- flags
@@ -361,3 +366,4 @@ def test_whatever_auto_chose_what_is_measured_is_float32(teacher, here, no_drawi
     small = ["--no-report", "--corpus-size", 240, "--sentences", 6, "--snr", 6, "--quiet", "--device", "cpu"]
     assert analyse("run/best_student_model.pt", *small, "--output", "report") == 0
     assert products[True] == {torch.float32}
+    assert json.loads(Path("report").read_text())["way"].startswith("float32 products, plain kernels: ")

@@ -85,9 +85,9 @@ def _analyse(settings: AnalysisSettings, held: ExitStack) -> list[Record]:
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
     groups, used, whole, test, scoring, reserved = together.from_main(_prepare, settings, held)
-    evaluation = together.from_main(_decided, settings, groups, test, device)
+    evaluation, way = together.from_main(_decided, settings, groups, test, device)
     settings = replace(settings, corpus=used, evaluation=evaluation)
-    analysis = Analysis(settings, whole, len(test), device, scoring)
+    analysis = Analysis(settings, whole, len(test), device, scoring, way)
     for teacher_file, group in groups.items():
         teacher, runs = together.from_main(load_group, teacher_file, group, settings.files.teacher_checkpoint)
         others = together.from_main(_other_teachers, groups, teacher_file)
@@ -115,8 +115,8 @@ def _analyse(settings: AnalysisSettings, held: ExitStack) -> list[Record]:
 
 def _decided(
     settings: AnalysisSettings, groups: Groups, test: Sequence[corpus.Sentence], device: torch.device
-) -> EvaluationConfig:
-    """With what ``--compile`` comes to for so many pairs."""
+) -> tuple[EvaluationConfig, str]:
+    """With what ``--compile`` comes to for so many pairs, and the line about it."""
     teacher = load_teacher(next(iter(groups)))
     pairs = len(settings.channels) * sum(len(group) + 1 for group in groups.values())
     tokens = chosen_way.target_tokens(batching.encode(test, teacher.vocabulary, leave_out_long=True))

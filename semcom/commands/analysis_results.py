@@ -28,6 +28,8 @@ Record = dict[str, Any]
 class Analysis:
     """What was measured, on how many sentences of a corpus, whose texts are scored by ``scoring``.
 
+    way: the line about the kernels that decoded.
+
     studies, teachers: one of each teacher and channel. other_vocabularies: of each checkpoint whose tokens do
     not compare with its teacher's, rows of text measures.
     """
@@ -37,6 +39,7 @@ class Analysis:
     sentences: int
     device: torch.device
     scoring: TextScoring
+    way: str = ""
     studies: list[Study] = field(default_factory=list)
     teachers: list[Checkpoint] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
@@ -94,6 +97,7 @@ def results_of(analysis: Analysis) -> dict[str, object]:
         "sentences": analysis.sentences,
         "seed": settings.run.seed,
         "decoding": str(analysis.search),
+        "way": analysis.way,
         **analysis.scoring.record,
         "note": RECEIVER_KNOWS,
         "environment": environment(analysis.device),

@@ -77,7 +77,7 @@ def _audit(given: AuditSettings, held: ExitStack) -> list[Row]:
     whole, encoded = _sentences(given, used, loaded)
     settings = given.evaluation
     tokens = DECODINGS * chosen_way.target_tokens(encoded)
-    search = chosen_way.search_for(settings, [loaded.model], tokens, device)
+    search, way = chosen_way.search_for(settings, [loaded.model], tokens, device)
     meeting = Meeting(
         channel,
         settings.snr,
@@ -98,6 +98,7 @@ def _audit(given: AuditSettings, held: ExitStack) -> list[Row]:
     )
     measured = {"sentences": len(encoded), **_origin(whole, loaded, device), **meeting.scoring.record}
     about = {"seed": given.run.seed, "channel": str(channel), "split": settings.split, **measured}
+    about[chosen_way.RECORDED] = way
     rows = [{**row, **about} for row in long_rows(found, settings.snr)]
     if given.output and picture:
         tables.write_csv(given.output, rows)

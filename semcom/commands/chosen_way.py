@@ -130,24 +130,27 @@ def _tokens(config: TrainingConfig, train: Sequence[Encoded]) -> float:
 
 def search_for(
     settings: EvaluationConfig, models: Sequence[Transceiver], tokens: int, device: torch.device
-) -> Search:
+) -> tuple[Search, str]:
     """How these settings decode what so many target tokens are sent for, to each of these models at each SNR:
-    by compiled kernels, if they are asked for or pay. In float32 in any case."""
+    by compiled kernels, if they are asked for or pay, in float32 in any case; and the line about it, which is
+    said where it is not the plain way."""
     decoded = tokens * len(settings.snr) * settings.beam_width
     weights = sum(weights_multiplied(model.receiver) for model in models)
     width = max(model.architecture.receiver.d_model for model in models)
     work = Work(width, fastest.gflop_of_decoding(decoded, weights))
     asked = Asked("fp32", settings.compile, _cannot_decode, fastest.DECODING)
-    way = way_for(asked, work, device).way
-    return Search(settings.beam_width, settings.length_penalty, way.compiled)
+    choice = way_for(asked, work, device)
+    if choice.way.compiled:
+        log.info(f"decoding: {choice.told}")
+    return Search(settings.beam_width, settings.length_penalty, choice.way.compiled), choice.told
 
 
 def decided(
     settings: EvaluationConfig, models: Sequence[Transceiver], tokens: int, device: torch.device
-) -> EvaluationConfig:
-    """The settings with what ``--compile`` comes to."""
-    search = search_for(settings, models, tokens, device)
-    return replace(settings, compile=ON_OR_OFF[search.compiled])
+) -> tuple[EvaluationConfig, str]:
+    """The settings with what ``--compile`` comes to, and the line about it."""
+    search, told = search_for(settings, models, tokens, device)
+    return replace(settings, compile=ON_OR_OFF[search.compiled]), told
 
 
 def target_tokens(sentences: Sequence[Encoded]) -> int:

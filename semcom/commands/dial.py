@@ -153,7 +153,7 @@ def plan_of(settings: DialSettings, dialled: Dialled, source: str, device: torch
         tuple(sorted(settings.target)),
         settings.ask,
         settings.channel,
-        chosen_way.decided(settings.evaluation, senders, tokens, device),
+        *chosen_way.decided(settings.evaluation, senders, tokens, device),
         validation,
         test,
         read,

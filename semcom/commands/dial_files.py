@@ -47,6 +47,7 @@ def write(
         "corpus_name": ladder.plan.corpus.name,
         "corpus_fingerprint": ladder.plan.corpus.fingerprint,
         **made_by,
+        "way": ladder.plan.way,
     }
     output_files.write_json(folder / RECORD, record)
     return record

@@ -61,7 +61,8 @@ class FurtherText:
 @dataclass(frozen=True)
 class Plan:
     """What is dialled to which targets (ascending), and where it is measured. source: what the path is of.
-    validation, test: in the order in which they are taken. flag: by which the targets were given."""
+    validation, test: in the order in which they are taken. flag: by which the targets were given.
+    way: the line about the kernels that decode."""
 
     dialled: Dialled
     source: str
@@ -69,6 +70,7 @@ class Plan:
     ask: TargetConfig
     channel: ChannelConfig
     evaluation: EvaluationConfig
+    way: str
     validation: Sequence[Encoded]
     test: Sequence[Encoded]
     corpus: Corpus

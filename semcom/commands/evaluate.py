@@ -55,11 +55,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Prepared:
-    """search: for the text. scoring: of the sentences' texts. picture: beside the output, if there is one."""
+    """search: for the text. way: the line about its kernels. scoring: of the sentences' texts. picture:
+    beside the output, if there is one."""
 
     loaded: list[tuple[str, Checkpoint]]
     encoded: list[batching.Encoded]
     search: Search
+    way: str
     scoring: TextScoring
     picture: Path | None
 
@@ -124,8 +126,8 @@ def _prepare(settings: EvaluateSettings, device: torch.device, held: ExitStack) 
     scoring = scoring_of(evaluation, source.language, texts_of(encoded), languages_of(c for _, c in loaded))
     tell_losses(vocabulary, texts_of(encoded), scoring)
     models, tokens = [c.model for _, c in loaded], chosen_way.target_tokens(encoded)
-    search = chosen_way.search_for(evaluation, models, tokens, device)
-    return _Prepared(loaded, encoded, search, scoring, picture)
+    search, way = chosen_way.search_for(evaluation, models, tokens, device)
+    return _Prepared(loaded, encoded, search, way, scoring, picture)
 
 
 def _meeting(
@@ -211,6 +213,7 @@ def _write(
     common = {
         "seed": meeting.seed,
         "decoding": str(meeting.search),
+        chosen_way.RECORDED: prepared.way,
         "split": settings.evaluation.split,
         **meeting.scoring.record,
     }

@@ -47,7 +47,7 @@ def transmit(settings: TransmitSettings) -> None:
         loaded = [("teacher", load_teacher(None, "--checkpoints"))]
     meeting = Meeting(make_channel(settings.channel), settings.evaluation.snr, settings.run.seed, device, 1)
     tokens = sum(map(len, texts)) // CHARACTERS_A_PIECE
-    search = chosen_way.search_for(settings.evaluation, [c.model for _, c in loaded], tokens, device)
+    search, _ = chosen_way.search_for(settings.evaluation, [c.model for _, c in loaded], tokens, device)
     log.info(f"{meeting.channel}, seed {meeting.seed}; {search}; {RECEIVER_KNOWS}")
     _warn_of_unknown(texts, loaded)
     for text in texts:
