@@ -84,7 +84,7 @@ struct Space {
     float* of(size_t n) {
         if (used == parts.size()) parts.push_back({0, nullptr});
         Part& part = parts[used++];
-        if (part.size < n) part = {n, std::unique_ptr<Ground<float>>(new Ground<float>(n))};
+        if (!part.ground || part.size < n) part = {n, std::unique_ptr<Ground<float>>(new Ground<float>(n))};
         return part.ground->at();
     }
 };
@@ -132,11 +132,32 @@ struct Head {
             for (int64_t i = 0; i < deep; i += LANES) turn(rows + s * wide + i, wide, to + i * padded + s, padded);
     }
 
+    // sums += products of a word of each row with N vectors of words.
+    template <int N>
+    void add_word(const float* rows, const float* turned, Floats (&sums)[TOGETHER][N], float) const {
+        Floats x[N];
+        for (int k = 0; k < N; k++) x[k] = load(turned + k * LANES);
+        for (int64_t j = 0; j < TOGETHER; j++) {
+            const Floats row = all(rows[j * wide]);
+            for (int k = 0; k < N; k++) sums[j][k] += row * x[k];
+        }
+    }
+
+    template <int N>
+    void add_word(const float* rows, const float* turned, Floats (&sums)[TOGETHER][N], bfloat16 kind) const {
+        for (int64_t j = 0; j < TOGETHER; j++)
+            for (int k = 0; k < N; k++) sums[j][k] = add_product(rows + j * wide, turned + k * LANES, sums[j][k], kind);
+    }
+
     // to [TOGETHER, padded]: products of words [TOGETHER, wide] with what is turned, N vectors of keys from the ``s``th on.
     template <int N>
     void products_of(const float* rows, const float* turned, int64_t s, float* to) const {
         Floats sums[TOGETHER][N] = {};
+#ifdef __AVX512F__
         add_products<T>(rows, wide, turned + s, padded, deep, sums);
+#else  // whose registers do not hold all these sums
+        for (int64_t i = 0; i < deep; i++) add_word(rows + i, turned + i * padded + s, sums, T());
+#endif
         for (int64_t j = 0; j < TOGETHER; j++)
             for (int k = 0; k < N; k++) store(to + j * padded + s + k * LANES, sums[j][k]);
     }
