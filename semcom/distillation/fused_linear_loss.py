@@ -160,7 +160,7 @@ class _Chunked(torch.autograd.Function):
         factors = loss.factors(exact, device)
         with torch.autocast(device.type, enabled=False):
             if loss.is_for_rows(device, product, exact) and linear.pays(product):
-                ours = projected_losses.Linear(state, weight, bias)
+                ours = projected_losses.Projection(state, weight, bias)
                 sums, ctx.gradient = _at_once(ours, loss, factors, ctx.needs_input_grad[:3], product)
             else:
                 sums, ctx.gradient = _by_products(
@@ -186,11 +186,11 @@ _Wanted = tuple[bool, bool, bool]
 
 
 def _at_once(
-    ours: projected_losses.Linear, loss: _Loss, factors: Tensor, wanted: _Wanted, product: torch.dtype
+    ours: projected_losses.Projection, loss: _Loss, factors: Tensor, wanted: _Wanted, product: torch.dtype
 ) -> tuple[Tensor, _Parts]:
     """The three sums and the gradient, by C++ that makes products and losses in one. factors: [N, 3]."""
     ours, pieces = ours.contiguous(), len(ours.weight)
-    theirs = projected_losses.Linear(*loss.teacher.joined()).contiguous() if loss.teacher else None
+    theirs = projected_losses.Projection(*loss.teacher.joined()).contiguous() if loss.teacher else None
     to_state = torch.empty_like(ours.state) if wanted[0] else None
     to_weight = torch.empty_like(ours.weight) if wanted[1] else None
     to_bias = torch.zeros_like(ours.bias)

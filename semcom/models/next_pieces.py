@@ -13,7 +13,7 @@ from semcom.base import precision
 from semcom.data.vocabulary import EOS
 from semcom.models.kept import kept
 from semcom.models.kernels import native
-from semcom.models.kernels.products import PANEL, padded, panels, up_to
+from semcom.models.kernels.products import PACKED, padded, panels, up_to
 
 MOST = 64
 """Pieces of a row that are found one by one; of more, all logits together are quicker."""
@@ -115,13 +115,13 @@ class MostProbable:
     @staticmethod
     def _of_panel(x: Tensor) -> Tensor:
         """[V] -> the largest of each panel."""
-        return padded(x).unflatten(0, (-1, PANEL)).amax(1)
+        return padded(x).unflatten(0, (-1, PACKED)).amax(1)
 
     def _packed(self, numbers: Tensor) -> Tensor:
-        """[V, D] from -127 to 127 -> [panels, D / 4, PANEL, 4] with 128 added."""
-        wide = numbers.new_zeros(up_to(self.size, PANEL), up_to(self.width, 4))
+        """[V, D] from -127 to 127 -> [panels, D / 4, PACKED, 4] with 128 added."""
+        wide = numbers.new_zeros(up_to(self.size, PACKED), up_to(self.width, 4))
         wide[: self.size, : self.width] = numbers
-        codes = (wide + 128).to(torch.uint8).view(-1, PANEL, wide.shape[1] // 4, 4)
+        codes = (wide + 128).to(torch.uint8).view(-1, PACKED, wide.shape[1] // 4, 4)
         return codes.transpose(1, 2).contiguous()
 
     def __call__(self, states: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from semcom.models.kept import kept
 from semcom.models.kernels import native
-from semcom.models.kernels.products import LANES, PANEL, padded, panels, up_to
+from semcom.models.kernels.products import LANES, PACKED, padded, panels, up_to
 from semcom.models.layers import Attention, DecoderLayer, Embedding
 
 PAGE = 16
@@ -157,7 +157,7 @@ class PackedDecoderState:
             self._add_page()
         self.slots[:, self.length] = self.own
         decoder, rows = self.decoder, len(self.own)
-        states = torch.zeros(rows, up_to(decoder.width, PANEL))
+        states = torch.zeros(rows, up_to(decoder.width, PACKED))
         read = {
             "tokens": tokens,
             "embedding": self.embedding.table.weight,

@@ -21,7 +21,7 @@ struct Step {
     const int32_t* slots;                         // [N, slots_stride]: where in its page each token of a row lies
     const float *memory_keys, *memory_values;     // [layers, M, W]
     const int64_t *starts, *sentences;            // [B + 1]: where each sentence begins, and where the last one ends; [N]: whose a row is
-    float* states;                                // [N, D up to PANEL]: the result
+    float* states;                                // [N, D up to PACKED]: the result
     int64_t rows, layers, width, inner, heads, hidden, length, slots_stride, memory_tokens, threads;
     float scale, eps;                             // scale: of embeddings
 };
@@ -98,8 +98,8 @@ struct Scratch {
     std::vector<float> own, mixed, change, middle, weights;
 
     Scratch(const Step& c)
-        : wide(up_to(c.inner, PANEL)), triple(up_to(3 * c.inner, PANEL)), hidden(up_to(c.hidden, PANEL)), own(TILE * triple), mixed(TILE * wide),
-          change(TILE * up_to(c.width, PANEL)), middle(TILE * hidden) {}
+        : wide(up_to(c.inner, PACKED)), triple(up_to(3 * c.inner, PACKED)), hidden(up_to(c.hidden, PACKED)), own(TILE * triple), mixed(TILE * wide),
+          change(TILE * up_to(c.width, PACKED)), middle(TILE * hidden) {}
 
     float* weights_of(int64_t tokens) {
         if ((int64_t)weights.size() < tokens * LANES) weights.resize(2 * tokens * LANES);
@@ -109,13 +109,13 @@ struct Scratch {
 
 struct Work {
     const Step& c;
-    const int64_t wide = up_to(c.width, PANEL);
+    const int64_t wide = up_to(c.width, PACKED);
 
-    // to [rows, outputs up to PANEL]: x times packed weights, plus bias; if ``positive``, what is below 0 is 0.
+    // to [rows, outputs up to PACKED]: x times packed weights, plus bias; if ``positive``, what is below 0 is 0.
     void product(const float* x, int64_t stride, int64_t rows, int64_t inputs, const float* weights, const float* bias, int64_t outputs, float* to,
                  bool positive = false) const {
-        const int64_t to_stride = up_to(outputs, PANEL);
-        for (int64_t panel = 0; panel < to_stride; panel += PANEL)
+        const int64_t to_stride = up_to(outputs, PACKED);
+        for (int64_t panel = 0; panel < to_stride; panel += PACKED)
             in_groups(rows, 0, [&](auto number, int64_t first) {
                 multiply<decltype(number)::number>(x + first * stride, stride, weights + panel * inputs, inputs, [&](int row, int64_t at, const Floats* sums) {
                     for (int k = 0; k < VECTORS; k++) {

@@ -8,7 +8,7 @@
 
 struct Likeliest {
     const float* states;                          // [N, D], rows ``states_stride`` apart
-    const float *weights, *bias;                  // packed, and [V up to PANEL]: -inf beyond the last piece
+    const float *weights, *bias;                  // packed, and [V up to PACKED]: -inf beyond the last piece
     float *logits, *total;                        // [N, count] the largest logits, falling; [N] log of the sum of e^logit over all
     int64_t* pieces;                              // [N, count]: whose they are; of equal ones the lowest first
     int64_t rows, width, size, states_stride, count, threads;
@@ -16,7 +16,7 @@ struct Likeliest {
 
 struct MostProbable {
     const float* states;                          // [N, D], rows ``states_stride`` apart
-    // Screening: weights in steps of ``steps``, 128 added, [panels, D4 / 4, PANEL, 4] with D up to D4, a multiple of 4; [V up to PANEL];
+    // Screening: weights in steps of ``steps``, 128 added, [panels, D4 / 4, PACKED, 4] with D up to D4, a multiple of 4; [V up to PACKED];
     // of each panel the largest |w|, and the largest |w - w'| for the rounded w'.
     const uint8_t* codes;
     const float *steps, *bias, *norms, *errors;
@@ -91,7 +91,7 @@ void likeliest(const Likeliest& c, int64_t first, int64_t rows) {
         std::fill_n(best.back().pieces, c.count, 0);
     }
     const float* states = c.states + first * c.states_stride;
-    for (int64_t panel = 0; panel < c.size; panel += PANEL)
+    for (int64_t panel = 0; panel < c.size; panel += PACKED)
         in_groups(rows, 0, [&](auto number, int64_t group) {
             const float* x = states + group * c.states_stride;
             multiply<decltype(number)::number>(x, c.states_stride, c.weights + panel * c.width, c.width, [&](int row, int64_t at, const Floats* sums) {
@@ -161,7 +161,7 @@ struct Rounded {
         int64_t best = c.none;
         float top = -INFINITY;
         for (const auto& [screened, piece] : found) {
-            if (screened + margin(c, piece / PANEL) < least) continue;
+            if (screened + margin(c, piece / PACKED) < least) continue;
             const float logit = exact(c.weight + piece * c.width, c.width) + c.exact_bias[piece];
             if (logit > top) top = logit, best = piece;
         }
@@ -181,8 +181,8 @@ struct Rounded {
 // Screened logits of ROWS rows and a panel.
 template <int ROWS>
 inline void screen(const MostProbable& c, int64_t panel, int64_t fours, const int8_t* numbers, Rounded* rows) {
-    constexpr int VECTORS_OF_PANEL = PANEL / LANES;
-    const uint8_t* codes = c.codes + panel * fours * 4 * PANEL;
+    constexpr int VECTORS_OF_PANEL = PACKED / LANES;
+    const uint8_t* codes = c.codes + panel * fours * 4 * PACKED;
     for (int part = 0; part < VECTORS_OF_PANEL; part += VECTORS) {
         Ints sums[ROWS][VECTORS];
         for (int r = 0; r < ROWS; r++)
@@ -198,7 +198,7 @@ inline void screen(const MostProbable& c, int64_t panel, int64_t fours, const in
         for (int r = 0; r < ROWS; r++) {
             Rounded& row = rows[r];
             const float margin = row.margin(c, panel);
-            const int64_t piece = panel * PANEL + part * LANES;
+            const int64_t piece = panel * PACKED + part * LANES;
             Floats logits[VECTORS], top = all(-INFINITY);
             for (int k = 0; k < VECTORS; k++) {
                 logits[k] = __builtin_convertvector(sums[r][k], Floats) * (load(c.steps + piece + k * LANES) * row.step) + load(c.bias + piece + k * LANES);
@@ -215,7 +215,7 @@ inline void screen(const MostProbable& c, int64_t panel, int64_t fours, const in
 }
 
 void most_probable(const MostProbable& c, int64_t first, int64_t number) {
-    const int64_t fours = (c.width + 3) / 4, panels = (c.size + PANEL - 1) / PANEL;
+    const int64_t fours = (c.width + 3) / 4, panels = (c.size + PACKED - 1) / PACKED;
     std::vector<int8_t> numbers(number * fours * 4);
     std::vector<Rounded> rows;
     rows.reserve(number);

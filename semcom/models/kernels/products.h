@@ -1,6 +1,6 @@
 // Products of rows with packed weights, their sums in registers.
 //
-// Weights of a product lie in panels of PANEL outputs, each [inputs, PANEL], zeros beyond the last output: what a step of the inner loop
+// Weights of a product lie in panels of PACKED outputs, each [inputs, PACKED], zeros beyond the last output: what a step of the inner loop
 // reads is one after the other.
 
 #pragma once
@@ -9,7 +9,7 @@
 
 namespace {
 
-constexpr int64_t PANEL = 64;
+constexpr int64_t PACKED = 64;
 #ifdef __AVX512F__
 constexpr int VECTORS = 4, TOGETHER = 6;  // outputs in vectors, and rows, whose sums are in the 32 registers at once
 #else
@@ -32,15 +32,15 @@ inline float across(Floats x) {
 // many there are.
 template <int ROWS, typename Take>
 inline void multiply(const float* x, int64_t stride, const float* panel, int64_t inputs, Take take) {
-    for (int64_t at = 0; at < PANEL; at += AT_ONCE) {
+    for (int64_t at = 0; at < PACKED; at += AT_ONCE) {
         Floats sums[ROWS][VECTORS] = {};
 #ifdef __AVX512F__
-        add_products<float>(x, stride, panel + at, Fixed<PANEL>(), inputs, sums);
+        add_products<float>(x, stride, panel + at, Fixed<PACKED>(), inputs, sums);
 #else  // compilers keep what is longer than registers in memory
         Half halves[ROWS][2] = {};
         for (int64_t i = 0; i < inputs; i++)
             each<ROWS, 2>([&](int r, int k) __attribute__((always_inline)) {
-                halves[r][k] += x[r * stride + i] * copied<Half>(panel + i * PANEL + at + k * LANES / 2);
+                halves[r][k] += x[r * stride + i] * copied<Half>(panel + i * PACKED + at + k * LANES / 2);
             });
         std::memcpy(sums, halves, sizeof sums);
 #endif

@@ -24,15 +24,15 @@ _Wanted = tuple[Tensor | None, tuple[int, ...], torch.dtype]
 
 
 @dataclass(frozen=True)
-class Linear:
+class Projection:
     """A model's last states [N, D], and the projection of them, [V, D] and [V], all in float32."""
 
     state: Tensor
     weight: Tensor
     bias: Tensor
 
-    def contiguous(self) -> "Linear":
-        return Linear(*(x.detach().float().contiguous() for x in (self.state, self.weight, self.bias)))
+    def contiguous(self) -> "Projection":
+        return Projection(*(x.detach().float().contiguous() for x in (self.state, self.weight, self.bias)))
 
     def wanted(self, prefix: str, rows: int, pieces: int) -> dict[str, _Wanted]:
         """What the C++ is to be given of it."""
@@ -51,8 +51,8 @@ def chunk(most: int) -> int:
 
 # Seven arguments: what the C++ reads and writes, and how.
 def losses(
-    student: Linear,
-    teacher: Linear | None,
+    student: Projection,
+    teacher: Projection | None,
     targets: Tensor,
     factors: Tensor,
     gradient: tuple[Tensor | None, Tensor | None, Tensor],
