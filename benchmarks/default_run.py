@@ -49,8 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         cache = Path(folder) / "cache"
         first = _run(flags, Path(folder), cache) if given.first else None
         _run([*flags, "--compile", "on"], Path(folder), cache)
-        with harness.watching():
-            runs = _in_turn(flags, Path(folder), cache, given.rounds)
+        runs = _in_turn(flags, Path(folder), cache, given.rounds)
     seconds = {name: statistics.median(run["seconds"] for run in each) for name, each in runs.items()}
     settings = [name for name in SETTINGS if name != DEFAULT]
     best = min(settings, key=seconds.__getitem__)

@@ -133,9 +133,9 @@ def no_drawing(request, monkeypatch) -> None:
 @pytest.fixture
 def no_library():
     """A process that has compiled nothing yet."""
-    native._library.cache_clear()
+    native._made.cache_clear()
     yield
-    native._library.cache_clear()
+    native._made.cache_clear()
 
 
 @pytest.fixture(

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -221,6 +222,20 @@ def test_the_place_of_the_cache(system, variables, place, monkeypatch):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert user_cache._root() == Path(place)
+
+
+def test_threads_that_need_a_library_at_once_make_it_once(no_library, monkeypatch):
+    made = []
+
+    def library(job):
+        time.sleep(0.05)
+        made.append(job.source.name)
+        return object()
+
+    monkeypatch.setattr(compiler, "library", library)
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(lambda _: native._library("rows.cpp", ("-O9",)), range(4)))
+    assert made == ["rows.cpp"] and len(found) == 1
 
 
 def test_an_unknown_function_is_of_no_library():

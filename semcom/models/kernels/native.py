@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -99,6 +100,9 @@ def check(wanted: Mapping[str, tuple[Tensor | None, Sequence[int], torch.dtype]]
             )
 
 
+_ONE_AT_A_TIME = {source: Lock() for source in SOURCES}
+
+
 def compiled(name: str) -> Callable:
     """A C++ function of ``SOURCES``; its library is compiled or loaded when it is first asked for. Raises
     Unavailable, and KeyError for a name that none of them has."""
@@ -125,9 +129,14 @@ def _can_decode(flags: tuple[str, ...]) -> bool:
     return cannot_compile(DECODING) is None
 
 
-@cache
 def _library(source: str, flags: tuple[str, ...]) -> ctypes.CDLL:
-    """Once a process. Raises Unavailable."""
+    """Made once a process: a thread that needs what another one makes waits for it. Raises Unavailable."""
+    with _ONE_AT_A_TIME[source]:
+        return _made(source, flags)
+
+
+@cache
+def _made(source: str, flags: tuple[str, ...]) -> ctypes.CDLL:
     given = SOURCES[source]
     path = Path(__file__).with_name(source)
     return compiler.library(compiler.Job(path, (*flags, given.optimisation), given.functions))
