@@ -139,7 +139,7 @@ def no_library():
 
 
 @pytest.fixture(
-    params=["-march=native", "-march=x86-64-v3", "-march=x86-64"],
+    params=["-march=native", pytest.param("-march=x86-64-v3", marks=pytest.mark.slow), "-march=x86-64"],
     ids=["this machine", "AVX2", "any x86-64"],
 )
 def machine(request, monkeypatch):

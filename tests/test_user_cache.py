@@ -244,7 +244,6 @@ def test_an_unknown_function_is_of_no_library():
 
 
 @pytest.mark.native
-@pytest.mark.processes
 def test_the_second_process_compiles_nothing(cache, tmp_path):
     program = (
         "from semcom.models.kernels import compiler, native\n"
