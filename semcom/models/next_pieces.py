@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from semcom.base import precision
 from semcom.data.vocabulary import EOS
-from semcom.models.kept import kept
+from semcom.models.weight_cache import kept
 from semcom.models.kernels import native
 from semcom.models.kernels.products import PACKED, padded, panels, up_to
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semcom.models.kept import kept
+from semcom.models.weight_cache import kept
 from semcom.models.kernels import native
 from semcom.models.kernels.products import LANES, PACKED, padded, panels, up_to
 from semcom.models.layers import Attention, DecoderLayer, Embedding
