@@ -1,0 +1,249 @@
+"""What people type who come from other code: names that there are not here, answered by one line that says
+what to type. Standard library only, so that settings may ask it too."""
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from semcom.base.advice import meant, nearest
+from semcom.base.errors import LONGEST_LINE, SemcomError, escape, shown
+
+DISTILLER = (
+    "student",
+    "teacher",
+    "settings",
+    "teacher_mean",
+    "teacher_weights",
+    "lr",
+    "warmup_steps",
+    "weight_decay",
+    "clip",
+    "device",
+)
+FIT = (
+    "batches",
+    "epochs",
+    "validation",
+    "on_epoch",
+    "on_step",
+    "optimizer",
+    "scheduler",
+    "scheduler_every",
+    "early_stopping",
+    "keep",
+    "quiet",
+    "save_to",
+    "save_every",
+    "resume",
+)
+LOSS = ("settings", "ignore_index", "ignore_in", "class_axis")
+PARAMETERS = {"Distiller": DISTILLER, "fit": FIT, "DistillationLoss": LOSS, "DistillationConfig": ()}
+"""Of each that may be called with other names; those of ``DistillationConfig`` are its fields."""
+
+EITHER_WEIGHT = ("alpha", "kd_alpha", "distill_alpha", "distillation_alpha")
+"""Of the soft loss in some code, of the hard loss in other."""
+SOFT_WEIGHT = (
+    "distil_weight",
+    "distillation_weight",
+    "kd_loss_weight",
+    "kd_ratio",
+    "kd_weight",
+    "lambda_",
+    "lambda_kd",
+    "soft_loss_weight",
+    "soft_target_loss_weight",
+    "soft_weight",
+)
+HARD_WEIGHT = ("ce_loss_weight", "ce_weight", "hard_label_weight", "hard_loss_weight", "hard_weight")
+
+_OURS: dict[str, tuple[str, ...]] = {
+    "temperature": ("T", "temp", "tau", "kd_T", "kd_temperature", "distill_temperature"),
+    "student": ("student_model", "student_net", "model_s", "model_S", "net_s", "model"),
+    "teacher": (
+        "teacher_model",
+        "teacher_net",
+        "model_t",
+        "model_T",
+        "net_t",
+        "teachers",
+        "teacher_models",
+    ),
+    "settings": (
+        "config",
+        "cfg",
+        "distill_config",
+        "loss",
+        "loss_fn",
+        "criterion",
+        "distillation_loss",
+        "distillation_loss_fn",
+    ),
+    "teacher_weights": ("weights", "ensemble_weights"),
+    "lr": ("learning_rate", "base_lr"),
+    "clip": ("grad_clip", "clip_grad", "clip_grad_norm", "gradient_clip_val", "max_grad_norm"),
+    "batches": (
+        "data",
+        "dataloader",
+        "loader",
+        "train",
+        "train_data",
+        "train_dataloader",
+        "train_dataset",
+        "train_loader",
+        "trainloader",
+    ),
+    "validation": (
+        "eval_data",
+        "eval_dataset",
+        "eval_loader",
+        "test_data",
+        "test_loader",
+        "testloader",
+        "val",
+        "val_data",
+        "val_dataloader",
+        "val_loader",
+        "valid_loader",
+        "validation_data",
+        "validation_loader",
+    ),
+    "epochs": ("epoch", "max_epochs", "n_epochs", "nepochs", "num_epochs", "num_train_epochs"),
+    "optimizer": ("optim", "opt", "student_optimizer"),
+    "scheduler": ("lr_scheduler", "scheduler_class", "student_scheduler"),
+    "early_stopping": ("early_stopping_patience", "patience"),
+    "on_epoch": ("callback", "callbacks", "log", "logdir"),
+    "quiet": ("verbose",),
+}
+OURS = {theirs: ours for ours, names in _OURS.items() for theirs in names}
+"""What other code calls it -> its name here."""
+
+_TRAINING = ("distill", "run", "train", "train_epoch", "train_model", "train_student")
+_SAVING = ("save", "save_model", "save_pretrained", "save_student", "save_weights")
+_SAVE = "torch.save(distiller.student.state_dict(), 'student.pt')"
+_LABELS = "Distiller(teacher, None, DistillationConfig(distill_weight=0)).fit(train_loader, epochs)"
+NOTES = {
+    "batch_size": "is the DataLoader's",
+    "metrics": "are not chosen: the history has validation cross-entropy and accuracy",
+    "num_classes": "is seen from the logits",
+    "save_path": f"is not needed: {_SAVE} after fit; save_to= keeps the state of the training",
+    "seed": "is semcom.set_seed(0)",
+    "student_loss_fn": "is cross-entropy, always",
+    "teacher_optimizer": f"is of a training of its own: {_LABELS}",
+    "teacher_scheduler": f"is of a training of its own: {_LABELS}",
+    "x": "and y are DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True)",
+    "y": "and x are DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True)",
+}
+METHODS = {
+    "call": "type distiller.student(inputs)",
+    "compile": "it needs none: Distiller(student, teacher, settings), then fit(…, optimizer=…)",
+    "eval": "type distiller.student.eval()",
+    "get_parameters": "type semcom.compare_models(teacher, student)",
+    "history": "type history = distiller.fit(…), a list with a row an epoch",
+    "load_state_dict": "type distiller.student.load_state_dict(…)",
+    "parameters": "type distiller.student.parameters()",
+    "plot_history": "type semcom.plot_training_curves(history, 'curves.png')",
+    "predict": "type distiller.student(inputs)",
+    "state_dict": "type distiller.student.state_dict()",
+    "to": "type Distiller(…, device=…)",
+    "train_teacher": f"type {_LABELS}",
+    **dict.fromkeys(_TRAINING, "type distiller.fit(train_loader, epochs, validation=val_loader)"),
+    **dict.fromkeys(_SAVING, f"type {_SAVE}"),
+    **dict.fromkeys(("eval_student", "test", "validate"), "type distiller.evaluate(test_loader)"),
+}
+"""What ``Distiller`` does not have -> what there is."""
+
+
+def refuse(owner: str, typed: Mapping[str, object]) -> NoReturn:
+    """Raise SemcomError for names that ``owner``, one of ``PARAMETERS``, does not have."""
+    raise SemcomError(line(owner, typed))
+
+
+def line(owner: str, typed: Mapping[str, object], own: tuple[str, ...] = ()) -> str:
+    """What to type instead of names that ``owner`` does not have. own: those that it has, where
+    ``PARAMETERS`` does not say."""
+    parts = [*_settings(owner, typed, own), *_others(owner, typed, own or PARAMETERS[owner])]
+    told = f"{owner}: {parts[0]}"
+    for part in parts[1:]:
+        if len(told) + len(part) + 2 > LONGEST_LINE:
+            break
+        told += f"; {part}"
+    return told
+
+
+def missing_method(name: str) -> str:
+    """What an AttributeError of ``Distiller`` says."""
+    found = METHODS.get(nearest(name, METHODS) or "")
+    told = f"'Distiller' object has no attribute {escape(name)!r}"
+    return f"{told}; {found}" if found else told
+
+
+def _settings(owner: str, typed: Mapping[str, object], own: tuple[str, ...]) -> list[str]:
+    """Of names that mean settings of the loss: the one call that has them all."""
+    named = {OURS.get(name, name): value for name, value in typed.items()}
+    given = {name: value for name, value in named.items() if name in (own or _fields())}
+    weight, why = _weight(typed)
+    given |= weight
+    return [f"type {_call(owner, given)}{why}"] if given else []
+
+
+def _weight(typed: Mapping[str, object]) -> tuple[dict[str, object], str]:
+    """``distill_weight`` as other code gives it, and what has to be known of it."""
+    for name in EITHER_WEIGHT:
+        if name in typed:
+            alpha = typed[name]
+            known = isinstance(alpha, (int, float)) and 0 <= alpha <= 1
+            other = f"{1 - alpha:g}" if known else f"1 - {name}"  # type: ignore[operator]
+            why = (
+                f" if {name} weighs the teacher's part of the loss, as here, or distill_weight={other} if it "
+                "weighs the labels' part, as in Keras' example"
+            )
+            return {"distill_weight": alpha}, why
+    soft = next((typed[name] for name in SOFT_WEIGHT if name in typed), None)
+    hard = next((typed[name] for name in HARD_WEIGHT if name in typed), None)
+    if soft is None and hard is None:
+        return {}, ""
+    both = f"ce_weight={_value(1 if hard is None else hard)}, kd_weight={_value(1 if soft is None else soft)}"
+    rest = f"; the labels have the rest, 1 - distill_weight. Weights of another sum: published('kd', {both})"
+    if soft is None:
+        return {"distill_weight": 1 - hard if isinstance(hard, (int, float)) else hard}, rest
+    return {"distill_weight": soft}, rest
+
+
+def _call(owner: str, given: Mapping[str, object]) -> str:
+    """How settings are given to ``owner``."""
+    config = f"DistillationConfig({', '.join(f'{name}={_value(value)}' for name, value in given.items())})"
+    calls = {"DistillationConfig": config, "DistillationLoss": f"DistillationLoss({config})"}
+    return calls.get(owner, f"Distiller(student, teacher, {config})")
+
+
+def _others(owner: str, typed: Mapping[str, object], own: tuple[str, ...]) -> list[str]:
+    """A clause for each of the names that mean something else."""
+    told = []
+    for name in typed:
+        ours = OURS.get(name, name)
+        if name in (*EITHER_WEIGHT, *SOFT_WEIGHT, *HARD_WEIGHT) or ours in _fields():
+            continue
+        shown_name = shown(name)
+        if ours in own:
+            told.append(f"{shown_name}= is {ours}= here")
+        elif ours in FIT:
+            more = "" if ours in FIT[:2] else f", {ours}=…"
+            told.append(f"{shown_name}= is given to fit(train_loader, epochs{more})")
+        elif ours in DISTILLER:
+            told.append(f"{shown_name}= is given to Distiller(student, teacher, {ours}=…)")
+        elif name in NOTES:
+            told.append(f"{shown_name}= {NOTES[name]}")
+        else:
+            told.append(f"{shown_name}= is not known{meant(name, own) or '; allowed are ' + ', '.join(own)}")
+    return told
+
+
+def _fields() -> tuple[str, ...]:
+    """The names of the settings of a loss."""
+    # Here, since settings ask this module.
+    from semcom.distillation.settings import DistillationConfig
+
+    return tuple(DistillationConfig.__dataclass_fields__)
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else shown(repr(value))
