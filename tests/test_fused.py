@@ -739,6 +739,18 @@ def test_the_compiled_losses_refuse_tensors_that_do_not_fit(given, message):
         fused_linear_loss.distillation(*given(*rows(torch.float32)), 4.0, (0.3, 0.7), compiled=True)
 
 
+@pytest.mark.parametrize("vectors, products", [("AVX512", True), ("AVX2", False), ("DEFAULT", False)])
+def test_products_are_compiled_only_for_vectors_that_run_them(vectors, products, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: vectors)
+    monkeypatch.setattr(linear.native, "_library", lambda source, flags: compiled.append(source))
+    assert fused_linear_loss.cannot_compile(CPU) is None
+    of_all = {"rows.cpp", "layers.cpp"}
+    assert set(compiled) == of_all | ({"linear.cpp", "projected.cpp"} if products else set())
+    monkeypatch.setattr(linear.native, "compiled", lambda name: lambda: 1)
+    assert linear.pays(torch.float32) == products
+
+
 @pytest.mark.parametrize("named", ["", "nowhere/c++ -O1", "a 'quotation that does not end"])
 def test_no_compiler_is_found_out(named, no_library, monkeypatch):
     monkeypatch.setenv("CXX", named)

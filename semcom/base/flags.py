@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from semcom.base import paths
 from semcom.base.errors import SemcomError, escape
+from semcom.base.typed_words import on_or_off
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -82,6 +83,18 @@ def setting(
 def required(help: str, *, positional: bool = False, **argument: Any) -> Any:
     """The same for a setting without a default."""
     return field(metadata=_metadata(help, None, "", positional, True, argument))
+
+
+def compile_setting(help: str) -> Any:
+    """The field of ``--compile``; help: what is compiled, and when auto takes it."""
+    return setting(
+        "auto",
+        f"{help}; --compile alone means on",
+        choices=("auto", "on", "off"),
+        nargs="?",
+        const="on",
+        type=on_or_off,
+    )
 
 
 def _metadata(

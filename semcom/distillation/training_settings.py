@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError
-from semcom.base.flags import Validated, differs, number, setting, whole
-from semcom.base.typed_words import on_or_off
+from semcom.base.flags import Validated, compile_setting, differs, number, setting, whole
 from semcom.models.kinds import RECEIVERS, TRANSMITTERS
 
 
@@ -52,15 +51,9 @@ class TrainingConfig(Validated):
         "fp32 in a short run",
         choices=("auto", "fp32", "bf16"),
     )
-    compile: str = setting(
-        "auto",
+    compile: str = compile_setting(
         "kernels compiled for this machine (on GPUs losses alone), by a C++ compiler, which takes seconds in "
-        "the first run, on GPUs by Triton; auto takes them where they are faster and the run is long enough; "
-        "--compile alone means on",
-        choices=("auto", "on", "off"),
-        nargs="?",
-        const="on",
-        type=on_or_off,
+        "the first run, on GPUs by Triton; auto takes them where they are faster and the run is long enough"
     )
 
     def __post_init__(self) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError
-from semcom.base.flags import Validated, differs, number, setting, whole
-from semcom.base.typed_words import on_or_off, plain_name
+from semcom.base.flags import Validated, compile_setting, differs, number, setting, whole
+from semcom.base.typed_words import plain_name
 from semcom.channel.settings import SNR
 
 BLEU_TOKENIZERS = ("13a", "zh", "ja-mecab", "ko-mecab", "char", "intl")
@@ -53,15 +53,10 @@ class EvaluationConfig(Validated):
         metavar="A",
     )
 
-    compile: str = setting(
-        "auto",
+    compile: str = compile_setting(
         "decode by kernels compiled for this machine, on CPUs that have a C++ compiler: the same pieces, but "
         "where two are as likely to within rounding; auto takes them where they are faster and there is "
-        "enough to decode; --compile alone means on",
-        choices=("auto", "on", "off"),
-        nargs="?",
-        const="on",
-        type=on_or_off,
+        "enough to decode"
     )
 
     bleu_tokenizer: str = setting(

@@ -20,7 +20,9 @@ _LINEAR = native.structure(
 def pays(product: torch.dtype) -> bool:
     """Whether this machine multiplies numbers of this dtype by the vectors that the products in C++ are made
     for. Raises native.Unavailable."""
-    return bool(native.compiled("products_pay" + native.SUFFIXES[product])())
+    return native.has_vectors_of_products() and bool(
+        native.compiled("products_pay" + native.SUFFIXES[product])()
+    )
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) -> Tensor:

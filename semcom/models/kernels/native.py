@@ -51,8 +51,10 @@ SOURCES = {
     "linear.cpp": Source("-O2", of_both_dtypes("linear", "products_pay")),
 }
 """Each is compiled by itself, when one of its functions is first called."""
-TRAINING = ("rows.cpp", "layers.cpp", "linear.cpp", "projected.cpp")
+TRAINING = ("rows.cpp", "layers.cpp")
 """Those of a training step."""
+PRODUCTS = ("linear.cpp", "projected.cpp")
+"""Those of its products, made for vectors of AVX-512."""
 DECODING = ("decoding_step.cpp", "next_pieces.cpp")
 """Those of decoding."""
 _SOURCE_OF = {name: source for source, given in SOURCES.items() for name in given.functions}
@@ -109,11 +111,22 @@ def compiled(name: str) -> Callable:
     return getattr(_library(_SOURCE_OF[name], tuple(FLAGS)), name)
 
 
-def cannot_compile(sources: Iterable[str] = TRAINING) -> str | None:
-    """Why there is no library of one of these sources, or None."""
+def has_vectors_of_products() -> bool:
+    """Whether torch itself takes vectors of AVX-512 here; its user may have narrowed it."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+def of_training() -> tuple[str, ...]:
+    """The sources of a training step that this machine runs."""
+    return TRAINING + PRODUCTS if has_vectors_of_products() else TRAINING
+
+
+def cannot_compile(sources: Iterable[str] | None = None) -> str | None:
+    """Why there is no library of one of these sources, or None; of those of a training step, if none are
+    given."""
     try:
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda source: _library(source, tuple(FLAGS)), sources))
+            list(pool.map(lambda source: _library(source, tuple(FLAGS)), sources or of_training()))
     except Unavailable as error:
         return str(error)
     return None
