@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from semcom.base import precision
 from semcom.data.vocabulary import EOS
-from semcom.models.weight_cache import kept
 from semcom.models.kernels import native
 from semcom.models.kernels.products import PACKED, padded, panels, up_to
+from semcom.models.weight_cache import kept
 
 MOST = 64
 """Pieces of a row that are found one by one; of more, all logits together are quicker."""

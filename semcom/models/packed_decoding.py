@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semcom.models.weight_cache import kept
 from semcom.models.kernels import native
 from semcom.models.kernels.products import LANES, PACKED, padded, panels, up_to
 from semcom.models.layers import Attention, DecoderLayer, Embedding
+from semcom.models.weight_cache import kept
 
 PAGE = 16
 """Tokens whose keys and values lie together, as in the C++."""
