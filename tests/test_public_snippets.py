@@ -1,14 +1,20 @@
 """What people type who come from tutorials and other libraries: it works, or ends in one line that says what
 to type here."""
 
+import copy
 import inspect
+import json
+import pickle
 
 import pytest
+import torch
 
 from semcom import DistillationConfig
 from semcom.base.errors import LONGEST_LINE, SemcomError
 from semcom.distillation import other_conventions
 from semcom.distillation.distiller import Distiller
+from semcom.distillation.means import Means
+from semcom.distillation.rows import Rows
 
 
 def line(owner, **typed):
@@ -74,3 +80,35 @@ def test_the_tables_have_the_names_that_there_are():
     }
     assert set(other_conventions.OURS.values()) <= everything
     assert not set(other_conventions.OURS) & everything
+
+
+def test_a_history_is_rows_and_gives_columns_by_name():
+    rows = Rows([{"epoch": 1, "loss": 2.0, "accuracy": 0.5}, {"epoch": 2, "loss": 1.0, "accuracy": 0.75}])
+    assert (
+        rows["accuracy"] == [0.5, 0.75]
+        and rows[-1]["loss"] == 1.0
+        and [row["epoch"] for row in rows] == [1, 2]
+    )
+    assert json.loads(json.dumps(rows)) == rows == pickle.loads(pickle.dumps(rows)) == copy.deepcopy(rows)
+    for name, ours in {"test_acc": "accuracy'] here, a share", "train_loss": "'loss'] here"}.items():
+        with pytest.raises(SemcomError, match=ours):
+            rows[name]
+    with pytest.raises(SemcomError, match=r"did you mean loss\?; there are epoch, loss, accuracy"):
+        rows["losss"]
+    with pytest.raises(AttributeError, match=r"type history\['loss'\]"):
+        _ = rows.history
+
+
+def test_means_serve_as_the_loss_they_hold():
+    weight = torch.tensor(3.0, requires_grad=True)
+    means = Means(ce=weight.detach(), loss=weight**2)
+    assert means.item() == float(means) == 9 and means.requires_grad and f"{means:.1f}" == "9.0"
+    (means / 2).backward(retain_graph=True)
+    assert weight.grad == 3
+    (0.5 * means + means + torch.tensor(1.0)).backward(retain_graph=True)
+    means.backward()
+    assert weight.grad == 3 + 9 + 6
+    assert torch.tensor(1.0) + means == sum([1.0, means]) == 10
+    assert dict(copy.copy(means)) == dict(means) and list(means) == ["ce", "loss"]
+    with pytest.raises(AttributeError, match="they are ce, loss"):
+        _ = means.backwards
