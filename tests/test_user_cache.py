@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from semcom.base import user_cache
+from semcom.base import console, user_cache
+from semcom.base.user_cache import LOST
 from semcom.models.kernels import compiler, native
 
 COMPILER = """#!/bin/sh
@@ -26,6 +27,7 @@ cp {library} "$2"
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(console, "_SAID", set())
     monkeypatch.setenv("SEMCOM_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -139,11 +141,10 @@ def test_a_whole_file_that_is_no_library_is_made_anew(fake):
 def test_a_folder_that_others_may_write_is_not_used(fake, cache, part, caplog):
     fake.library()
     (cache / part).chmod(0o777)
-    user_cache._warn_once.cache_clear()
     assert [fake.library(), fake.library()] == [1, 1]
-    assert [record.getMessage() for record in caplog.records] == [
-        f"the cache {cache / part} belongs to another user or may be written by others, so it is not used; "
-        "take that right away (chmod go-w), or name another folder in SEMCOM_CACHE"
+    assert caplog.messages == [
+        f"the cache {cache / part} belongs to another user or may be written by others, so it is not used: "
+        f"{LOST}; take that right away (chmod go-w), or name another folder in SEMCOM_CACHE"
     ]
 
 
@@ -159,9 +160,63 @@ def test_a_folder_of_another_user_is_not_used(fake, monkeypatch):
     assert [fake.library(), fake.library()] == [1, 1]
 
 
-def test_where_nothing_can_be_kept_code_is_compiled_each_time(fake, cache):
+def test_where_nothing_can_be_kept_code_is_compiled_each_time_and_the_log_says_why(fake, cache, caplog):
     cache.write_text("a file in place of a folder")
     assert [fake.library(), fake.library()] == [1, 1]
+    assert caplog.messages == [
+        f"the cache {cache} cannot be made (File exists), so it is not used: {LOST}; name another folder in "
+        "SEMCOM_CACHE"
+    ]
+
+
+def test_a_folder_that_cannot_be_written_is_said(fake, cache, caplog, monkeypatch):
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, rights: path != cache / "kernels" and may(path, rights))
+    assert [fake.library(), fake.library()] == [1, 1]
+    assert [line[: line.index(",")] for line in caplog.messages] == [
+        f"the cache {cache}/kernels cannot be written"
+    ]
+
+
+def test_a_user_without_a_home_is_told_what_a_cache_needs(fake, caplog, monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("SEMCOM_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert [fake.library(), fake.library()] == [1, 1]
+    assert caplog.messages == [
+        f"there is no home folder for a cache, so it is not used: {LOST}; name a folder for it in "
+        "SEMCOM_CACHE"
+    ]
+
+
+def test_a_cache_of_each_folder_is_used_and_said(fake, caplog, monkeypatch):
+    monkeypatch.chdir(fake.folder)
+    monkeypatch.setenv("SEMCOM_CACHE", "cache")
+    assert [fake.library(), fake.library()] == [1, 0]
+    assert fake.kept().is_file()
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("SEMCOM_CACHE cache: a relative path")
+
+
+def test_a_compiler_that_is_not_there_is_said_before_another_one_compiles(fake, caplog, monkeypatch):
+    fake.program.rename(fake.folder / "g++")
+    monkeypatch.setenv("CXX", "nowhere/c++")
+    monkeypatch.setenv("PATH", f"{fake.folder}:{os.environ['PATH']}")
+    assert [fake.library(), fake.library()] == [1, 0]
+    assert caplog.messages == [
+        f"CXX nowhere/c++: there is no such program; {fake.folder}/g++ compiles instead"
+    ]
+
+
+def test_what_takes_seconds_is_said_once(fake, caplog):
+    caplog.set_level("INFO")
+    assert fake.library() == 1
+    fake.job.source.write_text("// another source")
+    assert [fake.library(), fake.library()] == [1, 0]
+    assert caplog.messages == ["compiling kernels for this machine by c++; this takes some seconds"]
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(fake, monkeypatch):

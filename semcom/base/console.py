@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from threading import Lock
 from typing import NoReturn, TextIO
 
 from semcom.base import distributed
@@ -46,6 +47,18 @@ _LOG = logging.getLogger(__name__)
 
 _GATHERED: ContextVar[dict[str, list[str]] | None] = ContextVar("gathered", default=None)
 """What is said of files -> of which, while it is gathered."""
+
+
+_SAID: set[str] = set()
+_ONE_AT_A_TIME = Lock()
+
+
+def say_once(line: str, level: int = logging.WARNING) -> None:
+    """Once a process, however many of its threads come to it."""
+    with _ONE_AT_A_TIME:
+        if line not in _SAID:
+            _SAID.add(line)
+            _LOG.log(level, line)
 
 
 @contextmanager

@@ -4,43 +4,49 @@ It is ``SEMCOM_CACHE``, or where the operating system keeps such things: ``$XDG_
 ``~/.cache/semcom``, ``~/Library/Caches/semcom``, ``%LOCALAPPDATA%\\semcom\\Cache``.
 """
 
-import logging
 import os
 import stat
 import sys
-from functools import cache
 from pathlib import Path
 
+from semcom.base.console import say_once
 from semcom.base.errors import escape
-
-log = logging.getLogger(__name__)
 
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-
-_warn_once = cache(log.warning)
+LOST = "each run compiles kernels and reads large corpora anew"
 
 
 def folder(name: str) -> Path | None:
     """The part ``name`` of the cache, made if it is not there; None where there can be none: it cannot be
-    made or written, or others may write it. What asks for it then does without."""
+    made or written, or others may write it. What asks for it then does without, and the log says so once."""
     root = _root()
+    refused = _refused(root, name)
+    if refused:
+        reason, cure = refused
+        say_once(f"{reason}, so it is not used: {LOST}; {cure}")
+    return root / name if root and not refused else None
+
+
+def _refused(root: Path | None, name: str) -> tuple[str, str] | None:
+    """Why this part of the cache cannot be used, and what mends it; None for one that can, which is there
+    now."""
     if root is None:
-        return None
+        return "there is no home folder for a cache", "name a folder for it in SEMCOM_CACHE"
     part = root / name
+    another = "name another folder in SEMCOM_CACHE"
     try:
         root.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         part.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
         shared = next((each for each in (root, part) if not is_private(each.stat())), None)
-    except OSError:
-        return None
+    except OSError as error:
+        return f"the cache {escape(root)} cannot be made ({error.strerror})", another
     if shared:
-        _warn_once(
-            f"the cache {escape(shared)} belongs to another user or may be written by others, so it is not "
-            f"used; take that right away (chmod go-w), or name another folder in SEMCOM_CACHE"
-        )
-        return None
-    return part if os.access(part, os.W_OK | os.X_OK) else None
+        reason = f"the cache {escape(shared)} belongs to another user or may be written by others"
+        return reason, f"take that right away (chmod go-w), or {another}"
+    if not os.access(part, os.W_OK | os.X_OK):
+        return f"the cache {escape(part)} cannot be written", f"make it writable (chmod u+rwx), or {another}"
+    return None
 
 
 def is_private(status: os.stat_result) -> bool:
@@ -64,7 +70,13 @@ def read(path: Path) -> bytes | None:
 def _root() -> Path | None:
     """None where the user has no home."""
     if named := os.environ.get("SEMCOM_CACHE"):
-        return Path(named).absolute()
+        place = Path(named).absolute()
+        if not os.path.isabs(named):
+            say_once(
+                f"SEMCOM_CACHE {escape(named)}: a relative path, so each folder in which a command is run "
+                f"gets a cache of its own, here {escape(place)}; give the whole path"
+            )
+        return place
     try:
         if sys.platform == "win32":
             return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "semcom" / "Cache"

@@ -57,7 +57,7 @@ def machine_of(device: torch.device) -> Machine:
     missing = fused_linear_loss.cannot_compile(device) if device.type == "cuda" else None
     found = ["Triton"] if device.type == "cuda" else compiler.command()
     if not found:
-        missing = compiler.NOT_FOUND
+        missing = compiler.not_found()
     name, kind = escape(fastest.name_of(device)), fastest.kind_of(device)
     if missing or not found:
         return Machine(name, kind, missing=missing or "")

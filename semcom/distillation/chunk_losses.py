@@ -3,6 +3,7 @@
 Letters: n rows of a chunk, V pieces.
 """
 
+import logging
 from collections.abc import Callable
 from functools import cache, partial
 
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from semcom.distillation import losses
+
+log = logging.getLogger(__name__)
 
 RowLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """Student and teacher logits [n, V], targets [n], temperatures [n] -> divergences [n]."""
@@ -101,5 +104,6 @@ def by_autograd(row_loss: RowLoss) -> ChunkLoss:
 
 @cache
 def compiled() -> ChunkLoss:
-    """``by_hand``, compiled for GPUs."""
+    """``by_hand``, compiled for GPUs when it is first called."""
+    log.info("compiling the losses for this GPU by Triton; the first step takes half a minute or more")
     return torch.compile(by_hand, dynamic=True)

@@ -8,6 +8,7 @@ is cut off, altered or foreign is made anew.
 
 import ctypes
 import hashlib
+import logging
 import os
 import platform
 import shlex
@@ -22,7 +23,8 @@ from functools import cache
 from pathlib import Path
 
 from semcom.base import locks, output_files, user_cache
-from semcom.base.errors import SemcomError, escape
+from semcom.base.console import say_once
+from semcom.base.errors import SemcomError, escape, shown
 from semcom.base.provenance import cpu_identity
 
 PATIENCE = 120
@@ -31,7 +33,6 @@ MOST_KEPT = 8
 """Libraries of a source that are kept: those used last. Of others are older compilers, sources and CPUs."""
 FORMAT = "1"
 """Of what is kept."""
-NOT_FOUND = "no C++ compiler was found"
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -54,11 +55,19 @@ def command() -> list[str] | None:
     return next(filter(None, map(_found, named)), None)
 
 
+def not_found() -> str:
+    """Why there is no compiler, where there is none."""
+    wanted = os.environ.get("CXX")
+    return "no C++ compiler was found" + (f" (nor the one in CXX, {shown(wanted)})" if wanted else "")
+
+
 def library(job: Job) -> ctypes.CDLL:
     """Compiled in some seconds, or as it was kept. Raises Unavailable."""
     compiler = command()
     if compiler is None:
-        raise Unavailable(NOT_FOUND)
+        raise Unavailable(not_found())
+    if (wanted := os.environ.get("CXX")) and not _found(wanted):
+        say_once(f"CXX {shown(wanted)}: there is no such program; {escape(compiler[0])} compiles instead")
     with _explained(compiler):
         folder = user_cache.folder("kernels")
         if folder is None:
@@ -137,6 +146,8 @@ def _version(compiler: Sequence[str], changed: int) -> str:
 
 def _compiled(compiler: Sequence[str], job: Job) -> bytes:
     """Raises CalledProcessError where the compiler fails with and without OpenMP."""
+    name = escape(Path(compiler[0]).name)
+    say_once(f"compiling kernels for this machine by {name}; this takes some seconds", logging.INFO)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "library.so"
         for parallel in (["-fopenmp"], []):
