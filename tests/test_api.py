@@ -364,6 +364,25 @@ def test_costs_of_models_by_formula_and_on_disk(here, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_costs_of_teacher_and_student_without_inputs_and_with(capsys):
+    wide, narrow = net(0, 64), net(0, 16)
+    rows = compare_models(wide, narrow)
+    assert [row["model"] for row in rows] == ["teacher", "student"]
+    assert rows[1].keys() == {"model", "parameters", "parameters_ratio", "bytes", "bytes_ratio"}
+    assert rows == compare_models({"teacher": wide, "student": narrow}, quiet=True)
+    assert "compare_models(teacher, student, inputs)" in capsys.readouterr().out
+    rows = compare_models(teacher=[wide, wide], student=narrow, inputs=torch.zeros(2, 4), repeats=1)
+    assert [row["model"] for row in rows] == ["teacher 1", "teacher 2", "student"]
+    assert rows[2]["flops_ratio"] == 0.25 and "inputs" not in capsys.readouterr().out
+    loader = torch.utils.data.DataLoader(torch.zeros(2, 4))
+    for wrong, told in (
+        (lambda: compare_models(wide), "one model"),
+        (lambda: compare_models(wide, narrow, loader), "a DataLoader"),
+    ):
+        with pytest.raises(SemcomError, match=told):
+            wrong()
+
+
 def test_latency_is_that_of_one_sample():
     class Slow(nn.Linear):
         def forward(self, x):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from semcom.base.errors import SemcomError
 from semcom.evaluation.intervals import Interval
 from semcom.report import figures, look, plots, training_figures
 from semcom.report.grid_figures import Grid, grids, shades_of
@@ -109,6 +110,45 @@ def test_training_curves_of_rows_and_of_a_frame_are_the_same(tmp_path):
     plots.plot_training_curves(pd.DataFrame(rows), tmp_path / "frame.png")
     assert (tmp_path / "rows.png").read_bytes() == (tmp_path / "frame.png").read_bytes()
     assert len((tmp_path / "rows.png").read_bytes()) > 10_000
+
+
+def test_training_curves_have_accuracy_where_there_is_one_in_samples(tmp_path, monkeypatch):
+    rows = [
+        {"epoch": i, "loss": 2.0 / i, "validation": 1.5 / i, "accuracy": 0.3 * i, "lr": 0.1}
+        for i in (1, 2, 3)
+    ]
+
+    def titles(history, unit=None):
+        drawings = []
+        monkeypatch.setattr(plots, "save", lambda draw, path: drawings.append(drawn(draw).axes))
+        plots.plot_training_curves(history, save_path="curves.png", unit=unit)
+        (axes,) = drawings
+        return [" ".join((axis.get_ylabel() or axis.get_xlabel()).split()) for axis in axes], axes
+
+    names, axes = titles(rows)
+    assert names[1:3] == ["validation cross-entropy, nats a sample", "validation accuracy, share of samples"]
+    assert axes[2].lines[0].get_ydata().tolist() == pytest.approx([0.3, 0.6, 0.9])
+    assert titles(rows, "image")[0][0] == "training loss, nats an image"
+    assert titles(rows[:1])[0] == [
+        "means of the one epoch, nats a sample",
+        "validation accuracy, share of samples",
+    ]
+    without = [{name: value for name, value in row.items() if name != "accuracy"} for row in rows]
+    assert titles(without)[0][0] == "training loss, nats a token" and len(titles(without)[0]) == 3
+
+
+@pytest.mark.parametrize(
+    "history, path, told",
+    [
+        ([{"epoch": 1}], None, "a path is needed"),
+        ([{"epoch": 1}], "curves.pdf", "give curves.png"),
+        ([], "curves.png", "no epoch"),
+        ({"train_loss": [1.0]}, "curves.png", "a dict as history"),
+    ],
+)
+def test_what_is_no_history_or_picture_is_one_line(history, path, told):
+    with pytest.raises(SemcomError, match=told):
+        plots.plot_training_curves(history, path)
 
 
 DIAL = plots.DialCurve(

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from semcom.base.errors import SemcomError
 from semcom.data.batching import Batch
-from semcom.distillation.any_model import Evaluating, Model, called, owner_of
+from semcom.distillation.any_model import Evaluating, Model, called, moved, owner_of
 from semcom.models import checkpoint
 from semcom.models.transceiver import Transceiver
 
@@ -37,26 +37,26 @@ class Link(nn.Module):
 
 
 def model_costs(models: Mapping[str, Model], inputs: Any, repeats: int) -> list[Row]:
-    """What models cost: parameters, bytes of the saved weights, FLOPs and milliseconds of one forward a
-    sample. A row for each.
+    """What models cost: parameters, bytes of the saved weights and, unless ``inputs`` is None, FLOPs and
+    milliseconds of one forward a sample. A row for each.
 
-    inputs: of B samples, on the models' device. A ``Transceiver`` gets (``Batch``,) as ``Link`` does. FLOPs
-    are those of products and convolutions, a multiply-add counting two. latency_ms is the median of
-    ``repeats`` passes in eval mode, the models in turn, divided by B. A "_ratio" is over the first model's
-    figure.
+    inputs: of B samples. A ``Transceiver`` gets (``Batch``,) as ``Link`` does. FLOPs are those of products
+    and convolutions, a multiply-add counting two. latency_ms is the median of ``repeats`` passes in eval
+    mode, the models in turn, divided by B. A "_ratio" is over the first model's figure.
     """
-    measured = {name: _measured(name, model) for name, model in models.items()}
-    seconds = _seconds(measured, inputs, repeats)
-    samples = _samples(inputs)
+    measured = {name: _measured(name, model, inputs) for name, model in models.items()}
+    seconds = _seconds(measured, repeats) if inputs is not None else {}
     rows: list[Row] = []
     first: dict[str, float] = {}
     for name, model in measured.items():
-        found = {
+        found: dict[str, float] = {
             "parameters": sum(p.numel() for p in model.weights.parameters()),
             "bytes": checkpoint.weights_size(model.weights),
-            "flops": _flops(model, inputs) / samples,
-            "latency_ms": 1000 * seconds[name] / samples,
         }
+        if inputs is not None:
+            samples = _samples(inputs)
+            found["flops"] = _flops(model) / samples
+            found["latency_ms"] = 1000 * seconds[name] / samples
         first = first or found
         row: Row = {"model": name}
         for measure, figure in found.items():
@@ -68,25 +68,31 @@ def model_costs(models: Mapping[str, Model], inputs: Any, repeats: int) -> list[
 
 @dataclass(frozen=True)
 class _Measured:
-    """run: what is called. owner: the module that is put into eval mode for it. weights: whose size
-    counts."""
+    """run: what is called. owner: the module that is put into eval mode for it. weights: whose size counts.
+    inputs: on its device."""
 
     run: Model
     owner: nn.Module
     weights: nn.Module
+    inputs: Any
 
 
-def _measured(name: str, model: Model) -> _Measured:
+def _measured(name: str, model: Model, inputs: Any) -> _Measured:
     if isinstance(model, Transceiver):
         link = Link(model)
-        return _Measured(link, link, model)
+        return _Measured(link, link, model, _beside(link, inputs))
     owner = owner_of(model)
     if owner is None:
         raise SemcomError(
             f"compare_models {name!r}: must be a module, or a method of one; "
             "else its parameters are not known"
         )
-    return _Measured(model, owner, owner)
+    return _Measured(model, owner, owner, _beside(owner, inputs))
+
+
+def _beside(owner: nn.Module, inputs: Any) -> Any:
+    weight = next(owner.parameters(), None)
+    return inputs if weight is None or inputs is None else moved(inputs, weight.device)
 
 
 def _samples(inputs: Any) -> int:
@@ -96,7 +102,7 @@ def _samples(inputs: Any) -> int:
     return len(next(iter(inputs.values()))) if isinstance(inputs, Mapping) else len(inputs)
 
 
-def _flops(model: _Measured, inputs: Any) -> int:
+def _flops(model: _Measured) -> int:
     # The counter does not know the CPU's fused attention, nor linear maps in inference mode.
     with (
         torch.no_grad(),
@@ -104,11 +110,11 @@ def _flops(model: _Measured, inputs: Any) -> int:
         sdpa_kernel(SDPBackend.MATH),
         FlopCounterMode(display=False) as counter,
     ):
-        called(model.run, inputs)
+        called(model.run, model.inputs)
     return counter.get_total_flops()
 
 
-def _seconds(models: Mapping[str, _Measured], inputs: Any, repeats: int) -> dict[str, float]:
+def _seconds(models: Mapping[str, _Measured], repeats: int) -> dict[str, float]:
     """Median seconds of a forward of each, in turn, so that a machine that slows down slows all."""
     taken: dict[str, list[float]] = {name: [] for name in models}
     for number in range(WARM_UP + repeats):
@@ -116,7 +122,7 @@ def _seconds(models: Mapping[str, _Measured], inputs: Any, repeats: int) -> dict
             with torch.no_grad(), Evaluating(model.owner):
                 _wait()
                 started = time.perf_counter()
-                called(model.run, inputs)
+                called(model.run, model.inputs)
                 _wait()
             if number >= WARM_UP:
                 taken[name].append(time.perf_counter() - started)

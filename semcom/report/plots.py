@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semcom.base.output_files import write_atomically
-from semcom.evaluation import frames
 from semcom.evaluation.intervals import Interval
 from semcom.report import curve_names, figures, look, training_figures
 from semcom.report.curve_names import Named
@@ -72,18 +71,22 @@ def outputs(output: str, picture: Path) -> dict[str, str | Path]:
 
 
 def plot_training_curves(
-    history: "Sequence[Row] | pd.DataFrame", path: str | Path, unit: str = "token"
+    history: "Sequence[Row] | pd.DataFrame",
+    path: str | Path | None = None,
+    unit: str | None = None,
+    *,
+    save_path: str | Path | None = None,
 ) -> None:
-    """Loss with its parts, validation cross-entropy (where there was one), learning rate and, where it
-    changes, temperature by epoch, as a PNG and PDFs.
+    """Loss with its parts, validation cross-entropy and accuracy (where there were any), learning rate and,
+    where it changes, temperature by epoch, as a PNG and PDFs.
 
-    history: a row an epoch, as ``Distiller.fit`` returns them or as a data frame. unit: what a row is.
+    history: a row an epoch, as ``Distiller.fit`` returns them or as a data frame. path: where; save_path is
+    what other code calls it. unit: what a row is (default "sample" where there is an accuracy, else "token").
     """
-    import pandas as pd
-
-    if isinstance(history, pd.DataFrame):
-        history = frames.records(frames.none_where_missing(history))
-    save(training_figures.training(history, unit), path)
+    where = training_figures.picture(path if save_path is None else save_path)
+    rows = training_figures.rows_of(history)
+    has_accuracy = training_figures.has_accuracy(rows)
+    save(training_figures.training(rows, unit or ("sample" if has_accuracy else "token")), where)
 
 
 def plot_temperature_effect(

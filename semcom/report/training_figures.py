@@ -3,9 +3,12 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from semcom.base.errors import SemcomError, shown
 from semcom.base.messages import N_
+from semcom.evaluation import frames
 from semcom.report import curve_names, look
 from semcom.report.curve_names import Named
 from semcom.report.figures import drawn_of, evenly, logarithm, style_of, within_ranges
@@ -13,6 +16,7 @@ from semcom.report.look import PAGE, Draw, Place, label
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pandas as pd
     import torch
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -26,6 +30,8 @@ TITLES = {
     "lr": N_("learning rate"),
     "temperature": N_("temperature"),
 }
+ACCURACY = "validation accuracy, share of tokens"
+"""Of classifiers; histories of a link have none, and so have reports."""
 EPOCH, PROBABILITY, PIECE = N_("epoch"), N_("probability"), N_("next piece")
 PARTS = {"ce": "cross-entropy part", "kd": "distillation part", "distillation": "both parts, weighted"}
 """Of a loss, by the names that a history has for them."""
@@ -33,31 +39,68 @@ BAR = 0.4
 """Inches of a bar with its name."""
 
 
+def picture(path: str | Path | None) -> Path:
+    """Where a picture goes. Raises SemcomError for none, and for one of a kind that is not written."""
+    if path is None:
+        raise SemcomError(
+            "plot_training_curves: a path is needed; for example plot_training_curves(history, 'curves.png')"
+        )
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise SemcomError(
+            f"plot_training_curves: {shown(path)} ends in neither .png nor .svg; give "
+            f"{shown(path.with_suffix('.png'))}, beside which PDFs for print are written"
+        )
+    return path
+
+
+def rows_of(history: "Sequence[Row] | pd.DataFrame") -> Sequence[Row]:
+    """A row an epoch. Raises SemcomError for a history of no epoch, and for what is none."""
+    import pandas as pd
+
+    if isinstance(history, pd.DataFrame):
+        history = frames.records(frames.none_where_missing(history))
+    if isinstance(history, Mapping) or not len(history):
+        given = f"a {shown(type(history).__name__)}" if len(history) else "no epoch"
+        raise SemcomError(
+            f"plot_training_curves: {given} as history; give what fit returned, or a data frame with columns "
+            "epoch, loss, validation, accuracy and lr"
+        )
+    return history
+
+
 def training(history: Sequence[Row], unit: str = "token") -> Draw:
-    """Loss with its parts, validation cross-entropy, learning rate and, where it changes, temperature, by
-    epoch; of one epoch, of which means alone are known, these as bars, without the learning rate. unit: what
-    a row is."""
+    """Loss with its parts, validation cross-entropy, accuracy where there is one, learning rate and, where it
+    changes, temperature, by epoch; of one epoch, of which means alone are known, these as bars, without the
+    learning rate. unit: what a row is."""
     parts = [name for name in history[0] if name.startswith("train_") and name != "train_complementary"]
     losses = {name: _part(name) for name in _telling(history, parts)}
     if len(history) == 1:
         names = {"loss": "training loss", **losses, "validation": "validation cross-entropy"}
-        return _bars({_of_one_epoch(history[0], unit): _known(history[0], names)})
+        bars = {_of_one_epoch(history[0], unit): _known(history[0], names)}
+        if has_accuracy(history):
+            bars[_of_unit(ACCURACY, unit)] = _known(history[0], {"accuracy": "accuracy"})
+        return _bars(bars)
     panels = {
         TITLES["loss"]: {"loss": "loss", **losses},
         TITLES["validation"]: {"validation": "validation"},
-        TITLES["lr"]: {"lr": "lr"},
     }
+    if has_accuracy(history):
+        panels[ACCURACY] = {"accuracy": "accuracy"}
+    panels[TITLES["lr"]] = {"lr": "lr"}
     if _changes([history], "temperature"):
         panels[TITLES["temperature"]] = {"temperature": "temperature"}
     return _over_epochs(
         {
-            title.replace("token", unit): {
-                told: (history, name) for name, told in of.items() if name in history[0]
-            }
+            _of_unit(title, unit): {told: (history, name) for name, told in of.items() if name in history[0]}
             for title, of in panels.items()
         },
         str,
     )
+
+
+def has_accuracy(history: Sequence[Row]) -> bool:
+    return any(row.get("accuracy") is not None for row in history)
 
 
 def _part(name: str) -> str:
@@ -67,7 +110,13 @@ def _part(name: str) -> str:
 
 def _of_one_epoch(row: Row, unit: str) -> str:
     steps = f" of {row['steps']:g} steps" if row.get("steps") else ""
-    return f"means of the one epoch{steps}, nats a {unit}"
+    return _of_unit(f"means of the one epoch{steps}, nats a token", unit)
+
+
+def _of_unit(title: str, unit: str) -> str:
+    """A title that is of tokens, of other units."""
+    article = "an" if unit[:1].lower() in "aeiou" else "a"
+    return title.replace("a token", f"{article} {unit}").replace("token", unit)
 
 
 def _known(row: Row, names: Mapping[str, str]) -> dict[str, float]:
