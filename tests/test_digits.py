@@ -12,9 +12,10 @@ from cli_support import examples, refused
 
 from semcom.base.settings import RunConfig
 from semcom.commands import digits, digits_images, digits_plan, digits_students, digits_summary
-from semcom.commands.digits_images import CLASSES, Batches, Digits
+from semcom.commands.digits_images import CLASSES, Digits
 from semcom.commands.digits_plan import KD, LABELS_ALONE, Plan
 from semcom.commands.digits_students import ConvNet, Seed
+from semcom.commands.few_labels import Batches, looked_up, outputs_of
 from semcom.commands.settings import DigitsSettings
 from semcom.distillation import losses
 from semcom.distillation.kd_loss import UNLABELLED
@@ -83,7 +84,7 @@ def test_splits_part_the_images_and_share_the_test(data):
 def test_batches_hold_labels_of_the_few_and_repeat(data):
     s = digits_images.split(data.classes, Plan(), 0)
     unlabelled = s.transfer[~torch.isin(s.transfer, s.labelled)]
-    batches = Batches(data.classes, s.labelled, unlabelled, (20, 50), 16, seed=0)
+    batches = Batches(data.classes, (s.labelled, unlabelled), (20, 50), 16, seed=0, views=9)
     once, again = list(batches), list(batches)
     assert len(batches) == len(once) == 16 and all(
         torch.equal(a, b) and torch.equal(x, y) for (a, x), (b, y) in zip(once, again)
@@ -102,7 +103,8 @@ def test_batches_hold_labels_of_the_few_and_repeat(data):
         and torch.cat([rows for rows, _ in once]).remainder(9).unique().numel() == 9
     )
     assert not torch.equal(
-        next(iter(Batches(data.classes, s.labelled, unlabelled, (20, 50), 16, seed=1)))[0], once[0][0]
+        next(iter(Batches(data.classes, (s.labelled, unlabelled), (20, 50), 16, seed=1, views=9)))[0],
+        once[0][0],
     )
 
 
@@ -187,7 +189,7 @@ def test_only_the_transfer_images_are_trained_on_and_few_with_labels(data, rows_
 def test_answers_are_the_teachers(data):
     teacher = digits_students.build((3, 3, 3), 0)
     rows = torch.tensor([5, 9000, 5, 16172])
-    logits, grid = digits_students.answers(teacher, data.views)(rows)
+    logits, grid = looked_up(*outputs_of(teacher.eval().with_grid, data.views))(rows)
     wanted = teacher.eval().with_grid(data.views[rows])
     torch.testing.assert_close((logits, grid), tuple(part.detach() for part in wanted))
     assert not logits.requires_grad

@@ -11,6 +11,7 @@ from semcom.base.flags import settings_of
 from semcom.base.typed_words import WholeNumberOr
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.distil_settings import DistilSettings
+from semcom.commands.images_settings import ImagesSettings
 from semcom.commands.parsers import VERBS, analysis_parser, commands, distillation_parser, package_parser
 from semcom.commands.settings import DigitsSettings
 
@@ -196,6 +197,7 @@ SETTINGS = {
     "distillation.py": DistilSettings,
     "semantic_analysis.py": AnalysisSettings,
     "distillation_examples.py 9": DigitsSettings,
+    "distillation_examples.py 11": ImagesSettings,
     **{f"python -m semcom {name}": verb.settings for name, verb in VERBS.items() if not verb.varies},
 }
 

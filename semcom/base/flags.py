@@ -272,7 +272,7 @@ def _shown_default(default: Any, absent: str) -> str:
         return f" (default {absent})" if absent else ""
     if default == ():
         return ""
-    shown = " ".join(f"{v:g}" for v in default) if isinstance(default, tuple) else default
+    shown = _shown(default) if isinstance(default, tuple) else default
     return f" (default {shown})"
 
 

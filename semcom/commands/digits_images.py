@@ -1,9 +1,8 @@
-"""The handwritten digits, who sees which of them, and the batches that students meet.
+"""The handwritten digits, and who sees which of them.
 
 scikit-learn ships 1,797 grey images of 8 x 8 pixels (E. Alpaydin, C. Kaynak, UCI 1998).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from semcom.commands.digits_plan import Plan
-from semcom.distillation.kd_loss import UNLABELLED
 
 CLASSES = 10
 SHIFTS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
@@ -54,53 +52,3 @@ def split(classes: Tensor, plan: Plan, seed: int) -> Split:
     each = plan.labelled // CLASSES
     labelled = torch.cat([transfer[classes[transfer] == c][:each] for c in range(CLASSES)])
     return Split(test, rest[: plan.validation], transfer, labelled)
-
-
-class Batches:
-    """``steps`` batches (rows of ``views``, targets): random views of ``labelled`` images with their classes
-    and of others without.
-
-    Every image comes up once before any comes up again. Each iteration gives the same batches, which follow
-    from ``seed`` alone.
-    """
-
-    def __init__(
-        self,
-        classes: Tensor,
-        labelled: Tensor,
-        unlabelled: Tensor,
-        sizes: tuple[int, int],
-        steps: int,
-        seed: int,
-    ):
-        self.classes, self.pools, self.sizes, self.steps, self.seed = (
-            classes,
-            (labelled, unlabelled),
-            sizes,
-            steps,
-            seed,
-        )
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed(self.seed)
-        drawn = [_endless(pool, size, generator) for pool, size in zip(self.pools, self.sizes)]
-        for _ in range(self.steps):
-            known, unknown = next(drawn[0]), next(drawn[1])
-            images = torch.cat((known, unknown))
-            targets = torch.cat((self.classes[known], torch.full_like(unknown, UNLABELLED)))
-            yield (
-                images * len(SHIFTS) + torch.randint(len(SHIFTS), images.shape, generator=generator),
-                targets,
-            )
-
-
-def _endless(pool: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    queue = pool[:0]
-    while True:
-        while len(queue) < size:
-            queue = torch.cat((queue, pool[torch.randperm(len(pool), generator=generator)]))
-        yield queue[:size]
-        queue = queue[size:]

@@ -11,17 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from semcom.base.errors import InterruptedRun
-from semcom.commands.digits_images import CLASSES, Batches, Digits, split
+from semcom.commands.digits_images import CLASSES, SHIFTS, Digits, split
 from semcom.commands.digits_plan import LABELS_ALONE, METHODS, Plan
+from semcom.commands.few_labels import Batches, Network, looked_up, outputs_of
 from semcom.distillation.distiller import Distiller
 from semcom.distillation.settings import DistillationConfig
 from semcom.report.tables import Row
 
 TEACHER, STUDENT, BIASED = "teacher", "student", "student with the bias"
 FEW, UNSEEN_CLASS = "few labels", "unseen class"
-
-Answers = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Of rows of ``views``: logits and grid."""
 
 
 class ConvNet(nn.Module):
@@ -69,14 +67,6 @@ class OfRows(nn.Module):
         return self.network.with_grid(self.views[rows])
 
 
-def answers(teacher: ConvNet, views: Tensor) -> Answers:
-    """The teacher as a look-up: rows [B] of ``views`` -> its logits [B, V] and grid [B, 4, 4, V], all
-    computed here once."""
-    with torch.no_grad():
-        logits, grid = (torch.cat(parts) for parts in zip(*map(teacher.eval().with_grid, views.split(1024))))
-    return lambda rows: (logits[rows], grid[rows])
-
-
 class Seed:
     """One seed: its split, its teacher, and the start weights and batches that all its students share."""
 
@@ -90,30 +80,17 @@ class Seed:
             None,
             METHODS[LABELS_ALONE],
             plan.teacher_lr,
-            Batches(
-                digits.classes,
-                self.split.transfer,
-                nothing,
-                (plan.teacher_batch, 0),
-                plan.teacher_steps,
-                seed,
-            ),
+            self._batches((self.split.transfer, nothing), (plan.teacher_batch, 0), plan.teacher_steps),
         )
-        self.answers = answers(self.teacher, digits.views)
+        self.answers = looked_up(*outputs_of(self.teacher.eval().with_grid, digits.views))
         self.start = build(plan.student_widths, seed)
 
     def student(self, settings: DistillationConfig) -> ConvNet:
         """A student of the few labels and the unlabelled images."""
         s, plan = self.split, self.plan
         unlabelled = s.transfer[~torch.isin(s.transfer, s.labelled)]
-        batches = Batches(
-            self.digits.classes,
-            s.labelled,
-            unlabelled,
-            (plan.labelled_batch, plan.unlabelled_batch),
-            plan.steps,
-            self.seed,
-        )
+        sizes = plan.labelled_batch, plan.unlabelled_batch
+        batches = self._batches((s.labelled, unlabelled), sizes, plan.steps)
         return self._train(
             copy.deepcopy(self.start), self.answers if settings.distils else None, settings, plan.lr, batches
         )
@@ -121,14 +98,8 @@ class Seed:
     def blind_student(self, hidden: int) -> ConvNet:
         """A student of soft targets alone, on a transfer set without any image of class ``hidden``."""
         plan, seen = self.plan, self.without(hidden)
-        batches = Batches(
-            self.digits.classes,
-            seen[:0],
-            seen,
-            (0, plan.labelled_batch + plan.unlabelled_batch),
-            plan.hidden_steps,
-            self.seed,
-        )
+        sizes = 0, plan.labelled_batch + plan.unlabelled_batch
+        batches = self._batches((seen[:0], seen), sizes, plan.hidden_steps)
         return self._train(copy.deepcopy(self.start), self.answers, plan.unseen, plan.lr, batches)
 
     def without(self, hidden: int) -> Tensor:
@@ -143,10 +114,13 @@ class Seed:
     def accuracy(self, network: ConvNet, images: Tensor) -> float:
         return float((self.logits(network, images).argmax(-1) == self.digits.classes[images]).double().mean())
 
+    def _batches(self, pools: tuple[Tensor, Tensor], sizes: tuple[int, int], steps: int) -> Batches:
+        return Batches(self.digits.classes, pools, sizes, steps, self.seed, views=len(SHIFTS))
+
     def _train(
         self,
         network: ConvNet,
-        teacher: Answers | None,
+        teacher: Network | None,
         settings: DistillationConfig,
         lr: float,
         batches: Batches,

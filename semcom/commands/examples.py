@@ -1,21 +1,21 @@
 """The numbered experiments: each a list of commands that a person would type, run one after another."""
 
 import logging
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from semcom.base.advice import meant
 from semcom.base.errors import SemcomError, shown
 from semcom.base.flag_words import parse_over
-from semcom.base.flags import check_rule, flag_of, settings_of, whole
+from semcom.base.flags import check_rule, flag_of, whole
 from semcom.base.typed_words import plain
 from semcom.channel.settings import KINDS
-from semcom.commands import parsers
+from semcom.commands import example_studies, parsers
 from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
 from semcom.commands.distil_settings import DistillationFiles, DistilSettings
-from semcom.commands.settings import SEEDS, DigitsSettings
+from semcom.commands.example_studies import Study
+from semcom.commands.settings import SEEDS
 from semcom.commands.sweep_plan import Grid
 from semcom.commands.sweep_settings import SweepReport, SweepSettings
 from semcom.distillation.settings import DistillationConfig
@@ -38,6 +38,8 @@ ANALYSED_SENTENCES = 300
 """Test sentences of an experiment's report."""
 ANALYSIS_SHOWN_FIRST = ("runs", "sentences")
 PATHS = ("output_path", "hybrid_output")
+SWITCHES = ("--quiet", "--debug", "--overwrite")
+"""Of studies that are not made of distillations."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,9 @@ class Experiment:
     are shown in any case and not taken from the user. analyse: folder to report on in the end. varied: the
     values of the settings of which its one run is a sweep.
 
-    study: what runs it instead, where it compares over seeds: (other flags, number of seeds, runs at a time,
-    whether to print the commands alone). switches: of the flags given for ``all``, those that are for this
-    one too; None for all of them.
+    study: what runs it instead, where it compares by itself. seeds: of a study without --seeds; None for the
+    one of its --seed. switches: of the flags given for ``all``, those that are for this one too; None for all
+    of them. takes: what ``all`` says of it beforehand, of one that takes long.
     """
 
     title: str
@@ -57,8 +59,10 @@ class Experiment:
     analyse: str | None = None
     closing: str = ""
     varied: Mapping[str, Sequence[object]] | None = None
-    study: Callable[[list[str], int, int | None, bool], object] | None = None
+    study: Study | None = None
+    seeds: int | None = SEEDS
     switches: tuple[str, ...] | None = None
+    takes: str = ""
 
 
 def _run(
@@ -82,23 +86,6 @@ def _ladder(part: str, layers: int, targets: tuple[float, ...]) -> DistilSetting
         distillation=DistillationConfig(distill_part=part),
         student=StudentConfig(student_layers=layers),
     )
-
-
-def _evidence(extra: list[str], seeds: int, jobs: int | None, dry_run: bool) -> object:
-    from semcom.commands import ablation
-
-    return ablation.experiment(extra, seeds, jobs, dry_run)
-
-
-def _digits(extra: list[str], seeds: int, jobs: int | None, dry_run: bool) -> object:
-    settings = settings_of(DigitsSettings, parsers.digits_parser().parse_args(extra))
-    if dry_run:
-        command = ["python", "distillation_examples.py", "9", "--seeds", str(seeds), *extra]
-        log.info(f"\n$ {shlex.join(command)}")
-        return None
-    from semcom.commands import digits
-
-    return digits.run(settings, seeds)
 
 
 _HYBRID = ("student_layers", "distill_part", "create_hybrid", "output_path", "hybrid_output")
@@ -160,12 +147,12 @@ EXPERIMENTS = {
     ),
     8: Experiment(
         "what distillation gains: receivers from labels alone and by three losses, over seeds",
-        study=_evidence,
+        study=example_studies.evidence,
     ),
     9: Experiment(
         "image setting: every loss on handwritten digits, few labels, and a digit never seen, over seeds",
-        study=_digits,
-        switches=("--quiet", "--debug", "--overwrite"),
+        study=example_studies.digits,
+        switches=SWITCHES,
     ),
     10: Experiment(
         "the dial: a ladder of four divergences from the teacher in each part mode",
@@ -179,8 +166,15 @@ EXPERIMENTS = {
         analyse="checkpoints/ladder_exp",
         closing=LADDERS,
     ),
+    11: Experiment(
+        "image pairs: few labels and a teacher, labels alone against KD and the fusion of SDD and LSKD",
+        study=example_studies.images,
+        seeds=None,
+        switches=SWITCHES,
+        takes="about ten minutes on two cores",
+    ),
 }
-SWEEPS = [number for number, e in EXPERIMENTS.items() if e.varied or e.study is _evidence]
+SWEEPS = [number for number, e in EXPERIMENTS.items() if e.varied or e.study is example_studies.evidence]
 
 
 def listing() -> str:
@@ -236,7 +230,7 @@ def run(number: int, extra: list[str], seeds: int | None, jobs: int | None, dry_
     e = EXPERIMENTS[number]
     if e.study:
         log.info(f"experiment {number}: {e.title}")
-        e.study(extra, seeds or SEEDS, jobs, dry_run)
+        e.study(extra, seeds or e.seeds, jobs, dry_run)
         return
     runs = runs_of(number, extra)
     log.info(f"experiment {number}: {e.title}")
@@ -344,6 +338,9 @@ def examples(argv: Sequence[str]) -> None:
             f"--jobs {flags.jobs}: experiment {flags.number} runs one step at a time; leave it out, or add "
             "--seeds 3"
         )
+    for number in numbers:
+        if takes := EXPERIMENTS[number].takes if len(numbers) > 1 else "":
+            log.info(f"of these, {number} takes {takes}")
     for number in numbers:
         switches = EXPERIMENTS[number].switches if len(numbers) > 1 else None
         taken = extra if switches is None else [word for word in extra if word in switches]

@@ -14,6 +14,7 @@ from semcom.base.varied_flags import add_varied_flags
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.dial_settings import DialSettings
 from semcom.commands.distil_settings import DistilSettings
+from semcom.commands.images_settings import ImagesSettings
 from semcom.commands.parser import Parser
 from semcom.commands.settings import (
     SEEDS,
@@ -93,7 +94,7 @@ def examples_parser() -> Parser:
         passes_on=True,
         description=(
             "Numbered experiments; other flags of distillation.py are passed on. Experiment 9 has "
-            "--output-path, --overwrite and --quiet."
+            "--output-path, --overwrite and --quiet, 11 has flags of its own: see docs/images.md."
         ),
     )
     parser.add_argument("number", metavar="N|all|list", help="which experiment; list names them")
@@ -122,6 +123,15 @@ def examples_parser() -> Parser:
 def digits_parser() -> Parser:
     parser = Parser(prog="distillation_examples.py", description="The image setting, on handwritten digits.")
     add_flags(parser, DigitsSettings)
+    return parser
+
+
+def images_parser() -> Parser:
+    parser = Parser(
+        prog="distillation_examples.py",
+        description="Pairs of image networks, few labels: labels alone, KD and the fusion of SDD and LSKD.",
+    )
+    add_flags(parser, ImagesSettings)
     return parser
 
 
@@ -267,6 +277,7 @@ def commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     yield "semantic_analysis.py", analysis_parser()
     yield "distillation_examples.py", examples_parser()
     yield "distillation_examples.py 9", digits_parser()
+    yield "distillation_examples.py 11", images_parser()
     for action in package_parser()._actions:
         if isinstance(action, argparse._SubParsersAction):
             for verb, parser in action.choices.items():

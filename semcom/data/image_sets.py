@@ -59,7 +59,7 @@ class Images:
     def inputs(self, pixels: Tensor) -> Tensor:
         """uint8 [B, C, 32, 32] -> float32, of which the training images have mean 0 and deviation 1 in each
         channel."""
-        mean, deviation = self._scale
+        mean, deviation = (of.to(pixels.device) for of in self._scale)
         return (pixels.float() - mean) / deviation
 
 

@@ -1,0 +1,178 @@
+"""Networks of an image pair: a teacher of all labels, its students by each arm, and what they score.
+
+Letters: B images, C channels, V classes. A row is the number of an image.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from semcom.base.device import resolve_device
+from semcom.base.errors import InterruptedRun, SemcomError, escape
+from semcom.base.progress import Progress
+from semcom.commands.few_labels import Batches, Network, looked_up, outputs_of
+from semcom.commands.images_settings import ARMS, LABELS, ImagesSettings, Plan
+from semcom.data import image_sets
+from semcom.data.image_sets import Images
+from semcom.distillation.distiller import Distiller
+from semcom.distillation.settings import DistillationConfig
+from semcom.models.image_networks import PAIRS, build
+
+History = list[dict[str, float | None]]
+MEASURED_AT_ONCE = 256
+
+
+class OfRows(nn.Module):
+    """A network whose inputs are rows of images, so that a teacher's outputs can be looked up by them."""
+
+    def __init__(self, network: nn.Module, images: Images, pixels: Tensor):
+        """pixels: uint8 [N, C, 32, 32] of the images, on the network's device."""
+        super().__init__()
+        for weights in network.parameters():
+            # Of convolutions: channels last, as the inputs, are a tenth to a third faster on CPUs.
+            if weights.dim() == 4:
+                weights.data = weights.data.contiguous(memory_format=torch.channels_last)
+        self.network, self.images, self.pixels = network, images, pixels
+
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        inputs = self.images.inputs(self.pixels[rows])
+        outputs: tuple[Tensor, Tensor] = self.network(inputs.contiguous(memory_format=torch.channels_last))
+        return outputs
+
+    def of_all(self) -> tuple[Tensor, Tensor]:
+        """Logits [N, V] and those at each place [N, H, W, V] of all images."""
+        every = torch.arange(len(self.pixels), device=self.pixels.device)
+        return outputs_of(self.eval(), every, MEASURED_AT_ONCE)
+
+
+class Passes:
+    """Batches a pass at a time: each iteration gives the next ``steps`` of them."""
+
+    def __init__(self, batches: Batches, steps: int):
+        self.steps, self.left = steps, iter(batches)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from islice(self.left, self.steps)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of the training images. The teacher learns from ``transfer`` with all labels, a student with those
+    of ``labelled`` alone."""
+
+    validation: Tensor
+    transfer: Tensor
+    labelled: Tensor
+    unlabelled: Tensor
+
+
+def split(classes: Tensor, labelled: int, plan: Plan, seed: int) -> Split:
+    """By seed, each class in the same shares; a share of labels like that of ``labelled`` in a batch.
+
+    Raises SemcomError where there are too few images."""
+    validation, transfer = image_sets.split(classes, plan.validation, seed)
+    if labelled == plan.batch:
+        known, unknown = torch.arange(len(transfer)), torch.arange(0)
+    else:
+        known, unknown = image_sets.split(classes[transfer], labelled / plan.batch, seed)
+    found = Split(validation, transfer, transfer[known], transfer[unknown])
+    if not (len(validation) and len(known)):
+        raise SemcomError(
+            f"{len(classes)} training images of {len(classes.unique())} classes: too few to hold some "
+            "out and to have labels on others; give 3 of each class at least"
+        )
+    return found
+
+
+class Seed:
+    """One seed: its split, its teacher, and the start weights and batches that all its students share."""
+
+    def __init__(self, images: Images, settings: ImagesSettings, plan: Plan, seed: int):
+        self.images, self.settings, self.plan, self.seed = images, settings, plan, seed
+        self.device = resolve_device(settings.run.device)
+        self.split = split(images.train.classes, settings.labelled, plan, seed)
+        self.train, self.test = (of.pixels.to(self.device) for of in (images.train, images.test))
+        self.teacher_name, self.student_name = PAIRS[settings.pair]
+        self.answers: Network | None = None
+
+    def teacher(self) -> tuple[nn.Module, History]:
+        """Trained on all labels; its outputs are computed once, here."""
+        network, transfer = self._build(self.teacher_name), self.split.transfer
+        each = max(1, len(transfer) // self.plan.batch)
+        batches = Batches(
+            self.images.train.classes,
+            (transfer, transfer[:0]),
+            (self.plan.batch, 0),
+            each * self.settings.teacher_epochs,
+            self.seed,
+        )
+        distiller = self._distiller(network, None, ARMS[LABELS], self.plan.teacher_lr)
+        history = self._fit(
+            distiller, batches, self.settings.teacher_epochs, f"{self.teacher_name}, the teacher"
+        )
+        self.answers = looked_up(*OfRows(network, self.images, self.train).of_all())
+        return network, history
+
+    def student(self, arm: str) -> tuple[nn.Module, History]:
+        """A student of the few labels and, where its loss asks for them, the teacher's outputs."""
+        settings, plan, s = ARMS[arm], self.plan, self.split
+        each = max(1, len(s.transfer) // plan.batch)
+        steps = self.settings.steps or each * self.settings.epochs
+        batches = Batches(
+            self.images.train.classes,
+            (s.labelled, s.unlabelled),
+            (self.settings.labelled, plan.batch - self.settings.labelled),
+            steps,
+            self.seed,
+        )
+        network = self._build(self.student_name)
+        teacher = self.answers if settings.distils else None
+        distiller = self._distiller(network, teacher, settings, plan.lr)
+        return network, self._fit(
+            distiller, batches, max(1, round(steps / each)), f"{self.student_name}, {arm}"
+        )
+
+    def accuracy(self, network: nn.Module) -> float:
+        """On the test images, 0 to 1."""
+        logits, _ = OfRows(network, self.images, self.test).of_all()
+        return float((logits.argmax(-1).cpu() == self.images.test.classes).double().mean())
+
+    def _build(self, name: str) -> nn.Module:
+        channels = self.images.train.pixels.shape[1]
+        return build(name, len(self.images.names), channels, self.seed)
+
+    def _distiller(
+        self, network: nn.Module, teacher: Network | None, settings: DistillationConfig, lr: float
+    ) -> Distiller:
+        return Distiller(
+            OfRows(network, self.images, self.train),
+            teacher,
+            settings,
+            lr=lr,
+            warmup_steps=self.plan.warmup_steps,
+            device=self.device,
+        )
+
+    def _fit(self, distiller: Distiller, batches: Batches, epochs: int, told: str) -> History:
+        """epochs: passes, after each of which validation images are measured."""
+        rows = self.split.validation
+        validation = [(part, self.images.train.classes[part]) for part in rows.split(MEASURED_AT_ONCE)]
+        with Progress(epochs, told, quiet=self.settings.run.quiet) as bar:
+
+            def advance(row: dict[str, Any], is_best: bool) -> None:
+                bar.advance()
+
+            passes = Passes(batches, math.ceil(len(batches) / epochs))
+            history = distiller.fit(passes, epochs, validation, advance, quiet=True)
+        if distiller.stopped:
+            stopped = f"{escape(told)} {distiller.stopped}; nothing was written"
+            raise InterruptedRun(stopped, distiller.signal)
+        return history

@@ -1,0 +1,201 @@
+"""Experiment 11: pairs of image networks, few labels."""
+
+import csv
+import json
+
+import pytest
+import torch
+import toy
+from cli_support import examples, refused
+
+from semcom.base.errors import SemcomError
+from semcom.base.settings import RunConfig
+from semcom.commands import images, images_settings, images_students, images_summary
+from semcom.commands.few_labels import Batches
+from semcom.commands.images_settings import ARMS, ImagesSettings, Plan
+from semcom.commands.images_students import OfRows, Passes, Seed
+from semcom.data.image_sets import Images, ImageSet
+from semcom.distillation.kd_loss import UNLABELLED
+from semcom.models import image_networks
+
+CLASSES = 4
+TINY = Plan(batch=8, warmup_steps=1)
+ARMS_OF_ALL_KINDS = ("labels", "kd", "sdd12+dkd+lskd")
+
+
+def some_images(number, seed):
+    """Each class has a bright row of its own, in noise."""
+    generator = torch.Generator().manual_seed(seed)
+    classes = torch.arange(number) % CLASSES
+    pixels = torch.randint(60, (number, 1, 32, 32), generator=generator)
+    for i, c in enumerate(classes.tolist()):
+        pixels[i, 0, 8 * c : 8 * c + 4] += 150
+    return ImageSet(pixels.to(torch.uint8), classes)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return Images(some_images(80, 0), some_images(24, 1), ("a", "b", "c", "d"), "bright rows")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, data):
+    """Both networks are the smallest there is, and the images few."""
+    pairs = dict.fromkeys(image_networks.PAIRS, ("light_cnn", "light_cnn"))
+    monkeypatch.setattr(images_students, "PAIRS", pairs)
+    monkeypatch.setattr(images, "PAIRS", dict.fromkeys(pairs, ("light_cnn", "its student")))
+    monkeypatch.setattr(images, "Plan", lambda: TINY)
+    monkeypatch.setattr(images.images, "read", lambda source: data)
+
+
+def settings_of(**given):
+    given = {"labelled": 2, "epochs": 1, "teacher_epochs": 1, "arms": ARMS_OF_ALL_KINDS, **given}
+    return ImagesSettings(run=RunConfig(quiet=True, device="cpu"), **given)
+
+
+def test_the_pairs_are_those_of_the_networks():
+    assert images_settings.PAIRS == tuple(image_networks.PAIRS)
+
+
+def test_arms_are_every_scale_over_every_base():
+    assert len(ARMS) == 1 + 4 * (1 + 3) and not ARMS["labels"].distils
+    fusion = ARMS["sdd124+lskd"]
+    assert (fusion.scales, fusion.standardize_logits, fusion.kd_loss) == ((1, 2, 4), True, "kd")
+    assert ARMS["sdd1+dkd"].kd_loss == "dkd" and ARMS["sdd1+dkd"].scales == (1,)
+
+
+def test_few_of_the_images_have_a_label(data):
+    classes = data.train.classes
+    s = images_students.split(classes, 2, TINY, seed=0)
+    assert sorted(torch.cat((s.validation, s.transfer)).tolist()) == list(range(80))
+    assert sorted(torch.cat((s.labelled, s.unlabelled)).tolist()) == sorted(s.transfer.tolist())
+    assert len(s.validation) == 8 and torch.bincount(classes[s.labelled]).tolist() == [4] * CLASSES
+    whole = images_students.split(classes, TINY.batch, TINY, seed=0)
+    assert len(whole.labelled) == len(whole.transfer) and not len(whole.unlabelled)
+    with pytest.raises(SemcomError, match="4 training images of 4 classes: too few"):
+        images_students.split(classes[:4], 2, TINY, seed=0)
+
+
+def test_passes_go_through_the_batches_once(data):
+    batches = Batches(data.train.classes, (torch.arange(8), torch.arange(8, 80)), (2, 6), 5, seed=3)
+    passes = Passes(batches, 2)
+    met = [rows.tolist() for _ in range(3) for rows, _ in passes]
+    assert met == [rows.tolist() for rows, _ in batches] and len(passes) == 2
+
+
+def test_students_meet_few_labels_and_the_teachers_outputs(data, monkeypatch):
+    seed = Seed(data, settings_of(), TINY, 1)
+    teacher, _ = seed.teacher()
+    rows = torch.tensor([5, 0, 5])
+    logits, grid = OfRows(teacher, data, data.train.pixels).eval()(rows)
+    torch.testing.assert_close(seed.answers(rows), (logits, grid))
+    assert not teacher.training and grid.shape == (3, 4, 4, CLASSES)
+
+    met, fit = [], images_students.Distiller.fit
+
+    def recorded(distiller, passes, *given, **choice):
+        start = toy.bits(distiller.module)
+        passes = list(passes)
+        met.append((distiller.teacher, start, passes))
+        return fit(distiller, passes, *given, **choice)
+
+    monkeypatch.setattr(images_students.Distiller, "fit", recorded)
+    for arm in ("labels", "kd"):
+        seed.student(arm)
+    (none, start, batches), (answers, same_start, same_batches) = met
+    assert none is None and answers is seed.answers and toy.same_bits(start, same_start)
+    assert all(torch.equal(x, y) for one, two in zip(batches, same_batches) for x, y in zip(one, two))
+    for rows, targets in batches:
+        assert (targets != UNLABELLED).tolist() == [True] * 2 + [False] * 6
+        assert torch.isin(rows[:2], seed.split.labelled).all() and torch.equal(
+            targets[:2], data.train.classes[rows[:2]]
+        )
+        assert torch.isin(rows[2:], seed.split.unlabelled).all()
+
+
+def test_steps_take_the_place_of_epochs(data):
+    seed = Seed(data, settings_of(steps=20), TINY, 1)
+    _, history = seed.student("labels")
+    assert [row["epoch"] for row in history] == [1, 2], "nine steps are a pass over 72 images"
+
+
+def test_gains_are_paired_and_have_intervals_from_three_seeds_on():
+    def rows(seeds):
+        values = {"teacher": (99, 98, 97), "labels": (40, 50, 60), "kd": (80, 91, 99), "fusion": (82, 90, 99)}
+        return [
+            {"seed": seed, "model": name, "accuracy": float(of[seed]), "parameters": 7}
+            for seed in range(seeds)
+            for name, of in values.items()
+        ]
+
+    for seeds in (1, 2):
+        lines = {line.model: line for line in images_summary.summarise(rows(seeds), "teacher")}
+        assert lines["kd"].over_labels.half_width is None and lines["kd"].over_labels_p is None
+    lines = {line.model: line for line in images_summary.summarise(rows(3), "teacher")}
+    assert lines["teacher"].over_labels is None and lines["labels"].over_labels is None
+    gain = lines["kd"].over_labels
+    # 40, 41 and 39: their deviation is 1, and t with two degrees of freedom 4.3027 at 95 %.
+    assert gain.mean == 40 and gain.half_width == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
+    assert lines["labels"].over_kd.mean == -40 and lines["fusion"].over_kd.mean == pytest.approx(1 / 3)
+    smaller = min(lines["kd"].over_labels.p, lines["fusion"].over_labels.p)
+    assert min(lines["kd"].over_labels_p, lines["fusion"].over_labels_p) == pytest.approx(2 * smaller)
+    assert "± 2.48" in images_summary.table(list(lines.values()))
+
+
+@pytest.mark.draws("png")
+def test_a_run_leaves_its_table_and_files(here, capsys):
+    with toy.spoken() as lines:
+        found = images.run(settings_of(), [1], "typed so", TINY)
+    said, printed = "\n".join(lines), capsys.readouterr()
+    assert printed.err == "" and "its student" in printed.out, "compare_models"
+    for words in ("bright rows: 24 images to test, 8 to validate; 72 to learn", "over labels", "one seed"):
+        assert words in said, words
+    assert "±" not in said
+    folder = here / "checkpoints/examples/images"
+    record = json.loads((folder / "images.json").read_text())
+    assert record["command"] == "typed so" and record["settings"]["seeds" if 0 else "labelled"] == 2
+    assert record["arms"]["sdd12+dkd+lskd"]["scales"] == [1, 2] and record["seeds"] == [1]
+    assert [row["model"] for row in record["rows"]] == ["teacher", *ARMS_OF_ALL_KINDS]
+    assert record["summary"][2]["accuracy"]["mean"] == found[2].accuracy.mean
+    assert f"{found[2].accuracy.mean:.2f}" in said
+    with open(folder / "images.csv", newline="") as file:
+        assert [row["model"] for row in csv.DictReader(file)] == ["teacher", *ARMS_OF_ALL_KINDS]
+    assert (folder / "images.png").read_bytes().startswith(b"\x89PNG")
+
+    images.run(settings_of(output_path="again"), [1], None, TINY)
+    again = json.loads((here / "again/images.json").read_text())
+    assert again["rows"] == record["rows"], "the same seed, the same numbers"
+
+
+def test_the_command_and_its_flags(here, capsys):
+    assert examples(11, "--dry-run", "--seeds", 3, "--arms", "labels", "kd") == 0
+    assert "$ python distillation_examples.py 11 --seeds 3 --arms labels kd" in capsys.readouterr().out
+    assert not list(here.iterdir())
+    short = ["--quiet", "--labelled", 2, "--steps", 1, "--teacher-epochs", 1, "--arms", "kd"]
+    assert examples(11, *short, "--seed", 5, "--output-path", "mine") == 0
+    record = json.loads((here / "mine/images.json").read_text())
+    assert record["seeds"] == [5] and record["command"].endswith("--seed 5 --output-path mine")
+    capsys.readouterr()
+    refused(capsys, examples(11, *short, "--output-path", "mine"), "--output-path mine", "--overwrite")
+    refused(capsys, examples(11, "--pair", "vgg"), "--pair", "wrn_40_2-vgg8")
+    refused(capsys, examples(11, "--arms", "hinton"), "--arms", "sdd124+lskd")
+    refused(capsys, examples(11, "--arms", "kd", "kd"), "--arms kd kd", "distinct")
+    refused(capsys, examples(11, "--labelled", 65), "--labelled 65", "at most 64")
+    refused(capsys, examples(11, "--epochs", 2, "--steps", 3), "--epochs 2", "--steps 3")
+
+
+def test_all_says_that_it_takes_long(here, capsys):
+    assert examples("all", "--dry-run", "--quiet") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("of these, 11 takes about ten minutes")
+    assert out.count("$ python distillation_examples.py 11 --quiet\n") == 1
+
+
+def test_an_interrupt_ends_it_and_writes_nothing(here, capsys, monkeypatch):
+    def stop(self, rows):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(OfRows, "forward", stop)
+    assert examples(11, "--quiet", "--labelled", 2) == 130
+    assert "nothing was written" in capsys.readouterr().err
+    assert not list((here / "checkpoints/examples").glob("images/*"))
