@@ -23,8 +23,8 @@ from semcom.commands.evaluate import evaluate  # noqa: E402
 from semcom.commands.settings import EvaluateSettings, SpliceSettings  # noqa: E402
 from semcom.commands.splice import splice  # noqa: E402
 from semcom.data.settings import CorpusConfig  # noqa: E402
-from semcom.distillation.settings import TransferConfig  # noqa: E402
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig  # noqa: E402
+from semcom.distillation.transfer_settings import TransferConfig  # noqa: E402
 from semcom.evaluation.settings import EvaluationConfig  # noqa: E402
 
 LAYERS, WEIGHTS, SNR = (2, 1), (0.0, 0.5), 12.0

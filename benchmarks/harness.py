@@ -36,9 +36,10 @@ from semcom.data.corpus import make_sentence
 from semcom.data.vocabulary import BOS, EOS, PAD
 from semcom.distillation import trainer
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
-from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
+from semcom.distillation.transfer_settings import TransferConfig
 from semcom.models import decoding
 from semcom.models.architecture import Architecture
 from semcom.models.layers import seed_dropout

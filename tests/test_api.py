@@ -227,7 +227,7 @@ def test_scales_take_the_grid_of_a_method():
         0.3 * history[0]["train_ce"] + 0.7 * (history[0]["train_kd"] + history[0]["train_scales"])
     )
     assert not toy.same_bits(toy.bits(student), start)
-    with pytest.raises(ValueError, match="student_grid"):
+    with pytest.raises(SemcomError, match="student_grid"):
         fitted(net(0), net(1), DistillationConfig(scales=(1, 2)))
 
 

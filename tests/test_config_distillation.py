@@ -9,7 +9,8 @@ import pytest
 from semcom.base.errors import SemcomError
 from semcom.base.flags import add_flags, as_record, settings_of
 from semcom.distillation.logit_losses import LOGIT_LOSSES
-from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TransferConfig
+from semcom.distillation.settings import KD_LOSSES, DistillationConfig
+from semcom.distillation.transfer_settings import TransferConfig
 
 
 def parsed(settings, line):
@@ -59,7 +60,7 @@ def test_every_loss_has_a_function_a_temperature_and_settings_of_its_own():
 
 
 def test_help_tells_losses_and_their_temperatures():
-    words = {name: f.metadata["help"] for name, f in DistillationConfig.__dataclass_fields__.items()}
+    words = {name: f.metadata.get("help") for name, f in DistillationConfig.__dataclass_fields__.items()}
     temperatures = "(default 4 for kd and dkd, 1 for the others and with --standardize-logits)"
     assert words["temperature"].endswith(temperatures)
     assert ": Kullback-Leibler, reversed, Jensen-Shannon, skewed, decoupled" in words["kd_loss"]

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import pytest
 
 from semcom.base.errors import SemcomError
-from semcom.base.flag_words import parse_over, words_of
+from semcom.base.flag_words import changed, parse_over, words_of
 from semcom.base.flags import (
     Validated,
     add_flags,
-    changed,
     group,
     groups,
     number,

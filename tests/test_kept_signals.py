@@ -12,8 +12,9 @@ from toy import CPU, C, bits, channel_of, encoded, same_bits, size, transceiver
 from semcom.distillation import kept_signals, trainer
 from semcom.distillation.kept_signals import KeptSignals
 from semcom.distillation.objectives import DistillationObjective
-from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import TrainingConfig
+from semcom.distillation.transfer_settings import TransferConfig
 
 SENTENCES = encoded(60, 3, 14)
 CROSSED = TransferConfig(feature_weight=0.5, encoder_weight=0.0, cross_weight=0.5)

@@ -605,12 +605,6 @@ def test_pool_grid_against_a_loop_over_cells(height, width, scale):
     )
 
 
-@pytest.mark.parametrize("height, width, scale", [(3, 8, 4), (8, 3, 4), (1, 1, 2)])
-def test_a_grid_smaller_than_its_scale_is_refused(height, width, scale):
-    with pytest.raises(ValueError, match=f"{height} x {width} places has no {scale} x {scale} cells"):
-        losses.pool_grid(torch.zeros(1, height, width, 2), scale)
-
-
 def test_a_sentence_pools_like_a_grid_whose_rows_are_its_tokens():
     tokens = logits(45, 12, 3)
     for scale in (1, 2, 4):

@@ -10,9 +10,10 @@ from semcom.base import precision
 from semcom.channel.channels import AWGN, Rayleigh
 from semcom.data.batching import collate
 from semcom.distillation.objectives import DistillationObjective, Frozen, TransceiverObjective
-from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TransferConfig
+from semcom.distillation.settings import KD_LOSSES, DistillationConfig
 from semcom.distillation.trainer import fit
 from semcom.distillation.training_settings import TrainingConfig
+from semcom.distillation.transfer_settings import TransferConfig
 from semcom.models.layers import seed_dropout
 from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 from semcom.models.transceiver import splice

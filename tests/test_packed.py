@@ -15,8 +15,9 @@ from semcom.data.batching import collate
 from semcom.distillation import fused_linear_loss, trainer
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.projected_logits import Projected
-from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import TrainingConfig
+from semcom.distillation.transfer_settings import TransferConfig
 from semcom.models.kernels import native
 from semcom.models.kernels.attention import attend
 from semcom.models.layers import Residual, seed_dropout

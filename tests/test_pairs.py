@@ -9,8 +9,9 @@ from toy import Numbers, size, transceiver
 from semcom.base.flags import as_record
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import CorpusConfig
-from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
+from semcom.distillation.transfer_settings import TransferConfig
 from semcom.evaluation.pairs import (
     CODE,
     INTEROPERABLE,

@@ -14,8 +14,9 @@ from semcom.base.errors import SemcomError
 from semcom.distillation import run_state, trainer
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.run_state import Keeper
-from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import TrainingConfig
+from semcom.distillation.transfer_settings import TransferConfig
 from semcom.models.state_file import digest_of
 
 SENTENCES, HELD_OUT = encoded(90, 3, 9), encoded(20, seed=9)

@@ -24,9 +24,10 @@ from semcom.data.vocabulary import BOS, EOS
 from semcom.distillation import sequence_level
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.sequence_level import Decoding, teacher_sentences
-from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.trainer import fit
 from semcom.distillation.training_settings import TrainingConfig
+from semcom.distillation.transfer_settings import TransferConfig
 from semcom.evaluation.scores import Entrant, Meeting, decode, score
 from semcom.models.architecture import Architecture
 from semcom.models.checkpoint import Checkpoint

@@ -16,8 +16,9 @@ from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.batching import Encoded, collate
 from semcom.data.corpus import Sentence, make_sentence
 from semcom.data.settings import CorpusConfig
-from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
+from semcom.distillation.transfer_settings import TransferConfig
 from semcom.evaluation import (
     bootstrap,
     english_words,

@@ -23,9 +23,10 @@ from semcom.distillation.kd_loss import UNLABELLED, DistillationLoss
 from semcom.distillation.link_data import LinkData
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.optimizer import AdamW
-from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
+from semcom.distillation.transfer_settings import TransferConfig
 from semcom.models import layers
 from semcom.models.layers import seed_dropout
 

@@ -1,10 +1,10 @@
-"""Settings as a person types them: words of a command, or the values of a run file."""
+"""Settings as a person types them: words of a command, the values of a run file, changes by name."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import Field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import Field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from semcom.base import paths
@@ -131,3 +131,24 @@ def _of_group(shown: Group, given: Any) -> Iterator[Setting]:
             value, default = tuple(getattr(each, f.name) for each in alternatives), (default,)
         needed = value != default if default is not None else not follows(alternatives[0], f)
         yield f, value, needed
+
+
+def changed(settings: Settings, changes: Mapping[str, Any], fixed: Sequence[str] = ()) -> Settings:
+    """The settings of groups with other values under the names of ``changes``; a value that follows from
+    others follows from the changed ones.
+
+    fixed: names of settings that keep their value even where it would follow from others.
+    Raises ValueError for a name that no setting has, SemcomError for a value that is not allowed.
+    """
+    left, parts = dict(changes), {}
+    for f in fields(settings):
+        part = getattr(settings, f.name)
+        if "group" not in f.metadata or isinstance(part, tuple):
+            continue
+        follow = [inner.name for inner in fields(part) if inner.default is None and follows(part, inner)]
+        anew = {name: None for name in follow if name not in fixed}
+        ours = {inner.name: left.pop(inner.name) for inner in fields(part) if inner.name in left}
+        parts[f.name] = replace(part, **{**anew, **ours})
+    if left:
+        raise ValueError(f"no settings: {', '.join(left)}")
+    return replace(settings, **parts)

@@ -11,9 +11,10 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 from semcom.base import paths
+from semcom.base.advice import meant
 from semcom.base.errors import SemcomError, escape
 from semcom.base.typed_words import on_or_off
 
@@ -97,6 +98,12 @@ def compile_setting(help: str) -> Any:
     )
 
 
+def without_flag(default: Any, rule: Rule | None = None, *, choices: Sequence[str] = ()) -> Any:
+    """A dataclass field of the Python API alone, checked as those with flags are: a command neither takes nor
+    writes it, and it is in a record only where it is not the default."""
+    return field(default=default, metadata={"rule": rule, "argument": {"choices": choices}})
+
+
 def _metadata(
     help: str, rule: Rule | None, absent: str, positional: bool, recorded: bool, argument: dict[str, Any]
 ) -> dict[str, Any]:
@@ -152,6 +159,17 @@ class Validated:
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
+    def __new__(cls, *_: object, **given: object) -> Self:
+        if given.keys() - cls.__dataclass_fields__.keys():
+            cls.refuse(given)
+        return super().__new__(cls)
+
+    @classmethod
+    def refuse(cls, given: Mapping[str, object]) -> NoReturn:
+        """Raise SemcomError for a name that no setting has, among those ``given``."""
+        name = next(name for name in given if name not in (own := cls.__dataclass_fields__))
+        raise SemcomError(f"{cls.__name__}({escape(name)}=…): there is no such setting{meant(name, own)}")
+
     def __post_init__(self) -> None:
         for f in fields(self):
             _check_choices(f, getattr(self, f.name))
@@ -165,13 +183,16 @@ def _check_choices(f: Field[Any], value: Any) -> None:
         return
     given = set(value) if isinstance(value, tuple) else {value}
     if not given <= set(choices):
-        raise SemcomError(f"{flag_of(f.name)} {_shown(value)}: allowed are {', '.join(choices)}")
+        raise SemcomError(f"{_called(f)} {_shown(value)}: allowed are {', '.join(choices)}")
 
 
 def _check_rule(f: Field[Any], value: Any) -> None:
-    rule: Rule | None = f.metadata.get("rule")
-    if rule is not None:
-        check_rule(flag_of(f.name), value, rule)
+    if rule := f.metadata.get("rule"):
+        check_rule(_called(f), value, rule)
+
+
+def _called(f: Field[Any]) -> str:
+    return flag_of(f.name) if "help" in f.metadata else f.name
 
 
 def check_rule(flag: str, value: Any, rule: Rule) -> None:
@@ -211,13 +232,18 @@ def differs(settings: DataclassInstance, name: str) -> bool:
     return bool(getattr(settings, name) != type(settings).__dataclass_fields__[name].default)
 
 
+def names_without_flag(settings: DataclassInstance | type[DataclassInstance]) -> set[str]:
+    return {f.name for f in fields(settings) if "argument" in f.metadata and "help" not in f.metadata}
+
+
 def as_record(*settings: DataclassInstance) -> dict[str, Any]:
-    """All settings as plain JSON values, for the record of a run."""
-    record: dict[str, Any] = {}
+    """All settings as plain JSON values; those ``without_flag`` only where they are not the default."""
+    record = {}
     for each in settings:
-        says_nothing = {f.name for f in fields(each) if not f.compare}
+        left_out = {f.name for f in fields(each) if not f.compare}
+        left_out |= {name for name in names_without_flag(each) if not differs(each, name)}
         for name, value in dataclasses.asdict(each).items():
-            if name not in says_nothing:
+            if name not in left_out:
                 record[name] = list(value) if isinstance(value, tuple) else value
     return record
 
@@ -303,30 +329,6 @@ def _group_of(shown: Group, flags: argparse.Namespace) -> Any:
 
 def _value(parsed: Any) -> Any:
     return tuple(parsed) if isinstance(parsed, list) else parsed
-
-
-# --- settings -> settings
-
-
-def changed(settings: Settings, changes: Mapping[str, Any], fixed: Sequence[str] = ()) -> Settings:
-    """The settings of groups with other values under the names of ``changes``; a value that follows from
-    others follows from the changed ones.
-
-    fixed: names of settings that keep their value even where it would follow from others.
-    Raises ValueError for a name that no setting has, SemcomError for a value that is not allowed.
-    """
-    left, parts = dict(changes), {}
-    for f in fields(settings):
-        part = getattr(settings, f.name)
-        if "group" not in f.metadata or isinstance(part, tuple):
-            continue
-        follow = [inner.name for inner in fields(part) if inner.default is None and follows(part, inner)]
-        anew = {name: None for name in follow if name not in fixed}
-        ours = {inner.name: left.pop(inner.name) for inner in fields(part) if inner.name in left}
-        parts[f.name] = replace(part, **{**anew, **ours})
-    if left:
-        raise ValueError(f"no settings: {', '.join(left)}")
-    return replace(settings, **parts)
 
 
 def follows(settings: DataclassInstance, f: Field[Any]) -> bool:

@@ -16,8 +16,8 @@ import pandas as pd
 
 from semcom.base import output_files
 from semcom.base.errors import SemcomError, escape
-from semcom.base.flag_words import parse_over, words_of
-from semcom.base.flags import changed, flag_of, name_of
+from semcom.base.flag_words import changed, parse_over, words_of
+from semcom.base.flags import flag_of, name_of
 from semcom.base.varied_flags import Variant
 from semcom.commands import sweep, sweep_report
 from semcom.commands.distil_settings import DistilSettings

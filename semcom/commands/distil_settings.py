@@ -11,8 +11,9 @@ from semcom.base.flags import Validated, as_record, differs, flag_of, group, set
 from semcom.base.settings import OutputConfig, Request, ResumeConfig, RunConfig, TrackConfig
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig, is_noisy
 from semcom.data.settings import CorpusConfig
-from semcom.distillation.settings import KD_LOSSES, DistillationConfig, TransferConfig
+from semcom.distillation.settings import KD_LOSSES, DistillationConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
+from semcom.distillation.transfer_settings import TransferConfig
 from semcom.evaluation.settings import TargetConfig
 from semcom.models.settings import DEFAULT_TEACHER, PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 

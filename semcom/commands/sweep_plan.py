@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from semcom.base.errors import SemcomError
-from semcom.base.flag_words import words_of
-from semcom.base.flags import changed, flag_of
+from semcom.base.flag_words import changed, words_of
+from semcom.base.flags import flag_of
 from semcom.base.varied_flags import Variant, typed, words_of_value
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.sweep_settings import ROOT, SweepSettings

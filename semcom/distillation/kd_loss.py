@@ -5,14 +5,18 @@ It knows nothing of transceivers: what it compares are logits [..., V] of any tw
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from semcom.distillation import losses
+from semcom.base.errors import SemcomError, shown
+from semcom.distillation import losses, other_conventions
+from semcom.distillation.given_rows import Rows, check_probabilities, check_range, classes_last
 from semcom.distillation.logit_losses import LOGIT_LOSSES, LossSettings
 from semcom.distillation.losses import Temperature
-from semcom.distillation.settings import DistillationConfig
+from semcom.distillation.means import Means
+from semcom.distillation.settings import KD_LOSSES, DistillationConfig
 
 RowLoss = Callable[[Tensor, Tensor, Tensor, Temperature], Tensor]
 """Student and teacher logits [..., V], targets [...] and T -> [...]."""
@@ -28,7 +32,7 @@ def row_loss(settings: DistillationConfig) -> RowLoss:
 
     def divergence(student: Tensor, teacher: Tensor, targets: Tensor, temperature: Temperature) -> Tensor:
         if settings.standardize_logits:
-            student, teacher = losses.standardize(student), losses.standardize(teacher)
+            student, teacher = (losses.standardize(x, settings.standardize_ddof) for x in (student, teacher))
         if number:
             student, teacher = losses.top_and_rest(student, teacher, number, temperature)
         return logit_loss(student, teacher, targets, LossSettings(temperature, settings))
@@ -36,17 +40,22 @@ def row_loss(settings: DistillationConfig) -> RowLoss:
     return divergence
 
 
-def over_run(start: float, end: float | None, shape: str, progress: float) -> float:
+def over_run(start: float, end: float | None, shape: str, progress: float | None) -> float:
     """A setting's value when ``progress`` (0 to 1) of the run is done: constant, linear or by half a cosine
-    from start to end."""
+    from start to end. Raises SemcomError where that depends on a progress that is not known."""
     if shape == "constant" or end is None:
         return start
+    if progress is None:
+        raise SemcomError(
+            f"a {shape} schedule from {start:g} to {end:g}: how much of the run is done is not known; set "
+            "loss.progress, from 0 to 1, before each step, or leave the schedule out"
+        )
     share = progress if shape == "linear" else (1 - math.cos(math.pi * progress)) / 2
     return start + (end - start) * share
 
 
 def scheduled(
-    start: float, end: float | None, shape: str, progress: float, level: Tensor | None = None
+    start: float, end: float | None, shape: str, progress: float | None, level: Tensor | None = None
 ) -> Temperature:
     """``over_run``; by ``snr`` linear in the place of a row's SNR in the training range, ``level`` (0 to 1)
     [...]."""
@@ -57,50 +66,81 @@ def scheduled(
     return start + (end - start) * level
 
 
-def temperature(settings: DistillationConfig, progress: float, level: Tensor | None = None) -> Temperature:
+def temperature(
+    settings: DistillationConfig, progress: float | None, level: Tensor | None = None
+) -> Temperature:
     """T when ``progress`` of the run is done."""
     s = settings
     return scheduled(s.temperature, s.final_temperature, s.temperature_schedule, progress, level)
 
 
 def weights(
-    settings: DistillationConfig, progress: float, level: Tensor | None = None
+    settings: DistillationConfig, progress: float | None, level: Tensor | None = None
 ) -> tuple[Temperature, Temperature]:
     """Weights of cross-entropy, 1 - a, and of distillation, a; the latter rises from 0 over the warm-up of a
     loss that has one."""
     s = settings
     a = scheduled(s.distill_weight, s.final_weight, s.weight_schedule, progress, level)
-    return 1 - a, a * _warmth(s, progress)
+    return 1 - a, a * _warmth(s.warmup, progress)
 
 
-def _warmth(settings: DistillationConfig, progress: float) -> float:
-    return min(progress / settings.warmup, 1) if settings.warmup else 1.0
+def _warmth(warmup: float, progress: float | None) -> float:
+    """Where nobody says how much of the run is done, the warm-up is."""
+    return min(progress / warmup, 1) if warmup and progress is not None else 1.0
 
 
-def scalars(settings: DistillationConfig, progress: float) -> dict[str, float | None]:
+def scalars(settings: DistillationConfig, progress: float | None) -> dict[str, float | None]:
     """T and a when ``progress`` of the run is done, for a log; None where they depend on the SNR."""
     s = settings
     t = over_run(s.temperature, s.final_temperature, s.temperature_schedule, progress)
-    a = over_run(s.distill_weight, s.final_weight, s.weight_schedule, progress) * _warmth(s, progress)
+    a = over_run(s.distill_weight, s.final_weight, s.weight_schedule, progress) * _warmth(s.warmup, progress)
     return {
         "temperature": None if s.temperature_schedule == "snr" else t,
         "weight": None if s.weight_schedule == "snr" else a,
     }
 
 
+Sums = dict[str, tuple[Tensor, int | Tensor]]
+"""Of named terms: sums over rows, and of how many."""
+
+
 class DistillationLoss(nn.Module):
     """(1 - a) * CE + a * KD of any student and teacher with logits [..., V], each a mean over its rows.
 
-    ``progress``, the share of the run that is done, drives schedules and warm-up; set it before each step.
+    ignore_index: the target of a row without a label. ignore_in: what leaves such rows out, "labels" for
+    cross-entropy alone, "both" for distillation too. class_axis: where the classes of logits, of grids and of
+    targets that are probabilities lie; 1 for [B, V, H, W].
+
+    progress: the share of the run that is done, from 0 to 1, which schedules and warm-up follow; a loop sets
+    it before each step. None, as it begins, is outside of such a loop: the warm-up is done, and a schedule
+    raises SemcomError.
     """
 
     weights = {"loss": 1.0}
 
-    def __init__(self, settings: DistillationConfig | None = None):
+    def __init__(
+        self,
+        settings: DistillationConfig | None = None,
+        *,
+        ignore_index: int = UNLABELLED,
+        ignore_in: str = "labels",
+        class_axis: int = -1,
+        **typed: object,
+    ):
+        if typed:
+            other_conventions.refuse("DistillationLoss", typed)
+        if not isinstance(settings, DistillationConfig | None):
+            other_conventions.refuse("DistillationLoss", {"temperature": settings})
+        if ignore_in not in ("labels", "both"):
+            raise SemcomError(f"ignore_in {shown(ignore_in)}: allowed are labels, both")
         super().__init__()
         self.settings = settings or DistillationConfig()
+        if "snr" in (self.settings.temperature_schedule, self.settings.weight_schedule):
+            raise SemcomError("a schedule by snr: these models meet no channel; give linear or cosine")
+        self.ignore_index, self.ignore_in, self.class_axis = ignore_index, ignore_in, class_axis
         self.divergence = row_loss(self.settings)
-        self.progress = 0.0
+        self.progress: float | None = None
+        self._has_seen_values = False
 
     def forward(
         self,
@@ -111,68 +151,127 @@ class DistillationLoss(nn.Module):
         *,
         student_grid: Tensor | None = None,
         teacher_grid: Tensor | None = None,
-    ) -> dict[str, Tensor]:
+    ) -> Means:
         """The means "loss", "ce", "kd", and "scales" with its share "complementary" where there are scales.
 
-        student, teacher: [..., V], no gradient reaches the teacher. targets: [...] classes; ``UNLABELLED``
-        rows count for distillation alone, with the teacher's own class where a loss asks for one. mask: [...]
-        True at rows that count (default all). student_grid, teacher_grid: [B, H, W, V] logits at each place
-        of B images, whose means over cells are distilled at the settings' scales; a mask [B] chooses among
-        them too.
+        student, teacher: [..., V], no gradient reaches the teacher. targets: [...] classes, or [..., V]
+        probabilities; rows of ``ignore_index`` count for distillation alone, with the teacher's own class
+        where a loss asks for one. mask: [...] True at rows that count (default all). student_grid,
+        teacher_grid: [B, H, W, V] logits at each place of B images, whose means over cells are distilled at
+        the settings' scales; a mask [B] chooses among them too. Raises SemcomError for shapes that do not
+        fit, and for targets out of range: of each batch on the CPU, of the first on other devices.
         """
-        weighs = not can_choose(student)
-        if mask is not None and not weighs:
-            student, teacher, targets = student[mask], teacher[mask], targets[mask]
-        teacher = teacher.detach()
-        labelled = targets != UNLABELLED
-        if mask is not None and weighs:
-            labelled = labelled & mask
-        known = torch.where(labelled, targets, teacher.argmax(-1))
+        sums = self.sums(
+            student, teacher, targets, mask, student_grid=student_grid, teacher_grid=teacher_grid
+        )
+        return Means({name: _mean(total, number) for name, (total, number) in sums.items()})
+
+    def sums(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        targets: Tensor,
+        mask: Tensor | None = None,
+        *,
+        student_grid: Tensor | None = None,
+        teacher_grid: Tensor | None = None,
+    ) -> Sums:
+        """The same terms as sums over rows with the numbers of rows, so that a caller can make means over
+        several batches; "loss" is the batch's own, (mean, 1). Numbers are tensors where they are known to
+        the device alone."""
+        theirs = teacher_grid if teacher_grid is None else teacher_grid.detach()
+        rows = Rows(student, teacher.detach(), targets, mask, student_grid, theirs)
+        rows = self._counted(classes_last(rows, self.class_axis))
         t = temperature(self.settings, self.progress)
         ce_weight, kd_weight = weights(self.settings, self.progress)
-        if weighs:
-            ce = _mean_where(losses.cross_entropy(student, known), labelled)
+        labelled, known = self._known(rows)
+        self._check_values(rows, labelled)
+        ce = self._label_sum(rows, labelled, known)
+        kd = _sum(self.divergence(rows.student, rows.teacher, known, t), rows.mask)
+        sums: Sums = {"ce": ce, "kd": kd}
+        loss = ce_weight * _mean(*ce)
+        if self.settings.global_term == "both":
+            loss = loss + kd_weight * _mean(*kd)
+        sums["loss"] = loss, 1
+        if self.settings.scales:
+            sums |= self._scale_sums(rows, known, t)
+            weight = (
+                kd_weight * self.settings.scale_weight * _warmth(self.settings.scale_warmup, self.progress)
+            )
+            sums["loss"] = loss + weight * _mean(*sums["scales"]), 1
+        return sums
+
+    def _counted(self, rows: Rows) -> Rows:
+        """Those that count: chosen, or still beside the others with a mask where choosing would wait for the
+        device."""
+        if self.ignore_in == "both" and not rows.soft:
+            labelled = rows.targets != self.ignore_index
+            rows = replace(rows, mask=labelled if rows.mask is None else labelled & rows.mask)
+        return rows.chosen() if can_choose(rows.student) else rows
+
+    def _known(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """[...] which rows have a label, and the class of each: the teacher's own where there is none."""
+        if not rows.soft:
+            labelled = rows.targets != self.ignore_index
+            labelled = labelled if rows.mask is None else labelled & rows.mask
+            return labelled, torch.where(labelled, rows.targets, rows.teacher.argmax(-1))
+        if KD_LOSSES[self.settings.kd_loss].needs_target:
+            raise SemcomError(
+                f"targets are probabilities: kd_loss {self.settings.kd_loss} sets the one right class apart; "
+                "give classes, or kd_loss='kd'"
+            )
+        known = rows.targets.argmax(-1)
+        return torch.ones_like(known, dtype=torch.bool) if rows.mask is None else rows.mask, known
+
+    def _check_values(self, rows: Rows, labelled: Tensor) -> None:
+        """Of targets: off the CPU to look at them is to wait, so there at the first ones alone."""
+        if rows.targets.is_meta or (self._has_seen_values and not rows.targets.is_cpu):
+            return
+        self._has_seen_values = True
+        if rows.soft:
+            check_probabilities(rows.targets[labelled])
         else:
-            ce = _mean(losses.cross_entropy(student[labelled], targets[labelled]))
-        kd = _mean_where(self.divergence(student, teacher, known, t), mask if weighs else None)
-        loss = ce_weight * ce + kd_weight * kd
-        if not self.settings.scales:
-            return {"ce": ce, "kd": kd, "loss": loss}
-        if student_grid is None or teacher_grid is None:
-            raise ValueError("scales need student_grid and teacher_grid, logits at each place [B, H, W, V]")
-        if mask is not None and not weighs:
-            student_grid, teacher_grid = student_grid[mask], teacher_grid[mask]
-        counts = mask if weighs else None
-        scales, complementary = self._scales(student_grid, teacher_grid.detach(), known, t, counts)
-        loss = loss + kd_weight * self.settings.scale_weight * scales
-        return {"ce": ce, "kd": kd, "loss": loss, "scales": scales, "complementary": complementary}
+            check_range(rows.targets[labelled], rows.student.shape[-1], self.ignore_index)
 
-    def _scales(
-        self, student: Tensor, teacher: Tensor, targets: Tensor, t: Temperature, counts: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """The mean of the cells of all scales, and the share of complementary ones. student, teacher: [B, H,
-        W, V]; targets: [B]; counts: [B] True at those that count, None for all."""
-        scales = self.settings.scales
-        ours = torch.cat([losses.pool_grid(student, scale) for scale in scales], 1)
-        theirs = torch.cat([losses.pool_grid(teacher, scale) for scale in scales], 1)
-        seen = theirs.argmax(-1)
-        whole = losses.pool_grid(teacher, 1).argmax(-1).expand_as(seen)
-        weight = losses.complementary(seen, whole, self.settings.complementary_weight)
-        rows = weight * self.divergence(ours, theirs, targets[:, None].expand_as(seen), t)
-        counts = counts if counts is None else counts[:, None].expand_as(seen)
-        return _mean_where(rows, counts), _mean_where((seen != whole).float(), counts)
+    def _label_sum(self, rows: Rows, labelled: Tensor, known: Tensor) -> tuple[Tensor, int | Tensor]:
+        """Of cross-entropy."""
+        if rows.soft:
+            return _sum(losses.cross_entropy_of(rows.student, rows.targets), rows.mask)
+        if can_choose(rows.student):
+            return _sum(losses.cross_entropy(rows.student[labelled], known[labelled]), None)
+        return _sum(losses.cross_entropy(rows.student, known), labelled)
 
-
-def _mean(rows: Tensor) -> Tensor:
-    """The mean, of no rows 0, from which a gradient of zero flows."""
-    return rows.sum() / max(rows.numel(), 1)
+    def _scale_sums(self, rows: Rows, known: Tensor, t: Temperature) -> Sums:
+        """Of the cells of all scales, and how many are complementary."""
+        if rows.student_grid is None or rows.teacher_grid is None:
+            raise SemcomError(
+                "scales: need student_grid and teacher_grid, logits at each place [B, H, W, V]; give both, "
+                "or leave scales out"
+            )
+        settings, grid = self.settings, rows.teacher_grid
+        ours = torch.cat([losses.pool_grid(rows.student_grid, scale) for scale in settings.scales], 1)
+        theirs = torch.cat([losses.pool_grid(grid, scale) for scale in settings.scales], 1)
+        seen, known = theirs.argmax(-1), known[:, None].expand(theirs.shape[:2])
+        whole = losses.pool_grid(grid, 1).argmax(-1).expand_as(seen)
+        if settings.complementary == "label":
+            seen, whole = seen == known, whole == known
+        weight = losses.complementary(seen, whole, settings.complementary_weight)
+        counts = rows.mask if rows.mask is None else rows.mask[:, None].expand_as(seen)
+        total, cells = _sum(weight * self.divergence(ours, theirs, known, t), counts)
+        number = cells // seen.shape[1] if settings.scale_reduction == "sum" else cells
+        return {"scales": (total, number), "complementary": _sum((seen != whole).float(), counts)}
 
 
-def _mean_where(rows: Tensor, counts: Tensor | None) -> Tensor:
-    """The mean of the rows that count, None for all; how many they are is not asked for."""
+def _sum(rows: Tensor, counts: Tensor | None) -> tuple[Tensor, int | Tensor]:
+    """Of the rows that count, None for all, and their number, which is not asked for."""
     if counts is None:
-        return _mean(rows)
-    return rows.where(counts, torch.zeros_like(rows)).sum() / counts.sum().clamp_min(1)
+        return rows.sum(), rows.numel()
+    return rows.where(counts, torch.zeros_like(rows)).sum(), counts.sum()
+
+
+def _mean(total: Tensor, number: int | Tensor) -> Tensor:
+    """Of no rows 0, from which a gradient of zero flows."""
+    return total / (number.clamp_min(1) if isinstance(number, Tensor) else max(number, 1))
 
 
 def can_choose(logits: Tensor) -> bool:

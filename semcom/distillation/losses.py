@@ -31,6 +31,11 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return -log_softmax(logits).gather(-1, targets[..., None]).squeeze(-1)
 
 
+def cross_entropy_of(logits: Tensor, probabilities: Tensor) -> Tensor:
+    """[...] nats: cross-entropy of targets that are probabilities, as mixup makes them. Both: [..., V]."""
+    return -(probabilities * log_softmax(logits)).sum(-1)
+
+
 def kl_of_logs(log_p: Tensor, log_q: Tensor, p: Tensor | None = None) -> Tensor:
     """[...] nats: KL(p || q) of log-probabilities. p: its probabilities, where they are there already."""
     return ((log_p.exp() if p is None else p) * (log_p - log_q)).sum(-1)
@@ -43,14 +48,17 @@ def mix(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
     return torch.logaddexp(log_p + math.log(share), log_q + math.log1p(-share))
 
 
-def standardize(logits: Tensor) -> Tensor:
+def standardize(logits: Tensor, ddof: int = 0) -> Tensor:
     """[..., V] z-scores of each row: (x - mean) / standard deviation over V classes, zero for a constant row.
 
     Logit Standardization, Sun et al., CVPR 2024, arXiv 2403.01427, equation 10, whose T then is a base
-    temperature.
+    temperature. ddof: 0 as the paper has it; 1 as its public code does, by V - 1 classes and with the
+    smallest deviation added to each.
     """
     logits = _wide(logits)
     centred = logits - logits.mean(-1, keepdim=True)
+    if ddof:
+        return centred / (logits.std(-1, correction=ddof, keepdim=True) + SMALLEST_DEVIATION)
     return centred / centred.square().mean(-1, keepdim=True).clamp_min(SMALLEST_DEVIATION**2).sqrt()
 
 
@@ -122,10 +130,8 @@ def pool_grid(grid: Tensor, scale: int) -> Tensor:
     """[B, H, W, D] -> [B, scale^2, D]: means over the cells of a ``scale`` x ``scale`` grid, row by row.
 
     Cell k of H places runs from floor(k H / scale) to ceil((k + 1) H / scale): neighbours share a place where
-    H does not divide. ValueError if H or W is below ``scale``.
+    H does not divide, and where H is below ``scale`` cells are the same place again.
     """
-    if min(grid.shape[1:3]) < scale:
-        raise ValueError(f"a grid of {grid.shape[1]} x {grid.shape[2]} places has no {scale} x {scale} cells")
     return F.adaptive_avg_pool2d(grid.movedim(-1, 1), scale).flatten(2).transpose(1, 2)
 
 

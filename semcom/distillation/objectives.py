@@ -20,8 +20,9 @@ from semcom.data.batching import Batch
 from semcom.distillation import fused_linear_loss, kd_loss, losses
 from semcom.distillation.feature_maps import feature_maps
 from semcom.distillation.projected_logits import Mean, Projected
-from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.task import Terms
+from semcom.distillation.transfer_settings import TransferConfig
 from semcom.models.protocols import Receiver, Transmitter
 from semcom.models.spans import Spans
 from semcom.models.transceiver import Transceiver
@@ -93,7 +94,7 @@ class TransceiverObjective(nn.Module):
     """Cross-entropy of a transceiver through its channel."""
 
     weights = {"ce": 1.0}
-    progress = 0.0
+    progress: float | None = 0.0
 
     def __init__(
         self,
@@ -153,7 +154,7 @@ class DistillationObjective(nn.Module):
     the log: the two sides of "distillation", and the share of segments that are complementary.
     """
 
-    progress = 0.0
+    progress: float | None = 0.0
 
     # Many arguments: who meets, through what, and what is compared, each used once.
     def __init__(

@@ -1,10 +1,12 @@
-"""Settings: What is distilled and how, and what else the student learns from."""
+"""Settings: What is distilled and how."""
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
 from semcom.base.errors import SemcomError
-from semcom.base.flags import Rule, Validated, differs, flag_of, number, setting, whole
+from semcom.base.flags import Rule, Validated, differs, flag_of, number, setting, whole, without_flag
+from semcom.distillation.other_conventions import line
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ KD_LOSSES = {
 }
 SCHEDULES = ("constant", "linear", "cosine", "snr")
 STANDARDIZED_TEMPERATURE = 1.0
+OF_GRIDS = ("complementary", "scale_reduction", "global_term", "scale_warmup")
+"""Settings of the cells of grids, which segments of a sentence do not know."""
 
 
 def _default_temperatures() -> str:
@@ -152,6 +156,16 @@ class DistillationConfig(Validated):
     final_weight: float | None = setting(
         None, "weight at the end of its schedule", number(0, 1, example="0.3"), type=float, metavar="WEIGHT"
     )
+    # Of grids of images, and of logit standardisation, as they are published: docs/losses.md.
+    complementary: str = without_flag("teacher", choices=("teacher", "label"))
+    scale_reduction: str = without_flag("mean", choices=("mean", "sum"))
+    global_term: str = without_flag("both", choices=("both", "scales"))
+    scale_warmup: float = without_flag(0.0, number(0, 1, example="0.08"))
+    standardize_ddof: int = without_flag(0, Rule("0 or 1", lambda ddof: ddof in (0, 1), "1"))
+
+    @classmethod
+    def refuse(cls, given: Mapping[str, object]) -> NoReturn:
+        raise SemcomError(line(cls.__name__, given, tuple(cls.__dataclass_fields__)))
 
     def __post_init__(self) -> None:
         if self.temperature is None:
@@ -161,6 +175,7 @@ class DistillationConfig(Validated):
         self._check_scales()
         self._check_schedule("temperature_schedule", "final_temperature")
         self._check_schedule("weight_schedule", "final_weight")
+        self._check_published()
         if self.distill_weight == self.final_weight:
             raise SemcomError(
                 f"--final-weight {self.final_weight:g}: is --distill-weight itself; "
@@ -202,6 +217,23 @@ class DistillationConfig(Validated):
                     f"{flag_of(name)} {getattr(self, name):g}: weighs segments, and there are none without "
                     "--scales; leave it out, or add --scales 1 2"
                 )
+
+    def _check_published(self) -> None:
+        for name in OF_GRIDS:
+            if not self.scales and differs(self, name):
+                raise SemcomError(
+                    f"{name} {getattr(self, name)}: is of the cells of grids, and there are none without "
+                    "scales; leave it out, or add scales=(1, 2)"
+                )
+        if self.global_term == "scales" and 1 not in self.scales:
+            raise SemcomError(
+                f"global_term scales: the whole image is the cell of scale 1, and scales are {self.scales}; "
+                f"give scales={(1, *self.scales)}, or leave global_term out"
+            )
+        if self.standardize_ddof and not self.standardize_logits:
+            raise SemcomError(
+                "standardize_ddof 1: is of standardised logits; leave it out, or add standardize_logits=True"
+            )
 
     def _check_schedule(self, curve: str, final: str) -> None:
         shape, end = getattr(self, curve), getattr(self, final)
@@ -265,85 +297,3 @@ class DistillationConfig(Validated):
             if weight is not None and weight > 0.95:
                 lines.append(f"{flag} {weight:g} is over 0.95: the labels hardly count")
         return lines
-
-
-@dataclass(frozen=True)
-class TransferConfig(Validated):
-    """What else is learned from: features, crossed pairs, several teachers, the teacher's own sentences."""
-
-    feature_weight: float = setting(
-        0.0,
-        "weight of the difference of transmitted signals (encoder), decoder states (decoder) or both (full)",
-        number(0, example="1"),
-        metavar="WEIGHT",
-    )
-    encoder_weight: float = setting(
-        0.0, "weight of the difference of semantic encoder states", number(0, example="1"), metavar="WEIGHT"
-    )
-    signal_weight: float | None = setting(
-        None,
-        "weight of the difference of transmitted signals (default --feature-weight)",
-        number(0, example="1"),
-        type=float,
-        metavar="WEIGHT",
-    )
-    decoder_weight: float | None = setting(
-        None,
-        "weight of the difference of decoder states (default --feature-weight)",
-        number(0, example="1"),
-        type=float,
-        metavar="WEIGHT",
-    )
-    feature_loss: str = setting(
-        "mse", "difference of features: mean square, or 1 - cosine", choices=("mse", "cosine")
-    )
-    cross_weight: float = setting(
-        0.0,
-        "full mode: weight of the crossed pairs, student transmitter to teacher receiver and the reverse, so "
-        "that every splice works",
-        number(0, example="0.5"),
-        metavar="WEIGHT",
-    )
-    sequence_level: int = setting(
-        0,
-        "train on what the teacher decodes at the training SNRs instead of on the sentences sent, found by "
-        "beam search of this width; 1 is greedy, 0 off",
-        whole(0, 64, example="1"),
-        metavar="WIDTH",
-    )
-    teacher_mean: str = setting(
-        "logits", "several teachers: mean of logits or of probabilities", choices=("logits", "probabilities")
-    )
-    teacher_precision: str = setting(
-        "auto", "of frozen teachers' products; auto: that of --precision", choices=("auto", "fp32", "bf16")
-    )
-    teacher_weights: tuple[float, ...] = setting(
-        (),
-        "several teachers: their weights in the mean (default equal)",
-        Rule("numbers above 0", lambda w: all(0 < x < math.inf for x in w), "2 1"),
-        type=float,
-        nargs="+",
-        metavar="W",
-    )
-
-    def describe(self, part: str) -> list[str]:
-        """What is on, in a few words each."""
-        lines = [f"{name} weight {weight:g}" for name, weight in self.feature_weights(part).items()]
-        lines += [f"crossed pairs, weight {self.cross_weight:g}"] * bool(self.cross_weight)
-        return lines + ["labels are the teacher's sentences"] * bool(self.sequence_level)
-
-    def feature_weights(self, part: str) -> dict[str, float]:
-        """Of encoder, signal and decoder terms, those above 0 where the distilled ``part`` has them."""
-        given = {"encoder": self.encoder_weight, "signal": self.signal_weight, "decoder": self.decoder_weight}
-        ends = {"encoder": "encoder", "signal": "encoder", "decoder": "decoder"}
-        weights = {}
-        for name, weight in given.items():
-            if part in ("full", ends[name]):
-                weights[name] = self.feature_weight if weight is None else weight
-            elif weight:
-                compared = "transmitted signals" if name == "signal" else f"semantic {name} states"
-                told = (
-                    f"{flag_of(name + '_weight')} {weight:g}: compares {compared}, and --distill-part {part}"
-                )
-                raise SemcomError(f"{told} trains the other end; leave it out")
-        return {name: weight for name, weight in weights.items() if weight > 0}

@@ -32,7 +32,7 @@ class Objective(Protocol):
     the run that is done, which schedules follow; set before each step."""
 
     weights: dict[str, float]
-    progress: float
+    progress: float | None
 
 
 class Task(Protocol[GivenData]):

@@ -14,7 +14,7 @@ from semcom.base.errors import SemcomError, shown
 from semcom.distillation import kd_loss, losses
 from semcom.distillation.any_model import Model, outputs, owner_of
 from semcom.distillation.kd_loss import DistillationLoss
-from semcom.distillation.settings import TransferConfig
+from semcom.distillation.transfer_settings import TransferConfig
 
 
 def as_one(

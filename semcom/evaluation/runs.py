@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 
+from semcom.base.flags import names_without_flag
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import CorpusConfig
-from semcom.distillation.settings import DistillationConfig, TransferConfig
+from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
+from semcom.distillation.transfer_settings import TransferConfig
 from semcom.evaluation import origins
 from semcom.evaluation.dialled import AXIS, BETWEEN, TARGET, Dial, dial_of
 from semcom.evaluation.origins import PART
@@ -25,7 +27,7 @@ SETTINGS = tuple(
         TrainingConfig,
     )
     for f in fields(c)
-    if f.name != "compile"
+    if f.name not in {"compile", *names_without_flag(c)}
 )
 """What two runs may differ in, the seed aside."""
 SEED, CROSS, TEACHER = "seed", "cross_weight", "teacher_fingerprint"
