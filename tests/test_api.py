@@ -79,7 +79,7 @@ def test_the_package_has_its_names_without_importing_torch():
     assert done.stdout.split() == ["True"] * 3
     for name in names:
         assert getattr(semcom, name).__name__ == name
-    with pytest.raises(AttributeError, match="no attribute 'Distillator'"):
+    with pytest.raises(AttributeError, match="semcom has no Distillator; here it is Distiller"):
         _ = semcom.Distillator
 
 

@@ -5,16 +5,22 @@ import copy
 import inspect
 import json
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+import semcom
 from semcom import DistillationConfig
 from semcom.base.errors import LONGEST_LINE, SemcomError
 from semcom.distillation import other_conventions
 from semcom.distillation.distiller import Distiller
 from semcom.distillation.means import Means
 from semcom.distillation.rows import Rows
+
+ROOT = Path(semcom.__file__).parent.parent
 
 
 def line(owner, **typed):
@@ -112,3 +118,25 @@ def test_means_serve_as_the_loss_they_hold():
     assert dict(copy.copy(means)) == dict(means) and list(means) == ["ce", "loss"]
     with pytest.raises(AttributeError, match="they are ce, loss"):
         _ = means.backwards
+
+
+def test_importing_a_name_of_other_code_says_what_there_is():
+    for name, here in {
+        "DistillationTrainer": "Distiller",
+        "MultiTeacherDistiller": "Distiller, whose teacher may be a list",
+        "plot_training_history": "plot_training_curves",
+        "TeacherModel": "any torch.nn.Module",
+        "distiler": "Distiller",
+        "zzz": "it has .*compare_models",
+    }.items():
+        with pytest.raises(ImportError, match=f"^semcom has no {name}; .*{here}"):
+            exec(f"from semcom import {name}")
+        assert not hasattr(semcom, name)
+        with pytest.raises(AttributeError, match=here):
+            getattr(semcom, name)
+
+
+def test_the_rooms_of_the_package_are_imported_as_ever():
+    code = "from semcom import report, distillation; from semcom import *; print(report.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "semcom.report\n", done.stderr

@@ -1,7 +1,7 @@
 """What people type who come from other code: names that there are not here, answered by one line that says
 what to type. Standard library only, so that settings may ask it too."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from semcom.base.advice import meant, nearest
@@ -150,6 +150,47 @@ METHODS = {
     **dict.fromkeys(("eval_student", "test", "validate"), "type distiller.evaluate(test_loader)"),
 }
 """What ``Distiller`` does not have -> what there is."""
+
+
+NAMES = {
+    "DistillationLoss": (
+        "KDLoss",
+        "KLDivLoss",
+        "SoftTarget",
+        "distillation_loss",
+        "kd_loss",
+        "knowledge_distillation_loss",
+    ),
+    "Distiller": (
+        "BasicDistiller",
+        "DistillationModel",
+        "DistillationTrainer",
+        "GeneralDistiller",
+        "KD",
+        "KnowledgeDistillation",
+        "KnowledgeDistillationTrainer",
+        "Trainer",
+        "VanillaKD",
+        "train_knowledge_distillation",
+        "train_student",
+    ),
+    "Distiller, whose teacher may be a list": (
+        "EnsembleDistiller",
+        "MultiTeacherDistillation",
+        "MultiTeacherDistiller",
+    ),
+    "DistillationConfig": ("KDConfig", "TrainingConfig", "TrainingArguments"),
+    "plot_training_curves": ("plot_history", "plot_training_history", "plot_losses"),
+    "any torch.nn.Module of yours": ("StudentModel", "Student", "TeacherModel", "Teacher"),
+}
+"""What ``semcom`` has -> names that other code has for it."""
+
+
+def missing_name(name: str, names: Iterable[str]) -> str:
+    """What is said of a name that ``semcom`` does not have among its ``names``."""
+    found = next((ours for ours, theirs in NAMES.items() if name in theirs), nearest(name, names))
+    told = f"semcom has no {escape(name)}"
+    return f"{told}; here it is {found}" if found else f"{told}; it has {', '.join(names)}"
 
 
 def refuse(owner: str, typed: Mapping[str, object]) -> NoReturn:
