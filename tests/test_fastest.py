@@ -367,9 +367,11 @@ def test_whatever_auto_chose_what_is_measured_is_float32(teacher, here, no_drawi
         return made
 
     monkeypatch.setattr(torch.nn.functional, "linear", watched)
-    flags = ["--precision", "bf16", "--steps", 2, "--output-path", "run"]
+    flags = ["--precision", "bf16", "--teacher-precision", "fp32", "--steps", 2, "--output-path", "run"]
     assert distil("--teacher-checkpoint", teacher, *TINY_TRAINING, *flags) == 0
     assert torch.bfloat16 in products[False] and products[True] == {torch.float32}
+    told = "; the teachers' products in float32, as --teacher-precision asks for"
+    assert record("run")["way"].endswith(told)
     products[True].clear()
     small = ["--no-report", "--corpus-size", 240, "--sentences", 6, "--snr", 6, "--quiet", "--device", "cpu"]
     assert analyse("run/best_student_model.pt", *small, "--output", "report") == 0

@@ -222,17 +222,21 @@ def test_what_auto_came_to_is_kept(tmp_path, monkeypatch, off, on):
 
     monkeypatch.setattr(chosen_way, "machine_of", lambda device: Machine("AMD EPYC", "avx512_bf16"))
     kept.found = {"own": {"resolved": {"precision": "bf16", "compile": off}}}
-    told = "bfloat16 products, plain kernels: as the run was begun"
+    told = "bfloat16 products, plain kernels: as auto had it when the run was begun"
     assert training() == (TrainingConfig(precision="bf16", compile="off"), told)
     kept.found = {"own": {"resolved": {"precision": "fp32", "compile": on}}}
     with pytest.raises(SemcomError, match="--compile.*cannot make .no C.. compiler.*--overwrite"):
         training()
     monkeypatch.setattr(fused_linear_loss, "cannot_compile", lambda device: None)
     told = (
-        "float32 products, compiled kernels: as the run was begun; begun on this machine, it would have "
-        "bfloat16 products, plain kernels"
+        "float32 products, compiled kernels: as auto had it when the run was begun; begun on this machine, "
+        "it would have bfloat16 products, plain kernels"
     )
     assert training() == (TrainingConfig(precision="fp32", compile="on"), told)
+    monkeypatch.setattr(chosen_way, "machine_of", lambda device: Machine("AMD EPYC", "avx512_bf16", "g++"))
+    asked = TrainingConfig(precision="fp32", compile="on")
+    told = "float32 products, compiled kernels: as the run was begun"
+    assert chosen_way.of_training(asked, work, cpu, kept) == (asked, told)
 
 
 def test_nothing_is_saved_where_that_is_not_wanted(teacher, here, ends):

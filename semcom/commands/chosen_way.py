@@ -9,7 +9,7 @@ import torch
 
 from semcom.base import fastest
 from semcom.base.errors import SemcomError, escape
-from semcom.base.fastest import Choice, Kind, Machine, Way, Work, weights_multiplied
+from semcom.base.fastest import PRODUCTS, Choice, Kind, Machine, Way, Work, weights_multiplied
 from semcom.data.batching import Encoded, lengths_of
 from semcom.distillation import fused_linear_loss
 from semcom.distillation.run_state import Keeper
@@ -100,9 +100,19 @@ def _as_begun(
             "--compile: the run was begun with compiled kernels, which this machine cannot make "
             f"({missing}); go on where it was begun, or {keeper.cure}"
         )
+    by_auto = "auto" in (training.precision, training.compile)
+    told = f"{way}: {'as auto had it when' if by_auto else 'as'} the run was begun"
     here = fastest.choose(training.precision, training.compile, machine_of(device), work).way
     another = "" if here == way else f"; begun on this machine, it would have {here}"
-    return with_way(training, way), f"{way}: as the run was begun{another}"
+    return with_way(training, way), told + another
+
+
+def of_teachers(precision: str, training: TrainingConfig) -> str:
+    """What the line adds where products of frozen teachers are of another precision than those of training.
+    precision: as the flag has it."""
+    if precision in ("auto", training.precision):
+        return ""
+    return f"; the teachers' products in {PRODUCTS[precision]}, as --teacher-precision asks for"
 
 
 def work_of_training(

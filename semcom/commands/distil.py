@@ -127,6 +127,8 @@ def _prepare(settings: DistilSettings, device: torch.device, held: ExitStack) ->
     work = _work(settings, teachers, student, data)
     by_hand = settings.distillation.by_hand
     training, told = chosen_way.of_training(settings.training, work, device, kept, compiles=by_hand)
+    if settings.distillation.distils:
+        told += chosen_way.of_teachers(settings.transfer.teacher_precision, training)
     places.make_room(reserved)
     chosen = replace(settings, training=training)
     return Prepared(chosen, settings, told, teachers, student, data, kept, reserved)
