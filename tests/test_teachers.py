@@ -95,3 +95,13 @@ def test_a_mean_that_cannot_be_formed_is_refused():
         Teachers(nets(2), loss(standardize_logits=True), "probabilities")
     with pytest.raises(SemcomError, match=r"\(2, 5\), \(2, 3\)"):
         Teachers([nets(1)[0], nn.Linear(4, 3)], loss())(torch.randn(2, 4))
+
+
+def test_classes_lie_where_the_loss_says():
+    torch.manual_seed(0)
+    pixels = torch.randn(2, 3, 4, 4)
+    teachers = [nn.Conv2d(3, V, 1) for _ in range(2)]
+    of_pixels = DistillationLoss(DistillationConfig(temperature=2), class_axis=1)
+    logits, _ = Teachers(teachers, of_pixels, "probabilities")(pixels)
+    mean = sum((each(pixels) / 2).softmax(1) for each in teachers) / 2
+    torch.testing.assert_close((logits / 2).softmax(1), mean)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from semcom.base.errors import SemcomError, shown
-from semcom.distillation import kd_loss, losses
+from semcom.distillation import kd_loss
 from semcom.distillation.any_model import Model, outputs, owner_of
 from semcom.distillation.kd_loss import DistillationLoss
 from semcom.distillation.transfer_settings import TransferConfig
@@ -87,6 +87,7 @@ class Teachers(nn.Module):
         self.members = tuple(members)
         self.shares = tuple(weight / sum(given) for weight in given)
         self.temperature = _temperature_of(loss) if mean == "probabilities" else None
+        self.class_axis = loss.class_axis
         self.owners = nn.ModuleList(owner for owner in map(owner_of, members) if owner)
 
     def forward(self, *inputs: Any, **named: Any) -> tuple[Tensor, Tensor | None]:
@@ -104,10 +105,11 @@ class Teachers(nn.Module):
         if self.temperature is None:
             return torch.stack([share * each for share, each in zip(self.shares, wide)]).sum(0)
         t = self.temperature()
-        logs = [math.log(share) + losses.log_softmax(each, t) for share, each in zip(self.shares, wide)]
-        return t * torch.stack(logs).logsumexp(0)
+        logs = [(each / t).log_softmax(self.class_axis) for each in wide]
+        shared = [math.log(share) + each for share, each in zip(self.shares, logs)]
+        return t * torch.stack(shared).logsumexp(0)
 
 
 def _temperature_of(loss: DistillationLoss) -> Callable[[], kd_loss.Temperature]:
     """T in the step under way."""
-    return lambda: kd_loss.temperature(loss.settings, loss.progress or 0.0)
+    return lambda: kd_loss.temperature(loss.settings, loss.progress)
