@@ -78,7 +78,7 @@ def test_the_tables_have_the_names_that_there_are():
     taken = {name for name in inspect.signature(Distiller).parameters}
     assert taken - {"typed"} <= set(other_conventions.DISTILLER)
     taken = {name for name in inspect.signature(Distiller.fit).parameters}
-    assert taken - {"self", "typed"} <= set(other_conventions.FIT)
+    assert taken - {"self", "data", "typed"} <= set(other_conventions.FIT)
     everything = {
         *other_conventions.DISTILLER,
         *other_conventions.FIT,

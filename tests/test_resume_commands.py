@@ -37,7 +37,7 @@ from semcom.base.errors import SemcomError
 from semcom.base.fastest import Machine, Work
 from semcom.base.settings import ResumeConfig
 from semcom.commands import chosen_way, distil_run, distil_summary, resuming
-from semcom.distillation import fused_linear_loss
+from semcom.distillation import classifier_pair, fused_linear_loss
 from semcom.distillation.run_state import Keeper
 from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
@@ -307,16 +307,16 @@ def test_a_stopped_distiller_goes_on_to_the_same_bits(which, tmp_path, ends):
 
 def test_a_distiller_stopped_while_it_validates_goes_on(tmp_path, monkeypatch):
     whole, history = life(tmp_path / "whole.pt", 0)
-    plain, calls = Distiller._on_device, []
+    plain, calls = classifier_pair.outputs, []
 
-    def slow(distiller, batch):
+    def slow(model, inputs):
         calls.append(1)
-        if not distiller.module.training and len(calls) > 4:
+        if not model.training and len(calls) > 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        return plain(distiller, batch)
+        return plain(model, inputs)
 
     with monkeypatch.context() as context:
-        context.setattr(Distiller, "_on_device", slow)
+        context.setattr(classifier_pair, "outputs", slow)
         stopped, rows = life(tmp_path / "broken.pt", 0, resume=True)
     assert "epoch 1, step 4" in stopped.stopped and not rows
     again, resumed = life(tmp_path / "broken.pt", 0, seed=9, resume=True)

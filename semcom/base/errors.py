@@ -2,6 +2,8 @@
 short enough."""
 
 import re
+import sys
+import warnings
 
 LONGEST_LINE = 500
 """Characters of a line about what went wrong."""
@@ -12,6 +14,22 @@ LONGEST_WORD = 80
 class SemcomError(Exception):
     """Wrong input. The message names what was given, what is allowed and, where there is one, the command
     that mends it."""
+
+
+class Unwise(UserWarning):
+    """Of the Python API: what was typed is allowed, and hardly meant. One line, as a ``SemcomError`` has."""
+
+
+def warn(line: str) -> None:
+    """An ``Unwise``, shown at the line of the program that called this package."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _INNER:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(one_line(line), Unwise, stacklevel=level)
+
+
+_INNER = (__name__.partition(".")[0], "torch")
+"""Packages between that line and the warning: a module of torch calls our ``forward``."""
 
 
 class ChecksFailed(Exception):

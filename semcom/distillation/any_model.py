@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from semcom.base.device import copied
+from semcom.base.errors import SemcomError, shown
 
 Model = Callable[..., Any]
-"""A module, or a method of one: inputs -> logits [..., V], (logits, grid of logits [B, H, W, V]), or an
-object with ``logits``."""
+"""A module, or a method of one: inputs -> logits [..., V]; (logits, grid of logits [B, H, W, V]); another
+tuple that begins with logits; a mapping with "logits", and perhaps "grid"; an object with ``logits``."""
 
 
 class Evaluating:
@@ -45,9 +46,33 @@ def called(model: Model, inputs: Any) -> Any:
 
 
 def outputs(model: Model, inputs: Any) -> tuple[Tensor, Tensor | None]:
-    """Logits and, where the model gives one, their grid."""
+    """Logits and, where the model gives one, what may be their grid: the second of two tensors, or what is
+    called so. Raises SemcomError where there are no logits."""
     given = called(model, inputs)
-    return given if isinstance(given, tuple) else (getattr(given, "logits", given), None)
+    logits, grid = _parts(given)
+    if not isinstance(logits, Tensor):
+        raise SemcomError(
+            f"the model returns {_kind(given)}: must be logits, (logits, grid), another tuple that begins "
+            "with logits, a mapping with 'logits', or an object with .logits"
+        )
+    return logits, grid if isinstance(grid, Tensor) else None
+
+
+def _parts(given: Any) -> tuple[Any, Any]:
+    if isinstance(given, Mapping):
+        return given.get("logits"), given.get("grid")
+    if hasattr(given, "logits"):
+        return given.logits, getattr(given, "grid", None)
+    if isinstance(given, (tuple, list)):
+        return next(iter(given), None), given[1] if len(given) == 2 else None
+    return given, None
+
+
+def _kind(given: Any) -> str:
+    kind = type(given).__name__
+    if isinstance(given, Mapping):
+        return f"a {kind} with {shown(', '.join(map(repr, given)))}"
+    return f"a {kind} of {len(given)}" if isinstance(given, (tuple, list)) else f"a {kind}"
 
 
 def moved(inputs: Any, device: torch.device) -> Any:

@@ -1,0 +1,118 @@
+"""A student and its teacher, classifiers of any kind, at a batch: what the loss is, and what the student
+scores."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from semcom.base import signals
+from semcom.base.errors import SemcomError, warn
+from semcom.distillation import losses
+from semcom.distillation.any_batch import Batch, Reader, on_device
+from semcom.distillation.any_model import Evaluating, Model, outputs, owner_of
+from semcom.distillation.any_teacher import Teacher, numbers_in
+from semcom.distillation.given_rows import Rows, check_range, classes_last
+from semcom.distillation.kd_loss import DistillationLoss
+from semcom.distillation.task import AskedToEnd
+
+ORDER = "Distiller(student, teacher) takes the student first"
+
+
+class ClassifierPair:
+    """module: the student, or the one whose method it is, on ``device``. trained: its parameters that learn;
+    what it shares with the teacher is the teacher's, and does not.
+
+    Raises SemcomError where none does.
+    """
+
+    def __init__(
+        self, student: Model, teacher: Model | None, loss: DistillationLoss, device: torch.device | None
+    ):
+        self.student, self.loss = student, loss
+        self.module = owner_of(student) or nn.Module()
+        self.device = device or next((p.device for p in self.module.parameters()), torch.device("cpu"))
+        if device:
+            self.module.to(device)
+        self.teacher = Teacher(teacher, self.device) if teacher is not None else None
+        frozen = self.teacher.module if self.teacher else None
+        shared = {id(p) for p in frozen.parameters()} if frozen else set()
+        own = [p for p in self.module.parameters() if id(p) not in shared]
+        self.trained = [p for p in own if p.requires_grad]
+        if not own:
+            raise SemcomError(
+                "the student must be a module, or a method of one, with parameters that are not the "
+                "teacher's; of one model make two with copy.deepcopy"
+            )
+        if not self.trained:
+            raise SemcomError(
+                f"all parameters of the student are frozen, so that nothing could learn: {ORDER}; a student "
+                "of yours learns after student.requires_grad_(True)"
+            )
+        self._warn_of_order()
+
+    def _warn_of_order(self) -> None:
+        ours = numbers_in(self.module.parameters())
+        theirs = self.teacher.numbers if self.teacher and self.loss.settings.distils else 0
+        if 0 < theirs < ours:
+            warn(f"the student has {ours:,} parameters and the teacher {theirs:,}: {ORDER}; is it so here?")
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Meanwhile the teacher is frozen; then it is as before, and the student in eval mode."""
+        try:
+            with self.teacher.frozen() if self.teacher else nullcontext():
+                yield
+        finally:
+            self.module.eval()
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The means of a ``DistillationLoss``; of labels alone the student stands in for its teacher."""
+        inputs, targets, mask = on_device(batch, self.device)
+        theirs = self.teacher(inputs) if self.teacher else None
+        logits, grid = outputs(self.student, inputs)
+        soft, soft_grid = theirs or (logits, grid)
+        if targets is None:
+            rows = logits.movedim(self.loss.class_axis, -1).shape[:-1]
+            targets = torch.full(rows, self.loss.ignore_index, device=logits.device)
+        if not self.loss.settings.scales:
+            return self.loss(logits, soft, targets, mask)
+        return self.loss(logits, soft, targets, mask, student_grid=grid, teacher_grid=soft_grid)
+
+    @torch.no_grad()
+    def scores(self, batches: Iterable[Any], reader: Reader, asked: signals.Asked) -> dict[str, float]:
+        """The student's mean cross-entropy "ce" in nats and share of hits "accuracy" over the labelled rows,
+        in eval mode. Raises AskedToEnd where a signal has asked for the end meanwhile."""
+        total = hits = number = 0.0
+        with Evaluating(self.module):
+            for given in batches:
+                if asked():
+                    raise AskedToEnd(asked())
+                batch = on_device(reader.read(given), self.device)
+                if batch.targets is None:
+                    continue
+                logits = outputs(self.student, batch.inputs)[0]
+                rows = classes_last(Rows(logits, logits, batch.targets, batch.mask), self.loss.class_axis)
+                ce, hit = self._scored(rows)
+                total += float(ce.sum())
+                hits += int(hit.sum())
+                number += len(hit)
+        if not number:
+            raise SemcomError("evaluate: no row has a label; give batches (inputs, targets)")
+        return {"ce": total / number, "accuracy": hits / number}
+
+    def _scored(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """[N] cross-entropy and hits of the labelled rows that count; of targets that are probabilities, by
+        the likeliest class."""
+        if rows.soft:
+            rows = rows.chosen()
+            ce = losses.cross_entropy_of(rows.student, rows.targets)
+            return ce.flatten(), (rows.student.argmax(-1) == rows.targets.argmax(-1)).flatten()
+        labelled = rows.targets != self.loss.ignore_index
+        chosen = replace(rows, mask=labelled if rows.mask is None else labelled & rows.mask).chosen()
+        logits, targets = chosen.student, chosen.targets
+        check_range(targets, logits.shape[-1], self.loss.ignore_index)
+        return losses.cross_entropy(logits, targets), logits.argmax(-1) == targets
