@@ -189,7 +189,7 @@ def _image(path: Path) -> np.ndarray:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _no_image(path, f"has over {Image.MAX_IMAGE_PIXELS:,} pixels") from None
     except UnidentifiedImageError:
-        raise _no_image(path, f"is no image ({', '.join(FORMATS)})") from None
+        raise _no_image(path, f"is no image of a kind that is read ({', '.join(FORMATS)})") from None
     except _NoLevels as error:
         raise _no_image(path, str(error)) from None
     # Of a damaged file each reader raises what it stumbles over.
