@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from semcom.base.errors import SemcomError
+from semcom.distillation import kd_loss
 from semcom.distillation.kd_loss import UNLABELLED, DistillationLoss
 from semcom.distillation.settings import DistillationConfig
 
@@ -164,6 +165,23 @@ def test_classes_of_grids_lie_along_the_same_axis():
     second = DistillationLoss(DistillationConfig(scales=(1, 2)), class_axis=1)
     found = second(STUDENT, TEACHER, TARGETS, **given)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("chooses", [True, False])
+@pytest.mark.parametrize("where", ["labels", "both"])
+def test_scores_are_of_labelled_rows_that_count(where, chooses, monkeypatch):
+    monkeypatch.setattr(kd_loss, "can_choose", lambda logits: chooses)
+    student, mask = logits(11, 4, V, 3), torch.arange(3).expand(4, 3) < 2
+    targets = student.argmax(1)
+    targets[0], targets[1, 1], targets[2] = 255, 255, (targets[2] + 1) % V
+    rows = mask & (targets != 255)
+    kept = student.movedim(1, -1)[rows], targets[rows]
+    found = DistillationLoss(ignore_index=255, ignore_in=where, class_axis=1).scores(student, targets, mask)
+    assert found["ce"][1] == found["accuracy"][1] == 5 and found["accuracy"][0] == 3
+    close(found["ce"][0], F.cross_entropy(*kept, reduction="sum"))
+    mixed = student.movedim(1, -1).softmax(-1)
+    scores = DistillationLoss().scores(mixed, mixed)
+    assert scores["accuracy"][0] == scores["accuracy"][1] == 12
 
 
 # What does not fit: one line, with both shapes

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from semcom.base.errors import SemcomError, shown
+from semcom.base.errors import SemcomError, shown, warn
 from semcom.distillation import losses, other_conventions
 from semcom.distillation.given_rows import Rows, check_probabilities, check_range, classes_last
 from semcom.distillation.logit_losses import LOGIT_LOSSES, LossSettings
@@ -141,6 +141,7 @@ class DistillationLoss(nn.Module):
         self.divergence = row_loss(self.settings)
         self.progress: float | None = None
         self._has_seen_values = False
+        self._advised: set[str] = set()
 
     def forward(
         self,
@@ -182,6 +183,8 @@ class DistillationLoss(nn.Module):
         theirs = teacher_grid if teacher_grid is None else teacher_grid.detach()
         rows = Rows(student, teacher.detach(), targets, mask, student_grid, theirs)
         rows = self._counted(classes_last(rows, self.class_axis))
+        if rows.soft:
+            self._check_soft()
         t = temperature(self.settings, self.progress)
         ce_weight, kd_weight = weights(self.settings, self.progress)
         labelled, known = self._known(rows)
@@ -195,11 +198,19 @@ class DistillationLoss(nn.Module):
         sums["loss"] = loss, 1
         if self.settings.scales:
             sums |= self._scale_sums(rows, known, t)
-            weight = (
-                kd_weight * self.settings.scale_weight * _warmth(self.settings.scale_warmup, self.progress)
-            )
+            warmth = _warmth(self.settings.scale_warmup, self.progress)
+            weight = kd_weight * self.settings.scale_weight * warmth
             sums["loss"] = loss + weight * _mean(*sums["scales"]), 1
         return sums
+
+    def scores(self, student: Tensor, targets: Tensor, mask: Tensor | None = None) -> Sums:
+        """Of a student alone, over rows that have a label and count: cross-entropy "ce" and hits "accuracy",
+        each with the number of these rows. Of targets that are probabilities a hit is their largest."""
+        rows = self._counted(classes_last(Rows(student, student, targets, mask), self.class_axis))
+        labelled, known = self._known(rows)
+        self._check_values(rows, labelled)
+        hits = (rows.student.argmax(-1) == known) & labelled
+        return {"ce": self._label_sum(rows, labelled, known), "accuracy": (hits.sum(), _number(labelled))}
 
     def _counted(self, rows: Rows) -> Rows:
         """Those that count: chosen, or still beside the others with a mask where choosing would wait for the
@@ -215,13 +226,21 @@ class DistillationLoss(nn.Module):
             labelled = rows.targets != self.ignore_index
             labelled = labelled if rows.mask is None else labelled & rows.mask
             return labelled, torch.where(labelled, rows.targets, rows.teacher.argmax(-1))
-        if KD_LOSSES[self.settings.kd_loss].needs_target:
-            raise SemcomError(
-                f"targets are probabilities: kd_loss {self.settings.kd_loss} sets the one right class apart; "
-                "give classes, or kd_loss='kd'"
-            )
         known = rows.targets.argmax(-1)
         return torch.ones_like(known, dtype=torch.bool) if rows.mask is None else rows.mask, known
+
+    def _check_soft(self) -> None:
+        s = self.settings
+        if KD_LOSSES[s.kd_loss].needs_target:
+            raise SemcomError(
+                f"targets are probabilities: kd_loss {s.kd_loss} sets the one right class apart; give "
+                "classes, or kd_loss='kd'"
+            )
+        if s.complementary == "label":
+            raise SemcomError(
+                "targets are probabilities: complementary label needs the one right class; give classes, or "
+                "complementary='teacher'"
+            )
 
     def _check_values(self, rows: Rows, labelled: Tensor) -> None:
         """Of targets: off the CPU to look at them is to wait, so there at the first ones alone."""
@@ -249,6 +268,8 @@ class DistillationLoss(nn.Module):
                 "or leave scales out"
             )
         settings, grid = self.settings, rows.teacher_grid
+        self._advise_on("student", rows.student_grid)
+        self._advise_on("teacher", grid)
         ours = torch.cat([losses.pool_grid(rows.student_grid, scale) for scale in settings.scales], 1)
         theirs = torch.cat([losses.pool_grid(grid, scale) for scale in settings.scales], 1)
         seen, known = theirs.argmax(-1), known[:, None].expand(theirs.shape[:2])
@@ -260,6 +281,23 @@ class DistillationLoss(nn.Module):
         total, cells = _sum(weight * self.divergence(ours, theirs, known, t), counts)
         number = cells // seen.shape[1] if settings.scale_reduction == "sum" else cells
         return {"scales": (total, number), "complementary": _sum((seen != whole).float(), counts)}
+
+    def _advise_on(self, whose: str, grid: Tensor) -> None:
+        """Once for each model."""
+        height, width = grid.shape[1:3]
+        too_fine = [scale for scale in self.settings.scales if scale > min(height, width)]
+        if too_fine and whose not in self._advised:
+            self._advised.add(whose)
+            warn(
+                f"scales {' '.join(map(str, too_fine))}: finer than the {whose}'s grid of {height} x {width} "
+                "places, so that cells repeat places, as adaptive pooling does; leave them out, or take the "
+                "grid from an earlier layer"
+            )
+
+
+def _number(counts: Tensor) -> int | Tensor:
+    """How many are True; a tensor where only the device knows."""
+    return int(counts.sum()) if can_choose(counts) else counts.sum()
 
 
 def _sum(rows: Tensor, counts: Tensor | None) -> tuple[Tensor, int | Tensor]:

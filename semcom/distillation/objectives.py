@@ -170,6 +170,7 @@ class DistillationObjective(nn.Module):
         compiled: bool = False,
     ):
         super().__init__()
+        settings.check_of_segments()
         self.settings, self.transfer = settings, transfer or TransferConfig()
         self.channel, self.snr_range, self.compiled = channel, snr_range, compiled
         part = settings.distill_part

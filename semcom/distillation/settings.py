@@ -252,6 +252,15 @@ class DistillationConfig(Validated):
                     "leave it out, or give a weight above 0"
                 )
 
+    def check_of_segments(self) -> None:
+        """Raise SemcomError for settings of the cells of grids: segments of a sentence do not know them."""
+        for name in OF_GRIDS:
+            if differs(self, name):
+                raise SemcomError(
+                    f"{name} {getattr(self, name)}: is of grids of images, in DistillationLoss and "
+                    "Distiller; a link's segments do not know it, leave it out"
+                )
+
     @property
     def distils(self) -> bool:
         """Whether the teacher's distributions enter the loss at all."""
