@@ -140,3 +140,24 @@ def test_the_rooms_of_the_package_are_imported_as_ever():
     code = "from semcom import report, distillation; from semcom import *; print(report.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "semcom.report\n", done.stderr
+
+
+def test_what_is_given_by_place_is_sent_where_it_belongs():
+    net = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    loader = torch.utils.data.DataLoader([1])
+    with pytest.raises(SemcomError) as refused:
+        other_conventions.misplaced("Distiller", (loader, loader, optimizer, scheduler, "cpu"))
+    for part in ("validation=test_loader", "SGD goes to fit(", "scheduler=", "device="):
+        assert str(refused.value).count(part) == 1
+    with pytest.raises(SemcomError, match="temperature=4, distill_weight=0.7"):
+        other_conventions.misplaced("DistillationLoss", (4.0, 0.7))
+
+
+def test_weights_of_both_parts():
+    assert "distill_weight=0.25)); labels weigh" in line(
+        "fit", soft_target_loss_weight=0.25, ce_loss_weight=0.75
+    )
+    assert "distill_weight=0.75)" in line("Distiller", hard_label_weight=0.25)
+    assert "published('kd', ce_weight=1, kd_weight=9)" in line("Distiller", kd_weight=9, ce_weight=1)

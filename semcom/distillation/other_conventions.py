@@ -1,7 +1,7 @@
 """What people type who come from other code: names that there are not here, answered by one line that says
 what to type. Standard library only, so that settings may ask it too."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from semcom.base.advice import meant, nearest
@@ -49,6 +49,7 @@ SOFT_WEIGHT = (
     "kd_weight",
     "lambda_",
     "lambda_kd",
+    "lambda_param",
     "soft_loss_weight",
     "soft_target_loss_weight",
     "soft_weight",
@@ -121,6 +122,8 @@ _SAVING = ("save", "save_model", "save_pretrained", "save_student", "save_weight
 _SAVE = "torch.save(distiller.student.state_dict(), 'student.pt')"
 _LABELS = "Distiller(teacher, None, DistillationConfig(distill_weight=0)).fit(train_loader, epochs)"
 NOTES = {
+    "args": "is not needed: settings, epochs and learning rate are given one by one",
+    "training_args": "is not needed: settings, epochs and learning rate are given one by one",
     "batch_size": "is the DataLoader's",
     "metrics": "are not chosen: the history has validation cross-entropy and accuracy",
     "num_classes": "is seen from the logits",
@@ -210,6 +213,33 @@ def line(owner: str, typed: Mapping[str, object], own: tuple[str, ...] = ()) -> 
     return told
 
 
+def misplaced(owner: str, places: Sequence[object]) -> NoReturn:
+    """Raise SemcomError for what was given to ``owner`` by place and cannot stand there: settings, and what
+    came after them."""
+    numbers = dict(zip(("temperature", "alpha"), (each for each in places if isinstance(each, (int, float)))))
+    told = [line(owner, numbers).removeprefix(f"{owner}: ")] if numbers else []
+    told += [_kind(each) for each in places if each is not None and not isinstance(each, (int, float))]
+    before = "student and teacher, then settings," if owner == "Distiller" else "settings"
+    raise SemcomError(
+        f"{owner}: {before} alone are given by place; {'; '.join(dict.fromkeys(told))}"[:LONGEST_LINE]
+    )
+
+
+def _kind(value: Any) -> str:
+    name = f"{shown(type(value).__name__)} goes to"
+    if hasattr(value, "param_groups"):
+        return f"{name} fit(train_loader, epochs, optimizer=…)"
+    if hasattr(value, "get_last_lr"):
+        return f"{name} fit(train_loader, epochs, scheduler=…)"
+    if isinstance(value, str) or hasattr(value, "index") and hasattr(value, "type"):
+        return f"{name} Distiller(student, teacher, device=…)"
+    if isinstance(value, Mapping):
+        return "settings in a dictionary are DistillationConfig(**settings)"
+    if hasattr(value, "__iter__") or hasattr(value, "dataset"):
+        return f"{name} fit(train_loader, epochs, validation=test_loader)"
+    return f"a {shown(type(value).__name__)} is no DistillationConfig"
+
+
 def missing_method(name: str) -> str:
     """What an AttributeError of ``Distiller`` says."""
     found = METHODS.get(nearest(name, METHODS) or "")
@@ -218,12 +248,13 @@ def missing_method(name: str) -> str:
 
 
 def _settings(owner: str, typed: Mapping[str, object], own: tuple[str, ...]) -> list[str]:
-    """Of names that mean settings of the loss: the one call that has them all."""
+    """Of names that mean settings of the loss: the one call that has them all, and what has to be known."""
     named = {OURS.get(name, name): value for name, value in typed.items()}
     given = {name: value for name, value in named.items() if name in (own or _fields())}
     weight, why = _weight(typed)
     given |= weight
-    return [f"type {_call(owner, given)}{why}"] if given else []
+    call = [f"type {_call(owner, given)}"] if given else []
+    return [" ".join([*call, why])] if why.startswith("if ") else call + [why] * bool(why)
 
 
 def _weight(typed: Mapping[str, object]) -> tuple[dict[str, object], str]:
@@ -231,22 +262,32 @@ def _weight(typed: Mapping[str, object]) -> tuple[dict[str, object], str]:
     for name in EITHER_WEIGHT:
         if name in typed:
             alpha = typed[name]
-            known = isinstance(alpha, (int, float)) and 0 <= alpha <= 1
-            other = f"{1 - alpha:g}" if known else f"1 - {name}"  # type: ignore[operator]
+            other = f"{1 - alpha:g}" if _is_share(alpha) else f"1 - {name}"  # type: ignore[operator]
             why = (
-                f" if {name} weighs the teacher's part of the loss, as here, or distill_weight={other} if it "
+                f"if {name} weighs the teacher's part of the loss, as here, or distill_weight={other} if it "
                 "weighs the labels' part, as in Keras' example"
             )
             return {"distill_weight": alpha}, why
-    soft = next((typed[name] for name in SOFT_WEIGHT if name in typed), None)
-    hard = next((typed[name] for name in HARD_WEIGHT if name in typed), None)
+    soft, hard = (
+        next((typed[name] for name in names if name in typed), None) for names in (SOFT_WEIGHT, HARD_WEIGHT)
+    )
     if soft is None and hard is None:
         return {}, ""
-    both = f"ce_weight={_value(1 if hard is None else hard)}, kd_weight={_value(1 if soft is None else soft)}"
-    rest = f"; the labels have the rest, 1 - distill_weight. Weights of another sum: published('kd', {both})"
-    if soft is None:
-        return {"distill_weight": 1 - hard if isinstance(hard, (int, float)) else hard}, rest
-    return {"distill_weight": soft}, rest
+    if soft is None and _is_share(hard):
+        soft = 1 - hard  # type: ignore[operator]
+    elif hard is None and _is_share(soft):
+        hard = 1 - soft  # type: ignore[operator]
+    if _is_share(soft) and _is_share(hard) and abs(soft + hard - 1) < 1e-6:  # type: ignore[operator]
+        return {"distill_weight": soft}, "labels weigh 1 - distill_weight"
+    ce, kd = (_value(1 if weight is None else weight) for weight in (hard, soft))
+    return (
+        {},
+        f"weights of which the sum is not 1 are settings by published('kd', ce_weight={ce}, kd_weight={kd})",
+    )
+
+
+def _is_share(weight: object) -> bool:
+    return isinstance(weight, (int, float)) and 0 <= weight <= 1
 
 
 def _call(owner: str, given: Mapping[str, object]) -> str:
