@@ -16,10 +16,12 @@ _HOMES = {
     "Distiller": "distillation.distiller",
     "SemcomError": "base.errors",
     "UNLABELLED": "distillation.kd_loss",
+    "Unwise": "base.errors",
     "compare_models": "commands.compare",
     "dial": "commands.dial",
     "plot_temperature_effect": "report.plots",
     "plot_training_curves": "report.plots",
+    "published": "distillation.published",
     "set_seed": "distillation.distiller",
 }
 __all__ = [*_HOMES]

@@ -69,6 +69,9 @@ def test_the_package_has_its_names_without_importing_torch():
         "set_seed",
         "plot_training_curves",
         "compare_models",
+        "SemcomError",
+        "Unwise",
+        "published",
     )
     code = (
         f"import sys, semcom; assert set({names}) <= set(dir(semcom)) & set(semcom.__all__); "
