@@ -287,6 +287,15 @@ def test_they_have_no_flags_and_are_recorded_only_where_they_are_not_the_default
     assert "scale_warmup" not in as_record(plain("sdd_kd_lskd"))
 
 
+def test_what_a_loss_is_says_nothing_of_settings_that_are_the_default():
+    """A state of a training from before there were any is that of the same training."""
+    names = {"ignore_index", "ignore_in", "class_axis", *FIELDS}
+    usual = DistillationLoss(DistillationConfig(scales=(1, 2)))
+    assert usual.record()["scales"] == (1, 2) and not usual.record().keys() & names
+    other = DistillationLoss(plain("sdd_kd_lskd"), ignore_index=255, ignore_in="both", class_axis=1)
+    assert other.record().keys() & names == names - {"scale_reduction", "scale_warmup"}
+
+
 @pytest.mark.parametrize(
     "given, told",
     [

@@ -5,7 +5,6 @@ Letters: B samples, V classes. Inputs of models are those of ``any_model``.
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +153,7 @@ class Distiller:
         t = self.training
         names = ("lr", "warmup_steps", "weight_decay", "clip")
         run = {name: getattr(t, name) for name in names}
-        run |= {"epochs": epochs, "device": self.device.type, **asdict(self.loss.settings)}
+        run |= {"epochs": epochs, "device": self.device.type, **self.loss.record()}
         teacher = self.pair.teacher
         if teacher and teacher.module:
             run["the teacher:"] = digest_of(teacher.module.state_dict())[:16]

@@ -5,12 +5,14 @@ It knows nothing of transceivers: what it compares are logits [..., V] of any tw
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from semcom.base.errors import SemcomError, shown, warn
+from semcom.base.flags import differs, names_without_flag
 from semcom.distillation import losses, other_conventions
 from semcom.distillation.given_rows import Rows, check_probabilities, check_range, classes_last
 from semcom.distillation.logit_losses import LOGIT_LOSSES, LossSettings
@@ -142,6 +144,15 @@ class DistillationLoss(nn.Module):
         self.progress: float | None = None
         self._has_seen_values = False
         self._advised: set[str] = set()
+
+    def record(self) -> dict[str, Any]:
+        """What it is, by the names of settings; what the command line does not have only where it is not the
+        default."""
+        own = {"ignore_index": UNLABELLED, "ignore_in": "labels", "class_axis": -1}
+        chosen = {name: getattr(self, name) for name, usual in own.items() if getattr(self, name) != usual}
+        usual = {name for name in names_without_flag(self.settings) if not differs(self.settings, name)}
+        settings = {name: value for name, value in asdict(self.settings).items() if name not in usual}
+        return settings | chosen
 
     def forward(
         self,
