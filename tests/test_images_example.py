@@ -1,13 +1,16 @@
 """Experiment 11: pairs of image networks, few labels."""
 
 import csv
+import io
 import json
+from contextlib import redirect_stdout
 
 import pytest
 import torch
 import toy
 from cli_support import examples, refused
 
+from benchmarks import image_pairs
 from semcom.base.errors import SemcomError
 from semcom.base.settings import RunConfig
 from semcom.commands import images, images_settings, images_students, images_summary
@@ -44,7 +47,9 @@ def small(monkeypatch, data):
     pairs = dict.fromkeys(image_networks.PAIRS, ("light_cnn", "light_cnn"))
     monkeypatch.setattr(images_students, "PAIRS", pairs)
     monkeypatch.setattr(images, "PAIRS", dict.fromkeys(pairs, ("light_cnn", "its student")))
-    monkeypatch.setattr(images, "Plan", lambda: TINY)
+    for module in (images, image_pairs):
+        monkeypatch.setattr(module, "Plan", lambda: TINY)
+    monkeypatch.setattr(images, "COMPARED_AT_ONCE", 2)
     monkeypatch.setattr(images.images, "read", lambda source: data)
 
 
@@ -113,6 +118,22 @@ def test_students_meet_few_labels_and_the_teachers_outputs(data, monkeypatch):
         assert torch.isin(rows[2:], seed.split.unlabelled).all()
 
 
+def test_varied_images_are_met_by_the_teacher_too(data, monkeypatch):
+    seed = Seed(data, settings_of(augment=True), TINY, 1)
+    network, _ = seed.teacher()
+    met, forward = [], OfRows.forward
+    monkeypatch.setattr(
+        OfRows, "forward", lambda self, given: met.append((self, given)) or forward(self, given)
+    )
+    seed.student("kd")
+    of_teacher = [given for of, given in met if of.network is network]
+    of_student = [given for of, given in met if of.network is not network and given.dim() == 4]
+    assert len(of_teacher) == 9 and all(map(torch.equal, of_teacher, of_student))
+    untouched = {tuple(image.flatten().tolist()) for image in data.train.pixels}
+    assert sum(tuple(image.flatten().tolist()) in untouched for image in torch.cat(of_student)) < 10
+    assert not network.training
+
+
 def test_steps_take_the_place_of_epochs(data):
     seed = Seed(data, settings_of(steps=20), TINY, 1)
     _, history = seed.student("labels")
@@ -142,7 +163,16 @@ def test_gains_are_paired_and_have_intervals_from_three_seeds_on():
     assert "± 2.48" in images_summary.table(list(lines.values()))
 
 
-@pytest.mark.draws("png")
+def test_curves_are_means_over_seeds_with_the_teachers_level(monkeypatch):
+    histories = {"kd": [[{"accuracy": a}, {"accuracy": a + 0.1}] for a in (0.5, 0.6, 0.7)]}
+    monkeypatch.setattr(images_summary.figures, "curves", lambda panels, **_: panels)
+    (lines,) = images_summary.curves(histories, "teacher", [90.0, 91.0, 92.0]).values()
+    (one, first), (two, second) = lines["kd"]
+    assert (one, two) == (1, 2) and first.value == pytest.approx(60) and second.value == pytest.approx(70)
+    assert first.low == pytest.approx(60 - 4.3027 * 10 / 3**0.5, rel=1e-4)
+    assert [(epoch, level.value) for epoch, level in lines["teacher"]] == [(1, 91), (2, 91)]
+
+
 def test_a_run_leaves_its_table_and_files(here, capsys):
     with toy.spoken() as lines:
         found = images.run(settings_of(), [1], "typed so", TINY)
@@ -153,7 +183,7 @@ def test_a_run_leaves_its_table_and_files(here, capsys):
     assert "±" not in said
     folder = here / "checkpoints/examples/images"
     record = json.loads((folder / "images.json").read_text())
-    assert record["command"] == "typed so" and record["settings"]["seeds" if 0 else "labelled"] == 2
+    assert record["command"] == "typed so" and record["settings"]["labelled"] == 2
     assert record["arms"]["sdd12+dkd+lskd"]["scales"] == [1, 2] and record["seeds"] == [1]
     assert [row["model"] for row in record["rows"]] == ["teacher", *ARMS_OF_ALL_KINDS]
     assert record["summary"][2]["accuracy"]["mean"] == found[2].accuracy.mean
@@ -182,6 +212,22 @@ def test_the_command_and_its_flags(here, capsys):
     refused(capsys, examples(11, "--arms", "kd", "kd"), "--arms kd kd", "distinct")
     refused(capsys, examples(11, "--labelled", 65), "--labelled 65", "at most 64")
     refused(capsys, examples(11, "--epochs", 2, "--steps", 3), "--epochs 2", "--steps 3")
+
+
+def test_a_script_runs_all_pairs_and_goes_on(here, monkeypatch):
+    given = ["--folder", "pairs", "--quiet", "--labelled", "2", "--arms", "labels", "kd", "--steps", "1"]
+    two = ["--pairs", "wrn_40_2-vgg8", "resnet18-light_cnn"]
+    image_pairs.main([*given, *two[:2], "--teacher-epochs", "1"])
+    monkeypatch.setattr(image_pairs.images, "PAIRS", {"resnet18-light_cnn": ("one", "another")})
+    with toy.spoken() as lines, redirect_stdout(io.StringIO()) as printed:
+        image_pairs.main([*given, *two, "--teacher-epochs", "1"])
+    assert sum("its 95 %" in line or "one seed" in line for line in lines) == 1, "the first was there"
+    head, _, *rows = [line for line in printed.getvalue().splitlines() if line.startswith("| ")]
+    assert "| labels | kd |" in head and [row.split(" | ")[0] for row in rows] == [
+        f"| {pair}" for pair in two[1:]
+    ]
+    with pytest.raises(SystemExit, match="has teacher_epochs 1, asked for is 3"):
+        image_pairs.main([*given, *two, "--teacher-epochs", "3", "--report"])
 
 
 def test_all_says_that_it_takes_long(here, capsys):

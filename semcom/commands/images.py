@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from semcom.base import output_files, places
-from semcom.base.device import environment
+from semcom.base.device import environment, resolve_device
 from semcom.base.errors import escape
 from semcom.base.flags import as_record
 from semcom.commands import images_summary
@@ -30,7 +30,8 @@ from semcom.report.tables import Row
 
 log = logging.getLogger(__name__)
 
-FILES = ("images.json", "images.csv", *look.with_print("images.png"))
+RECORD = "images.json"
+FILES = (RECORD, "images.csv", *look.with_print("images.png"))
 TEACHER = "teacher"
 COMPARED_AT_ONCE = 64
 """Images of a forward pass whose time is measured."""
@@ -113,11 +114,13 @@ def _note(found: Found, seed: Seed, name: str, network: torch.nn.Module, history
 
 def _announcement(data: Images, seed: Seed, settings: ImagesSettings) -> str:
     s, batch = seed.split, seed.plan.batch
+    asked = "varied, so that the teacher is asked at each step"
+    if not settings.augment:
+        asked = "taken as they are, so that the teacher's outputs are computed once"
     return (
-        f"{escape(data.source)}: {len(data.test.classes):,} images to test, {len(s.validation):,} to "
-        f"validate; {len(s.transfer):,} to learn from, all labelled for the teacher, {len(s.labelled):,} for "
-        f"a student ({settings.labelled} of {batch} in a batch). Images are taken as they are, so that the "
-        "teacher's outputs are computed once"
+        f"{escape(data.source)}: {len(data.test):,} images to test, {len(s.validation):,} to validate; "
+        f"{len(s.transfer):,} to learn from, all labelled for the teacher, {len(s.labelled):,} for a student "
+        f"({settings.labelled} of {batch} in a batch). Images are {asked}"
     )
 
 
@@ -126,7 +129,7 @@ def _caption(settings: ImagesSettings, seeds: Sequence[int], data: Images) -> st
     if len(seeds) >= images_summary.FEWEST_SEEDS:
         over += " with its 95 % interval"
     return (
-        f"{settings.pair}: accuracy on {len(data.test.classes):,} test images, {over};\n"
+        f"{settings.pair}: accuracy on {len(data.test):,} test images, {over};\n"
         "differences are paired by seed, in points"
     )
 
@@ -146,14 +149,20 @@ def _record(
         "histories": found.histories,
         "cost": found.cost,
         "seeds": list(seeds),
-        "settings": {**as_record(settings), **as_record(plan)},
+        "settings": recorded(settings, plan),
         "arms": {arm: as_record(ARMS[arm]) for arm in settings.arms},
-        **environment(torch.device("cpu")),
+        **environment(resolve_device(settings.run.device)),
     }
 
 
+def recorded(settings: ImagesSettings, plan: Plan) -> dict[str, Any]:
+    """What the numbers depend on, beside the seeds."""
+    alone = {"outputs", "run", "output_path"}
+    return {name: value for name, value in as_record(settings, plan).items() if name not in alone}
+
+
 def _write(folder: Path, record: dict[str, object], found: Found) -> None:
-    output_files.write_json(folder / "images.json", record)
+    output_files.write_json(folder / RECORD, record)
     tables.write_csv(folder / "images.csv", found.rows)
     students = {name: history for name, history in found.histories.items() if name != TEACHER}
     level = [row["validation"] for row in found.rows if row["model"] == TEACHER]

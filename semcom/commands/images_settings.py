@@ -86,6 +86,12 @@ class ImagesSettings(Validated):
     teacher_epochs: int = setting(
         2, "the teacher's, which has all labels", whole(1, example="2"), metavar="N"
     )
+    augment: bool = setting(
+        False,
+        "move images by up to 4 pixels and mirror those that are no letters or digits; the teacher is then "
+        "asked at each step, else once",
+        action="store_true",
+    )
     output_path: str | None = setting(None, f"folder of the results (default {FOLDER})", metavar="FOLDER")
     outputs: OutputConfig = group(OutputConfig())
     run: RunConfig = group(RunConfig())

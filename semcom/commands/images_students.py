@@ -28,7 +28,8 @@ MEASURED_AT_ONCE = 256
 
 
 class OfRows(nn.Module):
-    """A network whose inputs are rows of images, so that a teacher's outputs can be looked up by them."""
+    """A network whose inputs are rows of images, so that a teacher's outputs can be looked up by them; or
+    pixels, uint8 [B, C, 32, 32]."""
 
     def __init__(self, network: nn.Module, images: Images, pixels: Tensor):
         """pixels: uint8 [N, C, 32, 32] of the images, on the network's device."""
@@ -39,8 +40,8 @@ class OfRows(nn.Module):
                 weights.data = weights.data.contiguous(memory_format=torch.channels_last)
         self.network, self.images, self.pixels = network, images, pixels
 
-    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        inputs = self.images.inputs(self.pixels[rows])
+    def forward(self, given: Tensor) -> tuple[Tensor, Tensor]:
+        inputs = self.images.inputs(given if given.dim() == 4 else self.pixels[given])
         outputs: tuple[Tensor, Tensor] = self.network(inputs.contiguous(memory_format=torch.channels_last))
         return outputs
 
@@ -50,10 +51,26 @@ class OfRows(nn.Module):
         return outputs_of(self.eval(), every, MEASURED_AT_ONCE)
 
 
+class Varied:
+    """Batches with pixels in the place of rows, varied anew each time."""
+
+    def __init__(self, batches: Batches, images: Images):
+        self.batches, self.images = batches, images
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(self.batches.seed)
+        mirrored = self.images.may_be_mirrored
+        for rows, targets in self.batches:
+            yield image_sets.varied(self.images.train.pixels[rows], generator, mirrored=mirrored), targets
+
+
 class Passes:
     """Batches a pass at a time: each iteration gives the next ``steps`` of them."""
 
-    def __init__(self, batches: Batches, steps: int):
+    def __init__(self, batches: Batches | Varied, steps: int):
         self.steps, self.left = steps, iter(batches)
 
     def __len__(self) -> int:
@@ -118,7 +135,8 @@ class Seed:
         history = self._fit(
             distiller, batches, self.settings.teacher_epochs, f"{self.teacher_name}, the teacher"
         )
-        self.answers = looked_up(*OfRows(network, self.images, self.train).of_all())
+        taught = OfRows(network, self.images, self.train)
+        self.answers = taught if self.settings.augment else looked_up(*taught.of_all())
         return network, history
 
     def student(self, arm: str) -> tuple[nn.Module, History]:
@@ -170,8 +188,9 @@ class Seed:
             def advance(row: dict[str, Any], is_best: bool) -> None:
                 bar.advance()
 
-            passes = Passes(batches, math.ceil(len(batches) / epochs))
-            history = distiller.fit(passes, epochs, validation, advance, quiet=True)
+            met = Varied(batches, self.images) if self.settings.augment else batches
+            passes = Passes(met, math.ceil(len(batches) / epochs))
+            history = distiller.fit(passes, epochs, validation, on_epoch=advance, quiet=True)
         if distiller.stopped:
             stopped = f"{escape(told)} {distiller.stopped}; nothing was written"
             raise InterruptedRun(stopped, distiller.signal)
