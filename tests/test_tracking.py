@@ -18,7 +18,7 @@ from semcom.base.tracking import Tracker
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.recorded_flags import recorded
 from semcom.distillation.snapshots import Snapshots
-from semcom.distillation.training_loop import learning_rate
+from semcom.distillation.updates import learning_rate
 
 LOGGED = ["--track", "tensorboard", "--track-every", "2"]
 

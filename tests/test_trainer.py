@@ -16,8 +16,8 @@ from semcom.distillation.history import Result
 from semcom.distillation.objectives import TransceiverObjective
 from semcom.distillation.optimizer import AdamW
 from semcom.distillation.trainer import fit, validate
-from semcom.distillation.training_loop import learning_rate
 from semcom.distillation.training_settings import TrainingConfig
+from semcom.distillation.updates import learning_rate
 from semcom.evaluation.scores import Entrant, Meeting, decode, score
 
 

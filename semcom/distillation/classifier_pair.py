@@ -17,7 +17,7 @@ from semcom.distillation.any_model import Evaluating, Model, outputs, owner_of
 from semcom.distillation.any_teacher import Teacher, numbers_in
 from semcom.distillation.given_rows import Rows, check_range, classes_last
 from semcom.distillation.kd_loss import DistillationLoss
-from semcom.distillation.task import AskedToEnd
+from semcom.distillation.task import AskedToEnd, Terms
 
 ORDER = "Distiller(student, teacher) takes the student first"
 
@@ -69,8 +69,8 @@ class ClassifierPair:
         finally:
             self.module.eval()
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The means of a ``DistillationLoss``; of labels alone the student stands in for its teacher."""
+    def losses(self, batch: Batch) -> Terms:
+        """The sums of a ``DistillationLoss``; of labels alone the student stands in for its teacher."""
         inputs, targets, mask = on_device(batch, self.device)
         theirs = self.teacher(inputs) if self.teacher else None
         logits, grid = outputs(self.student, inputs)
@@ -79,8 +79,8 @@ class ClassifierPair:
             rows = logits.movedim(self.loss.class_axis, -1).shape[:-1]
             targets = torch.full(rows, self.loss.ignore_index, device=logits.device)
         if not self.loss.settings.scales:
-            return self.loss(logits, soft, targets, mask)
-        return self.loss(logits, soft, targets, mask, student_grid=grid, teacher_grid=soft_grid)
+            return self.loss.sums(logits, soft, targets, mask)
+        return self.loss.sums(logits, soft, targets, mask, student_grid=grid, teacher_grid=soft_grid)
 
     @torch.no_grad()
     def scores(self, batches: Iterable[Any], reader: Reader, asked: signals.Asked) -> dict[str, float]:

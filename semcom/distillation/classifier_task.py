@@ -19,7 +19,7 @@ from semcom.models.state_file import State
 
 
 class ClassifierTask:
-    """The loss is a term of its own, with a mean over the steps of an epoch, as its parts are.
+    """The loss is a term of its own, with a mean over the steps of an epoch; its parts are means over rows.
 
     at_start: states of the generators at the start of the epoch under way. exhausted: whether its batches
     are.
@@ -61,7 +61,7 @@ class ClassifierTask:
         self.pair.module.train()
 
     def terms(self, data: Any, epoch: int) -> Terms:
-        return {name: (mean, 1) for name, mean in self.pair.losses(self.reader.read(data)).items()}
+        return self.pair.losses(self.reader.read(data))
 
     def measure(self, epoch: int, asked: signals.Asked) -> dict[str, float]:
         if self.validation is None:

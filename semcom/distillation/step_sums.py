@@ -58,7 +58,8 @@ class StepSums:
 def read(step: Step, terms: Terms, asks: Sequence[float], processes: Processes) -> StepSums:
     """At once. asks: whether this process was asked to end, and whether it wants to save."""
     values = [step.counts * float(value.detach()) for value, _ in terms.values()]
-    return StepSums.of(list(terms), processes.sum([*_counted(step, terms, asks), *values]))
+    known: Terms = {name: (value, int(rows)) for name, (value, rows) in terms.items()}
+    return StepSums.of(list(terms), processes.sum([*_counted(step, known, asks), *values]))
 
 
 class LateSums:
@@ -68,7 +69,11 @@ class LateSums:
         self.names = list(terms)
         values = torch.stack([step.counts * value.detach().double() for value, _ in terms.values()])
         counted = torch.tensor(_counted(step, terms, asks), dtype=torch.float64)
-        self.numbers = processes.total(torch.cat((copied(counted, values.device), values)))
+        numbers = torch.cat((copied(counted, values.device), values))
+        for place, (_, rows) in enumerate(terms.values(), COUNTS):
+            if isinstance(rows, Tensor):
+                numbers[place] = step.counts * rows
+        self.numbers = processes.total(numbers)
         rows, values = self.numbers[COUNTS:].chunk(2)
         rows = rows.clamp_min(1)
         self.rows = {name: row.to(terms[name][0].dtype) for name, row in zip(self.names, rows)}
@@ -105,6 +110,6 @@ class Begun:
 
 
 def _counted(step: Step, terms: Terms, asks: Sequence[float]) -> list[float]:
-    """What is known here without a look at the device."""
-    rows = [count for _, count in terms.values()]
+    """What is known here without a look at the device; 0 rows where that would take one."""
+    rows = [0 if isinstance(count, Tensor) else count for _, count in terms.values()]
     return [float(ask) for ask in asks] + [step.counts * n for n in (step.tokens, step.cells, *rows)]

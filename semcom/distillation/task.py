@@ -11,8 +11,8 @@ from semcom.models.state_file import State
 Data = TypeVar("Data")
 GivenData = TypeVar("GivenData", contravariant=True)
 
-Terms = dict[str, tuple[Tensor, int]]
-"""Named sums over rows: {name: (sum, rows)}."""
+Terms = dict[str, tuple[Tensor, int | Tensor]]
+"""Named sums over rows: {name: (sum, rows)}; how many they are may be known to the device alone."""
 
 
 class NonFiniteLoss(Exception):
@@ -20,11 +20,12 @@ class NonFiniteLoss(Exception):
 
 
 class AskedToEnd(Exception):
-    """A signal has asked the training to end, and the last step is whole. number: of the signal."""
+    """Something has asked the training to end, and the last step is whole. number: of the signal, 0 where it
+    was none. why: in words, before the place."""
 
-    def __init__(self, number: int):
-        super().__init__(number)
-        self.number = number
+    def __init__(self, number: int, why: str = "interrupted"):
+        super().__init__(number, why)
+        self.number, self.why = number, why
 
 
 class Objective(Protocol):

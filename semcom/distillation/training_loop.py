@@ -7,7 +7,6 @@ weights of its objective say how the means of the terms add up to the loss.
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from functools import reduce
 from typing import Generic, TypeVar
 
@@ -19,32 +18,26 @@ from semcom.base.ahead import with_first
 from semcom.base.distributed import ALONE, Processes
 from semcom.base.progress import Progress
 from semcom.base.tracking import Tracker
+from semcom.distillation import loop_state
 from semcom.distillation.history import Epoch, Result
-from semcom.distillation.optimizer import AdamW
 from semcom.distillation.run_state import Keeper
 from semcom.distillation.step_sums import Begun, LateSums, StepSums, Sum, read
 from semcom.distillation.task import AskedToEnd, NonFiniteLoss, Step, Task, Terms
 from semcom.distillation.training_settings import TrainingConfig
-from semcom.models.state_file import State
+from semcom.distillation.updates import OwnUpdates, Rate, Updates
 
 Data = TypeVar("Data")
 
-OnStep = Callable[[int, Mapping[str, float]], None]
+OnStep = Callable[[int, Mapping[str, float]], object]
 """Of the number of steps done, and the means of the last one's terms, which its weights before that step
-gave."""
-
-
-def learning_rate(step: int, total: int, peak: float, warmup: int) -> float:
-    """Linear warm-up over ``warmup`` steps, then linear decay to zero at ``total``. Steps count from 1."""
-    warmup = max(1, min(warmup, total // 5))
-    return peak * min(step / warmup, (total - step + 1) / max(1, total - warmup + 1))
+gave. True ends the run."""
 
 
 def run(
     loop: "Loop[Data]",
     passes: Iterable[Iterable[Step[Data]]],
     *,
-    on_epoch: Callable[[Epoch, bool], None],
+    on_epoch: Callable[[Epoch, bool], object],
     on_step: OnStep | None = None,
     quiet: bool,
 ) -> Result:
@@ -52,7 +45,8 @@ def run(
 
     on_epoch(epoch, is_best) runs after each epoch's validation, on the main process, for saving; on_step
     after each step there. A loss that is not finite and a signal end the run early, the latter after a whole
-    step; the result says so, on every process alike.
+    step; the result says so, on every process alike. So do, of one process, either of them that returns True,
+    and the loop's patience.
     """
     result = loop.result
     done, total = result.steps, result.total
@@ -60,7 +54,7 @@ def run(
     def log(epoch: Epoch, bar: Progress) -> None:
         is_best = result.log(epoch)
         if loop.processes.is_main:
-            on_epoch(epoch, is_best)
+            loop.end_if(on_epoch(epoch, is_best) is True, "on_epoch")
             if not quiet:
                 bar.say(epoch.lines(is_best))
 
@@ -70,6 +64,7 @@ def run(
             made = with_first(passes)
             with Progress(total, f"epoch {loop.epoch}", quiet=quiet, done=done, leave=True) as bar:
                 loop.on_step = _telling(loop, bar, on_step)
+                loop.heed_patience()
                 for steps in made:
                     log(_train_epoch(loop, steps, bar), bar)
                     loop.start_epoch(loop.epoch + 1)
@@ -80,9 +75,9 @@ def run(
         result.failed = str(error)
     except AskedToEnd as end:
         loop.keep()
-        result.stopped, result.signal = loop.place(), end.number
+        result.stopped, result.signal = loop.place(end.why), end.number
     except KeyboardInterrupt as interrupt:
-        result.stopped, result.signal = loop.place(), signals.number_of(interrupt)
+        result.stopped, result.signal = loop.place("interrupted"), signals.number_of(interrupt)
     return result
 
 
@@ -91,7 +86,7 @@ def _telling(loop: "Loop[Data]", bar: Progress, on_step: OnStep | None) -> OnSte
 
     def tell(number: int, means: Mapping[str, float]) -> None:
         if on_step and loop.processes.is_main:
-            on_step(number, means)
+            loop.end_if(on_step(number, means) is True, "on_step")
         bar.show(f"epoch {loop.epoch}", loop.loss(), loop.tokens_per_second)
 
     return tell
@@ -104,6 +99,7 @@ def _train_epoch(loop: "Loop[Data]", steps: Iterable[Step[Data]], bar: Progress)
     for step in steps:
         result.steps += 1
         loop.set_progress()
+        loop.lr = loop.updates.rate(result.steps, result.total)
         loop.step(step, loop.epoch, loop.lr, result.steps)
         loop.done += 1
         if not loop.reads_late:
@@ -121,8 +117,11 @@ class Loop(Generic[Data]):
     """The state of a run: optimiser, place, and running sums of the epoch, over all processes.
 
     tracker: logs numbers of steps, none unless it is set. total: steps of the run, by which schedules go.
-    keeper: keeps the state; where it has found one, the loop goes on from there. epoch, done: the one under
-    way, from 1, and how many of its steps are. on_step: is told of each step.
+    keeper: keeps the state; where it has found one, the loop goes on from there. updates: how weights move,
+    by default as ``config`` says. epoch, done: the one under way, from 1, and how many of its steps are. lr:
+    of the last step that was begun. on_step: is told of each step. patience: how many epochs may pass without
+    a lower validation cross-entropy, 0 for any. ends: what ends the run after the step or epoch under way, in
+    words, empty for nothing.
 
     reads_late: the numbers of a step, on GPUs, are read in the course of the next one, between its backward
     pass and its update, while the device has work: no step waits but there. A loss that is not finite is
@@ -137,13 +136,16 @@ class Loop(Generic[Data]):
         *,
         total: int = 0,
         keeper: Keeper | None = None,
+        updates: Updates | None = None,
     ):
         self.task, self.config, self.processes, self.keeper = task, config, processes, keeper
         self.tracker = Tracker()
         self.asked: signals.Asked = lambda: 0
         self.end_agreed = self.save_agreed = False
         self.kept: tuple[int, int] | None = None
-        self.optimizer = AdamW(task.trained, config.weight_decay)
+        self.updates: Updates = updates or OwnUpdates(task.trained, config)
+        self.lr: Rate = 0.0
+        self.patience, self.ends = 0, ""
         self.reads_late = on_gpu(task.trained)
         self.begun: Begun | None = None
         self.on_step: OnStep = lambda number, means: None
@@ -151,7 +153,7 @@ class Loop(Generic[Data]):
         self.start_epoch(1)
         if keeper and keeper.found:
             keeper.take_up()
-            self.load_state(keeper.found["training"])
+            loop_state.put_back(self, keeper.found["training"])
 
     def start_epoch(self, epoch: int) -> None:
         self.epoch, self.done = epoch, 0
@@ -163,37 +165,30 @@ class Loop(Generic[Data]):
         """Of the objective, by the steps begun."""
         self.task.objective.progress = min(self.result.steps, self.result.total) / self.result.total
 
-    @property
-    def lr(self) -> float:
-        """Of the last step that was begun."""
-        # Passes may be longer than the one that was counted.
-        step = min(self.result.steps, self.result.total)
-        return learning_rate(step, self.result.total, self.config.lr, self.config.warmup_steps)
-
-    def place(self) -> str:
-        """Where the run ends that is interrupted now."""
+    def place(self, why: str) -> str:
+        """Where the run ends that ends now."""
         epoch = self.epoch if self.done or self.epoch == 1 else self.epoch - 1
-        return f"interrupted in epoch {epoch}, step {self.result.steps} of {self.result.total}"
+        return f"{why} in epoch {epoch}, step {self.result.steps} of {self.result.total}"
 
-    def step(self, step: Step[Data], epoch: int, lr: float, number: int) -> None:
+    def step(self, step: Step[Data], epoch: int, lr: Rate, number: int) -> None:
         """One step on this process's share of the data; ``number`` counts steps through the run. ``settle``
         tells its numbers."""
         started = time.perf_counter()
         terms = self.task.terms(step.data, epoch)
         asks = self.asked() > 0, self._is_due()
-        also = {"lr": lr, **self.tracker.also()} if self.tracker.is_due(number) else None
+        also = {"lr": float(lr), **self.tracker.also()} if self.tracker.is_due(number) else None
         begun = Begun(epoch, number, also)
         if self.reads_late:
             begun.late = late = LateSums(step, terms, asks, self.processes)
             self._backward(step, terms, late.rows)
             self.settle()
-            self._update(lr, late.not_finite(self.task.objective.weights))
+            self.updates.step(lr, late.not_finite(self.task.objective.weights))
             late.send()
         else:
             begun.sums = read(step, terms, asks, self.processes)
             self._take(begun.sums, epoch, number)
             self._backward(step, terms, {name: max(of.rows, 1) for name, of in begun.sums.terms.items()})
-            self._update(lr)
+            self.updates.step(lr)
         self.begun = begun
         self.seconds += time.perf_counter() - started
 
@@ -204,13 +199,8 @@ class Loop(Generic[Data]):
         # Gradients are averaged over processes: their number makes sums over the rows of all into means.
         share = step.counts * self.processes.count
         # A caller's own backward pass may have left gradients.
-        self.optimizer.zero_grad()
+        self.updates.zero_grad()
         (share * reduce(torch.add, parts)).backward()
-
-    def _update(self, lr: float, skip: Tensor | None = None) -> None:
-        nn.utils.clip_grad_norm_(self.task.trained, self.config.clip)
-        self.optimizer.step(lr, skip)
-        self.optimizer.zero_grad()
 
     def settle(self) -> None:
         """Read and tell the numbers of the last step, unless that was done. Raises NonFiniteLoss."""
@@ -236,6 +226,8 @@ class Loop(Generic[Data]):
         loss = sums.loss(self.task.objective.weights)
         if not math.isfinite(loss):
             self.result.steps = number
+            if self.reads_late:
+                self.updates.undo()
             raise NonFiniteLoss(f"the loss is {loss} in epoch {epoch}, step {number}")
         for name, of_step in sums.terms.items():
             of_epoch = self.sums.setdefault(name, Sum())
@@ -258,13 +250,17 @@ class Loop(Generic[Data]):
         started = time.perf_counter()
         self.settle()
         self.seconds += time.perf_counter() - started
+        held_out = self.task.measure(self.epoch, self.asked)
+        self.updates.end_epoch(held_out)
+        weighed = self.task.objective.weights
         return Epoch(
             self.epoch,
             self.result.steps,
             self.loss(),
-            self.means(),
-            self.task.measure(self.epoch, self.asked),
-            self.lr,
+            # A mean of no rows is none.
+            {name: each.mean for name, each in self.sums.items() if each.rows or name in weighed},
+            held_out,
+            float(self.lr),
             self.tokens,
             self.seconds,
             padding=1 - self.tokens / self.cells if self.cells else 0.0,
@@ -288,6 +284,18 @@ class Loop(Generic[Data]):
             raise AskedToEnd(max(self.processes.gather(self.asked())))
         if save:
             self.keep()
+        self._heed_end()
+
+    def end_if(self, asked: bool, by: str) -> None:
+        """After the step or epoch under way."""
+        if asked:
+            self.ends = f"ended by {by}"
+
+    def _heed_end(self) -> None:
+        """Nothing ends early after the last step."""
+        if self.ends and self.result.steps < self.result.total:
+            self.settle()
+            raise AskedToEnd(0, self.ends)
 
     def heed_epoch(self) -> None:
         """The same after an epoch."""
@@ -296,6 +304,14 @@ class Loop(Generic[Data]):
         (save,) = self.processes.sum([worth_it])
         if save or self.result.steps == self.result.total:
             self.keep()
+        self._heed_end()
+        self.heed_patience()
+
+    def heed_patience(self) -> None:
+        """After an epoch, or where the run goes on from."""
+        waited = len(self.result.history) - self.result.best_epoch
+        self.end_if(0 < self.patience <= waited, f"early_stopping={self.patience}")
+        self._heed_end()
 
     def check_asked(self) -> None:
         """Raise AskedToEnd, on all processes, once one of them was asked to end."""
@@ -308,38 +324,7 @@ class Loop(Generic[Data]):
         here = self.epoch, self.done
         if self.keeper is None or not self.keeper.minutes or self.kept == here:
             return
-        state = self.state()
+        state = loop_state.state_of(self)
         if self.processes.is_main:
             self.keeper.save(state)
         self.kept = here
-
-    def state(self) -> State:
-        result = self.result
-        return {
-            "epoch": self.epoch,
-            "done": self.done,
-            "steps": result.steps,
-            "total": result.total,
-            "history": [asdict(epoch) for epoch in result.history],
-            "best": [result.best_loss, result.best_epoch],
-            "sums": {name: [of_epoch.value, of_epoch.rows] for name, of_epoch in self.sums.items()},
-            "positions": [self.tokens, self.cells],
-            "seconds": self.seconds,
-            "optimizer": self.optimizer.state_dict(),
-            "task": self.task.state(),
-        }
-
-    def load_state(self, state: State) -> None:
-        history = [Epoch(**epoch) for epoch in state["history"]]
-        best_loss, best_epoch = state["best"]
-        self.result = Result(history, best_loss, best_epoch, state["steps"], state["total"])
-        self.start_epoch(state["epoch"])
-        self.done = state["done"]
-        self.sums = {name: Sum(*of_epoch) for name, of_epoch in state["sums"].items()}
-        self.tokens, self.cells = state["positions"]
-        self.seconds = state["seconds"]
-        self.task.load_state(state["task"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        # What is logged of an epoch whose steps are all done is by the last of them.
-        self.set_progress()
-        self.kept = self.epoch, self.done
