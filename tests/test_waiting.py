@@ -23,6 +23,7 @@ from semcom.distillation.kd_loss import UNLABELLED, DistillationLoss
 from semcom.distillation.link_data import LinkData
 from semcom.distillation.objectives import DistillationObjective, TransceiverObjective
 from semcom.distillation.optimizer import AdamW
+from semcom.distillation.published import published
 from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
@@ -292,8 +293,20 @@ def test_rows_of_any_model_are_weighed_as_they_are_chosen(masked, monkeypatch):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_the_loss_of_any_model_waits_for_nothing(masked, copies):
-    rows, grids = of_any_model(META, masked)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda: DistillationLoss(DistillationConfig(scales=(1, 2))),
+        lambda: DistillationLoss(published("sdd_dkd", (1, 2), 0.5, 0.5), ignore_in="both"),
+        lambda: DistillationLoss(DistillationConfig(scales=(1, 2), scale_reduction="sum")),
+    ],
+)
+def test_the_loss_of_any_model_waits_for_nothing(masked, loss, copies):
+    (student, teacher, targets, mask), grids = of_any_model(META, masked)
+    loss = loss()
     copies.clear()
-    DistillationLoss(DistillationConfig(scales=(1, 2)))(*rows, **grids)["loss"].backward()
+    loss(student, teacher, targets, mask, **grids)["loss"].backward()
+    if loss.settings.complementary == "teacher":
+        loss(student, teacher, teacher.softmax(-1), mask, **grids)["loss"].backward()
+    loss.scores(student, targets, mask)
     assert copies == []

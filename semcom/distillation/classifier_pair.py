@@ -3,19 +3,16 @@ scores."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from semcom.base import signals
 from semcom.base.errors import SemcomError, warn
-from semcom.distillation import losses
 from semcom.distillation.any_batch import Batch, Reader, on_device
 from semcom.distillation.any_model import Evaluating, Model, outputs, owner_of
 from semcom.distillation.any_teacher import Teacher, numbers_in
-from semcom.distillation.given_rows import Rows, check_range, classes_last
 from semcom.distillation.kd_loss import DistillationLoss
 from semcom.distillation.task import AskedToEnd, Terms
 
@@ -95,24 +92,10 @@ class ClassifierPair:
                 if batch.targets is None:
                     continue
                 logits = outputs(self.student, batch.inputs)[0]
-                rows = classes_last(Rows(logits, logits, batch.targets, batch.mask), self.loss.class_axis)
-                ce, hit = self._scored(rows)
-                total += float(ce.sum())
-                hits += int(hit.sum())
-                number += len(hit)
+                found = self.loss.scores(logits, batch.targets, batch.mask)
+                total += float(found["ce"][0])
+                hits += int(found["accuracy"][0])
+                number += int(found["ce"][1])
         if not number:
             raise SemcomError("evaluate: no row has a label; give batches (inputs, targets)")
         return {"ce": total / number, "accuracy": hits / number}
-
-    def _scored(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """[N] cross-entropy and hits of the labelled rows that count; of targets that are probabilities, by
-        the likeliest class."""
-        if rows.soft:
-            rows = rows.chosen()
-            ce = losses.cross_entropy_of(rows.student, rows.targets)
-            return ce.flatten(), (rows.student.argmax(-1) == rows.targets.argmax(-1)).flatten()
-        labelled = rows.targets != self.loss.ignore_index
-        chosen = replace(rows, mask=labelled if rows.mask is None else labelled & rows.mask).chosen()
-        logits, targets = chosen.student, chosen.targets
-        check_range(targets, logits.shape[-1], self.loss.ignore_index)
-        return losses.cross_entropy(logits, targets), logits.argmax(-1) == targets
