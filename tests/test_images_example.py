@@ -19,6 +19,7 @@ from semcom.commands.images_settings import ARMS, ImagesSettings, Plan
 from semcom.commands.images_students import OfRows, Passes, Seed
 from semcom.data.image_sets import Images, ImageSet
 from semcom.distillation.kd_loss import UNLABELLED
+from semcom.distillation.published import PUBLISHED
 from semcom.models import image_networks
 
 CLASSES = 4
@@ -62,10 +63,12 @@ def test_the_pairs_are_those_of_the_networks():
     assert images_settings.PAIRS == tuple(image_networks.PAIRS)
 
 
-def test_arms_are_every_scale_over_every_base():
+def test_arms_are_every_scale_over_every_base_and_the_published():
     assert len(ARMS) == 1 + 4 * (1 + 3) and not ARMS["labels"].distils
     fusion = ARMS["sdd124+lskd"]
     assert (fusion.scales, fusion.standardize_logits, fusion.kd_loss) == ((1, 2, 4), True, "kd")
+    assert images_settings.PUBLISHED_ARMS == tuple(f"published-{name}" for name in PUBLISHED)
+    assert images_students.loss_of("published-sdd_kd_lskd").global_term == "scales"
     assert ARMS["sdd1+dkd"].kd_loss == "dkd" and ARMS["sdd1+dkd"].scales == (1,)
 
 
@@ -201,6 +204,7 @@ def test_the_command_and_its_flags(here, capsys):
     assert examples(11, "--dry-run", "--seeds", 3, "--arms", "labels", "kd") == 0
     assert "$ python distillation_examples.py 11 --seeds 3 --arms labels kd" in capsys.readouterr().out
     assert not list(here.iterdir())
+    assert examples(11, "--help") == 0 and "--teacher-epochs" in capsys.readouterr().out
     short = ["--quiet", "--labelled", 2, "--steps", 1, "--teacher-epochs", 1, "--arms", "kd"]
     assert examples(11, *short, "--seed", 5, "--output-path", "mine") == 0
     record = json.loads((here / "mine/images.json").read_text())

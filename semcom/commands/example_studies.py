@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 Study = Callable[[list[str], int | None, int | None, bool], object]
 """Of the user's other flags, the number of seeds, runs at a time, and whether to print the commands alone."""
 
+PARSERS = {"9": parsers.digits_parser, "11": parsers.images_parser}
+"""Of experiments that have flags of their own."""
+
 
 def evidence(extra: list[str], seeds: int | None, jobs: int | None, dry_run: bool) -> object:
     from semcom.commands import ablation

@@ -9,7 +9,7 @@ from semcom.base.advice import meant
 from semcom.base.errors import SemcomError, shown
 from semcom.base.flag_words import parse_over
 from semcom.base.flags import check_rule, flag_of, whole
-from semcom.base.typed_words import plain
+from semcom.base.typed_words import FLAGS_OF_HELP, plain
 from semcom.channel.settings import KINDS
 from semcom.commands import example_studies, parsers
 from semcom.commands.analyse_settings import AnalysisSettings, analysis_like
@@ -320,6 +320,8 @@ def parse_numbers(text: str) -> list[int]:
 
 def examples(argv: Sequence[str]) -> None:
     """``python distillation_examples.py``"""
+    if len(argv) > 1 and argv[0] in example_studies.PARSERS and FLAGS_OF_HELP & {*argv}:
+        return example_studies.PARSERS[argv[0]]().print_help()
     flags, extra = parsers.examples_parser().parse_known_args(argv)
     extra += ["--epochs", flags.epochs] if flags.epochs else []
     for flag, given in (("--seeds", flags.seeds), ("--jobs", flags.jobs)):

@@ -19,8 +19,8 @@ from semcom.base.errors import escape
 from semcom.base.flags import as_record
 from semcom.commands import images_summary
 from semcom.commands.compare import compare_models
-from semcom.commands.images_settings import ARMS, FOLDER, ImagesSettings, Plan
-from semcom.commands.images_students import History, Seed
+from semcom.commands.images_settings import FOLDER, ImagesSettings, Plan
+from semcom.commands.images_students import History, Seed, loss_of
 from semcom.commands.images_summary import Line
 from semcom.data import images
 from semcom.data.image_sets import Images
@@ -150,7 +150,7 @@ def _record(
         "cost": found.cost,
         "seeds": list(seeds),
         "settings": recorded(settings, plan),
-        "arms": {arm: as_record(ARMS[arm]) for arm in settings.arms},
+        "arms": {arm: as_record(loss_of(arm)) for arm in settings.arms},
         **environment(resolve_device(settings.run.device)),
     }
 

@@ -39,6 +39,11 @@ ARMS: dict[str, DistillationConfig] = {
 }
 """Name -> the loss of a student."""
 FUSION = "sdd124+lskd"
+PUBLISHED = "published-"
+PUBLISHED_ARMS = tuple(
+    PUBLISHED + name for name in ("kd", "dkd", "lskd", "sdd_kd", "sdd_dkd", "sdd_kd_lskd", "sdd_dkd_lskd")
+)
+"""The losses of ``distillation.published``, which is no module of settings."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,10 @@ class ImagesSettings(Validated):
     )
     arms: tuple[str, ...] = setting(
         (LABELS, KD, FUSION),
-        f"what students learn from: {', '.join(ARMS)}",
+        f"what students learn from: {', '.join((*ARMS, *PUBLISHED_ARMS))}",
         Rule("distinct names", lambda arms: len(set(arms)) == len(arms), f"{LABELS} {KD}"),
         nargs="+",
-        choices=ARMS,
+        choices=(*ARMS, *PUBLISHED_ARMS),
         metavar="ARM",
     )
     labelled: int = setting(

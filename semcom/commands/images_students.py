@@ -4,6 +4,7 @@ Letters: B images, C channels, V classes. A row is the number of an image.
 """
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -13,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from semcom.base.device import resolve_device
-from semcom.base.errors import InterruptedRun, SemcomError, escape
+from semcom.base.errors import InterruptedRun, SemcomError, Unwise, escape
 from semcom.base.progress import Progress
 from semcom.commands.few_labels import Batches, Network, looked_up, outputs_of
-from semcom.commands.images_settings import ARMS, LABELS, ImagesSettings, Plan
+from semcom.commands.images_settings import ARMS, LABELS, PUBLISHED, ImagesSettings, Plan
 from semcom.data import image_sets
 from semcom.data.image_sets import Images
 from semcom.distillation.distiller import Distiller
+from semcom.distillation.published import published
 from semcom.distillation.settings import DistillationConfig
 from semcom.models.image_networks import PAIRS, build
 
@@ -109,6 +111,15 @@ def split(classes: Tensor, labelled: int, plan: Plan, seed: int) -> Split:
     return found
 
 
+def loss_of(arm: str) -> DistillationConfig:
+    if not arm.startswith(PUBLISHED):
+        return ARMS[arm]
+    with warnings.catch_warnings():
+        # Of what SGD makes of the weights' sum; AdamW takes no notice.
+        warnings.simplefilter("ignore", Unwise)
+        return published(arm.removeprefix(PUBLISHED))
+
+
 class Seed:
     """One seed: its split, its teacher, and the start weights and batches that all its students share."""
 
@@ -141,7 +152,7 @@ class Seed:
 
     def student(self, arm: str) -> tuple[nn.Module, History]:
         """A student of the few labels and, where its loss asks for them, the teacher's outputs."""
-        settings, plan, s = ARMS[arm], self.plan, self.split
+        settings, plan, s = loss_of(arm), self.plan, self.split
         each = max(1, len(s.transfer) // plan.batch)
         steps = self.settings.steps or each * self.settings.epochs
         batches = Batches(

@@ -93,8 +93,8 @@ def examples_parser() -> Parser:
         prog="distillation_examples.py",
         passes_on=True,
         description=(
-            "Numbered experiments; other flags of distillation.py are passed on. Experiment 9 has "
-            "--output-path, --overwrite and --quiet, 11 has flags of its own: see docs/images.md."
+            "Numbered experiments; other flags of distillation.py are passed on. 9 and 11 have flags of "
+            "their own: see python distillation_examples.py 11 --help."
         ),
     )
     parser.add_argument("number", metavar="N|all|list", help="which experiment; list names them")
@@ -111,7 +111,9 @@ def examples_parser() -> Parser:
         help="6, 7, 8, and all with --seeds: runs at a time (default as many as there are cores)",
     )
     parser.add_argument(
-        "--epochs", metavar="N", help="passes over the training split (default that of distillation.py)"
+        "--epochs",
+        metavar="N",
+        help="passes over the training split (default: see the flags of each)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print the commands a person would type, run nothing"
@@ -121,14 +123,16 @@ def examples_parser() -> Parser:
 
 
 def digits_parser() -> Parser:
-    parser = Parser(prog="distillation_examples.py", description="The image setting, on handwritten digits.")
+    parser = Parser(
+        prog="distillation_examples.py 9", description="The image setting, on handwritten digits."
+    )
     add_flags(parser, DigitsSettings)
     return parser
 
 
 def images_parser() -> Parser:
     parser = Parser(
-        prog="distillation_examples.py",
+        prog="distillation_examples.py 11",
         description="Pairs of image networks, few labels: labels alone, KD and the fusion of SDD and LSKD.",
     )
     add_flags(parser, ImagesSettings)
