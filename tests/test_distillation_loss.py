@@ -110,6 +110,10 @@ def test_settings_refuse_names_that_they_do_not_have():
         DistillationConfig(kd_los="kd")
     with pytest.raises(SemcomError, match="type DistillationLoss"):
         DistillationLoss(4.0)
+    with pytest.raises(
+        SemcomError, match="must be a DistillationConfig, and cross-entropy is part of the loss"
+    ):
+        DistillationLoss(torch.nn.CrossEntropyLoss())
     with pytest.raises(SemcomError, match="ignore_in label: allowed are labels, both"):
         DistillationLoss(ignore_in="label")
 
@@ -202,6 +206,11 @@ def test_logits_of_unlike_shapes():
     refused(("[8, 5]", "[6, 5]", "other rows"), teacher=logits(1, 6, V))
     refused(("[8, 5]", "[8, 2, 5]", "other rows"), teacher=logits(1, 8, 2, V))
     refused(("class_axis 2", "[8, 5]"), loss=DistillationLoss(class_axis=2))
+    refused(
+        ("teacher logits [8] of torch.int64", "loss(student_logits, teacher_logits, targets)"),
+        teacher=TARGETS,
+        targets=TEACHER,
+    )
 
 
 @pytest.mark.parametrize(
@@ -227,6 +236,7 @@ def test_targets_of_places_beside_logits_with_the_classes_second():
 
 def test_masks_that_are_none():
     refused(("mask [8] of torch.int64", "torch.bool"), mask=torch.arange(8), loss=DistillationLoss())
+    refused(("mask 4.0: must be a tensor", "temperature=…"), mask=4.0, loss=DistillationLoss())
     refused(("mask [4] of torch.bool", "must be [8]"), mask=torch.ones(4).bool(), loss=DistillationLoss())
 
 
@@ -243,6 +253,11 @@ def test_masks_that_are_none():
 def test_grids_that_do_not_fit(shape, told, whose):
     grids = {name: logits(3, 8, 2, 2, V) for name in ("student_grid", "teacher_grid")}
     refused((whose, *told), **{**grids, whose: logits(3, *shape)})
+
+
+def test_without_scales_grids_are_not_looked_at():
+    found = DistillationLoss()(STUDENT, TEACHER, TARGETS, student_grid=TARGETS, teacher_grid=None)
+    assert found.keys() == {"ce", "kd", "loss"}
 
 
 def test_grids_are_of_images():

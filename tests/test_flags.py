@@ -1,6 +1,7 @@
 """Settings become flags, flags settings, and settings the command that a person would type."""
 
 import argparse
+import copy
 import inspect
 from dataclasses import dataclass
 
@@ -253,3 +254,13 @@ def test_what_follows_from_changed_settings_follows_anew():
         changed(common, {"kd_los": "skl"})
     with pytest.raises(SemcomError, match="--kd-loss"):
         changed(common, {"kd_loss": "none"})
+
+
+def test_settings_refuse_names_that_they_do_not_have():
+    with pytest.raises(
+        SemcomError, match=r"ChannelConfig\(chanel=…\): there is no such setting; did you mean channel\?"
+    ):
+        ChannelConfig(chanel="awgn")
+    with pytest.raises(SemcomError, match=r"ChannelConfig\(\\x1b=…\): there is no such setting$"):
+        ChannelConfig(**{"\x1b": 1})
+    assert copy.deepcopy(ChannelConfig(channel="rician")) == ChannelConfig(channel="rician")

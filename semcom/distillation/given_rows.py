@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semcom.base.errors import SemcomError
+from semcom.base.errors import SemcomError, shown
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,12 @@ def _check_logits(rows: Rows, axis: int) -> None:
     student, teacher = rows.student.shape, rows.teacher.shape
     if not rows.student.dim() or not -rows.student.dim() <= axis < rows.student.dim():
         raise SemcomError(f"class_axis {axis}: student logits are {_shown(student)}; give an axis of theirs")
+    for whose, logits in (("student", rows.student), ("teacher", rows.teacher)):
+        if not logits.is_floating_point():
+            raise SemcomError(
+                f"{whose} logits {_shown(logits.shape)} of {logits.dtype}: must be of a fraction's type; the "
+                "order is loss(student_logits, teacher_logits, targets)"
+            )
     if student == teacher:
         return
     same_rank = len(student) == len(teacher)
@@ -118,6 +124,11 @@ def _of_float_targets(rows: Rows) -> str:
 def _check_mask(mask: Tensor | None, student: Tensor) -> None:
     if mask is None:
         return
+    if not isinstance(mask, Tensor):
+        raise SemcomError(
+            f"mask {shown(mask)}: must be a tensor of torch.bool, True at the rows that count; temperature "
+            "and weight are DistillationLoss(DistillationConfig(temperature=…, distill_weight=…))"
+        )
     if mask.dtype != torch.bool or mask.shape != student.shape[:-1]:
         raise SemcomError(
             f"mask {_shown(mask.shape)} of {mask.dtype}: must be {_shown(student.shape[:-1])} of torch.bool, "

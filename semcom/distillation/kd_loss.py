@@ -131,8 +131,13 @@ class DistillationLoss(nn.Module):
     ):
         if typed:
             other_conventions.refuse("DistillationLoss", typed)
-        if not isinstance(settings, DistillationConfig | None):
+        if isinstance(settings, int | float):
             other_conventions.refuse("DistillationLoss", {"temperature": settings})
+        if not isinstance(settings, DistillationConfig | None):
+            raise SemcomError(
+                f"DistillationLoss({shown(settings)}): must be a DistillationConfig, and cross-entropy is "
+                "part of the loss; type DistillationLoss(DistillationConfig(temperature=4, distill_weight=0.7))"
+            )
         if ignore_in not in ("labels", "both"):
             raise SemcomError(f"ignore_in {shown(ignore_in)}: allowed are labels, both")
         super().__init__()
@@ -191,8 +196,10 @@ class DistillationLoss(nn.Module):
         """The same terms as sums over rows with the numbers of rows, so that a caller can make means over
         several batches; "loss" is the batch's own, (mean, 1). Numbers are tensors where they are known to
         the device alone."""
-        theirs = teacher_grid if teacher_grid is None else teacher_grid.detach()
-        rows = Rows(student, teacher.detach(), targets, mask, student_grid, theirs)
+        rows = Rows(student, teacher.detach(), targets, mask)
+        if self.settings.scales:
+            theirs = teacher_grid if teacher_grid is None else teacher_grid.detach()
+            rows = replace(rows, student_grid=student_grid, teacher_grid=theirs)
         rows = self._counted(classes_last(rows, self.class_axis))
         if rows.soft:
             self._check_soft()
