@@ -1,6 +1,7 @@
 """What the training loop sees of a ``Distiller``."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -21,8 +22,8 @@ from semcom.models.state_file import State
 class ClassifierTask:
     """The loss is a term of its own, with a mean over the steps of an epoch; its parts are means over rows.
 
-    at_start: states of the generators at the start of the epoch under way. exhausted: whether its batches
-    are.
+    best: weights of the student's best epoch, where they are kept. at_start: states of the generators at the
+    start of the epoch under way. exhausted: whether its batches are.
     """
 
     def __init__(self, pair: ClassifierPair, batches: Iterable[Any], validation: Iterable[Any] | None):
@@ -32,6 +33,24 @@ class ClassifierTask:
         self.generators = generators.of_loaders(batches, validation)
         self.at_start = self._drawn()
         self.exhausted = False
+        self.keeps_best = False
+        self.best: dict[str, Tensor] | None = None
+
+    @contextmanager
+    def keeping(self, what: str) -> Iterator[None]:
+        """However it ends, the student is afterwards as in the best epoch that was noted, where ``what`` is
+        "best"."""
+        self.keeps_best = what == "best"
+        try:
+            yield
+        finally:
+            if self.keeps_best and self.best is not None:
+                load_weights(self._weights(), self.best)
+
+    def note_best(self) -> None:
+        """The student is at its best now."""
+        if self.keeps_best:
+            self.best = {name: tensor.detach().clone() for name, tensor in self._weights().items()}
 
     def passes(self, loop: Loop[Any], epochs: int) -> Iterator[Iterator[Step[Any]]]:
         """An epoch each, from the place on where the loop stands."""
@@ -77,6 +96,7 @@ class ClassifierTask:
     def state(self) -> State:
         return {
             "weights": self._weights(),
+            "best": self.best,
             "generators": self._drawn(),
             "at_start": self.at_start,
             "exhausted": self.exhausted,
@@ -84,6 +104,7 @@ class ClassifierTask:
 
     def load_state(self, state: State) -> None:
         load_weights(self._weights(), state["weights"])
+        self.best = state["best"]
         self.at_start, self.exhausted = state["at_start"], state["exhausted"]
         self._put_back(state["generators"])
 

@@ -19,14 +19,15 @@ from semcom.distillation.any_batch import Reader
 from semcom.distillation.any_model import Model
 from semcom.distillation.classifier_pair import ClassifierPair
 from semcom.distillation.classifier_task import ClassifierTask, row
-from semcom.distillation.fit_arguments import FitArguments
+from semcom.distillation.fit_arguments import FitArguments, check_ends
+from semcom.distillation.given_updates import GivenUpdates, updates_of
 from semcom.distillation.history import Epoch
 from semcom.distillation.kd_loss import DistillationLoss
 from semcom.distillation.rows import Row, Rows
 from semcom.distillation.run_state import Keeper
 from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.task import NonFiniteLoss
-from semcom.distillation.training_loop import Loop
+from semcom.distillation.training_loop import Loop, OnStep
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.distillation.transfer_settings import TransferConfig
 from semcom.models.state_file import digest_of
@@ -51,8 +52,8 @@ class Distiller:
     lr, warmup_steps, weight_decay, clip: of AdamW, by default those of ``python distillation.py``.
     device: auto, cpu, cuda or cuda:N, where both models go; by default where the student is.
 
-    loss: the ``DistillationLoss``. stopped: where Ctrl-C ended the last ``fit``, else empty. signal: its
-    number, else 0.
+    loss: the ``DistillationLoss``. stopped: where the last ``fit`` ended before its last step, and by what,
+    else empty. signal: the number of the signal that ended it, else 0.
     Raises SemcomError for a student without parameters of its own that learn, and for settings that need a
     channel; warns where the student is larger than its teacher.
     """
@@ -101,7 +102,13 @@ class Distiller:
         batches: Iterable[Any] | None = None,
         epochs: int | None = None,
         validation: Iterable[Any] | None = None,
-        on_epoch: Callable[[Row, bool], None] | None = None,
+        on_epoch: Callable[[Row, bool], object] | None = None,
+        on_step: OnStep | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+        scheduler_every: str | None = None,
+        early_stopping: int | None = None,
+        keep: str = "best",
         quiet: bool = False,
         save_to: str | Path | None = None,
         save_every: float = ResumeConfig.save_every,
@@ -113,11 +120,22 @@ class Distiller:
         same.
 
         batches, validation: what gives batches as ``any_batch.Reader`` takes them anew each time it is
-        iterated, a list or a DataLoader; targets and mask as in ``DistillationLoss``. A row's loss and parts
-        are means over the steps of the epoch; "validation" is the student's cross-entropy and "accuracy" its
-        share of hits there. on_epoch(row, is_best) runs after each epoch, for saving. Ctrl-C ends the
-        training after a whole step and keeps what the student has learnt. It is left in eval mode. Raises
-        NonFiniteLoss, with the student as it was before that step.
+        iterated, a list or a DataLoader; targets and mask as in ``DistillationLoss``. A row's loss is a mean
+        over the steps of the epoch, its parts are means over rows, "train_ce" over the labelled ones;
+        "validation" is the student's cross-entropy and "accuracy" its share of hits there.
+        on_epoch(row, is_best) runs after each epoch, on_step(number, means) after each step; either ends the
+        training by returning True. Numbers of a step are known a step late on GPUs: there one more is made.
+
+        optimizer, scheduler: of torch, over parameters of the student; then lr, warmup_steps and weight_decay
+        are theirs, and gradients are clipped only where a clip was given. A scheduler alone brings its
+        optimizer. It is stepped after each epoch, OneCycleLR, CyclicLR and those of ``transformers`` after
+        each step; scheduler_every, "epoch" or "step", says otherwise. ReduceLROnPlateau is given the
+        validation cross-entropy.
+
+        early_stopping: after how many epochs without a lower validation cross-entropy the training ends.
+        keep: "best", the student is afterwards as in the epoch of the lowest one, if validation was given;
+        "last": as it ended. It is left in eval mode. Ctrl-C ends the training after a whole step. Raises
+        NonFiniteLoss, with the student as it was before that step where no epoch was the best.
 
         save_to: a file where the state of the training is kept: every ``save_every`` minutes, after each
         epoch, and when Ctrl-C or a signal such as SIGTERM ends it. resume: go on from there, if it is there,
@@ -129,38 +147,82 @@ class Distiller:
         if typed:
             other_conventions.refuse("fit", typed)
         given = FitArguments.of(data, batches, epochs, validation)
-        keeper = self._keeper(save_to, save_every, given.epochs, resume) if save_to else None
+        check_ends(early_stopping, keep, validates=given.validation is not None)
+        updates = self._updates(optimizer, scheduler, scheduler_every)
+        keeper = None
+        if save_to:
+            keeper = self._keeper(save_to, save_every, {"epochs": given.epochs, "keep": keep}, updates)
+            if resume:
+                keeper.find()
         total = given.steps(keeper.total if keeper else 0)
+        if updates:
+            updates.check_lasts(given.epochs, total, validates=given.validation is not None)
         with self.pair.training():
             task = ClassifierTask(self.pair, given.batches, given.validation)
-            loop = Loop(task, self.training, total=total, keeper=keeper)
-            history = Rows(row(epoch) for epoch in loop.result.history)
+            loop = Loop(task, self.training, total=total, keeper=keeper, updates=updates)
+            loop.patience = early_stopping or 0
+            with task.keeping(keep):
+                history = self._run(loop, task, given.epochs, on_epoch, on_step, quiet=quiet)
+        return history
 
-            def keep(epoch: Epoch, is_best: bool) -> None:
-                history.append(row(epoch))
-                if on_epoch:
-                    on_epoch(history[-1], is_best)
+    # Many arguments: those of ``fit`` that are for the loop.
+    def _run(
+        self,
+        loop: Loop[Any],
+        task: ClassifierTask,
+        epochs: int,
+        on_epoch: Callable[[Row, bool], object] | None,
+        on_step: OnStep | None,
+        *,
+        quiet: bool,
+    ) -> Rows:
+        history = Rows(row(epoch) for epoch in loop.result.history)
 
-            self.stopped, self.signal = "", 0
-            result = training_loop.run(loop, task.passes(loop, given.epochs), on_epoch=keep, quiet=quiet)
+        def note(epoch: Epoch, is_best: bool) -> object:
+            history.append(row(epoch))
+            if is_best:
+                task.note_best()
+            return on_epoch(history[-1], is_best) if on_epoch else None
+
+        self.stopped, self.signal = "", 0
+        passes = task.passes(loop, epochs)
+        result = training_loop.run(loop, passes, on_epoch=note, on_step=on_step, quiet=quiet)
         if result.failed:
-            raise NonFiniteLoss(f"{result.failed}; try a smaller lr than {self.training.lr:g}")
+            raise NonFiniteLoss(f"{result.failed}; try a smaller lr than {self._peak(loop):g}")
         self.stopped, self.signal = result.stopped, result.signal
         return history
 
-    def _keeper(self, path: str | Path, minutes: float, epochs: int, resume: bool) -> Keeper:
-        """Keeps the state of a training of so many epochs; to ``resume`` one, it has found it."""
-        t = self.training
-        names = ("lr", "warmup_steps", "weight_decay", "clip")
-        run = {name: getattr(t, name) for name in names}
-        run |= {"epochs": epochs, "device": self.device.type, **self.loss.record()}
+    def _updates(self, optimizer: Any, scheduler: Any, every: str | None) -> GivenUpdates | None:
+        """By what the caller made; None where that is nothing."""
+        updates = updates_of(optimizer, scheduler, every, self.trained, self.given.get("clip"))
+        own = next((name for name in self.given if name != "clip"), None)
+        if updates and own:
+            raise SemcomError(
+                f"Distiller({own}={self.given[own]:g}) beside an optimizer, which brings its own; leave one "
+                "of them out"
+            )
+        return updates
+
+    def _peak(self, loop: Loop[Any]) -> float:
+        """Learning rate to be lowered."""
+        return float(loop.lr) if isinstance(loop.updates, GivenUpdates) else self.training.lr
+
+    def _keeper(
+        self, path: str | Path, minutes: float, fit: dict[str, Any], updates: GivenUpdates | None
+    ) -> Keeper:
+        """Keeps the state of a training. fit: what else it is told by."""
+        if updates:
+            updates.check_plain()
+            run = updates.described()
+            run["clip"] = updates.clip
+        else:
+            names = ("lr", "warmup_steps", "weight_decay", "clip")
+            run = {name: getattr(self.training, name) for name in names}
+        run |= {**fit, "device": self.device.type, **self.loss.record()}
         teacher = self.pair.teacher
         if teacher and teacher.module:
             run["the teacher:"] = digest_of(teacher.module.state_dict())[:16]
-        keeper = Keeper(Path(path), minutes, run, cure="leave resume=True out to begin anew")
-        if resume:
-            keeper.find()
-        return keeper
+        return Keeper(Path(path), minutes, run, cure="leave resume=True out to begin anew")
 
     def evaluate(self, batches: Iterable[Any]) -> dict[str, float]:
         """The student's mean cross-entropy "ce" in nats and share of hits "accuracy" over the labelled rows,

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, IterableDataset
 from semcom.base.errors import SemcomError, shown
 
 USUAL = "fit(train_loader, epochs, validation=val_loader)"
+KEPT = ("best", "last")
 LOADER = "DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True)"
 
 
@@ -105,3 +106,20 @@ def _check_gives_batches(given: Any, name: str) -> None:
         )
     if not hasattr(given, "__iter__") and not hasattr(given, "__getitem__"):
         raise SemcomError(f"{name}: a {type(given).__name__} gives no batches; type {USUAL}")
+
+
+def check_ends(early_stopping: Any, keep: Any, *, validates: bool) -> None:
+    """Raise SemcomError for what ``fit`` cannot go by."""
+    if keep not in KEPT:
+        raise SemcomError(f"keep {shown(keep)}: allowed are {', '.join(KEPT)}")
+    if early_stopping is None:
+        return
+    if not is_whole(early_stopping) or early_stopping < 1:
+        raise SemcomError(
+            f"early_stopping {shown(early_stopping)}: must be a number of epochs, as early_stopping=5"
+        )
+    if not validates:
+        raise SemcomError(
+            "early_stopping goes by the validation cross-entropy; type fit(batches, epochs, "
+            "validation=val_loader)"
+        )

@@ -29,7 +29,7 @@ State = dict[str, Any]
 
 def write(path: Path, state: State) -> int:
     """Write the state atomically; how many bytes it is."""
-    held = _own_memory(state)
+    held = plain_copy(state)
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "digest": digest_of(held), "state": held}, buffer)
     content = buffer.getvalue()
@@ -104,14 +104,14 @@ def _feed(update: Callable[[Any], None], value: Any) -> None:
         update(f"{value!r};".encode())
 
 
-def _own_memory(value: Any) -> Any:
+def plain_copy(value: Any) -> Any:
     """Copies of tensors on the CPU: a view would drag its whole storage into the file."""
     if isinstance(value, Tensor):
         return value.detach().cpu().clone(memory_format=torch.contiguous_format)
     if isinstance(value, Mapping):
-        return {name: _own_memory(inner) for name, inner in value.items()}
+        return {name: plain_copy(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(map(_own_memory, value))
+        return type(value)(map(plain_copy, value))
     if isinstance(value, np.generic):
         return value.item()
     if type(value) not in PLAIN:
