@@ -110,9 +110,7 @@ def test_settings_refuse_names_that_they_do_not_have():
         DistillationConfig(kd_los="kd")
     with pytest.raises(SemcomError, match="type DistillationLoss"):
         DistillationLoss(4.0)
-    with pytest.raises(
-        SemcomError, match="must be a DistillationConfig, and cross-entropy is part of the loss"
-    ):
+    with pytest.raises(SemcomError, match="must be a DistillationConfig, and cross-entropy is part of it"):
         DistillationLoss(torch.nn.CrossEntropyLoss())
     with pytest.raises(SemcomError, match="ignore_in label: allowed are labels, both"):
         DistillationLoss(ignore_in="label")

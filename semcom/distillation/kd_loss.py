@@ -136,7 +136,7 @@ class DistillationLoss(nn.Module):
         if not isinstance(settings, DistillationConfig | None):
             raise SemcomError(
                 f"DistillationLoss({shown(settings)}): must be a DistillationConfig, and cross-entropy is "
-                "part of the loss; type DistillationLoss(DistillationConfig(temperature=4, distill_weight=0.7))"
+                "part of it; type DistillationLoss(DistillationConfig(temperature=4, distill_weight=0.7))"
             )
         if ignore_in not in ("labels", "both"):
             raise SemcomError(f"ignore_in {shown(ignore_in)}: allowed are labels, both")
