@@ -17,12 +17,14 @@ from semcom.commands import images, images_settings, images_students, images_sum
 from semcom.commands.few_labels import Batches
 from semcom.commands.images_settings import ARMS, ImagesSettings, Plan
 from semcom.commands.images_students import OfRows, Passes, Seed
+from semcom.data import images as real_images
 from semcom.data.image_sets import Images, ImageSet
 from semcom.distillation.kd_loss import UNLABELLED
 from semcom.distillation.published import PUBLISHED
 from semcom.models import image_networks
 
 CLASSES = 4
+READ = real_images.read
 TINY = Plan(batch=8, warmup_steps=1)
 ARMS_OF_ALL_KINDS = ("labels", "kd", "sdd12+dkd+lskd")
 
@@ -216,6 +218,19 @@ def test_the_command_and_its_flags(here, capsys):
     refused(capsys, examples(11, "--arms", "kd", "kd"), "--arms kd kd", "distinct")
     refused(capsys, examples(11, "--labelled", 65), "--labelled 65", "at most 64")
     refused(capsys, examples(11, "--epochs", 2, "--steps", 3), "--epochs 2", "--steps 3")
+
+
+def test_what_cannot_be_done_sets_no_earlier_run_aside(here, capsys, monkeypatch, data):
+    there = here / "checkpoints/examples/images"
+    there.mkdir(parents=True)
+    (there / "images.json").touch()
+    refused(capsys, examples(11, "--device", "cuda:99"), "--device cuda:99")
+    few = Images(some_images(4, 0), data.test, data.names, "four images")
+    monkeypatch.setattr(images.images, "read", lambda source: few)
+    refused(capsys, examples(11), "4 training images of 4 classes: too few")
+    monkeypatch.setattr(images.images, "read", READ)
+    refused(capsys, examples(11, "--images", "nowhere"), "--images nowhere")
+    assert [path.name for path in there.parent.iterdir() if path.is_dir()] == ["images"]
 
 
 def test_a_script_runs_all_pairs_and_goes_on(here, monkeypatch):

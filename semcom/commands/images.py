@@ -20,7 +20,7 @@ from semcom.base.flags import as_record
 from semcom.commands import images_summary
 from semcom.commands.compare import compare_models
 from semcom.commands.images_settings import FOLDER, ImagesSettings, Plan
-from semcom.commands.images_students import History, Seed, loss_of
+from semcom.commands.images_students import History, Seed, loss_of, split
 from semcom.commands.images_summary import Line
 from semcom.data import images
 from semcom.data.image_sets import Images
@@ -66,6 +66,7 @@ def run(
     with ExitStack() as held:
         reserved = places.reserve([place], held)
         data = images.read(settings.images)
+        _check(data, settings, plan)
         places.make_room(reserved)
         found = _measured(data, settings, plan, seeds)
         lines = images_summary.summarise(found.rows, TEACHER)
@@ -77,6 +78,12 @@ def run(
         made = ", ".join(escape(folder / name) for name in FILES)
         log.info(f"\nmade {made}; {time.monotonic() - started:,.0f} s")
     return lines
+
+
+def _check(data: Images, settings: ImagesSettings, plan: Plan) -> None:
+    """Raise SemcomError for what cannot be done, before an earlier run is set aside."""
+    resolve_device(settings.run.device)
+    split(data.train.classes, settings.labelled, plan, seed=0)
 
 
 def _measured(data: Images, settings: ImagesSettings, plan: Plan, seeds: Sequence[int]) -> Found:
