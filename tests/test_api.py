@@ -1,9 +1,7 @@
-"""Distillation from Python: the names of the package, ``Distiller``, ``compare_models`` and the notebook."""
+"""Distillation from Python: the names of the package, ``Distiller`` and ``compare_models``."""
 
 import copy
-import json
 import math
-import re
 import subprocess
 import sys
 import time
@@ -413,38 +411,3 @@ def test_a_transceiver_is_sent_a_batch():
     ends = s * (d * 256 + 256 * c) + s * (c * d + 2 * d * 512) + t * d * v
     assert [row["flops"] for row in rows] == [2 * (ends + layers * (encoder + decoder)) for layers in (2, 1)]
     assert rows[0]["parameters"] == model.parameter_count()
-
-
-@pytest.mark.slow
-def test_the_notebook_runs_from_start_to_end(here, monkeypatch, capsys):
-    monkeypatch.setenv("MPLBACKEND", "Agg")
-    cells = json.loads((ROOT / "notebooks/distillation.ipynb").read_text(encoding="utf-8"))["cells"]
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
-    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
-    guide = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(encoding="utf-8"), re.S)
-    lines = {line.rstrip("\n") for cell in code for line in cell["source"]}
-    shown = [
-        line
-        for block in guide
-        if "Distiller(" in block
-        for line in block.splitlines()
-        if line and "import" not in line
-    ]
-    assert len(shown) > 5 and not set(shown) - lines, "what the guide shows is what runs"
-    space = {}
-    for cell in code:
-        exec("".join(cell["source"]), space)
-    accuracies = [
-        float(line.split()[-1])
-        for line in capsys.readouterr().out.splitlines()
-        if " accuracy 0." in line and not line.startswith(("epoch", " "))
-    ]
-    assert (
-        space["history"][-1]["accuracy"] > 0.85
-        and len(accuracies) == 3
-        and max(accuracies[1:]) > accuracies[0]
-    )
-    assert [row["model"] for row in space["rows"]] == ["teacher.pt", "2-layer student"] and space["rows"][1][
-        "parameters_ratio"
-    ] < 0.8
-    assert (here / "curves.png").is_file()

@@ -1,6 +1,7 @@
-"""The notebooks run from start to end, without Jupyter: ``!`` lines are commands of this process, and a
-picture is looked for where it would be shown."""
+"""The notebooks, and what the page on Python shows first, run from start to end, without Jupyter: ``!`` lines
+are commands of this process, and a picture is looked for where it would be shown."""
 
+import ast
 import json
 import re
 import shlex
@@ -10,15 +11,19 @@ import types
 from pathlib import Path
 
 import pytest
+import torch
 from test_documents import KNOWN
 
 import distillation
 import semantic_analysis
 import semcom
 from semcom.commands import cli
+from semcom.data import images
+from semcom.data.image_sets import Images, ImageSet
+from semcom.data.images import DIGITS
 
 ROOT = Path(semcom.__file__).parent.parent
-NOTEBOOKS = ["text.ipynb"]
+NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 COMMAND = re.compile(r"^!(.*)", re.M)
 PROGRAMS = {
     "python -m semcom": lambda argv: cli.run(cli.package, argv),
@@ -122,3 +127,37 @@ def test_a_sentence_a_student_a_dial_and_a_report(run, capsys):
     cost = space["rows"][1]
     assert cost["model"] == "hybrid" and cost["parameters_ratio"] < 0.9
     assert Path("checkpoints/notebook/report/report.html").stat().st_size > 100_000
+
+
+def few_images() -> Images:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (560, 1, 32, 32), generator=generator).to(torch.uint8)
+    everything = ImageSet(pixels, torch.arange(560) % 10)
+    return Images(everything.of(torch.arange(480)), everything.of(torch.arange(480, 560)), DIGITS, "noise")
+
+
+def test_the_notebook_on_classifiers_runs_on_few_images(run, monkeypatch):
+    monkeypatch.setattr(images, "read", few_images)
+    space = run("classifiers.ipynb", EPOCHS=1)
+    assert list(space["accuracies"]) == ["labels alone", "KD", "KD, three teachers", "SDD + LSKD"]
+    assert set(space["means"]) == {"loss", "ce", "kd", "scales", "complementary"}
+
+
+@pytest.mark.slow
+@pytest.mark.draws
+def test_students_of_few_labels_learn_from_teachers(run):
+    space = run("classifiers.ipynb")
+    alone, *taught = space["accuracies"].values()
+    assert len(taught) == 3 and min(taught) > alone + 0.1 and taught[2] > 0.8
+    assert space["distiller"].evaluate(space["test"])["accuracy"] > 0.9, "the teacher"
+    assert [row["model"] for row in space["rows"]] == ["teacher", "student"]
+    assert space["rows"][1]["parameters_ratio"] < 1 / 20
+
+
+def test_what_the_page_on_python_shows_first_runs(here, monkeypatch):
+    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    snippet = re.search(r"```python\n(.*?)```", page, re.S)[1]
+    assert len(ast.parse(snippet).body) <= 10, "ten lines from import to a trained student"
+    space: dict = {}
+    exec(compile(snippet, "<docs/python.md>", "exec"), space)
+    assert space["history"][-1]["accuracy"] > 0.85 and (here / "curves.png").is_file()
