@@ -122,16 +122,18 @@ class ClassifierTask:
 
 
 def row(epoch: Epoch) -> Row:
-    """An epoch under the names that ``plot_training_curves`` knows."""
-    parts = {
+    """An epoch under the names that ``plot_training_curves`` knows; "train_ce" is None where no row was
+    labelled."""
+    parts = {"ce": None, **epoch.parts}
+    named = {
         name if name == "complementary" else f"train_{name}": mean
-        for name, mean in epoch.parts.items()
+        for name, mean in parts.items()
         if name != "loss"
     }
     return {
         "epoch": epoch.epoch,
         "loss": epoch.loss,
-        **parts,
+        **named,
         "validation": epoch.held_out.get("ce"),
         "accuracy": epoch.held_out.get("accuracy"),
         "lr": epoch.lr,

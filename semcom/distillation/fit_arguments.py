@@ -3,7 +3,7 @@ the number of epochs, in any of the orders that people know."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from operator import length_hint
 from typing import Any
 
@@ -81,7 +81,7 @@ class FitArguments:
 
 def _free(value: Any, given: Mapping[str, Any]) -> str:
     """What a value without a name is: the first of its kind that is not there yet."""
-    names = ("epochs",) if is_whole(value) else ("batches", "validation")
+    names = ("epochs",) if isinstance(value, Real) else ("batches", "validation")
     free = [name for name in names if given[name] is None]
     if not free:
         raise SemcomError(f"fit: a {type(value).__name__} too many, {shown(value)}; type {USUAL}")
