@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -194,14 +193,18 @@ class Seed:
         """epochs: passes, after each of which validation images are measured."""
         rows = self.split.validation
         validation = [(part, self.images.train.classes[part]) for part in rows.split(MEASURED_AT_ONCE)]
-        with Progress(epochs, told, quiet=self.settings.run.quiet) as bar:
-
-            def advance(row: dict[str, Any], is_best: bool) -> None:
-                bar.advance()
-
-            met = Varied(batches, self.images) if self.settings.augment else batches
-            passes = Passes(met, math.ceil(len(batches) / epochs))
-            history = distiller.fit(passes, epochs, validation, on_epoch=advance, quiet=True)
+        met = Varied(batches, self.images) if self.settings.augment else batches
+        passes = Passes(met, math.ceil(len(batches) / epochs))
+        with Progress(len(batches), told, quiet=self.settings.run.quiet) as bar:
+            # As it ended: nothing is chosen by the validation images.
+            history = distiller.fit(
+                passes,
+                epochs,
+                validation,
+                on_step=lambda number, means: bar.advance(),
+                keep="last",
+                quiet=True,
+            )
         if distiller.stopped:
             stopped = f"{escape(told)} {distiller.stopped}; nothing was written"
             raise InterruptedRun(stopped, distiller.signal)
