@@ -1,7 +1,6 @@
 """The notebooks, and what the page on Python shows first, run from start to end, without Jupyter: ``!`` lines
 are commands of this process, and a picture is looked for where it would be shown."""
 
-import ast
 import json
 import re
 import shlex
@@ -152,12 +151,3 @@ def test_students_of_few_labels_learn_from_teachers(run):
     assert space["distiller"].evaluate(space["test"])["accuracy"] > 0.9, "the teacher"
     assert [row["model"] for row in space["rows"]] == ["teacher", "student"]
     assert space["rows"][1]["parameters_ratio"] < 1 / 20
-
-
-def test_what_the_page_on_python_shows_first_runs(here, monkeypatch):
-    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
-    snippet = re.search(r"```python\n(.*?)```", page, re.S)[1]
-    assert len(ast.parse(snippet).body) <= 10, "ten lines from import to a trained student"
-    space: dict = {}
-    exec(compile(snippet, "<docs/python.md>", "exec"), space)
-    assert space["history"][-1]["accuracy"] > 0.85 and (here / "curves.png").is_file()

@@ -19,7 +19,7 @@ from semcom.distillation.any_batch import Reader
 from semcom.distillation.any_model import Model
 from semcom.distillation.classifier_pair import ClassifierPair
 from semcom.distillation.classifier_task import ClassifierTask, row
-from semcom.distillation.fit_arguments import FitArguments, check_ends
+from semcom.distillation.fit_arguments import LOADER, FitArguments, check_ends
 from semcom.distillation.given_updates import GivenUpdates, updates_of
 from semcom.distillation.history import Epoch
 from semcom.distillation.kd_loss import DistillationLoss
@@ -64,7 +64,7 @@ class Distiller:
         student: Model | None = None,
         teacher: Model | Sequence[Model] | None = None,
         settings: DistillationConfig | DistillationLoss | None = None,
-        *,
+        *places: Any,
         teacher_mean: str = TransferConfig.teacher_mean,
         teacher_weights: Sequence[float] = TransferConfig.teacher_weights,
         lr: float | None = None,
@@ -76,6 +76,8 @@ class Distiller:
     ):
         if typed:
             other_conventions.refuse("Distiller", typed)
+        if places or not isinstance(settings, DistillationConfig | DistillationLoss | None):
+            other_conventions.misplaced("Distiller", (settings, *places))
         if student is None:
             raise SemcomError("Distiller: there is no student; type Distiller(student, teacher)")
         given: dict[str, Any] = {"lr": lr, "warmup_steps": warmup_steps}
@@ -224,9 +226,11 @@ class Distiller:
             run["the teacher:"] = digest_of(teacher.module.state_dict())[:16]
         return Keeper(Path(path), minutes, run, cure="leave resume=True out to begin anew")
 
-    def evaluate(self, batches: Iterable[Any]) -> dict[str, float]:
+    def evaluate(self, batches: Iterable[Any], *places: Any) -> dict[str, float]:
         """The student's mean cross-entropy "ce" in nats and share of hits "accuracy" over the labelled rows,
-        in eval mode."""
+        in eval mode. batches: as ``fit`` takes them."""
+        if places:
+            raise SemcomError(f"evaluate: takes batches alone; type evaluate({LOADER})")
         return self.pair.scores(batches, Reader(), lambda: 0)
 
     def __getattr__(self, name: str) -> Any:

@@ -123,7 +123,7 @@ class DistillationLoss(nn.Module):
     def __init__(
         self,
         settings: DistillationConfig | None = None,
-        *,
+        *places: object,
         ignore_index: int = UNLABELLED,
         ignore_in: str = "labels",
         class_axis: int = -1,
@@ -131,8 +131,8 @@ class DistillationLoss(nn.Module):
     ):
         if typed:
             other_conventions.refuse("DistillationLoss", typed)
-        if isinstance(settings, int | float):
-            other_conventions.refuse("DistillationLoss", {"temperature": settings})
+        if places or isinstance(settings, int | float):
+            other_conventions.misplaced("DistillationLoss", (settings, *places))
         if not isinstance(settings, DistillationConfig | None):
             raise SemcomError(
                 f"DistillationLoss({shown(settings)}): must be a DistillationConfig, and cross-entropy is "
