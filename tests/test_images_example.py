@@ -176,6 +176,10 @@ def test_curves_are_means_over_seeds_with_the_teachers_level(monkeypatch):
     assert (one, two) == (1, 2) and first.value == pytest.approx(60) and second.value == pytest.approx(70)
     assert first.low == pytest.approx(60 - 4.3027 * 10 / 3**0.5, rel=1e-4)
     assert [(epoch, level.value) for epoch, level in lines["teacher"]] == [(1, 91), (2, 91)]
+    pictures = images_summary.pictures(list(ARMS))
+    assert list(pictures) == ["images.png", "images_2.png", "images_3.png", "images_4.png"]
+    assert [arm for arms in pictures.values() for arm in arms] == list(ARMS)
+    assert max(map(len, pictures.values())) == 5
 
 
 def test_a_run_leaves_its_table_and_files(here, capsys):

@@ -31,7 +31,10 @@ from semcom.report.tables import Row
 log = logging.getLogger(__name__)
 
 RECORD = "images.json"
-FILES = (RECORD, "images.csv", *look.with_print("images.png"))
+TABLE = "images.csv"
+OWN = (RECORD, TABLE, "images*.png", "images*.pdf")
+"""What a run writes in its folder."""
+
 TEACHER = "teacher"
 COMPARED_AT_ONCE = 64
 """Images of a forward pass whose time is measured."""
@@ -58,8 +61,9 @@ def run(
     started, plan = time.monotonic(), plan or Plan()
     folder = Path(settings.output_path or FOLDER)
     named, overwrite = settings.output_path is not None, settings.outputs.overwrite
-    place = places.Place("--output-path", folder, named, overwrite, folder=True, own=FILES)
-    files = {f"--output-path ({name})": folder / name for name in FILES}
+    names = (RECORD, TABLE, *look.with_print(*images_summary.pictures(settings.arms)))
+    place = places.Place("--output-path", folder, named, overwrite, folder=True, own=OWN)
+    files = {f"--output-path ({name})": folder / name for name in names}
     output_files.check_outputs(
         {"--output-path": folder, **files}, [settings.images] if settings.images else []
     )
@@ -75,7 +79,7 @@ def run(
         record |= {"data": data.source, "wall_seconds": round(time.monotonic() - started, 1)}
         _write(reserved[0].working, record, found)
         places.publish(reserved)
-        made = ", ".join(escape(folder / name) for name in FILES)
+        made = ", ".join(escape(folder / name) for name in names)
         log.info(f"\nmade {made}; {time.monotonic() - started:,.0f} s")
     return lines
 
@@ -170,7 +174,9 @@ def recorded(settings: ImagesSettings, plan: Plan) -> dict[str, Any]:
 
 def _write(folder: Path, record: dict[str, object], found: Found) -> None:
     output_files.write_json(folder / RECORD, record)
-    tables.write_csv(folder / "images.csv", found.rows)
-    students = {name: history for name, history in found.histories.items() if name != TEACHER}
+    tables.write_csv(folder / TABLE, found.rows)
     level = [row["validation"] for row in found.rows if row["model"] == TEACHER]
-    plots.save(images_summary.curves(students, TEACHER, level), folder / "images.png")
+    arms = [name for name in found.histories if name != TEACHER]
+    for name, drawn in images_summary.pictures(arms).items():
+        histories = {arm: found.histories[arm] for arm in drawn}
+        plots.save(images_summary.curves(histories, TEACHER, level), folder / name)

@@ -14,6 +14,9 @@ from semcom.report.tables import Row
 
 FEWEST_SEEDS = 3
 """That have an interval: of two, Student's t is 13 standard errors wide."""
+ARMS_A_PICTURE = 5
+"""Beside the teacher, as many as a picture has colours for."""
+PICTURE = "images.png"
 TITLE = "accuracy on validation images, %"
 COMPARED = {"over_labels": LABELS, "over_kd": KD}
 
@@ -104,6 +107,12 @@ def percent(row: Row) -> float:
     return 100 * accuracy
 
 
+def pictures(arms: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Names of pictures, and the arms whose curves each shows."""
+    parts = [arms[first : first + ARMS_A_PICTURE] for first in range(0, len(arms), ARMS_A_PICTURE)]
+    return {f"images_{number}.png" if number > 1 else PICTURE: part for number, part in enumerate(parts, 1)}
+
+
 def curves(histories: Mapping[str, Sequence[Sequence[Row]]], teacher: str, level: Sequence[float]) -> Draw:
     """Validation accuracy by epoch, the mean over seeds and, from three on, the band of its interval.
 
@@ -115,5 +124,5 @@ def curves(histories: Mapping[str, Sequence[Sequence[Row]]], teacher: str, level
         lines[arm] = [(epoch, _of_seeds(values).interval) for epoch, values in enumerate(by_epoch, 1)]
     last = max(len(points) for points in lines.values())
     reached = _of_seeds(level).interval
-    lines = {teacher: [(1, reached), (last, reached)], **lines}
-    return figures.curves({TITLE: lines}, references=[teacher], across="epoch")
+    of_teacher = {teacher: [(1, reached), (last, reached)]}
+    return figures.curves({TITLE: of_teacher | lines}, references=[teacher], across="epoch")
