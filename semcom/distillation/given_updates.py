@@ -75,6 +75,8 @@ class GivenUpdates:
     def load_state_dict(self, given: Any) -> None:
         self.optimizer.load_state_dict(given["optimizer"])
         if self.scheduler:
+            # Torch warns of schedulers stepped before their optimizer; its steps were made before this.
+            self.optimizer._opt_called = True  # type: ignore[attr-defined]
             own = self.scheduler.state_dict()
             # Files hold plain dictionaries; MultiStepLR counts its milestones.
             counters = {name for name, value in own.items() if isinstance(value, Counter)}
