@@ -266,6 +266,14 @@ def test_a_function_asks_its_modules_in_eval_mode(kind):
     assert all(part.training for part in TEACHER.modules()), "afterwards it is as it was"
 
 
+def test_a_function_may_answer_in_inference_mode():
+    asked = torch.inference_mode()(lambda x: WIDE(x))
+    student, same = net(1), net(1)
+    fitted(student, asked)
+    fitted(same, WIDE)
+    assert toy.same_bits(toy.bits(student), toy.bits(same))
+
+
 def test_where_a_function_keeps_its_modules_cannot_always_be_told():
     assert modules_of(functools.partial(F.linear, torch.ones(1))) == [] and modules_of(len) == []
 

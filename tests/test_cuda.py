@@ -10,6 +10,7 @@ from itertools import cycle, islice
 
 import numpy as np
 import pytest
+import test_api
 import test_resume
 import torch
 from test_objective import RANGE
@@ -18,12 +19,14 @@ from test_waiting import OBJECTIVES, Spoiled, distilling
 from toy import CPU, C, bits, channel_of, encoded, same_bits, sharp, size, transceiver
 
 from benchmarks import harness, textbook
+from semcom import Distiller
 from semcom.channel.channels import CHANNELS
 from semcom.data.batching import collate
 from semcom.distillation import trainer, training_loop
 from semcom.distillation.fused_linear_loss import cannot_compile, cross_entropy, distillation
 from semcom.distillation.objectives import TransceiverObjective
 from semcom.distillation.projected_logits import Projected
+from semcom.distillation.task import NonFiniteLoss
 from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.decoding import beam, greedy
@@ -72,6 +75,39 @@ def take(loop, number, after=0):
         loop.step(loop.task.step_of(batch, 1), 1, 3e-3, step)
     loop.settle()
     return told
+
+
+def distilled(device, spoil=False):
+    """History of a classifier by an optimizer and a scheduler of torch's, and its weights before and after
+    the last step; the third batch may hold what is no number."""
+    data = test_api.batches(4)
+    if spoil:
+        data[2][0][3] = torch.nan
+    student, told = test_api.net(1).to(device), []
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        torch.optim.SGD(student.parameters(), 0.1), 0.1, total_steps=8
+    )
+    distiller = Distiller(student, test_api.net(0, width=16))
+    try:
+        choice = {"on_step": lambda *_: told.append(bits(student)), "keep": "last"}
+        choice |= {"scheduler": scheduler, "quiet": True}
+        history = distiller.fit(data, 2, test_api.batches(1, seed=9), **choice)
+    except NonFiniteLoss as error:
+        history = str(error)
+    return history, told[-1], bits(student)
+
+
+def test_a_classifier_learns_by_torchs_optimizer_as_on_the_cpu():
+    (ours, _, weights), (theirs, _, same) = distilled(DEVICE), distilled(CPU)
+    for row, other in zip(ours, theirs, strict=True):
+        assert row == pytest.approx(other, rel=1e-4)
+    for name in weights:
+        torch.testing.assert_close(weights[name].cpu(), same[name], rtol=1e-3, atol=1e-5)
+
+
+def test_a_loss_that_is_no_number_leaves_a_classifier_as_it_was():
+    message, before, after = distilled(DEVICE, spoil=True)
+    assert "nan in epoch 1, step 3" in message and same_bits(before, after)
 
 
 @pytest.mark.parametrize("kind", CHANNELS)

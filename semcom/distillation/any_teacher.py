@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from semcom.base.device import copied
 from semcom.distillation.any_model import Evaluating, Model, outputs, owner_of
 
 MOST_VALUES = 1000
@@ -22,7 +23,7 @@ class Teacher:
     """
 
     def __init__(self, model: Model, device: torch.device):
-        self.model = model
+        self.model, self.device = model, device
         self.module = owner_of(model)
         # Of several teachers as one module, some may be functions.
         functions = [each for each in getattr(model, "members", [model]) if owner_of(each) is None]
@@ -51,9 +52,17 @@ class Teacher:
                 for p, did in learns.items():
                     p.requires_grad_(did)
 
-    @torch.no_grad()
     def __call__(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
-        """Its logits and grid."""
+        """Its logits and grid, as a loss takes them: on the device, and where a gradient may be."""
+        logits, grid = self._asked(inputs)
+        return self._usable(logits), grid if grid is None else self._usable(grid)
+
+    def _usable(self, tensor: Tensor) -> Tensor:
+        there = tensor.detach() if tensor.device == self.device else copied(tensor.detach(), self.device)
+        return there.clone() if there.is_inference() else there
+
+    @torch.no_grad()
+    def _asked(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
         if self.module:
             # Its owner may have put it into training mode, or a student that shares a part of it.
             self.module.eval()

@@ -99,11 +99,11 @@ class GivenUpdates:
                 "validation=val_loader)"
             )
         if isinstance(self.scheduler, OneCycleLR):
-            needed = steps if self.every == "step" else epochs
+            needed = self.scheduler.last_epoch + (steps if self.every == "step" else epochs)
             if self.scheduler.total_steps < needed:
                 raise SemcomError(
-                    f"OneCycleLR(total_steps={self.scheduler.total_steps}): this training takes {needed}; "
-                    f"give total_steps={needed}"
+                    f"OneCycleLR(total_steps={self.scheduler.total_steps}): with this training it takes "
+                    f"{needed}; give total_steps={needed}"
                 )
 
     def check_plain(self) -> None:
