@@ -275,6 +275,13 @@ def test_curves_of_training_are_means_over_seeds():
     assert (first["validation"], first["temperature"]) == (2, None)
 
 
+def test_what_is_drawn_of_a_classifier_are_classes(monkeypatch):
+    drawings = []
+    monkeypatch.setattr(plots, "save", lambda draw, path: drawings.append(drawn(draw).axes[0]))
+    plots.plot_temperature_effect([2.0, 0.0, 1.0], "effect.png", pieces=["cat", "dog", "bird"])
+    assert drawings[0].get_xlabel() == "class"
+
+
 def test_pieces_have_no_order_and_so_no_line():
     (axis,) = drawn(training_figures.temperature_effect({1.0: [1.0, 0.1], 2.0: [0.6, 0.3]}, ["a", "b"])).axes
     assert {line.get_linestyle() for line in axis.lines} == {"None"}

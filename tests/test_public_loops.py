@@ -207,7 +207,7 @@ def test_what_does_not_run_ends_in_one_line(call):
 
 def test_the_guides_ten_lines_train_a_student_and_what_follows_them_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    ten, after, own_loop = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
+    ten, after, own_loop, own_optimizer = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
     assert len(ten.splitlines()) == 10
     space = {}
     set_seed(0)
@@ -219,3 +219,4 @@ def test_the_guides_ten_lines_train_a_student_and_what_follows_them_runs(tmp_pat
     before = Distiller(student, None, DistillationConfig(distill_weight=0)).evaluate(train)["ce"]
     exec(own_loop, {**vars(semcom), **space, "DistillationLoss": DistillationLoss})
     assert Distiller(student, None, DistillationConfig(distill_weight=0)).evaluate(train)["ce"] < before
+    exec(own_optimizer.replace("50", "2"), {**vars(semcom), **space, "Distiller": Distiller})

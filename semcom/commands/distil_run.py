@@ -37,7 +37,7 @@ from semcom.models.decoding import Search
 from semcom.models.settings import PARTS
 from semcom.models.state_file import State
 from semcom.models.transceiver import Transceiver
-from semcom.report import plots, tables
+from semcom.report import plots, tables, training_figures
 
 log = logging.getLogger(__name__)
 
@@ -289,11 +289,11 @@ class DistillationRun:
         """What the run's temperature, beside others, makes of the teacher's distribution."""
         vocabulary, own = self.teacher.vocabulary, self.settings.distillation.temperature
         logits = least_sure(self.teacher.model, self.data.validation[0])
-        temperatures = sorted({*TEMPERATURES_SHOWN, own})
+        temperatures, picture = sorted({*TEMPERATURES_SHOWN, own}), self.folder / "temperature_effect.png"
         texts = vocabulary.decode([[piece] for piece in range(len(vocabulary))])
         pieces = [text or f"piece {piece}" for piece, text in enumerate(texts)]
         pieces[EOS] = "(end)"
-        plots.plot_temperature_effect(logits, self.folder / "temperature_effect.png", temperatures, pieces)
+        plots.plot_temperature_effect(logits, picture, temperatures, pieces, unit=training_figures.PIECE)
 
     # --- the record
 

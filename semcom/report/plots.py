@@ -95,15 +95,17 @@ def plot_temperature_effect(
     temperatures: Sequence[float] = (1, 2, 4, 8, 16),
     pieces: Sequence[str] | None = None,
     shown: int = 8,
+    *,
+    unit: str = "class",
 ) -> None:
     """What the temperature does to a teacher's distribution, as a PNG and PDFs: the ``shown`` most probable
     of its logits [V] at each.
 
-    pieces: names of all V; their numbers where there are none.
+    pieces: names of all V; their numbers where there are none. unit: what one of them is.
     """
     rows, best = training_figures.temperature_rows(logits, temperatures, shown)
     names = [pieces[i] if pieces is not None else str(i) for i in best]
-    save(training_figures.temperature_effect(rows, names), path)
+    save(training_figures.temperature_effect(rows, names, unit=unit), path)
 
 
 def plot_by_snr(

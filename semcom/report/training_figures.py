@@ -239,10 +239,10 @@ def _whole_numbers(axis: "Axes") -> None:
 
 
 def temperature_effect(
-    rows: Mapping[float, Sequence[float]], pieces: Sequence[str], gettext: Translate = str
+    rows: Mapping[float, Sequence[float]], pieces: Sequence[str], gettext: Translate = str, unit: str = PIECE
 ) -> Draw:
     """A teacher's distribution over its most probable ``pieces`` at several temperatures: points, since
-    pieces have no order."""
+    pieces have no order. unit: what a piece is."""
 
     def draw(place: Place) -> "Figure":
         figure, (axis,) = look.panels(place, 1, 3.0)
@@ -256,7 +256,7 @@ def temperature_effect(
             (named[f"T={temperature:g}"],) = axis.plot(places, rows[temperature], **style)
         names = [label(piece) for piece in pieces]
         axis.set_xticks(range(len(pieces)), names, rotation=30, ha="right", rotation_mode="anchor")
-        axis.set(xlabel=label(gettext(PIECE)), ylabel=label(gettext(PROBABILITY)))
+        axis.set(xlabel=label(gettext(unit)), ylabel=label(gettext(PROBABILITY)))
         logarithm(axis)
         within_ranges([axis])
         curve_names.legend(figure, place, [Named(axis, named)])
