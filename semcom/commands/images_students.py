@@ -206,6 +206,6 @@ class Seed:
                 quiet=True,
             )
         if distiller.stopped:
-            stopped = f"{escape(told)} {distiller.stopped}; nothing was written"
+            stopped = f"{escape(told)}: {distiller.stopped}; nothing was written"
             raise InterruptedRun(stopped, distiller.signal)
         return history
