@@ -15,7 +15,7 @@ import torch
 import semcom
 from semcom import DistillationConfig
 from semcom.base.errors import LONGEST_LINE, SemcomError
-from semcom.distillation import other_conventions
+from semcom.distillation import other_conventions, other_names
 from semcom.distillation.distiller import Distiller
 from semcom.distillation.means import Means
 from semcom.distillation.rows import Rows
@@ -67,6 +67,18 @@ def test_strangers_names_and_values_are_escaped_and_the_line_is_short():
     assert "\x1b" not in other_conventions.missing_method("train\x1b")
 
 
+def test_names_that_are_not_known_are_told_together():
+    told = line("Distiller", train_config=1, adaptor_T=2, model_S=3)
+    assert told.startswith(
+        "Distiller: model_S= is student= here; not known: train_config, adaptor_T; allowed are"
+    )
+
+
+def test_a_setting_of_another_type_is_one_line():
+    with pytest.raises(SemcomError, match="--temperature 4: must be a finite number above 0"):
+        DistillationConfig(temperature="4")
+
+
 def test_methods_of_other_distillers_are_answered():
     for name in ("train", "distill", "train_students", "trainn"):
         assert "distiller.fit(train_loader" in other_conventions.missing_method(name)
@@ -84,8 +96,8 @@ def test_the_tables_have_the_names_that_there_are():
         *other_conventions.FIT,
         *DistillationConfig.__dataclass_fields__,
     }
-    assert set(other_conventions.OURS.values()) <= everything
-    assert not set(other_conventions.OURS) & everything
+    assert set(other_names.OURS.values()) <= everything
+    assert not set(other_names.OURS) & everything
 
 
 def test_a_history_is_rows_and_gives_columns_by_name():
@@ -115,6 +127,8 @@ def test_means_serve_as_the_loss_they_hold():
     means.backward()
     assert weight.grad == 3 + 9 + 6
     assert torch.tensor(1.0) + means == sum([1.0, means]) == 10
+    assert not torch.isnan(means) and torch.stack([means, means]).tolist() == [9, 9]
+    assert means < 10 and means > 8 and 10 - means == means - 8 == 1
     assert dict(copy.copy(means)) == dict(means) and list(means) == ["ce", "loss"]
     with pytest.raises(AttributeError, match="they are ce, loss"):
         _ = means.backwards

@@ -197,10 +197,17 @@ def _called(f: Field[Any]) -> str:
 
 def check_rule(flag: str, value: Any, rule: Rule) -> None:
     """Raise SemcomError for a value that is given and does not pass."""
-    if value is not None and not rule.holds(value):
+    if value is not None and not _holds(rule, value):
         too_large = isinstance(value, int) and value > LARGEST
         allowed = f"{rule.allowed}, {LARGEST} at most" if too_large else rule.allowed
         raise SemcomError(f"{flag} {_shown(value)}: must be {allowed}; for example {flag} {rule.example}")
+
+
+def _holds(rule: Rule, value: Any) -> bool:
+    try:
+        return rule.holds(value)
+    except TypeError:
+        return False  # of another type, such as a text in the place of a number
 
 
 def _check_path(f: Field[Any], value: Any) -> None:

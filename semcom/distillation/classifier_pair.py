@@ -42,7 +42,7 @@ class ClassifierPair:
         if not own:
             raise SemcomError(
                 "the student must be a module, or a method of one, with parameters that are not the "
-                "teacher's; of one model make two with copy.deepcopy"
+                f"teacher's; {ORDER}; of one model make two with copy.deepcopy"
             )
         if not self.trained:
             raise SemcomError(
