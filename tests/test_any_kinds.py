@@ -101,6 +101,7 @@ def test_arguments_of_fit_are_told_apart_by_type():
         ((TensorDataset(torch.zeros(9, 4)), 2), {}, r"samples; give DataLoader\(dataset"),
         ((object(), 2), {}, "batches: a object gives no batches"),
         ((batches(1), 1), {"keep": "first"}, "keep first: allowed are best, last"),
+        ((batches(1), 1), {"resume": True}, r"save_to='run.resume.pt', resume=True"),
         ((batches(1), 1), {"early_stopping": 3}, "type fit.*validation=val_loader"),
         ((batches(1), 1, batches(1)), {"early_stopping": True}, "as early_stopping=5"),
         ((batches(1), 1), {"num_epochs": 3}, "is epochs= here"),
@@ -186,6 +187,7 @@ class Returns(nn.Module):
         lambda logits: [logits, None, torch.ones(3)],
         lambda logits: {"logits": logits, "hidden_states": None},
         lambda logits: UserDict(logits=logits),
+        lambda logits: {"out": logits, "aux": None},
         lambda logits: SimpleNamespace(logits=logits),
     ],
 )
@@ -206,7 +208,7 @@ def test_a_mapping_may_have_a_grid():
 
 
 def test_a_model_without_logits_is_refused():
-    for made, words in ((lambda x: {"out": x}, "a dict with 'out'"), (lambda x: None, "a NoneType")):
+    for made, words in ((lambda x: {"scores": x}, "a dict with 'scores'"), (lambda x: None, "a NoneType")):
         with pytest.raises(SemcomError, match=f"the model returns {words}: must be logits"):
             trained(batches(), lambda student, made=made: Returns(student, made))
 

@@ -15,7 +15,12 @@ from semcom.base.errors import SemcomError, shown
 
 Model = Callable[..., Any]
 """A module, or a method of one: inputs -> logits [..., V]; (logits, grid of logits [B, H, W, V]); another
-tuple that begins with logits; a mapping with "logits", and perhaps "grid"; an object with ``logits``."""
+tuple that begins with logits; a mapping with one of ``LOGITS``, and perhaps "grid"; an object with
+``logits``."""
+
+
+LOGITS = ("logits", "out")
+"""What a mapping calls them; "out" in torchvision's models of segmentation."""
 
 
 class Evaluating:
@@ -60,7 +65,7 @@ def outputs(model: Model, inputs: Any) -> tuple[Tensor, Tensor | None]:
 
 def _parts(given: Any) -> tuple[Any, Any]:
     if isinstance(given, Mapping):
-        return given.get("logits"), given.get("grid")
+        return next((given[name] for name in LOGITS if name in given), None), given.get("grid")
     if hasattr(given, "logits"):
         return given.logits, getattr(given, "grid", None)
     if isinstance(given, (tuple, list)):

@@ -149,7 +149,7 @@ class Distiller:
         if typed:
             other_conventions.refuse("fit", typed)
         given = FitArguments.of(data, batches, epochs, validation)
-        check_ends(early_stopping, keep, validates=given.validation is not None)
+        check_ends(early_stopping, keep, resume, save_to, validates=given.validation is not None)
         updates = self._updates(optimizer, scheduler, scheduler_every)
         keeper = None
         if save_to:

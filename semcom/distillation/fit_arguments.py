@@ -108,8 +108,10 @@ def _check_gives_batches(given: Any, name: str) -> None:
         raise SemcomError(f"{name}: a {type(given).__name__} gives no batches; type {USUAL}")
 
 
-def check_ends(early_stopping: Any, keep: Any, *, validates: bool) -> None:
+def check_ends(early_stopping: Any, keep: Any, resume: Any, save_to: Any, *, validates: bool) -> None:
     """Raise SemcomError for what ``fit`` cannot go by."""
+    if resume and not save_to:
+        raise SemcomError("resume: from where? Type fit(…, save_to='run.resume.pt', resume=True)")
     if keep not in KEPT:
         raise SemcomError(f"keep {shown(keep)}: allowed are {', '.join(KEPT)}")
     if early_stopping is None:
