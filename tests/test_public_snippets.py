@@ -70,7 +70,7 @@ def test_strangers_names_and_values_are_escaped_and_the_line_is_short():
 def test_names_that_are_not_known_are_told_together():
     told = line("Distiller", train_config=1, adaptor_T=2, model_S=3)
     assert told.startswith(
-        "Distiller: model_S= is student= here; not known: train_config, adaptor_T; allowed are"
+        "Distiller: model_S= is student= here; train_config=, adaptor_T= are not known; allowed"
     )
 
 

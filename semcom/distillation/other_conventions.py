@@ -183,8 +183,8 @@ def _others(owner: str, typed: Mapping[str, object], own: tuple[str, ...]) -> li
         else:
             unknown.append(shown_name)
     if unknown:
-        several = ", …" if len(unknown) > MOST_NAMES else ""
-        told.append(f"not known: {', '.join(unknown[:MOST_NAMES])}{several}; allowed are {', '.join(own)}")
+        names = "=, ".join(unknown[:MOST_NAMES]) + ("=, …" if len(unknown) > MOST_NAMES else "=")
+        told.append(f"{names} {'is' if len(unknown) == 1 else 'are'} not known; allowed are {', '.join(own)}")
     return told
 
 
