@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 
 import pytest
 import torch
@@ -205,6 +206,14 @@ def test_a_run_leaves_its_table_and_files(here, capsys):
     images.run(settings_of(output_path="again"), [1], None, TINY)
     again = json.loads((here / "again/images.json").read_text())
     assert again["rows"] == record["rows"], "the same seed, the same numbers"
+
+
+def test_what_is_unwise_is_said_once(here, monkeypatch):
+    """light_cnn has 4 x 4 places."""
+    monkeypatch.setitem(ARMS, "kd", replace(ARMS["kd"], scales=(1, 8)))
+    with toy.spoken() as lines:
+        images.run(settings_of(arms=("kd",), steps=1), [1, 2], None, TINY)
+    assert sum("warning: scales 8: finer than the student" in line for line in lines) == 1
 
 
 def test_the_command_and_its_flags(here, capsys):

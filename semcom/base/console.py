@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from threading import Lock
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from semcom.base import distributed
+from semcom.base.errors import Unwise
 
 
 class _Console(logging.StreamHandler[TextIO]):
@@ -82,6 +83,25 @@ def warn_of(where: str, line: str) -> None:
         _LOG.warning(f"{where}: {line}")
     else:
         told.setdefault(line, []).append(where)
+
+
+@contextmanager
+def unwise_said() -> Iterator[None]:
+    """What the Python API warns of meanwhile is said as commands say it, each line once."""
+    said: set[str] = set()
+    show = warnings.showwarning
+
+    def say(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, Unwise):
+            show(message, category, *place, **more)
+        elif str(message) not in said:
+            said.add(str(message))
+            _LOG.warning(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Unwise)
+        warnings.showwarning = say
+        yield
 
 
 @contextmanager

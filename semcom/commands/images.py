@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from semcom.base import output_files, places
+from semcom.base import console, output_files, places
 from semcom.base.device import environment, resolve_device
 from semcom.base.errors import escape
 from semcom.base.flags import as_record
@@ -72,7 +72,8 @@ def run(
         data = images.read(settings.images)
         _check(data, settings, plan)
         places.make_room(reserved)
-        found = _measured(data, settings, plan, seeds)
+        with console.unwise_said():
+            found = _measured(data, settings, plan, seeds)
         lines = images_summary.summarise(found.rows, TEACHER)
         log.info(f"\n{_caption(settings, seeds, data)}\n{images_summary.table(lines)}")
         record = _record(settings, plan, seeds, command, found, lines)
