@@ -289,6 +289,15 @@ def test_several_teachers_one_of_them_a_function():
     assert seen == [False] * 2 and TEACHER.training
 
 
+def test_several_teachers_may_return_features_of_unlike_widths():
+    made = [lambda logits, width=width: (logits, torch.ones(16, width)) for width in (3, 5)]
+    teachers = [Returns(net(seed, width=16), each) for seed, each in enumerate(made)]
+    student, same = net(1), net(1)
+    fitted(student, teachers)
+    fitted(same, [teacher.inner for teacher in teachers])
+    assert toy.same_bits(toy.bits(student), toy.bits(same))
+
+
 @pytest.mark.parametrize("ends", [None, KeyboardInterrupt, OSError])
 def test_the_teacher_is_as_usable_as_before(ends):
     teacher = net(0, norm=True).train()

@@ -56,7 +56,7 @@ def _members(teacher: Any) -> list[Model]:
 
 class Teachers(nn.Module):
     """Called as each of its ``members`` is; gives the mean of their logits [..., V] and, where all of them
-    give one, of their grids [B, H, W, V].
+    give one and the loss compares them, of their grids [B, H, W, V].
 
     mean: "logits"; or "probabilities", logits z of which softmax(z / T), T the temperature of ``loss`` in
     this step, is the mean of the members' softmax(z / T), of a grid at each place. weights: one of each, any
@@ -88,12 +88,14 @@ class Teachers(nn.Module):
         self.shares = tuple(weight / sum(given) for weight in given)
         self.temperature = _temperature_of(loss) if mean == "probabilities" else None
         self.class_axis = loss.class_axis
+        self.compares_grids = bool(loss.settings.scales)
         self.owners = nn.ModuleList(owner for owner in map(owner_of, members) if owner)
 
     def forward(self, *inputs: Any, **named: Any) -> tuple[Tensor, Tensor | None]:
         asked = [outputs(member, named or inputs) for member in self.members]
         grids = [grid for _, grid in asked if grid is not None]
-        in_all = len(grids) == len(asked)
+        # Beside a loss that compares none, what else teachers return may be anything.
+        in_all = self.compares_grids and len(grids) == len(asked)
         return self._mean([logits for logits, _ in asked]), self._mean(grids) if in_all else None
 
     def _mean(self, logits: Sequence[Tensor]) -> Tensor:
