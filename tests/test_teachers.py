@@ -54,10 +54,11 @@ def test_the_mean_of_probabilities_is_at_the_temperature_of_the_step():
 def test_grids_are_averaged_where_all_have_one():
     x = torch.randn(3, 4)
     one, two = WithGrid(), WithGrid()
-    logits, grid = Teachers([one, two], loss())(x)
+    compares = loss(scales=(1, 2))
+    logits, grid = Teachers([one, two], compares)(x)
     torch.testing.assert_close(grid, (one(x)[1] + two(x)[1]) / 2)
     torch.testing.assert_close(logits, grid.mean((1, 2)))
-    assert Teachers([one, nets()[0]], loss())(x)[1] is None
+    assert Teachers([one, nets()[0]], compares)(x)[1] is None
 
 
 def test_modules_of_functions_methods_and_models_are_its_own():
