@@ -41,7 +41,8 @@ def put_back(loop: "Loop[Any]", state: State) -> None:
     loop.sums = {name: Sum(*of_epoch) for name, of_epoch in state["sums"].items()}
     loop.tokens, loop.cells = state["positions"]
     loop.seconds = state["seconds"]
-    loop.lr = state["lr"]
+    # States of earlier versions have none: their rates follow from the step.
+    loop.lr = state.get("lr", loop.updates.rate(state["steps"], state["total"]))
     loop.task.load_state(state["task"])
     loop.updates.load_state_dict(state["optimizer"])
     # What is logged of an epoch whose steps are all done is by the last of them.
