@@ -15,7 +15,7 @@ from semcom.channel.channels import AWGN
 from semcom.data.batching import collate
 from semcom.data.vocabulary import EOS
 from semcom.distillation.optimizer import AdamW
-from semcom.models import checkpoint, kept, next_pieces, packed_decoding
+from semcom.models import checkpoint, next_pieces, packed_decoding, weight_cache
 from semcom.models.decoding import Search, greedy
 from semcom.models.kernels import linear, native, projected_losses, residual, row_losses
 
@@ -289,8 +289,8 @@ def test_packed_weights_follow_their_module():
     model, batch = listener(5.0), collate(encoded(12, 1, 9))
     heard = meet(model, batch)
     before = greedy(model.receiver, *heard, compiled=True)
-    first = kept.kept(next_pieces.Likeliest, model.receiver.projection)
-    assert kept.kept(next_pieces.Likeliest, model.receiver.projection) is first
+    first = weight_cache.kept(next_pieces.Likeliest, model.receiver.projection)
+    assert weight_cache.kept(next_pieces.Likeliest, model.receiver.projection) is first
     with torch.no_grad():
         for weights in model.receiver.parameters():
             weights.add_(0.2 * torch.randn_like(weights))
@@ -299,10 +299,10 @@ def test_packed_weights_follow_their_module():
     for weights in model.receiver.parameters():
         weights.data = torch.randn_like(weights) / math.sqrt(weights.shape[-1])
     assert greedy(model.receiver, *heard, compiled=True) == greedy(model.receiver, *heard) != after
-    held = len(kept._KEPT)
+    held = len(weight_cache._KEPT)
     del model
     gc.collect()
-    assert len(kept._KEPT) < held
+    assert len(weight_cache._KEPT) < held
 
 
 def test_what_does_not_fit_is_refused():
