@@ -220,3 +220,15 @@ def test_the_guides_ten_lines_train_a_student_and_what_follows_them_runs(tmp_pat
     exec(own_loop, {**vars(semcom), **space, "DistillationLoss": DistillationLoss})
     assert Distiller(student, None, DistillationConfig(distill_weight=0)).evaluate(train)["ce"] < before
     exec(own_optimizer.replace("50", "2"), {**vars(semcom), **space, "Distiller": Distiller})
+
+
+def test_a_model_that_ends_in_a_softmax_is_warned_of_once():
+    (teacher,), (student,) = nets(1, 16), nets(1, 4)
+    ends_in_softmax = nn.Sequential(student, nn.Softmax(dim=1))
+    with pytest.warns(semcom.Unwise, match="the student's logits are probabilities") as warned:
+        Distiller(ends_in_softmax, teacher).fit(loader(), 2, quiet=True)
+    assert len(warned) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Distiller(student, teacher).fit(loader(), 1, quiet=True)
+        Distiller(nn.Sequential(student, nn.LogSoftmax(dim=1)), teacher).fit(loader(), 1, quiet=True)

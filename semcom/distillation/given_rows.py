@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semcom.base.errors import SemcomError, shown
+from semcom.base.errors import SemcomError, shown, warn
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,21 @@ def check_range(classes: Tensor, number: int, ignore_index: int) -> None:
             f"targets: {low} to {high}, and logits have the classes 0 to {number - 1}; count classes from 0, "
             f"or give ignore_index={odd} where {odd} marks a row without a label (now {ignore_index} does)"
         )
+
+
+def warn_of_probabilities(student: Tensor, teacher: Tensor) -> None:
+    """Warn where what should be logits [..., V] are all probabilities."""
+    for whose, given in (("student", student), ("teacher", teacher)):
+        if (
+            given.numel()
+            and bool((given >= 0).all())
+            and torch.allclose(given.sum(-1), given.new_ones(()), atol=1e-3)
+        ):
+            warn(
+                f"the {whose}'s logits are probabilities, as after a softmax: the loss takes that itself; "
+                "give what comes before it, or the logarithm"
+            )
+            return
 
 
 def check_probabilities(targets: Tensor) -> None:

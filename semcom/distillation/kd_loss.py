@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from semcom.base.errors import SemcomError, shown, warn
 from semcom.base.flags import differs, names_without_flag
 from semcom.distillation import losses, other_conventions
-from semcom.distillation.given_rows import Rows, check_probabilities, check_range, classes_last
+from semcom.distillation.given_rows import (
+    Rows,
+    check_probabilities,
+    check_range,
+    classes_last,
+    warn_of_probabilities,
+)
 from semcom.distillation.logit_losses import LOGIT_LOSSES, LossSettings
 from semcom.distillation.losses import Temperature
 from semcom.distillation.means import Means
@@ -261,9 +267,12 @@ class DistillationLoss(nn.Module):
             )
 
     def _check_values(self, rows: Rows, labelled: Tensor) -> None:
-        """Of targets: off the CPU to look at them is to wait, so there at the first ones alone."""
+        """Of targets, and of the first logits: off the CPU to look at them is to wait, so there at the first
+        ones alone."""
         if rows.targets.is_meta or (self._has_seen_values and not rows.targets.is_cpu):
             return
+        if not self._has_seen_values:
+            warn_of_probabilities(rows.student, rows.teacher)
         self._has_seen_values = True
         if rows.soft:
             check_probabilities(rows.targets[labelled])
