@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import semcom
-from semcom import DistillationConfig
+from semcom import DistillationConfig, DistillationLoss
 from semcom.base.errors import LONGEST_LINE, SemcomError
 from semcom.distillation import other_conventions, other_names
 from semcom.distillation.distiller import Distiller
@@ -87,10 +87,15 @@ def test_methods_of_other_distillers_are_answered():
 
 
 def test_the_tables_have_the_names_that_there_are():
-    taken = {name for name in inspect.signature(Distiller).parameters}
-    assert taken - {"places", "typed"} <= set(other_conventions.DISTILLER)
-    taken = {name for name in inspect.signature(Distiller.fit).parameters}
-    assert taken - {"self", "data", "typed"} <= set(other_conventions.FIT)
+    for called, names in (
+        (Distiller, other_conventions.DISTILLER),
+        (Distiller.fit, other_conventions.FIT),
+        (DistillationLoss, other_conventions.LOSS),
+    ):
+        taken = inspect.signature(called).parameters.values()
+        assert {each.name for each in taken if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)} - {
+            "self"
+        } == set(names)
     everything = {
         *other_conventions.DISTILLER,
         *other_conventions.FIT,
