@@ -243,7 +243,7 @@ def test_progress_runs_from_the_first_step_to_the_last():
 def test_validation_and_the_rows_of_the_history(here):
     held_out, rows = batches(2, seed=9), []
     student = net(1, norm=True)
-    distiller = Distiller(student, net(0), lr=0.05)
+    distiller = Distiller(student, net(0, width=16), lr=0.05)
     history = distiller.fit(
         batches(),
         5,

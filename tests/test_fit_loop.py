@@ -288,6 +288,24 @@ def test_a_callback_may_end_a_training_that_goes_on_later(tmp_path):
     assert resumed == history and toy.same_bits(toy.bits(again.module), toy.bits(whole.module))
 
 
+@pytest.mark.parametrize("case", ["AdamW, one cycle", "Adam, plateau", "milestones"])
+def test_the_same_objects_go_on_too(case, tmp_path):
+    """As in a notebook whose cell is run once more."""
+    whole, history = life(tmp_path / "whole.pt", case)
+    set_seed(1)
+    student, path = net(7, norm=True), tmp_path / "broken.pt"
+    distiller, choice = Distiller(student, TEACHER, DistillationConfig()), RESUMED[case](student)
+    set_seed(2)
+    for stop in (3, 6, 99):
+        train, held_out = loaders()
+        choice |= {"save_to": path, "resume": True, "on_step": lambda step, means, stop=stop: step == stop}
+        resumed = distiller.fit(train, 3, held_out, quiet=True, **choice)
+    assert resumed == history and toy.same_bits(toy.bits(student), toy.bits(whole.module))
+    if case == "AdamW, one cycle":
+        with pytest.raises(SemcomError, match="give total_steps=24"):
+            distiller.fit(loaders()[0], 3, scheduler=choice["scheduler"], quiet=True)
+
+
 def test_the_state_of_another_training_is_refused(tmp_path):
     path = tmp_path / "state.pt"
     life(path, "SGD, cosine", on_step=lambda *_: True)

@@ -283,7 +283,7 @@ def loaders():
 def life(path, which, seed=1, **choice):
     """One training as in a process of its own; with BatchNorm and dropout, validated on shuffled images."""
     set_seed(seed)
-    distiller = Distiller(net(7, norm=True), net(0), DistillationConfig(), lr=0.02)
+    distiller = Distiller(net(7, norm=True), net(0, width=16), DistillationConfig(), lr=0.02)
     set_seed(seed + 1)
     history = distiller.fit(loaders()[which], 3, validation=loaders()[1], quiet=True, save_to=path, **choice)
     return distiller, history
@@ -327,10 +327,10 @@ def test_a_distiller_refuses_the_state_of_another_training(tmp_path, ends):
     ends.append(2)
     path = tmp_path / "state.pt"
     student = net(1)
-    Distiller(copy.deepcopy(student), net(0)).fit(batches(), 2, quiet=True, save_to=path)
+    Distiller(copy.deepcopy(student), net(0, width=16)).fit(batches(), 2, quiet=True, save_to=path)
 
     def refusal(*words, teacher=0, epochs=2, data=None, settings=None, student=student, **choice):
-        distiller = Distiller(copy.deepcopy(student), net(teacher), settings, **choice)
+        distiller = Distiller(copy.deepcopy(student), net(teacher, width=16), settings, **choice)
         with pytest.raises(SemcomError) as error:
             distiller.fit(data or batches(), epochs, quiet=True, save_to=path, resume=True)
         assert all(word in str(error.value) for word in words), error.value

@@ -149,16 +149,15 @@ class Distiller:
         if typed:
             other_conventions.refuse("fit", typed)
         given = FitArguments.of(data, batches, epochs, validation)
-        check_ends(early_stopping, keep, resume, save_to, validates=given.validation is not None)
+        validates = given.validation is not None
+        check_ends(early_stopping, keep, resume, save_to, validates=validates)
         updates = self._updates(optimizer, scheduler, scheduler_every)
-        keeper = None
-        if save_to:
-            keeper = self._keeper(save_to, save_every, {"epochs": given.epochs, "keep": keep}, updates)
-            if resume:
-                keeper.find()
+        run = {"epochs": given.epochs, "keep": keep}
+        keeper = self._keeper(save_to, save_every, resume, run, updates) if save_to else None
         total = given.steps(keeper.total if keeper else 0)
         if updates:
-            updates.check_lasts(given.epochs, total, validates=given.validation is not None)
+            goes_on = keeper is not None and keeper.found is not None
+            updates.check_lasts(given.epochs, total, goes_on=goes_on, validates=validates)
         with self.pair.training():
             task = ClassifierTask(self.pair, given.batches, given.validation)
             loop = Loop(task, self.training, total=total, keeper=keeper, updates=updates)
@@ -210,21 +209,29 @@ class Distiller:
         return float(loop.lr) if isinstance(loop.updates, GivenUpdates) else self.training.lr
 
     def _keeper(
-        self, path: str | Path, minutes: float, fit: dict[str, Any], updates: GivenUpdates | None
+        self,
+        path: str | Path,
+        minutes: float,
+        resume: bool,
+        run: dict[str, Any],
+        updates: GivenUpdates | None,
     ) -> Keeper:
-        """Keeps the state of a training. fit: what else it is told by."""
+        """Keeps the state of a training; to ``resume`` one, it has found it. run: what else the training is
+        told by."""
         if updates:
             updates.check_plain()
-            run = updates.described()
-            run["clip"] = updates.clip
+            run = {**updates.described(), "clip": updates.clip, **run}
         else:
             names = ("lr", "warmup_steps", "weight_decay", "clip")
-            run = {name: getattr(self.training, name) for name in names}
-        run |= {**fit, "device": self.device.type, **self.loss.record()}
+            run = {**{name: getattr(self.training, name) for name in names}, **run}
+        run |= {"device": self.device.type, **self.loss.record()}
         teacher = self.pair.teacher
         if teacher and teacher.module:
             run["the teacher:"] = digest_of(teacher.module.state_dict())[:16]
-        return Keeper(Path(path), minutes, run, cure="leave resume=True out to begin anew")
+        keeper = Keeper(Path(path), minutes, run, cure="leave resume=True out to begin anew")
+        if resume:
+            keeper.find()
+        return keeper
 
     def evaluate(self, batches: Iterable[Any], *places: Any) -> dict[str, float]:
         """The student's mean cross-entropy "ce" in nats and share of hits "accuracy" over the labelled rows,

@@ -84,22 +84,26 @@ class GivenUpdates:
             self.scheduler.load_state_dict({n: Counter(v) if n in counters else v for n, v in state.items()})
 
     def described(self) -> dict[str, Any]:
-        """What they are, by the names that a message may call it by."""
+        """What they are, by the names that a message may call it by, but for what a scheduler changes."""
+        changes = ("lr", "momentum", "betas") if self.scheduler else ()
         told: dict[str, Any] = {"optimizer": type(self.optimizer).__name__}
         for number, group in enumerate(self.optimizer.param_groups, start=1):
-            told |= {f"{name} of the optimizer's group {number}": v for name, v in _plain(group).items()}
+            kept = {name: value for name, value in _plain(group).items() if name not in changes}
+            told |= {f"{name} of the optimizer's group {number}": value for name, value in kept.items()}
         told["scheduler"] = type(self.scheduler).__name__ if self.scheduler else None
         return told
 
-    def check_lasts(self, epochs: int, steps: int, *, validates: bool) -> None:
-        """Raise SemcomError where the scheduler does not last for the training, or has nothing to go by."""
+    def check_lasts(self, epochs: int, steps: int, *, goes_on: bool, validates: bool) -> None:
+        """Raise SemcomError where the scheduler does not last for the training, or has nothing to go by.
+        goes_on: its state will be that of a training that goes on."""
         if isinstance(self.scheduler, ReduceLROnPlateau) and not validates:
             raise SemcomError(
                 "ReduceLROnPlateau goes by the validation cross-entropy; type fit(batches, epochs, "
                 "validation=val_loader)"
             )
         if isinstance(self.scheduler, OneCycleLR):
-            needed = self.scheduler.last_epoch + (steps if self.every == "step" else epochs)
+            begun = 0 if goes_on else self.scheduler.last_epoch
+            needed = begun + (steps if self.every == "step" else epochs)
             if self.scheduler.total_steps < needed:
                 raise SemcomError(
                     f"OneCycleLR(total_steps={self.scheduler.total_steps}): with this training it takes "
@@ -119,7 +123,13 @@ class GivenUpdates:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str))}
+    """Numbers, texts, and tuples of numbers, as the betas of Adam."""
+    kinds = (bool, int, float, str)
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, kinds) or (isinstance(value, tuple) and all(isinstance(x, kinds) for x in value))
+    }
 
 
 # --- what was given
