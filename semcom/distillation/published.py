@@ -62,7 +62,7 @@ def published(
     Sources: mdistiller (Zhao et al., arXiv 2203.08679); SDD, Wei, Luo and Luo, arXiv 2403.13512; LSKD, Sun et
     al., arXiv 2403.01427, each with its code.
     """
-    if name not in PUBLISHED:
+    if not isinstance(name, str) or name not in PUBLISHED:
         near = meant(str(name), PUBLISHED)
         raise SemcomError(f"published {shown(name)}: allowed are {', '.join(PUBLISHED)}{near}")
     found = PUBLISHED[name]
@@ -75,7 +75,7 @@ def published(
         raise SemcomError(
             f"scales: {name} has none; leave them out, or give published({with_cells!r}, scales)"
         )
-    cells = _cells(scales) if found.has_cells else {}
+    cells = _cells((1, 2, 4) if scales is None else scales) if found.has_cells else {}
     total = ce + kd
     settings = DistillationConfig(distill_weight=kd / total, **found.settings, **cells)
     if not math.isclose(total, 1):
@@ -87,8 +87,10 @@ def published(
     return settings
 
 
-def _cells(scales: Sequence[int] | None) -> dict[str, Any]:
-    given = (1, 2, 4) if scales is None else tuple(scales)
+def _cells(scales: Sequence[int]) -> dict[str, Any]:
+    if not isinstance(scales, (list, tuple)) or not scales:
+        raise SemcomError(f"scales {shown(scales)}: must be a list of whole numbers; for example (1, 2, 4)")
+    given = tuple(scales)
     return {} if given == (1,) else {"scales": given, **_CELLS}
 
 

@@ -127,7 +127,7 @@ class DistillationConfig(Validated):
         "distil contiguous segments of a sentence too, this many each (SDD), for example 1 2 4",
         Rule(
             "distinct whole numbers from 1 to 512",
-            lambda m: len(set(m)) == len(m) and all(1 <= x <= 512 for x in m),
+            lambda m: len(set(m)) == len(m) and all(isinstance(x, int) and 1 <= x <= 512 for x in m),
             "1 2 4",
         ),
         type=int,
