@@ -131,6 +131,13 @@ def no_drawing(request, monkeypatch) -> None:
 
 
 @pytest.fixture
+def no_scores(request, monkeypatch) -> None:
+    """Distillations end without their closing scores, but for those of tests marked ``scores``."""
+    if request.node.get_closest_marker("scores") is None:
+        cli_support.leave_out_scores(monkeypatch)
+
+
+@pytest.fixture
 def no_library():
     """A process that has compiled nothing yet."""
     native._made.cache_clear()

@@ -1,13 +1,38 @@
-"""Ladders for the tests, without the dial: hybrids on the straight line between two checkpoints, with records
-as the dial writes them."""
+"""Finished runs for the tests of the dial; and ladders without it: hybrids on the straight line between two
+checkpoints, with records as the dial writes them."""
 
 import json
 from pathlib import Path
 
+import pytest
 import torch
+from cli_support import TINY_TRAINING, distil, leave_out_scores
 
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
+
+SEEN = ["migration", "trade"]
+RUNS = {
+    "decoder": ["--distill-part", "decoder", "--lr", 0.01],
+    "encoder": ["--distill-part", "encoder", "--student-init", "random", "--lr", 0.01, "--seed", 7],
+    "full": ["--student-layers", 1, "--student-d-model", 8, "--student-init", "random"],
+    "further": [
+        *("--distill-part", "decoder", "--student-layers", 3, "--student-init", "teacher"),
+        *("--distill-weight", 0, "--lr", 0.01, "--topics", *SEEN),
+    ],
+    "random": ["--distill-part", "decoder", "--student-layers", 3, "--student-init", "random"],
+}
+
+
+def distil_runs(folder, teacher):
+    """Finished runs of these names in ``folder``; "from" started from the best student of "decoder"."""
+    start = ["--student-checkpoint", folder / "decoder/best_student_model.pt"]
+    again = {"from": ["--distill-part", "decoder", *start]}
+    with pytest.MonkeyPatch.context() as patched:
+        leave_out_scores(patched)
+        for name, flags in {**RUNS, **again}.items():
+            where = ["--output-path", folder / name, "--teacher-checkpoint", teacher]
+            assert distil(*where, *TINY_TRAINING, "--steps", 14, *flags) == 0
 
 
 def record(target=0.1, place=0.5, **changes):

@@ -28,6 +28,8 @@ from semcom.data import corpus
 from semcom.data.settings import CorpusConfig
 from semcom.report.document import Answer, Document, Table
 
+pytestmark = pytest.mark.usefixtures("no_scores")
+
 KEYS = {
     "model",
     "temperature",
@@ -232,6 +234,7 @@ def test_jobs_are_of_the_experiments_that_are_sweeps(here, capsys):
     refused(capsys, examples("10", "--dry-run", "--jobs", 3), "--jobs 3: experiment 10", "add --seeds 3")
 
 
+@pytest.mark.scores
 def test_example_six_runs_and_reports(teacher, here, capsys, monkeypatch):
     runs_in_this_process(monkeypatch)
     monkeypatch.setattr(examples_module, "ANALYSED_SENTENCES", 12)

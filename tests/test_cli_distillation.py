@@ -17,6 +17,8 @@ from semcom.models.kernels import native
 from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 from semcom.report import look
 
+pytestmark = pytest.mark.usefixtures("no_scores")
+
 KEYS = [
     "temperature",
     "distill_weight",
@@ -67,6 +69,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.scores
 @pytest.mark.draws("png")
 def test_a_run_leaves_its_files(teacher, here, capsys):
     assert distil(*tiny(teacher, "--create-hybrid", "--corpus-size", 60, "--epochs", 10)) == 0
@@ -351,6 +354,7 @@ def test_all_terms_at_once_are_logged_and_recorded(teacher, here, capsys):
     ] == ["skl", True, 0.2, [1, 2], 0.25, 1.0, 0.5]
 
 
+@pytest.mark.scores
 @pytest.mark.slow
 def test_several_teachers_and_their_sentences(teacher, here, capsys):
     other = train_tiny_teacher(here, "--seed", 7)
@@ -424,6 +428,7 @@ def test_default_path_sets_the_earlier_run_aside_and_a_named_one_is_refused(teac
     )
 
 
+@pytest.mark.scores
 def test_topics_are_a_knob_and_the_teacher_need_not_share_them(teacher, here, capsys):
     assert distil(*tiny(teacher, "--steps", 2, "--exclude-topics", "fisheries", "health")) == 0
     record = json.loads((here / "checkpoints/distillation/distillation_config.json").read_text())
@@ -458,6 +463,7 @@ def test_topics_are_a_knob_and_the_teacher_need_not_share_them(teacher, here, ca
     )
 
 
+@pytest.mark.scores
 def test_real_text_with_one_more_flag(teacher, here, capsys):
     text = here / "own.en"
     text.write_text(
@@ -604,6 +610,7 @@ def test_unwise_settings_get_a_line_and_go_on(teacher, here, capsys, flags, word
         assert sum(word in line for line in lines) == 1
 
 
+@pytest.mark.scores
 def test_compile_without_a_compiler_warns_and_goes_on(teacher, here, capsys, monkeypatch):
     monkeypatch.setenv("CXX", "")
     monkeypatch.setenv("PATH", "")
@@ -613,6 +620,7 @@ def test_compile_without_a_compiler_warns_and_goes_on(teacher, here, capsys, mon
     assert record["compile"] == "off"
 
 
+@pytest.mark.scores
 @pytest.mark.native
 @pytest.mark.parametrize(
     "flags",

@@ -16,6 +16,7 @@ from semcom.evaluation.scores import Meeting
 from semcom.evaluation.scores import through_channel as at_snrs
 from semcom.models import decoding, screening
 from semcom.models.decoding import Search, beam, greedy, length_limit
+from semcom.models.kernels import native
 from semcom.models.screening import MostProbable
 from semcom.models.transformer import DecoderState
 
@@ -330,6 +331,7 @@ def test_kernels_decode_where_they_are_asked_for_and_there(monkeypatch, there):
         return started(received, mask, width) if there else None
 
     monkeypatch.setattr(receiver, "packed_start", packed_start)
+    monkeypatch.setattr(native, "can_decode", lambda: False)
     for width in (1, 3):
         plainly = Search(width)(receiver, *heard)
         assert asked == [], "asked for only by ``compiled``"

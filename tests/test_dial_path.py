@@ -3,15 +3,14 @@
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from cli_support import TINY_TRAINING, distil
+from dials import RUNS, distil_runs
 from toy import architecture, bits, same_bits, size, spoken, word_vocabulary
 
 from semcom.base.errors import SemcomError
-from semcom.commands import distil_summary
 from semcom.commands.dial_path import path_between, path_of_run
 from semcom.distillation import training_loop
 from semcom.models import checkpoint, state_dicts
@@ -19,36 +18,15 @@ from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS
 from semcom.models.transceiver import build
 
+pytestmark = pytest.mark.usefixtures("no_scores")
+
 RECORD = "distillation_config.json"
-RUNS = {
-    "decoder": ["--distill-part", "decoder", "--lr", 0.01],
-    "encoder": ["--distill-part", "encoder", "--student-init", "random", "--seed", 7],
-    "full": ["--student-layers", 1, "--student-d-model", 8, "--student-init", "random"],
-    "further": ["--distill-part", "decoder", "--student-layers", 3, "--distill-weight", 0],
-    "random": ["--distill-part", "decoder", "--student-layers", 3, "--student-init", "random"],
-}
 
 
 @pytest.fixture(scope="module")
 def runs(made_once, teacher):
-    """Folders of finished runs by name; "from" started from the best student of "decoder"."""
-
-    def make(folder):
-        again = [
-            "--distill-part",
-            "decoder",
-            "--student-checkpoint",
-            folder / "decoder/best_student_model.pt",
-        ]
-        with pytest.MonkeyPatch.context() as patched:
-            # Test scores are most of what such a short run does.
-            patched.setattr(distil_summary, "score", lambda *_: SimpleNamespace(rows=None))
-            patched.setattr(distil_summary, "show", lambda *_: None)
-            for name, flags in {**RUNS, "from": again}.items():
-                where = ["--output-path", folder / name, "--teacher-checkpoint", teacher]
-                assert distil(*where, *TINY_TRAINING, "--steps", 14, *flags) == 0
-
-    return made_once("dialled_runs", make)
+    """Folders of finished runs by name."""
+    return made_once("dialled_runs", lambda folder: distil_runs(folder, teacher))
 
 
 @pytest.fixture

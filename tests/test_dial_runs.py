@@ -4,32 +4,24 @@ hybrids are good for."""
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from cli_support import TINY_TRAINING, distil, package, refused
+from dials import SEEN, distil_runs
 from toy import bits, same_bits, spoken, through
 
 from semcom.channel.channels import AWGN
-from semcom.commands import dial_ladder, distil_summary
+from semcom.commands import dial_ladder
 from semcom.commands.dial_path import path_of_run
 from semcom.data import batching, corpus
 from semcom.data.batching import collate
 from semcom.evaluation import path_search
 from semcom.models import checkpoint
 
-pytestmark = pytest.mark.usefixtures("here", "few")
+pytestmark = pytest.mark.usefixtures("here", "few", "no_scores")
 
-SEEN = ["migration", "trade"]
-RUNS = {
-    "encoder": ["--distill-part", "encoder", "--student-init", "random", "--lr", 0.01],
-    "full": ["--student-layers", 1, "--student-d-model", 8, "--student-init", "random"],
-    "further": [
-        *("--distill-part", "decoder", "--student-layers", 3, "--student-init", "teacher"),
-        *("--distill-weight", 0, "--lr", 0.01, "--topics", *SEEN),
-    ],
-}
+DIALLED = ("encoder", "full", "further")
 SIZE = 400
 AT = ["--corpus-size", SIZE, "--snr", "12", "--device", "cpu", "--quiet"]
 
@@ -46,17 +38,7 @@ def few():
 @pytest.fixture(scope="module")
 def runs(made_once, teacher):
     """Folders of finished runs by name."""
-
-    def make(folder):
-        with pytest.MonkeyPatch.context() as patched:
-            # Test scores are most of what such a short run does.
-            patched.setattr(distil_summary, "score", lambda *_: SimpleNamespace(rows=None))
-            patched.setattr(distil_summary, "show", lambda *_: None)
-            for name, flags in RUNS.items():
-                where = ["--output-path", folder / name, "--teacher-checkpoint", teacher]
-                assert distil(*where, *TINY_TRAINING, "--steps", 14, *flags) == 0
-
-    return made_once("runs_to_dial", make)
+    return made_once("dialled_runs", lambda folder: distil_runs(folder, teacher))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +78,7 @@ def ladders(made_once, runs, kl_of, few):
     """A folder with a ladder of one target for each run, and said.txt in it."""
 
     def make(folder):
-        for name in RUNS:
+        for name in DIALLED:
             with spoken() as lines:
                 assert dial(runs / name, targets=[within_reach(runs / name, kl_of)], to=folder / name) == 0
             (folder / name / "said.txt").write_text("\n".join(lines))

@@ -26,6 +26,8 @@ from semcom.commands.recorded_flags import COMPARED, differences, recorded, sett
 from semcom.commands.sweep_plan import Grid
 from semcom.distillation.snapshots import Snapshots
 
+pytestmark = pytest.mark.usefixtures("no_scores")
+
 NUMBERS = ("0.3", "1", "2", "7", "-6", "12.5", "1e-3", "100", "3000")
 TEXTS = (
     "a.pt",
