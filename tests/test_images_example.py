@@ -151,7 +151,7 @@ def test_gains_are_paired_and_have_intervals_from_three_seeds_on():
     def rows(seeds):
         values = {"teacher": (99, 98, 97), "labels": (40, 50, 60), "kd": (80, 91, 99), "fusion": (82, 90, 99)}
         return [
-            {"seed": seed, "model": name, "accuracy": float(of[seed]), "parameters": 7}
+            {"seed": seed, "model": name, "accuracy": float(of[seed]), "first_epoch": 9.0, "parameters": 7}
             for seed in range(seeds)
             for name, of in values.items()
         ]

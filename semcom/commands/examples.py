@@ -171,7 +171,7 @@ EXPERIMENTS = {
         study=example_studies.images,
         seeds=None,
         switches=SWITCHES,
-        takes="about ten minutes on two cores",
+        takes="about ten minutes of one core",
     ),
 }
 SWEEPS = [number for number, e in EXPERIMENTS.items() if e.varied or e.study is example_studies.evidence]

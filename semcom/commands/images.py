@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ OWN = (RECORD, TABLE, "images*.png", "images*.pdf")
 """What a run writes in its folder."""
 
 TEACHER = "teacher"
-COMPARED_AT_ONCE = 64
+COMPARED_AT_ONCE = 16
 """Images of a forward pass whose time is measured."""
 
 
@@ -117,6 +117,7 @@ def _note(found: Found, seed: Seed, name: str, network: torch.nn.Module, history
         "model": name,
         "accuracy": accuracy,
         "validation": images_summary.percent(history[-1]),
+        "first_epoch": images_summary.percent(history[0]),
         "parameters": sum(p.numel() for p in network.parameters()),
     }
     found.rows.append(row)
@@ -141,8 +142,8 @@ def _caption(settings: ImagesSettings, seeds: Sequence[int], data: Images) -> st
     if len(seeds) >= images_summary.FEWEST_SEEDS:
         over += " with its 95 % interval"
     return (
-        f"{settings.pair}: accuracy on {len(data.test):,} test images, {over};\n"
-        "differences are paired by seed, in points"
+        f"{settings.pair}: accuracy on {len(data.test):,} test images, {over}, and how far\n"
+        "validation images were after the first epoch; differences are paired by seed, in points"
     )
 
 
@@ -162,7 +163,7 @@ def _record(
         "cost": found.cost,
         "seeds": list(seeds),
         "settings": recorded(settings, plan),
-        "arms": {arm: as_record(loss_of(arm)) for arm in settings.arms},
+        "arms": {arm: asdict(loss_of(arm)) for arm in settings.arms},
         **environment(resolve_device(settings.run.device)),
     }
 

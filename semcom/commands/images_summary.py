@@ -23,12 +23,14 @@ COMPARED = {"over_labels": LABELS, "over_kd": KD}
 
 @dataclass(frozen=True)
 class Line:
-    """A model's test accuracy in %, its parameters, and its paired differences from labels alone and from kd
-    in points; of each the Holm-adjusted p, of the family of its column."""
+    """A model's test accuracy and its validation accuracy after the first epoch in %, its parameters, and its
+    paired differences from labels alone and from kd in points; of each the Holm-adjusted p, of the family of
+    its column."""
 
     model: str
     parameters: int
     accuracy: Estimate
+    first_epoch: Estimate
     over_labels: Estimate | None = None
     over_labels_p: float | None = None
     over_kd: Estimate | None = None
@@ -36,11 +38,13 @@ class Line:
 
 
 def summarise(rows: Sequence[Row], teacher: str) -> list[Line]:
-    """rows: ``model``, ``accuracy`` in % and ``parameters`` of each seed, seed by seed. teacher: the model
-    that is compared with none."""
+    """rows: ``model``, ``accuracy`` and ``first_epoch`` in % and ``parameters`` of each seed, seed by seed.
+    teacher: the model that is compared with none."""
     accuracies: dict[str, list[float]] = {}
+    first: dict[str, list[float]] = {}
     for row in rows:
         accuracies.setdefault(row["model"], []).append(row["accuracy"])
+        first.setdefault(row["model"], []).append(row["first_epoch"])
     parameters = {row["model"]: row["parameters"] for row in rows}
     students = [name for name in accuracies if name != teacher]
     found: dict[str, dict[str, Any]] = {name: {} for name in accuracies}
@@ -56,7 +60,8 @@ def summarise(rows: Sequence[Row], teacher: str) -> list[Line]:
         for name, gain in gains.items():
             found[name] |= {column: gain, f"{column}_p": adjusted.get(name)}
     return [
-        Line(name, parameters[name], _of_seeds(values), **found[name]) for name, values in accuracies.items()
+        Line(name, parameters[name], _of_seeds(values), _of_seeds(first[name]), **found[name])
+        for name, values in accuracies.items()
     ]
 
 
@@ -76,6 +81,7 @@ def table(lines: Sequence[Line]) -> str:
         {
             "model": line.model,
             "parameters": f"{line.parameters:,}",
+            "epoch 1, %": f"{line.first_epoch.mean:.1f}",
             "accuracy, %": f"{line.accuracy:.2f}",
             "over labels": _told(line.over_labels),
             "Holm p": _p(line.over_labels_p),
