@@ -11,17 +11,23 @@ import termios
 import threading
 
 import pytest
-from cli_support import ROOT, TINY_TRAINING, UNDRAWN
+from cli_support import ROOT, TINY_TRAINING, UNDRAWN, distil
 
 from semcom.base import distributed, progress
 from semcom.distillation.history import Epoch
 
 
+def terminal_of(columns):
+    """Descriptors of its two sides, ours and that of who writes to it."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    return ours, theirs
+
+
 def on_a_terminal(words, folder, columns=80, **environment):
     """Exit code, what a command writes to standard error, a terminal of so many columns, and to standard
     output, no terminal."""
-    ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    ours, theirs = terminal_of(columns)
     started = subprocess.Popen(
         [sys.executable, *map(str, words)],
         cwd=folder,
@@ -83,9 +89,20 @@ def test_bars_fit_the_terminal(columns, teacher, tmp_path):
     assert len(lines) == 2 and all(len(line) < 80 for line in of_training.splitlines())
 
 
-def test_quiet_shows_nothing(teacher, tmp_path):
-    code, shown, printed = on_a_terminal(distillation(teacher, "--steps", "3", "--quiet"), tmp_path)
-    assert code == 0 and shown == "" and "epoch" not in printed.split("BLEU")[0]
+@pytest.mark.parametrize("quiet", [True, False])
+def test_quiet_shows_nothing(quiet, teacher, here, monkeypatch, capsys):
+    ours, theirs = terminal_of(80)
+    with open(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        flags = ["--steps", 3, *["--quiet"] * quiet]
+        assert distil("--teacher-checkpoint", teacher, *TRAINING, *flags) == 0
+        os.set_blocking(ours, False)
+        parts = []
+        _read(ours, parts)
+    os.close(ours)
+    shown = b"".join(parts).decode()
+    assert ("epoch 1: " in shown) != quiet and (not shown) == quiet
+    assert ("epoch" in capsys.readouterr().out.split("BLEU")[0]) != quiet
 
 
 class Clock:

@@ -153,8 +153,9 @@ def test_a_forked_child_is_asked_as_if_nobody_watched():
 
 
 def distillation(teacher, folder, *flags, first=()):
-    """A long distillation as a person starts it."""
+    """A long distillation as a person starts it, but without kernels, which would be compiled for it."""
     words = ["--teacher-checkpoint", teacher, "--distill-part", "decoder", "--epochs", 500]
+    words += ["--compile", "off"]
     words += [*TINY_TRAINING, "--output-path", folder, *flags]
     return subprocess.Popen(
         [*first, sys.executable, str(ROOT / "distillation.py"), *map(str, words)],

@@ -208,7 +208,7 @@ def test_an_interrupt_keeps_what_is_finished():
 def test_minutes_become_steps_that_repeat_exactly():
     """The calibration leaves weights, dropout's generator and the optimiser as they were."""
     timed, model = transceiver(dropout=0.2), transceiver(dropout=0.2)
-    result = train(objective_of(timed, -6, 18, "rayleigh"), minutes=0.02)
+    result = train(objective_of(timed, -6, 18, "rayleigh"), minutes=0.008)
     assert 2 < result.steps < 2000
     again = train(objective_of(model, -6, 18, "rayleigh"), steps=result.steps)
     assert numbers(result) == numbers(again) and same_bits(bits(timed), bits(model))
