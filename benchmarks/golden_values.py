@@ -64,7 +64,7 @@ CACHE = "checkpoints/cache/"
 NOT_NUMBERS = [
     r"of these .* for saving its state, .*",  # what keeping the state has cost
     r"\d+\.\d+\.\d+\S*",  # versions
-    r"\b\d{4}-\d\d-\d\d\b",  # dates
+    r"\b\d{4}-\d\d-\d\d(?: \d\d:\d\d(?: [+-]\d{4})?)?\b",  # dates, with the time of day
     r"\b\d[\d,]*(?:\.\d+)? ?\w+/s\b",  # speeds (tokens/s)
     r"\S*\w/\S+",  # paths
     r"\S+\.(?:pt|pth|json|csv|png|svg|md|tex|html|pkl|txt|model)\b",  # files

@@ -69,3 +69,8 @@ def test_files_are_read_by_key_without_times(tmp_path):
     assert golden_values.read(tmp_path / "a.csv") == {"loss": [1.5], "name": ["x"]}
     ((name, digest),) = golden_values.read(tmp_path / "a.pt").items()
     assert name == "weights.a" and digest.startswith("float32 2 ")
+
+
+def test_when_a_report_was_made_is_no_result_of_it():
+    text = "| date | 2026-11-27 09:13 +0000 | 5 sentences, since 2026-11-27, 7"
+    assert golden_values.numbers_of(text) == [5, 7]
