@@ -67,7 +67,7 @@ def base_loss(name, student, teacher, label):
     """Of one row, and at its T."""
     if "lskd" in name:
         student, teacher = score(student), score(teacher)
-    t = 2.0 if name in ("lskd", "sdd_kd_lskd") else 4.0
+    t = 2.0 if "lskd" in name else 4.0
     p, q = softmax([x / t for x in teacher]), softmax([x / t for x in student])
     if "dkd" not in name:
         return t**2 * divergence(p, q)
@@ -123,7 +123,7 @@ def public_base(name):
 
 
 CE = F.cross_entropy(STUDENT, LABELS).item()
-WEIGHTS = {"kd": (0.1, 0.9), "dkd": (1, 1), "sdd_dkd": (1, 1), "sdd_dkd_lskd": (1, 1)}
+WEIGHTS = {"kd": (0.1, 0.9), "dkd": (1, 1), "sdd_dkd": (1, 1)}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -173,6 +173,16 @@ def test_all_of_the_cells_warm_up(kd, term):
         base = kd_loss.weights(settings, progress)[1] * found["kd"] if term == "both" else 0
         cells = kd_loss.weights(settings, progress)[1] * share * found["scales"]
         assert found["loss"].item() == pytest.approx((0.3 * found["ce"] + base + cells).item())
+
+
+def test_cells_warm_up_twice_over_where_their_loss_warms_up_too():
+    settings = DistillationConfig(
+        kd_loss="dkd", dkd_warmup=0.5, scales=(1, 2), scale_warmup=0.25, global_term="scales"
+    )
+    for progress, share in ((0.1, 0.2 * 0.4), (0.25, 0.5), (0.5, 1)):
+        found = found_by(settings, progress)
+        cells = settings.distill_weight * share * found["scales"]
+        assert found["loss"].item() == pytest.approx((0.3 * found["ce"] + cells).item())
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

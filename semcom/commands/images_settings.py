@@ -19,7 +19,7 @@ PAIRS = (
 )
 """Names of ``models.image_networks.PAIRS``, which --help cannot wait for."""
 WEIGHT = 0.9
-# Temperatures and weights are those of the losses' public code.
+# Temperatures and weights of the losses' public code, but for dkd at T = 4, which weighs 1 to 1 there.
 _BASES = {
     KD: DistillationConfig(distill_weight=WEIGHT),
     "dkd": DistillationConfig(distill_weight=WEIGHT, kd_loss="dkd"),

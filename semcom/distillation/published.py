@@ -11,8 +11,7 @@ from semcom.base.errors import SemcomError, shown, warn
 from semcom.distillation.settings import DistillationConfig
 
 _DKD = {"kd_loss": "dkd", "temperature": 4.0, "dkd_alpha": 1.0, "dkd_beta": 8.0, "dkd_warmup": 20 / 240}
-_STANDARDIZED = {"standardize_logits": True, "standardize_ddof": 1}
-_LSKD = {**_STANDARDIZED, "temperature": 2.0}
+_LSKD = {"standardize_logits": True, "standardize_ddof": 1, "temperature": 2.0}
 _CELLS = {
     "complementary": "label",
     "complementary_weight": 2.0,
@@ -40,7 +39,8 @@ PUBLISHED: Mapping[str, Published] = MappingProxyType(
         "sdd_kd": Published({"temperature": 4.0}, kd_weight=9.0, has_cells=True),
         "sdd_dkd": Published(_DKD, has_cells=True),
         "sdd_kd_lskd": Published(_LSKD, kd_weight=9.0, has_cells=True),
-        "sdd_dkd_lskd": Published({**_DKD, **_STANDARDIZED}, has_cells=True),
+        # Its code has one weight of 9 in both of DKD's: alpha 9, beta 72.
+        "sdd_dkd_lskd": Published({**_DKD, **_LSKD}, kd_weight=9.0, has_cells=True),
     }
 )
 
