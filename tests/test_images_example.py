@@ -6,6 +6,7 @@ import json
 import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -214,6 +215,15 @@ def test_what_is_unwise_is_said_once(here, monkeypatch):
     with toy.spoken() as lines:
         images.run(settings_of(arms=("kd",), steps=1), [1, 2], None, TINY)
     assert sum("warning: scales 8: finer than the student" in line for line in lines) == 1
+
+
+def test_a_pair_may_have_a_student_that_is_larger(here, monkeypatch):
+    monkeypatch.setattr(images_students, "PAIRS", dict.fromkeys(image_networks.PAIRS, ("small", "light_cnn")))
+    plan = {"small": partial(image_networks.plain, plan=[4, "halved", 4, "halved", 4, "halved"])}
+    monkeypatch.setattr(image_networks, "NETWORKS", {**image_networks.NETWORKS, **plan})
+    with toy.spoken() as lines:
+        images.run(settings_of(arms=("kd",), steps=1, augment=True), [1], None, TINY)
+    assert not [line for line in lines if line.startswith("warning")]
 
 
 def test_the_command_and_its_flags(here, capsys):

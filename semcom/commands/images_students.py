@@ -180,14 +180,17 @@ class Seed:
     def _distiller(
         self, network: nn.Module, teacher: Network | None, settings: DistillationConfig, lr: float
     ) -> Distiller:
-        return Distiller(
-            OfRows(network, self.images, self.train),
-            teacher,
-            settings,
-            lr=lr,
-            warmup_steps=self.plan.warmup_steps,
-            device=self.device,
-        )
+        with warnings.catch_warnings():
+            # vgg8 is larger than its teacher.
+            warnings.filterwarnings("ignore", "the student has .* parameters", Unwise)
+            return Distiller(
+                OfRows(network, self.images, self.train),
+                teacher,
+                settings,
+                lr=lr,
+                warmup_steps=self.plan.warmup_steps,
+                device=self.device,
+            )
 
     def _fit(self, distiller: Distiller, batches: Batches, epochs: int, told: str) -> History:
         """epochs: passes, after each of which validation images are measured."""
