@@ -14,7 +14,7 @@ from semcom.commands.run_record import is_finished
 from semcom.distillation import trainer, training_loop
 from semcom.models import checkpoint
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("here", "no_scores")
 PLACES = ["--output-path", "run", "--create-hybrid", "--hybrid-output", "hybrid.pt"]
 TRAINED = ["--layers", 1, "--model-width", 8, "--heads", 1, "--feed-forward", 8, "--steps", 3, *TINY_TRAINING]
 
@@ -78,7 +78,7 @@ def test_a_run_of_versions_without_a_mark_has_finished(before):
 
 
 @pytest.mark.parametrize(
-    "where, name", [(training_loop.Loop, "step"), (distil_summary, "score_all")], ids=["trains", "scores"]
+    "where, name", [(training_loop.Loop, "step"), (distil_summary, "score")], ids=["trains", "scores"]
 )
 def test_what_is_overwritten_stands_until_the_new_run_is_whole(before, teacher, monkeypatch, where, name):
     again = [*PLACES, "--seed", 7]
@@ -99,7 +99,7 @@ def test_what_is_overwritten_stands_until_the_new_run_is_whole(before, teacher, 
 
 def test_an_overwriting_run_goes_on(before, teacher, monkeypatch, capsys):
     with monkeypatch.context() as patched:
-        stop(patched, distil_summary, "score_all")
+        stop(patched, distil_summary, "score")
         assert run(teacher, *PLACES, "--seed", 7, "--overwrite") == 130
     assert "run.new" in capsys.readouterr().err
     assert run(teacher, *PLACES, "--seed", 7, "--resume") == 0
@@ -164,7 +164,7 @@ def test_two_runs_with_one_hybrid_do_not_both_make_it(teacher, capsys):
 def test_a_run_whose_hybrid_alone_replaces_another_goes_on_where_it_was(teacher, monkeypatch):
     Path("hybrid.pt").write_bytes(b"an earlier one")
     with monkeypatch.context() as patched:
-        stop(patched, distil_summary, "score_all")
+        stop(patched, distil_summary, "score")
         assert run(teacher, *PLACES, "--overwrite") == 130
     assert Path("run/resume.pt").exists() and Path("hybrid.pt").read_bytes() == b"an earlier one"
     with monkeypatch.context() as patched:

@@ -43,6 +43,7 @@ from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.models.state_file import read
 
+pytestmark = pytest.mark.usefixtures("no_scores")
 TIMES = {"training_seconds", "wall_seconds", "state_saves"}
 RUN, STATE = "run", "run/resume.pt"
 DECODER = ["--distill-part", "decoder", "--create-hybrid", "--hybrid-output", "hybrid.pt"]
@@ -109,6 +110,7 @@ CASES = {
 }
 
 
+@pytest.mark.scores
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=[] if case == "decoder" else pytest.mark.slow) for case in CASES]
 )
@@ -132,6 +134,7 @@ def test_a_stopped_distillation_leaves_the_same_files(case, teacher, tmp_path, m
     assert record["finished"] is True and record["stopped"] is None and record["state_saves"]["saves"]
 
 
+@pytest.mark.scores
 def test_what_is_left_after_training_is_made_up_for(teacher, tmp_path, monkeypatch, capsys):
     """Killed while it is spliced or scored: nothing is trained again."""
     whole = in_folder(tmp_path / "whole", monkeypatch)
@@ -151,6 +154,7 @@ def test_what_is_left_after_training_is_made_up_for(teacher, tmp_path, monkeypat
     assert_left_the_same(broken, whole)
 
 
+@pytest.mark.scores
 def test_a_signal_while_the_last_state_is_saved_is_heeded(teacher, tmp_path, monkeypatch, capsys):
     whole = in_folder(tmp_path / "whole", monkeypatch)
     assert run(teacher, *DECODER, "--epochs", 1) == 0
