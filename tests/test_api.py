@@ -385,6 +385,36 @@ def test_costs_of_teacher_and_student_without_inputs_and_with(capsys):
             wrong()
 
 
+class Recurrent(nn.LSTM):
+    def forward(self, x):
+        return super().forward(x)[0]
+
+
+class Attention(nn.MultiheadAttention):
+    def forward(self, x):
+        return super().forward(x, x, x, need_weights=False)[0]
+
+
+def test_flops_are_those_that_fused_kernels_hide():
+    """Of T rows of width D: four gates of an LSTM; the projections and the products of attention; of an
+    encoder's layer also its two linear maps of width F."""
+    b, t, d, f = 2, 10, 32, 64
+    attention = 4 * d * d * t + 2 * t * t * d
+    layer = nn.TransformerEncoderLayer(d, 4, f, batch_first=True)
+    models = {
+        "lstm": (Recurrent(d, d, batch_first=True), 4 * 2 * d * d * t),
+        "attention": (Attention(d, 4, batch_first=True), attention),
+        "encoder": (nn.TransformerEncoder(layer, 2), 2 * (attention + 2 * t * d * f)),
+    }
+    kernels = torch.backends.mkldnn, torch.backends.cudnn
+    before = [of.enabled for of in kernels], torch.backends.mha.get_fastpath_enabled()
+    rows = compare_models(
+        {name: model for name, (model, _) in models.items()}, torch.randn(b, t, d), repeats=1, quiet=True
+    )
+    assert [row["flops"] for row in rows] == [2 * products for _, products in models.values()]
+    assert ([of.enabled for of in kernels], torch.backends.mha.get_fastpath_enabled()) == before
+
+
 def test_latency_is_that_of_one_sample():
     class Slow(nn.Linear):
         def forward(self, x):

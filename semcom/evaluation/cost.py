@@ -2,7 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,12 +103,30 @@ def _samples(inputs: Any) -> int:
     return len(next(iter(inputs.values()))) if isinstance(inputs, Mapping) else len(inputs)
 
 
+@contextmanager
+def _unfused() -> Iterator[None]:
+    """Each product by itself: of fused attention, encoder layers and LSTMs the counter sees none."""
+    fast_layers = torch.backends.mha.get_fastpath_enabled()
+    libraries: list[Any] = [torch.backends.mkldnn, torch.backends.cudnn]
+    were_enabled = [library.enabled for library in libraries]
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        for library in libraries:
+            library.enabled = False
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_layers)
+        for library, was_enabled in zip(libraries, were_enabled):
+            library.enabled = was_enabled
+
+
 def _flops(model: _Measured) -> int:
-    # The counter does not know the CPU's fused attention, nor linear maps in inference mode.
+    # The counter does not know linear maps in inference mode.
     with (
         torch.no_grad(),
         Evaluating(model.owner),
-        sdpa_kernel(SDPBackend.MATH),
+        _unfused(),
         FlopCounterMode(display=False) as counter,
     ):
         called(model.run, model.inputs)
