@@ -135,6 +135,42 @@ def test_means_serve_as_the_loss_they_hold():
         _ = means.backwards
 
 
+def test_means_that_are_unpacked_or_asked_for_what_they_have_not_say_their_names():
+    means = Means(ce=torch.tensor(1.0), kd=torch.tensor(2.0), loss=torch.tensor(3.0))
+    told = r'means are not unpacked; type loss = .*, or by name loss\["loss"\], loss\["ce"\], loss\["kd"\]$'
+    with pytest.raises(SemcomError, match=told):
+        loss, ce, kd = means
+    with pytest.raises(SemcomError, match=told):
+        loss, *parts = means
+    for name in (0, -1, "total_loss"):
+        with pytest.raises(KeyError, match=rf'have no {name}; type .*loss\["ce"\]'):
+            means[name]
+
+
+def test_means_are_a_dictionary_to_all_who_iterate():
+    means = Means(ce=torch.tensor(1.0), kd=torch.tensor(2.0), loss=torch.tensor(3.0))
+    names = ["ce", "kd", "loss"]
+    assert [*means] == list(means) == [name for name in means] == [*map(str, means)] == sorted(means) == names
+    assert [name for name, _ in means.items()] == [name for _, name in enumerate(means)] == names
+    assert dict(means) == dict(**means) == {**means} == {} | means == means
+    assert means.get("scales") is None and "scales" not in means and len(means) == 3
+    by_default = torch.utils.data.default_collate([means, means])
+    assert {name: value.tolist() for name, value in by_default.items()} == {
+        "ce": [1, 1],
+        "kd": [2, 2],
+        "loss": [3, 3],
+    }
+
+
+def test_the_loss_takes_its_arguments_by_the_names_of_the_documents():
+    student, teacher, targets = torch.randn(4, 3), torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    loss = DistillationLoss()
+    by_name = loss(student_logits=student, teacher_logits=teacher, targets=targets)
+    assert by_name == loss(student, teacher, targets)
+    assert loss.sums(student_logits=student, teacher_logits=teacher, targets=targets)["loss"][1] == 1
+    assert loss.scores(student_logits=student, targets=targets).keys() == {"ce", "accuracy"}
+
+
 def test_importing_a_name_of_other_code_says_what_there_is():
     for name, here in {
         "DistillationTrainer": "Distiller",

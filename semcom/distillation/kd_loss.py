@@ -167,8 +167,8 @@ class DistillationLoss(nn.Module):
 
     def forward(
         self,
-        student: Tensor,
-        teacher: Tensor,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
         targets: Tensor,
         mask: Tensor | None = None,
         *,
@@ -177,22 +177,21 @@ class DistillationLoss(nn.Module):
     ) -> Means:
         """The means "loss", "ce", "kd", and "scales" with its share "complementary" where there are scales.
 
-        student, teacher: [..., V], no gradient reaches the teacher. targets: [...] classes, or [..., V]
-        probabilities; rows of ``ignore_index`` count for distillation alone, with the teacher's own class
-        where a loss asks for one. mask: [...] True at rows that count (default all). student_grid,
+        student_logits, teacher_logits: [..., V], no gradient reaches the teacher. targets: [...] classes, or
+        [..., V] probabilities; rows of ``ignore_index`` count for distillation alone, with the teacher's own
+        class where a loss asks for one. mask: [...] True at rows that count (default all). student_grid,
         teacher_grid: [B, H, W, V] logits at each place of B images, whose means over cells are distilled at
         the settings' scales; a mask [B] chooses among them too. Raises SemcomError for shapes that do not
         fit, and for targets out of range: of each batch on the CPU, of the first on other devices.
         """
-        sums = self.sums(
-            student, teacher, targets, mask, student_grid=student_grid, teacher_grid=teacher_grid
-        )
+        grids = {"student_grid": student_grid, "teacher_grid": teacher_grid}
+        sums = self.sums(student_logits, teacher_logits, targets, mask, **grids)
         return Means({name: _mean(total, number) for name, (total, number) in sums.items()})
 
     def sums(
         self,
-        student: Tensor,
-        teacher: Tensor,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
         targets: Tensor,
         mask: Tensor | None = None,
         *,
@@ -202,7 +201,7 @@ class DistillationLoss(nn.Module):
         """The same terms as sums over rows with the numbers of rows, so that a caller can make means over
         several batches; "loss" is the batch's own, (mean, 1). Numbers are tensors where they are known to
         the device alone."""
-        rows = Rows(student, teacher.detach(), targets, mask)
+        rows = Rows(student_logits, teacher_logits.detach(), targets, mask)
         if self.settings.scales:
             theirs = teacher_grid if teacher_grid is None else teacher_grid.detach()
             rows = replace(rows, student_grid=student_grid, teacher_grid=theirs)
@@ -227,10 +226,11 @@ class DistillationLoss(nn.Module):
             sums["loss"] = loss + weight * _mean(*sums["scales"]), 1
         return sums
 
-    def scores(self, student: Tensor, targets: Tensor, mask: Tensor | None = None) -> Sums:
+    def scores(self, student_logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Sums:
         """Of a student alone, over rows that have a label and count: cross-entropy "ce" and hits "accuracy",
         each with the number of these rows. Of targets that are probabilities a hit is their largest."""
-        rows = self._counted(classes_last(Rows(student, student, targets, mask), self.class_axis))
+        given = Rows(student_logits, student_logits, targets, mask)
+        rows = self._counted(classes_last(given, self.class_axis))
         labelled, known = self._known(rows)
         self._check_values(rows, labelled)
         hits = (rows.student.argmax(-1) == known) & labelled
