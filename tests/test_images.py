@@ -1,5 +1,6 @@
 """Images: of folders, of CIFAR's binary files, handwritten digits; splits and variations."""
 
+import inspect
 import os
 import pickle
 import sys
@@ -189,6 +190,39 @@ def test_what_is_transparent_is_white(tmp_path):
     assert pixel(tmp_path / "clear.png") == [255] * 3 and pixel(tmp_path / "grey.png") == [255]
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_of_a_large_image_at_most_one_copy_is_made(tmp_path, mode):
+    save(tmp_path / "large.png", (77, 0) if mode == "LA" else (10, 20, 30), (1024, 1024), mode)
+
+    def mebibytes():
+        counted = Image.core.get_stats()
+        return counted["allocated_blocks"] + counted["reused_blocks"]
+
+    usual, before = Image.core.get_block_size(), mebibytes()
+    Image.core.set_block_size(2**20)
+    try:
+        image_folders._image(tmp_path / "large.png")
+    finally:
+        Image.core.set_block_size(usual)
+    copies = 1 if mode == "RGB" else 2
+    assert mebibytes() - before < 4 * copies + 8, "and what is small"
+
+
+def test_what_is_half_transparent_is_drawn_on_white(tmp_path):
+    """The left half is clear and black, which the right one shows nothing of."""
+    picture = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    picture.paste((255, 0, 0, 128), (32, 0, 64, 64))
+    picture.save(tmp_path / "half.png")
+    assert pixel(tmp_path / "half.png", 9, 4) == [255] * 3
+    assert pixel(tmp_path / "half.png", 9, 30) == pytest.approx([255, 127, 127], abs=1)
+    edge = pixel(tmp_path / "half.png", 9, 15)
+    assert edge[0] > 250 and edge[1] == edge[2] > 127
+    palette = picture.convert("RGB").quantize(4)
+    palette.info["transparency"] = palette.getpixel((0, 0))
+    palette.save(tmp_path / "palette.png")
+    assert pixel(tmp_path / "palette.png", 9, 4) == [255] * 3 != pixel(tmp_path / "palette.png", 9, 30)
+
+
 def test_deep_grey_keeps_its_levels(tmp_path):
     Image.fromarray(np.full((8, 8), 0x8042, dtype=np.uint16)).save(tmp_path / "deep.png")
     assert pixel(tmp_path / "deep.png") == [0x80]
@@ -268,8 +302,35 @@ def test_folders_that_hold_no_classes_are_one_line(tmp_path, folder):
 
 
 def test_too_many_images_are_one_line(folder, monkeypatch):
-    monkeypatch.setattr(image_folders, "MOST_IMAGES", 14)
-    refused(folder, "15 images", "14 at most")
+    monkeypatch.setattr(image_folders, "MOST_IMAGES", 15)
+    assert len(images.read(str(folder)).train) == 12
+    for name in COLOURS:
+        save(folder / "train" / name / "0.png")
+        save(folder / "test" / name / "0.png")
+    monkeypatch.setattr(image_folders, "MOST_IMAGES", 5)
+    refused(folder, "more than 5 images", "5 at most")
+
+
+def test_of_too_many_images_no_more_are_listed(folder, monkeypatch):
+    monkeypatch.setattr(image_folders, "MOST_IMAGES", 9)
+    (folder / "cat" / "pipe.png").symlink_to("nowhere")
+    refused(folder, "more than 9 images", "9 at most")
+
+
+def test_folders_may_lie_deep_and_are_read_in_the_order_of_names(tmp_path):
+    deepest = tmp_path / "b"
+    for _ in range(200):
+        deepest.mkdir()
+        deepest = deepest / "b"
+    for path in (tmp_path / "a.png", deepest.with_name("c.png"), tmp_path / "c.png"):
+        path.touch()
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        files = list(image_folders._files_below(tmp_path))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert files == [tmp_path / "a.png", deepest.with_name("c.png"), tmp_path / "c.png"]
 
 
 # --- CIFAR

@@ -80,6 +80,8 @@ class Distiller:
             other_conventions.misplaced("Distiller", (settings, *places))
         if student is None:
             raise SemcomError("Distiller: there is no student; type Distiller(student, teacher)")
+        if any(isinstance(model, DistillationConfig | DistillationLoss) for model in (student, teacher)):
+            raise SemcomError("Distiller: settings come third; type Distiller(student, teacher, settings)")
         given: dict[str, Any] = {"lr": lr, "warmup_steps": warmup_steps}
         given |= {"weight_decay": weight_decay, "clip": clip}
         self.given: dict[str, Any] = {name: value for name, value in given.items() if value is not None}

@@ -48,7 +48,11 @@ LOSS = ("settings", "ignore_index", "ignore_in", "class_axis")
 PARAMETERS = {"Distiller": DISTILLER, "fit": FIT, "DistillationLoss": LOSS, "DistillationConfig": ()}
 """Of each that may be called with other names; those of ``DistillationConfig`` are its fields."""
 
-
+GIVEN = {
+    "Distiller": "student and teacher, then settings, alone are given by place",
+    "DistillationLoss": "settings alone are given by place",
+    "DistillationConfig": "settings are given by name",
+}
 MOST_NAMES = 3
 """Unknown ones that are told."""
 
@@ -80,13 +84,20 @@ def line(owner: str, typed: Mapping[str, object], own: tuple[str, ...] = ()) -> 
 def misplaced(owner: str, places: Sequence[object]) -> NoReturn:
     """Raise SemcomError for what was given to ``owner`` by place and cannot stand there: settings, and what
     came after them."""
-    numbers = dict(zip(("temperature", "alpha"), (each for each in places if isinstance(each, (int, float)))))
-    told = [line(owner, numbers).removeprefix(f"{owner}: ")] if numbers else []
+    numbers = [each for each in places if isinstance(each, (int, float))]
+    told = [line(owner, _by_size(numbers)).removeprefix(f"{owner}: ")] if numbers else []
     told += [_kind(each) for each in places if each is not None and not isinstance(each, (int, float))]
-    before = "student and teacher, then settings," if owner == "Distiller" else "settings"
-    raise SemcomError(
-        f"{owner}: {before} alone are given by place; {'; '.join(dict.fromkeys(told))}"[:LONGEST_LINE]
-    )
+    raise SemcomError(f"{owner}: {GIVEN[owner]}; {'; '.join(dict.fromkeys(told))}"[:LONGEST_LINE])
+
+
+def _by_size(numbers: list[float]) -> dict[str, float]:
+    """T and the weight, which other code has in either order: T is the first number above 1."""
+    weights = [number for number in numbers if 0 <= number <= 1]
+    temperature = next((number for number in numbers if number > 1), None)
+    if temperature is None and len(weights) != 1:
+        temperature = (weights or numbers).pop(0)
+    named = {"temperature": temperature, "alpha": next(iter(weights), None)}
+    return {name: number for name, number in named.items() if number is not None}
 
 
 def _kind(value: Any) -> str:
@@ -95,13 +106,35 @@ def _kind(value: Any) -> str:
         return f"{name} fit(train_loader, epochs, optimizer=…)"
     if hasattr(value, "get_last_lr"):
         return f"{name} fit(train_loader, epochs, scheduler=…)"
-    if isinstance(value, str) or hasattr(value, "index") and hasattr(value, "type"):
+    if _is_device(value):
         return f"{name} Distiller(student, teacher, device=…)"
+    if hasattr(value, "state_dict") and hasattr(value, "forward"):
+        if type(value).__name__.endswith("Loss"):
+            return f"{shown(type(value).__name__)} is left out: the loss has cross-entropy and the divergence"
+        return f"{name} Distiller(student, teacher), several teachers as [teacher_1, teacher_2]"
     if isinstance(value, Mapping):
         return "settings in a dictionary are DistillationConfig(**settings)"
+    if isinstance(value, str):
+        return f"{shown(value)!r} is no DistillationConfig"
     if hasattr(value, "__iter__") or hasattr(value, "dataset"):
         return f"{name} fit(train_loader, epochs, validation=test_loader)"
     return f"a {shown(type(value).__name__)} is no DistillationConfig"
+
+
+def _is_device(value: Any) -> bool:
+    """A word or a ``torch.device``."""
+    if isinstance(value, str):
+        return value.partition(":")[0] in ("auto", "cpu", "cuda", "mps")
+    return hasattr(value, "index") and hasattr(value, "type")
+
+
+def missing_setting(name: str) -> str:
+    """What an AttributeError of ``DistillationConfig`` says."""
+    told = f"'DistillationConfig' object has no attribute {escape(name)!r}"
+    if name in (*EITHER_WEIGHT, *SOFT_WEIGHT):
+        return f"{told}; here it is distill_weight, of the teacher's part of the loss"
+    found = OURS.get(name) if OURS.get(name) in _fields() else nearest(name, _fields())
+    return f"{told}; here it is {found}" if found else told
 
 
 def missing_method(name: str) -> str:

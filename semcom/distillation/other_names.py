@@ -3,7 +3,9 @@
 EITHER_WEIGHT = ("alpha", "kd_alpha", "distill_alpha", "distillation_alpha")
 """Of the soft loss in some code, of the hard loss in other."""
 SOFT_WEIGHT = (
+    "alpha_kd",
     "distil_weight",
+    "distillation_loss_weight",
     "distillation_weight",
     "kd_loss_weight",
     "kd_ratio",
@@ -15,7 +17,15 @@ SOFT_WEIGHT = (
     "soft_target_loss_weight",
     "soft_weight",
 )
-HARD_WEIGHT = ("ce_loss_weight", "ce_weight", "hard_label_weight", "hard_loss_weight", "hard_weight")
+HARD_WEIGHT = (
+    "alpha_ce",
+    "ce_loss_weight",
+    "ce_weight",
+    "hard_label_weight",
+    "hard_loss_weight",
+    "hard_weight",
+    "student_loss_weight",
+)
 
 _OURS: dict[str, tuple[str, ...]] = {
     "temperature": ("T", "temp", "tau", "kd_T", "kd_temperature", "distill_temperature"),

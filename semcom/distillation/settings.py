@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from semcom.base.errors import SemcomError
 from semcom.base.flags import Rule, Validated, differs, flag_of, number, setting, whole, without_flag
-from semcom.distillation.other_conventions import line
+from semcom.distillation.other_conventions import line, misplaced, missing_setting
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,14 @@ class DistillationConfig(Validated):
     def refuse(cls, given: Mapping[str, object]) -> NoReturn:
         raise SemcomError(line(cls.__name__, given, tuple(cls.__dataclass_fields__)))
 
+    if not TYPE_CHECKING:  # which would take any name for a setting then
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(missing_setting(name))
+
     def __post_init__(self) -> None:
+        if not isinstance(self.distill_part, str):
+            misplaced("DistillationConfig", (self.distill_part, self.temperature))
         if self.temperature is None:
             object.__setattr__(self, "temperature", self._default_temperature())
         super().__post_init__()
