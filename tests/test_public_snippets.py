@@ -209,6 +209,80 @@ def test_what_is_given_by_place_is_sent_where_it_belongs():
         other_conventions.misplaced("DistillationLoss", (4.0, 0.7))
 
 
+def of_places(owner, *places):
+    with pytest.raises(SemcomError) as refused:
+        owner(*places)
+    told = str(refused.value)
+    assert "\n" not in told and len(told) <= LONGEST_LINE
+    return told
+
+
+@pytest.mark.parametrize(
+    "numbers, told",
+    [
+        ((0.5, 3.0), "(temperature=3, distill_weight=0.5)"),
+        ((3.0, 0.5), "(temperature=3, distill_weight=0.5)"),
+        ((1, 0.5), "(temperature=1, distill_weight=0.5)"),
+        ((4, 9), "(temperature=4)"),
+        ((4.0,), "(temperature=4)"),
+        ((0.7,), "(distill_weight=0.7)"),
+        ((-1,), "(temperature=-1)"),
+    ],
+)
+@pytest.mark.parametrize("owner", [DistillationConfig, DistillationLoss])
+def test_of_numbers_by_place_the_one_above_1_is_the_temperature(owner, numbers, told):
+    line = of_places(owner, *numbers)
+    assert f"type {owner.__name__}(" in line and f"DistillationConfig{told}" in line
+
+
+def test_modules_and_words_by_place_are_neither_loaders_nor_devices():
+    teacher = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    told = of_places(DistillationLoss, torch.nn.CrossEntropyLoss(), teacher, "soft", 0.5, 3.0)
+    assert "CrossEntropyLoss is left out" in told and "Sequential goes to Distiller(student, teacher)" in told
+    assert "'soft' is no DistillationConfig" in told and "temperature=3, distill_weight=0.5" in told
+    assert "validation" not in told and "device" not in told
+    assert "several teachers as [teacher_1, teacher_2]" in of_places(Distiller, teacher, teacher, teacher)
+    for device in ("cuda:0", torch.device("cpu")):
+        assert "device=…" in of_places(Distiller, teacher, teacher, device)
+
+
+def test_settings_that_are_not_where_they_belong():
+    net, config = torch.nn.Linear(2, 2), DistillationConfig(temperature=3.0)
+    for places in ((config,), (DistillationLoss(config),), (net, DistillationLoss(config)), (net, config)):
+        assert "settings come third; type Distiller(student, teacher, settings)" in of_places(
+            Distiller, *places
+        )
+    assert "are DistillationConfig(**settings)" in of_places(DistillationConfig, {"temperature": 3.0})
+
+
+@pytest.mark.parametrize(
+    "name, ours",
+    [
+        ("alpha", "; here it is distill_weight, of the teacher's part"),
+        ("T", "; here it is temperature"),
+        ("kd_los", "; here it is kd_loss"),
+        ("epochs", ""),
+    ],
+)
+def test_an_attribute_that_settings_do_not_have(name, ours):
+    config = DistillationConfig()
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'{ours}" + "$" * (not ours)):
+        getattr(config, name)
+    assert copy.deepcopy(config) == pickle.loads(pickle.dumps(config)) == config
+
+
+@pytest.mark.parametrize(
+    "soft, hard",
+    [("alpha_kd", "alpha_ce"), ("distillation_loss_weight", "student_loss_weight")],
+)
+def test_weights_that_come_in_pairs(soft, hard):
+    told = of_places(lambda: DistillationConfig(**{soft: 0.8, hard: 0.2}))
+    assert (
+        told
+        == "DistillationConfig: type DistillationConfig(distill_weight=0.8); labels weigh 1 - distill_weight"
+    )
+
+
 def test_weights_of_both_parts():
     assert "distill_weight=0.25)); labels weigh" in line(
         "fit", soft_target_loss_weight=0.25, ce_loss_weight=0.75

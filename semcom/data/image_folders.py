@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,8 @@ def read(folder: Path) -> tuple[ImageSet, ImageSet | None, tuple[str, ...], str]
     """Images to train and to test, names of classes, and the source in words; no images to test where the
     folder does not say which those are. Raises SemcomError that names the file which is no image."""
     train_folder, test_folder = _parts(folder)
-    train = _found(train_folder, fewest=2)
-    test = _found(test_folder, fewest=1) if test_folder else {}
+    train = _found(train_folder, fewest=2, most=MOST_IMAGES)
+    test = _found(test_folder, fewest=1, most=MOST_IMAGES - len(_paths(train))) if test_folder else {}
     strange = sorted(set(test) - set(train))
     if strange:
         raise SemcomError(
@@ -67,7 +68,6 @@ def read(folder: Path) -> tuple[ImageSet, ImageSet | None, tuple[str, ...], str]
         )
     if test_folder is None:
         _check_two_of_each(folder, train)
-    _check_number(folder, train, test)
     names = list(train)
     train_images, test_images = _decoded([*_paths(train), *_paths(test)], len(_paths(train)))
     train_set = ImageSet(train_images, _classes(train, names))
@@ -111,9 +111,8 @@ def _entries(folder: Path) -> list[Path]:
     return [path for path in paths if path.name[0] != "." and path.name.lower() not in UNSEEN]
 
 
-def _found(folder: Path, fewest: int) -> Found:
-    """The files of each class, of which there are ``fewest`` or more; those in folders below it are its own
-    too."""
+def _found(folder: Path, fewest: int, most: int) -> Found:
+    """The files of each class; those in folders below it are its own too. fewest: classes. most: files."""
     classes = _folders(folder)
     if len(classes) < fewest:
         given = f"--images {shown(folder)}"
@@ -124,7 +123,15 @@ def _found(folder: Path, fewest: int) -> Found:
             )
         there = f"one subfolder, {shown(classes[0].name)!r}" if classes else "no subfolder"
         raise SemcomError(f"{given}: holds {there}, and a class is a subfolder; {EXPECTED}")
-    found = {each.name: _files_below(each) for each in classes}
+    found: Found = {}
+    for each in classes:
+        left = most - len(_paths(found))
+        found[each.name] = list(islice(_files_below(each), left + 1))
+        if len(found[each.name]) > left:
+            raise SemcomError(
+                f"--images {shown(folder)}: more than {MOST_IMAGES:,} images, and {MOST_IMAGES:,} at most "
+                "are read; give fewer"
+            )
     empty = [name for name, paths in found.items() if not paths]
     if empty:
         raise SemcomError(
@@ -133,16 +140,16 @@ def _found(folder: Path, fewest: int) -> Found:
     return found
 
 
-def _files_below(folder: Path) -> list[Path]:
-    files: list[Path] = []
-    for path in _entries(folder):
+def _files_below(folder: Path) -> Iterator[Path]:
+    to_see = _entries(folder)[::-1]
+    while to_see:
+        path = to_see.pop()
         if path.is_dir() and not path.is_symlink():
-            files += _files_below(path)
+            to_see += _entries(path)[::-1]
         elif path.is_file():
-            files.append(path)
+            yield path
         else:
             raise _no_image(path, "is no file")
-    return files
 
 
 def _check_two_of_each(folder: Path, found: Found) -> None:
@@ -151,14 +158,6 @@ def _check_two_of_each(folder: Path, found: Found) -> None:
         raise SemcomError(
             f"--images {shown(folder)}: the class {shown(alone[0])!r} has one image, and two are needed, to "
             "train and to test; add some, or remove the folder"
-        )
-
-
-def _check_number(folder: Path, *of: Found) -> None:
-    number = sum(len(_paths(found)) for found in of)
-    if number > MOST_IMAGES:
-        raise SemcomError(
-            f"--images {shown(folder)}: {number:,} images, and {MOST_IMAGES:,} at most are read; give fewer"
         )
 
 
@@ -204,16 +203,20 @@ class _NoLevels(Exception):
 def _pixels(image: Image.Image) -> np.ndarray:
     """Turned as its camera says, on white where it is transparent, the whole of it drawn in 32 x 32."""
     image.draft(None, (4 * SIDE, 4 * SIDE))  # a large JPEG is decoded at a fraction of its size
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in DEEP:
-        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-    if upright.mode in NO_LEVELS:
-        raise _NoLevels(f"has pixels of mode {upright.mode}, whose white is not known; save it with 8 bits")
-    mode = "L" if upright.mode in GREY else "RGB"
-    if upright.has_transparency_data:
-        white = Image.new("RGBA", upright.size, "white")
-        upright = Image.alpha_composite(white, upright.convert("RGBA"))
-    drawn = upright.convert(mode).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode in DEEP:
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in NO_LEVELS:
+        raise _NoLevels(f"has pixels of mode {image.mode}, whose white is not known; save it with 8 bits")
+    mode, is_clear = "L" if image.mode in GREY else "RGB", image.has_transparency_data
+    # Small as soon as may be: a copy of the largest picture that is read takes 360 MB.
+    resized_in = {"L": "LA", "RGB": "RGBA"}[mode] if is_clear else mode
+    if image.mode != resized_in:
+        image = image.convert(resized_in)
+    drawn = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    if is_clear:
+        white = Image.new("RGBA", drawn.size, "white")
+        drawn = Image.alpha_composite(white, drawn.convert("RGBA")).convert(mode)
     return np.asarray(drawn).reshape(SIDE, SIDE, -1).transpose(2, 0, 1)
 
 
