@@ -268,6 +268,15 @@ def test_a_function_asks_its_modules_in_eval_mode(kind):
     assert all(part.training for part in TEACHER.modules()), "afterwards it is as it was"
 
 
+@pytest.mark.parametrize("wrap", [lambda m: torch.compile(m, backend="eager"), lambda m: [m, m]])
+def test_compiled_models_teach_and_learn(wrap):
+    """Modules whose truth is not theirs."""
+    student, same = net(1), net(1)
+    fitted(student, wrap(WIDE))
+    fitted(torch.compile(same, backend="eager"), torch.compile(WIDE, backend="eager"))
+    assert toy.same_bits(toy.bits(student), toy.bits(same))
+
+
 def test_a_function_may_answer_in_inference_mode():
     asked = torch.inference_mode()(lambda x: WIDE(x))
     student, same = net(1), net(1)

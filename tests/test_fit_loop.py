@@ -2,6 +2,8 @@
 that all of it goes on to the bit."""
 
 import math
+import os
+import signal
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ import toy
 from test_api import batches, net
 from test_resume_commands import ends, loaders  # noqa: F401
 from test_waiting import META, copies, late  # noqa: F401
+from torch import nn
 from torch.optim import SGD, Adam, AdamW, lr_scheduler
 
 from semcom import DistillationConfig, Distiller, set_seed
@@ -20,6 +23,7 @@ from semcom.distillation.given_updates import updates_of
 from semcom.distillation.task import NonFiniteLoss
 from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
+from semcom.models import state_file
 
 HELD_OUT = batches(2, seed=9)
 TEACHER = net(0, width=16)
@@ -83,6 +87,14 @@ def test_steps_and_rates_are_those_of_a_plain_loop(name):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
+def test_a_plateau_is_given_the_cross_entropy_of_each_epoch(monkeypatch):
+    Scores(monkeypatch, 3.0, 2.0, 2.5, 1.0, 1.5)
+    student = net(1)
+    plateau = lr_scheduler.ReduceLROnPlateau(sgd(student), factor=0.5, patience=0)
+    history = Distiller(student, TEACHER).fit(batches(1), 5, HELD_OUT, scheduler=plateau, quiet=True)
+    assert history["lr"] == [0.1, 0.1, 0.1, 0.05, 0.05] and plateau.get_last_lr() == [0.025]
+
+
 def test_when_a_scheduler_is_stepped_may_be_chosen():
     student = net(1)
     scheduler = lr_scheduler.ExponentialLR(sgd(student), 0.5)
@@ -109,6 +121,44 @@ def test_parameters_that_the_optimizer_has_not_stay():
     Distiller(student, TEACHER).fit(batches(2), 2, optimizer=optimizer, quiet=True)
     changed = {name for name, tensor in toy.bits(student).items() if not torch.equal(tensor, start[name])}
     assert changed == {"2.weight", "2.bias"}
+    assert all(p.grad is None for p in student.parameters()), "they would add up"
+
+
+def test_an_optimizer_may_have_what_is_frozen_and_learns_later(monkeypatch):
+    Scores(monkeypatch, 2.0, 1.0, 3.0)
+    student, weights = net(1), []
+    student[0].requires_grad_(False)
+    start = toy.bits(student)
+
+    def unfreeze(row, is_best):
+        weights.append(toy.bits(student))
+        student.requires_grad_(True)
+
+    choice = {"optimizer": sgd(student), "on_epoch": unfreeze}
+    Distiller(student, TEACHER).fit(batches(2), 3, HELD_OUT, quiet=True, **choice)
+    assert torch.equal(weights[0]["0.weight"], start["0.weight"])
+    assert not torch.equal(weights[1]["0.weight"], start["0.weight"])
+    assert toy.same_bits(toy.bits(student), weights[1])
+
+
+def test_what_the_teacher_shares_is_no_part_of_an_optimizer():
+    teacher = net(0)
+    student = nn.Sequential(teacher[0], nn.ReLU(), nn.Linear(8, 5))
+    distiller = Distiller(student, teacher)
+    with pytest.raises(SemcomError, match=r"2 of its 4 .*teacher's too.*SGD\(distiller.trained, lr"):
+        distiller.fit(batches(1), 1, optimizer=sgd(student), quiet=True)
+    distiller.fit(batches(1), 1, optimizer=SGD(distiller.trained, 0.1), quiet=True)
+
+
+def test_a_scheduler_within_another_that_ends_too_soon_is_one_line():
+    student = net(1)
+    optimizer = sgd(student)
+    inner = lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=3)
+    scheduler = lr_scheduler.ChainedScheduler([inner])
+    with pytest.raises(SemcomError, match="a ChainedScheduler that does not last.*Tried to step 4 times"):
+        Distiller(student, TEACHER).fit(
+            batches(6), 1, scheduler=scheduler, scheduler_every="step", quiet=True
+        )
 
 
 OF_OTHERS = cosine(sgd(net(5)))
@@ -227,7 +277,13 @@ RESUMED = {
         ),
         "scheduler_every": "step",
     },
-    "milestones": lambda s: {"scheduler": lr_scheduler.MultiStepLR(sgd(s), [1, 2], gamma=0.5)},
+    "milestones": lambda s: {
+        "scheduler": lr_scheduler.SequentialLR(
+            o := sgd(s),
+            [lr_scheduler.ConstantLR(o, 0.5, 1), lr_scheduler.MultiStepLR(o, [1, 2], gamma=0.5)],
+            milestones=[1],
+        )
+    },
 }
 
 
@@ -306,14 +362,74 @@ def test_the_same_objects_go_on_too(case, tmp_path):
             distiller.fit(loaders()[0], 3, scheduler=choice["scheduler"], quiet=True)
 
 
+def test_a_pass_that_was_over_stays_so(tmp_path):
+    """Also where the same pass is longer when it is gone through again; stopped while it was validated."""
+
+    class Passes:
+        def __init__(self, first=2):
+            self.next = first
+
+        def __iter__(self):
+            number, self.next = self.next, 2
+            return iter(batches(number))
+
+    class HeldOut(list):
+        ends = False
+
+        def __iter__(self):
+            if self.ends:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().__iter__()
+
+    def one(path, passes, held_out, **choice):
+        student = net(1)
+        distiller = Distiller(student, TEACHER)
+        history = distiller.fit(passes, 2, held_out, quiet=True, save_to=tmp_path / path, **choice)
+        return history, toy.bits(student)
+
+    whole, weights = one("whole.pt", Passes(), HeldOut(HELD_OUT))
+    stopping = HeldOut(HELD_OUT)
+    stopping.ends = True
+    assert one("broken.pt", Passes(), stopping)[0] == []
+    resumed, again = one("broken.pt", Passes(3), HeldOut(HELD_OUT), resume=True)
+    assert resumed == whole and toy.same_bits(again, weights)
+
+
 def test_the_state_of_another_training_is_refused(tmp_path):
     path = tmp_path / "state.pt"
     life(path, "SGD, cosine", on_step=lambda *_: True)
-    for case, words in (("Adam, plateau", "optimizer Adam: .*begun with SGD"), ("milestones", "MultiStepLR")):
+    for case, words in (
+        ("Adam, plateau", "optimizer Adam: .*begun with SGD"),
+        ("milestones", "SequentialLR"),
+    ):
         with pytest.raises(SemcomError, match=words):
             life(path, case, resume=True)
     with pytest.raises(SemcomError, match="keep last"):
         life(path, "SGD, cosine", resume=True, keep="last")
+
+
+def test_states_of_earlier_versions_go_on(tmp_path):
+    """They tell of no best weights, nor of what is kept, and nothing of what is frozen."""
+
+    def one(path, **choice):
+        student = net(1)
+        student[0].requires_grad_(False)
+        history = Distiller(student, TEACHER).fit(
+            batches(2), 2, HELD_OUT, save_to=tmp_path / path, quiet=True, **choice
+        )
+        return history, toy.bits(student)
+
+    whole, weights = one("whole.pt")
+    one("earlier.pt", on_step=lambda number, means: number == 1)
+    state = state_file.read(tmp_path / "earlier.pt", "")
+    task = state["training"]["task"]
+    del task["best"], task["weights"]["0.weight"], task["weights"]["0.bias"]
+    assert "keep" not in state["run"]
+    named = {f"module.{name}": tensor for name, tensor in TEACHER.state_dict().items()}
+    assert state["run"]["the teacher:"] == state_file.digest_of(named)[:16]
+    state_file.write(tmp_path / "earlier.pt", state)
+    resumed, again = one("earlier.pt", resume=True)
+    assert resumed == whole and toy.same_bits(again, weights)
 
 
 def test_a_scheduler_that_cannot_be_kept_is_refused_before_the_first_step(tmp_path):
@@ -348,7 +464,7 @@ def test_a_step_waits_for_nothing(make, late, copies, monkeypatch):  # noqa: F81
     student = net(1).to(META)
     pair = Distiller(student, net(0, width=16)).pair
     optimizer = make(student)
-    updates = updates_of(optimizer, optimizer and cosine(optimizer), None, pair.trained, 1.0)
+    updates = updates_of(optimizer, optimizer and cosine(optimizer), None, pair.own, 1.0)
     task = ClassifierTask(pair, [], None)
     loop = Loop(task, TrainingConfig(), total=2, updates=updates)
     x, y = (part.to(META) for part in batches(1)[0])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from semcom.base.device import copied
 from semcom.distillation.any_model import Evaluating, Model, outputs, owner_of
+from semcom.distillation.teachers import Teachers
 
 MOST_VALUES = 1000
 """Of what a function refers to, that are looked at for modules."""
@@ -26,15 +27,19 @@ class Teacher:
         self.model, self.device = model, device
         self.module = owner_of(model)
         # Of several teachers as one module, some may be functions.
-        functions = [each for each in getattr(model, "members", [model]) if owner_of(each) is None]
+        functions = [
+            each
+            for each in (model.members if isinstance(model, Teachers) else [model])
+            if owner_of(each) is None
+        ]
         self.used = [module for each in functions for module in modules_of(each)]
-        if self.module and any(p.device != device for p in _held(self.module)):
+        if self.module is not None and any(p.device != device for p in _held(self.module)):
             self.module.to(device)
 
     @property
     def numbers(self) -> int:
         """In its parameters, as far as they are known."""
-        modules = [*([self.module] if self.module else []), *self.used]
+        modules = [*([] if self.module is None else [self.module]), *self.used]
         return numbers_in(p for module in modules for p in module.parameters())
 
     @contextmanager
@@ -63,7 +68,7 @@ class Teacher:
 
     @torch.no_grad()
     def _asked(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
-        if self.module:
+        if self.module is not None:
             # Its owner may have put it into training mode, or a student that shares a part of it.
             self.module.eval()
         with ExitStack() as stack:

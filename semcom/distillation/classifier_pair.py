@@ -20,8 +20,8 @@ ORDER = "Distiller(student, teacher) takes the student first"
 
 
 class ClassifierPair:
-    """module: the student, or the one whose method it is, on ``device``. trained: its parameters that learn;
-    what it shares with the teacher is the teacher's, and does not.
+    """module: the student, or the one whose method it is, on ``device``. own: its parameters; what it shares
+    with the teacher is the teacher's, and does not learn. trained: those of its own that do.
 
     Raises SemcomError where none does.
     """
@@ -30,16 +30,17 @@ class ClassifierPair:
         self, student: Model, teacher: Model | None, loss: DistillationLoss, device: torch.device | None
     ):
         self.student, self.loss = student, loss
-        self.module = owner_of(student) or nn.Module()
+        owner = owner_of(student)
+        self.module = nn.Module() if owner is None else owner
         self.device = device or next((p.device for p in self.module.parameters()), torch.device("cpu"))
         if device:
             self.module.to(device)
         self.teacher = Teacher(teacher, self.device) if teacher is not None else None
         frozen = self.teacher.module if self.teacher else None
-        shared = {id(p) for p in frozen.parameters()} if frozen else set()
-        own = [p for p in self.module.parameters() if id(p) not in shared]
-        self.trained = [p for p in own if p.requires_grad]
-        if not own:
+        shared = {id(p) for p in frozen.parameters()} if frozen is not None else set()
+        self.own = [p for p in self.module.parameters() if id(p) not in shared]
+        self.trained = [p for p in self.own if p.requires_grad]
+        if not self.own:
             raise SemcomError(
                 "the student must be a module, or a method of one, with parameters that are not the "
                 f"teacher's; {ORDER}; of one model make two with copy.deepcopy"

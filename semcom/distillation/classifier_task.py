@@ -103,16 +103,21 @@ class ClassifierTask:
         }
 
     def load_state(self, state: State) -> None:
-        load_weights(self._weights(), state["weights"])
-        self.best = state["best"]
+        # States of earlier versions have no best weights, and none of what was frozen.
+        kept = state["weights"]
+        frozen = {n for n, p in self.pair.module.named_parameters() if not p.requires_grad and n not in kept}
+        load_weights({name: t for name, t in self._weights().items() if name not in frozen}, kept)
+        self.best = state.get("best")
         self.at_start, self.exhausted = state["at_start"], state["exhausted"]
         self._put_back(state["generators"])
 
     def _weights(self) -> dict[str, Tensor]:
-        """What learns, and buffers such as those of BatchNorm."""
+        """Of the student's own, frozen or not, since a caller may change that meanwhile; and buffers such as
+        those of BatchNorm."""
         module = self.pair.module
-        learns = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        return {**learns, **dict(module.named_buffers())}
+        own = {id(p) for p in self.pair.own}
+        parameters = {name: p for name, p in module.named_parameters() if id(p) in own}
+        return {**parameters, **dict(module.named_buffers())}
 
     def _drawn(self) -> State:
         return generators.states(self.generators, self.pair.device)

@@ -154,7 +154,9 @@ class Distiller:
         validates = given.validation is not None
         check_ends(early_stopping, keep, resume, save_to, validates=validates)
         updates = self._updates(optimizer, scheduler, scheduler_every)
-        run = {"epochs": given.epochs, "keep": keep}
+        run: dict[str, Any] = {"epochs": given.epochs}
+        # Not where it is what states of earlier versions do not tell.
+        run |= {"keep": keep} if keep != "best" else {}
         keeper = self._keeper(save_to, save_every, resume, run, updates) if save_to else None
         total = given.steps(keeper.total if keeper else 0)
         if updates:
@@ -197,7 +199,7 @@ class Distiller:
 
     def _updates(self, optimizer: Any, scheduler: Any, every: str | None) -> GivenUpdates | None:
         """By what the caller made; None where that is nothing."""
-        updates = updates_of(optimizer, scheduler, every, self.trained, self.given.get("clip"))
+        updates = updates_of(optimizer, scheduler, every, self.pair.own, self.given.get("clip"))
         own = next((name for name in self.given if name != "clip"), None)
         if updates and own:
             raise SemcomError(
@@ -228,8 +230,10 @@ class Distiller:
             run = {**{name: getattr(self.training, name) for name in names}, **run}
         run |= {"device": self.device.type, **self.loss.record()}
         teacher = self.pair.teacher
-        if teacher and teacher.module:
-            run["the teacher:"] = digest_of(teacher.module.state_dict())[:16]
+        if teacher and teacher.module is not None:
+            # By the names that states of earlier versions have.
+            weights = {f"module.{name}": tensor for name, tensor in teacher.module.state_dict().items()}
+            run["the teacher:"] = digest_of(weights)[:16]
         keeper = Keeper(Path(path), minutes, run, cure="leave resume=True out to begin anew")
         if resume:
             keeper.find()

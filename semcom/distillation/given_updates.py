@@ -20,16 +20,22 @@ USUAL_SCHEDULER = "torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=e
 
 class GivenUpdates:
     """every: after what the scheduler is stepped, "epoch" or "step". clip: the norm at which gradients are
-    clipped together, None for any.
+    clipped together, None for any. own: the student's parameters, also those that the optimizer has not.
 
     What torch's optimizers do cannot be skipped by a scalar on a device: there the weights before each step
     are kept beside them until it is known that its loss was finite.
     """
 
     def __init__(
-        self, optimizer: Optimizer, scheduler: LRScheduler | None, every: str, clip: float | None = None
+        self,
+        optimizer: Optimizer,
+        scheduler: LRScheduler | None,
+        every: str,
+        own: Sequence[nn.Parameter],
+        clip: float | None = None,
     ):
         self.optimizer, self.scheduler, self.every, self.clip = optimizer, scheduler, every, clip
+        self.own = own
         self.trained = [p for group in optimizer.param_groups for p in group["params"]]
         self.before: list[Tensor] = []
 
@@ -44,8 +50,8 @@ class GivenUpdates:
         if skip is not None:
             self._remember()
         self.optimizer.step()
-        if self.scheduler and self.every == "step":
-            self.scheduler.step()
+        if self.every == "step":
+            self._step_scheduler()
         self.zero_grad()
 
     @torch.no_grad()
@@ -61,12 +67,26 @@ class GivenUpdates:
 
     def zero_grad(self) -> None:
         self.optimizer.zero_grad()
+        # A backward pass also reaches those that the optimizer has not.
+        for parameter in self.own:
+            parameter.grad = None
 
     def end_epoch(self, held_out: Mapping[str, float]) -> None:
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(held_out["ce"])
-        elif self.scheduler and self.every == "epoch":
-            self.scheduler.step()
+        elif self.every == "epoch":
+            self._step_scheduler()
+
+    def _step_scheduler(self) -> None:
+        """Raises SemcomError where one within it has come to its end."""
+        try:
+            if self.scheduler:
+                self.scheduler.step()
+        except ValueError as error:
+            raise SemcomError(
+                f"scheduler: a {type(self.scheduler).__name__} that does not last for this training: "
+                f"{shown(error)}; give it more steps, or leave it out"
+            ) from None
 
     def state_dict(self) -> Any:
         scheduler = self.scheduler.state_dict() if self.scheduler else None
@@ -77,11 +97,7 @@ class GivenUpdates:
         if self.scheduler:
             # Torch warns of schedulers stepped before their optimizer; its steps were made before this.
             self.optimizer._opt_called = True  # type: ignore[attr-defined]
-            own = self.scheduler.state_dict()
-            # Files hold plain dictionaries; MultiStepLR counts its milestones.
-            counters = {name for name, value in own.items() if isinstance(value, Counter)}
-            state = given["scheduler"]
-            self.scheduler.load_state_dict({n: Counter(v) if n in counters else v for n, v in state.items()})
+            self.scheduler.load_state_dict(_as_in(self.scheduler.state_dict(), given["scheduler"]))
 
     def described(self) -> dict[str, Any]:
         """What they are, by the names that a message may call it by, but for what a scheduler changes."""
@@ -122,6 +138,18 @@ class GivenUpdates:
             ) from None
 
 
+def _as_in(own: Any, state: Any) -> Any:
+    """A state with the counters that a scheduler's own has, since files hold plain dictionaries: MultiStepLR
+    counts its milestones, also within another."""
+    if isinstance(own, Counter):
+        return Counter(state)
+    if isinstance(own, dict):
+        return {name: _as_in(own.get(name), value) for name, value in state.items()}
+    if isinstance(own, list) and len(own) == len(state):
+        return [_as_in(one, value) for one, value in zip(own, state)]
+    return state
+
+
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers, texts, and tuples of numbers, as the betas of Adam."""
     kinds = (bool, int, float, str)
@@ -136,9 +164,10 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def updates_of(
-    optimizer: Any, scheduler: Any, every: str | None, trained: Sequence[nn.Parameter], clip: float | None
+    optimizer: Any, scheduler: Any, every: str | None, own: Sequence[nn.Parameter], clip: float | None
 ) -> GivenUpdates | None:
-    """None where neither was given. optimizer: over parameters of ``trained`` alone; None: the scheduler's.
+    """None where neither was given. optimizer: over parameters of ``own`` alone, frozen or not; None: the
+    scheduler's.
     every: "epoch" or "step", None for what the scheduler is made for.
 
     Raises SemcomError for what is no such object.
@@ -150,27 +179,28 @@ def updates_of(
     _check_scheduler(scheduler, every)
     if optimizer is None:
         optimizer = scheduler.optimizer
-    _check_optimizer(optimizer, trained)
+    _check_optimizer(optimizer, own)
     if scheduler is not None and scheduler.optimizer is not optimizer:
         raise SemcomError(
             f"scheduler: this {type(scheduler).__name__} is of another optimizer than the one given; make it "
             f"of that: {USUAL_SCHEDULER}"
         )
-    return GivenUpdates(optimizer, scheduler, every or _usual_every(scheduler), clip)
+    return GivenUpdates(optimizer, scheduler, every or _usual_every(scheduler), own, clip)
 
 
-def _check_optimizer(optimizer: Any, trained: Sequence[nn.Parameter]) -> None:
+def _check_optimizer(optimizer: Any, own: Sequence[nn.Parameter]) -> None:
     if not isinstance(optimizer, Optimizer):
         raise SemcomError(f"optimizer {shown(optimizer)}: must be an object of torch.optim, as {USUAL}")
     if isinstance(optimizer, LBFGS):
         raise SemcomError(f"optimizer LBFGS: asks for the loss several times a step; give one as {USUAL}")
     theirs = [p for group in optimizer.param_groups for p in group["params"]]
-    ours = {id(p) for p in trained}
+    ours = {id(p) for p in own}
     others = sum(id(p) not in ours for p in theirs)
     if others:
         raise SemcomError(
-            f"optimizer: {others} of its {len(theirs)} parameters are not the student's, or do not learn; "
-            f"make it of those of the student alone, as {USUAL}"
+            f"optimizer: {others} of its {len(theirs)} parameters are not the student's, or are its "
+            "teacher's too, which does not learn; make it of the student's own, as "
+            "torch.optim.SGD(distiller.trained, lr=0.05, momentum=0.9)"
         )
 
 

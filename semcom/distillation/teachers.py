@@ -89,7 +89,7 @@ class Teachers(nn.Module):
         self.temperature = _temperature_of(loss) if mean == "probabilities" else None
         self.class_axis = loss.class_axis
         self.compares_grids = bool(loss.settings.scales)
-        self.owners = nn.ModuleList(owner for owner in map(owner_of, members) if owner)
+        self.owners = nn.ModuleList(owner for owner in map(owner_of, members) if owner is not None)
 
     def forward(self, *inputs: Any, **named: Any) -> tuple[Tensor, Tensor | None]:
         asked = [outputs(member, named or inputs) for member in self.members]
