@@ -1,6 +1,7 @@
 """A tiny teacher and the commands that the CLI tests share. Everything runs in process, through
 ``main(argv)``."""
 
+import os
 import subprocess
 import sys
 import time
@@ -15,7 +16,8 @@ import semantic_analysis
 from semcom.commands import cli, distil_summary, sweep_child, sweep_runner
 
 ROOT = Path(__file__).resolve().parent.parent
-UNDRAWN = ROOT / "tests/undrawn.py"
+UNDRAWN = f"{ROOT / 'tests/undrawn'}{os.pathsep}{ROOT}"
+"""PYTHONPATH of programs that need no pictures."""
 TINY_TEACHER = "tiny_teacher.pt"
 TINY_TRAINING = ["--corpus-size", "120", "--batch-size", "32", "--quiet", "--device", "cpu"]
 

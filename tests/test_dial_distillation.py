@@ -10,7 +10,7 @@ from inspect import isfunction
 from pathlib import Path
 
 import pytest
-from cli_support import ROOT, TINY_TRAINING, UNDRAWN, distil, refused
+from cli_support import ROOT, TINY_TRAINING, distil, refused
 from test_processes import torchrun, two_processes
 from toy import bits, same_bits, spoken
 
@@ -375,7 +375,7 @@ def test_of_several_processes_the_main_one_dials(teacher, here, target, code):
     text = (f"the committee has adopted report number {n} on the budget." for n in range(400))
     Path("own.en").write_text("\n".join(text))
     flags = ["--corpus", "own.en", "--create-hybrid", "--target-divergence", target, "--output-path", "run"]
-    words = [UNDRAWN, ROOT / "distillation.py", "--teacher-checkpoint", teacher, *TRAINING, *flags]
+    words = [ROOT / "distillation.py", "--teacher-checkpoint", teacher, *TRAINING, *flags]
     # With an error to tell it takes a launcher to end the others.
     done = torchrun(*words) if code else two_processes(*words)[0]
     assert done.returncode == code, done.stderr

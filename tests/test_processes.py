@@ -68,7 +68,7 @@ ENDINGS = {0: "", 2: "raise SemcomError('no')", 143: "raise InterruptedRun('stop
 """Exit codes, and what a verb does that ends by them."""
 
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": UNDRAWN, "CUDA_VISIBLE_DEVICES": ""}
 
 
 def torchrun(*argv: object) -> subprocess.CompletedProcess:
@@ -85,7 +85,7 @@ def torchrun(*argv: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=ENVIRONMENT)
 
 
-def two_processes(*argv: object, folder: Path | None = None) -> list[subprocess.CompletedProcess]:
+def started_by_hand(*argv: object, folder: Path | None = None) -> list[subprocess.Popen]:
     """The same two without the launcher, which takes as long to start as they do."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -97,9 +97,15 @@ def two_processes(*argv: object, folder: Path | None = None) -> list[subprocess.
         told |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         started.append(subprocess.Popen(command, cwd=folder, env=ENVIRONMENT | told, **pipes))
+    return started
+
+
+def two_processes(*argv: object, folder: Path | None = None) -> list[subprocess.CompletedProcess]:
+    """The same two when they have ended."""
+    started = started_by_hand(*argv, folder=folder)
     said = [process.communicate(timeout=300) for process in started]
     return [
-        subprocess.CompletedProcess(command, process.returncode, *streams)
+        subprocess.CompletedProcess(process.args, process.returncode, *streams)
         for process, streams in zip(started, said)
     ]
 
@@ -119,7 +125,7 @@ def made(made_once):
         one = ["--output-path", folder / "one", "--hybrid-output", folder / "one.pt"]
         assert distil(*flags, *one) == 0
         two = ["--output-path", folder / "two", "--hybrid-output", folder / "two.pt"]
-        done = torchrun(UNDRAWN, ROOT / "distillation.py", *flags, *two)
+        done = torchrun(ROOT / "distillation.py", *flags, *two)
         assert done.returncode == 0, done.stderr
         said = {"stdout": done.stdout, "stderr": done.stderr}
         folder.with_suffix(".json").write_text(json.dumps(said))
@@ -230,7 +236,7 @@ def test_evaluation_is_that_of_one_process(made, tmp_path):
         "cpu",
     ]
     assert package(*flags, "--quiet", "--output", tmp_path / "one.csv") == 0
-    two, other = two_processes(UNDRAWN, "semcom", *flags, "--output", tmp_path / "two.csv")
+    two, other = two_processes("-m", "semcom", *flags, "--output", tmp_path / "two.csv")
     assert two.returncode == other.returncode == 0, (two.stderr, other.stderr)
     assert not other.stdout + other.stderr, "the main one speaks alone"
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()

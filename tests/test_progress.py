@@ -31,7 +31,7 @@ def on_a_terminal(words, folder, columns=80, **environment):
     started = subprocess.Popen(
         [sys.executable, *map(str, words)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", **environment},
+        env={**os.environ, "PYTHONPATH": UNDRAWN, "TERM": "xterm", **environment},
         stdout=subprocess.PIPE,
         stderr=theirs,
         text=True,
@@ -66,7 +66,7 @@ TRAINING = [word for word in TINY_TRAINING if word != "--quiet"]
 
 
 def distillation(teacher, *flags):
-    return [UNDRAWN, ROOT / "distillation.py", "--teacher-checkpoint", teacher, *TRAINING, *flags]
+    return [ROOT / "distillation.py", "--teacher-checkpoint", teacher, *TRAINING, *flags]
 
 
 @pytest.mark.parametrize("columns", [80, *(pytest.param(n, marks=pytest.mark.slow) for n in (200, 60))])

@@ -1,7 +1,6 @@
 """``--resume`` of the commands and of ``Distiller``: files and records to the bit, endings made up for, what
 is refused."""
 
-import contextlib
 import copy
 import csv
 import json
@@ -11,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +26,7 @@ from cli_support import (
     wait_until,
 )
 from test_api import batches, net
-from test_processes import two_processes
+from test_processes import started_by_hand, two_processes
 from torch.utils.data import DataLoader, TensorDataset
 from toy import bits, same_bits
 
@@ -362,7 +360,7 @@ def test_a_stopped_compiled_distillation_leaves_the_same_files(teacher, tmp_path
     assert_left_the_same(broken, whole)
 
 
-SCRIPT = [UNDRAWN, ROOT / "distillation.py", "--output-path", RUN, *TINY_TRAINING]
+SCRIPT = [ROOT / "distillation.py", "--output-path", RUN, *TINY_TRAINING]
 
 
 def torchrun(folder, *flags):
@@ -375,18 +373,8 @@ def torchrun(folder, *flags):
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "PYTHONPATH": UNDRAWN, "CUDA_VISIBLE_DEVICES": ""},
     )
-
-
-def worker_of(launcher):
-    """The process id of the second worker that the launcher started."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == launcher.pid and b"LOCAL_RANK=1" in (process / "environ").read_bytes():
-                return int(process.name)
-    raise AssertionError("no worker")
 
 
 @pytest.mark.processes
@@ -397,11 +385,12 @@ def test_two_processes_go_on_to_the_same_bits(teacher, tmp_path, monkeypatch, ca
     broken.mkdir()
     flags = ["--teacher-checkpoint", teacher, "--distill-part", "decoder", "--epochs", 14]
     flags += ["--corpus-size", 240]
-    first = torchrun(broken, *flags)
-    wait_for(broken / "run/history.csv", first)
-    os.kill(worker_of(first), signal.SIGTERM)
-    first.communicate(timeout=120)
-    assert first.returncode and (broken / STATE).is_file()
+    first = started_by_hand(*SCRIPT, *flags, folder=broken)
+    wait_for(broken / "run/history.csv", first[0])
+    first[1].send_signal(signal.SIGTERM)
+    for process in first:
+        process.communicate(timeout=120)
+    assert all(process.returncode for process in first) and (broken / STATE).is_file()
     at = [read(broken / STATE, "")["training"]["steps"]]
     second = torchrun(broken, *flags, "--resume")
     wait_until(lambda: len((broken / "run/history.csv").read_text().splitlines()) > 2 + at[0] / 7, second)

@@ -10,7 +10,7 @@ import sys
 from functools import partial
 
 import pytest
-from cli_support import ROOT, TINY_TRAINING, distil, package, refused, runs_in_this_process, wait_for
+from cli_support import TINY_TRAINING, UNDRAWN, distil, package, refused, runs_in_this_process, wait_for
 
 from semcom.base import locks
 from semcom.commands import analyse_settings, sweep_runner
@@ -228,7 +228,7 @@ def test_a_sweep_that_is_stopped_goes_on_to_the_same_bits(teacher, here):
     common = ["--teacher-checkpoint", teacher, *TINY_TRAINING, "--epochs", 12, "--seed", 2]
     words = [*common, 1, "--sentences", 20, "--no-report", "--jobs", 2, "--output-path", "grid"]
     command = [sys.executable, "-m", "semcom", "sweep", *map(str, words)]
-    started = {"cwd": here, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "text": True}
+    started = {"cwd": here, "env": {**os.environ, "PYTHONPATH": UNDRAWN}, "text": True}
     begun = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, **started)
     for seed in (1, 2):
         wait_for(here / f"grid/seed-{seed}/history.csv", begun)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_support import TINY_TRAINING, distil, package, refused
+from cli_support import TINY_TRAINING, UNDRAWN, distil, package, refused
 
 from semcom.base.errors import SemcomError
 from semcom.commands import analyse_settings, sweep_slurm
@@ -66,7 +66,7 @@ def cluster(here, monkeypatch):
     monkeypatch.setattr(sweep_slurm, "LOOKS_EVERY", 0.1)
     monkeypatch.setattr(analyse_settings, "WHOLE_CORPUS", CorpusConfig(corpus_size=1000))
     # What a job of this machine needs to find the package; a cluster's script says it.
-    monkeypatch.setenv("PYTHONPATH", str(sweep_slurm.PROJECT))
+    monkeypatch.setenv("PYTHONPATH", UNDRAWN)
     return here
 
 
