@@ -173,7 +173,13 @@ def test_the_loss_takes_its_arguments_by_the_names_of_the_documents():
 
 def test_importing_a_name_of_other_code_says_what_there_is():
     for name, here in {
-        "DistillationTrainer": "Distiller",
+        "DistillationTrainer": "Distiller$",
+        "KDTrainer": "Distiller$",
+        "VanillaKD": "Distiller$",
+        "DistillKL": "DistillationLoss$",
+        "DKDLoss": "DistillationLoss$",
+        "TrainingArguments": "DistillationConfig$",
+        "EarlyStopping": "early_stopping= of Distiller.fit",
         "MultiTeacherDistiller": "Distiller, whose teacher may be a list",
         "plot_training_history": "plot_training_curves",
         "TeacherModel": "any torch.nn.Module",

@@ -8,6 +8,7 @@ from semcom.base.advice import meant, nearest
 from semcom.base.errors import LONGEST_LINE, SemcomError, escape, shown
 from semcom.distillation.other_names import (
     EITHER_WEIGHT,
+    ENDINGS,
     HARD_WEIGHT,
     METHODS,
     NAMES,
@@ -59,7 +60,9 @@ MOST_NAMES = 3
 
 def missing_name(name: str, names: Iterable[str]) -> str:
     """What is said of a name that ``semcom`` does not have among its ``names``."""
-    found = next((ours for ours, theirs in NAMES.items() if name in theirs), nearest(name, names))
+    exact = [ours for ours, theirs in NAMES.items() if name in theirs]
+    by_end = [ours for ours, ends in ENDINGS.items() if name.lower().endswith(ends)]
+    found = next(iter(exact + by_end), nearest(name, names))
     told = f"semcom has no {escape(name)}"
     return f"{told}; here it is {found}" if found else f"{told}; it has {', '.join(names)}"
 

@@ -143,34 +143,22 @@ METHODS = {
 
 
 NAMES = {
-    "DistillationLoss": (
-        "KDLoss",
-        "KLDivLoss",
-        "SoftTarget",
-        "distillation_loss",
-        "kd_loss",
-        "knowledge_distillation_loss",
-    ),
-    "Distiller": (
-        "BasicDistiller",
-        "DistillationModel",
-        "DistillationTrainer",
-        "GeneralDistiller",
-        "KD",
-        "KnowledgeDistillation",
-        "KnowledgeDistillationTrainer",
-        "Trainer",
-        "VanillaKD",
-        "train_knowledge_distillation",
-        "train_student",
-    ),
+    "DistillationLoss": ("SoftTarget",),
+    "Distiller": ("DistillationModel", "train_student", "train_teacher"),
     "Distiller, whose teacher may be a list": (
         "EnsembleDistiller",
         "MultiTeacherDistillation",
         "MultiTeacherDistiller",
     ),
-    "DistillationConfig": ("KDConfig", "TrainingConfig", "TrainingArguments"),
+    "early_stopping= of Distiller.fit": ("EarlyStopping",),
+    "Distiller.evaluate": ("evaluate", "Evaluator"),
     "plot_training_curves": ("plot_history", "plot_training_history", "plot_losses"),
     "any torch.nn.Module of yours": ("StudentModel", "Student", "TeacherModel", "Teacher"),
 }
 """What ``semcom`` has -> names that other code has for it."""
+ENDINGS = {
+    "DistillationLoss": ("loss", "kl"),
+    "Distiller": ("distillation", "distiller", "kd", "trainer"),
+    "DistillationConfig": ("arguments", "config"),
+}
+"""The same -> ends of other names for it, whatever their case."""
