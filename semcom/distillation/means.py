@@ -1,30 +1,21 @@
 """What a ``DistillationLoss`` gives: means by their names, which also serve as the loss itself."""
 
-import sys
-from collections.abc import Callable, Iterator
-from dis import opname
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from torch import Tensor
 
-from semcom.base.errors import SemcomError, shown
+from semcom.base.errors import shown
 
 
 class Means(dict[str, Tensor]):
     """Scalar tensors by name. Where a tensor is expected it is its "loss": ``means.backward()``,
     ``means.item()``, ``means / 4``, ``torch.isnan(means)``, so that a loop written for a loss that is one
-    tensor runs as it stands. It is a dictionary otherwise, and only what could but fail is refused: a name or
-    a number that it has not (KeyError), and being unpacked (SemcomError), which would give names."""
+    tensor runs as it stands. It is a dictionary otherwise; a name or a number that it has not is a KeyError
+    that says which there are."""
 
     def __missing__(self, name: object) -> NoReturn:
         raise KeyError(f"the means have no {shown(name)}; {self._typed()}")
-
-    def __iter__(self) -> Iterator[str]:
-        # Python asks for this to unpack as it does for a loop; what it does then is in the calling frame.
-        caller = sys._getframe(1)
-        if opname[caller.f_code.co_code[caller.f_lasti]].startswith("UNPACK_"):
-            raise SemcomError(f"means are not unpacked; {self._typed()}")
-        return super().__iter__()
 
     def _typed(self) -> str:
         others = ", ".join(f'loss["{name}"]' for name in self.keys() if name != "loss")
