@@ -101,8 +101,9 @@ def test_students_meet_few_labels_and_the_teachers_outputs(data, monkeypatch):
     teacher, _ = seed.teacher()
     rows = torch.tensor([5, 0, 5])
     logits, grid = OfRows(teacher, data, data.train.pixels).eval()(rows)
-    torch.testing.assert_close(seed.answers(rows), (logits, grid))
-    assert not teacher.training and grid.shape == (3, 4, 4, CLASSES)
+    halves = grid.unflatten(1, (2, 2)).unflatten(3, (2, 2)).mean((2, 4))
+    torch.testing.assert_close(seed.answers(rows), (logits, halves))
+    assert not teacher.training and halves.shape == (3, 2, 2, CLASSES)
 
     met, fit = [], images_students.Distiller.fit
 
@@ -124,6 +125,30 @@ def test_students_meet_few_labels_and_the_teachers_outputs(data, monkeypatch):
             targets[:2], data.train.classes[rows[:2]]
         )
         assert torch.isin(rows[2:], seed.split.unlabelled).all()
+
+
+def test_of_a_teacher_the_cells_are_kept_that_the_arms_compare(data):
+    for arms, cells in ((("labels", "kd"), 1), (("sdd12+kd",), 2), (("kd", "published-sdd_kd"), 4)):
+        seed = Seed(data, settings_of(arms=arms), TINY, 1)
+        assert seed.cells == cells and seed.outputs_size == 80 * (1 + cells**2) * CLASSES * 4
+    grid = torch.randn(2, 4, 4, CLASSES)
+    assert torch.equal(images_students.pooled(grid, 4), grid), "to the bit"
+    assert images_students.pooled(grid, 8) is grid
+
+
+def test_a_teacher_whose_outputs_are_large_is_asked_at_each_step(data, monkeypatch):
+    settings = settings_of(steps=2)
+    seed = Seed(data, settings, TINY, 1)
+    assert "computed once" in images._announcement(data, seed, settings)
+    monkeypatch.setattr(images_students, "MOST_KEPT", seed.outputs_size - 1)
+    assert "would take 0.0 GiB, so that it is asked" in images._announcement(data, seed, settings)
+    network, _ = seed.teacher()
+    met, forward = [], OfRows.forward
+    monkeypatch.setattr(
+        OfRows, "forward", lambda self, given: met.append(self.network) or forward(self, given)
+    )
+    seed.student("sdd12+dkd+lskd")
+    assert sum(of is network for of in met) == 2
 
 
 def test_varied_images_are_met_by_the_teacher_too(data, monkeypatch):

@@ -62,9 +62,14 @@ def _endless(pool: Tensor, size: int, generator: torch.Generator) -> Iterator[Te
 
 
 def outputs_of(network: Network, inputs: Tensor, at_once: int = AT_ONCE) -> Outputs:
-    """Of all inputs, without gradients."""
+    """Of all inputs, without gradients; each is kept once, also while they are computed."""
     with torch.no_grad():
-        logits, grid = (torch.cat(parts) for parts in zip(*map(network, inputs.split(at_once))))
+        first = network(inputs[:at_once])
+        logits, grid = (part.new_empty(len(inputs), *part.shape[1:]) for part in first)
+        logits[:at_once], grid[:at_once] = first
+        for start in range(at_once, len(inputs), at_once):
+            here = slice(start, start + at_once)
+            logits[here], grid[here] = network(inputs[here])
     return logits, grid
 
 

@@ -130,6 +130,9 @@ def _announcement(data: Images, seed: Seed, settings: ImagesSettings) -> str:
     asked = "varied, so that the teacher is asked at each step"
     if not settings.augment:
         asked = "taken as they are, so that the teacher's outputs are computed once"
+        if seed.asks_each_step:
+            size = f"the teacher's outputs would take {seed.outputs_size / 2**30:.1f} GiB"
+            asked = f"taken as they are; {size}, so that it is asked at each step"
     return (
         f"{escape(data.source)}: {len(data.test):,} images to test, {len(s.validation):,} to validate; "
         f"{len(s.transfer):,} to learn from, all labelled for the teacher, {len(s.labelled):,} for a student "

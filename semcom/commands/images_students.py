@@ -11,6 +11,7 @@ from itertools import islice
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from semcom.base.device import resolve_device
 from semcom.base.errors import InterruptedRun, SemcomError, Unwise, escape
@@ -26,6 +27,8 @@ from semcom.models.image_networks import PAIRS, build
 
 History = list[dict[str, float | None]]
 MEASURED_AT_ONCE = 256
+MOST_KEPT = 2**30
+"""Bytes of a teacher's outputs; those that take more are computed at each step."""
 
 
 class OfRows(nn.Module):
@@ -46,10 +49,24 @@ class OfRows(nn.Module):
         outputs: tuple[Tensor, Tensor] = self.network(inputs.contiguous(memory_format=torch.channels_last))
         return outputs
 
-    def of_all(self) -> tuple[Tensor, Tensor]:
-        """Logits [N, V] and those at each place [N, H, W, V] of all images."""
+    def of_all(self, cells: int) -> tuple[Tensor, Tensor]:
+        """Logits [N, V] of all images, and those of ``cells`` by ``cells`` parts of each, [N, H, W, V]."""
+        network = self.eval()
+
+        def outputs(rows: Tensor) -> tuple[Tensor, Tensor]:
+            logits, grid = network(rows)
+            return logits, pooled(grid, cells)
+
         every = torch.arange(len(self.pixels), device=self.pixels.device)
-        return outputs_of(self.eval(), every, MEASURED_AT_ONCE)
+        return outputs_of(outputs, every, MEASURED_AT_ONCE)
+
+
+def pooled(grid: Tensor, cells: int) -> Tensor:
+    """[B, H, W, V] -> means of its places, [B, cells, cells, V]; a grid that they do not divide stays."""
+    height, width = grid.shape[1:3]
+    if height % cells or width % cells:
+        return grid
+    return F.adaptive_avg_pool2d(grid.movedim(-1, 1), cells).movedim(1, -1)
 
 
 class Varied:
@@ -129,9 +146,16 @@ class Seed:
         self.train, self.test = (of.pixels.to(self.device) for of in (images.train, images.test))
         self.teacher_name, self.student_name = PAIRS[settings.pair]
         self.answers: Network | None = None
+        # Of these each scale's cells are means.
+        self.cells = math.lcm(*(scale for arm in settings.arms for scale in loss_of(arm).scales))
+        self.outputs_size = len(self.train) * (1 + self.cells**2) * len(images.names) * 4
+
+    @property
+    def asks_each_step(self) -> bool:
+        return self.settings.augment or self.outputs_size > MOST_KEPT
 
     def teacher(self) -> tuple[nn.Module, History]:
-        """Trained on all labels; its outputs are computed once, here."""
+        """Trained on all labels; its outputs are computed here, unless it is asked at each step."""
         network, transfer = self._build(self.teacher_name), self.split.transfer
         each = max(1, len(transfer) // self.plan.batch)
         batches = Batches(
@@ -146,7 +170,7 @@ class Seed:
             distiller, batches, self.settings.teacher_epochs, f"{self.teacher_name}, the teacher"
         )
         taught = OfRows(network, self.images, self.train)
-        self.answers = taught if self.settings.augment else looked_up(*taught.of_all())
+        self.answers = taught if self.asks_each_step else looked_up(*taught.of_all(self.cells))
         return network, history
 
     def student(self, arm: str) -> tuple[nn.Module, History]:
@@ -170,7 +194,7 @@ class Seed:
 
     def accuracy(self, network: nn.Module) -> float:
         """On the test images, 0 to 1."""
-        logits, _ = OfRows(network, self.images, self.test).of_all()
+        logits, _ = OfRows(network, self.images, self.test).of_all(cells=1)
         return float((logits.argmax(-1).cpu() == self.images.test.classes).double().mean())
 
     def _build(self, name: str) -> nn.Module:
