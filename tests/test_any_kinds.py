@@ -105,12 +105,81 @@ def test_arguments_of_fit_are_told_apart_by_type():
         ((batches(1), 1), {"early_stopping": 3}, "type fit.*validation=val_loader"),
         ((batches(1), 1, batches(1)), {"early_stopping": True}, "as early_stopping=5"),
         ((batches(1), 1), {"num_epochs": 3}, "is epochs= here"),
+        ((batches(1), 1, iter(batches(1))), {}, "validation: a list_iterator can be gone through only once"),
+        ((batches(1), 1, []), {}, "validation: there is no batch in it"),
+        ((batches(1), 1), {"on_epoch": [print]}, r"on_epoch: a list that cannot be called with \(row, is_b"),
+        ((batches(1), 1), {"on_step": lambda number: None}, r"on_step: a function .*=lambda number, means"),
+        (
+            ([batches(1)[0][0]], 1),
+            {"settings": LABELS},
+            "no row of the batches has a label, and none is",
+        ),
+        (([batches(1)[0][0]], 1), {"settings": DistillationLoss(ignore_in="both")}, "so that nothing is lea"),
+        (([(torch.zeros(2, 4), ["cat", "dog"])], 1), {}, "targets: a list, .*cat.*: must be classes"),
+        (([(torch.zeros(2, 4), [{"boxes": 1}])], 1), {}, "targets: a list, .*boxes.*collate_fn"),
     ],
 )
 def test_what_fit_cannot_use_is_one_line(given, named, words):
+    named, settings = dict(named), named.get("settings")
+    named.pop("settings", None)
     with pytest.raises(SemcomError, match=words) as error:
-        Distiller(net(1), WIDE).fit(*given, **named)
+        Distiller(net(1), WIDE, settings).fit(*given, quiet=True, **named)
     assert len(str(error.value)) < 500
+
+
+class Counted(DataLoader):
+    """How often it is begun."""
+
+    begun = 0
+
+    def __iter__(self):
+        self.begun += 1
+        return super().__iter__()
+
+
+class Unsized:
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+def test_the_same_seed_shuffles_as_in_a_plain_loop():
+    images, classes = (torch.cat(parts) for parts in zip(*batches()))
+    loader, seen = Counted(TensorDataset(images, classes), 16, shuffle=True), []
+    for given in (loader, loader, Unsized(loader)):
+        torch.manual_seed(5)
+        if not seen:
+            seen.append(torch.cat([x for x, _ in given]))
+            continue
+        student, asked = net(1), []
+        student.register_forward_pre_hook(lambda module, inputs, asked=asked: asked.append(inputs[0]))
+        distiller = Distiller(student, WIDE)
+        torch.manual_seed(5)
+        distiller.fit(given, 1, quiet=True)
+        seen.append(torch.cat(asked))
+    assert torch.equal(seen[0], seen[1]) and torch.equal(seen[0], seen[2]) and loader.begun == 4
+
+
+def test_labels_alone_ask_no_teacher_and_show_no_divergence(capsys):
+    asked, student = [], net(1)
+    teacher = net(0, width=16)
+    teacher.register_forward_hook(lambda *_: asked.append(1))
+    rows = Distiller(student, teacher, LABELS).fit(batches(), 1, batches(1))
+    told = "".join(capsys.readouterr())
+    assert "epoch  1  loss" in told and "kd" not in told and not asked
+    assert [*rows[0]] == ["epoch", "loss", "train_ce", "validation", "accuracy", "lr"]
+    same = net(1)
+    rows = Distiller(same, None, LABELS).fit(batches(), 1, batches(1), quiet=True)
+    assert toy.same_bits(toy.bits(student), toy.bits(same)) and not asked
+
+
+def test_validation_without_a_label_or_a_batch_is_told_apart():
+    x, y = batches(1)[0]
+    for given, words in (([(x, torch.full_like(y, -100))], "no row has a label"), ([], "there is no batch")):
+        with pytest.raises(SemcomError, match=words):
+            Distiller(net(1), WIDE).fit(batches(1), 1, Unsized(given), quiet=True)
 
 
 # --- batches

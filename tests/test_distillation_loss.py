@@ -2,6 +2,7 @@
 kind, and what does not fit refused in one line."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -268,3 +269,37 @@ def test_what_a_mask_leaves_out_is_not_looked_at():
     mask, targets = torch.arange(8) < 6, TARGETS.clone()
     targets[6:] = 10**6
     assert math.isfinite(DistillationLoss()(STUDENT, TEACHER, targets, mask)["loss"])
+
+
+# What it cannot take
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ((STUDENT, None, TARGETS), "teacher logits: a NoneType, .*give them, or .*distill_weight=0"),
+        ((STUDENT.numpy(), TEACHER, TARGETS), r"student logits: a ndarray, .*torch.as_tensor"),
+        ((STUDENT, TEACHER, TARGETS.tolist()), "targets: a list, must be a tensor.*the order is"),
+        ((SimpleNamespace(logits=STUDENT), TEACHER, TARGETS), "give its .logits"),
+    ],
+)
+def test_what_is_no_tensor_is_one_line(given, words):
+    with pytest.raises(SemcomError, match=words):
+        DistillationLoss()(*given)
+
+
+def test_names_of_rows_and_axes_are_whole_numbers():
+    for name in ("ignore_index", "class_axis"):
+        with pytest.raises(SemcomError, match=f"{name} None: must be a whole number"):
+            DistillationLoss(**{name: None})
+
+
+@pytest.mark.parametrize("device", ["cpu", "elsewhere"])
+def test_labels_alone_need_no_teacher(device, monkeypatch):
+    monkeypatch.setattr(kd_loss, "can_choose", lambda logits: device == "cpu")
+    loss = DistillationLoss(DistillationConfig(distill_weight=0.0))
+    targets = TARGETS.clone()
+    targets[:3] = UNLABELLED
+    alone, beside = (loss(STUDENT, teacher, targets) for teacher in (None, TEACHER))
+    assert {*alone} == {"ce", "loss"} and torch.equal(alone["loss"], beside["loss"])
+    close(alone["loss"], F.cross_entropy(STUDENT[3:], targets[3:]))

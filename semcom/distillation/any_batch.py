@@ -69,7 +69,15 @@ def _of_mapping(given: Mapping[str, Any]) -> Batch:
 
 
 def _targets(given: Any) -> Tensor | None:
-    return given if given is None or isinstance(given, Tensor) else torch.as_tensor(given)
+    if given is None or isinstance(given, Tensor):
+        return given
+    try:
+        return torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        raise SemcomError(
+            f"targets: a {shown(type(given).__name__)}, {shown(given)}: must be classes, whole numbers "
+            "[...], or probabilities [..., V]; make a tensor of them in the loader's collate_fn"
+        ) from None
 
 
 def _kind(value: Any) -> str:

@@ -68,11 +68,11 @@ class ClassifierPair:
             self.module.eval()
 
     def losses(self, batch: Batch) -> Terms:
-        """The sums of a ``DistillationLoss``; of labels alone the student stands in for its teacher."""
+        """The sums of a ``DistillationLoss``; for labels alone no teacher is asked."""
         inputs, targets, mask = on_device(batch, self.device)
-        theirs = self.teacher(inputs) if self.teacher else None
+        distils = self.teacher is not None and self.loss.settings.distils
+        soft, soft_grid = self.teacher(inputs) if self.teacher and distils else (None, None)
         logits, grid = outputs(self.student, inputs)
-        soft, soft_grid = theirs or (logits, grid)
         if targets is None:
             rows = logits.movedim(self.loss.class_axis, -1).shape[:-1]
             targets = torch.full(rows, self.loss.ignore_index, device=logits.device)
@@ -85,10 +85,12 @@ class ClassifierPair:
         """The student's mean cross-entropy "ce" in nats and share of hits "accuracy" over the labelled rows,
         in eval mode. Raises AskedToEnd where a signal has asked for the end meanwhile."""
         total = hits = number = 0.0
+        is_empty = True
         with Evaluating(self.module):
             for given in batches:
                 if asked():
                     raise AskedToEnd(asked())
+                is_empty = False
                 batch = on_device(reader.read(given), self.device)
                 if batch.targets is None:
                     continue
@@ -98,5 +100,6 @@ class ClassifierPair:
                 hits += int(found["accuracy"][0])
                 number += int(found["ce"][1])
         if not number:
-            raise SemcomError("evaluate: no row has a label; give batches (inputs, targets)")
+            why = "there is no batch" if is_empty else "no row has a label"
+            raise SemcomError(f"evaluate, or validation: {why}; give batches (inputs, targets)")
         return {"ce": total / number, "accuracy": hits / number}

@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from semcom.base import signals
+from semcom.base.errors import SemcomError
 from semcom.distillation import generators
-from semcom.distillation.any_batch import Reader
+from semcom.distillation.any_batch import LABELS, Reader
 from semcom.distillation.classifier_pair import ClassifierPair
 from semcom.distillation.history import Epoch
 from semcom.distillation.rows import Row
@@ -124,6 +125,16 @@ class ClassifierTask:
 
     def _put_back(self, state: State) -> None:
         generators.put_back(state, self.generators, self.pair.device)
+
+
+def check_learns(epoch: Epoch) -> None:
+    """Raise SemcomError where the first epoch has met nothing to learn from."""
+    if epoch.epoch == 1 and not {"ce", "kd", "scales"} & epoch.parts.keys():
+        raise SemcomError(
+            "fit: no row of the batches has a label, and none is distilled, so that nothing is learnt; give "
+            f"batches (inputs, targets), or mappings with {' or '.join(LABELS)}, or a teacher and "
+            "distill_weight above 0"
+        )
 
 
 def row(epoch: Epoch) -> Row:

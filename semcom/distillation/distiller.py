@@ -18,8 +18,8 @@ from semcom.distillation import other_conventions, teachers, training_loop
 from semcom.distillation.any_batch import Reader
 from semcom.distillation.any_model import Model
 from semcom.distillation.classifier_pair import ClassifierPair
-from semcom.distillation.classifier_task import ClassifierTask, row
-from semcom.distillation.fit_arguments import LOADER, FitArguments, check_ends
+from semcom.distillation.classifier_task import ClassifierTask, check_learns, row
+from semcom.distillation.fit_arguments import LOADER, FitArguments, check_callbacks, check_ends
 from semcom.distillation.given_updates import GivenUpdates, updates_of
 from semcom.distillation.history import Epoch
 from semcom.distillation.kd_loss import DistillationLoss
@@ -152,11 +152,10 @@ class Distiller:
             other_conventions.refuse("fit", typed)
         given = FitArguments.of(data, batches, epochs, validation)
         validates = given.validation is not None
+        check_callbacks(on_epoch, on_step)
         check_ends(early_stopping, keep, resume, save_to, validates=validates)
         updates = self._updates(optimizer, scheduler, scheduler_every)
-        run: dict[str, Any] = {"epochs": given.epochs}
-        # Not where it is what states of earlier versions do not tell.
-        run |= {"keep": keep} if keep != "best" else {}
+        run = {"epochs": given.epochs, "keep": keep}
         keeper = self._keeper(save_to, save_every, resume, run, updates) if save_to else None
         total = given.steps(keeper.total if keeper else 0)
         if updates:
@@ -184,6 +183,7 @@ class Distiller:
         history = Rows(row(epoch) for epoch in loop.result.history)
 
         def note(epoch: Epoch, is_best: bool) -> object:
+            check_learns(epoch)
             history.append(row(epoch))
             if is_best:
                 task.note_best()
@@ -229,6 +229,9 @@ class Distiller:
             names = ("lr", "warmup_steps", "weight_decay", "clip")
             run = {**{name: getattr(self.training, name) for name in names}, **run}
         run |= {"device": self.device.type, **self.loss.record()}
+        if run["keep"] == "best":
+            # States of earlier versions do not tell it.
+            del run["keep"]
         teacher = self.pair.teacher
         if teacher and teacher.module is not None:
             # By the names that states of earlier versions have.

@@ -3,15 +3,18 @@ the number of epochs, in any of the orders that people know."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from numbers import Integral, Real
 from operator import length_hint
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from semcom.base.errors import SemcomError, shown
+from semcom.distillation import generators
 
 USUAL = "fit(train_loader, epochs, validation=val_loader)"
 KEPT = ("best", "last")
@@ -48,21 +51,19 @@ class FitArguments:
         for name in ("batches", "validation"):
             if given[name] is not None:
                 _check_gives_batches(given[name], name)
+        if given["validation"] is not None and length_hint(given["validation"], 1) == 0:
+            raise SemcomError("validation: there is no batch in it; give one at least, or leave it out")
         return cls(given["batches"], int(given["epochs"]), given["validation"])
 
     def steps(self, begun: int = 0) -> int:
         """Of the whole training. begun: those of the one that goes on, 0 for none.
 
-        Raises SemcomError where there is no step to take, for batches that can be gone through only once, and
-        where it is seen at once that the training was begun with others.
+        Raises SemcomError where there is no step to take, and where it is seen at once that the training was
+        begun with others.
         """
         if begun:
             return self._same_steps(begun)
-        batches = self.batches
-        if iter(batches) is batches:
-            name = type(batches).__name__
-            raise SemcomError(f"batches: a {name} can be gone through only once; give a list or a DataLoader")
-        total = self.epochs * (length_hint(batches) or sum(1 for _ in batches))
+        total = self.epochs * (length_hint(self.batches) or _counted(self.batches))
         if total < 1:
             raise SemcomError(
                 f"epochs {self.epochs}: there is no step to take; give an epoch and a batch at least"
@@ -77,6 +78,16 @@ class FitArguments:
                 "same, or leave resume=True out to begin anew"
             )
         return begun
+
+
+def _counted(batches: Iterable[Any]) -> int:
+    """By a pass over them, after which the training begins with the random numbers that it would have begun
+    with."""
+    own, device = generators.of_loaders(batches), torch.device("cpu")
+    before = generators.states(own, device)
+    number = sum(1 for _ in batches)
+    generators.put_back(before, own, device)
+    return number
 
 
 def _free(value: Any, given: Mapping[str, Any]) -> str:
@@ -106,6 +117,11 @@ def _check_gives_batches(given: Any, name: str) -> None:
         )
     if not hasattr(given, "__iter__") and not hasattr(given, "__getitem__"):
         raise SemcomError(f"{name}: a {type(given).__name__} gives no batches; type {USUAL}")
+    # Not by iter(): a DataLoader draws a random number then, and starts its workers.
+    if hasattr(given, "__next__"):
+        raise SemcomError(
+            f"{name}: a {type(given).__name__} can be gone through only once; give a list or a DataLoader"
+        )
 
 
 def check_ends(early_stopping: Any, keep: Any, resume: Any, save_to: Any, *, validates: bool) -> None:
@@ -125,3 +141,26 @@ def check_ends(early_stopping: Any, keep: Any, resume: Any, save_to: Any, *, val
             "early_stopping goes by the validation cross-entropy; type fit(batches, epochs, "
             "validation=val_loader)"
         )
+
+
+def check_callbacks(on_epoch: Any, on_step: Any) -> None:
+    """Raise SemcomError for what cannot be called as ``fit`` will."""
+    for name, given, takes in (("on_epoch", on_epoch, "row, is_best"), ("on_step", on_step, "number, means")):
+        if given is not None and not _takes_two(given):
+            raise SemcomError(
+                f"{name}: a {shown(type(given).__name__)} that cannot be called with ({takes}); give a "
+                f"function, as {name}=lambda {takes}: None"
+            )
+
+
+def _takes_two(given: Any) -> bool:
+    if not callable(given):
+        return False
+    try:
+        signature(given).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:
+        # Some that are built in do not tell.
+        return True
+    return True

@@ -2,11 +2,13 @@
 one line with both shapes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from semcom.base.errors import SemcomError, shown, warn
+from semcom.distillation.settings import KD_LOSSES, DistillationConfig
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,37 @@ def classes_last(rows: Rows, axis: int) -> Rows:
     return Rows(student, teacher, targets, rows.mask, **grids)
 
 
+def check_tensors(student: Any, teacher: Any, targets: Any, *, distils: bool) -> None:
+    """Raise SemcomError for what is no tensor; where nothing ``distils``, a teacher may be None."""
+    given = {"student logits": student, "teacher logits": teacher, "targets": targets}
+    for name, each in given.items():
+        if isinstance(each, Tensor) or (each is teacher is None and not distils):
+            continue
+        cure = "give torch.as_tensor(…)"
+        if each is None and name == "teacher logits":
+            cure = "give them, or DistillationConfig(distill_weight=0)"
+        elif hasattr(each, "logits"):
+            cure = "give its .logits"
+        raise SemcomError(
+            f"{name}: a {shown(type(each).__name__)}, must be a tensor; {cure}; the order is "
+            "loss(student_logits, teacher_logits, targets)"
+        )
+
+
+def check_soft(settings: DistillationConfig) -> None:
+    """Raise SemcomError where targets that are probabilities do not do for a loss."""
+    if KD_LOSSES[settings.kd_loss].needs_target:
+        raise SemcomError(
+            f"targets are probabilities: kd_loss {settings.kd_loss} sets the one right class apart; give "
+            "classes, or kd_loss='kd'"
+        )
+    if settings.complementary == "label":
+        raise SemcomError(
+            "targets are probabilities: complementary label needs the one right class; give classes, or "
+            "complementary='teacher'"
+        )
+
+
 def check_range(classes: Tensor, number: int, ignore_index: int) -> None:
     """Raise SemcomError for a class that there is not. classes: [N], those of labelled rows that count."""
     if not len(classes):
@@ -68,11 +101,12 @@ def check_range(classes: Tensor, number: int, ignore_index: int) -> None:
         )
 
 
-def warn_of_probabilities(student: Tensor, teacher: Tensor) -> None:
+def warn_of_probabilities(student: Tensor, teacher: Tensor | None) -> None:
     """Warn where what should be logits [..., V] are all probabilities."""
     for whose, given in (("student", student), ("teacher", teacher)):
         if (
-            given.numel()
+            given is not None
+            and given.numel()
             and bool((given >= 0).all())
             and torch.allclose(given.sum(-1), given.new_ones(()), atol=1e-3)
         ):

@@ -18,13 +18,15 @@ from semcom.distillation.given_rows import (
     Rows,
     check_probabilities,
     check_range,
+    check_soft,
+    check_tensors,
     classes_last,
     warn_of_probabilities,
 )
 from semcom.distillation.logit_losses import LOGIT_LOSSES, LossSettings
 from semcom.distillation.losses import Temperature
 from semcom.distillation.means import Means
-from semcom.distillation.settings import KD_LOSSES, DistillationConfig
+from semcom.distillation.settings import DistillationConfig
 
 RowLoss = Callable[[Tensor, Tensor, Tensor, Temperature], Tensor]
 """Student and teacher logits [..., V], targets [...] and T -> [...]."""
@@ -144,6 +146,11 @@ class DistillationLoss(nn.Module):
                 f"DistillationLoss({shown(settings)}): must be a DistillationConfig, and cross-entropy is "
                 "part of it; type DistillationLoss(DistillationConfig(temperature=4, distill_weight=0.7))"
             )
+        for name, number in (("ignore_index", ignore_index), ("class_axis", class_axis)):
+            if not isinstance(number, int):
+                raise SemcomError(
+                    f"{name} {shown(number)}: must be a whole number; leave it out for the usual"
+                )
         if ignore_in not in ("labels", "both"):
             raise SemcomError(f"ignore_in {shown(ignore_in)}: allowed are labels, both")
         super().__init__()
@@ -168,7 +175,7 @@ class DistillationLoss(nn.Module):
     def forward(
         self,
         student_logits: Tensor,
-        teacher_logits: Tensor,
+        teacher_logits: Tensor | None,
         targets: Tensor,
         mask: Tensor | None = None,
         *,
@@ -177,9 +184,10 @@ class DistillationLoss(nn.Module):
     ) -> Means:
         """The means "loss", "ce", "kd", and "scales" with its share "complementary" where there are scales.
 
-        student_logits, teacher_logits: [..., V], no gradient reaches the teacher. targets: [...] classes, or
-        [..., V] probabilities; rows of ``ignore_index`` count for distillation alone, with the teacher's own
-        class where a loss asks for one. mask: [...] True at rows that count (default all). student_grid,
+        student_logits, teacher_logits: [..., V], no gradient reaches the teacher, which may be None where
+        distill_weight is 0: then there are "loss" and "ce". targets: [...] classes, or [..., V]
+        probabilities; rows of ``ignore_index`` count for distillation alone, with the teacher's own class
+        where a loss asks for one. mask: [...] True at rows that count (default all). student_grid,
         teacher_grid: [B, H, W, V] logits at each place of B images, whose means over cells are distilled at
         the settings' scales; a mask [B] chooses among them too. Raises SemcomError for shapes that do not
         fit, and for targets out of range: of each batch on the CPU, of the first on other devices.
@@ -191,7 +199,7 @@ class DistillationLoss(nn.Module):
     def sums(
         self,
         student_logits: Tensor,
-        teacher_logits: Tensor,
+        teacher_logits: Tensor | None,
         targets: Tensor,
         mask: Tensor | None = None,
         *,
@@ -201,24 +209,32 @@ class DistillationLoss(nn.Module):
         """The same terms as sums over rows with the numbers of rows, so that a caller can make means over
         several batches; "loss" is the batch's own, (mean, 1). Numbers are tensors where they are known to
         the device alone."""
-        rows = Rows(student_logits, teacher_logits.detach(), targets, mask)
-        if self.settings.scales:
-            theirs = teacher_grid if teacher_grid is None else teacher_grid.detach()
-            rows = replace(rows, student_grid=student_grid, teacher_grid=theirs)
+        check_tensors(student_logits, teacher_logits, targets, distils=self.settings.distils)
+        alone = teacher_logits is None
+        theirs = student_logits if teacher_logits is None else teacher_logits.detach()
+        rows = Rows(student_logits, theirs, targets, mask)
+        if self.settings.scales and not alone:
+            their_grid = teacher_grid if teacher_grid is None else teacher_grid.detach()
+            rows = replace(rows, student_grid=student_grid, teacher_grid=their_grid)
         rows = self._counted(classes_last(rows, self.class_axis))
         if rows.soft:
-            self._check_soft()
-        t = temperature(self.settings, self.progress)
-        ce_weight, kd_weight = weights(self.settings, self.progress)
+            check_soft(self.settings)
         labelled, known = self._known(rows)
-        self._check_values(rows, labelled)
+        self._check_values(rows, labelled, alone=alone)
         ce = self._label_sum(rows, labelled, known)
+        loss = weights(self.settings, self.progress)[0] * _mean(*ce)
+        if alone:
+            return {"ce": ce, "loss": (loss, 1)}
+        return {"ce": ce} | self._soft_sums(rows, known, loss)
+
+    def _soft_sums(self, rows: Rows, known: Tensor, loss: Tensor) -> Sums:
+        """Of distillation, added to the ``loss`` of the labels."""
+        t = temperature(self.settings, self.progress)
+        kd_weight = weights(self.settings, self.progress)[1]
         kd = _sum(self.divergence(rows.student, rows.teacher, known, t), rows.mask)
-        sums: Sums = {"ce": ce, "kd": kd}
-        loss = ce_weight * _mean(*ce)
         if self.settings.global_term == "both":
             loss = loss + kd_weight * _mean(*kd)
-        sums["loss"] = loss, 1
+        sums: Sums = {"kd": kd, "loss": (loss, 1)}
         if self.settings.scales:
             sums |= self._scale_sums(rows, known, t)
             warmth = _warmth(self.settings.scale_warmup, self.progress)
@@ -230,9 +246,10 @@ class DistillationLoss(nn.Module):
         """Of a student alone, over rows that have a label and count: cross-entropy "ce" and hits "accuracy",
         each with the number of these rows. Of targets that are probabilities a hit is their largest."""
         given = Rows(student_logits, student_logits, targets, mask)
+        check_tensors(student_logits, None, targets, distils=False)
         rows = self._counted(classes_last(given, self.class_axis))
         labelled, known = self._known(rows)
-        self._check_values(rows, labelled)
+        self._check_values(rows, labelled, alone=True)
         hits = (rows.student.argmax(-1) == known) & labelled
         return {"ce": self._label_sum(rows, labelled, known), "accuracy": (hits.sum(), _number(labelled))}
 
@@ -253,26 +270,13 @@ class DistillationLoss(nn.Module):
         known = rows.targets.argmax(-1)
         return torch.ones_like(known, dtype=torch.bool) if rows.mask is None else rows.mask, known
 
-    def _check_soft(self) -> None:
-        s = self.settings
-        if KD_LOSSES[s.kd_loss].needs_target:
-            raise SemcomError(
-                f"targets are probabilities: kd_loss {s.kd_loss} sets the one right class apart; give "
-                "classes, or kd_loss='kd'"
-            )
-        if s.complementary == "label":
-            raise SemcomError(
-                "targets are probabilities: complementary label needs the one right class; give classes, or "
-                "complementary='teacher'"
-            )
-
-    def _check_values(self, rows: Rows, labelled: Tensor) -> None:
-        """Of targets, and of the first logits: off the CPU to look at them is to wait, so there at the first
-        ones alone."""
+    def _check_values(self, rows: Rows, labelled: Tensor, *, alone: bool) -> None:
+        """Of targets, and of the first logits, ``alone`` those of a student: off the CPU to look at them is
+        to wait, so there at the first ones alone."""
         if rows.targets.is_meta or (self._has_seen_values and not rows.targets.is_cpu):
             return
         if not self._has_seen_values:
-            warn_of_probabilities(rows.student, rows.teacher)
+            warn_of_probabilities(rows.student, None if alone else rows.teacher)
         self._has_seen_values = True
         if rows.soft:
             check_probabilities(rows.targets[labelled])
