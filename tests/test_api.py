@@ -380,6 +380,12 @@ def test_costs_of_teacher_and_student_without_inputs_and_with(capsys):
     for wrong, told in (
         (lambda: compare_models(wide), "one model"),
         (lambda: compare_models(wide, narrow, loader), "a DataLoader"),
+        (lambda: compare_models(wide, narrow, (1, 4)), "a shape; .* torch.randn.1, 4."),
+        (
+            lambda: compare_models(wide, narrow, [torch.zeros(2, 4), torch.zeros(2)]),
+            "'teacher' does not take 2 inputs.*batch.0.",
+        ),
+        (lambda: compare_models([wide, narrow], torch.zeros(2, 4)), "a Tensor in the place of a student"),
     ):
         with pytest.raises(SemcomError, match=told):
             wrong()

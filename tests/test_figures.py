@@ -133,6 +133,9 @@ def test_training_curves_have_accuracy_where_there_is_one_in_samples(tmp_path, m
         "means of the one epoch, nats a sample",
         "validation accuracy, share of samples",
     ]
+    unmeasured = [{**row, "validation": None, "accuracy": None} for row in rows]
+    assert titles(unmeasured)[0][0] == "training loss, nats a sample"
+    assert titles(pd.DataFrame(unmeasured))[0][0] == "training loss, nats a sample"
     without = [{name: value for name, value in row.items() if name != "accuracy"} for row in rows]
     assert titles(without)[0][0] == "training loss, nats a token" and len(titles(without)[0]) == 3
 
@@ -144,11 +147,17 @@ def test_training_curves_have_accuracy_where_there_is_one_in_samples(tmp_path, m
         ([{"epoch": 1}], "curves.pdf", "give curves.png"),
         ([], "curves.png", "no epoch"),
         ({"train_loss": [1.0]}, "curves.png", "a dict as history"),
+        ([1.0, 0.5], "curves.png", "a list of float as history"),
     ],
 )
 def test_what_is_no_history_or_picture_is_one_line(history, path, told):
     with pytest.raises(SemcomError, match=told):
         plots.plot_training_curves(history, path)
+
+
+def test_a_temperature_is_of_one_row():
+    with pytest.raises(SemcomError, match=r"logits of 5 x 10: .* logits\[0\]"):
+        plots.plot_temperature_effect(np.zeros((5, 10)), "temperature.png")
 
 
 DIAL = plots.DialCurve(

@@ -81,12 +81,12 @@ def plot_training_curves(
     where it changes, temperature by epoch, as a PNG and PDFs.
 
     history: a row an epoch, as ``Distiller.fit`` returns them or as a data frame. path: where; save_path is
-    what other code calls it. unit: what a row is (default "sample" where there is an accuracy, else "token").
+    what other code calls it. unit: what a row is (default "sample" where it has an accuracy, else "token").
     """
     where = training_figures.picture(path if save_path is None else save_path)
     rows = training_figures.rows_of(history)
-    has_accuracy = training_figures.has_accuracy(rows)
-    save(training_figures.training(rows, unit or ("sample" if has_accuracy else "token")), where)
+    usual = "sample" if training_figures.is_of_samples(rows) else "token"
+    save(training_figures.training(rows, unit or usual), where)
 
 
 def plot_temperature_effect(

@@ -60,8 +60,10 @@ def rows_of(history: "Sequence[Row] | pd.DataFrame") -> Sequence[Row]:
 
     if isinstance(history, pd.DataFrame):
         history = frames.records(frames.none_where_missing(history))
-    if isinstance(history, Mapping) or not len(history):
+    odd = [] if isinstance(history, Mapping) else [row for row in history if not isinstance(row, Mapping)]
+    if isinstance(history, Mapping) or not len(history) or odd:
         given = f"a {shown(type(history).__name__)}" if len(history) else "no epoch"
+        given += f" of {shown(type(odd[0]).__name__)}" if odd else ""
         raise SemcomError(
             f"plot_training_curves: {given} as history; give what fit returned, or a data frame with columns "
             "epoch, loss, validation, accuracy and lr"
@@ -97,6 +99,11 @@ def training(history: Sequence[Row], unit: str = "token") -> Draw:
         },
         str,
     )
+
+
+def is_of_samples(history: Sequence[Row]) -> bool:
+    """Whether it is of a classifier, whose rows have an accuracy, be it None."""
+    return any("accuracy" in row for row in history)
 
 
 def has_accuracy(history: Sequence[Row]) -> bool:
@@ -274,6 +281,11 @@ def temperature_rows(
 
     plain = logits.detach().cpu() if hasattr(logits, "detach") else logits
     values = np.asarray(plain, dtype=np.float64)
+    if values.ndim != 1:
+        shape = " x ".join(map(str, values.shape)) or "no axis"
+        raise SemcomError(
+            f"plot_temperature_effect: logits of {shape}: must be of one row, [V]; for example logits[0]"
+        )
     best = np.argsort(-values, kind="stable")[:shown]
     rows = {}
     for temperature in temperatures:
