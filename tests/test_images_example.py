@@ -255,7 +255,8 @@ def test_the_command_and_its_flags(here, capsys):
     assert examples(11, "--dry-run", "--seeds", 3, "--arms", "labels", "kd") == 0
     assert "$ python distillation_examples.py 11 --seeds 3 --arms labels kd" in capsys.readouterr().out
     assert not list(here.iterdir())
-    assert examples(11, "--help") == 0 and "--teacher-epochs" in capsys.readouterr().out
+    assert examples(11, "--help") == 0 and "--teacher-epochs" in (told := capsys.readouterr().out)
+    assert "--seeds N" in told and "--dry-run" in told
     short = ["--quiet", "--labelled", 2, "--steps", 1, "--teacher-epochs", 1, "--arms", "kd"]
     assert examples(11, *short, "--seed", 5, "--output-path", "mine") == 0
     record = json.loads((here / "mine/images.json").read_text())

@@ -88,6 +88,9 @@ def analysis_parser() -> Parser:
     return parser
 
 
+OF_ALL_EXPERIMENTS = "Beside these flags: --seeds N (seeds 1 to N) and --dry-run, as of all experiments."
+
+
 def examples_parser() -> Parser:
     parser = Parser(
         prog="distillation_examples.py",
@@ -124,7 +127,8 @@ def examples_parser() -> Parser:
 
 def digits_parser() -> Parser:
     parser = Parser(
-        prog="distillation_examples.py 9", description="The image setting, on handwritten digits."
+        prog="distillation_examples.py 9",
+        description=f"The image setting, on handwritten digits. {OF_ALL_EXPERIMENTS}",
     )
     add_flags(parser, DigitsSettings)
     return parser
@@ -133,7 +137,10 @@ def digits_parser() -> Parser:
 def images_parser() -> Parser:
     parser = Parser(
         prog="distillation_examples.py 11",
-        description="Pairs of image networks, few labels: labels alone, KD and the fusion of SDD and LSKD.",
+        description=(
+            "Pairs of image networks, few labels: labels alone, KD and the fusion of SDD and LSKD. "
+            f"{OF_ALL_EXPERIMENTS}"
+        ),
     )
     add_flags(parser, ImagesSettings)
     return parser
