@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from semcom import DistillationConfig, DistillationLoss, Distiller
 from semcom.base.errors import SemcomError, Unwise
-from semcom.distillation.any_teacher import modules_of
+from semcom.distillation import any_teacher
+from semcom.distillation.any_teacher import used_by
 from semcom.distillation.kd_loss import UNLABELLED
 
 WIDE = net(0, width=16)
@@ -311,6 +312,52 @@ def nested(model):
 
 
 TEACHER = net(0, norm=True)
+TRAINER = SimpleNamespace(engine=Holder(TEACHER), name="trainer")
+
+
+@functools.lru_cache
+def kept_model():
+    return TRAINER.engine.models["only"]
+
+
+class Outer:
+    def __init__(self, holder):
+        self.parts = [SimpleNamespace(holder=holder)]
+
+    def __call__(self, x):
+        return self.parts[0].holder.ask(x)
+
+
+class Wrapper:
+    def __call__(self, x):
+        return self.__wrapped__(x)
+
+
+class Slots:
+    __slots__ = ("model", "unset")
+
+    def __init__(self, model):
+        self.model = model
+
+    def ask(self, x):
+        return self.model(x)
+
+
+class Classes:
+    model = TEACHER
+
+    @staticmethod
+    def static(x):
+        return Classes.model(x)
+
+    @classmethod
+    def of_class(cls, x):
+        return cls.model(x)
+
+    def __call__(self, x):
+        return self.model(x)
+
+
 FUNCTIONS = {
     "closure": lambda model: lambda x: model(x),
     "list": lambda model: (lambda models: lambda x: models[0](x))([model]),
@@ -323,6 +370,17 @@ FUNCTIONS = {
     "object": Holder,
     "of a holder": lambda model: (lambda holder: lambda x: holder.ask(x))(Holder(model)),
     "cached": lambda model: functools.lru_cache(lambda x: model(x)),
+    "global object": lambda model: lambda x: TRAINER.engine.models["only"](x),
+    "deep in a closure": lambda model: (lambda it: lambda x: it.inner.holder.ask(x))(
+        SimpleNamespace(inner=SimpleNamespace(holder=Holder(model)))
+    ),
+    "deep in an object": lambda model: Outer(Holder(model)),
+    "global getter": lambda model: lambda x: kept_model()(x),
+    "wrapped": lambda model: functools.wraps(lambda x: model(x))(Wrapper()),
+    "static method": lambda model: Classes.static,
+    "class method": lambda model: Classes.of_class,
+    "slots": lambda model: Slots(model).ask,
+    "object of a class": lambda model: Classes(),
 }
 
 
@@ -354,8 +412,28 @@ def test_a_function_may_answer_in_inference_mode():
     assert toy.same_bits(toy.bits(student), toy.bits(same))
 
 
-def test_where_a_function_keeps_its_modules_cannot_always_be_told():
-    assert modules_of(functools.partial(F.linear, torch.ones(1))) == [] and modules_of(len) == []
+def test_where_no_module_is_seen_in_a_function_is_said_once():
+    hidden = iter([WIDE])
+    for teacher in (lambda x: next(hidden)(x), [WIDE, lambda x: x @ next(hidden)]):
+        with pytest.warns(Unwise, match="no module is seen in the teacher, a function: put") as told:
+            Distiller(net(1), teacher)
+        assert len(told) == 1 and told[0].filename == __file__
+        Distiller(net(1), teacher, LABELS)
+    table = torch.zeros(16, V)
+    Distiller(net(1), lambda x: table)
+    Distiller(net(1), functools.partial(np.take, np.zeros((16, V)), axis=0))
+    Distiller(net(1), functools.partial(F.linear, torch.ones(1)))
+    assert used_by(len) == []
+
+
+def test_what_is_looked_at_for_modules_is_bounded():
+    chain = SimpleNamespace(next=WIDE)
+    for _ in range(any_teacher.MOST_VALUES):
+        chain = SimpleNamespace(next=chain)
+    assert used_by(lambda x: chain) == []
+    many = [[number] for number in range(10**5)]
+    near = WIDE
+    assert used_by(lambda x: (many, near)) == [WIDE]
 
 
 def test_several_teachers_one_of_them_a_function():
@@ -401,6 +479,8 @@ def test_the_teacher_is_as_usable_as_before(ends):
 def test_a_student_that_shares_a_part_is_in_eval_mode_afterwards():
     teacher = net(0, norm=True).train()
     student = nn.Sequential(*teacher[:4], nn.Linear(8, V))
-    fitted(student, teacher)
+    with pytest.warns(Unwise, match="4 of the student's 6 parameters are the teacher's too") as told:
+        fitted(student, teacher)
+    assert len(told) == 1
     assert all(p.requires_grad for p in teacher.parameters()) and teacher.training
     assert not any(part.training for part in student.modules())

@@ -1,11 +1,14 @@
 """A teacher of any kind, which cannot learn while a student learns from it, and afterwards is as it was."""
 
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,12 +18,15 @@ from semcom.distillation.teachers import Teachers
 
 MOST_VALUES = 1000
 """Of what a function refers to, that are looked at for modules."""
+PLAIN = (str, bytes, int, float, complex, type(None), types.ModuleType, types.BuiltinFunctionType)
+"""Kinds of values that hold no module; of Python's modules there would be too much to look at."""
 
 
 class Teacher:
     """module: the one that is called, or whose method is; it goes to ``device``, gets no gradient and is in
     eval mode while a student is trained. used: modules that a function was seen to use, in eval mode while it
-    is asked; where they are stays its owner's choice.
+    is asked; where they are stays its owner's choice. is_unseen: whether a function was seen to use none, and
+    no table of logits either.
     """
 
     def __init__(self, model: Model, device: torch.device):
@@ -32,7 +38,9 @@ class Teacher:
             for each in (model.members if isinstance(model, Teachers) else [model])
             if owner_of(each) is None
         ]
-        self.used = [module for each in functions for module in modules_of(each)]
+        seen = [used_by(each) for each in functions]
+        self.used = [value for values in seen for value in values if isinstance(value, nn.Module)]
+        self.is_unseen = not all(seen)
         if self.module is not None and any(p.device != device for p in _held(self.module)):
             self.module.to(device)
 
@@ -87,46 +95,49 @@ def numbers_in(parameters: Iterable[nn.Parameter]) -> int:
     return sum(p.numel() for p in {id(p): p for p in parameters}.values())
 
 
-def modules_of(model: Callable[..., Any]) -> list[nn.Module]:
-    """Modules that a function uses, as far as it can be seen: in its closure, its defaults, the globals that
-    it names, the arguments of a ``partial``, the object whose method it is, and in lists and dictionaries
-    there."""
-    found: list[nn.Module] = []
-    seen: set[int] = set()
-    waiting: list[Any] = [model]
-    if not isinstance(model, (types.FunctionType, types.MethodType, partial)):
-        waiting += _attributes(model)
+def used_by(model: Callable[..., Any]) -> list[nn.Module | Tensor | np.ndarray]:
+    """Modules, tensors and arrays that a function uses, as far as it can be seen, the nearest first: in its closure,
+    its defaults, the globals that it names, what it wraps, the arguments of a ``partial``, the object whose
+    method it is; and in the attributes of objects and classes, in lists and in dictionaries there."""
+    found: list[nn.Module | Tensor | np.ndarray] = []
+    # Kept, so that no other value gets the id of one.
+    seen: dict[int, Any] = {}
+    waiting: deque[Any] = deque([model])
     while waiting and len(seen) < MOST_VALUES:
-        value = waiting.pop()
-        if id(value) in seen:
+        value = waiting.popleft()
+        if id(value) in seen or isinstance(value, PLAIN):
             continue
-        seen.add(id(value))
-        if isinstance(value, nn.Module):
+        seen[id(value)] = value
+        if isinstance(value, (nn.Module, Tensor, np.ndarray)):
             found.append(value)
         else:
-            waiting += _referred_to(value)
+            waiting.extend(islice(_referred_to(value), MOST_VALUES))
     return found
 
 
-def _referred_to(value: Any) -> list[Any]:
+def _referred_to(value: Any) -> Iterator[Any]:
     if isinstance(value, partial):
-        return [value.func, *value.args, *value.keywords.values()]
-    if isinstance(value, types.MethodType):
-        return [value.__func__, value.__self__, *_attributes(value.__self__)]
-    if isinstance(value, types.FunctionType):
-        return _of_function(value)
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return list(value) if isinstance(value, (list, tuple)) else []
+        yield from (value.func, *value.args, *value.keywords.values())
+    elif isinstance(value, types.MethodType):
+        yield from (value.__self__, value.__func__)
+    elif isinstance(value, types.FunctionType):
+        yield from _of_function(value)
+    elif isinstance(value, dict):
+        yield from dict.values(value)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from value
+    if isinstance(value, type):
+        yield from _of_class(value)
+    else:
+        yield from _attributes(value)
 
 
-def _of_function(function: types.FunctionType) -> list[Any]:
-    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+def _of_function(function: types.FunctionType) -> Iterator[Any]:
+    yield from (cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell))
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
     own = function.__globals__
-    globals_named = [own[name] for name in _names(function.__code__) if name in own]
-    held = [attribute for cell in cells for attribute in _attributes(cell)]
-    return [*cells, *held, *defaults, *globals_named]
+    yield from (own[name] for name in _names(function.__code__) if name in own)
 
 
 def _is_filled(cell: types.CellType) -> bool:
@@ -144,8 +155,36 @@ def _names(code: types.CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _attributes(value: Any) -> list[Any]:
-    """Of an object that is no module and no class."""
-    if isinstance(value, (nn.Module, type, types.ModuleType, types.FunctionType)):
-        return []
-    return list(getattr(value, "__dict__", {}).values())
+def _attributes(value: Any) -> Iterator[Any]:
+    """Of an object: its own, without asking it, which could run any code; then those of its class."""
+    kind = type(value)
+    if "__dict__" in dir(kind):
+        yield from list(vars(value).values())
+    for each in filter(_is_written, kind.__mro__):
+        held = (member for member in vars(each).values() if isinstance(member, types.MemberDescriptorType))
+        yield from (member.__get__(value) for member in held if _has(member, value))
+    if _is_written(kind):
+        yield kind
+
+
+def _has(slot: types.MemberDescriptorType, value: Any) -> bool:
+    try:
+        slot.__get__(value)
+    except AttributeError:
+        return False
+    return True
+
+
+def _of_class(kind: type) -> Iterator[Any]:
+    if not _is_written(kind):
+        return
+    for value in vars(kind).values():
+        yield value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+    yield from kind.__bases__
+
+
+def _is_written(kind: type) -> bool:
+    """In Python, and by others than torch."""
+    # Of kinds written in C it is missing, or describes that of their objects.
+    module = vars(kind).get("__module__")
+    return isinstance(module, str) and module.partition(".")[0] != "torch"

@@ -51,12 +51,29 @@ class ClassifierPair:
                 "of yours learns after student.requires_grad_(True)"
             )
         self._warn_of_order()
+        self._warn_of_teacher()
 
     def _warn_of_order(self) -> None:
         ours = numbers_in(self.module.parameters())
         theirs = self.teacher.numbers if self.teacher and self.loss.settings.distils else 0
         if 0 < theirs < ours:
             warn(f"the student has {ours:,} parameters and the teacher {theirs:,}: {ORDER}; is it so here?")
+
+    def _warn_of_teacher(self) -> None:
+        if self.teacher is None or not self.loss.settings.distils:
+            return
+        if self.teacher.is_unseen:
+            warn(
+                "no module is seen in the teacher, a function: put what it uses into eval mode, or give the "
+                "module, or a method of it"
+            )
+        parameters = list(self.module.parameters())
+        shared = len(parameters) - len(self.own)
+        if shared:
+            warn(
+                f"{shared} of the student's {len(parameters)} parameters are the teacher's too: they do not "
+                "learn; for a part of the student's own type copy.deepcopy(part)"
+            )
 
     @contextmanager
     def training(self) -> Iterator[None]:
