@@ -96,9 +96,10 @@ def numbers_in(parameters: Iterable[nn.Parameter]) -> int:
 
 
 def used_by(model: Callable[..., Any]) -> list[nn.Module | Tensor | np.ndarray]:
-    """Modules, tensors and arrays that a function uses, as far as it can be seen, the nearest first: in its closure,
-    its defaults, the globals that it names, what it wraps, the arguments of a ``partial``, the object whose
-    method it is; and in the attributes of objects and classes, in lists and in dictionaries there."""
+    """Modules, tensors and arrays that a function uses, as far as it can be seen, the nearest first: in its
+    closure, its defaults, the globals that it names, what it wraps, the arguments of a ``partial``, the
+    object whose method it is; and in the attributes of objects and classes, in lists and dictionaries
+    there."""
     found: list[nn.Module | Tensor | np.ndarray] = []
     # Kept, so that no other value gets the id of one.
     seen: dict[int, Any] = {}
