@@ -445,6 +445,14 @@ def test_several_teachers_one_of_them_a_function():
     assert seen == [False] * 2 and TEACHER.training
 
 
+def test_a_teacher_may_have_members_of_its_own():
+    student, same, teacher = net(1), net(1), Holder(WIDE)
+    teacher.members = 3
+    fitted(student, teacher)
+    fitted(same, WIDE)
+    assert toy.same_bits(toy.bits(student), toy.bits(same))
+
+
 def test_several_teachers_may_return_features_of_unlike_widths():
     made = [lambda logits, width=width: (logits, torch.ones(16, width)) for width in (3, 5)]
     teachers = [Returns(net(seed, width=16), each) for seed, each in enumerate(made)]
