@@ -434,6 +434,8 @@ def test_what_is_looked_at_for_modules_is_bounded():
     many = [[number] for number in range(10**5)]
     near = WIDE
     assert used_by(lambda x: (many, near)) == [WIDE]
+    trainer = SimpleNamespace(data=many, engine=SimpleNamespace(teacher=WIDE))
+    assert used_by(lambda x: trainer.engine.teacher(x)) == [WIDE]
 
 
 def test_several_teachers_one_of_them_a_function():

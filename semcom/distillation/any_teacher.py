@@ -18,6 +18,8 @@ from semcom.distillation.teachers import Teachers
 
 MOST_VALUES = 1000
 """Of what a function refers to, that are looked at for modules."""
+MOST_OF_ONE = 100
+"""The same of one value, such as a list of data."""
 PLAIN = (str, bytes, int, float, complex, type(None), types.ModuleType, types.BuiltinFunctionType)
 """Kinds of values that hold no module; of Python's modules there would be too much to look at."""
 
@@ -112,7 +114,7 @@ def used_by(model: Callable[..., Any]) -> list[nn.Module | Tensor | np.ndarray]:
         if isinstance(value, (nn.Module, Tensor, np.ndarray)):
             found.append(value)
         else:
-            waiting.extend(islice(_referred_to(value), MOST_VALUES))
+            waiting.extend(islice(_referred_to(value), MOST_OF_ONE))
     return found
 
 
