@@ -412,6 +412,8 @@ class RayleighBlockFading:
 @pytest.fixture
 def stub(tmp_path, monkeypatch):
     """Install a package named sionna of this version, whose noise is ``noise`` times as strong as asked."""
+    # A source written anew within the second, as long as before, would be taken from its compiled form.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def install(version="2.1.0", noise=1.0):
         for name, text in STUB.items():
