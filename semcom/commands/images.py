@@ -145,8 +145,8 @@ def _caption(settings: ImagesSettings, seeds: Sequence[int], data: Images) -> st
     if len(seeds) >= images_summary.FEWEST_SEEDS:
         over += " with its 95 % interval"
     return (
-        f"{settings.pair}: accuracy on {len(data.test):,} test images, {over}, and how far\n"
-        "validation images were after the first epoch; differences are paired by seed, in points"
+        f"{settings.pair}, {over}: accuracy on {len(data.test):,} test images in the end, and on\n"
+        "validation images after the first epoch; differences, of tests, are paired by seed, in points"
     )
 
 
