@@ -73,7 +73,8 @@ def main(argv: list[str] | None = None) -> None:
         rows,
     )
 
-    sides = {f"{p}{choice}": p for p in ceilings for choice in ("", ", compiled")}
+    choices = [""] if given.quick else ["", ", compiled"]
+    sides = {f"{precision}{choice}": precision for precision in ceilings for choice in choices}
     seconds = harness.alternate({side: harness.step_of(side, shape, batch) for side in sides}, given.rounds)
     report.table(
         "Share reached",
