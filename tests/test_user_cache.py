@@ -32,6 +32,12 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
+@pytest.fixture(autouse=True)
+def warnings_alone(caplog):
+    """Of the log; a command that ran before in this process may have left it at more."""
+    caplog.set_level("WARNING", "semcom")
+
+
 @pytest.fixture
 def fake(cache, tmp_path, monkeypatch):
     """A job for a compiler of which each run is noted."""
@@ -212,7 +218,7 @@ def test_a_compiler_that_is_not_there_is_said_before_another_one_compiles(fake, 
 
 
 def test_what_takes_seconds_is_said_once(fake, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "semcom")
     assert fake.library() == 1
     fake.job.source.write_text("// another source")
     assert [fake.library(), fake.library()] == [1, 0]
