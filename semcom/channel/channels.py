@@ -20,6 +20,7 @@ from semcom.channel import gains
 from semcom.channel.deepsc_link import PublicAWGN, PublicLink, PublicRayleigh, PublicRician
 from semcom.channel.draws import Draw
 from semcom.channel.gains import RicianPower, Theory
+from semcom.channel.observation import Observation, complex_symbols, equalised_pairs, multiply
 from semcom.channel.settings import ChannelConfig
 
 GREATEST_K = 1000.0
@@ -58,6 +59,15 @@ class Channel(ABC):
         positions stay zero.
         """
 
+    def observe(self, signal: Tensor, draw: Draw, snr_db: Tensor | float) -> Observation:
+        """What the receiver has before its equaliser; the arguments are those of ``apply``.
+
+        Where nothing fades, that is what ``apply`` returns, of gain 1.
+        """
+        y = complex_symbols(self.apply(signal, draw, snr_db))
+        n0 = noise_power(signal, snr_db)
+        return Observation(y, torch.ones_like(y), torch.zeros_like(n0), n0)
+
     @property
     def label(self) -> str:
         """Its name and what it has of the gain's settings; the name first."""
@@ -94,6 +104,9 @@ class Ideal(Channel):
     def apply(self, signal: Tensor, draw: Draw, snr_db: Tensor | float) -> Tensor:
         return signal
 
+    def observe(self, signal: Tensor, draw: Draw, snr_db: Tensor | float) -> Observation:
+        return super().observe(signal, draw, float("inf"))
+
 
 def noise_power(signal: Tensor, snr_db: Tensor | float) -> Tensor:
     """N0 per complex symbol, [B, 1, 1]."""
@@ -119,13 +132,6 @@ class AWGN(Channel):
         return PublicAWGN()
 
 
-def _multiply(a: Tensor, b: Tensor) -> Tensor:
-    """Complex product of [..., 2] pairs."""
-    real = a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1]
-    imaginary = a[..., 0] * b[..., 1] + a[..., 1] * b[..., 0]
-    return torch.stack((real, imaginary), dim=-1)
-
-
 @dataclass(frozen=True)
 class Fading(Channel):
     """y = hx + n, h one gain a sentence (block fading), known to the receiver.
@@ -140,15 +146,21 @@ class Fading(Channel):
         """[B, 2] gains h with E|h|^2 = 1, made of the draw's CN(0, 1) ``scatter`` [B, 2], or of its own."""
 
     def apply(self, signal: Tensor, draw: Draw, snr_db: Tensor | float) -> Tensor:
+        y, h, n0 = self._received(signal, draw, snr_db)
+        return equalised_pairs(y, h, n0 if self.equalizer == "mmse" else None)
+
+    def observe(self, signal: Tensor, draw: Draw, snr_db: Tensor | float) -> Observation:
+        wide = signal.to(torch.promote_types(signal.dtype, torch.float32))
+        y, h, n0 = self._received(wide, draw, snr_db)
+        gain = torch.view_as_complex(h).expand(y.shape[:-1])
+        return Observation(torch.view_as_complex(y), gain, torch.zeros_like(n0), n0)
+
+    def _received(self, signal: Tensor, draw: Draw, snr_db: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
+        """y as pairs [B, S, C/2, 2], h as pairs [B, 1, 1, 2], N0 [B, 1, 1]."""
         n0 = noise_power(signal, snr_db)
         noise = draw.noise.to(signal.dtype) * (n0 / 2).sqrt()
         h = self.gain(draw, signal.dtype)[:, None, None, :]
-        conjugate = torch.stack((h[..., 0], -h[..., 1]), -1)
-        received = _multiply(signal.unflatten(-1, (-1, 2)), h) + noise.unflatten(-1, (-1, 2))
-        divisor = h.square().sum(-1, keepdim=True)
-        if self.equalizer == "mmse":
-            divisor = divisor + n0[..., None]
-        return (_multiply(received, conjugate) / divisor).flatten(-2)
+        return multiply(signal.unflatten(-1, (-1, 2)), h) + noise.unflatten(-1, (-1, 2)), h, n0
 
     def power(self, draw: Draw) -> Tensor:
         """[B, 1] |h|^2, in float64."""
