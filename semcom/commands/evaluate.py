@@ -15,7 +15,7 @@ from semcom.base.distributed import Processes
 from semcom.base.errors import escape
 from semcom.base.widths import columns, padded
 from semcom.channel.channels import make_channel
-from semcom.commands import chosen_way
+from semcom.commands import chosen_way, evaluate_resending
 from semcom.commands.inputs import load_corpus
 from semcom.commands.measuring import (
     RECEIVER_KNOWS,
@@ -55,11 +55,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Prepared:
-    """search: for the text. way: the line about its kernels. scoring: of the sentences' texts. picture:
-    beside the output, if there is one."""
+    """validation: sentences that thresholds of ``--resend`` are set on. search: for the text. way: the line
+    about its kernels. scoring: of the sentences' texts. picture: beside the output, if there is one."""
 
     loaded: list[tuple[str, Checkpoint]]
     encoded: list[batching.Encoded]
+    validation: list[batching.Encoded]
     search: Search
     way: str
     scoring: TextScoring
@@ -93,9 +94,27 @@ def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
         log.info(f"\nchannel uses{of_some}: {use}")
     if settings.evaluation.examples:
         _show_examples(settings, meeting.scoring, prepared.encoded, decodings)
+    resent = _resent(settings, prepared, meeting, rows, decodings)
     if prepared.picture and together.is_main:
-        _write(settings, prepared, meeting, rows, floor)
+        _write(settings, prepared, meeting, rows, resent, floor)
     return rows
+
+
+def _resent(
+    settings: EvaluateSettings,
+    prepared: _Prepared,
+    meeting: Meeting,
+    rows: "pd.DataFrame",
+    decodings: Mapping[str, Sequence[Decoded]],
+) -> "pd.DataFrame | None":
+    """Rows of ``--resend``, where it is given."""
+    shares = settings.resending.resend
+    if not shares:
+        return None
+    sentences = prepared.validation, prepared.encoded
+    resent = evaluate_resending.score(prepared.loaded, *sentences, decodings, meeting, shares)
+    evaluate_resending.show(resent, rows[rows["topic"] == ""], len(prepared.validation))
+    return resent
 
 
 def _channel_uses(prepared: _Prepared) -> dict[str, ChannelUse]:
@@ -115,6 +134,8 @@ def _prepare(settings: EvaluateSettings, device: torch.device, held: ExitStack) 
     picture = output_files.companion("--output", output, ".png") if output else None
     if output and picture:
         outputs = plots.outputs(output, picture)
+        if settings.resending.resend:
+            outputs |= evaluate_resending.outputs(picture)
         inputs = [*paths, *used.corpus]
         places.reserve_files(outputs, inputs, overwrite=settings.outputs.overwrite, held=held)
     vocabulary = loaded[0][1].vocabulary
@@ -123,11 +144,14 @@ def _prepare(settings: EvaluateSettings, device: torch.device, held: ExitStack) 
     for line in foreign_splits([(c.name, c.config) for _, c in loaded], used, evaluation.split):
         log.info(line)
     encoded = batching.encode(test, vocabulary, leave_out_long=True)
+    validation = evaluate_resending.validation_of(
+        settings.resending.resend, evaluation, source, test, vocabulary
+    )
     scoring = scoring_of(evaluation, source.language, texts_of(encoded), languages_of(c for _, c in loaded))
     tell_losses(vocabulary, texts_of(encoded), scoring)
     models, tokens = [c.model for _, c in loaded], chosen_way.target_tokens(encoded)
     search, way = chosen_way.search_for(evaluation, models, tokens, device)
-    return _Prepared(loaded, encoded, search, way, scoring, picture)
+    return _Prepared(loaded, encoded, validation, search, way, scoring, picture)
 
 
 def _meeting(
@@ -204,9 +228,14 @@ def _teacher(loaded: Sequence[tuple[str, Checkpoint]]) -> str | None:
 
 
 def _write(
-    settings: EvaluateSettings, prepared: _Prepared, meeting: Meeting, rows: "pd.DataFrame", floor: Row
+    settings: EvaluateSettings,
+    prepared: _Prepared,
+    meeting: Meeting,
+    rows: "pd.DataFrame",
+    resent: "pd.DataFrame | None",
+    floor: Row,
 ) -> None:
-    """All rows as CSV, those over all sentences as a picture."""
+    """All rows as CSV, those over all sentences as a picture; of sentences sent again another picture."""
     output, picture = str(settings.output), prepared.picture
     assert picture is not None, "an output has its picture"
     of_floor = {"model": "(floor)", "channel": str(meeting.channel), "snr": None, "topic": "", **floor}
@@ -218,12 +247,18 @@ def _write(
         **meeting.scoring.record,
     }
     all_rows: list[Row] = [*frames.records(frames.none_where_missing(rows)), of_floor]
+    if resent is not None:
+        all_rows += frames.records(frames.none_where_missing(frames.flat(resent)))
     tables.write_csv(output, [{**row, **common} for row in all_rows])
     overall = rows[rows["topic"] == ""]
     shown = _without_twins(measures.alone(), rows)
     titles = {measure.name: title_of(measure, meeting.scoring) for measure in shown}
     plots.plot_by_snr(overall, titles, picture, teacher=_teacher(prepared.loaded), floor=floor)
-    log.info(f"\nmade {escape(output)} and {escape(picture)}")
+    made = [output, picture]
+    if resent is not None:
+        evaluate_resending.plot(resent, overall, picture)
+        made.append(evaluate_resending.picture_of(picture))
+    log.info(f"\nmade {' and '.join(map(escape, made))}")
 
 
 def _examples(

@@ -16,7 +16,7 @@ from semcom.base.settings import OutputConfig, Request, ResumeConfig, RunConfig,
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import DEFAULT_VOCABULARY, CorpusConfig, VocabularyConfig
 from semcom.distillation.training_settings import TrainingConfig
-from semcom.evaluation.settings import DoctorConfig, EvaluationConfig
+from semcom.evaluation.settings import DoctorConfig, EvaluationConfig, ResendingConfig
 from semcom.models.settings import (
     DEFAULT_TEACHER,
     ExportConfig,
@@ -169,9 +169,14 @@ class EvaluateSettings(Validated):
     output: str | None = setting(None, TABLE_OUTPUT, metavar="FILE")
     outputs: OutputConfig = group(OutputConfig())
     evaluation: EvaluationConfig = group(EvaluationConfig())
+    resending: ResendingConfig = group(ResendingConfig())
     corpus: CorpusConfig = group(WHOLE_CORPUS)
     channel: ChannelConfig = group(ChannelConfig())
     run: RunConfig = group(RunConfig())
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.resending.check_channel(self.channel.channel)
 
 
 @dataclass(frozen=True, kw_only=True)

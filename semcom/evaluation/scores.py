@@ -21,7 +21,7 @@ from semcom.evaluation import measures, text_metrics
 from semcom.evaluation.sums import Distributions, PieceSum, TokenRows, TokenSum
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.models.decoding import Search
-from semcom.models.link import send
+from semcom.models.link import send, send_again
 from semcom.models.transceiver import Receiver, Transceiver
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class Meeting:
     search for the text.
 
     processes: batches are dealt out among them; what is found is the same on each. scoring: how texts are
-    compared.
+    compared. receptions: how often each sentence is sent, each time under a draw of its own, before it is
+    decoded from all that was received.
     """
 
     channel: Channel
@@ -63,6 +64,7 @@ class Meeting:
     processes: Processes = ALONE
     search: Search = Search()
     scoring: TextScoring = TextScoring()
+    receptions: int = 1
 
 
 @dataclass
@@ -77,6 +79,11 @@ class Decoded:
 
 def through_channel(model: Transceiver, batch: Batch, meeting: Meeting) -> list[Tensor]:
     """What arrives of each sentence at each SNR; the transmitter runs once, all SNRs share its draw."""
+    if meeting.receptions > 1:
+        draws = range(meeting.receptions)
+        return send_again(
+            model.transmitter, batch, meeting.channel, meeting.snrs, seed=meeting.seed, numbers=draws
+        )
     return send(model.transmitter, batch, meeting.channel, meeting.snrs, seed=meeting.seed).received[0]
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError
-from semcom.base.flags import Validated, compile_setting, differs, number, setting, whole
+from semcom.base.flags import Rule, Validated, compile_setting, differs, number, setting, whole
 from semcom.base.typed_words import plain_name
-from semcom.channel.settings import SNR
+from semcom.channel.settings import SNR, is_noisy
 
 BLEU_TOKENIZERS = ("13a", "zh", "ja-mecab", "ko-mecab", "char", "intl")
 TEXT_NORMALIZATIONS = ("nfkc", "nfc", "identity")
@@ -80,6 +80,34 @@ class EvaluationConfig(Validated):
             raise SemcomError(
                 f"--length-penalty {self.length_penalty:g}: greedy decoding has none; leave it out or add "
                 "--beam-width 4"
+            )
+
+
+@dataclass(frozen=True)
+class ResendingConfig(Validated):
+    """A feedback bit for each sentence, by which it is sent a second time."""
+
+    resend: tuple[float, ...] = setting(
+        (),
+        "send a sentence again where the receiver is unsure of what it decoded (mean log-probability a "
+        "token), so that these shares are sent twice, and combine both receptions by maximum ratio; beside "
+        "random resending, an oracle and more energy without feedback",
+        Rule(
+            "different shares above 0 and below 1",
+            lambda shares: all(0 < share < 1 for share in shares) and len(set(shares)) == len(shares),
+            "0.05 0.1 0.2",
+        ),
+        type=float,
+        nargs="+",
+        metavar="SHARE",
+    )
+
+    def check_channel(self, channel: str) -> None:
+        """Raise SemcomError for a channel that gives nothing to combine."""
+        if self.resend and not is_noisy(channel):
+            raise SemcomError(
+                f"--resend {self.resend[0]:g}: --channel {channel} brings the same twice; give a channel "
+                "with noise, for example --channel awgn"
             )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from semcom.channel.channels import Channel
+from semcom.channel.combining import combined
 from semcom.data.batching import Batch
 
 
@@ -43,3 +44,23 @@ def send(
         at = [draw.snr_between(*snr) if isinstance(snr, tuple) else snr for snr in snrs]
         received[number] = [channel.apply(signal, draw, snr) for snr in at]
     return Transmission(signal, state, received)
+
+
+# Seven arguments: as of ``send``.
+def send_again(
+    transmitter: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    batch: Batch,
+    channel: Channel,
+    snrs: Sequence[float],
+    *,
+    seed: int,
+    numbers: Iterable[int],
+) -> list[Tensor]:
+    """Transmit the same signal of a batch under each of the draws ``numbers`` of ``seed``; what arrives of
+    all of them, combined by maximum ratio, [B, S, C] for each SNR."""
+    signal, _ = transmitter(batch.source, batch.source_mask)
+    draws = [batch.draw(channel, signal.shape[-1], seed=seed, number=number) for number in numbers]
+    return [
+        combined(channel, [channel.observe(signal, draw, snr) for draw in draws]).to(signal.dtype)
+        for snr in snrs
+    ]

@@ -138,6 +138,11 @@ def by_snr(
     return figures.curves(panels, references=[teacher or "", FLOOR])
 
 
+def plot_over(panels: Mapping[str, figures.Curves], across: str, path: str | Path) -> None:
+    """``figures.curves`` over something else than the SNR, such as channel uses."""
+    save(figures.curves(panels, across=across), path)
+
+
 def _curves_of(rows: "pd.DataFrame", name: str) -> dict[str, Curve]:
     found: dict[str, Curve] = {}
     for model, of_model in rows.groupby("model", sort=False):

@@ -1,0 +1,182 @@
+"""A sentence sent twice where the receiver is unsure of it: what a bit of feedback is worth, beside what the
+same channel uses bring without it.
+
+Letters: N sentences, K sums of a sentence.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import log10
+
+import numpy as np
+import torch
+
+from semcom.data.batching import Encoded, by_length
+from semcom.data.vocabulary import Vocabulary
+from semcom.distillation import losses
+from semcom.evaluation import bootstrap, measures, text_metrics
+from semcom.evaluation.intervals import Interval
+from semcom.evaluation.scores import Decoded, Entrant, Meeting, Row, decode, score, sums_of, through_channel
+from semcom.evaluation.sums import EXACT, TO_SENT
+
+BELOW, RANDOM, ORACLE, STRONGER = "below threshold", "at random", "oracle", "more energy"
+POLICIES = {
+    BELOW: "sent again where the receiver's own mean log-probability a token is below a threshold",
+    RANDOM: "as many symbols sent again, of any sentences: the mean over all choices",
+    ORACLE: "as many symbols sent again, of sentences that are wrong, the lowest sentence BLEU first",
+    STRONGER: "all sent once, with as much energy",
+}
+"""Ways to spend the same channel uses -> what they are."""
+REPLICATES = 1000
+
+
+@dataclass(frozen=True)
+class Resending:
+    """Sentences that one entrant may be sent a second time. validation: those that thresholds are set on,
+    none of which is measured. once: what ``scores.decode`` made of the ``encoded``, an SNR each."""
+
+    entrant: Entrant
+    validation: Sequence[Encoded]
+    encoded: Sequence[Encoded]
+    once: Sequence[Decoded]
+    vocabulary: Vocabulary
+    meeting: Meeting
+
+    def rows(self, shares: Sequence[float]) -> list[Row]:
+        """Rows as ``scores.score_all`` has them, one for each SNR, share and policy, over all sentences.
+
+        shares: of the validation sentences, as many are below a threshold. Beside the measures a row has its
+        ``policy``, ``share``, ``threshold`` in nats, ``resent`` (of the sentences), ``channel_uses`` (over
+        those of sending once), and of the first policy the gain in BLEU over random resending, an
+        ``Interval``.
+        """
+        limits = self.thresholds(shares)
+        receptions = self._receptions()
+        asked = [[one.sureness < limit for limit in at_snr] for one, at_snr in zip(receptions, limits)]
+        stronger = self._stronger([[one.uses(a) for a in at_snr] for one, at_snr in zip(receptions, asked)])
+        found: list[Row] = []
+        for snr, one, at_snr, again in zip(self.meeting.snrs, receptions, limits, asked):
+            for share, limit, resent in zip(shares, at_snr, again):
+                of_share = one.policies(resent, self.meeting.seed)
+                of_share.append(one.row(STRONGER, resent, next(stronger)))
+                common = {**self._where(snr), "share": share, "threshold": float(limit)}
+                found += [{**common, **row} for row in of_share]
+        return found
+
+    def thresholds(self, shares: Sequence[float]) -> np.ndarray:
+        """[SNRs, shares] in nats: quantiles of the sureness of validation sentences."""
+        decoded = decode(self.entrant, self.validation, self.vocabulary, self.meeting)
+        found = sureness(self.entrant, self.validation, decoded, self.meeting)
+        return np.quantile(found, shares, axis=1).T
+
+    def _where(self, snr: float) -> Row:
+        channel = str(self.meeting.channel)
+        return {"model": self.entrant.label, "channel": channel, "snr": float(snr), "topic": ""}
+
+    def _receptions(self) -> "list[_Receptions]":
+        scoring, symbols = self.meeting.scoring, np.array([len(e.source) for e in self.encoded], float)
+        sure = sureness(self.entrant, self.encoded, self.once, self.meeting)
+        both = replace(self.meeting, receptions=2)
+        twice = decode(self.entrant, self.encoded, self.vocabulary, both)
+        return [
+            _Receptions(symbols, of_snr, *(sums_of(d, self.encoded, scoring) for d in decodings))
+            for of_snr, *decodings in zip(sure, self.once, twice)
+        ]
+
+    def _stronger(self, uses: Sequence[Sequence[float]]) -> Iterator[Row]:
+        """Measures of sending all once, with the energy of so many channel uses, [SNRs, shares] one after the
+        other."""
+        snrs = [snr + 10 * log10(more) for snr, at_snr in zip(self.meeting.snrs, uses) for more in at_snr]
+        meeting = replace(self.meeting, snrs=snrs)
+        for decoded in decode(self.entrant, self.encoded, self.vocabulary, meeting):
+            yield score(decoded, self.encoded, meeting.scoring)
+
+
+@dataclass(frozen=True)
+class _Receptions:
+    """What N sentences came to at one SNR. symbols: [N] source tokens. sureness: [N]. once, twice: [N, K],
+    ``sums_of`` what was decoded of one reception and of two."""
+
+    symbols: np.ndarray
+    sureness: np.ndarray
+    once: np.ndarray
+    twice: np.ndarray
+
+    def uses(self, again: np.ndarray) -> float:
+        """Channel uses, over those of sending once. again: [N], how often each sentence is sent again."""
+        return 1 + float(self.symbols @ again) / float(self.symbols.sum())
+
+    def policies(self, asked: np.ndarray, seed: int) -> list[Row]:
+        """Of those that send symbols again, where the receiver asks for the sentences ``asked``, [N]."""
+        below, random = asked.astype(float), np.full(len(asked), self.uses(asked) - 1)
+        oracle = self.wrong_first(float(self.symbols @ below)).astype(float)
+        rows = [self.row(name, again) for name, again in ((BELOW, below), (RANDOM, random), (ORACLE, oracle))]
+        rows[0]["bleu_over_random"] = self._gain(below, random, seed)
+        return rows
+
+    def row(self, policy: str, again: np.ndarray, measured: Row | None = None) -> Row:
+        """measured: the measures, where they are not those of what is decoded after sending ``again``."""
+        resent = {"resent": 0.0 if measured else float(np.mean(again)), "channel_uses": self.uses(again)}
+        return {"policy": policy, **resent, **(measured or self._measures(again))}
+
+    def wrong_first(self, symbols: float) -> np.ndarray:
+        """[N] of the sentences that are not exact those of the lowest BLEU, no more symbols than these."""
+        places = measures.slices()
+        bleu = text_metrics.bleu_of(self.once[:, places[TO_SENT.columns]])
+        wrong = self.once[:, places[EXACT.columns]][:, 0] < 1
+        order = np.lexsort((bleu, ~wrong))
+        chosen = np.zeros(len(order), bool)
+        chosen[order] = np.cumsum(self.symbols[order]) <= symbols
+        return chosen & wrong
+
+    def _measures(self, again: np.ndarray) -> Row:
+        once = np.ones((1, len(again)))
+        values = measures.of_sentences(self._kept(again), measures.alone(), once)
+        found = {name: None if np.isnan(value[0]) else float(value[0]) for name, value in values.items()}
+        return {**found, "sentences": len(again)}
+
+    def _kept(self, again: np.ndarray) -> np.ndarray:
+        """[N, K]: of what is sent again, the second decoding counts."""
+        return (1 - again)[:, None] * self.once + again[:, None] * self.twice
+
+    def _gain(self, below: np.ndarray, random: np.ndarray, seed: int) -> Interval | None:
+        """In BLEU, with the interval over sentences."""
+        weights = bootstrap.resamples(len(below), REPLICATES, seed)
+        bleu = [measures.named("bleu")]
+        ours, theirs = (
+            measures.of_sentences(self._kept(again), bleu, weights)["bleu"] for again in (below, random)
+        )
+        return bootstrap.interval(ours - theirs)
+
+
+@torch.inference_mode()
+def sureness(
+    entrant: Entrant, encoded: Sequence[Encoded], decodings: Sequence[Decoded], meeting: Meeting
+) -> np.ndarray:
+    """[SNRs, N] the receiver's mean log-probability a token, eos included, of what it decoded itself, in
+    nats.
+
+    decodings: of the ``encoded``, one an SNR of the ``meeting``. What was cut at the greatest length is told
+    as if it had ended there.
+    """
+    found = []
+    for snr, decoded in zip(meeting.snrs, decodings):
+        said = [Encoded(e.sentence, e.source, pieces) for e, pieces in zip(encoded, decoded.pieces)]
+        of_each = _sureness_at(entrant, said, replace(meeting, snrs=[snr]))
+        found.append([of_each[e.sentence.id] for e in encoded])
+    return np.array(found)
+
+
+def _sureness_at(entrant: Entrant, said: Sequence[Encoded], meeting: Meeting) -> dict[int, float]:
+    """By id of the sentence."""
+    model = entrant.model.to(meeting.device).eval()
+    found: dict[int, float] = {}
+    for batch in meeting.processes.share(by_length(said, meeting.batch_size)):
+        batch = batch.to(meeting.device)
+        (received,) = through_channel(model, batch, meeting)
+        states = model.receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
+        logs = losses.log_softmax(model.receiver.project(states))
+        of_tokens = logs.gather(-1, batch.target_out[batch.target_mask][:, None]).squeeze(-1).double()
+        means = [float(part.mean()) for part in of_tokens.split(batch.target_lengths)]
+        found |= dict(zip((sentence.id for sentence in batch.sentences), means))
+    return {id: mean for part in meeting.processes.gather(found) for id, mean in part.items()}
