@@ -1,4 +1,4 @@
-"""``evaluate --resend``: sentences sent again where the receiver is unsure of them, in tables and a picture."""
+"""``evaluate --resend``: sentences sent again where the receiver is unsure, in tables and a picture."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -66,8 +66,8 @@ def validation_of(
     if min(shares) * len(encoded) < FEW:
         log.warning(
             f"--resend {min(shares):g}: its threshold has {min(shares) * len(encoded):.1f} of "
-            f"{len(encoded):,} validation sentences below it, so the share of test sentences will differ from "
-            "it; more --sentences, where the corpus has them, make it a better one"
+            f"{len(encoded):,} validation sentences below it, so the share of test sentences will differ "
+            "from it; more --sentences, where the corpus has them, make it a better one"
         )
     return encoded
 
