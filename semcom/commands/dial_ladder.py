@@ -29,7 +29,6 @@ from semcom.evaluation.targets import PREFIXES, TARGETS, Target
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
-from semcom.models.settings import PARTS
 from semcom.models.transceiver import Transceiver
 
 log = logging.getLogger(__name__)
@@ -251,7 +250,7 @@ def _dialled_parts(dialled: Dialled) -> list[str]:
     """Parts whose weights the path changes."""
     first, last = dialled.path.snapshots[0], dialled.path.snapshots[-1]
     moved = []
-    for part in PARTS:
+    for part in first.parts():
         ours, theirs = first.part(part).state_dict(), last.part(part).state_dict()
         if not all(torch.equal(ours[name], theirs[name]) for name in ours):
             moved.append(part)

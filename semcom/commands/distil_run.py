@@ -34,9 +34,8 @@ from semcom.models import checkpoint, state_dicts
 from semcom.models.architecture import sizes_of
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
-from semcom.models.settings import PARTS
 from semcom.models.state_file import State
-from semcom.models.transceiver import Transceiver
+from semcom.models.transceiver import Transceiver, taken_with
 from semcom.report import plots, tables, training_figures
 
 log = logging.getLogger(__name__)
@@ -299,9 +298,9 @@ class DistillationRun:
 
     def _origin_of_parts(self) -> dict[str, str]:
         teacher, part = self.teacher, self.settings.distillation.distill_part
-        origin = {name: f"teacher {teacher.name}: {teacher.origin[name]}" for name in PARTS}
-        trained = dict.fromkeys(self.settings.trained_parts, f"student of {teacher.name} ({part} mode)")
-        return origin | trained
+        origin = {p: f"teacher {teacher.name}: {teacher.origin[p]}" for p in self.student.parts()}
+        trained = [p for p in origin if taken_with(p) in self.settings.trained_parts]
+        return origin | dict.fromkeys(trained, f"student of {teacher.name} ({part} mode)")
 
     def _first_record(self) -> dict[str, object]:
         """What is known before training."""

@@ -12,7 +12,7 @@ from semcom.commands.settings import SpliceSettings
 from semcom.data.settings import OF_TEXT_FILES
 from semcom.models import checkpoint, transceiver
 from semcom.models.checkpoint import Checkpoint
-from semcom.models.settings import PARTS, RECEIVER_PARTS
+from semcom.models.settings import RECEIVER_PARTS
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +22,8 @@ def write_splice(base: Checkpoint, other: Checkpoint, parts: tuple[str, ...], ou
     from."""
     checkpoint.check_same_vocabulary(base, other)
     model = transceiver.splice(base.model, other.model, parts)
-    origin = {
-        p: f"{(other if p in parts else base).name}: {(other if p in parts else base).origin[p]}"
-        for p in PARTS
-    }
+    source = {p: other if transceiver.taken_with(p) in parts else base for p in model.parts()}
+    origin = {p: f"{made.name}: {made.origin[p]}" for p, made in source.items()}
     taken = {
         "transmitter": other if "encoder" in parts else base,
         "receiver": other if "decoder" in parts else base,

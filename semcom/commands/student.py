@@ -64,10 +64,14 @@ def _start_from(given: Checkpoint, student: Transceiver, end: str) -> None:
     for name, (asked, has) in unlike.items():
         if asked != has:
             raise SemcomError(
-                f"--student-checkpoint {given.name}: its {name} is {has:g}, the teacher's {asked:g}; "
-                "start from a student of this teacher"
+                f"--student-checkpoint {given.name}: its {name} is {_said(has)}, the teacher's "
+                f"{_said(asked)}; start from a student of this teacher"
             )
     student.end(end).load_state_dict(given.model.end(end).state_dict())
+
+
+def _said(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value or "none")
 
 
 def _check_sizes(what: str, wanted: EndSize, found: EndSize) -> None:

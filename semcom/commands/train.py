@@ -52,7 +52,6 @@ from semcom.distillation.training_settings import TrainingConfig
 from semcom.models import checkpoint, transceiver
 from semcom.models.architecture import Architecture, sized
 from semcom.models.checkpoint import Checkpoint
-from semcom.models.settings import PARTS
 from semcom.models.transceiver import Transceiver
 
 log = logging.getLogger(__name__)
@@ -167,7 +166,7 @@ def _fit(
     model, data = prepared.model, prepared.data
     begun = f"{settings.start_from}, " if settings.start_from else ""
     made = f"{begun}trained on {data.record['corpus_name']}, seed {settings.run.seed}"
-    origin = dict.fromkeys(PARTS, made)
+    origin = dict.fromkeys(model.parts(), made)
 
     def on_epoch(epoch: Epoch, is_best: bool) -> None:
         tracker.log("epoch", epoch.row(), epoch.steps)

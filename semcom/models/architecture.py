@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from semcom.models.protocols import Kind, Receiver, Transmitter
 
 ENDS = ("transmitter", "receiver")
+FRONTS = ("aligner", "snr_aware")
+"""Fields of what may stand before a receiver."""
 SIZES = ("layers", "d_model", "num_heads", "dff")
 """Sizes that flags give, by the name of their field; a kind of end has those that mean something to it."""
 LIMITS = {
@@ -24,6 +26,24 @@ LIMITS = {
     "channel_decoder_hidden": 65_536,
 }
 """The largest sizes, beside those of the ends, that are taken from a file."""
+ALIGNER_LIMITS = {"channel_dim": 4096, "hidden": 65_536}
+
+
+@dataclass(frozen=True)
+class AlignerSize:
+    """Size of the map before a receiver that was trained for another transmitter.
+
+    channel_dim: real dimensions a token that the receiver behind the map reads. bias: whether the map's
+    straight part moves the origin. hidden: width of its bent part, 0 where it has none.
+    """
+
+    channel_dim: int
+    bias: bool = False
+    hidden: int = 0
+
+    def __str__(self) -> str:
+        bent = f" with {self.hidden} hidden" if self.hidden else ""
+        return f"a map to {self.channel_dim}{bent}{', biased' if self.bias else ''}"
 
 
 class EndSize(Protocol):
@@ -49,7 +69,9 @@ class Architecture:
     channel_encoder_hidden, channel_decoder_hidden: widths between D and C, and between D and D. amplitude:
     the receiver was trained on signals this many times as strong as ours, so it multiplies what arrives by
     it: 1, or sqrt(2) where the transceiver comes from public DeepSC code, whose signals have power 1 per real
-    dimension.
+    dimension. channel_dim: C of what the transmitter sends and of what arrives. aligner: the map between what
+    arrives and the receiver, where there is one; the receiver behind it reads the map's own channel_dim.
+    snr_aware: the receiver is told the SNR.
     """
 
     vocab_size: int
@@ -60,15 +82,27 @@ class Architecture:
     channel_encoder_hidden: int = 256
     channel_decoder_hidden: int = 512
     amplitude: float = 1.0
+    aligner: AlignerSize | None = None
+    snr_aware: bool = False
+
+    @property
+    def behind_aligner(self) -> "Architecture":
+        """As the receiver sees it that stands behind the aligner."""
+        if self.aligner is None:
+            return self
+        return replace(self, channel_dim=self.aligner.channel_dim, aligner=None)
 
     def size(self, end: str) -> EndSize:
         """Of the ``transmitter`` or the ``receiver``."""
         return {"transmitter": self.transmitter, "receiver": self.receiver}[end]
 
     def to_dict(self) -> dict[str, Any]:
-        """As a checkpoint holds it. The usual kind goes unsaid, so that what older runs recorded still
-        holds."""
+        """As a checkpoint holds it. The usual kind and the fronts that are not there go unsaid, so that what
+        older runs recorded still holds."""
         made = asdict(self)
+        for front in FRONTS:
+            if not getattr(self, front):
+                del made[front]
         for end in ENDS:
             if (kind := self.size(end).kind) != USUAL:
                 made[end] = {"kind": kind, **made[end]}
@@ -115,7 +149,7 @@ def from_file(given: dict[str, Any], where: str) -> Architecture:
     for end in ENDS:
         _check_limits(given[end], limits[end], where)
     sizes = {end: _size_in_file(given, end, where) for end in ENDS}
-    architecture = Architecture(**{**given, **sizes})
+    architecture = Architecture(**{**given, **sizes, **_fronts_in_file(given, where)})
     heads_fit = all(size.d_model % getattr(size, "num_heads", 1) == 0 for size in sizes.values())
     if not heads_fit or architecture.channel_dim % 2:
         raise SemcomError(
@@ -163,3 +197,27 @@ def _size_in_file(given: dict[str, Any], end: str, where: str) -> EndSize:
                 f"{where}: its {escape(name)} is neither true nor false; not a semcom checkpoint"
             )
     return kind.size(**sizes)
+
+
+def _fronts_in_file(given: dict[str, Any], where: str) -> dict[str, Any]:
+    """What a checkpoint says of the fronts of its receiver."""
+    found: dict[str, Any] = {name: given[name] for name in FRONTS if name in given}
+    if type(found.get("snr_aware", False)) is not bool:
+        raise SemcomError(f"{where}: its snr_aware is neither true nor false; not a semcom checkpoint")
+    if found.get("aligner") is not None:
+        found["aligner"] = _aligner_in_file(found["aligner"], where)
+    return found
+
+
+def _aligner_in_file(given: dict[str, Any], where: str) -> AlignerSize:
+    for name, least in (("channel_dim", 2), ("hidden", 0)):
+        value, most = given.get(name, 0), ALIGNER_LIMITS[name]
+        if type(value) is not int or not least <= value <= most or name == "channel_dim" and value % 2:
+            even = "even numbers from " if name == "channel_dim" else ""
+            raise SemcomError(
+                f"{where}: its aligner claims {name} {escape(value)}, allowed are {even}{least} to {most}; "
+                "not a semcom checkpoint"
+            )
+    if type(given.get("bias", False)) is not bool:
+        raise SemcomError(f"{where}: its aligner's bias is neither true nor false; not a semcom checkpoint")
+    return AlignerSize(**given)

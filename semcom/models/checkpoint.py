@@ -28,7 +28,7 @@ from semcom.models import other_formats, state_dicts, torch_files
 from semcom.models.architecture import ENDS, Architecture, from_file
 from semcom.models.archive import is_zip
 from semcom.models.protocols import MoreThanWeights
-from semcom.models.settings import DEFAULT_TEACHER, PARTS
+from semcom.models.settings import DEFAULT_TEACHER
 from semcom.models.stand_ins import not_read
 from semcom.models.state_dicts import Found, unwrapped
 from semcom.models.state_file import check_plain, digest_of
@@ -264,7 +264,7 @@ def _rebuild(payload: dict[str, Any], path: Path, where: str) -> Checkpoint:
             f"{where}: its vocabulary ({vocabulary}) is not the one it was trained with "
             f"({architecture.vocab_size} pieces, {escape(given['fingerprint'])})"
         )
-    origin = {part: str(payload["origin"].get(part, "unknown")) for part in PARTS}
+    origin = {part: str(payload["origin"].get(part, "unknown")) for part in model.parts()}
     metrics, config = dict(payload["metrics"]), dict(payload["config"])
     return Checkpoint(model.eval(), vocabulary, origin, metrics, config, str(path))
 

@@ -217,6 +217,12 @@ def to_state(model: Transceiver, positions: tuple[int, int], *, keep_level: bool
 
 
 def _transformers(a: Architecture) -> tuple[TransformerSize, TransformerSize]:
+    if a.aligner is not None or a.snr_aware:
+        before = "an aligner" if a.aligner is not None else "a bias made of the SNR"
+        raise SemcomError(
+            f"its receiver stands behind {before}, for which public DeepSC code has no place; "
+            "export the checkpoint that its receiver is from"
+        )
     for end, size in (("transmitter", a.transmitter), ("receiver", a.receiver)):
         if not isinstance(size, TransformerSize):
             raise SemcomError(

@@ -31,6 +31,12 @@ class Spans:
         places = mask.flatten().nonzero()[:, 0]
         return cls(places, places % mask.shape[1], F.pad(mask.sum(1).cumsum(0), (1, 0)), mask.shape)
 
+    @property
+    def mask(self) -> Tensor:
+        """[B, T], True at real tokens."""
+        padded = torch.zeros(self.shape.numel(), dtype=torch.bool, device=self.places.device)
+        return padded.index_fill(0, self.places, True).unflatten(0, self.shape)
+
     def pack(self, x: Tensor) -> Tensor:
         """[B, T, ...] -> [N, ...]."""
         return x.flatten(0, 1).index_select(0, self.places)

@@ -13,9 +13,11 @@ from torch import nn
 
 from semcom.base import device
 from semcom.base.errors import SemcomError
-from semcom.models.architecture import ENDS, Architecture, EndSize
+from semcom.models.aligner import Aligner
+from semcom.models.architecture import ENDS, FRONTS, Architecture, EndSize
 from semcom.models.kinds import RECEIVERS, TRANSMITTERS
 from semcom.models.protocols import Receiver, Transmitter
+from semcom.models.receiver_fronts import behind_fronts, fronts, made_receiver, owner_of
 from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
 
 BYTES_TRAINED = 16
@@ -25,8 +27,9 @@ SEMANTIC_PART = {"transmitter": "encoder", "receiver": "decoder"}
 CHANNEL_PART = {"transmitter": "channel_encoder", "receiver": "channel_decoder"}
 CHANNEL_PART_FIELDS = {
     "channel_encoder": ("channel_encoder_hidden",),
-    "channel_decoder": ("channel_decoder_hidden", "amplitude"),
+    "channel_decoder": ("channel_decoder_hidden", "amplitude", *FRONTS),
 }
+ALIGNER = "aligner"
 
 
 class Transceiver(nn.Module):
@@ -39,15 +42,26 @@ class Transceiver(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.transmitter = TRANSMITTERS[architecture.transmitter.kind]().make(architecture)
-        self.receiver = RECEIVERS[architecture.receiver.kind]().make(architecture)
+        self.receiver = made_receiver(architecture)
 
     def end(self, name: str) -> Transmitter | Receiver:
         """The ``transmitter`` or the ``receiver``."""
         return self.transmitter if name == "transmitter" else self.receiver
 
+    def parts(self) -> tuple[str, ...]:
+        """Names of its parts: ``PARTS``, and the aligner where there is one."""
+        return PARTS if self.architecture.aligner is None else (*PARTS, ALIGNER)
+
     def part(self, name: str) -> nn.Module:
-        """The module of one of ``PARTS``."""
-        return getattr(self.transmitter if name in TRANSMITTER_PARTS else self.receiver, name)
+        """The module of one of its parts."""
+        return getattr(self._owner(name), name)
+
+    def set_part(self, name: str, module: nn.Module) -> None:
+        """Put a module of the same sizes into the place of a part."""
+        setattr(self._owner(name), name, module)
+
+    def _owner(self, part: str) -> nn.Module:
+        return self.transmitter if part in TRANSMITTER_PARTS else owner_of(self.receiver, part)
 
     def parameter_count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
@@ -60,7 +74,9 @@ def build(architecture: Architecture, seed: int) -> Transceiver:
     model = Transceiver(architecture)
     generator = torch.Generator().manual_seed(seed)
     TRANSMITTERS[architecture.transmitter.kind]().draw(model.transmitter, generator)
-    RECEIVERS[architecture.receiver.kind]().draw(model.receiver, generator)
+    RECEIVERS[architecture.receiver.kind]().draw(behind_fronts(model.receiver), generator)
+    for front in fronts(model.receiver):
+        front.draw(generator)
     return model
 
 
@@ -86,7 +102,8 @@ def check_joint(transmitter: Architecture, receiver: Architecture) -> None:
 
 
 def splice(teacher: Transceiver, student: Transceiver, parts: Iterable[str]) -> Transceiver:
-    """A copy of ``teacher`` with the named ``parts`` taken from ``student``.
+    """A copy of ``teacher`` with the named ``parts`` taken from ``student``. What stands before a receiver
+    goes with its channel decoder.
 
     Raises SemcomError when the ends cannot share a signal, or a set that separates parts of one end meets
     unequal kinds or D.
@@ -101,11 +118,50 @@ def splice(teacher: Transceiver, student: Transceiver, parts: Iterable[str]) -> 
             _check_separable(end, ours.size(end), theirs.size(end), parts)
     with torch.device("meta"):
         hybrid = Transceiver(_spliced(ours, theirs, parts))
-    for name in PARTS:
-        source = student if name in parts else teacher
-        owner = hybrid.transmitter if name in TRANSMITTER_PARTS else hybrid.receiver
-        setattr(owner, name, copy.deepcopy(source.part(name)))
+    for name in (*PARTS, *(front.own for front in fronts(hybrid.receiver))):
+        source = student if taken_with(name) in parts else teacher
+        hybrid.set_part(name, copy.deepcopy(source.part(name)))
     return hybrid.train(teacher.training)
+
+
+def taken_with(part: str) -> str:
+    """The one of ``PARTS`` with which a part is spliced: itself, or for a front the channel decoder."""
+    return part if part in PARTS else CHANNEL_PART["receiver"]
+
+
+def with_aligner(transmitter: Transceiver, receiver: Transceiver, aligner: Aligner) -> Transceiver:
+    """The transmitter of one and the receiver of another behind a map between them, all copied.
+
+    Raises SemcomError where V, or the widths of signal, map and receiver, do not fit, or the receiver has an
+    aligner already.
+    """
+    ours, theirs = transmitter.architecture, receiver.architecture
+    _check_aligned(ours, theirs, aligner)
+    kept = {name: getattr(theirs, name) for name in CHANNEL_PART_FIELDS["channel_decoder"]}
+    made = replace(ours, receiver=theirs.receiver, **{**kept, ALIGNER: aligner.size})
+    with torch.device("meta"):
+        aligned = Transceiver(made)
+    sources = {**dict.fromkeys(TRANSMITTER_PARTS, transmitter), **dict.fromkeys(RECEIVER_PARTS, receiver)}
+    sources |= {front.own: receiver for front in fronts(receiver.receiver)}
+    modules = {name: source.part(name) for name, source in sources.items()} | {ALIGNER: aligner}
+    for name, module in modules.items():
+        aligned.set_part(name, copy.deepcopy(module))
+    return aligned.train(receiver.training)
+
+
+def _check_aligned(ours: Architecture, theirs: Architecture, aligner: Aligner) -> None:
+    if theirs.aligner is not None:
+        raise SemcomError("the receiver stands behind an aligner already; give the checkpoint it was made of")
+    pairs = {
+        "vocabulary size": (ours.vocab_size, theirs.vocab_size),
+        "signal width C and the aligner's": (ours.channel_dim, aligner.inputs),
+        "receiver's C and the aligner's": (theirs.channel_dim, aligner.size.channel_dim),
+    }
+    for what, (one, other) in pairs.items():
+        if one != other:
+            raise SemcomError(
+                f"the ends do not join: {what} {one} beside {other}; use what was made for both"
+            )
 
 
 def _check_separable(end: str, ours: EndSize, theirs: EndSize, parts: frozenset[str]) -> None:

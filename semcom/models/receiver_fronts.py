@@ -1,0 +1,126 @@
+"""What may stand before a receiver of any kind: an aligner, which maps what comes of a foreign transmitter.
+
+A front changes what the receiver reads and nothing else: decoding, kernels, losses and parts are those of the
+receiver behind it. Letters: B sentences, S source tokens, T target tokens, N real ones of all sentences, V
+pieces, D width of an end's states, C_a real channel dimensions a token of what arrives, C_b of what the
+receiver behind the front reads.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from semcom.models.aligner import Aligner
+from semcom.models.architecture import Architecture
+from semcom.models.kinds import RECEIVERS
+from semcom.models.protocols import DecodingState, Receiver
+from semcom.models.spans import Spans
+
+
+class FrontedReceiver(Receiver):
+    """A receiver with something before it.
+
+    own: name of the module that is the front's; all else is that of ``inner``.
+    """
+
+    own: ClassVar[str]
+    inner: Receiver
+
+    def __init__(self, inner: Receiver):
+        super().__init__(inner.size)
+        self.inner = inner
+
+    @abstractmethod
+    def front(self, received: Tensor, source_mask: Tensor) -> Tensor:
+        """What arrives, [B, S, C_a], and mask [B, S] -> what ``inner`` reads, [B, S, C_b]; zeros at
+        padding."""
+
+    @abstractmethod
+    def draw(self, generator: torch.Generator) -> None:
+        """Fresh weights of the front's own module, those of ``inner`` apart."""
+
+    @property
+    def channel_decoder(self) -> nn.Module:  # type: ignore[override]  # that of ``inner``, set by ``set_part``
+        return self.inner.channel_decoder
+
+    @property
+    def decoder(self) -> nn.Module:  # type: ignore[override]
+        return self.inner.decoder
+
+    @property
+    def projection(self) -> nn.Linear:
+        return self.inner.projection
+
+    def project(self, state: Tensor) -> Tensor:
+        return self.inner.project(state)
+
+    def forward(self, received: Tensor, source_mask: Tensor, target_in: Tensor) -> Tensor:
+        return self.inner(self.front(received, source_mask), source_mask, target_in)
+
+    def start(self, received: Tensor, source_mask: Tensor, width: int = 1) -> DecodingState:
+        return self.inner.start(self.front(received, source_mask), source_mask, width)
+
+    def packed(self, received: Tensor, sent: Spans, target_in: Tensor, said: Spans) -> Tensor | None:
+        return self.inner.packed(self.front(received, sent.mask), sent, target_in, said)
+
+    @torch.no_grad()
+    def packed_start(self, received: Tensor, source_mask: Tensor, width: int = 1) -> DecodingState | None:
+        return self.inner.packed_start(self.front(received, source_mask), source_mask, width)
+
+    def start_from(self, teacher: Receiver) -> None:
+        """The receiver behind the front as its kind says; the front as the teacher's, where it has one."""
+        for theirs in fronts(teacher):
+            if theirs.own == self.own:
+                getattr(self, self.own).load_state_dict(getattr(theirs, self.own).state_dict())
+        self.inner.start_from(teacher)
+
+
+class AlignedReceiver(FrontedReceiver):
+    """A receiver behind a map of what arrives."""
+
+    own = "aligner"
+    aligner: Aligner
+
+    def __init__(self, inner: Receiver, aligner: Aligner):
+        super().__init__(inner)
+        self.aligner = aligner
+
+    def front(self, received: Tensor, source_mask: Tensor) -> Tensor:
+        """What is told beside the symbols, after C_a columns, goes on as it is."""
+        symbols, told = received.tensor_split([self.aligner.inputs], -1)
+        aligned = self.aligner(symbols) * source_mask[..., None]
+        return torch.cat((aligned, told), -1) if told.shape[-1] else aligned
+
+    def draw(self, generator: torch.Generator) -> None:
+        self.aligner.draw(generator)
+
+
+def made_receiver(a: Architecture) -> Receiver:
+    """The receiver of an architecture behind its fronts, the aligner outermost; its weights not yet drawn."""
+    receiver = RECEIVERS[a.receiver.kind]().make(a.behind_aligner)
+    if a.aligner is not None:
+        receiver = AlignedReceiver(receiver, Aligner(a.channel_dim, a.aligner))
+    return receiver
+
+
+def fronts(receiver: Receiver) -> Iterator[FrontedReceiver]:
+    """Those before a receiver, the outermost first."""
+    while isinstance(receiver, FrontedReceiver):
+        yield receiver
+        receiver = receiver.inner
+
+
+def behind_fronts(receiver: Receiver) -> Receiver:
+    """The receiver that the fronts stand before."""
+    while isinstance(receiver, FrontedReceiver):
+        receiver = receiver.inner
+    return receiver
+
+
+def owner_of(receiver: Receiver, part: str) -> Receiver:
+    """Who of a receiver and its fronts has this module as its own."""
+    own = [front for front in fronts(receiver) if front.own == part]
+    return own[0] if own else behind_fronts(receiver)
