@@ -37,14 +37,14 @@ def write(path: Path, state: State) -> int:
     return len(content)
 
 
-def read(path: Path, cure: str) -> State:
+def read(path: Path, cure: str, what: str = WHAT) -> State:
     """Raises SemcomError for a file that ``write`` did not write, or that was changed since; no code in it
-    runs."""
+    runs. what: its contents, in words."""
     where = escape(path)
-    with torch_files.told(where, WHAT, cure):
-        pickled, stored = torch_files.archived(path, where, WHAT, cure)
+    with torch_files.told(where, what, cure):
+        pickled, stored = torch_files.archived(path, where, what, cure)
         if foreign := not_read(torch_files.imports(pickled)):
-            raise SemcomError(f"{where}: not {WHAT}, it names code ({shown(foreign)}); {cure}")
+            raise SemcomError(f"{where}: not {what}, it names code ({shown(foreign)}); {cure}")
         payload = torch.load(path, map_location="cpu", weights_only=True)
         check_plain(payload, stored)
         if payload["format"] != FORMAT:
