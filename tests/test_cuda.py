@@ -29,7 +29,9 @@ from semcom.distillation.projected_logits import Projected
 from semcom.distillation.task import NonFiniteLoss
 from semcom.distillation.training_loop import Loop
 from semcom.distillation.training_settings import TrainingConfig
+from semcom.models import causal_model
 from semcom.models.decoding import beam, greedy
+from semcom.models.exact_causal_model import ExactCausalModel, edges
 from semcom.models.layers import Dropout, seed_dropout
 from semcom.models.settings import PARTS
 from semcom.models.transceiver import splice
@@ -166,6 +168,17 @@ def test_products_in_bfloat16_come_near():
     exact, rounded = take(loop_of(deepcopy(made)), 3), take(loop_of(made, precision="bf16"), 3)
     for one, other in zip(exact, rounded, strict=True):
         assert other == pytest.approx(one, rel=0.02) and other != one
+
+
+def test_a_source_code_sees_the_same_probabilities_to_the_bit():
+    model = causal_model.built(500, size(2, 96, 6, 200), seed=1)
+    tokens = torch.randint(500, (70, 40), generator=torch.Generator().manual_seed(0))
+    here, there = (ExactCausalModel(model, device) for device in (CPU, DEVICE))
+    expected = here.start().advance(tokens)
+    state = there.start()
+    found = torch.cat([state.advance(tokens[:7, :13]), state.advance(tokens[:7, 13:])], 1).cpu()
+    assert torch.equal(found, expected[:7])
+    assert torch.equal(edges(found.to(DEVICE)).cpu(), edges(expected[:7]))
 
 
 @pytest.mark.parametrize("decode", [greedy, lambda *a: beam(*a, 4, 0.6)], ids=["greedy", "beam"])

@@ -9,6 +9,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from toy import word_vocabulary
 
 from semcom.base.errors import SemcomError
 from semcom.data import arithmetic_coding, source_codes
@@ -97,6 +98,14 @@ def test_pieces_return_the_vocabularys_form(codes, texts, vocabulary):
     assert code.decode_all(code.encode_all(given)) == expected == code.restored(given)
     assert code.restored(texts) == texts
     assert {"👩‍🚀🚀", "ﬁ"}.isdisjoint(texts[0].split()) and "🚀" in expected[len(texts) + 4]
+
+
+def test_words_are_pieces_too(texts):
+    words = word_vocabulary(sorted({word for text in texts for word in text.lower().split()}))
+    code = learned(PIECES, texts[:100], words)
+    assert len(code.code.lengths) < len(words)
+    some = ["An unheard-of wörd.", *texts]
+    assert code.decode_all(code.encode_all(some)) == words.decode(words.encode(some))
 
 
 def test_what_no_training_text_had_costs_an_escape(codes):
