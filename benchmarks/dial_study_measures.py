@@ -129,7 +129,7 @@ def _predictions(plan: Plan, model: Transceiver) -> Iterator[tuple[np.ndarray, n
     model.eval()
     for batch in by_length(plan.test, meeting.batch_size):
         sent = send(model.transmitter, batch, meeting.channel, meeting.snrs, seed=meeting.seed)
-        received = sent.received[0][0]
+        (received,) = sent.heard_by(model.receiver)
         states = model.receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
         logs = losses.log_softmax(model.receiver.project(states))
         best, choice = logs.max(-1)

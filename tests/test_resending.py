@@ -59,7 +59,7 @@ def signal_and_draws(channel, count=2):
 def test_two_receptions_over_awgn_are_their_mean_and_so_3_db_better():
     model, batch, signal, draws = signal_and_draws(AWGN())
     with torch.no_grad():
-        (both,) = send_again(model.transmitter, batch, AWGN(), [4.0], seed=0, numbers=(0, 1))
+        (both,) = send_again(model.transmitter, batch, AWGN(), [4.0], seed=0, numbers=(0, 1)).received[0]
         one, other = (through(model, batch, AWGN(), 4.0, number=n) for n in (0, 1))
     assert torch.allclose(both, (one + other) / 2, atol=1e-6)
     # The noise of the mean is that of one reception at 10 log10(2) dB more, of noise of unit variance.
@@ -74,7 +74,9 @@ def test_fading_receptions_are_combined_by_their_gains(kind, equalizer):
     channel = channel_of(kind, equalizer=equalizer)
     model, batch, signal, draws = signal_and_draws(channel, 3)
     with torch.no_grad():
-        (both,) = send_again(model.transmitter, batch, channel, [2.0], seed=0, numbers=range(3))
+        sent = send_again(model.transmitter, batch, channel, [2.0], seed=0, numbers=range(3))
+    (both,) = sent.received[0]
+    assert sent.snrs[0] == [pytest.approx(2 + 10 * math.log10(3))]
     n0 = 10**-0.2
     x = torch.view_as_complex(signal.unflatten(-1, (-1, 2)).contiguous())
     total, power = 0.0, 0.0

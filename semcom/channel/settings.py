@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from semcom.base.errors import SemcomError
 from semcom.base.flags import Rule, Validated, number, setting
 from semcom.base.messages import N_
 
@@ -40,6 +41,15 @@ KINDS = {
 def is_noisy(name: str) -> bool:
     """Whether the SNR matters to the channel of this name."""
     return KINDS[name].noisy
+
+
+def check_snr_is_told(snr_aware: bool, channel: str) -> None:
+    """Raise SemcomError for a receiver that would be told the SNR of a channel without noise."""
+    if snr_aware and not is_noisy(channel):
+        raise SemcomError(
+            f"--snr-aware: --channel {channel} has no noise whose SNR could be told; leave it out, or give "
+            "a channel with noise, for example --channel awgn"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from semcom.base.errors import SemcomError, escape
 from semcom.base.flag_words import words_of
 from semcom.base.flags import Validated, as_record, differs, flag_of, group, setting
 from semcom.base.settings import OutputConfig, Request, ResumeConfig, RunConfig, TrackConfig
-from semcom.channel.settings import ChannelConfig, TrainingSNRConfig, is_noisy
+from semcom.channel.settings import ChannelConfig, TrainingSNRConfig, check_snr_is_told, is_noisy
 from semcom.data.settings import CorpusConfig
 from semcom.distillation.settings import KD_LOSSES, DistillationConfig
 from semcom.distillation.training_settings import StudentConfig, TrainingConfig
@@ -102,11 +102,20 @@ class DistilSettings(Validated):
         super().__post_init__()
         self.corpus.check_without_files()
         self.transfer.feature_weights(self.distillation.distill_part)
+        self._check_receiver()
         self._check_loss()
         self._check_teachers()
         self._check_schedules()
         self._check_features()
         self._check_targets()
+
+    def _check_receiver(self) -> None:
+        check_snr_is_told(self.student.snr_aware, self.channel.channel)
+        if self.student.snr_aware and "receiver" not in self.trained_ends:
+            raise SemcomError(
+                f"--snr-aware: with --distill-part {self.distillation.distill_part} the receiver is the "
+                "teacher's, as it is; leave it out, or give --distill-part decoder or full"
+            )
 
     def _check_loss(self) -> None:
         d, crossed = self.distillation, self.transfer.cross_weight

@@ -120,6 +120,7 @@ class RunRecord:
             student_receiver_type=self._kind("student_receiver_type"),
             student_layers=self._size("student_layers") or StudentConfig.student_layers,
             student_init=self.text("student_init"),
+            snr_aware=self._told_snr(),
             **size,
         )
         return DistilSettings(
@@ -128,6 +129,10 @@ class RunRecord:
             student=student,
             run=RunConfig(seed=self._typed("seed", (int,), "a whole number")),
         )
+
+    def _told_snr(self) -> bool:
+        """No in records of runs before receivers could be told it."""
+        return "snr_aware" in self.values and self._typed("snr_aware", (bool,), "true or false")
 
     def _kind(self, name: str) -> str | None:
         """Of an end; None, the teacher's, in records of runs before there were others."""

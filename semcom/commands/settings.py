@@ -13,7 +13,7 @@ from semcom.base.flags import (
     whole,
 )
 from semcom.base.settings import OutputConfig, Request, ResumeConfig, RunConfig, TrackConfig
-from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
+from semcom.channel.settings import ChannelConfig, TrainingSNRConfig, check_snr_is_told
 from semcom.data.settings import DEFAULT_VOCABULARY, CorpusConfig, VocabularyConfig
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.evaluation.settings import DoctorConfig, EvaluationConfig, ResendingConfig
@@ -97,6 +97,7 @@ class TrainSettings(Validated):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.corpus.check_without_files()
+        check_snr_is_told(self.model.snr_aware, self.channel.channel)
         if self.vocab and self.vocab_size:
             raise SemcomError(
                 f"--vocab-size {self.vocab_size}: trains a vocabulary, and --vocab {escape(self.vocab)} "
@@ -124,6 +125,7 @@ SIZES = (
     "heads",
     "feed_forward",
     "channel_dim",
+    "snr_aware",
 )
 """Settings of a model that a checkpoint to start from has already."""
 

@@ -26,7 +26,8 @@ def new_student(settings: DistilSettings, teacher: Checkpoint) -> Transceiver:
     sizes = {end: _size(end, settings.student, theirs.size(end)) for end in settings.trained_ends}
     transmitter = sizes.get("transmitter", theirs.transmitter)
     receiver = sizes.get("receiver", theirs.receiver)
-    ours = replace(theirs, transmitter=transmitter, receiver=receiver)
+    told = settings.student.snr_aware if "receiver" in settings.trained_ends else theirs.snr_aware
+    ours = replace(theirs, transmitter=transmitter, receiver=receiver, snr_aware=told)
     student = transceiver.build(ours, settings.run.seed)
     if settings.files.student_checkpoint:
         given = checkpoint.load(settings.files.student_checkpoint, "--student-checkpoint")
@@ -61,6 +62,11 @@ def _start_from(given: Checkpoint, student: Transceiver, end: str) -> None:
     unlike = {name: (value, others[name]) for name, value in asdict(wanted).items()}
     for name in CHANNEL_PART_FIELDS[CHANNEL_PART[end]]:
         unlike[name] = getattr(ours, name), getattr(theirs, name)
+    if ours.snr_aware != theirs.snr_aware and end == "receiver":
+        is_told, cure = ("is", "give") if theirs.snr_aware else ("is not", "leave out")
+        raise SemcomError(
+            f"--student-checkpoint {given.name}: its receiver {is_told} told the SNR; {cure} --snr-aware"
+        )
     for name, (asked, has) in unlike.items():
         if asked != has:
             raise SemcomError(

@@ -328,7 +328,8 @@ def _new_model(settings: TrainSettings, vocabulary: Vocabulary) -> Transceiver:
     sizes = {"layers": m.layers, "d_model": m.model_width, "num_heads": m.heads, "dff": m.feed_forward}
     transmitter = sized("transmitter", m.transmitter_type, sizes)
     receiver = sized("receiver", m.receiver_type, sizes)
-    architecture = Architecture(len(vocabulary), transmitter, receiver, m.channel_dim, m.dropout)
+    kinds = len(vocabulary), transmitter, receiver
+    architecture = Architecture(*kinds, m.channel_dim, m.dropout, snr_aware=m.snr_aware)
     return transceiver.build(architecture, settings.run.seed)
 
 

@@ -23,6 +23,7 @@ from semcom.distillation.projected_logits import Mean, Projected
 from semcom.distillation.settings import DistillationConfig
 from semcom.distillation.task import Terms
 from semcom.distillation.transfer_settings import TransferConfig
+from semcom.models.link import heard_by
 from semcom.models.protocols import Receiver, Transmitter
 from semcom.models.spans import Spans
 from semcom.models.transceiver import Transceiver
@@ -60,7 +61,8 @@ class _Link:
         """What arrived, [B, S, C] -> logits of N rows."""
         end = _inside(receiver)
         assert isinstance(end, Receiver)
-        return Projected(self._decoder_state(receiver, received), end.projection)
+        heard = heard_by(end, received, self.snr)
+        return Projected(self._decoder_state(receiver, heard), end.projection)
 
     def _transmit(self, transmitter: nn.Module) -> tuple[Tensor, Tensor]:
         """Signal [B, S, C], encoder state [M, D]."""

@@ -123,7 +123,8 @@ def _decode(
             go_on()
             batch = collate(group).to(device)
             sent = send(model.transmitter, batch, by.channel, [by.snr_range], seed=by.seed)
-            decoded = by.search(model.receiver, sent.received[0][0], batch.source_mask)
+            (received,) = sent.heard_by(model.receiver)
+            decoded = by.search(model.receiver, received, batch.source_mask)
             bar.advance()
             return {e.sentence.id: pieces[: _longest(e)] for e, pieces in zip(group, decoded)}
 

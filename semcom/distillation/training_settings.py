@@ -112,3 +112,9 @@ class StudentConfig(Validated):
         "start from evenly spaced teacher layers, or from random weights",
         choices=("teacher", "random"),
     )
+    snr_aware: bool = setting(
+        False,
+        "the student's receiver is told the SNR, and adds a bias made of it to what it receives, whether the "
+        "teacher's does or not",
+        action="store_true",
+    )

@@ -244,12 +244,19 @@ def _sent(end: End[Transmitter], batch: Batch, meeting: Meeting, draws: set[int]
         end.module, batch, meeting.channel, [*meeting.snrs, *lower], seed=meeting.seed, numbers=numbers
     )
     received = {number: by_snr[:count] for number, by_snr in both.received.items()}
-    return replace(both, received=received | {DECIBEL: both.received[0][count:]})
+    return replace(
+        both,
+        received=received | {DECIBEL: both.received[0][count:]},
+        snrs=both.snrs | {DECIBEL: both.snrs[0][count:]},
+    )
 
 
 def received_by(pairs: Sequence[Pair], sent: Mapping[str, Transmission]) -> dict[PairKey, list[Tensor]]:
-    """What arrives at each pair's receiver, at each SNR."""
-    return {pair.key: sent[pair.transmitter.fingerprint].received[pair.draw] for pair in pairs}
+    """What each pair's receiver is given, at each SNR."""
+    return {
+        pair.key: sent[pair.transmitter.fingerprint].heard_by(pair.receiver.module, pair.draw)
+        for pair in pairs
+    }
 
 
 def states_of(

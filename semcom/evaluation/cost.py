@@ -16,6 +16,7 @@ from semcom.base.errors import SemcomError
 from semcom.data.batching import Batch
 from semcom.distillation.any_model import Evaluating, Model, called, moved, owner_of
 from semcom.models import checkpoint
+from semcom.models.link import NOISELESS, heard_by
 from semcom.models.transceiver import Transceiver
 
 WARM_UP = 2
@@ -34,7 +35,8 @@ class Link(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         signal, _ = self.transceiver.transmitter(batch.source, batch.source_mask)
         receiver = self.transceiver.receiver
-        return receiver.project(receiver(signal, batch.source_mask, batch.target_in))
+        heard = heard_by(receiver, signal, NOISELESS)
+        return receiver.project(receiver(heard, batch.source_mask, batch.target_in))
 
 
 def model_costs(models: Mapping[str, Model], inputs: Any, repeats: int) -> list[Row]:

@@ -31,7 +31,8 @@ from semcom.evaluation.scores import Entrant, Meeting, decode
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.models.channel_parts import normalize_power
 from semcom.models.decoding import greedy, length_limit, until_eos
-from semcom.models.transceiver import Transceiver
+from semcom.models.link import heard_by
+from semcom.models.transceiver import Receiver, Transceiver
 
 PUBLIC_BATCH = 64  # sentences that share a fade and a power there
 PUBLIC_TOKENS = 29  # decoded there at most: MAX_LENGTH 30 with START
@@ -169,6 +170,7 @@ def over_public_link(model: Transceiver, encoded: Sequence[Encoded], meeting: Me
         arrived = torch.cat(arrivals(deepsc_link.scale_power(raw), draw, meeting))
         scaled = torch.cat(arrivals(normalize_power(raw, mask) * PER_REAL, draw, meeting))
         masks = mask.repeat(len(meeting.snrs), 1)
+        arrived, scaled = (_heard_by(model.receiver, x, meeting) for x in (arrived, scaled))
         ours = [length_limit(n) for n in batch.lengths] * len(meeting.snrs)
         collect(link.forced, _teacher_forced(model, arrived, batch, masks), len(batch))
         collect(
@@ -183,6 +185,14 @@ def over_public_link(model: Transceiver, encoded: Sequence[Encoded], meeting: Me
         )
         collect(link.scaled, by_greedy(model.receiver, scaled, masks), len(batch))
     return link
+
+
+def _heard_by(receiver: Receiver, arrived: Tensor, meeting: Meeting) -> Tensor:
+    """What the receiver is given of ``arrivals`` of all SNRs, one after the other: told is the SNR per
+    complex symbol that a label stands for, where the power rule acts."""
+    more = TWICE_DB + 10 * math.log10(counterpart(meeting.channel).power)
+    told = torch.tensor([snr + more for snr in meeting.snrs])
+    return heard_by(receiver, arrived, told.repeat_interleave(len(arrived) // len(told)))
 
 
 def _teacher_forced(model: Transceiver, arrived: Tensor, batch: Batch, masks: Tensor) -> list[list[int]]:

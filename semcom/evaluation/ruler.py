@@ -18,7 +18,7 @@ from semcom.evaluation.scores import Meeting
 from semcom.evaluation.sums import Distributions, PieceSum, Prefixes, TextSums, TokenRows, TokenSum
 from semcom.evaluation.targets import Target
 from semcom.models.checkpoint import fingerprint_of
-from semcom.models.link import send
+from semcom.models.link import heard_by, send
 from semcom.models.transceiver import Transceiver
 
 KEPT_BYTES = 1 << 30
@@ -105,21 +105,23 @@ class Ruler:
 
     def _hear(self, batch: Batch) -> _Heard:
         received = self._send(self.reference, batch)
+        heard = self._heard_by(self.reference, received)
         sums = np.full((len(batch), len(columns())), np.nan)
-        decoded = self._decode(self.reference, batch, received)
+        decoded = self._decode(self.reference, batch, heard)
         readings = {}
         for prefixes in self._prefixes():
             said = batch if prefixes == "gold" else with_targets(batch, decoded)
-            readings[prefixes] = self._read(said, received)
-        heard = _Heard(batch, received, readings, sums)
+            readings[prefixes] = self._read(said, heard)
+        found = _Heard(batch, received, readings, sums)
         for prefixes, reading in readings.items():
             self._sum_tokens(self.reference, reading, prefixes, reading.states, sums)
         self._sum_texts(batch, decoded, sums)
-        return heard
+        return found
 
     def _of_model(self, model: Transceiver, same_signal: bool, heard: _Heard) -> np.ndarray:
         batch = heard.batch
-        received = heard.received if same_signal else self._send(model, batch)
+        arrived = heard.received if same_signal else self._send(model, batch)
+        received = self._heard_by(model, arrived)
         sums = np.full_like(heard.sums, np.nan)
         for prefixes, reading in heard.readings.items():
             states = at_targets(model.receiver, reading.said, received)
@@ -131,6 +133,9 @@ class Ruler:
         meeting = self.meeting
         sent = send(model.transmitter, batch, meeting.channel, meeting.snrs, seed=meeting.seed)
         return sent.received[0][0]
+
+    def _heard_by(self, model: Transceiver, arrived: Tensor) -> Tensor:
+        return heard_by(model.receiver, arrived, self.meeting.snrs[0])
 
     def _decode(self, model: Transceiver, batch: Batch, received: Tensor) -> list[list[int]]:
         """Empty where the target needs no decoding of this model."""

@@ -21,7 +21,7 @@ from semcom.evaluation import measures, text_metrics
 from semcom.evaluation.sums import Distributions, PieceSum, TokenRows, TokenSum
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.models.decoding import Search
-from semcom.models.link import send, send_again
+from semcom.models.link import NOISELESS, heard_by, send, send_again
 from semcom.models.transceiver import Receiver, Transceiver
 
 if TYPE_CHECKING:
@@ -78,13 +78,14 @@ class Decoded:
 
 
 def through_channel(model: Transceiver, batch: Batch, meeting: Meeting) -> list[Tensor]:
-    """What arrives of each sentence at each SNR; the transmitter runs once, all SNRs share its draw."""
+    """What the receiver is given of each sentence at each SNR; the transmitter runs once, all SNRs share its
+    draw."""
+    link = model.transmitter, batch, meeting.channel, meeting.snrs
     if meeting.receptions > 1:
-        draws = range(meeting.receptions)
-        return send_again(
-            model.transmitter, batch, meeting.channel, meeting.snrs, seed=meeting.seed, numbers=draws
-        )
-    return send(model.transmitter, batch, meeting.channel, meeting.snrs, seed=meeting.seed).received[0]
+        sent = send_again(*link, seed=meeting.seed, numbers=range(meeting.receptions))
+    else:
+        sent = send(*link, seed=meeting.seed)
+    return sent.heard_by(model.receiver)
 
 
 def decode(
@@ -263,8 +264,8 @@ def least_sure(model: Transceiver, sentence: Encoded) -> Tensor:
     sure of the next piece."""
     batch = collate([sentence]).to(next(model.parameters()).device)
     signal, _ = model.transmitter(batch.source, batch.source_mask)
-    logits = (
-        model.receiver.project(model.receiver(signal, batch.source_mask, batch.target_in)[0]).double().cpu()
-    )
+    heard = heard_by(model.receiver, signal, NOISELESS)
+    states = model.receiver(heard, batch.source_mask, batch.target_in)[0]
+    logits = model.receiver.project(states).double().cpu()
     logs = logits.log_softmax(-1)
     return logits[int((logs.exp() * logs).sum(-1).argmin())]

@@ -89,6 +89,11 @@ class Receiver(_End):
     channel_decoder: nn.Module
     decoder: nn.Module
 
+    @property
+    def hears_snr(self) -> bool:
+        """Whether what it receives has a last column that tells the SNR in dB, see ``link.heard_by``."""
+        return False
+
     @abstractmethod
     def forward(self, received: Tensor, source_mask: Tensor, target_in: Tensor) -> Tensor:
         """Received [B, S, C], mask [B, S], prefix [B, T], padded at its end -> decoder state [B, T, D]; that

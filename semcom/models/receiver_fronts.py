@@ -1,4 +1,5 @@
-"""What may stand before a receiver of any kind: an aligner, which maps what comes of a foreign transmitter.
+"""What may stand before a receiver of any kind: an aligner, which maps what comes of a foreign transmitter,
+and a bias made of the SNR.
 
 A front changes what the receiver reads and nothing else: decoding, kernels, losses and parts are those of the
 receiver behind it. Letters: B sentences, S source tokens, T target tokens, N real ones of all sentences, V
@@ -17,6 +18,7 @@ from semcom.models.aligner import Aligner
 from semcom.models.architecture import Architecture
 from semcom.models.kinds import RECEIVERS
 from semcom.models.protocols import DecodingState, Receiver
+from semcom.models.snr_bias import SNRBias
 from semcom.models.spans import Spans
 
 
@@ -41,6 +43,10 @@ class FrontedReceiver(Receiver):
     @abstractmethod
     def draw(self, generator: torch.Generator) -> None:
         """Fresh weights of the front's own module, those of ``inner`` apart."""
+
+    @property
+    def hears_snr(self) -> bool:
+        return self.inner.hears_snr
 
     @property
     def channel_decoder(self) -> nn.Module:  # type: ignore[override]  # that of ``inner``, set by ``set_part``
@@ -98,9 +104,35 @@ class AlignedReceiver(FrontedReceiver):
         self.aligner.draw(generator)
 
 
+class SNRAwareReceiver(FrontedReceiver):
+    """A receiver that is told the SNR in dB, in the last column of what it receives, [B, S, C_b + 1], and
+    adds a bias made of it to the symbols of real tokens."""
+
+    own = "snr_bias"
+    snr_bias: SNRBias
+
+    def __init__(self, inner: Receiver, snr_bias: SNRBias):
+        super().__init__(inner)
+        self.snr_bias = snr_bias
+
+    @property
+    def hears_snr(self) -> bool:
+        return True
+
+    def front(self, received: Tensor, source_mask: Tensor) -> Tensor:
+        symbols, snr_db = received[..., :-1], received[:, :1, -1:]
+        return symbols + self.snr_bias(snr_db) * source_mask[..., None]
+
+    def draw(self, generator: torch.Generator) -> None:
+        self.snr_bias.draw(generator)
+
+
 def made_receiver(a: Architecture) -> Receiver:
     """The receiver of an architecture behind its fronts, the aligner outermost; its weights not yet drawn."""
-    receiver = RECEIVERS[a.receiver.kind]().make(a.behind_aligner)
+    behind = a.behind_aligner
+    receiver = RECEIVERS[a.receiver.kind]().make(behind)
+    if a.snr_aware:
+        receiver = SNRAwareReceiver(receiver, SNRBias(behind.channel_dim))
     if a.aligner is not None:
         receiver = AlignedReceiver(receiver, Aligner(a.channel_dim, a.aligner))
     return receiver

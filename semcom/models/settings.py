@@ -36,6 +36,11 @@ class ModelConfig(Validated):
         Rule("a number of 0 or more and below 1", lambda p: 0 <= p < 1, "0.1"),
         metavar="P",
     )
+    snr_aware: bool = setting(
+        False,
+        "the receiver is told the SNR, and adds a bias made of it to what it receives",
+        action="store_true",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
