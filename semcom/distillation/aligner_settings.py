@@ -1,0 +1,44 @@
+"""Settings: aligners, and the tuning of an end on pilots."""
+
+from dataclasses import dataclass
+
+from semcom.base.flags import Validated, number, setting, whole
+
+WAYS = (
+    "none",
+    "scale",
+    "orthogonal",
+    "linear",
+    "affine",
+    "network",
+    "anchors",
+    "decoder",
+    "surrogate",
+    "encoder",
+)
+"""How two ends that never met are joined. All but the last three learn a map on what arrives."""
+TUNED = ("decoder", "surrogate", "encoder")
+"""Those that go on training an end itself: the receiver, the receiver through a model of the foreign transmitter,
+or, with gradients fed back, the transmitter."""
+NEED_TEXTS = ("surrogate",)
+"""Those that need sentences of the listener's own corpus beside the pilots."""
+GENIE = ("encoder",)
+"""Those that need more than pilots that arrive."""
+EQUAL_C = ("none", "scale", "orthogonal", "encoder")
+"""Those that need ends of one C."""
+
+
+@dataclass(frozen=True)
+class TuningConfig(Validated):
+    """Going on with an end's training on pilots."""
+
+    tuning_steps: int = setting(400, "decoder, encoder: steps at most", whole(1, example="400"), metavar="N")
+    tuning_lr: float = setting(
+        3e-4,
+        "decoder, encoder: peak learning rate (AdamW; linear warm-up, then linear decay to 0)",
+        number(0, above=True, example="0.0003"),
+        metavar="RATE",
+    )
+    tuning_batch: int = setting(
+        32, "decoder, encoder: pilot sentences a step", whole(1, example="32"), metavar="B"
+    )
