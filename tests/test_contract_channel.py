@@ -182,7 +182,7 @@ def test_a_name_that_is_in_no_table_is_refused(toy, teacher, here, capsys):
 def test_the_experiment_of_channels_follows_the_table(here, capsys):
     assert examples("list") == 0 and examples(7, "--dry-run") == 0
     told = capsys.readouterr().out
-    noisy = {name: kind for name, kind in KINDS.items() if kind.noisy}
+    noisy = {name: kind for name, kind in KINDS.items() if kind.noisy and kind.in_experiment}
     assert experiments.NOISY == list(noisy) and "ideal" not in noisy
     assert f"sweep --channel {' '.join(noisy)} " in told
     assert all(kind.title in told for kind in noisy.values())
@@ -208,7 +208,7 @@ def test_without_theory_or_counterpart_the_doctor_leaves_it_out_and_the_audit_re
         "--channel toy: the public script has no such channel; allowed are awgn, rayleigh, rician",
     )
     monkeypatch.delitem(CHANNELS, "toy")
-    assert checks_of(teacher, "without.json") == with_toy and len(with_toy) == 2 + 3 * 2 + 4 + 3
+    assert checks_of(teacher, "without.json") == with_toy and len(with_toy) == 2 + 6 * 2 + 5 * 2 + 3
 
 
 def test_with_theory_and_counterpart_both_take_it_up(monkeypatch, toy, teacher, here, capsys):

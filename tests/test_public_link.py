@@ -8,7 +8,7 @@ import torch
 from toy import channel_of
 
 from semcom.channel import deepsc_link
-from semcom.channel.channels import CHANNELS, Ideal, Rician
+from semcom.channel.channels import CHANNELS, Ideal, Rayleigh, Rician
 from semcom.channel.deepsc_link import PublicAWGN, PublicRayleigh, PublicRician
 from semcom.channel.draws import Draw
 
@@ -68,7 +68,9 @@ def test_a_channel_without_noise_has_no_counterpart():
         "awgn": PublicAWGN(),
         "rayleigh": PublicRayleigh(),
         "rician": PublicRician(),
+        **dict.fromkeys(["tdl-a", "tdl-c", "tdl-d"]),
     }
+    assert Rayleigh(fading="symbol").public_link is None and Rician(csi="none").public_link is None
     assert Rician(rician_k=4.0).public_link == PublicRician(4.0)
 
 

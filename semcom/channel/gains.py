@@ -71,8 +71,8 @@ class RicianPower:
 class Theory:
     """What a channel under zero forcing is held against: its noise has power N0 before the equaliser.
 
-    power: a draw -> |h|^2, [B, 1] or [B, S], by which the noise after zero forcing is turned back into that
-    before it. law: of |h|^2; None where h is 1.
+    power: a draw -> |h|^2, [B, 1, 1] or [B, S, C/2], by which the noise after zero forcing is turned back
+    into that before it. law: of |h|^2; None where h is 1.
     """
 
     power: Callable[[Draw], Tensor]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError
-from semcom.base.flags import Rule, Validated, number, setting
+from semcom.base.flags import Rule, Validated, flag_of, number, setting, whole
 from semcom.base.messages import N_
 
 
@@ -23,10 +23,12 @@ SNR_RANGE = Rule(
 
 @dataclass(frozen=True)
 class Kind:
-    """A channel as flags and examples know it. title: its name in text. noisy: whether the SNR matters."""
+    """A channel as flags and examples know it. title: its name in text. noisy: whether the SNR matters.
+    in_experiment: whether the experiment of channels trains through it."""
 
     title: str
     noisy: bool = True
+    in_experiment: bool = True
 
 
 KINDS = {
@@ -34,6 +36,9 @@ KINDS = {
     "awgn": Kind(N_("AWGN")),
     "rayleigh": Kind(N_("Rayleigh")),
     "rician": Kind(N_("Rician")),
+    "tdl-a": Kind("TDL-A", in_experiment=False),
+    "tdl-c": Kind("TDL-C", in_experiment=False),
+    "tdl-d": Kind("TDL-D", in_experiment=False),
 }
 """Name -> kind, a row for each of ``channels.CHANNELS``."""
 
@@ -52,6 +57,17 @@ def check_snr_is_told(snr_aware: bool, channel: str) -> None:
         )
 
 
+FADINGS = ("block", "symbol", "jakes")
+KNOWLEDGE = ("perfect", "pilots", "none")
+ESTIMATORS = ("ls", "lmmse")
+"""The first where none is given."""
+JAKES_SPEED = 30.0
+"""km/h where none is given."""
+OF_PILOTS = ("csi_pilots", "csi_estimator", "pilot_spacing")
+PILOT_SPACING = 8
+"""Symbols from pilot to pilot where none is given."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChannelConfig(Validated):
     """The physical channel."""
@@ -63,6 +79,86 @@ class ChannelConfig(Validated):
     equalizer: str = setting(
         "zf", "fading channels: zero forcing or MMSE", type=str.lower, choices=("zf", "mmse")
     )
+    fading: str = setting(
+        "block",
+        "Rayleigh, Rician: one gain a sentence, one a symbol, or one that moves with --speed",
+        type=str.lower,
+        choices=FADINGS,
+    )
+    speed: float | None = setting(
+        None,
+        "jakes: speed in km/h",
+        number(0, 10_000, example="30"),
+        absent=f"{JAKES_SPEED:g}",
+        type=float,
+        metavar="KM/H",
+    )
+    carrier: float = setting(
+        3.5, "jakes: carrier in GHz", number(0, 1000, above=True, example="3.5"), metavar="GHZ"
+    )
+    subcarrier_spacing: float = setting(
+        30.0,
+        "TDL: between complex symbols, in kHz; jakes: a symbol is an OFDM symbol of it, with its prefix",
+        number(0, 10_000, above=True, example="30"),
+        metavar="KHZ",
+    )
+    delay_spread: float = setting(
+        300.0, "TDL: RMS delay spread in ns", number(0, 100_000, example="300"), metavar="NS"
+    )
+    csi: str = setting(
+        "perfect",
+        "fading channels: gains known, estimated from pilots, or nothing known and nothing equalised",
+        type=str.lower,
+        choices=KNOWLEDGE,
+    )
+    csi_pilots: int | None = setting(
+        None,
+        "--csi pilots: pilots of unit power at each pilot place",
+        whole(1, 1_000_000, example="4"),
+        absent="1",
+        type=int,
+        metavar="P",
+    )
+    csi_estimator: str | None = setting(
+        None,
+        "--csi pilots: least squares, or LMMSE, which knows the gains' statistics",
+        absent=ESTIMATORS[0],
+        type=str.lower,
+        choices=ESTIMATORS,
+    )
+    pilot_spacing: int | None = setting(
+        None,
+        "--csi pilots: symbols from pilot to pilot, where gains change within a sentence",
+        whole(1, 1_000_000, example="8"),
+        absent=f"{PILOT_SPACING}; 1 of --fading symbol",
+        type=int,
+        metavar="SYMBOLS",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_speed()
+        self._check_pilots()
+
+    def _check_speed(self) -> None:
+        if self.speed is not None and self.fading != "jakes":
+            raise SemcomError(
+                f"--speed {self.speed:g}: gains of --fading {self.fading} do not move with the speed; "
+                "leave it out, or give --fading jakes"
+            )
+
+    def _check_pilots(self) -> None:
+        given = [name for name in OF_PILOTS if getattr(self, name) is not None]
+        if given and self.csi != "pilots":
+            raise SemcomError(
+                f"{flag_of(given[0])} {getattr(self, given[0])}: --csi {self.csi} has no pilots; "
+                "leave it out, or give --csi pilots"
+            )
+        if self.fading == "symbol" and (self.pilot_spacing or 1) > 1:
+            raise SemcomError(
+                f"--pilot-spacing {self.pilot_spacing}: of --fading symbol a pilot says nothing of the gains "
+                "beside its own; leave it out, or give --fading jakes"
+            )
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ _HYBRID = ("student_layers", "distill_part", "create_hybrid", "output_path", "hy
 _LADDER = (*_HYBRID[:3], "target_divergence", "target_measure", "reference_snr", *_HYBRID[3:])
 _TEMPERATURE = ("student_layers", "temperature", "output_path")
 
-NOISY = [name for name, kind in KINDS.items() if kind.noisy]
+NOISY = [name for name, kind in KINDS.items() if kind.noisy and kind.in_experiment]
 """Channels that are worth an experiment."""
 EXPERIMENTS = {
     1: Experiment(

@@ -1,6 +1,6 @@
 """Settings of each verb: one dataclass, its flags in the order in which ``--help`` shows them."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import (
@@ -31,8 +31,8 @@ WHOLE_CORPUS = CorpusConfig(corpus_size=60_000)
 """Of the built-in corpus, where a model is trained from nothing or measured."""
 AUDITED = EvaluationConfig(snr=(0.0, 6.0, 12.0, 18.0))
 EXAMINED = EvaluationConfig(snr=(0.0, 6.0, 12.0, 18.0), sentences=200)
-MEASURED_BY = tuple(f.name for f in fields(ChannelConfig) if f.name not in ("channel", "equalizer"))
-"""Settings of the channels as the doctor has them: every channel, under zero forcing."""
+MEASURED_BY = ("rician_k", "delay_spread")
+"""Settings of the channels as the doctor has them: every channel, gains known, under zero forcing."""
 TABLE_OUTPUT = "all rows as CSV; a picture beside it as .png"
 DEBUG = "show the traceback of an error"
 

@@ -232,8 +232,8 @@ def realised_snr(
 def _noise_energy(s: Sent, channel: Channel, theory: Theory, draw: Draw, snr: float) -> float:
     """Of the noise before the equaliser, over real tokens."""
     error = channel.apply(s.signal, draw, snr).double() - s.signal.double()
-    energy = error.square().sum(-1) * theory.power(draw)
-    return float((energy * s.batch.source_mask).sum())
+    energy = error.square().unflatten(-1, (-1, 2)).sum(-1) * theory.power(draw)
+    return float((energy.sum(-1) * s.batch.source_mask).sum())
 
 
 @dataclass(frozen=True)
