@@ -11,10 +11,13 @@ from semcom.base import fastest
 from semcom.base.errors import SemcomError, escape
 from semcom.base.fastest import PRODUCTS, Choice, Kind, Machine, Way, Work, weights_multiplied
 from semcom.data.batching import Encoded, lengths_of
+from semcom.data.source_code_settings import SourceCodeConfig
 from semcom.distillation import fused_linear_loss
 from semcom.distillation.run_state import Keeper
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.evaluation.settings import EvaluationConfig
+from semcom.models.architecture import Architecture
+from semcom.models.causal_model import CausalModel, size_like
 from semcom.models.decoding import Search
 from semcom.models.kernels import compiler, native
 from semcom.models.transceiver import Transceiver
@@ -113,6 +116,21 @@ def of_teachers(precision: str, training: TrainingConfig) -> str:
     if precision in ("auto", training.precision):
         return ""
     return f"; the teachers' products in {PRODUCTS[precision]}, as --teacher-precision asks for"
+
+
+def of_language_model(
+    config: SourceCodeConfig, train: Sequence[Encoded], like: Architecture, device: torch.device
+) -> Choice:
+    """The way to train a model on these sentences for the source code `lm`, as large as the receiver of
+    ``like``."""
+    size = size_like(like)
+    work = Work(size.d_model, seconds=60 * config.lm_minutes)
+    if config.lm_steps:
+        with torch.device("meta"):
+            weights = weights_multiplied(CausalModel(like.vocab_size, size))
+        tokens = config.lm_steps * target_tokens(train) * min(1.0, config.lm_batch_size / len(train))
+        work = Work(size.d_model, fastest.gflop_of_training(tokens, weights, 0))
+    return way_for(Asked("auto", "auto", fused_linear_loss.cannot_compile), work, device)
 
 
 def work_of_training(

@@ -10,8 +10,9 @@ from itertools import count, cycle, islice
 import torch
 from torch import Tensor, nn
 
-from semcom.base import signals
+from semcom.base import precision, signals
 from semcom.base.errors import SemcomError
+from semcom.base.fastest import Way
 from semcom.data.batching import Batch, Encoded, by_length, collate, shuffled
 from semcom.data.source_code_settings import SourceCodeConfig
 from semcom.data.vocabulary import Vocabulary
@@ -26,40 +27,49 @@ from semcom.models.architecture import Architecture
 from semcom.models.causal_model import CausalModel, built, size_like
 from semcom.models.language_model_code import LanguageModelCode
 from semcom.models.layers import dropout_state, load_dropout_state, seed_dropout
+from semcom.models.spans import Spans
 from semcom.models.state_file import State
 
 TIMED_STEPS = 8
+PLAIN = Way("fp32", False)
 
 
 class NextPieces(nn.Module):
-    """Cross-entropy of a causal model."""
+    """Cross-entropy of a causal model. compiled: by the compiled kernels, on CPUs."""
 
     weights = {"ce": 1.0}
     progress: float | None = 0.0
 
-    def __init__(self, model: CausalModel):
+    def __init__(self, model: CausalModel, *, compiled: bool):
         super().__init__()
-        self.model = model
+        self.model, self.compiled = model, compiled
 
     def forward(self, batch: Batch) -> Terms:
-        rows = Projected(batch.of_targets(self.model(batch.target_in)), self.model.projection)
         targets = batch.of_targets(batch.target_out)
-        return {"ce": (fused_linear_loss.cross_entropy(rows, targets), len(targets))}
+        rows = Projected(self._states(batch), self.model.projection)
+        return {"ce": (fused_linear_loss.cross_entropy(rows, targets, compiled=self.compiled), len(targets))}
+
+    def _states(self, batch: Batch) -> Tensor:
+        """[N, D]."""
+        if self.compiled and batch.target_in.device.type == "cpu":
+            return self.model.rows(batch.target_in, Spans.of(batch.target_mask))
+        return batch.of_targets(self.model(batch.target_in))
 
 
 class LanguageModelTask:
     """What the training loop sees. held_out: validation batches."""
 
-    def __init__(self, model: CausalModel, held_out: Sequence[Batch], device: torch.device):
-        self.objective = NextPieces(model).to(device)
-        self.held_out, self.device = held_out, device
+    def __init__(self, model: CausalModel, held_out: Sequence[Batch], device: torch.device, way: Way):
+        self.objective = NextPieces(model, compiled=way.compiled).to(device)
+        self.held_out, self.device, self.way = held_out, device, way
         self.trained = [*model.parameters()]
 
     def train(self) -> None:
         self.objective.train()
 
     def terms(self, data: Batch, epoch: int) -> Terms:
-        return self.objective(data.to(self.device))
+        with precision.products(self.way.precision, self.device):
+            return self.objective(data.to(self.device))
 
     @torch.no_grad()
     def measure(self, epoch: int, asked: signals.Asked) -> dict[str, float]:
@@ -69,7 +79,7 @@ class LanguageModelTask:
         for batch in self.held_out:
             if asked():
                 raise AskedToEnd(asked())
-            value, number = self.terms(batch, epoch)["ce"]
+            value, number = self.objective(batch.to(self.device))["ce"]
             total, rows = total + float(value), rows + int(number)
         self.objective.train()
         if not math.isfinite(total):
@@ -101,15 +111,16 @@ def learned(
     seed: int,
     device: torch.device,
     quiet: bool,
+    way: Way = PLAIN,
 ) -> LanguageModelCode:
-    """The code `lm` of a model as large as the receiver of ``like``, less what hears. The same seed and steps
-    on one machine give the same model.
+    """The code `lm` of a model as large as the receiver of ``like``, less what hears. The same seed, steps
+    and way on one machine give the same model. way: of the training's steps.
 
     Raises SemcomError where the training did not end with a model.
     """
     model = built(len(vocabulary), size_like(like), seed)
     seed_dropout(model, seed)
-    task = LanguageModelTask(model, by_length(validation, config.lm_batch_size), device)
+    task = LanguageModelTask(model, by_length(validation, config.lm_batch_size), device, way)
     of_loop = TrainingConfig(batch_size=config.lm_batch_size, lr=config.lm_lr)
     total = config.lm_steps or _steps_within(config.lm_minutes, task, train, of_loop, seed)
     seed_dropout(model, seed)
@@ -124,7 +135,13 @@ def learned(
     result = training_loop.run(loop, passes, on_epoch=on_epoch, quiet=quiet)
     _check_ended(result)
     model.load_state_dict(best)
-    made = {"steps": total, "batch_size": config.lm_batch_size, "lr": config.lm_lr, "seed": seed}
+    made = {
+        "steps": total,
+        "batch_size": config.lm_batch_size,
+        "lr": config.lm_lr,
+        "seed": seed,
+        "way": str(way),
+    }
     metrics = {"validation_cross_entropy": result.best_loss, "parameters": parameters(model)}
     return LanguageModelCode(model.cpu(), vocabulary, device, made, metrics)
 
@@ -161,7 +178,7 @@ def _steps_within(
     minutes: float, task: LanguageModelTask, train: Sequence[Encoded], config: TrainingConfig, seed: int
 ) -> int:
     """By the time that a few steps of a copy take."""
-    copy = LanguageModelTask(deepcopy(task.objective.model), (), task.device)
+    copy = LanguageModelTask(deepcopy(task.objective.model), (), task.device, task.way)
     loop = Loop(copy, config)
     batches = shuffled(train, config.batch_size, seed, 1)
     started = time.perf_counter()

@@ -13,6 +13,7 @@ from semcom.models.architecture import Architecture, sized, sizes_of
 from semcom.models.kinds import USUAL
 from semcom.models.layers import Embedding, EncoderLayer, stack
 from semcom.models.protocols import draw_weights
+from semcom.models.spans import Spans
 from semcom.models.transformer import TransformerSize
 
 MOST = {"layers": 64, "d_model": 8192, "num_heads": 256, "dff": 8192}
@@ -39,6 +40,14 @@ class CausalModel(nn.Module):
         for layer in self.layers:
             x = layer.after_attention(x, layer.attention(x, layer.attention.keys_values(x), causal))
             x = layer.after_feed_forward(x, layer.feed_forward(x))
+        return x
+
+    def rows(self, target_in: Tensor, said: Spans) -> Tensor:
+        """``forward`` over real tokens alone, by the compiled kernels: [B, T] ids -> [N, D]."""
+        x = self.embedding.at(said.pack(target_in), said.positions)
+        for layer in self.layers:
+            x = layer.after_attention.rows(x, layer.attention.rows(x, said, causal=True))
+            x = layer.after_feed_forward.rows(x, layer.feed_forward.rows(x))
         return x
 
 
