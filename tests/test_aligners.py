@@ -8,14 +8,12 @@ from toy import C, channel_of, collated, encoded, sharp
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN, Ideal
 from semcom.distillation import aligners
-from semcom.distillation.aligner_network import best_steps
-from semcom.distillation.aligner_settings import EQUAL_C, TUNED, WAYS
+from semcom.distillation.aligner_network import Bent
+from semcom.distillation.aligner_settings import EQUAL_C, MAPS
 from semcom.distillation.aligners import STRENGTHS, Pilots, fit_aligner
 from semcom.distillation.pilots import received_pilots
 from semcom.models.settings import RECEIVER_PARTS
 from semcom.models.transceiver import splice, with_aligner
-
-MAPS = [way for way in WAYS if way not in TUNED]
 
 
 def orthogonal(seed=0, c=C):
@@ -142,12 +140,11 @@ def test_a_rotation_is_orthogonal_and_beats_others():
     aligner = fit_aligner("orthogonal", pilots, seed=0)
     w = weights(aligner)
     np.testing.assert_allclose(w @ w.T, np.eye(C), atol=1e-6)
+    least = error(aligner, pilots)
     for seed in range(20):
         step = np.linalg.qr(np.eye(C) + 0.05 * np.random.default_rng(seed).standard_normal((C, C)))
         near = w @ step[0] * np.sign(np.diag(step[1]))
-        assert np.square(pilots.arrived.numpy() @ near - pilots.wanted.numpy()).mean() > error(
-            aligner, pilots
-        )
+        assert np.square(pilots.arrived.numpy() @ near - pilots.wanted.numpy()).mean() > least
 
 
 def test_anchors_are_an_inverse_relative_projection():
@@ -183,7 +180,20 @@ def test_a_network_is_affine_where_nothing_more_can_be_learnt():
     assert torch.equal(affine.straight.weight, network.straight.weight)
     fresh = rows(400, noise=0.0, shift=1.0, seed=0)
     assert error(network, fresh) < 1.3 * error(affine, fresh)
-    assert best_steps((torch.zeros(3, 2), torch.zeros(3, 2)), (torch.zeros(0, 2),) * 2, 4, seed=0) == 0
+
+
+def test_the_gradient_of_a_network():
+    rng = np.random.default_rng(0)
+    rows_, first = (rng.standard_normal((7, 3)), rng.standard_normal((7, 2))), Bent.drawn((3, 5, 2), 1)
+    at = rng.standard_normal(first.flat.size)
+    x, left, theirs = *map(torch.from_numpy, rows_), torch.from_numpy(at.copy()).requires_grad_()
+    inner, shift, outer = theirs[:15].view(3, 5), theirs[15:20], theirs[20:].view(5, 2)
+    loss = ((x @ inner + shift).relu() @ outer - left).square().sum(1).mean() / 2
+    loss = loss + 1e-4 * theirs.square().sum() / 2
+    loss.backward()
+    found, gradient = first.like(at).loss(rows_)
+    assert found == pytest.approx(float(loss.detach()))
+    np.testing.assert_allclose(gradient, theirs.grad, atol=1e-12)
 
 
 @pytest.mark.parametrize("way", MAPS)
@@ -224,7 +234,8 @@ def test_what_is_no_way_and_what_are_no_pilots():
 @torch.no_grad()
 def test_pilots_are_what_arrives_and_what_the_listener_sends():
     model, other, sentences = sharp(), sharp(noise=0.5), encoded(5, 3, 9)
-    pilots = received_pilots(model, other, sentences, channel_of("rayleigh"), (0.0, 12.0), seed=3, number=2)
+    ends, given = (model, other), (channel_of("rayleigh"), (0.0, 12.0))
+    pilots = received_pilots(*ends, sentences, *given, seed=3, number=2)
     assert pilots.widths == (C, C) and len(pilots) == sum(len(each.source) for each in sentences)
     alone = received_pilots(
         model, other, sentences[2:3], channel_of("rayleigh"), (0.0, 12.0), seed=3, number=2

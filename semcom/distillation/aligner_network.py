@@ -1,61 +1,91 @@
 """The bent part of an aligner that is a network: a hidden layer that learns what an affine map leaves.
 
-All rows at once, float64. Letters: N rows, C_a and C_b real channel dimensions a token.
+By L-BFGS over all rows at once, in float64. Letters: N rows, C_a and C_b real channel dimensions a token, H
+hidden units.
 """
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
 
-from semcom.distillation.optimizer import AdamW
-from semcom.models.aligner import Aligner
-from semcom.models.architecture import AlignerSize
+Array = npt.NDArray[np.float64]
+WEIGHT_DECAY = 1e-4
+MOST_STEPS = 200
 
-RATE, WEIGHT_DECAY = 3e-3, 0.01
-MOST_STEPS, LOOK_EVERY = 500, 10
-LOOKS_IN_VAIN = 5
-"""The error of held-out rows may fail to fall so often."""
-
-Rows = tuple[Tensor, Tensor]
+Rows = tuple[Array, Array]
 """What arrived, [N, C_a], and what an affine map lacks there, [N, C_b]."""
 
 
-def bent_part(rows: Rows, hidden: int, *, seed: int, steps: int) -> nn.Sequential:
-    """After so many steps; after none it is zero everywhere."""
-    for number, bent in enumerate(_learning(rows, hidden, seed)):
-        if number == steps:
-            return bent
-    raise AssertionError("learning goes on for ever")
+@dataclass(frozen=True)
+class Bent:
+    """x -> ReLU(x inner + shift) outer. inner: [C_a, H]; shift: [H]; outer: [H, C_b]."""
+
+    inner: Array
+    shift: Array
+    outer: Array
+
+    @classmethod
+    def drawn(cls, sizes: tuple[int, int, int], seed: int) -> "Bent":
+        """One that is zero everywhere. sizes: C_a, H, C_b."""
+        c_a, hidden, c_b = sizes
+        generator = np.random.default_rng(seed)
+        bound = c_a**-0.5
+        inner, shift = (generator.uniform(-bound, bound, size) for size in ((c_a, hidden), hidden))
+        return cls(inner, shift, np.zeros((hidden, c_b)))
+
+    @property
+    def flat(self) -> Array:
+        return np.concatenate([self.inner.ravel(), self.shift, self.outer.ravel()])
+
+    def like(self, flat: Array) -> "Bent":
+        """One of the same sizes with these weights."""
+        inner, shift, outer = np.split(flat, np.cumsum([self.inner.size, self.shift.size]))
+        return Bent(inner.reshape(self.inner.shape), shift, outer.reshape(self.outer.shape))
+
+    def __call__(self, arrived: Array) -> Array:
+        made: Array = np.maximum(arrived @ self.inner + self.shift, 0) @ self.outer
+        return made
+
+    def loss(self, rows: Rows) -> tuple[float, Array]:
+        """Half the mean squared error of a row, with weight decay, and its gradient by ``flat``."""
+        arrived, left = rows
+        hidden = np.maximum(arrived @ self.inner + self.shift, 0)
+        lacking = (hidden @ self.outer - left) / len(left)
+        back = (lacking @ self.outer.T) * (hidden > 0)
+        gradient = Bent(arrived.T @ back, back.sum(0), hidden.T @ lacking).flat
+        weights = self.flat
+        loss = len(left) * np.square(lacking).sum() / 2 + WEIGHT_DECAY * weights @ weights / 2
+        return float(loss), gradient + WEIGHT_DECAY * weights
+
+
+def bent_part(rows: Rows, hidden: int, *, seed: int, steps: int) -> Bent:
+    """What has learnt so many steps, or as many as led anywhere; after none it is zero everywhere."""
+    return _learnt(rows, hidden, seed, steps)[-1]
 
 
 def best_steps(rows: Rows, held_out: Rows, hidden: int, *, seed: int) -> int:
-    """After how many steps the error of the rows held out is least; 0 where there are none."""
-    if not len(held_out[0]):
-        return 0
-    best, least = 0, float(held_out[1].square().sum())
-    for number, bent in enumerate(_learning(rows, hidden, seed)):
-        if number % LOOK_EVERY:
-            continue
-        with torch.no_grad():
-            error = float((bent(held_out[0]) - held_out[1]).square().sum())
-        if error < least:
-            best, least = number, error
-        if number == MOST_STEPS or number - best >= LOOKS_IN_VAIN * LOOK_EVERY:
-            break
-    return best
+    """After how many steps the error of the rows held out is least."""
+    arrived, left = held_out
+    errors = [np.square(bent(arrived) - left).sum() for bent in _learnt(rows, hidden, seed, MOST_STEPS)]
+    return int(np.argmin(errors))
 
 
-def _learning(rows: Rows, hidden: int, seed: int) -> Iterator[nn.Sequential]:
-    """The same module after 0, 1, 2 … steps."""
+def _learnt(rows: Rows, hidden: int, seed: int, steps: int) -> list[Bent]:
+    """After 0, 1, 2 … steps."""
     arrived, left = rows
-    aligner = Aligner(arrived.shape[1], AlignerSize(left.shape[1], hidden=hidden))
-    aligner.draw(torch.Generator().manual_seed(seed))
-    assert aligner.bent is not None
-    bent = aligner.bent.double()
-    optimizer = AdamW(bent.parameters(), WEIGHT_DECAY)
-    while True:
-        yield bent
-        optimizer.zero_grad()
-        (bent(arrived) - left).square().mean().backward()
-        optimizer.step(RATE)
+    first = Bent.drawn((arrived.shape[1], hidden, left.shape[1]), seed)
+    found = [first]
+
+    def loss(flat: Array) -> tuple[float, Array]:
+        return first.like(flat).loss(rows)
+
+    def keep(flat: Array) -> None:
+        found.append(first.like(flat.copy()))
+
+    if steps:
+        minimize(  # type: ignore[call-overload]
+            loss, first.flat, jac=True, method="L-BFGS-B", callback=keep, options={"maxiter": steps}
+        )
+    return found

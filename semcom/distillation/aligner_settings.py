@@ -4,22 +4,12 @@ from dataclasses import dataclass
 
 from semcom.base.flags import Validated, number, setting, whole
 
-WAYS = (
-    "none",
-    "scale",
-    "orthogonal",
-    "linear",
-    "affine",
-    "network",
-    "anchors",
-    "decoder",
-    "surrogate",
-    "encoder",
-)
-"""How two ends that never met are joined. All but the last three learn a map on what arrives."""
+MAPS = ("none", "scale", "orthogonal", "linear", "affine", "network", "anchors")
+"""Ways to join two ends that never met: those that fit a map on what arrives."""
 TUNED = ("decoder", "surrogate", "encoder")
-"""Those that go on training an end itself: the receiver, the receiver through a model of the foreign transmitter,
+"""Those that go on training an end: the receiver; the receiver through a model of the foreign transmitter;
 or, with gradients fed back, the transmitter."""
+WAYS = (*MAPS, *TUNED)
 NEED_TEXTS = ("surrogate",)
 """Those that need sentences of the listener's own corpus beside the pilots."""
 GENIE = ("encoder",)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from semcom.base.errors import SemcomError
 from semcom.distillation.aligner_network import bent_part, best_steps
-from semcom.distillation.aligner_settings import EQUAL_C, TUNED, WAYS
+from semcom.distillation.aligner_settings import EQUAL_C, MAPS
 from semcom.models.aligner import Aligner
 from semcom.models.architecture import AlignerSize
 
@@ -60,7 +60,7 @@ class _Affine:
 
 
 def fit_aligner(way: str, pilots: Pilots, *, seed: int, anchors: int | None = None) -> Aligner:
-    """The map that one of ``WAYS`` learns from pilots; the same from the same pilots and seed.
+    """The map that one of ``MAPS`` learns from pilots; the same from the same pilots and seed.
 
     anchors: rows that ``anchors`` compares with, drawn by the seed; all where None. Raises SemcomError for
     ways that tune an end instead, C that the way does not join, and pilots that are none or no numbers.
@@ -77,9 +77,8 @@ def fit_aligner(way: str, pilots: Pilots, *, seed: int, anchors: int | None = No
 
 def _checked(way: str, pilots: Pilots) -> tuple[Rows, Rows]:
     """Arrived and wanted rows."""
-    if way not in WAYS or way in TUNED:
-        known = " ".join(each for each in WAYS if each not in TUNED)
-        raise SemcomError(f"{way!r} is no way to fit a map; allowed are {known}")
+    if way not in MAPS:
+        raise SemcomError(f"{way!r} is no way to fit a map; allowed are {' '.join(MAPS)}")
     c_a, c_b = pilots.widths
     if way in EQUAL_C and c_a != c_b:
         raise SemcomError(
@@ -204,16 +203,19 @@ def _network(pilots: Pilots, seed: int) -> Aligner:
 
     How long it learns is told by a fifth of the pilots, and may be not at all; then both learn from all.
     """
+    c_a, c_b = pilots.widths
     held_out = next(_folds(pilots, seed), np.zeros(len(pilots), dtype=bool))
     kept = _some(pilots, ~held_out)
-    hidden = HIDDEN * pilots.widths[0]
     trial = _ridge(kept, seed, shifts=True)
-    steps = best_steps(_left(trial, kept), _left(trial, _some(pilots, held_out)), hidden, seed=seed)
+    of_trial = _left(trial, kept), _left(trial, _some(pilots, held_out))
+    steps = best_steps(*of_trial, HIDDEN * c_a, seed=seed) if held_out.any() else 0
     found = _ridge(pilots, seed, shifts=True)
-    aligner = Aligner(pilots.widths[0], AlignerSize(pilots.widths[1], bias=True, hidden=hidden))
+    bent = bent_part(_left(found, pilots), HIDDEN * c_a, seed=seed, steps=steps)
+    aligner = Aligner(c_a, AlignerSize(c_b, bias=True, hidden=HIDDEN * c_a))
     _set(aligner, found)
     assert aligner.bent is not None
-    aligner.bent.load_state_dict(bent_part(_left(found, pilots), hidden, seed=seed, steps=steps).state_dict())
+    weights = {"0.weight": bent.inner.T, "0.bias": bent.shift, "2.weight": bent.outer.T}
+    aligner.bent.load_state_dict({name: torch.from_numpy(each.copy()) for name, each in weights.items()})
     return aligner.eval()
 
 
@@ -223,7 +225,7 @@ def _some(pilots: Pilots, rows: npt.NDArray[np.bool_]) -> Pilots:
     return Pilots(pilots.arrived[chosen], pilots.wanted[chosen], sentence)
 
 
-def _left(found: _Affine, pilots: Pilots) -> tuple[Tensor, Tensor]:
+def _left(found: _Affine, pilots: Pilots) -> tuple[Rows, Rows]:
     """Rows that arrived, and what the map lacks there."""
-    x, y = (each.detach().double().cpu() for each in (pilots.arrived, pilots.wanted))
-    return x, y - torch.from_numpy(_applied(found, x.numpy()))
+    x, y = _checked("network", pilots) if len(pilots) else (np.zeros((0, pilots.widths[0])), 0)
+    return x, y - _applied(found, x)
