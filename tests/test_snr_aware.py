@@ -24,13 +24,15 @@ from semcom.evaluation.batch_sums import received_by, sent_by
 from semcom.evaluation.pairs import End, Pair
 from semcom.evaluation.scores import Entrant, Meeting, decode, least_sure, through_channel
 from semcom.models import checkpoint
+from semcom.models.aligner import Aligner
+from semcom.models.architecture import AlignerSize
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
 from semcom.models.link import NOISELESS, heard_by, send, send_again
 from semcom.models.receiver_fronts import SNRAwareReceiver
 from semcom.models.settings import ModelConfig
 from semcom.models.spans import Spans
-from semcom.models.transceiver import build, splice, start_from_teacher
+from semcom.models.transceiver import build, splice, start_from_teacher, with_aligner
 
 LEVELS = (0.0, 12.0)
 
@@ -308,3 +310,15 @@ def test_what_is_refused():
             settings()
     with pytest.raises(SemcomError, match="--snr-aware: sizes and vocabulary are those of --start-from"):
         TrainSettings(output="x", start_from="y", model=ModelConfig(snr_aware=True))
+
+
+@torch.no_grad()
+def test_it_hears_behind_an_aligner(plain, aware):
+    aligner = Aligner(C, AlignerSize(C, True, 5))
+    aligner.draw(torch.Generator().manual_seed(1))
+    aligner.straight.weight.mul_(0.5)
+    joined, batch = with_aligner(plain, aware, aligner), collated(5)
+    received = through(joined, batch, AWGN(), 9.0)
+    mapped = heard_by(aware.receiver, aligner(received) * batch.source_mask[..., None], 9.0)
+    ours = joined.receiver(heard_by(joined.receiver, received, 9.0), batch.source_mask, batch.target_in)
+    assert torch.equal(ours, aware.receiver(mapped, batch.source_mask, batch.target_in))
