@@ -12,8 +12,9 @@ from cli_support import package, refused
 from toy import CPU, Numbers, channel_of, collated, encoded, sharp, through
 
 from semcom.base.errors import SemcomError
-from semcom.channel.channels import AWGN, Rayleigh
+from semcom.channel.channels import AWGN, Rayleigh, make_channel
 from semcom.channel.combining import maximum_ratio
+from semcom.channel.settings import ChannelConfig
 from semcom.data.batching import collate
 from semcom.data.vocabulary import BOS, EOS
 from semcom.evaluation.resending import BELOW, ORACLE, RANDOM, STRONGER, Resending, sureness
@@ -146,7 +147,7 @@ def test_rows_by_hand(entrant, once):
     limits = made.thresholds([0.2, 0.5])
     sure = sureness(entrant, SENTENCES, once, meeting())
     twice = decode(entrant, SENTENCES, Numbers(), meeting(receptions=2))
-    symbols = np.array([len(e.source) for e in SENTENCES])
+    symbols = np.array([len(e.source) * 4 for e in SENTENCES])
     for at, snr in enumerate(SNRS):
         again = sure[at] < limits[at, 1]
         of = rows[(rows["snr"] == snr) & (rows["share"] == 0.5)].set_index("policy")
@@ -185,10 +186,10 @@ def test_random_resending_is_the_mean_over_choices(entrant, once):
 def test_an_oracle_knows_what_is_wrong(entrant, once):
     made = resender(entrant, once)
     receptions = made._receptions()[1]
-    chosen = receptions.wrong_first(float(receptions.symbols.sum()) / 4)
+    chosen = receptions.wrong_first(float(receptions.costs.sum()) / 4)
     exact = np.array([text == e.sentence.text for text, e in zip(once[1].texts, SENTENCES)])
     assert not (chosen & exact).any()
-    assert 0 < receptions.symbols[chosen].sum() <= receptions.symbols.sum() / 4
+    assert 0 < receptions.costs[chosen].sum() <= receptions.costs.sum() / 4
     everything = receptions.wrong_first(math.inf)
     assert (everything == ~exact).all()
     right = replace(receptions, once=sums_of(of_references(once[1]), SENTENCES, meeting().scoring))
@@ -248,8 +249,33 @@ def test_what_is_refused(teacher, here, capsys):
         "--resend 0.1",
         "--channel awgn",
     )
+    blind = ["--channel", "rayleigh", "--csi", "none"]
+    refused(capsys, package("evaluate", teacher, *blind, "--resend", 0.1), "--resend 0.1", "--csi none")
 
 
 def test_a_rough_threshold_warns(teacher, here, capsys):
     assert package("evaluate", teacher, *SHORT, "--snr", 6, "--resend", 0.05) == 0
     assert "warning: --resend 0.05" in capsys.readouterr().out
+
+
+def pilots_of(count):
+    return make_channel(ChannelConfig(channel="rayleigh", csi="pilots", csi_pilots=count))
+
+
+def test_channel_uses_have_pilots_and_prefixes(entrant, once):
+    """One pilot a sentence weighs more on short ones."""
+    made = resender(entrant, once, channel=pilots_of(3))
+    costs = made._receptions()[0].costs
+    assert costs.tolist() == [len(e.source) * 4 + 3 for e in SENTENCES]
+
+
+def test_estimated_gains_combine_too(entrant):
+    model, batch = entrant.model, collated(6)
+    errors = []
+    for pilots in (1, 100_000):
+        channel = pilots_of(pilots)
+        with torch.no_grad():
+            sent = send_again(model.transmitter, batch, channel, [6.0], seed=0, numbers=(0, 1))
+            known = send_again(model.transmitter, batch, Rayleigh(), [6.0], seed=0, numbers=(0, 1))
+        errors.append(float((sent.received[0][0] - known.received[0][0]).abs().max()))
+    assert errors[1] < 0.05 < errors[0]

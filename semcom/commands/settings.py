@@ -178,7 +178,7 @@ class EvaluateSettings(Validated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.resending.check_channel(self.channel.channel)
+        self.resending.check_channel(self.channel.channel, self.channel.csi)
 
 
 @dataclass(frozen=True, kw_only=True)

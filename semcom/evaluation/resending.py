@@ -22,8 +22,8 @@ from semcom.evaluation.sums import EXACT, TO_SENT
 BELOW, RANDOM, ORACLE, STRONGER = "below threshold", "at random", "oracle", "more energy"
 POLICIES = {
     BELOW: "sent again where the receiver's own mean log-probability a token is below a threshold",
-    RANDOM: "as many symbols sent again, of any sentences: the mean over all choices",
-    ORACLE: "as many symbols sent again, of sentences that are wrong, the lowest sentence BLEU first",
+    RANDOM: "as many channel uses again, of any sentences: the mean over all choices",
+    ORACLE: "as many channel uses again, of sentences that are wrong, the lowest sentence BLEU first",
     STRONGER: "all sent once, with as much energy",
 }
 """Ways to spend the same channel uses -> what they are."""
@@ -74,12 +74,14 @@ class Resending:
         return {"model": self.entrant.label, "channel": channel, "snr": float(snr), "topic": ""}
 
     def _receptions(self) -> "list[_Receptions]":
-        scoring, symbols = self.meeting.scoring, np.array([len(e.source) for e in self.encoded], float)
+        scoring, channel = self.meeting.scoring, self.meeting.channel
+        each = self.entrant.model.architecture.channel_dim // 2
+        costs = np.array([float(channel.uses(len(e.source) * each)) for e in self.encoded])
         sure = sureness(self.entrant, self.encoded, self.once, self.meeting)
         both = replace(self.meeting, receptions=2)
         twice = decode(self.entrant, self.encoded, self.vocabulary, both)
         return [
-            _Receptions(symbols, of_snr, *(sums_of(d, self.encoded, scoring) for d in decodings))
+            _Receptions(costs, of_snr, *(sums_of(d, self.encoded, scoring) for d in decodings))
             for of_snr, *decodings in zip(sure, self.once, twice)
         ]
 
@@ -94,22 +96,22 @@ class Resending:
 
 @dataclass(frozen=True)
 class _Receptions:
-    """What N sentences came to at one SNR. symbols: [N] source tokens. sureness: [N]. once, twice: [N, K],
-    ``sums_of`` what was decoded of one reception and of two."""
+    """What N sentences came to at one SNR. costs: [N] channel uses of each. sureness: [N]. once, twice:
+    [N, K], ``sums_of`` what was decoded of one reception and of two."""
 
-    symbols: np.ndarray
+    costs: np.ndarray
     sureness: np.ndarray
     once: np.ndarray
     twice: np.ndarray
 
     def uses(self, again: np.ndarray) -> float:
         """Channel uses, over those of sending once. again: [N], how often each sentence is sent again."""
-        return 1 + float(self.symbols @ again) / float(self.symbols.sum())
+        return 1 + float(self.costs @ again) / float(self.costs.sum())
 
     def policies(self, asked: np.ndarray, seed: int) -> list[Row]:
-        """Of those that send symbols again, where the receiver asks for the sentences ``asked``, [N]."""
+        """Of those that send again, where the receiver asks for the sentences ``asked``, [N]."""
         below, random = asked.astype(float), np.full(len(asked), self.uses(asked) - 1)
-        oracle = self.wrong_first(float(self.symbols @ below)).astype(float)
+        oracle = self.wrong_first(float(self.costs @ below)).astype(float)
         rows = [self.row(name, again) for name, again in ((BELOW, below), (RANDOM, random), (ORACLE, oracle))]
         rows[0]["bleu_over_random"] = self._gain(below, random, seed)
         return rows
@@ -119,14 +121,15 @@ class _Receptions:
         resent = {"resent": 0.0 if measured else float(np.mean(again)), "channel_uses": self.uses(again)}
         return {"policy": policy, **resent, **(measured or self._measures(again))}
 
-    def wrong_first(self, symbols: float) -> np.ndarray:
-        """[N] of the sentences that are not exact those of the lowest BLEU, no more symbols than these."""
+    def wrong_first(self, most: float) -> np.ndarray:
+        """[N] of the sentences that are not exact those of the lowest BLEU, for so many channel uses at
+        most."""
         places = measures.slices()
         bleu = text_metrics.bleu_of(self.once[:, places[TO_SENT.columns]])
         wrong = self.once[:, places[EXACT.columns]][:, 0] < 1
         order = np.lexsort((bleu, ~wrong))
         chosen = np.zeros(len(order), bool)
-        chosen[order] = np.cumsum(self.symbols[order]) <= symbols
+        chosen[order] = np.cumsum(self.costs[order]) <= most
         return chosen & wrong
 
     def _measures(self, again: np.ndarray) -> Row:

@@ -102,8 +102,13 @@ class ResendingConfig(Validated):
         metavar="SHARE",
     )
 
-    def check_channel(self, channel: str) -> None:
-        """Raise SemcomError for a channel that gives nothing to combine."""
+    def check_channel(self, channel: str, csi: str) -> None:
+        """Raise SemcomError for a channel that gives nothing to combine, or nothing to combine it by."""
+        if self.resend and csi == "none":
+            raise SemcomError(
+                f"--resend {self.resend[0]:g}: with --csi none the receiver knows no gains to combine two "
+                "receptions by; give --csi pilots, or leave it out"
+            )
         if self.resend and not is_noisy(channel):
             raise SemcomError(
                 f"--resend {self.resend[0]:g}: --channel {channel} brings the same twice; give a channel "
