@@ -15,7 +15,7 @@ from semcom.base.errors import escape
 from semcom.base.places import Place
 from semcom.channel.channels import make_channel
 from semcom.channel.settings import is_noisy
-from semcom.commands import analysis_console, analysis_report, analysis_results, chosen_way
+from semcom.commands import alignment_files, analysis_console, analysis_report, analysis_results, chosen_way
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.analysis_report import RESULTS
 from semcom.commands.analysis_results import Analysis, Record, record_of
@@ -49,6 +49,7 @@ from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import DEFAULT_TEACHER
 from semcom.report import compose, render
 from semcom.report.document import Document
+from semcom.report.sections.alignment import Alignment
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +85,11 @@ def _analyse(settings: AnalysisSettings, held: ExitStack) -> list[Record]:
     keep_freed_memory()
     device = resolve_device(settings.run.device)
     together = distributed.join(device)
+    alignments = together.from_main(_alignments, settings)
     groups, used, whole, test, scoring, reserved = together.from_main(_prepare, settings, held)
     evaluation, way = together.from_main(_decided, settings, groups, test, device)
     settings = replace(settings, corpus=used, evaluation=evaluation)
-    analysis = Analysis(settings, whole, len(test), device, scoring, way)
+    analysis = Analysis(settings, whole, len(test), device, scoring, way, alignments=alignments)
     for teacher_file, group in groups.items():
         teacher, runs = together.from_main(load_group, teacher_file, group, settings.files.teacher_checkpoint)
         others = together.from_main(_other_teachers, groups, teacher_file)
@@ -113,6 +115,10 @@ def _analyse(settings: AnalysisSettings, held: ExitStack) -> list[Record]:
     return analysis.records
 
 
+def _alignments(settings: AnalysisSettings) -> list[Alignment]:
+    return [alignment_files.read(folder) for folder in settings.files.alignment]
+
+
 def _decided(
     settings: AnalysisSettings, groups: Groups, test: Sequence[corpus.Sentence], device: torch.device
 ) -> tuple[EvaluationConfig, str]:
@@ -134,7 +140,7 @@ def _prepare(
     teachers = [shipped(path or DEFAULT_TEACHER) for path in groups]
     wanted = _places(settings)
     used = corpus_of_runs(settings.corpus, [found.made for found in given])
-    inputs = [*(found.path for found in given), *teachers, *used.corpus]
+    inputs = [*(found.path for found in given), *teachers, *used.corpus, *settings.files.alignment]
     output_files.check_outputs({place.flag: place.path for place in wanted}, inputs)
     reserved = places.reserve(wanted, held)
     whole = load_corpus(used, _word_vocabulary(groups), quiet=settings.run.quiet)

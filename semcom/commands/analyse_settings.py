@@ -33,6 +33,12 @@ class AnalysisFiles(Validated):
     teacher_checkpoint: str | None = setting(
         None, "compare with this (default the teacher each run names)", metavar="FILE"
     )
+    alignment: tuple[str, ...] = setting(
+        (),
+        "folders of python -m semcom align, a section of the report each",
+        nargs="+",
+        metavar="FOLDER",
+    )
     output: str | None = setting(
         None, "results as JSON (default semantic_analysis_results.json)", metavar="FILE"
     )

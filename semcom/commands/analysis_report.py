@@ -57,6 +57,7 @@ def contents_of(analysis: Analysis, histories: Mapping[str, Sequence[Row]]) -> c
         groups=_groups(analysis),
         temperature=_temperature_effect(analysis.teachers[0], analysis.studies[0]),
         provenance=analysis_provenance.provenance(analysis),
+        alignments=analysis.alignments,
     )
 
 

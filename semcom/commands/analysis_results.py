@@ -1,5 +1,6 @@
 """What an analysis measured, as the results file has it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from semcom.evaluation.study import Row, Study
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
+from semcom.report.sections.alignment import Alignment
 
 RECORDED = ("temperature", "distill_weight", "distill_part", "student_layers", "hybrid_parts", *LOSS_SETTINGS)
 Record = dict[str, Any]
@@ -31,7 +33,7 @@ class Analysis:
     way: the line about the kernels that decoded.
 
     studies, teachers: one of each teacher and channel. other_vocabularies: of each checkpoint whose tokens do
-    not compare with its teacher's, rows of text measures.
+    not compare with its teacher's, rows of text measures. alignments: that were measured before.
     """
 
     settings: AnalysisSettings
@@ -44,6 +46,7 @@ class Analysis:
     teachers: list[Checkpoint] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     other_vocabularies: list[list[Row]] = field(default_factory=list)
+    alignments: Sequence[Alignment] = ()
 
     @property
     def search(self) -> Search:

@@ -11,6 +11,7 @@ from semcom.base.advice import nearest
 from semcom.base.errors import SemcomError, shown
 from semcom.base.flags import add_flags
 from semcom.base.varied_flags import add_varied_flags
+from semcom.commands.align_settings import AlignSettings
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.dial_settings import DialSettings
 from semcom.commands.distil_settings import DistilSettings
@@ -221,6 +222,11 @@ VERBS = {
         "ask for divergences from the teacher, get a hybrid of each, without training anew",
         DialSettings,
         "dial:run",
+    ),
+    "align": Verb(
+        "join two ends that never met by what is learned from pilot sentences, and measure what it gains",
+        AlignSettings,
+        "align:align",
     ),
     "transmit": Verb(
         "send a sentence and print what each receiver understood",

@@ -24,12 +24,18 @@ def write_splice(base: Checkpoint, other: Checkpoint, parts: tuple[str, ...], ou
     model = transceiver.splice(base.model, other.model, parts)
     source = {p: other if transceiver.taken_with(p) in parts else base for p in model.parts()}
     origin = {p: f"{made.name}: {made.origin[p]}" for p, made in source.items()}
+    checkpoint.save(Checkpoint(model, base.vocabulary, origin, {}, made_of(base, other, parts)), output)
+    return Path(output)
+
+
+def made_of(base: Checkpoint, other: Checkpoint, parts: tuple[str, ...]) -> dict[str, object]:
+    """What a checkpoint says of the two that it was made of, ``base`` but for ``parts`` of ``other``."""
     taken = {
         "transmitter": other if "encoder" in parts else base,
         "receiver": other if "decoder" in parts else base,
     }
     topics = {end: source.topics_by_end()[end] for end, source in taken.items()}
-    made_of = {
+    return {
         "base": base.path,
         "other": other.path,
         "parts_of_other": list(parts),
@@ -39,8 +45,6 @@ def write_splice(base: Checkpoint, other: Checkpoint, parts: tuple[str, ...], ou
         **imported(other),
         **imported(base),
     }
-    checkpoint.save(Checkpoint(model, base.vocabulary, origin, {}, made_of), output)
-    return Path(output)
 
 
 def _lineage(base: Checkpoint, other: Checkpoint) -> dict[str, object]:

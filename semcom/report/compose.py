@@ -13,6 +13,7 @@ from semcom.report import fonts, typesetting
 from semcom.report.catalogue import translation
 from semcom.report.document import Document, Section, Text
 from semcom.report.sections import (
+    alignment,
     all_studies,
     dial,
     ends,
@@ -24,6 +25,7 @@ from semcom.report.sections import (
     setting_trends,
     snr_gap,
 )
+from semcom.report.sections.alignment import Alignment
 from semcom.report.sections.all_studies import Similarities, TemperatureEffect
 from semcom.report.sections.study_report import Shared, StudyReport
 
@@ -51,7 +53,7 @@ class Results:
     is called. scoring: of texts. similarity: of each study, or why it cannot be had. on: the conditions that
     all share. other_vocabularies: of each checkpoint whose tokens do not compare, rows of text measures.
     histories: a run's label -> its epochs. groups: a run's label -> what it and its other seeds are called.
-    provenance: labels and values.
+    provenance: labels and values. alignments: of ends that never met.
     """
 
     studies: Sequence[Study]
@@ -66,6 +68,7 @@ class Results:
     groups: Mapping[str, str] = field(default_factory=dict)
     temperature: TemperatureEffect | None = None
     provenance: Sequence[Item] = ()
+    alignments: Sequence[Alignment] = ()
 
 
 def compose(results: Results, language: str) -> Document:
@@ -158,6 +161,11 @@ def _common_sections(results: Results, reports: Sequence[StudyReport], language:
             "similarity",
             _("Sentence similarity"),
             [report.told_apart(block) for report, block in zip(reports, similarity)],
+        ),
+        Section(
+            "alignment",
+            _("Ends joined by pilots"),
+            alignment.blocks(results.alignments, _, _in_figures(language).gettext),
         ),
         Section(
             "foreign",

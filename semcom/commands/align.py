@@ -1,0 +1,125 @@
+"""The verb ``align``: two ends that never met, joined by what is learned from pilots, and what that gains."""
+
+import logging
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from semcom.base import places
+from semcom.base.advice import path_word
+from semcom.base.device import keep_freed_memory, resolve_device
+from semcom.base.errors import escape
+from semcom.commands import alignment_files
+from semcom.commands.align_plan import Prepared, prepare
+from semcom.commands.align_settings import ALIGNMENT_FILES, AlignSettings
+from semcom.commands.measuring import RECEIVER_KNOWS, described, labels
+from semcom.evaluation import alignment, frames
+from semcom.evaluation.alignment import Found
+from semcom.evaluation.intervals import Interval
+from semcom.report import tables
+from semcom.report.sections.alignment import PAIRS, Alignment, way_told
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+
+def align(settings: AlignSettings) -> "pd.DataFrame":
+    """A row a way, number of pilots and SNR, as in alignment.csv, its intervals as cells."""
+    started = time.monotonic()
+    keep_freed_memory()
+    device = resolve_device(settings.run.device)
+    with ExitStack() as held:
+        prepared = prepare(settings, device, held)
+        _announce(prepared)
+        found = alignment.measure(prepared.plan)
+        told = _told(prepared, found)
+        # What is there already is set aside, or replaced, when all is measured.
+        places.make_room([prepared.place])
+        alignment_files.write(prepared, found, told)
+        places.publish([prepared.place])
+    _show(prepared, told, started)
+    return told.rows
+
+
+def _announce(prepared: Prepared) -> None:
+    plan = prepared.plan
+    ways = ", ".join(map(way_told, plan.ways))
+    counts = " ".join(map(str, plan.counts))
+    log.info(
+        f"joining the transmitter of {prepared.sender.name} and the receiver of {prepared.listener.name}: "
+        f"{ways}; {counts} pilots of the training split, draws of them: {len(plan.pilots)}"
+    )
+    if not plan.ends.join:
+        log.warning(
+            "the ends have two signal widths C: without a map there is no pair, so neither gain nor recovery"
+        )
+
+
+def _told(prepared: Prepared, found: Found) -> Alignment:
+    plan, settings = prepared.plan, prepared.settings
+    one, other = labels([settings.transmitter, settings.receiver])
+    return Alignment(
+        transmitter=one,
+        receiver=other,
+        rows=frames.frame_of(alignment.rows(found)),
+        at=plan.saved_at,
+        channel=str(plan.meeting.channel),
+        sentences=len(plan.test),
+        draws=len(plan.pilots),
+        of_range=plan.of_range,
+        signature=str(plan.meeting.scoring.record["bleu_signature"]),
+    )
+
+
+# --- the end
+
+
+def _show(prepared: Prepared, told: Alignment, started: float) -> None:
+    folder = prepared.place.path
+    pairs = [alignment_files.pair_file(way) for way in prepared.plan.ways if way != alignment.NONE]
+    lines = [
+        *table_of(prepared, told),
+        "",
+        f"made {escape(folder)}: {', '.join([*ALIGNMENT_FILES, *pairs])}; "
+        f"{time.monotonic() - started:,.0f} s in all",
+        f"next: python semantic_analysis.py --alignment {path_word(folder)}",
+    ]
+    log.info("\n".join(lines))
+
+
+def table_of(prepared: Prepared, told: Alignment) -> list[str]:
+    """Lines: gains at one SNR, of what pairs they are, and how they are to be read."""
+    plan = prepared.plan
+    rows = told.rows[told.rows["snr"] == told.at].to_dict("records")
+    first = rows[0]
+    known = [f"{name} {first[column]:.2f}" for column, name in PAIRS.items() if first[column] is not None]
+    titles = ["joined by", "pilots", "symbols", "BLEU", "gain [95 %]", "recovery", "own gain", "twice"]
+    cells = [
+        [
+            way_told(row["way"]),
+            row["pilots"],
+            f"{row['symbols']:,.0f}",
+            _plain(row["bleu"], 2),
+            "-" if row["gain"] is None else f"{row['gain']:+.2f}",
+            _plain(row["recovery"], 2),
+            _plain(row["own_gain"], 2, signed=True),
+            _plain(row["repeated_gain"], 2, signed=True),
+        ]
+        for row in rows
+    ]
+    return [
+        f"\nBLEU at {told.at:g} dB, {told.channel}; {described(told.sentences, prepared.settings.evaluation)}; "
+        f"{plan.meeting.search}; {RECEIVER_KNOWS}",
+        f"{plan.meeting.scoring}",
+        *known,
+        tables.text(frames.frame_of(cells, titles)),
+        "own gain: the same map on the receiver's own pair, which is denoising; twice: no map, the pilots' "
+        "symbols spent on repeating data",
+    ]
+
+
+def _plain(cell: Interval | None, places: int, signed: bool = False) -> str:
+    """Its value alone."""
+    return "-" if cell is None else format(cell.value, f"{'+' if signed else ''}.{places}f")

@@ -1,0 +1,282 @@
+"""Two ends that never met, joined by a map learned from pilots: what it gains in BLEU, beside its controls.
+
+The gain is that of the aligned pair over the same ends without a map. Two controls say what it is not. The
+same map, fitted and applied on the receiver's own pair, says what of it is denoising. The pilots' complex
+symbols, spent on sending data twice, say what they would have bought without any map. Letters: N sentences
+measured, R replicates of a bootstrap over them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from semcom.base.progress import Progress
+from semcom.data.batching import Encoded
+from semcom.data.vocabulary import Vocabulary
+from semcom.distillation.aligner_settings import TUNED
+from semcom.distillation.aligners import fit_aligner
+from semcom.distillation.pilot_tuning import tuned_receiver, tuned_transmitter
+from semcom.evaluation import bootstrap, text_metrics
+from semcom.evaluation.pilots import SNR, Air, Ends, PilotRows, pilot_rows, symbols_of
+from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode
+from semcom.models.settings import RECEIVER_PARTS
+from semcom.models.transceiver import Transceiver, splice, with_aligner
+
+NONE = "none"
+UNALIGNED, OWN, SENDERS, TWICE = "unaligned", "own", "senders", "twice"
+"""Pairs without a map: the foreign ends; the receiver's own pair; the transmitter's own; the foreign ends,
+all data sent twice."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured. pilots: of each draw its sentences, as many as the largest of ``counts``, of which
+    smaller counts take the first. of_range: one map for all SNRs, of pilots received at SNRs between them, in
+    the place of one an SNR. saved_at: the SNR of the maps that are kept."""
+
+    ends: Ends
+    ways: Sequence[str]
+    counts: Sequence[int]
+    pilots: Sequence[Sequence[Encoded]]
+    test: Sequence[Encoded]
+    vocabulary: Vocabulary
+    meeting: Meeting
+    saved_at: float
+    of_range: bool = False
+    replicates: int = 1000
+
+    @property
+    def maps_at(self) -> list[tuple[SNR, tuple[float, ...]]]:
+        """Where pilots are received for a map, and the SNRs at which it is used."""
+        snrs = tuple(self.meeting.snrs)
+        if self.of_range:
+            return [((min(snrs), max(snrs)), snrs)]
+        return [(snr, (snr,)) for snr in snrs]
+
+    @property
+    def decodings(self) -> int:
+        """Of all test sentences at one SNR."""
+        maps = sum(way != NONE for way in self.ways) * len(self.counts) * len(self.pilots)
+        return len(self.meeting.snrs) * (2 * maps + len(self.without_map))
+
+    @property
+    def without_map(self) -> tuple[str, ...]:
+        return (OWN, SENDERS, *((UNALIGNED, TWICE) if self.ends.join else ()))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A map: how it was fitted, from how many pilot sentences of which draw, and where it is used."""
+
+    way: str
+    pilots: int
+    draw: int
+    snr: float
+
+
+@dataclass
+class Found:
+    """Sums of BLEU, [N, 10] by sentence: of pairs without a map by name and SNR, of aligned ones, and of the
+    receiver's own pair under a map of its own. symbols: count -> complex symbols of the pilots, a draw each.
+    kept: way -> the pair joined by the map of the most pilots, first draw, at ``Plan.saved_at``."""
+
+    plan: Plan
+    fixed: dict[tuple[str, float], np.ndarray] = field(default_factory=dict)
+    aligned: dict[Case, np.ndarray] = field(default_factory=dict)
+    own_aligned: dict[Case, np.ndarray] = field(default_factory=dict)
+    symbols: dict[int, list[int]] = field(default_factory=dict)
+    kept: dict[str, Transceiver] = field(default_factory=dict)
+
+
+def measure(plan: Plan) -> Found:
+    """All pairs on the same sentences under the same draws."""
+    found = Found(plan)
+    width = plan.ends.sender.architecture.channel_dim
+    for count in plan.counts:
+        found.symbols[count] = [symbols_of(drawn[:count], width) for drawn in plan.pilots]
+    with Progress(plan.decodings, "decoding", quiet=plan.meeting.quiet) as bar:
+        _without_map(found, bar)
+        for number in range(len(plan.pilots)):
+            _of_draw(found, number, bar)
+    return found
+
+
+def _without_map(found: Found, bar: Progress) -> None:
+    plan = found.plan
+    quiet = replace(plan.meeting, quiet=True)
+    pairs = {OWN: plan.ends.listener, SENDERS: plan.ends.sender}
+    if plan.ends.join:
+        pairs |= dict.fromkeys((UNALIGNED, TWICE), spliced(plan.ends))
+    for name, model in pairs.items():
+        bar.name(f"decoding: {name}")
+        there = replace(quiet, receptions=2) if name == TWICE else quiet
+        for snr, read in zip(quiet.snrs, decode(Entrant(name, model), plan.test, plan.vocabulary, there)):
+            found.fixed[name, snr] = _statistics(read, plan)
+        bar.advance(len(quiet.snrs))
+
+
+def spliced(ends: Ends) -> Transceiver:
+    """The two without a map."""
+    return splice(ends.sender, ends.listener, RECEIVER_PARTS)
+
+
+def _of_draw(found: Found, number: int, bar: Progress) -> None:
+    """All maps of one draw of pilots."""
+    plan = found.plan
+    foreign, own = _Learner(plan, plan.ends, number), _Learner(plan, plan.ends.listeners_own, number)
+    for way in plan.ways:
+        for count in plan.counts:
+            bar.name(f"{way}, {count} pilots, draw {number + 1}")
+            _aligned(found, found.aligned, foreign, way, count, bar)
+            _aligned(found, found.own_aligned, own, way, count, bar)
+
+
+# Six arguments: where sums go, whose, how it is joined, and what shows how far it is.
+def _aligned(
+    found: Found, sums: dict[Case, np.ndarray], learner: "_Learner", way: str, count: int, bar: Progress
+) -> None:
+    plan, foreign = found.plan, sums is found.aligned
+    for received_at, used_at in plan.maps_at:
+        cases = [Case(way, count, learner.number, snr) for snr in used_at]
+        if way == NONE:
+            name = UNALIGNED if foreign else OWN
+            sums |= {case: found.fixed[name, case.snr] for case in cases}
+            continue
+        model = learner.joined(way, count, received_at)
+        there = replace(plan.meeting, snrs=used_at, quiet=True)
+        read = decode(Entrant(way, model), plan.test, plan.vocabulary, there)
+        sums |= {case: _statistics(at_snr, plan) for case, at_snr in zip(cases, read)}
+        bar.advance(len(used_at))
+        if foreign and Case(way, max(plan.counts), 0, plan.saved_at) in cases:
+            found.kept[way] = model.cpu()
+
+
+class _Learner:
+    """Maps of one link, from draw ``number`` of the pilots."""
+
+    def __init__(self, plan: Plan, ends: Ends, number: int):
+        meeting = plan.meeting
+        self.plan, self.ends, self.number = plan, ends, number
+        self.air = Air(meeting.channel, meeting.seed, meeting.device)
+
+    @cached_property
+    def rows(self) -> dict[SNR, PilotRows]:
+        """By the SNR at which they are received."""
+        places = [received_at for received_at, _ in self.plan.maps_at]
+        found = pilot_rows(self.ends, self.plan.pilots[self.number], places, self.air)
+        return dict(zip(places, found))
+
+    def joined(self, way: str, count: int, received_at: SNR) -> Transceiver:
+        """By the first ``count`` pilots."""
+        seed = self.air.seed + self.number
+        if way in TUNED:
+            tuned = tuned_receiver if way == "decoder" else tuned_transmitter
+            pilots = self.plan.pilots[self.number][:count]
+            given = {"channel": self.air.channel, "snr": received_at, "seed": seed, "device": self.air.device}
+            return tuned(self.ends.sender, self.ends.listener, pilots, **given)
+        aligner = fit_aligner(way, self.rows[received_at].first(count), seed=seed)
+        return with_aligner(self.ends.sender, self.ends.listener, aligner)
+
+
+def _statistics(read: Decoded, plan: Plan) -> np.ndarray:
+    """[N, 10]."""
+    return plan.meeting.scoring.bleu_statistics(read.texts, [e.sentence.text for e in plan.test])
+
+
+# --- sums -> rows
+
+
+LEAST_TO_RECOVER = 2.0
+"""BLEU that the receiver's own pair has to be above the unaligned one, with 95 % certainty, before a share of
+it is told."""
+Row = Mapping[str, object]
+
+
+def rows(found: Found) -> list[Row]:
+    """A row a way, number of pilots and SNR, with intervals.
+
+    bleu: of the aligned pair. gain: that less ``unaligned``. recovery: gain over own - unaligned, None unless
+    that is above ``LEAST_TO_RECOVER``. own_aligned, own_gain: the map on the receiver's own pair. repeated,
+    repeated_gain: the foreign pair without a map, the pilots' symbols spent on sending the first
+    ``repeated_share`` of the sentences twice. Intervals are Student's over draws of pilots where there are
+    several; those named ``_over_sentences``, and of pairs without a map, are of a paired bootstrap.
+    """
+    plan = found.plan
+    weights = bootstrap.resamples(len(plan.test), plan.replicates, plan.meeting.seed)
+    table = _Table(found, lambda sums: text_metrics.bleu_of(weights @ sums))
+    return [
+        table.row(way, count, snr) for way in plan.ways for count in plan.counts for snr in plan.meeting.snrs
+    ]
+
+
+@dataclass
+class _Table:
+    """bleu: sums by sentence -> [R+1] of the sentences and their resamples."""
+
+    found: Found
+    bleu: Callable[[np.ndarray], np.ndarray]
+
+    def row(self, way: str, count: int, snr: float) -> Row:
+        found, plan = self.found, self.found.plan
+        cases = [Case(way, count, draw, snr) for draw in range(len(plan.pilots))]
+        aligned = [self.bleu(found.aligned[case]) for case in cases]
+        own_aligned = [self.bleu(found.own_aligned[case]) for case in cases]
+        own = self.bleu(found.fixed[OWN, snr])
+        return {
+            "way": way,
+            "pilots": count,
+            "symbols": float(np.mean(found.symbols[count])),
+            "snr": snr,
+            "bleu": bootstrap.over_seeds(aligned),
+            **self._of_gain(aligned, own, snr),
+            "own": bootstrap.interval(own),
+            "senders": bootstrap.interval(self.bleu(found.fixed[SENDERS, snr])),
+            "own_aligned": bootstrap.over_seeds(own_aligned),
+            "own_gain": bootstrap.over_seeds([value - own for value in own_aligned]),
+            **self._of_repetition(count, snr),
+        }
+
+    def _of_gain(self, aligned: list[np.ndarray], own: np.ndarray, snr: float) -> Row:
+        """Nothing where there is no unaligned pair."""
+        if not self.found.plan.ends.join:
+            return dict.fromkeys(GAINS)
+        unaligned = self.bleu(self.found.fixed[UNALIGNED, snr])
+        gains = [value - unaligned for value in aligned]
+        missing = own - unaligned
+        recoverable = (bound := bootstrap.interval(missing)) is not None and bound.low > LEAST_TO_RECOVER
+        return {
+            "unaligned": bootstrap.interval(unaligned),
+            "gain": bootstrap.over_seeds(gains),
+            "gain_over_sentences": bootstrap.interval(np.mean(gains, axis=0)),
+            "recovery": bootstrap.over_seeds([gain / missing for gain in gains]) if recoverable else None,
+            "recovery_over_sentences": (
+                bootstrap.interval(np.mean(gains, axis=0) / missing) if recoverable else None
+            ),
+        }
+
+    def _of_repetition(self, count: int, snr: float) -> Row:
+        found, plan = self.found, self.found.plan
+        if not plan.ends.join:
+            return dict.fromkeys(REPEATED)
+        paid = repeated_sentences(plan, float(np.mean(found.symbols[count])))
+        once, twice = found.fixed[UNALIGNED, snr], found.fixed[TWICE, snr]
+        repeated = self.bleu(np.concatenate([twice[:paid], once[paid:]]))
+        return {
+            "repeated": bootstrap.interval(repeated),
+            "repeated_gain": bootstrap.interval(repeated - self.bleu(once)),
+            "repeated_share": paid / len(plan.test),
+        }
+
+
+GAINS = ("unaligned", "gain", "gain_over_sentences", "recovery", "recovery_over_sentences")
+REPEATED = ("repeated", "repeated_gain", "repeated_share")
+
+
+def repeated_sentences(plan: Plan, symbols: float) -> int:
+    """How many of the test sentences, in their order, which says nothing of them, so many complex symbols
+    send once more."""
+    width = plan.ends.sender.architecture.channel_dim
+    costs = np.cumsum([symbols_of([e], width) for e in plan.test])
+    return int(np.searchsorted(costs, symbols, side="right"))

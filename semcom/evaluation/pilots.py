@@ -1,0 +1,111 @@
+"""Pilot sentences: which ones, and what arrives of them beside what the receiver was trained to read.
+
+Both ends know the pilots. They come from the training split, so that no sentence that is measured is among
+them. Letters: N real tokens of all pilots, C_a real channel dimensions a token of the transmitter, C_b of the
+receiver.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semcom.channel.channels import Channel
+from semcom.data import batching
+from semcom.data.batching import Batch, Encoded, collate
+from semcom.data.sentences import Sentences
+from semcom.data.vocabulary import Vocabulary
+from semcom.distillation.aligners import Pilots
+from semcom.models.link import send
+from semcom.models.transceiver import Transceiver
+
+SENTENCES_TOGETHER = 64
+SNR = float | tuple[float, float]
+"""In dB; of a range (low, high), each sentence has the one that its draw gives it."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """A link to be joined: the transmitter of ``sender``, the receiver of ``listener``, who also holds the
+    transmitter that this receiver was trained with."""
+
+    sender: Transceiver
+    listener: Transceiver
+
+    @property
+    def join(self) -> bool:
+        """Whether they do without a map: one C."""
+        return self.sender.architecture.channel_dim == self.listener.architecture.channel_dim
+
+    @property
+    def listeners_own(self) -> "Ends":
+        return Ends(self.listener, self.listener)
+
+
+@dataclass(frozen=True)
+class Air:
+    """Through what pilots are sent: the channel, the seed of the draws, the device."""
+
+    channel: Channel
+    seed: int
+    device: torch.device
+
+
+def drawn_pilots(
+    train: Sentences, vocabulary: Vocabulary, count: int, *, seed: int, number: int
+) -> list[Encoded]:
+    """``count`` sentences, in the order that draw ``number`` of ``seed`` gives them: fewer pilots are the
+    first of more. Of too few sentences that are short enough, all."""
+    # By ids, which are hashes, so that neither the order of the corpus nor what is beside them plays a part.
+    odd = np.random.default_rng([seed, number]).integers(2**63, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    order = np.argsort(train.ids * odd, kind="stable").tolist()  # modulo 2^64
+    found: list[Encoded] = []
+    for start in range(0, len(order), count):
+        chosen = [train[place] for place in order[start : start + count]]
+        found += batching.encode(chosen, vocabulary, leave_out_long=True)
+        if len(found) >= count:
+            break
+    return found[:count]
+
+
+def symbols_of(encoded: Sequence[Encoded], channel_dim: int) -> int:
+    """Complex symbols that sentences take: S C/2 of each, bos and eos too."""
+    return sum(len(e.source) for e in encoded) * channel_dim // 2
+
+
+@dataclass(frozen=True)
+class PilotRows:
+    """What all pilots gave. ends: of each sentence, the number of tokens up to its last."""
+
+    pilots: Pilots
+    ends: Sequence[int]
+
+    def first(self, sentences: int) -> Pilots:
+        tokens = self.ends[sentences - 1]
+        return Pilots(self.pilots.arrived[:tokens], self.pilots.wanted[:tokens])
+
+
+@torch.inference_mode()
+def pilot_rows(ends: Ends, encoded: Sequence[Encoded], snrs: Sequence[SNR], air: Air) -> list[PilotRows]:
+    """At each SNR what arrives of the pilots, [N, C_a], equalised, and the noiseless signal of the listener's
+    own transmitter, [N, C_b], at their real tokens."""
+    sender, listener = (model.transmitter.to(air.device).eval() for model in (ends.sender, ends.listener))
+    arrived: list[list[Tensor]] = [[] for _ in snrs]
+    wanted = []
+    for batch in _batches(encoded, air.device):
+        received = send(sender, batch, air.channel, snrs, seed=air.seed).received[0]
+        for at_snr, of_batch in zip(arrived, received):
+            at_snr.append(batch.of_sources(of_batch).double())
+        own, _ = listener(batch.source, batch.source_mask)
+        wanted.append(batch.of_sources(own).double())
+    tokens = np.cumsum([len(e.source) for e in encoded]).tolist()
+    target = torch.cat(wanted)
+    return [PilotRows(Pilots(torch.cat(at_snr), target), tokens) for at_snr in arrived]
+
+
+def _batches(encoded: Sequence[Encoded], device: torch.device) -> Iterator[Batch]:
+    """In their order."""
+    for start in range(0, len(encoded), SENTENCES_TOGETHER):
+        yield collate(encoded[start : start + SENTENCES_TOGETHER]).to(device)

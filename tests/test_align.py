@@ -1,0 +1,399 @@
+"""``python -m semcom align`` on toys: a teacher and one whose signal is rotated, so that a map repairs all and
+what it should gain is known."""
+
+import copy
+import csv
+import json
+import random
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from cli_support import package, refused
+from toy import CPU, Numbers, encoded, size, spoken, through, transceiver, word_vocabulary
+
+from semcom.base.errors import SemcomError
+from semcom.channel.channels import AWGN, Rayleigh
+from semcom.commands import alignment_files
+from semcom.data import batching, corpus
+from semcom.data.batching import collate
+from semcom.data.sentences import Sentences
+from semcom.distillation.aligners import Pilots
+from semcom.evaluation import alignment
+from semcom.evaluation.alignment import OWN, SENDERS, TWICE, UNALIGNED, Case, Found, Plan, repeated_sentences
+from semcom.evaluation.intervals import Interval
+from semcom.evaluation.pilots import Air, Ends, drawn_pilots, pilot_rows, symbols_of
+from semcom.evaluation.scores import Meeting
+from semcom.models import checkpoint
+from semcom.models.checkpoint import Checkpoint
+from semcom.models.settings import PARTS
+from semcom.report import document
+from semcom.report.catalogue import translation
+from semcom.report.sections import alignment as section
+
+WORDS = [f"word{chr(97 + k)}" for k in range(20)]
+C = 16
+FILES = ("a.pt", "b.pt", "text.txt")
+ENDS = ["--transmitter", "a.pt", "--receiver", "b.pt", "--corpus", "text.txt", "--device", "cpu", "--quiet"]
+SMALL = ["--snr", "12", "--sentences", "30", "--draws", "2"]
+
+
+def trained(sentences):
+    """A transceiver that has learned the words and half of what stands where."""
+    model = transceiver(size(1, 32, 2, 64), size(1, 32, 2, 64), channel_dim=C, seed=1).train()
+    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+    for step in range(220):
+        batch = collate(random.Random(step).sample(sentences, 32))
+        received = through(model, batch, AWGN(), 12.0, seed=step)
+        states = model.receiver(received, batch.source_mask, batch.target_in)[batch.target_mask]
+        loss = F.cross_entropy(model.receiver.project(states), batch.target_out[batch.target_mask])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+def rotated(model):
+    """The same, but that a random orthogonal matrix stands between it and the channel, at both ends."""
+    q, _ = torch.linalg.qr(torch.randn(C, C, generator=torch.Generator().manual_seed(3)))
+    other = copy.deepcopy(model)
+    last, first = other.transmitter.channel_encoder[-1], other.receiver.channel_decoder.linear1
+    with torch.no_grad():
+        last.weight.copy_(q @ last.weight)
+        last.bias.copy_(q @ last.bias)
+        first.weight.copy_(first.weight @ q.T)
+    return other
+
+
+@pytest.fixture(scope="module")
+def toys(made_once):
+    def make(folder):
+        vocabulary, rng = word_vocabulary(WORDS), random.Random(0)
+        lines = [" ".join(rng.choices(WORDS, k=rng.randint(4, 8))) for _ in range(1600)]
+        (folder / "text.txt").write_text("\n".join(lines))
+        sentences = batching.encode([corpus.make_sentence(line) for line in lines], vocabulary)
+        teacher = trained(sentences)
+        for name, model in (("a.pt", teacher), ("b.pt", rotated(teacher))):
+            checkpoint.save(Checkpoint(model, vocabulary, dict.fromkeys(PARTS, f"of {name}")), folder / name)
+
+    return made_once("align_toys", make)
+
+
+@pytest.fixture
+def inputs(toys, here):
+    for name in FILES:
+        shutil.copy(toys / name, here / name)
+    return here
+
+
+def align(*flags):
+    return package("align", *ENDS, *flags)
+
+
+@pytest.fixture(scope="module")
+def made(toys, made_once):
+    """Ways with and without a closed form, and the record of what they gain."""
+
+    def make(folder):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.chdir(folder)
+            for name in FILES:
+                shutil.copy(toys / name, folder / name)
+            ways = ["--by", "none", "scale", "orthogonal", "linear", "--pilots", 40, 4]
+            assert align(*ways, *SMALL, "--snr", "0", "12", "--output-path", "made") == 0
+
+    return made_once("aligned_toys", make)
+
+
+def table_of(folder):
+    with open(folder / "made/alignment.csv", encoding="utf-8-sig") as file:
+        return {(row["way"], int(row["pilots"]), float(row["snr"])): row for row in csv.DictReader(file)}
+
+
+def number(row, name):
+    return float(row[name])
+
+
+def test_a_map_repairs_a_rotation_and_nothing_else(made):
+    rows = table_of(made)
+    for way in ("orthogonal", "linear"):
+        row = rows[way, 40, 12.0]
+        assert number(row, "unaligned") < number(row, "own") / 2, "a rotation is a mismatch"
+        assert number(row, "bleu") == pytest.approx(number(row, "own"), abs=6)
+        assert number(row, "gain") == pytest.approx(number(row, "bleu") - number(row, "unaligned"))
+        assert number(row, "recovery") > 0.85
+        assert abs(number(row, "own_gain")) < 6
+    assert number(rows["scale", 40, 12.0], "recovery") < 0.5
+    none = rows["none", 40, 12.0]
+    assert number(none, "gain") == 0 and number(none, "bleu") == number(none, "unaligned")
+    assert number(none, "own_aligned") == number(none, "own")
+
+
+def test_rows_come_by_way_number_and_snr_with_their_symbols(made):
+    rows = table_of(made)
+    assert list(rows) == [
+        (way, count, snr)
+        for way in ("none", "scale", "orthogonal", "linear")
+        for count in (4, 40)
+        for snr in (0.0, 12.0)
+    ]
+    assert number(rows["linear", 4, 0.0], "symbols") < number(rows["linear", 40, 0.0], "symbols") / 8
+    assert number(rows["linear", 40, 0.0], "bleu") < number(rows["linear", 40, 12.0], "bleu")
+    first = rows["linear", 40, 0.0]
+    for name in ("gain", "recovery", "bleu"):
+        assert number(first, f"{name} low") <= number(first, name) <= number(first, f"{name} high")
+    assert first["bleu_signature"].startswith("nrefs:1") and first["genie"] == "False"
+
+
+def test_what_is_made_is_an_ordinary_checkpoint(made):
+    both = [checkpoint.load(made / name) for name in FILES[:2]]
+    joined = checkpoint.load(made / "made/aligned_linear.pt")
+    assert not (made / "made/aligned_none.pt").exists()
+    assert joined.model.parts() == (*PARTS, "aligner")
+    assert joined.model.parameter_count() == both[0].model.parameter_count() + C * C
+    assert joined.origin["encoder"] == f"{FILES[0]}: of a.pt" and joined.origin["decoder"] == "b.pt: of b.pt"
+    assert joined.origin["aligner"] == "linear, 40 pilots received at 12 dB, awgn"
+    record = json.loads((made / "made/alignment.json").read_text())
+    wanted = {"way": "linear", "pilots": 40, "draw": 0, "snr": 12.0}
+    (of_draw,) = [row for row in record["by_draw"] if wanted.items() <= row.items()]
+    assert joined.metrics["bleu"] == of_draw["bleu"]
+
+
+def test_the_saved_pair_scores_as_it_was_told(made, monkeypatch):
+    monkeypatch.chdir(made)
+    told = checkpoint.load("made/aligned_linear.pt").metrics["bleu"]
+    with spoken() as lines:
+        flags = ["--snr", 12, "--sentences", 30, "--corpus", "text.txt", "--quiet"]
+        assert package("evaluate", "made/aligned_linear.pt", *flags, "--device", "cpu") == 0
+    (table,) = [line for line in lines if line.strip().startswith("BLEU (")]
+    assert float(table.split()[-1]) == pytest.approx(told, abs=0.01)
+
+
+def test_identical_ends_gain_nothing_and_have_nothing_to_recover(inputs):
+    flags = ["--pilots", 40, *SMALL, "--by", "linear", "--output-path", "made"]
+    shutil.copy("a.pt", "b.pt")
+    assert align(*flags) == 0
+    row = table_of(inputs)["linear", 40, 12.0]
+    assert abs(number(row, "gain")) < 5 and row["recovery"] == ""
+    assert number(row, "gain") == pytest.approx(number(row, "own_gain"))
+
+
+def test_one_map_may_serve_a_range(inputs):
+    flags = ["--pilots", 30, *SMALL, "--snr", "6", "18", "--map-snr", "range", "--draws", "1"]
+    assert align(*flags) == 0
+    folder = inputs / "checkpoints/alignment"
+    joined = checkpoint.load(folder / "aligned_linear.pt")
+    assert joined.origin["aligner"] == "linear, 30 pilots received at 6 to 18 dB, awgn"
+    record = json.loads((folder / "alignment.json").read_text())
+    assert record["of_range"] and len(record["rows"]) == 2
+    # A second one sets the first aside; one draw has the interval of the sentences.
+    assert align(*flags) == 0
+    assert (inputs / "checkpoints/alignment.before-1").is_dir()
+    assert record["rows"][0]["gain"] == record["rows"][0]["gain_over_sentences"]
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    "flags, told",
+    [
+        (["--split", "all"], "--split all: pilots come from the training split"),
+        (["--by", "linear", "linear"], "--by linear linear: name each way once"),
+        (["--by", "magic"], "--by: invalid choice: 'magic'"),
+        (["--pilots", "10", "10"], "--pilots 10 10: must be whole numbers of 1 or more"),
+        (["--pilots", "0"], "--pilots 0: must be"),
+        (["--pilots", "5000"], "--pilots 5000: the training split has 1,"),
+        (["--transmitter", "nowhere.pt"], "--transmitter nowhere.pt: no such file"),
+        (["--output-path", "."], "--output-path .: "),
+    ],
+)
+def test_wrong_input_is_one_line(inputs, capsys, flags, told):
+    code = package("align", *[word for word in ENDS if flags[0] != "--transmitter" or word not in ENDS[:2]], *flags)
+    line = refused(capsys, code)
+    assert told in line
+
+
+def test_ends_of_two_vocabularies_or_widths_are_refused(inputs, capsys):
+    joined = checkpoint.load("a.pt")
+    other = word_vocabulary([*WORDS[:-1], "other"])
+    checkpoint.save(Checkpoint(joined.model, other, joined.origin), "b.pt")
+    assert "vocabularies differ" in refused(capsys, align("--by", "linear"))
+    narrow = transceiver(size(1), size(1), channel_dim=8)
+    checkpoint.save(Checkpoint(narrow, joined.vocabulary, joined.origin), "b.pt")
+    line = refused(capsys, align("--by", "scale"))
+    assert "--by scale: needs one signal width C" in line and "linear" in line
+
+
+def test_two_widths_have_no_gain(inputs):
+    known = checkpoint.load("a.pt")
+    checkpoint.save(Checkpoint(transceiver(size(1), size(1), channel_dim=8), known.vocabulary, known.origin), "b.pt")
+    assert align("--by", "linear", "--pilots", 20, *SMALL, "--output-path", "made") == 0
+    row = table_of(inputs)["linear", 20, 12.0]
+    assert row["bleu"] != "" and row["gain"] == row["recovery"] == row["repeated"] == ""
+
+
+# --- pilots
+
+
+def test_fewer_pilots_are_the_first_of_more_whatever_the_order(made):
+    lines = (made / "text.txt").read_text().splitlines()
+    vocabulary = word_vocabulary(WORDS)
+    train = Sentences.of(corpus.make_sentence(line) for line in dict.fromkeys(lines)).split("train")
+    backwards = train.where(np.arange(len(train))[::-1])
+
+    def texts(of, count, number=0, seed=7):
+        drawn = drawn_pilots(of, vocabulary, count, seed=seed, number=number)
+        return [e.sentence.text for e in drawn]
+
+    more = texts(train, 50)
+    assert len(set(more)) == 50 and texts(train, 20) == more[:20] and texts(backwards, 50) == more
+    for other in (texts(train, 50, number=1), texts(train, 50, seed=8)):
+        assert len(set(other) & set(more)) < 15
+    assert len(texts(train, 10**6)) == len(train)
+
+
+def test_rows_of_pilots_are_those_of_each_sentence_alone():
+    sender, listener = (transceiver(channel_dim=c, seed=c) for c in (8, 4))
+    pilots, channel = encoded(70, 3, 9), Rayleigh()
+    _, rows = pilot_rows(Ends(sender, listener), pilots, [0.0, 6.0], Air(channel, 5, CPU))
+    arrived, wanted = [], []
+    for one in pilots:
+        batch = collate([one])
+        with torch.no_grad():
+            arrived.append(through(sender, batch, channel, 6.0, seed=5)[0])
+            wanted.append(listener.transmitter(batch.source, batch.source_mask)[0][0])
+    for count in (70, 3):
+        part = rows.first(count)
+        torch.testing.assert_close(part.arrived, torch.cat(arrived[:count]).double(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(part.wanted, torch.cat(wanted[:count]).double(), rtol=1e-4, atol=1e-5)
+        assert isinstance(part, Pilots)
+    assert symbols_of(pilots, 8) == sum(len(e.source) * 4 for e in pilots)
+
+
+# --- rows
+
+
+def plan_of(test, *, counts=(10,), ways=("linear",), draws=3):
+    model = transceiver()
+    meeting = Meeting(AWGN(), (12.0,), 0, CPU, 8, quiet=True)
+    pilots = [encoded(max(counts), seed=draw) for draw in range(draws)]
+    return Plan(Ends(model, model), ways, counts, pilots, test, Numbers(), meeting, 12.0, replicates=300)
+
+
+def statistics(rights, sentences=40, words=8):
+    """[N, 10] of sentences of which the first ``rights`` of the words are right."""
+    counts = [max(rights - n, 0) for n in range(4)]
+    ngrams = [words - n for n in range(4)]
+    return np.tile(np.array([words, words, *counts, *ngrams], dtype=float), (sentences, 1))
+
+
+def found_of(plan, unaligned, own, aligned):
+    found = Found(plan, symbols={10: [plan.meeting.seed + 400] * len(plan.pilots)})
+    for name, rights in ((UNALIGNED, unaligned), (OWN, own), (SENDERS, own), (TWICE, own)):
+        found.fixed[name, 12.0] = statistics(rights)
+    for draw, rights in enumerate(aligned):
+        found.aligned[Case("linear", 10, draw, 12.0)] = statistics(rights)
+        found.own_aligned[Case("linear", 10, draw, 12.0)] = statistics(own)
+    return found
+
+
+TEST = encoded(40, 6, 6)
+
+
+def test_a_share_is_told_only_where_there_is_something_to_recover():
+    plan = plan_of(TEST)
+    (clear,) = alignment.rows(found_of(plan, 4, 8, [6, 8, 7]))
+    assert clear["unaligned"].value < clear["bleu"].value < clear["own"].value
+    of_draws = [alignment.text_metrics.bleu_of(statistics(n).sum(0)) for n in (6, 8, 7)]
+    low = alignment.text_metrics.bleu_of(statistics(4).sum(0))
+    assert clear["gain"].value == pytest.approx(np.mean(of_draws) - low)
+    assert clear["recovery"].value == pytest.approx((np.mean(of_draws) - low) / (100 - low))
+    spread = np.std(of_draws, ddof=1) * 4.302653 / 3**0.5
+    assert clear["gain"].high - clear["gain"].value == pytest.approx(spread, rel=1e-4)
+    (same,) = alignment.rows(found_of(plan, 8, 8, [8, 8, 7]))
+    assert same["recovery"] is None and same["recovery_over_sentences"] is None
+    assert same["gain"].value < 0
+
+
+def test_symbols_buy_repetitions_of_the_first_sentences():
+    plan = plan_of(TEST)
+    cost = symbols_of(TEST[:1], plan.ends.sender.architecture.channel_dim)
+    bought = [repeated_sentences(plan, symbols) for symbols in (0, cost - 1, cost, 3.5 * cost, 10**9)]
+    assert bought == [0, 0, 1, 3, len(TEST)]
+    (row,) = alignment.rows(found_of(plan, 4, 8, [6, 6, 6]))
+    share = min(1.0, 400 // cost / len(TEST))
+    assert row["repeated_share"] == share
+    mixed = [*[statistics(8)[0]] * round(share * 40), *[statistics(4)[0]] * (40 - round(share * 40))]
+    assert row["repeated"].value == pytest.approx(alignment.text_metrics.bleu_of(np.sum(mixed, 0)))
+
+
+def test_repetition_is_both_receptions_by_maximum_ratio(made):
+    rows = table_of(made)
+    row = rows["linear", 40, 0.0]
+    assert number(row, "repeated_gain") == pytest.approx(number(row, "repeated") - number(row, "unaligned"))
+    assert 0 < number(row, "repeated_share") <= 1
+
+
+# --- the report
+
+
+def test_the_record_is_read_again_as_it_was_told(made):
+    read = alignment_files.read(str(made / "made"))
+    rows = table_of(made)
+    assert (read.transmitter, read.receiver, read.at, read.draws) == ("a", "b", 12.0, 2)
+    for row in read.rows.to_dict("records"):
+        written = rows[row["way"], row["pilots"], row["snr"]]
+        assert isinstance(row["gain"], Interval) and row["gain"].value == number(written, "gain")
+
+
+@pytest.mark.parametrize(
+    "content, told",
+    [
+        (None, "No such file"),
+        ("[]", "it is no record of a finished alignment"),
+        ('{"finished": true}', "it is no record of an alignment"),
+        ('{"finished": tru', "it is no JSON"),
+    ],
+)
+def test_a_folder_without_a_whole_record_is_named(tmp_path, content, told):
+    if content is not None:
+        (tmp_path / "alignment.json").write_text(content)
+    with pytest.raises(SemcomError, match="--alignment .*alignment.json there cannot be read") as raised:
+        alignment_files.read(str(tmp_path))
+    assert told in str(raised.value) and len(str(raised.value)) <= 500
+
+
+def test_a_damaged_value_is_named(made, tmp_path):
+    record = json.loads((made / "made/alignment.json").read_text())
+    record["rows"][0]["gain"]["value"] = "high"
+    (tmp_path / "alignment.json").write_text(json.dumps(record))
+    with pytest.raises(SemcomError, match="high stands where a float is wanted"):
+        alignment_files.read(str(tmp_path))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_section_has_a_table_and_curves(made, language):
+    _ = translation(language).gettext
+    read = alignment_files.read(str(made / "made"))
+    table, figure = section.blocks([read], _, _)
+    page = document.Document("t", language, [], [document.Section("s", "t", [table, figure])], [])
+    document.check(page)
+    assert table.frame["way"].tolist()[-1] == _("linear map") and len(table.frame) == 8
+    assert all(isinstance(gain, Interval) for gain in table.frame["gain"])
+    panels = section.panels_of(read.rows, _)
+    assert list(panels) == ["0 dB", "12 dB"]
+    assert [len(points) for points in panels["12 dB"].values()] == [2] * 7
+    assert _("linear map") in panels["12 dB"] and _("no map") not in panels["12 dB"]
+
+
+@pytest.mark.draws
+def test_curves_are_drawn_over_a_logarithm_of_symbols(made):
+    from semcom.report.look import PAGE
+
+    read = alignment_files.read(str(made / "made"))
+    picture = section.drawn(section.panels_of(read.rows, str), str)(PAGE)
+    scales = {axis.get_xscale() for axis in picture.axes if axis.lines}
+    assert scales == {"log"}
