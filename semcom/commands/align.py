@@ -93,7 +93,7 @@ def table_of(prepared: Prepared, told: Alignment) -> list[str]:
     """Lines: gains at one SNR, of what pairs they are, and how they are to be read."""
     plan = prepared.plan
     rows = told.rows[told.rows["snr"] == told.at].to_dict("records")
-    first = rows[0]
+    first, measured_on = rows[0], described(told.sentences, prepared.settings.evaluation)
     known = [f"{name} {first[column]:.2f}" for column, name in PAIRS.items() if first[column] is not None]
     titles = ["joined by", "pilots", "symbols", "BLEU", "gain [95 %]", "recovery", "own gain", "twice"]
     cells = [
@@ -110,8 +110,7 @@ def table_of(prepared: Prepared, told: Alignment) -> list[str]:
         for row in rows
     ]
     return [
-        f"\nBLEU at {told.at:g} dB, {told.channel}; {described(told.sentences, prepared.settings.evaluation)}; "
-        f"{plan.meeting.search}; {RECEIVER_KNOWS}",
+        f"\nBLEU at {told.at:g} dB, {told.channel}; {measured_on}; {plan.meeting.search}; {RECEIVER_KNOWS}",
         f"{plan.meeting.scoring}",
         *known,
         tables.text(frames.frame_of(cells, titles)),

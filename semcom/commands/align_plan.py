@@ -12,10 +12,11 @@ import torch
 from semcom.base import output_files, places
 from semcom.base.errors import SemcomError, escape
 from semcom.base.places import Place
+from semcom.base.progress import Progress
 from semcom.channel.channels import make_channel
 from semcom.commands import alignment_files, chosen_way
 from semcom.commands.align_settings import ALIGNMENT, AlignSettings
-from semcom.commands.inputs import load_corpus, split_of
+from semcom.commands.inputs import SECONDS_UNSHOWN, load_corpus, split_of
 from semcom.commands.measuring import (
     REFERENCE_PREFERRED,
     foreign_splits,
@@ -27,10 +28,11 @@ from semcom.commands.measuring import (
     texts_of,
 )
 from semcom.commands.recorded_corpus import corpus_of_runs
-from semcom.data import batching
+from semcom.data import batching, kept_corpora
 from semcom.data.batching import Encoded
 from semcom.data.corpus import Corpus
-from semcom.distillation.aligner_settings import EQUAL_C, WAYS
+from semcom.data.encoded_corpus import EncodedCorpus, encode_corpus
+from semcom.distillation.aligner_settings import EQUAL_C, NEED_TEXTS, WAYS
 from semcom.evaluation.alignment import Plan
 from semcom.evaluation.pilots import Ends, drawn_pilots
 from semcom.evaluation.scores import Meeting
@@ -52,7 +54,6 @@ class Prepared:
     corpus: Corpus
     way: str
     place: Place
-
 
 
 def prepare(settings: AlignSettings, device: torch.device, held: ExitStack) -> Prepared:
@@ -139,10 +140,12 @@ def _plan(
         settings.by,
         tuple(sorted(settings.pilots)),
         _pilots(settings, source, listener),
+        _texts(settings, source, listener),
         test,
         vocabulary,
         meeting,
         nearest(snrs, REFERENCE_PREFERRED),
+        settings.tuning,
         settings.map_snr == "range",
     )
     return plan, way
@@ -161,3 +164,16 @@ def _pilots(settings: AlignSettings, source: Corpus, listener: Checkpoint) -> li
             "or a larger --corpus-size"
         )
     return drawn
+
+
+def _texts(settings: AlignSettings, source: Corpus, listener: Checkpoint) -> Sequence[Encoded]:
+    """The training split, where a way needs it."""
+    if not set(settings.by).intersection(NEED_TEXTS):
+        return ()
+    train = split_of(source, "train")
+
+    def encoded() -> EncodedCorpus:
+        with Progress(len(train), "encoding", quiet=settings.run.quiet, delay=SECONDS_UNSHOWN) as bar:
+            return encode_corpus(train, listener.vocabulary, bar.advance)
+
+    return kept_corpora.encoding_of(source, listener.vocabulary, encoded)

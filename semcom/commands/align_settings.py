@@ -9,7 +9,7 @@ from semcom.channel.settings import ChannelConfig
 from semcom.commands.dial_settings import EVALUATION_FLAGS
 from semcom.commands.settings import WHOLE_CORPUS
 from semcom.data.settings import CorpusConfig
-from semcom.distillation.aligner_settings import WAYS
+from semcom.distillation.aligner_settings import WAYS, TuningConfig
 from semcom.evaluation.settings import EvaluationConfig
 
 ALIGNMENT = "checkpoints/alignment"
@@ -59,6 +59,7 @@ class AlignSettings(Validated):
         None, f"folder of the table, the picture and the joined pairs (default {ALIGNMENT})", metavar="FOLDER"
     )
     outputs: OutputConfig = group(OutputConfig())
+    tuning: TuningConfig = group(TuningConfig())
     evaluation: EvaluationConfig = group(
         EvaluationConfig(snr=(0.0, 6.0, 12.0, 18.0), sentences=300), only=("split", *EVALUATION_FLAGS)
     )
@@ -70,8 +71,8 @@ class AlignSettings(Validated):
         super().__post_init__()
         if self.evaluation.split == "all":
             raise SemcomError(
-                "--split all: pilots come from the training split, which would be measured too; leave it out, "
-                "or give test or validation"
+                "--split all: pilots come from the training split, which would be measured too; leave it "
+                "out, or give test or validation"
             )
         if len(set(self.by)) < len(self.by):
             raise SemcomError(f"--by {' '.join(self.by)}: name each way once")

@@ -15,13 +15,14 @@ from semcom.commands.align_settings import PICTURE, RECORD, TABLE
 from semcom.commands.chosen_way import RECORDED
 from semcom.commands.measuring import RECEIVER_KNOWS
 from semcom.commands.splice import made_of
+from semcom.distillation.aligner_settings import GENIE
 from semcom.evaluation import frames, text_metrics
 from semcom.evaluation.alignment import Case, Found
 from semcom.evaluation.intervals import Interval
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
-from semcom.models.settings import RECEIVER_PARTS, TRANSMITTER_PARTS
-from semcom.models.transceiver import ALIGNER, Transceiver
+from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
+from semcom.models.transceiver import Transceiver
 from semcom.report import plots, tables
 from semcom.report.look import with_print
 from semcom.report.sections import alignment
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
 
 OWN = (RECORD, TABLE, *with_print(PICTURE), "aligned_*.pt")
 """What an alignment writes in its folder."""
-GENIE = "encoder"
-"""The way that needs gradients to be fed back."""
-TUNED_PARTS = {"decoder": RECEIVER_PARTS, "encoder": TRANSMITTER_PARTS}
+TUNED_PARTS = {"decoder": RECEIVER_PARTS, "surrogate": RECEIVER_PARTS, "encoder": TRANSMITTER_PARTS}
 """Of the ways without an aligner, what they change."""
 TOLD = ("transmitter", "receiver", "at", "channel", "sentences", "draws", "of_range", "signature")
 INTERVALS = (
@@ -81,8 +80,8 @@ def write(prepared: "Prepared", found: Found, told: Alignment) -> None:
 def _with_conditions(prepared: "Prepared", told: Alignment) -> "pd.DataFrame":
     """As the table has it: each row with what no score is quoted without."""
     plan = prepared.plan
-    common = {
-        "genie": told.rows["way"] == GENIE,
+    common: dict[str, Any] = {
+        "genie": told.rows["way"].isin(GENIE),
         "map": "range" if plan.of_range else "each",
         "draws": told.draws,
         "channel": told.channel,
@@ -92,7 +91,10 @@ def _with_conditions(prepared: "Prepared", told: Alignment) -> "pd.DataFrame":
         "decoding": str(plan.meeting.search),
         **plan.meeting.scoring.record,
     }
-    return frames.flat(told.rows).assign(**common)
+    table = frames.flat(told.rows)
+    for name, value in common.items():
+        table[name] = value
+    return table
 
 
 def by_draw(found: Found) -> list[dict[str, object]]:
@@ -103,7 +105,7 @@ def by_draw(found: Found) -> list[dict[str, object]]:
             **asdict(case),
             "symbols": found.symbols[case.pilots][case.draw],
             "bleu": bleu_of(sums),
-            "own_aligned": bleu_of(found.own_aligned[case]),
+            "own_aligned": bleu_of(found.own_aligned[case]) if case in found.own_aligned else None,
         }
         for case, sums in found.aligned.items()
     ]
@@ -121,15 +123,11 @@ def _joined(prepared: "Prepared", found: Found, way: str, model: Transceiver) ->
     where = f"{low:g} to {high:g} dB" if plan.of_range else f"{plan.saved_at:g} dB"
     channel = str(plan.meeting.channel)
     learned = f"{way}, {max(plan.counts)} pilots received at {where}, {channel}"
-    origin = {
-        part: f"{source.name}: {source.origin[part]}"
-        for part, source in {
-            **dict.fromkeys(TRANSMITTER_PARTS, sender),
-            **dict.fromkeys(RECEIVER_PARTS, listener),
-        }.items()
-    }
-    for part in TUNED_PARTS.get(way, (ALIGNER,)):
-        origin[part] = f"{origin[part]}; {learned}" if part in origin else learned
+    origin = {part: learned for part in model.parts()}
+    for part in PARTS:
+        source = sender if part in TRANSMITTER_PARTS else listener
+        changed = f"; {learned}" if part in TUNED_PARTS.get(way, ()) else ""
+        origin[part] = f"{source.name}: {source.origin[part]}{changed}"
     made = made_of(sender, listener, RECEIVER_PARTS)
     how = {"way": way, "pilots": max(plan.counts), "received_at": where, "channel": channel}
     kept = Case(way, max(plan.counts), 0, plan.saved_at)
@@ -140,7 +138,7 @@ def _joined(prepared: "Prepared", found: Found, way: str, model: Transceiver) ->
 def _made_by(prepared: "Prepared") -> dict[str, object]:
     """Settings, fingerprints and machine: what repeats it."""
     settings, sender, listener = prepared.settings, prepared.sender, prepared.listener
-    asked = as_record(settings.evaluation, settings.corpus, settings.channel, settings.run)
+    asked = as_record(settings.tuning, settings.evaluation, settings.corpus, settings.channel, settings.run)
     return {
         "sender": sender.path,
         "sender_fingerprint": sender.fingerprint,

@@ -15,9 +15,9 @@ import numpy as np
 from semcom.base.progress import Progress
 from semcom.data.batching import Encoded
 from semcom.data.vocabulary import Vocabulary
-from semcom.distillation.aligner_settings import TUNED
+from semcom.distillation.aligner_settings import TUNED, TuningConfig
 from semcom.distillation.aligners import fit_aligner
-from semcom.distillation.pilot_tuning import tuned_receiver, tuned_transmitter
+from semcom.distillation.pilot_tuning import tuned
 from semcom.evaluation import bootstrap, text_metrics
 from semcom.evaluation.pilots import SNR, Air, Ends, PilotRows, pilot_rows, symbols_of
 from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode
@@ -33,17 +33,21 @@ all data sent twice."""
 @dataclass(frozen=True)
 class Plan:
     """What is measured. pilots: of each draw its sentences, as many as the largest of ``counts``, of which
-    smaller counts take the first. of_range: one map for all SNRs, of pilots received at SNRs between them, in
-    the place of one an SNR. saved_at: the SNR of the maps that are kept."""
+    smaller counts take the first. texts: of the training split, without what a transmitter makes of them; of
+    ways that need none, none. saved_at: the SNR of the maps that are kept. tuning: of ends that are
+    trained on pilots. of_range: one map for all SNRs, of pilots received at SNRs between them, in the place
+    of one an SNR."""
 
     ends: Ends
     ways: Sequence[str]
     counts: Sequence[int]
     pilots: Sequence[Sequence[Encoded]]
+    texts: Sequence[Encoded]
     test: Sequence[Encoded]
     vocabulary: Vocabulary
     meeting: Meeting
     saved_at: float
+    tuning: TuningConfig = TuningConfig()
     of_range: bool = False
     replicates: int = 1000
 
@@ -58,8 +62,13 @@ class Plan:
     @property
     def decodings(self) -> int:
         """Of all test sentences at one SNR."""
-        maps = sum(way != NONE for way in self.ways) * len(self.counts) * len(self.pilots)
-        return len(self.meeting.snrs) * (2 * maps + len(self.without_map))
+        draws = sum(len(self.pilots) + self.controls(way) for way in self.ways if way != NONE)
+        return len(self.meeting.snrs) * (draws * len(self.counts) + len(self.without_map))
+
+    def controls(self, way: str) -> int:
+        """Of how many draws the receiver's own pair is joined too: the first alone where that is a
+        training."""
+        return 1 if way in TUNED else len(self.pilots)
 
     @property
     def without_map(self) -> tuple[str, ...]:
@@ -130,7 +139,8 @@ def _of_draw(found: Found, number: int, bar: Progress) -> None:
         for count in plan.counts:
             bar.name(f"{way}, {count} pilots, draw {number + 1}")
             _aligned(found, found.aligned, foreign, way, count, bar)
-            _aligned(found, found.own_aligned, own, way, count, bar)
+            if number < plan.controls(way):
+                _aligned(found, found.own_aligned, own, way, count, bar)
 
 
 # Six arguments: where sums go, whose, how it is joined, and what shows how far it is.
@@ -172,10 +182,18 @@ class _Learner:
         """By the first ``count`` pilots."""
         seed = self.air.seed + self.number
         if way in TUNED:
-            tuned = tuned_receiver if way == "decoder" else tuned_transmitter
-            pilots = self.plan.pilots[self.number][:count]
-            given = {"channel": self.air.channel, "snr": received_at, "seed": seed, "device": self.air.device}
-            return tuned(self.ends.sender, self.ends.listener, pilots, **given)
+            return tuned(
+                way,
+                self.ends.sender,
+                self.ends.listener,
+                self.plan.pilots[self.number][:count],
+                texts=self.plan.texts,
+                channel=self.air.channel,
+                snr=received_at,
+                seed=seed,
+                device=self.air.device,
+                config=self.plan.tuning,
+            )
         aligner = fit_aligner(way, self.rows[received_at].first(count), seed=seed)
         return with_aligner(self.ends.sender, self.ends.listener, aligner)
 
@@ -222,7 +240,7 @@ class _Table:
         found, plan = self.found, self.found.plan
         cases = [Case(way, count, draw, snr) for draw in range(len(plan.pilots))]
         aligned = [self.bleu(found.aligned[case]) for case in cases]
-        own_aligned = [self.bleu(found.own_aligned[case]) for case in cases]
+        own_aligned = [self.bleu(found.own_aligned[case]) for case in cases[: plan.controls(way)]]
         own = self.bleu(found.fixed[OWN, snr])
         return {
             "way": way,

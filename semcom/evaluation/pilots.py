@@ -84,25 +84,27 @@ class PilotRows:
 
     def first(self, sentences: int) -> Pilots:
         tokens = self.ends[sentences - 1]
-        return Pilots(self.pilots.arrived[:tokens], self.pilots.wanted[:tokens])
+        arrived, wanted, sentence = self.pilots.arrived, self.pilots.wanted, self.pilots.sentence
+        return Pilots(arrived[:tokens], wanted[:tokens], None if sentence is None else sentence[:tokens])
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def pilot_rows(ends: Ends, encoded: Sequence[Encoded], snrs: Sequence[SNR], air: Air) -> list[PilotRows]:
     """At each SNR what arrives of the pilots, [N, C_a], equalised, and the noiseless signal of the listener's
-    own transmitter, [N, C_b], at their real tokens."""
+    own transmitter, [N, C_b], at their real tokens, on the CPU."""
     sender, listener = (model.transmitter.to(air.device).eval() for model in (ends.sender, ends.listener))
     arrived: list[list[Tensor]] = [[] for _ in snrs]
     wanted = []
     for batch in _batches(encoded, air.device):
         received = send(sender, batch, air.channel, snrs, seed=air.seed).received[0]
         for at_snr, of_batch in zip(arrived, received):
-            at_snr.append(batch.of_sources(of_batch).double())
+            at_snr.append(batch.of_sources(of_batch).double().cpu())
         own, _ = listener(batch.source, batch.source_mask)
-        wanted.append(batch.of_sources(own).double())
-    tokens = np.cumsum([len(e.source) for e in encoded]).tolist()
-    target = torch.cat(wanted)
-    return [PilotRows(Pilots(torch.cat(at_snr), target), tokens) for at_snr in arrived]
+        wanted.append(batch.of_sources(own).double().cpu())
+    lengths = torch.tensor([len(e.source) for e in encoded])
+    sentence, target = torch.arange(len(encoded)).repeat_interleave(lengths), torch.cat(wanted)
+    ends_of = lengths.cumsum(0).tolist()
+    return [PilotRows(Pilots(torch.cat(at_snr), target, sentence), ends_of) for at_snr in arrived]
 
 
 def _batches(encoded: Sequence[Encoded], device: torch.device) -> Iterator[Batch]:

@@ -28,6 +28,7 @@ WAYS = {
     "network": N_("network"),
     "anchors": N_("anchors"),
     "decoder": N_("receiver tuned"),
+    "surrogate": N_("receiver tuned through a surrogate"),
     "encoder": N_("transmitter tuned (genie)"),
 }
 """Of joining two ends; the last needs gradients to be fed back, which no link has."""
