@@ -9,7 +9,7 @@ from semcom.channel.settings import ChannelConfig
 from semcom.commands.dial_settings import EVALUATION_FLAGS
 from semcom.commands.settings import WHOLE_CORPUS
 from semcom.data.settings import CorpusConfig
-from semcom.distillation.aligner_settings import MAPS, TuningConfig
+from semcom.distillation.aligner_settings import WAYS, TuningConfig
 from semcom.evaluation.settings import EvaluationConfig
 
 ALIGNMENT = "checkpoints/alignment"
@@ -34,7 +34,7 @@ class AlignSettings(Validated):
         "ways to join them, one or several: none; a map on what arrives (scale, one complex number; "
         "orthogonal; linear and affine, ridge by five folds; network; anchors); decoder, the receiver tuned "
         "on the pilots; encoder, the transmitter tuned, a genie, since gradients are fed back",
-        choices=MAPS,
+        choices=WAYS,
         nargs="+",
         metavar="WAY",
     )
