@@ -8,6 +8,7 @@ Inf. Theory 56(5), 2010. A complex symbol is two uses of their real channel of t
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.integrate import trapezoid
 from scipy.special import hyperu, ndtr
 
 LOG2_E = np.log2(np.e)
@@ -53,7 +54,7 @@ def rayleigh_normal_error(bits: ArrayLike, symbols: ArrayLike, snr_db: ArrayLike
     error = _normal_error(bits, symbols, snr * power)
     # Below the least of these fades nothing arrives, above the greatest everything.
     deep = -np.expm1(-power[..., 0])
-    return deep + np.trapezoid(error * np.exp(-power) * power, np.log(FADES), axis=-1)
+    return deep + trapezoid(error * np.exp(-power) * power, np.log(FADES), axis=-1)
 
 
 def _ratio(snr_db: ArrayLike) -> np.ndarray:
