@@ -61,7 +61,9 @@ def test_outage_is_the_share_of_fades_that_carry_too_little():
     assert abs(share - outage) < 4 * np.sqrt(outage * (1 - outage) / len(power))
 
 
-@pytest.mark.parametrize("bits, symbols, snr_db", [(131, 136, 3), (12, 136, -20), (1000, 136, 30), (131, 136, 40)])
+@pytest.mark.parametrize(
+    "bits, symbols, snr_db", [(131, 136, 3), (12, 136, -20), (1000, 136, 30), (131, 136, 40)]
+)
 def test_the_mean_over_rayleigh_fading(bits, symbols, snr_db):
     """By adaptive integration, in pieces around the fade where the capacity is k/n."""
     edge = (2 ** (bits / symbols) - 1) / 10 ** (snr_db / 10)

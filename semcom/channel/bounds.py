@@ -2,8 +2,8 @@
 
 k bits on n complex symbols; SNR per complex symbol, in dB. All functions broadcast: numbers or arrays.
 
-Finite lengths: Polyanskiy, Poor and Verdú, "Channel coding rate in the finite blocklength regime", IEEE Trans.
-Inf. Theory 56(5), 2010. A complex symbol is two uses of their real channel of the same SNR.
+Finite lengths: Polyanskiy, Poor and Verdú, "Channel coding rate in the finite blocklength regime", IEEE
+Trans. Inf. Theory 56(5), 2010. A complex symbol is two uses of their real channel of the same SNR.
 """
 
 import numpy as np

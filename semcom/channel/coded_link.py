@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from semcom.channel import sionna_code
-from semcom.channel.channels import Channel
+from semcom.channel.model import Channel
 from semcom.channel.draws import Draw
 from semcom.channel.observation import Observation
 from semcom.channel.ts38212 import GREATEST_K, BlockSize, MotherCode, Scheme, block_sizes, sent_positions
@@ -73,8 +73,8 @@ def transmit_blocks(
 
     bits: B rows of 0 and 1, uint8. symbols: B numbers of complex symbols, S_i C/2. draws: of the B sentences.
     snr_db: a number or [B]. pack: several sentences a block, as ``packed`` groups them; each part of it meets
-    its sentence's draw. again: the draw of a second sending of the same coded bits, for blocks whose CRC fails
-    (Chase combining, IEEE Trans. Commun. 33(5), 1985: both LLRs are added).
+    its sentence's draw. again: the draw of a second sending of the same coded bits, for blocks whose CRC
+    fails (Chase, IEEE Trans. Commun. 33(5), 1985: both LLRs are added).
 
     Raises SemcomError where Sionna is not installed.
     """
@@ -190,7 +190,7 @@ class _Blocks:
     def decoded(
         self, soft: Sequence[np.ndarray], device: torch.device, chosen: Sequence[int] | None = None
     ) -> list[tuple[np.ndarray, bool]]:
-        """Payload and whether the CRC holds, of the ``chosen`` blocks (default all), whose LLRs are ``soft``."""
+        """Payload and whether the CRC holds, of the ``chosen`` blocks (default all), of LLRs ``soft``."""
         chosen = range(len(self.sizes)) if chosen is None else chosen
         found: list[tuple[np.ndarray, bool]] = [(np.empty(0, np.uint8), False)] * len(chosen)
         for code, places in self.batches(chosen):

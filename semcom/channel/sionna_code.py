@@ -91,6 +91,6 @@ def mapped(bits: Tensor, bits_per_symbol: int) -> Tensor:
 def demapped(symbols: Tensor, noise: Tensor, bits_per_symbol: int) -> Tensor:
     """[N] complex, after the equaliser, and the noise's power [N] -> [N * bits_per_symbol] log P(1)/P(0)."""
     demapper = _qam(bits_per_symbol, str(symbols.device))[1]
-    # A square QAM is two PAMs, of energy 1/2 each, whose bits take turns: exact, and 16 points instead of 256.
+    # A square QAM is two PAMs of energy 1/2, whose bits take turns: exact, and 16 points instead of 256.
     parts = [demapper(2**0.5 * part.to(symbols.dtype), 2 * noise) for part in (symbols.real, symbols.imag)]
     return torch.stack([part.reshape(len(symbols), -1) for part in parts], -1).flatten()

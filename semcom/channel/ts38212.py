@@ -1,9 +1,9 @@
-"""Sizes of a block of the LDPC code of 5G: 3GPP TS 38.212 (release 17), sections 5.2.2, 5.3.2, 5.4.2, 7.2.1 and
-7.2.2. Numbers alone; the code itself is Sionna's (``sionna_code``).
+"""Sizes of a block of the LDPC code of 5G: 3GPP TS 38.212, sections 5.2.2, 5.3.2, 5.4.2 and 7.2.2. Numbers
+alone; the code itself is Sionna's (``sionna_code``).
 
-A block is one code block: its redundancy version is 0, nothing is segmented. Below the lowest rate of Sionna's
-encoder (1/3 of base graph 1, 1/5 of base graph 2) the block is coded at that rate and its coded bits are repeated
-circularly; the standard's own buffer, longer where there are fillers, would repeat later.
+A block is one code block: its redundancy version is 0, nothing is segmented. Below the lowest rate of
+Sionna's encoder (1/3 of base graph 1, 1/5 of base graph 2) the block is coded at that rate and its coded bits
+are repeated circularly; the standard's own buffer, longer where there are fillers, would repeat later.
 
 Letters: k bits that are coded (header, source bits, CRC), n coded bits sent, Z the lifting size.
 """
@@ -57,8 +57,8 @@ class Scheme:
 
 @dataclass(frozen=True)
 class MotherCode:
-    """The code that blocks of many sizes share: a shorter block has known zeros at the end of its information,
-    and sends fewer of the coded bits.
+    """The code that blocks of many sizes share: a shorter block has known zeros at the end of its
+    information, and sends fewer of the coded bits.
 
     information: the greatest k of this lifting size. length: coded bits, the first 2Z left out.
     """
@@ -128,8 +128,8 @@ def block_sizes(source_bits: int, symbols: int, scheme: Scheme) -> BlockSize | N
 
 @lru_cache(maxsize=4096)
 def sent_positions(size: BlockSize) -> np.ndarray:
-    """[n] places of the sent bits, in their order, in the coded bits of ``size.mother``: bit selection from the
-    circular buffer (section 5.4.2.1), then interleaving (section 5.4.2.2)."""
+    """[n] places of the sent bits, in their order, in the coded bits of ``size.mother``: bit selection from
+    the circular buffer (section 5.4.2.1), then interleaving (section 5.4.2.2)."""
     information = size.mother.information
     systematic = size.k - 2 * size.lifting
     parity = information - 2 * size.lifting + np.arange(size.distinct - systematic)
@@ -138,7 +138,7 @@ def sent_positions(size: BlockSize) -> np.ndarray:
 
 
 def _base_graph(source_bits: int, rate: float) -> int:
-    """Section 7.2.2. Its third condition, a rate up to 1/4 at any length, needs segmentation beyond 3824 bits."""
+    """Section 7.2.2. Its third condition, a rate up to 1/4, adds only what needs segmentation."""
     return 2 if source_bits <= 292 or (source_bits <= 3824 and rate <= 0.67) else 1
 
 
