@@ -144,8 +144,8 @@ class Estimated:
 
 
 def test_repeated_bits_have_the_sum_of_their_llrs(sionna, monkeypatch):
-    """QPSK by its formula: log P(1)/P(0) = -2 sqrt(2) Re(conj(h) y) / (N0 + error), the imaginary part for the
-    second bit; 20 + 16 bits on 136 symbols, each coded bit 272/180 times."""
+    """QPSK by its formula: log P(1)/P(0) = -2 sqrt(2) Re(conj(h) y) / (N0 + error), the imaginary part for
+    the second bit; 20 + 16 bits on 136 symbols, each coded bit 272/180 times."""
     given, link = spied_llrs(monkeypatch), Estimated()
     transmit_blocks(texts([20]), [136], QPSK, link, drawn([17]), 0.0)
     size = block_sizes(20, 136, QPSK)

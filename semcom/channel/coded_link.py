@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from semcom.channel import sionna_code
-from semcom.channel.model import Channel
 from semcom.channel.draws import Draw
+from semcom.channel.model import Channel
 from semcom.channel.observation import Observation
 from semcom.channel.ts38212 import GREATEST_K, BlockSize, MotherCode, Scheme, block_sizes, sent_positions
 
