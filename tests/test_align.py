@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from cli_support import package, refused
+from cli_support import analyse, package, refused
 from toy import CPU, Numbers, encoded, size, spoken, through, transceiver, word_vocabulary
 
 from semcom.base.errors import SemcomError
@@ -401,3 +401,21 @@ def test_curves_are_drawn_over_a_logarithm_of_symbols(made):
     picture = section.drawn(section.panels_of(read.rows, str), str)(PAGE)
     scales = {axis.get_xscale() for axis in picture.axes if axis.lines}
     assert scales == {"log"}
+
+
+def test_the_divergence_report_takes_it_in(inputs, made):
+    shutil.copytree(made / "made", "made")
+    flags = ["b.pt", "--teacher-checkpoint", "a.pt", "--alignment", "made", "--corpus", "text.txt"]
+    at = ["--snr", 6, 12, "--sentences", 20, "--device", "cpu", "--quiet", "--report-dir", "report"]
+    assert analyse(*flags, *at) == 0
+    page = (inputs / "report/report.md").read_text()
+    assert "## Ends joined by pilots" in page and "orthogonal map" in page
+    assert {"alignment_1.csv", "alignment_1.tex"} <= {
+        path.name for path in (inputs / "report/tables").iterdir()
+    }
+    assert (inputs / "report/figures/alignment_curves_1.png").exists()
+
+
+def test_an_alignment_that_is_not_there_ends_an_analysis_before_it_begins(inputs, capsys):
+    code = analyse("b.pt", "--teacher-checkpoint", "a.pt", "--alignment", "nowhere", "--quiet")
+    assert "--alignment nowhere: alignment.json there cannot be read" in refused(capsys, code)

@@ -71,7 +71,12 @@ class Plan:
 
     @property
     def without_map(self) -> tuple[str, ...]:
-        return (OWN, SENDERS, *((UNALIGNED, TWICE) if self.ends.join else ()))
+        return (OWN, SENDERS, *([UNALIGNED] if self.ends.join else []), *([TWICE] if self.repeats else []))
+
+    @property
+    def repeats(self) -> bool:
+        """Whether two receptions can be combined without a map: the receiver knows their gains."""
+        return self.ends.join and getattr(self.meeting.channel, "csi", "perfect") != "none"
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,8 @@ def _without_map(found: Found, bar: Progress) -> None:
     pairs = {OWN: plan.ends.listener, SENDERS: plan.ends.sender}
     if plan.ends.join:
         pairs |= dict.fromkeys((UNALIGNED, TWICE), spliced(plan.ends))
-    for name, model in pairs.items():
+    for name in plan.without_map:
+        model = pairs[name]
         bar.name(f"decoding: {name}")
         there = replace(quiet, receptions=2) if name == TWICE else quiet
         for snr, read in zip(quiet.snrs, decode(Entrant(name, model), plan.test, plan.vocabulary, there)):
@@ -262,7 +268,7 @@ class _Table:
 
     def _of_repetition(self, count: int, snr: float) -> Row:
         found, plan = self.found, self.found.plan
-        if not plan.ends.join:
+        if not plan.repeats:
             return dict.fromkeys(REPEATED)
         paid = repeated_sentences(plan, float(np.mean(found.symbols[count])))
         once, twice = found.fixed[UNALIGNED, snr], found.fixed[TWICE, snr]
