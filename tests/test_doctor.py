@@ -13,19 +13,22 @@ import toy
 from cli_support import package
 from scipy import stats
 
-from semcom.channel import deepsc_link
+from semcom.channel import deepsc_link, doppler, fading, tdl
 from semcom.channel.channels import AWGN, Fading, Rayleigh, Rician
 from semcom.channel.draws import Draw, sample
 from semcom.channel.gains import RicianPower
 from semcom.channel.settings import ChannelConfig
+from semcom.channel.tdl import TDLA, TDLC, TDLD
 from semcom.commands import doctor
 from semcom.data import batching
-from semcom.evaluation import link_checks, link_report, sionna_check
+from semcom.evaluation import gain_checks, link_checks, link_report, sionna_check
 from semcom.evaluation.link_checks import Check, Sent
 from semcom.models import channel_parts, checkpoint, protocols, transceiver
 
 QUICK = ["--sentences", 60, "--draws", 2000, "--corpus-size", 3000, "--snr", 0, 12, "--device", "cpu"]
-OURS = 2 + 3 * 2 + 4 + 3  # transmitter, realised SNRs, fading, offsets
+NOISY = ("awgn", "rayleigh", "rician", "tdl-a", "tdl-c", "tdl-d")
+# Transmitter, realised SNRs, fading, offsets, gains by symbol and estimated.
+OURS = 2 + 6 * 2 + 5 * 2 + 3 + (2 * 7 + 3 * 4)
 
 
 @pytest.fixture(autouse=True)
@@ -98,12 +101,10 @@ def test_noise_three_db_too_strong_is_found(teacher, here, capsys, monkeypatch):
     told, error = capsys.readouterr()
     record = json.loads((here / "d.json").read_text())
     off = {c["name"]: c["difference"] for c in record["checks"] if c["verdict"] == "OFF"}
-    assert sorted(off) == sorted(
-        f"{kind}, {snr} dB" for kind in ("awgn", "rayleigh", "rician") for snr in (0, 12)
-    )
+    assert sorted(off) == sorted(f"{kind}, {snr} dB" for kind in NOISY for snr in (0, 12))
     assert all(difference == pytest.approx(-3.0103, abs=0.3) for difference in off.values())
-    assert error.count("\n") == 1 and f"6 of {OURS} checks fail: awgn, 0 dB; " in error
-    assert told.count("OFF\n") == 6 and "checks hold" not in told
+    assert error.count("\n") == 1 and f"12 of {OURS} checks fail: awgn, 0 dB; " in error
+    assert told.count("OFF\n") == 12 and "checks hold" not in told
 
 
 def test_a_channel_without_noise_is_found_and_written(teacher, here, capsys, monkeypatch):
@@ -222,7 +223,7 @@ def test_the_noise_that_was_drawn_is_the_noise_that_is_measured():
             -10 * math.log10(float(noise.square().mean()) * 10 ** (-snr / 10)), abs=1e-4
         ), kind
         assert check.theory == snr
-    assert list(checks) == [(kind, snr) for kind in ("awgn", "rayleigh", "rician") for snr in (3.0, 9.0)]
+    assert list(checks) == [(kind, snr) for kind in NOISY for snr in (3.0, 9.0)]
 
 
 def test_padded_positions_count_for_nothing():
@@ -244,7 +245,7 @@ def test_half_a_decibel_is_found_of_forty_sentences(monkeypatch, error_db):
         monkeypatch, lambda apply: lambda link, signal, draw, snr: apply(link, signal, draw, snr + error_db)
     )
     checks = list(link_checks.realised_snr([s], (6.0,), linked(), seed=0).values())
-    assert len(link_checks.failing(checks)) == 3
+    assert len(link_checks.failing(checks)) == len(NOISY)
 
 
 def test_gains_are_those_that_the_channel_has():
@@ -268,7 +269,7 @@ def test_a_rician_channel_of_power_two_is_found(monkeypatch):
 
 def test_a_fade_shared_by_batches_is_found(monkeypatch):
     def shared(draw):
-        return Draw(draw.level, draw.scatter[::100].repeat_interleave(100, 0), draw.noise)
+        return Draw(draw.level, draw.scatter[::100].repeat_interleave(100, 0), draw.noise, draw.own)
 
     wrong(monkeypatch, lambda apply: lambda link, signal, draw, snr: apply(link, signal, shared(draw), snr))
     assert link_checks.fading(linked(), 2000, seed=0)["rayleigh"].distance.p < 1e-4
@@ -492,6 +493,50 @@ def test_the_real_sionna_agrees():
     assert len(found) == 6 and not link_checks.failing(list(found.values()))
 
 
+@pytest.mark.skipif(AVAILABLE() is not None, reason=AVAILABLE() or "")
+def test_the_real_sionnas_delay_lines_and_speeds_are_ours():
+    lines = [TDLA(), TDLC(delay_spread=100.0), TDLD()]
+    found = sionna_check.delay_lines(lines, 3000, seed=0) | sionna_check.moving(Rayleigh(), 3000, seed=0)
+    assert len(found) == 3 * 2 + 2 + 3 and not link_checks.failing(list(found.values()))
+
+
+# ---- gains by symbol, and estimated
+
+
+def test_wrong_gains_and_estimates_are_found(monkeypatch):
+    """Each change is of one thing, and the checks of that thing alone are off."""
+    channels = linked()
+
+    def off():
+        return {
+            check.name for check in link_checks.failing([*gain_checks.measure(channels, 4000, 0).values()])
+        }
+
+    assert off() == set()
+    with monkeypatch.context() as patch:
+        wrong(patch, lambda shift: lambda *settings: 1.1 * shift(*settings), doppler, name="shift")
+        found = gain_checks.measure(channels, 4000, 0)["rayleigh jakes correlation, 64 symbols apart"]
+        assert found.theory == pytest.approx(float(doppler.jakes(65, Rayleigh().shift)[64]))
+    with monkeypatch.context() as patch:
+        wrong(patch, lambda moving: lambda white, shift: moving(white, 1.1 * shift), doppler, name="moving")
+        assert {name.split(",")[0] for name in off()} == {
+            f"{kind} jakes correlation" for kind in ("rayleigh", "rician")
+        }
+    with monkeypatch.context() as patch:
+        wrong(patch, lambda of: lambda h, draw, noise: of(h, draw, 1.2 * noise), fading, name="heard_of")
+        assert {name.split(" error")[0] for name in off()} == {
+            f"{kind} {by}" for kind in NOISY[1:] for by in ("least squares", "LMMSE")
+        }
+    with monkeypatch.context() as patch:
+        wrong(
+            patch,
+            lambda of: lambda scatter, taps, symbols, step: of(scatter, taps, symbols, 1.1 * step),
+            tdl,
+            name="response",
+        )
+        assert {f"{kind} delay spread, ns" for kind in NOISY[3:]} <= off()
+
+
 # ---- what is printed
 
 
@@ -523,8 +568,6 @@ def test_the_link_report_is_returned(teacher, here):
             run=RunConfig(device="cpu"),
         )
     )
-    assert list(found.snr) == [("awgn", 6.0), ("rayleigh", 6.0), ("rician", 6.0)], (
-        "an SNR named twice is measured once"
-    )
+    assert list(found.snr) == [(kind, 6.0) for kind in NOISY], "an SNR named twice is measured once"
     np.testing.assert_allclose(found.fading["rician"].values, found.fading["rayleigh"].values)
     assert not link_checks.failing(found.checks)

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from semcom.channel.channels import CHANNELS, Channel
+from semcom.channel.channels import CHANNELS, Channel, Rayleigh
 from semcom.channel.settings import ChannelConfig
-from semcom.evaluation import link_checks, sionna_check
+from semcom.channel.tdl import TDL
+from semcom.evaluation import gain_checks, link_checks, sionna_check
 from semcom.evaluation.link_checks import Check, Gains, Sent, Transmitted
 
 MEASURED_AT = 12.0
@@ -15,7 +16,8 @@ MEASURED_AT = 12.0
 @dataclass(frozen=True)
 class LinkReport:
     """All that was measured. channels: by name. sionna: its checks by name, or the reason why there are
-    none. symbols: complex ones, at real tokens."""
+    none. symbols: complex ones, at real tokens. changing: of gains that change within a sentence, and of
+    estimated ones."""
 
     channels: dict[str, Channel]
     transmitted: Transmitted
@@ -24,12 +26,14 @@ class LinkReport:
     offsets: dict[str, Check]
     sionna: dict[str, Check] | str
     symbols: int
+    changing: dict[str, Check]
 
     @property
     def checks(self) -> list[Check]:
         """Every check; Sionna's own under its name."""
         gains = [c for g in self.fading.values() for c in (g.power, g.distance)]
-        ours = [*self.transmitted.checks, *self.snr.values(), *gains, *self.offsets.values()]
+        ours = [*self.transmitted.checks, *self.snr.values(), *gains, *self.changing.values()]
+        ours += self.offsets.values()
         if isinstance(self.sionna, str):
             return ours
         return ours + [replace(c, name=f"Sionna {c.name}") for c in self.sionna.values()]
@@ -70,6 +74,21 @@ def measure(
         link_checks.realised_snr(sent, snrs, channels, seed),
         link_checks.fading(channels, draws, seed),
         link_checks.public_offsets(sent, draws, channels, MEASURED_AT, seed),
-        reason or sionna_check.measure(sent, snrs, draws, seed),
+        reason or _by_sionna(sent, channels, snrs, draws, seed),
         sum(s.symbols for s in sent),
+        gain_checks.measure(channels, draws, seed),
     )
+
+
+def _by_sionna(
+    sent: Sequence[Sent], channels: Sequence[Channel], snrs: Sequence[float], draws: int, seed: int
+) -> dict[str, Check]:
+    found = sionna_check.measure(sent, snrs, draws, seed)
+    if not sionna_check.has_delay_lines():
+        return found
+    lines = [channel for channel in channels if isinstance(channel, TDL)]
+    found |= sionna_check.delay_lines(lines, draws, seed)
+    for channel in channels:
+        if isinstance(channel, Rayleigh):
+            found |= sionna_check.moving(channel, draws, seed)
+    return found

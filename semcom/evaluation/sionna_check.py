@@ -1,8 +1,8 @@
 """The physical figures of Sionna, an independent link-level simulator (https://nvlabs.github.io/sionna), to
 stand beside ours.
 
-Optional: pip install .[phy], PyTorch since its 2.0. Only its AWGN and Rayleigh block fading are used, by way
-of the public interface.
+Optional: pip install .[phy], PyTorch since its 2.0. Only its AWGN, Rayleigh block fading and delay lines are
+used, by way of the public interface.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,18 @@ from importlib.util import find_spec
 import torch
 
 from semcom.base.errors import escape
+from semcom.channel.doppler import SPEED_OF_LIGHT, jakes
+from semcom.channel.fading import Scattered
 from semcom.channel.gains import RicianPower
+from semcom.channel.settings import JAKES_SPEED
+from semcom.channel.tdl import TDL
+from semcom.evaluation.gain_checks import APART, NARROW, correlation, delay_spread, moving_name
 from semcom.evaluation.link_checks import Check, Sent, gain_checks, snr_check
 
+SINUSOIDS = 50
+"""Of which Sionna makes a tap; a sum of fewer is not Gaussian to the tests here."""
+MOVING = 2000
+"""Sentences under way, at most."""
 INSTALL = "install it with: pip install .[phy]"
 
 
@@ -66,3 +75,58 @@ def measure(sent: Sequence[Sent], snrs: Sequence[float], draws: int, seed: int) 
         powers = fade(draws, 1)[0].flatten().abs().double().square().numpy()
         gains = gain_checks("rayleigh", powers, RicianPower(0.0, "1-e^-x"))
     return found | {check.name: check for check in (gains.power, gains.distance)}
+
+
+def has_delay_lines() -> bool:
+    try:
+        return find_spec("sionna.phy.channel.tr38901") is not None
+    except ImportError:
+        return False
+
+
+def delay_lines(lines: Sequence[TDL], draws: int, seed: int) -> dict[str, Check]:
+    """Name, as in ``link_checks`` and ``gain_checks`` -> check of Sionna's own delay lines: the gain of a
+    subcarrier, and the delay spread."""
+    from sionna.phy import config
+    from sionna.phy.channel.tr38901 import TDL as Theirs
+
+    found: dict[str, Check] = {}
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        config.seed = seed
+        for ours in lines:
+            letter, spread = ours.name[-1].upper(), ours.delay_spread * 1e-9
+            line = Theirs(letter, spread, 3.5e9, num_sinusoids=SINUSOIDS, device="cpu")
+            paths, delays = line(draws, 1, 1.0)
+            paths, delays = paths.reshape(draws, -1), delays.reshape(draws, -1)[0]
+            turned = paths * torch.exp(-2j * torch.pi * NARROW * 1e3 * delays)
+            first, second = paths.sum(1), turned.sum(1)
+            law = RicianPower(ours.profile.k)
+            gains = gain_checks(ours.name, first.abs().double().square().numpy(), law)
+            checks = [gains.power, gains.distance]
+            if ours.profile.line_of_sight == 0 and spread > 0:  # its phase is random there
+                name = f"{ours.name} delay spread, ns"
+                ends = first.numpy(), second.numpy()
+                checks.append(delay_spread(name, *ends, ours.profile, ours.delay_spread))
+            found |= {check.name: check for check in checks}
+    return found
+
+
+def moving(ours: Scattered, draws: int, seed: int) -> dict[str, Check]:
+    """The same of Sionna's gains under way, those of jakes fading here: all taps of a delay line as one."""
+    from sionna.phy import config
+    from sionna.phy.channel.tr38901 import TDL as Theirs
+
+    carrier, speed = ours.carrier * 1e9, JAKES_SPEED / 3.6
+    step = APART[1]
+    a_symbol = ours.shift / (speed * carrier / SPEED_OF_LIGHT)
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        config.seed = seed
+        line = Theirs("A", 0.0, carrier, num_sinusoids=SINUSOIDS, min_speed=speed, device="cpu")
+        paths, _ = line(min(draws, MOVING), APART[-1] // step + 1, 1 / (step * a_symbol))
+        h = paths.sum(-2).reshape(len(paths), -1).numpy()
+    theory = jakes(APART[-1] + 1, ours.shift)
+    checks = [
+        correlation(moving_name(ours, "jakes", lag), h[:, 0], h[:, lag // step], 1.0, float(theory[lag]))
+        for lag in APART[1:]
+    ]
+    return {check.name: check for check in checks}

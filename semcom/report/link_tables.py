@@ -28,6 +28,7 @@ def sections(found: LinkReport, draws: int, amplitude: float) -> list[str]:
         _transmitter(found),
         _snr(found),
         _fading(found, draws),
+        _changing(found, draws),
         _offsets(found, amplitude),
         _sionna(found),
     ]
@@ -97,6 +98,15 @@ def _fading(found: LinkReport, draws: int) -> str:
         + _table(shares, ["share of |h|^2 under", *(f"{decibels(x):.0f} dB" for x in FADES)], 4)
         + "\nafter zf the noise of a sentence is N0/|h|^2; under Rayleigh its mean is infinite, so it is "
         "never averaged: count the fades"
+    )
+
+
+def _changing(found: LinkReport, draws: int) -> str:
+    rows = [
+        [name, c.measured, c.half_width, c.theory, found.verdict(c)] for name, c in found.changing.items()
+    ]
+    return f"gains from symbol to symbol, and estimated from pilots; {draws:,} sentences\n" + _table(
+        rows, ["figure", "measured", "± 95 %", "theory", "verdict"], 4
     )
 
 
