@@ -17,6 +17,7 @@ _HOMES = {
     "SemcomError": "base.errors",
     "UNLABELLED": "distillation.kd_loss",
     "Unwise": "base.errors",
+    "benchmark": "commands.benchmark",
     "compare_models": "commands.compare",
     "dial": "commands.dial",
     "plot_temperature_effect": "report.plots",

@@ -13,6 +13,7 @@ from semcom.base.flags import add_flags
 from semcom.base.varied_flags import add_varied_flags
 from semcom.commands.align_settings import AlignSettings
 from semcom.commands.analyse_settings import AnalysisSettings
+from semcom.commands.benchmark_settings import BenchmarkSettings
 from semcom.commands.dial_settings import DialSettings
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.images_settings import ImagesSettings
@@ -227,6 +228,11 @@ VERBS = {
         "join two ends that never met by what is learned from pilot sentences, and measure what it gains",
         AlignSettings,
         "align:align",
+    ),
+    "benchmark": Verb(
+        "score aligners, receivers and hybrids on a frozen task that others can be scored on too",
+        BenchmarkSettings,
+        "benchmark:run",
     ),
     "transmit": Verb(
         "send a sentence and print what each receiver understood",
