@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SUFFIX = "-resending.png"
+INDEX = "share, sent again"
+ACROSS = "channel uses (1: sent once)"
 FEW = 10
 """Validation sentences below a threshold, under which it is a rough one."""
 EXPLAINED = (
@@ -111,9 +113,6 @@ def show(rows: "pd.DataFrame", once: "pd.DataFrame", validation: int) -> None:
     )
 
 
-INDEX = "share, sent again"
-
-
 def _named(rows: "pd.DataFrame") -> "pd.DataFrame":
     lines = [
         _line(model, f"{100 * share:g} % {policy}", rows)
@@ -139,10 +138,10 @@ def plot(rows: "pd.DataFrame", once: "pd.DataFrame", picture: Path) -> None:
         start = once[(once["model"] == model) & (once["snr"] == snr)]["bleu"].iloc[0]
         title = f"BLEU at {snr:g} dB" + (f", {model}" if several else "")
         panels[title] = {
-            str(policy): _curve(of_policy, start)
-            for policy, of_policy in of_panel.sort_values("channel_uses").groupby("policy", sort=False)
+            str(policy): _curve(of_policy.sort_values("channel_uses"), start)
+            for policy, of_policy in of_panel.groupby("policy", sort=False)
         }
-    plots.plot_over(panels, "channel uses, of those of sending once", picture_of(picture))
+    plots.plot_over(panels, ACROSS, picture_of(picture))
 
 
 def _curve(rows: "pd.DataFrame", start: float) -> list[tuple[float, Interval]]:
