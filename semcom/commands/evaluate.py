@@ -13,15 +13,16 @@ from semcom.base import distributed, output_files, places
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import escape
-from semcom.base.widths import columns, padded
 from semcom.channel.channels import make_channel
-from semcom.commands import chosen_way, evaluate_resending
+from semcom.commands import beside_baselines, chosen_way, evaluate_resending
+from semcom.commands.baseline_record import Baseline
 from semcom.commands.inputs import load_corpus
 from semcom.commands.measuring import (
     RECEIVER_KNOWS,
     REFERENCE_PREFERRED,
     described,
     entrants,
+    examples,
     foreign_splits,
     heading,
     labels,
@@ -56,7 +57,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class _Prepared:
     """validation: sentences that thresholds of ``--resend`` are set on. search: for the text. way: the line
-    about its kernels. scoring: of the sentences' texts. picture: beside the output, if there is one."""
+    about its kernels. scoring: of the sentences' texts. picture: beside the output, if there is one.
+    baselines: curves beside those of the models."""
 
     loaded: list[tuple[str, Checkpoint]]
     encoded: list[batching.Encoded]
@@ -65,6 +67,7 @@ class _Prepared:
     way: str
     scoring: TextScoring
     picture: Path | None
+    baselines: list[Baseline]
 
 
 def evaluate(settings: EvaluateSettings) -> "pd.DataFrame":
@@ -87,7 +90,7 @@ def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
     rows["channel_uses_per_character"] = rows["model"].map(lambda label: uses[label].a_character)
     floor = floor_score(prepared.encoded, meeting.scoring) if len(prepared.encoded) > 1 else {}
 
-    _show(settings, meeting, prepared.encoded, rows, floor)
+    _show(settings, meeting, prepared, rows, floor)
     for use in dict.fromkeys(map(str, uses.values())):
         of_these = [label for label in uses if str(uses[label]) == use]
         of_some = f" of {', '.join(map(escape, of_these))}" if len(of_these) < len(uses) else ""
@@ -130,13 +133,14 @@ def _prepare(settings: EvaluateSettings, device: torch.device, held: ExitStack) 
     loaded = [(label, checkpoint.load(path)) for label, path in zip(labels(paths), paths)]
     for _, other in loaded[1:]:
         checkpoint.check_same_vocabulary(loaded[0][1], other)
+    baselines = beside_baselines.read(settings.baseline, labels(paths))
     used = corpus_of_runs(settings.corpus, [c.config for _, c in loaded])
     picture = output_files.companion("--output", output, ".png") if output else None
     if output and picture:
         outputs = plots.outputs(output, picture)
         if settings.resending.resend:
             outputs |= evaluate_resending.outputs(picture)
-        inputs = [*paths, *used.corpus]
+        inputs = [*paths, *settings.baseline, *used.corpus]
         places.reserve_files(outputs, inputs, overwrite=settings.outputs.overwrite, held=held)
     vocabulary = loaded[0][1].vocabulary
     source = load_corpus(used, vocabulary, quiet=settings.run.quiet)
@@ -148,10 +152,11 @@ def _prepare(settings: EvaluateSettings, device: torch.device, held: ExitStack) 
         settings.resending.resend, evaluation, source, test, vocabulary
     )
     scoring = scoring_of(evaluation, source.language, texts_of(encoded), languages_of(c for _, c in loaded))
+    models = [c.model for _, c in loaded]
+    beside_baselines.check(baselines, settings, models, encoded, source.fingerprint, scoring)
     tell_losses(vocabulary, texts_of(encoded), scoring)
-    models, tokens = [c.model for _, c in loaded], chosen_way.target_tokens(encoded)
-    search, way = chosen_way.search_for(evaluation, models, tokens, device)
-    return _Prepared(loaded, encoded, validation, search, way, scoring, picture)
+    search, way = chosen_way.search_for(evaluation, models, chosen_way.target_tokens(encoded), device)
+    return _Prepared(loaded, encoded, validation, search, way, scoring, picture, baselines)
 
 
 def _meeting(
@@ -174,24 +179,28 @@ def _meeting(
 def _show(
     settings: EvaluateSettings,
     meeting: Meeting,
-    encoded: Sequence[batching.Encoded],
+    prepared: _Prepared,
     rows: "pd.DataFrame",
     floor: Row,
 ) -> None:
     overall, by_topic = rows[rows["topic"] == ""], rows[rows["topic"] != ""]
+    encoded, snrs = prepared.encoded, settings.evaluation.snr
+    together = beside_baselines.with_baselines(overall, prepared.baselines, snrs)
     log.info(
         f"\n{described(len(encoded), settings.evaluation)}, {meeting.channel}, SNR in dB per complex symbol "
         f"before equalisation, seed {meeting.seed}; {meeting.search}; {RECEIVER_KNOWS}"
     )
     for measure in _without_twins(measures_of(meeting.scoring, texts_of(encoded)), rows):
-        table = tables.pivot(overall, "model", "snr", measure.name)
+        table = tables.pivot(together.dropna(subset=[measure.name]), "model", "snr", measure.name)
         log.info(f"\n{heading(measure, meeting.scoring)}\n{table}")
         lowest = floor.get(measure.name)
         if lowest is not None:
             log.info(f"floor (another sentence of the same length, or the nearest): {lowest:.4g}")
+    first = measures_of(meeting.scoring, texts_of(encoded))[0]
+    if prepared.baselines:
+        beside_baselines.show_crossings(overall, prepared.baselines, snrs, first)
     if len(by_topic):
-        first = measures_of(meeting.scoring, texts_of(encoded))[0]
-        _show_topics(by_topic, first, nearest(settings.evaluation.snr, REFERENCE_PREFERRED))
+        _show_topics(by_topic, first, nearest(snrs, REFERENCE_PREFERRED))
 
 
 def _without_twins(found: Sequence[Measure], rows: "pd.DataFrame") -> list[Measure]:
@@ -217,8 +226,9 @@ def _show_examples(
     evaluation, shown = settings.evaluation, encoded[: settings.evaluation.examples]
     reference = nearest(evaluation.snr, REFERENCE_PREFERRED)
     place = evaluation.snr.index(reference)
-    at_reference = {label: by_snr[place] for label, by_snr in decodings.items()}
-    log.info(f"\nwhat was understood at {reference:g} dB\n{_examples(shown, at_reference, scoring)}")
+    at_reference = {label: by_snr[place].texts for label, by_snr in decodings.items()}
+    told = examples(texts_of(shown), at_reference, scoring)
+    log.info(f"\nwhat was understood at {reference:g} dB\n{told}")
 
 
 def _teacher(loaded: Sequence[tuple[str, Checkpoint]]) -> str | None:
@@ -251,25 +261,14 @@ def _write(
         all_rows += frames.records(frames.none_where_missing(frames.flat(resent)))
     tables.write_csv(output, [{**row, **common} for row in all_rows])
     overall = rows[rows["topic"] == ""]
+    together = beside_baselines.with_baselines(overall, prepared.baselines, settings.evaluation.snr)
+    kinds = beside_baselines.kinds(overall, together) if prepared.baselines else None
     shown = _without_twins(measures.alone(), rows)
     titles = {measure.name: title_of(measure, meeting.scoring) for measure in shown}
-    plots.plot_by_snr(overall, titles, picture, teacher=_teacher(prepared.loaded), floor=floor)
+    teacher = _teacher(prepared.loaded)
+    plots.plot_by_snr(together, titles, picture, teacher=teacher, floor=floor, kinds=kinds)
     made = [output, picture]
     if resent is not None:
         evaluate_resending.plot(resent, overall, picture)
         made.append(evaluate_resending.picture_of(picture))
     log.info(f"\nmade {' and '.join(map(escape, made))}")
-
-
-def _examples(
-    encoded: Sequence[batching.Encoded], decodings: Mapping[str, Decoded], scoring: TextScoring
-) -> str:
-    """What was sent and what was understood; ``=``: the same in the form in which texts are compared."""
-    width = max(columns(escape(label)) for label in ["sent", *decodings])
-    lines = []
-    for i, e in enumerate(encoded):
-        lines.append(f"{padded('sent', width)}  {escape(e.sentence.text)}")
-        for label, decoded in decodings.items():
-            same = scoring.normalize(decoded.texts[i]) == scoring.normalize(e.sentence.text)
-            lines.append(f"{padded(escape(label), width)}  {'=' if same else escape(decoded.texts[i])}")
-    return "\n".join(lines)

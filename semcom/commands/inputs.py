@@ -13,12 +13,13 @@ from semcom.base.advice import meant
 from semcom.base.errors import InterruptedRun, SemcomError, escape
 from semcom.base.progress import Progress
 from semcom.base.provenance import PROJECT
-from semcom.data import batching, corpus, fit, kept_corpora
+from semcom.data import batching, corpus, fit, kept_corpora, vocabulary_files
 from semcom.data.encoded_corpus import EncodedCorpus, encode_corpus
 from semcom.data.languages import contradiction
 from semcom.data.parliament import TOPICS
 from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import Vocabulary
+from semcom.data.vocabulary_files import read_vocabulary
 from semcom.distillation.history import Result
 from semcom.evaluation.channel_use import channel_use
 from semcom.models import checkpoint
@@ -98,6 +99,17 @@ def check_topics(topics: Iterable[str]) -> None:
 def load_teacher(path: str | None, flag: str = "--teacher-checkpoint") -> Checkpoint:
     """flag: by which the verb takes one."""
     return checkpoint.load(shipped(path or DEFAULT_TEACHER), flag)
+
+
+def load_vocabulary(path: str) -> Vocabulary:
+    """That of ``--vocab``."""
+    try:
+        return read_vocabulary(vocabulary_files.bytes_of(path, "--vocab"), f"--vocab {path}")
+    except OSError as error:
+        raise SemcomError(
+            f"--vocab {escape(path)}: cannot be read ({error.strerror}); "
+            "make one with: python -m semcom vocab --size 4000 --output FILE"
+        ) from None
 
 
 def split_of(source: corpus.Corpus, name: str) -> corpus.Sentences:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from semcom.base.errors import SemcomError, escape
 from semcom.base.messages import N_
+from semcom.base.widths import columns, padded
 from semcom.commands.run_record import BEST
 from semcom.data import corpus
 from semcom.data.batching import Encoded
@@ -181,3 +182,16 @@ def foreign_splits(
 
 def nearest(snrs: Sequence[float], wanted: float) -> float:
     return min(snrs, key=lambda snr: abs(snr - wanted))
+
+
+def examples(sent: Sequence[str], understood: Mapping[str, Sequence[str]], scoring: TextScoring) -> str:
+    """What was sent and what was understood, by label; ``=``: the same in the form in which texts are
+    compared. understood: as many texts as were sent, at least."""
+    width = max(columns(escape(label)) for label in ["sent", *understood])
+    lines = []
+    for i, text in enumerate(sent):
+        lines.append(f"{padded('sent', width)}  {escape(text)}")
+        for label, texts in understood.items():
+            same = scoring.normalize(texts[i]) == scoring.normalize(text)
+            lines.append(f"{padded(escape(label), width)}  {'=' if same else escape(texts[i])}")
+    return "\n".join(lines)

@@ -13,6 +13,7 @@ from semcom.base.flags import add_flags
 from semcom.base.varied_flags import add_varied_flags
 from semcom.commands.align_settings import AlignSettings
 from semcom.commands.analyse_settings import AnalysisSettings
+from semcom.commands.baseline_settings import BaselineSettings
 from semcom.commands.benchmark_settings import BenchmarkSettings
 from semcom.commands.dial_settings import DialSettings
 from semcom.commands.distil_settings import DistilSettings
@@ -201,6 +202,11 @@ VERBS = {
         EvaluateSettings,
         "evaluate:evaluate",
         together=True,
+    ),
+    "baseline": Verb(
+        "a coded digital link (Huffman or a language model, CRC, LDPC, QAM) on the same draws and symbols",
+        BaselineSettings,
+        "baseline:baseline",
     ),
     "audit": Verb(
         "score a model as the public DeepSC script does and rightly, one habit changed at a time",

@@ -169,6 +169,13 @@ class EvaluateSettings(Validated):
         "checkpoints of one vocabulary", positional=True, nargs="+", metavar="CHECKPOINT"
     )
     output: str | None = setting(None, TABLE_OUTPUT, metavar="FILE")
+    baseline: tuple[str, ...] = setting(
+        (),
+        "tables that the verb baseline made on the same sentences and draws: their curves stand beside, "
+        "with the SNRs at which they are crossed",
+        nargs="+",
+        metavar="FILE.csv",
+    )
     outputs: OutputConfig = group(OutputConfig())
     evaluation: EvaluationConfig = group(EvaluationConfig())
     resending: ResendingConfig = group(ResendingConfig())

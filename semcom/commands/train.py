@@ -16,7 +16,7 @@ from semcom.base import distributed, json_files, output_files, places, replacing
 from semcom.base.advice import path_word
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
-from semcom.base.errors import SemcomError, escape
+from semcom.base.errors import escape
 from semcom.base.fastest import weights_multiplied
 from semcom.base.flag_words import words_of
 from semcom.base.flags import as_record
@@ -32,6 +32,7 @@ from semcom.commands.inputs import (
     encode_splits,
     imported,
     load_corpus,
+    load_vocabulary,
     record_of,
     shipped,
 )
@@ -40,11 +41,9 @@ from semcom.commands.recorded_flags import differences, recorded
 from semcom.commands.resuming import as_begun, resolved
 from semcom.commands.settings import SIZES, TrainSettings
 from semcom.commands.vocabulary import tell_fit, vocabulary_of
-from semcom.data import vocabulary_files
 from semcom.data.corpus import Corpus
 from semcom.data.settings import DEFAULT_VOCABULARY
 from semcom.data.vocabulary import Vocabulary
-from semcom.data.vocabulary_files import read_vocabulary
 from semcom.distillation import objectives, run_state, trainer
 from semcom.distillation.history import Epoch, Result
 from semcom.distillation.run_state import Keeper
@@ -237,7 +236,7 @@ def _prepare(settings: TrainSettings, device: torch.device, held: ExitStack) -> 
     before = checkpoint.load(settings.start_from, "--start-from") if settings.start_from else None
     known = before.vocabulary if before else None
     if vocabulary_file and not before:
-        known = _load_vocabulary(vocabulary_file)
+        known = load_vocabulary(vocabulary_file)
     elsewhere = learned_elsewhere("--start-from", before.config, settings.corpus) if before else ""
     quiet = settings.run.quiet
     corpus = load_corpus(settings.corpus, known, elsewhere, quiet=quiet)
@@ -338,13 +337,3 @@ def _new_vocabulary(corpus: Corpus, settings: TrainSettings) -> Vocabulary:
     made = vocabulary_of(corpus, settings.vocab_size, flag="--vocab-size")
     tell_fit(made, corpus)
     return made
-
-
-def _load_vocabulary(path: str) -> Vocabulary:
-    try:
-        return read_vocabulary(vocabulary_files.bytes_of(path, "--vocab"), f"--vocab {path}")
-    except OSError as error:
-        raise SemcomError(
-            f"--vocab {escape(path)}: cannot be read ({error.strerror}); "
-            "make one with: python -m semcom vocab --size 4000 --output FILE"
-        ) from None

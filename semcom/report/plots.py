@@ -46,9 +46,8 @@ Gains = Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]]
 """Channel -> x, the shares of fading gains measured below it, and those of theory."""
 Realised = tuple[str, float, float, float]
 """Channel, nominal SNR, realised SNR and half of its interval, in dB."""
-FLOOR = "floor"
-WATERFALL_ROW, BY_SNR = 0.3, 2.4
-"""Inches of a habit's bar, and of the panel below the bars."""
+FLOOR, WATERFALL_ROW, BY_SNR = "floor", 0.3, 2.4
+"""A curve's name; inches of a habit's bar, and of the panel below the bars."""
 
 
 def save(draw: Draw, path: str | Path) -> None:
@@ -115,11 +114,12 @@ def plot_by_snr(
     *,
     teacher: str | None = None,
     floor: Row | None = None,
+    kinds: Mapping[str, object] | None = None,
 ) -> None:
-    """One panel a measure (name -> title), one curve a model over SNR.
+    """One panel a measure (name -> title), one curve a model over SNR, those of one kind in one colour.
 
     teacher: the model in black. floor: of a measure what no understanding exceeds, as a grey line."""
-    save(by_snr(rows, measures, teacher, floor or {}), path)
+    save(by_snr(rows, measures, teacher, floor or {}, kinds), path)
 
 
 def by_snr(
@@ -127,6 +127,7 @@ def by_snr(
     measures: Mapping[str, str],
     teacher: str | None = None,
     floor: Row | None = None,
+    kinds: Mapping[str, object] | None = None,
 ) -> Draw:
     panels = {title: _curves_of(rows, name) for name, title in measures.items()}
     for name, title in measures.items():
@@ -134,8 +135,8 @@ def by_snr(
         if lowest is not None and len(panels[title]):
             ends = min(rows["snr"]), max(rows["snr"])
             panels[title][FLOOR] = [(snr, Interval(lowest, lowest, lowest)) for snr in ends]
-    # The first reference is black, those behind it are grey: without a teacher the first is none.
-    return figures.curves(panels, references=[teacher or "", FLOOR])
+    # The first reference is black, those behind it grey: without a teacher the first is none.
+    return figures.curves(panels, [teacher or "", FLOOR], kinds=kinds)
 
 
 def plot_over(panels: Mapping[str, figures.Curves], across: str, path: str | Path) -> None:

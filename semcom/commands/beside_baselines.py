@@ -1,0 +1,98 @@
+"""Curves of baselines beside those of models: tables, pictures, and where they cross."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from semcom.base.errors import SemcomError, escape
+from semcom.channel.channels import make_channel
+from semcom.commands import baseline_record
+from semcom.commands.baseline_record import Baseline
+from semcom.commands.settings import EvaluateSettings
+from semcom.data.batching import Encoded
+from semcom.evaluation import frames, measures
+from semcom.evaluation.coded_baseline import Offered
+from semcom.evaluation.crossings import Crossings, crossings
+from semcom.evaluation.measure_row import Measure
+from semcom.evaluation.text_scoring import TextScoring
+from semcom.models.transceiver import Transceiver
+from semcom.report import tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+
+def read(paths: Sequence[str], labels: Sequence[str]) -> list[Baseline]:
+    """labels: of the models. Raises SemcomError for what is no baseline, and for curves of one name."""
+    found = [baseline_record.read(path) for path in paths]
+    names = [*labels, *(str(name) for each in found for name in each.rows["model"].unique())]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SemcomError(
+            f"--baseline: two curves are called {escape(twice)[:100]}; give one table of each coded link"
+        )
+    return found
+
+
+def check(
+    baselines: Sequence[Baseline],
+    settings: EvaluateSettings,
+    models: Sequence[Transceiver],
+    encoded: Sequence[Encoded],
+    corpus_fingerprint: str,
+    scoring: TextScoring,
+) -> None:
+    """Raise SemcomError where one is not of these sentences, symbols and draws."""
+    evaluation, channel = settings.evaluation, make_channel(settings.channel)
+    for width in dict.fromkeys(model.architecture.channel_dim for model in models) if baselines else ():
+        ours = baseline_record.met(
+            Offered(encoded, width), corpus_fingerprint, evaluation.split, channel, settings.run.seed, scoring
+        )
+        for baseline in baselines:
+            baseline.check(ours, evaluation.snr)
+
+
+def with_baselines(
+    models: "pd.DataFrame", baselines: Sequence[Baseline], snrs: Sequence[float]
+) -> "pd.DataFrame":
+    """Rows of models over all sentences, and behind them those of the curves that baselines show."""
+    import pandas as pd
+
+    return pd.concat([models, *(_shown(each, snrs) for each in baselines)], ignore_index=True)
+
+
+def _shown(baseline: Baseline, snrs: Sequence[float]) -> "pd.DataFrame":
+    rows = baseline.rows[baseline.rows["shown"].astype(bool)]
+    measured = [
+        name for name in ("model", "channel", "snr", *(m.name for m in measures.alone())) if name in rows
+    ]
+    rows = rows.loc[rows["snr"].isin(snrs), measured]
+    return rows.dropna(axis="columns", how="all").assign(topic="")
+
+
+def kinds(models: "pd.DataFrame", together: "pd.DataFrame") -> dict[str, str]:
+    """Of each curve's name its kind in a picture: a model is its own, baselines are one."""
+    own = set(models["model"])
+    return {str(name): str(name) if name in own else "" for name in together["model"].unique()}
+
+
+def show_crossings(
+    models: "pd.DataFrame", baselines: Sequence[Baseline], snrs: Sequence[float], measure: Measure
+) -> None:
+    """Of each model and baseline where their curves of a measure cross."""
+    found = []
+    for baseline in baselines:
+        for name, theirs in _shown(baseline, snrs).groupby("model", sort=False):
+            for model, ours in models.groupby("model", sort=False):
+                where = _crossings(ours, theirs, measure.name)
+                found.append({"model": str(model), "baseline": str(name), "crossing": str(where)})
+    table = tables.text(frames.frame_of(found))
+    log.info(f"\nwhere curves of {measure.title} cross, by straight lines between the SNRs\n{table}")
+
+
+def _crossings(ours: "pd.DataFrame", theirs: "pd.DataFrame", measure: str) -> Crossings:
+    both = ours[["snr", measure]].merge(theirs[["snr", measure]], on="snr").dropna().sort_values("snr")
+    snrs, first, second = (both.iloc[:, place].tolist() for place in range(3))
+    return crossings(snrs, first, second)

@@ -1,0 +1,161 @@
+"""Curves of a coded baseline over SNR: each scheme by itself, and the schemes chosen for what a transmitter
+knows.
+
+Letters: J schemes of one source code, K SNRs, N sentences, M sums of ``measures.columns``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from semcom.evaluation import measures
+from semcom.evaluation.coded_baseline import EMPTY, FAILURES, Framing, Understood
+from semcom.evaluation.scheme_choice import ADAPTATIONS, H_KNOWN, ONE, SNR_KNOWN, Choice, choose
+
+Row = dict[str, object]
+FIXED = "fixed"
+
+
+@dataclass(frozen=True)
+class Schemes:
+    """What one source code made of one set of sentences, framed in one way, by J modulations.
+
+    understood: of each modulation. states: [K, N] in dB of the blocks. snrs: [K].
+    """
+
+    code: str
+    modulations: Sequence[str]
+    framing: Framing
+    snrs: Sequence[float]
+    understood: Sequence[Understood]
+    states: np.ndarray
+
+    def sums(self, failure: str) -> np.ndarray:
+        """[J, K, N, M]."""
+        return np.stack([of_one.by_failure[failure] for of_one in self.understood])
+
+    def known(self, adaptation: str) -> np.ndarray:
+        """[K, N] in dB, what a transmitter of this adaptation knows of the channel."""
+        nominal = np.broadcast_to(np.asarray(self.snrs, float)[:, None], self.states.shape)
+        return self.states if adaptation == H_KNOWN else nominal
+
+    @property
+    def fades(self) -> bool:
+        """Whether a sentence's state is another than the mean SNR."""
+        return not np.allclose(self.states, self.known(ONE), atol=1e-6)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """label: of its rows. rows: one an SNR. validation_bleu: its mean over the SNRs. texts: [K, N], what was
+    understood."""
+
+    label: str
+    rows: Sequence[Row]
+    validation_bleu: float
+    texts: np.ndarray
+
+
+def curves(validation: Schemes, test: Schemes, adaptations: Sequence[str], channel: str) -> list[Curve]:
+    """All curves of one source code and framing. The choice of schemes is made on ``validation`` alone."""
+    found = []
+    # Without fading a transmitter that knows h knows the mean SNR.
+    wanted = [name for name in adaptations if name != H_KNOWN or test.fades]
+    for failure in FAILURES:
+        for place, modulation in enumerate(test.modulations):
+            fixed = Choice(np.empty(0), np.array([place]))
+            found.append(_curve(FIXED, modulation, fixed, (validation, test, failure, channel)))
+        for adaptation in wanted:
+            choice = choose(adaptation, validation.sums(failure), validation.known(adaptation))
+            of_one = f"{test.modulations[choice.schemes[0]]}" if adaptation == ONE else ""
+            found.append(_curve(adaptation, of_one, choice, (validation, test, failure, channel)))
+    return found
+
+
+def _curve(adaptation: str, modulation: str, choice: Choice, of: tuple[Schemes, Schemes, str, str]) -> Curve:
+    validation, test, failure, channel = of
+    known = test.known(adaptation)
+    fits, whole, times = (
+        choice.taken(np.stack(of_schemes), known).mean(1)
+        for of_schemes in (
+            [np.broadcast_to(each.fits, known.shape) for each in test.understood],
+            [each.whole for each in test.understood],
+            [each.sent for each in test.understood],
+        )
+    )
+    about = {
+        "source_code": test.code,
+        "adaptation": adaptation,
+        "packed": test.framing.packed,
+        "header_bits": test.framing.header_bits,
+        "resend": test.framing.resend,
+        "on_failure": failure,
+    }
+    by_snr = [
+        {
+            "modulation": _shares(choice.of(known)[k], test.modulations),
+            "fits": float(fits[k]),
+            "arrived": float(whole[k]),
+            "sent": float(times[k]),
+        }
+        for k in range(len(test.snrs))
+    ]
+    rows = rows_of(choice.taken(test.sums(failure), known), test.snrs, by_snr)
+    label = label_of(test, adaptation, modulation, failure)
+    rows = [{"model": label, "channel": channel, **row, **about} for row in rows]
+    at_validation = choice.taken(validation.sums(failure), validation.known(adaptation)).sum(1)
+    bleu = measures.of_sums(at_validation, [measures.named("bleu")])["bleu"]
+    texts = choice.taken(np.stack([each.texts[failure] for each in test.understood]), known)
+    return Curve(label, rows, float(np.nan_to_num(bleu).mean()), texts)
+
+
+def rows_of(sums: np.ndarray, snrs: Sequence[float], by_snr: Sequence[Row]) -> list[Row]:
+    """Scores at each SNR, None where there is none, and beside them ``by_snr``. sums: [K, N, M]."""
+    rows: list[Row] = []
+    for at_snr, snr, beside in zip(sums, snrs, by_snr):
+        values = measures.of_sentences(at_snr, measures.alone())
+        scores = {name: None if np.isnan(value) else float(value) for name, value in values.items()}
+        rows.append({"snr": float(snr), "topic": "", **scores, "sentences": len(at_snr), **beside})
+    return rows
+
+
+def label_of(schemes: Schemes, adaptation: str, modulation: str, failure: str) -> str:
+    """For example "lm + LDPC, SNR known, packed"; a scheme that is the same at all SNRs is named."""
+    by = f" {modulation}" if modulation else ""
+    known = f", {ADAPTATIONS[adaptation]}" if adaptation in ADAPTATIONS else ""
+    kept = "" if failure == EMPTY else f", {failure}"
+    return f"{schemes.code} + LDPC{by}{known}{schemes.framing.label}{kept}"
+
+
+def _shares(places: np.ndarray, modulations: Sequence[str]) -> str:
+    """The modulation of all, or how many per cent go by each."""
+    shares = [(name, float((places == place).mean())) for place, name in enumerate(modulations)]
+    used = [(name, share) for name, share in shares if share > 0]
+    return used[0][0] if len(used) == 1 else ", ".join(f"{name} {share:.0%}" for name, share in used)
+
+
+def shown_of(found: Sequence[Curve]) -> list[Curve]:
+    """The few curves that stand in tables and pictures: of the source code that does best on validation
+    sentences those of each adaptation, a block a sentence, and that of packed ones where the mean SNR is
+    known; of other source codes one, where it is known, a block a sentence.
+
+    Of what is made of a failing block, what does better on validation sentences.
+    """
+    best: dict[tuple[object, ...], Curve] = {}
+    for curve in found:
+        row = curve.rows[0]
+        plain = not row["header_bits"] and not row["resend"] and row["adaptation"] != FIXED
+        key = row["source_code"], row["adaptation"], row["packed"]
+        if plain and (key not in best or curve.validation_bleu > best[key].validation_bleu):
+            best[key] = curve
+    if not best:
+        return []
+    code = max(best.items(), key=lambda item: item[1].validation_bleu)[0][0]
+    few = any(not packed for _, _, packed in best)
+    return [
+        curve
+        for (source, adaptation, packed), curve in best.items()
+        if (source == code and (not packed or not few or adaptation == SNR_KNOWN))
+        or (adaptation == SNR_KNOWN and (not packed or not few))
+    ]
