@@ -2,11 +2,13 @@
 probabilities, its training, its file."""
 
 import math
+import signal
 
 import numpy as np
 import pytest
 import torch
 
+from semcom.base import signals
 from semcom.base.errors import SemcomError
 from semcom.base.fastest import Way
 from semcom.commands import chosen_way
@@ -14,7 +16,8 @@ from semcom.data.arithmetic_coding import TOTAL
 from semcom.data.batching import collate, encode
 from semcom.data.source_code_settings import SourceCodeConfig
 from semcom.data.vocabulary import BOS, EOS
-from semcom.distillation import fused_linear_loss, language_model
+from semcom.distillation import fused_linear_loss, language_model, training_loop
+from semcom.distillation.history import Result
 from semcom.models import language_model_code, state_file
 from semcom.models.architecture import Architecture
 from semcom.models.causal_model import CausalModel, built, size_like
@@ -208,6 +211,18 @@ def test_a_rate_that_is_too_high_is_told(vocabulary, sentences, like):
         language_model.learned(
             encoded, encoded, vocabulary, like, config, seed=1, device=torch.device("cpu"), quiet=True
         )
+
+
+def test_a_signal_ends_it_without_a_model(vocabulary, sentences, like, monkeypatch):
+    ended = Result([], stopped="interrupted", signal=signal.SIGTERM)
+    monkeypatch.setattr(training_loop, "run", lambda *given, **named: ended)
+    encoded = encode(sentences[:32], vocabulary)
+    config = SourceCodeConfig(lm_steps=8)
+    with pytest.raises(signals.Interrupt) as asked:
+        language_model.learned(
+            encoded, encoded, vocabulary, like, config, seed=1, device=torch.device("cpu"), quiet=True
+        )
+    assert asked.value.number == signal.SIGTERM
 
 
 def test_a_file_gives_the_same_code_back(tmp_path, code, vocabulary, texts):

@@ -116,7 +116,7 @@ def learned(
     """The code `lm` of a model as large as the receiver of ``like``, less what hears. The same seed, steps
     and way on one machine give the same model. way: of the training's steps.
 
-    Raises SemcomError where the training did not end with a model.
+    Raises SemcomError where the loss is no number, and ``signals.Interrupt`` where a signal ended it.
     """
     model = built(len(vocabulary), size_like(like), seed)
     seed_dropout(model, seed)
@@ -154,7 +154,7 @@ def _check_ended(result: Result) -> None:
     if result.failed:
         raise SemcomError(f"--lm-lr: the language model did not learn, {result.failed}; give a smaller one")
     if result.stopped:
-        raise KeyboardInterrupt
+        raise signals.Interrupt(result.signal)
 
 
 def _passes(
