@@ -389,7 +389,7 @@ def test_a_section_has_a_table_and_curves(made, language):
     assert all(isinstance(gain, Interval) for gain in table.frame["gain"])
     panels = section.panels_of(read.rows, _)
     assert list(panels) == ["0 dB", "12 dB"]
-    assert [len(points) for points in panels["12 dB"].values()] == [2] * 7
+    assert [len(points) for points in panels["12 dB"].values()] == [2] * 6
     assert _("linear map") in panels["12 dB"] and _("no map") not in panels["12 dB"]
 
 
@@ -398,7 +398,7 @@ def test_curves_are_drawn_over_a_logarithm_of_symbols(made):
     from semcom.report.look import PAGE
 
     read = alignment_files.read(str(made / "made"))
-    picture = section.drawn(section.panels_of(read.rows, str), str)(PAGE)
+    picture = section.drawn(section.panels_of(read.rows, str), section.kinds_of(read.rows, str), str)(PAGE)
     scales = {axis.get_xscale() for axis in picture.axes if axis.lines}
     assert scales == {"log"}
 

@@ -102,7 +102,7 @@ def table_of(prepared: Prepared, told: Alignment) -> list[str]:
             row["pilots"],
             f"{row['symbols']:,.0f}",
             _plain(row["bleu"], 2),
-            "-" if row["gain"] is None else f"{row['gain']:+.2f}",
+            "-" if row["gain"] is None else _gain(row["gain"]),
             _plain(row["recovery"], 2),
             _plain(row["own_gain"], 2, signed=True),
             _plain(row["repeated_gain"], 2, signed=True),
@@ -117,6 +117,10 @@ def table_of(prepared: Prepared, told: Alignment) -> list[str]:
         "own gain: the same map on the receiver's own pair, which is denoising; twice: no map, the pilots' "
         "symbols spent on repeating data",
     ]
+
+
+def _gain(cell: Interval) -> str:
+    return f"{cell.value:+.2f} [{cell.low:.2f}, {cell.high:.2f}]"
 
 
 def _plain(cell: Interval | None, places: int, signed: bool = False) -> str:

@@ -65,8 +65,8 @@ def write(prepared: "Prepared", found: Found, told: Alignment) -> None:
     for way, model in found.kept.items():
         checkpoint.save(_joined(prepared, found, way, model), folder / pair_file(way))
     tables.write_csv(folder / TABLE, _with_conditions(prepared, told))
-    panels = alignment.panels_of(told.rows, str)
-    plots.save(alignment.drawn(panels, str), folder / PICTURE)
+    panels, kinds = alignment.panels_of(told.rows, str), alignment.kinds_of(told.rows, str)
+    plots.save(alignment.drawn(panels, kinds, str), folder / PICTURE)
     record = {
         "finished": True,
         **{name: getattr(told, name) for name in TOLD},

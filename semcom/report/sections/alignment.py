@@ -12,7 +12,7 @@ from semcom.evaluation.intervals import Interval
 from semcom.report import figures
 from semcom.report.document import Block, Column, Figure, Table
 from semcom.report.figures import Curves
-from semcom.report.look import Draw, Place
+from semcom.report.look import PHONE, Draw, Place
 from semcom.report.names_in_words import channel_told
 
 if TYPE_CHECKING:
@@ -32,13 +32,18 @@ WAYS = {
     "encoder": N_("transmitter tuned (genie)"),
 }
 """Of joining two ends; the last needs gradients to be fed back, which no link has."""
+LEARNED = {"network": "network", "decoder": "tuned", "surrogate": "tuned", "encoder": "tuned"}
+"""Kinds of ways, a colour each; the others have a closed form."""
 PAIRS = {
     "own": N_("receiver's own pair"),
     "unaligned": N_("without a map"),
     "senders": N_("transmitter's own pair"),
 }
-"""Without a map, as a figure has them: the first in black."""
 REPEATED = N_("without a map, the pilots' symbols spent on repeating data")
+DRAWN = {"own": PAIRS["own"], "unaligned": PAIRS["unaligned"], "repeated": REPEATED}
+"""Of pairs without a map: the first in black; on narrow places the last is left out."""
+NARROW = 5
+"""Lines in a panel of a place that is."""
 SYMBOLS = N_("complex symbols of the pilots")
 AT = N_("{snr:g} dB")
 
@@ -137,19 +142,49 @@ def _how(alignment: Alignment, _: Translate) -> str:
 
 def _figure(alignment: Alignment, number: int, _: Translate, in_figure: Translate) -> Figure:
     panels = panels_of(alignment.rows, in_figure)
+    kinds = kinds_of(alignment.rows, in_figure)
     caption = _(
         "BLEU of the transmitter of {transmitter} and the receiver of {receiver} over the complex symbols "
         "that the pilots take, a panel an SNR and a line a way."
     )
     told = caption.format(transmitter=alignment.transmitter, receiver=alignment.receiver)
-    references = [in_figure(name) for name in PAIRS.values()]
     return Figure(
         f"alignment_curves_{number}",
-        told + figures.left_out(panels, _, references),
+        told + _left_out(panels, kinds, _, in_figure),
         _("Curves over the symbols of the pilots, a panel an SNR and a line a way of joining."),
         frames.none_where_missing(alignment.rows),
-        drawn(panels, in_figure),
+        drawn(panels, kinds, in_figure),
     )
+
+
+def _left_out(
+    panels: Mapping[str, Curves], kinds: Mapping[str, str], _: Translate, in_figure: Translate
+) -> str:
+    """What the caption adds where a narrow screen does not have all curves."""
+    everything = {name for curves in panels.values() for name in curves}
+    shown = figures.styles_of(_shown(panels, PHONE, in_figure), _references(PHONE, in_figure), PHONE, kinds)
+    if len(shown) == len(everything):
+        return ""
+    return _(figures.LEFT_OUT_NARROW).format(phone=len(shown), all=len(everything))
+
+
+def _references(place: Place, in_figure: Translate) -> list[str]:
+    names = [in_figure(name) for name in DRAWN.values()]
+    return names[:-1] if place.lines < NARROW else names
+
+
+def _shown(panels: Mapping[str, Curves], place: Place, in_figure: Translate) -> dict[str, Curves]:
+    """Without what a place has no room for."""
+    left_out = {in_figure(name) for name in DRAWN.values()}.difference(_references(place, in_figure))
+    return {
+        title: {name: points for name, points in curves.items() if name not in left_out}
+        for title, curves in panels.items()
+    }
+
+
+def kinds_of(rows: pd.DataFrame, in_figure: Translate) -> dict[str, str]:
+    """What a figure calls a way -> the kind of way that it is."""
+    return {in_figure(way_told(way)): LEARNED.get(way, "closed form") for way in rows["way"].unique()}
 
 
 def panels_of(rows: pd.DataFrame, in_figure: Translate) -> Mapping[str, Curves]:
@@ -167,9 +202,7 @@ def _curves(rows: pd.DataFrame, in_figure: Translate) -> Curves:
         if way != "none"
     }
     once = rows.drop_duplicates("symbols")
-    curves[in_figure(REPEATED)] = _points(once, "repeated")
-    ends = once.sort_values("symbols").iloc[[0, -1]]
-    curves |= {in_figure(name): _points(ends, column) for column, name in PAIRS.items()}
+    curves |= {in_figure(name): _points(once, column) for column, name in DRAWN.items()}
     return {name: points for name, points in curves.items() if points}
 
 
@@ -178,17 +211,13 @@ def _points(rows: pd.DataFrame, column: str) -> list[tuple[float, Interval]]:
     return sorted(((symbols, value) for symbols, value in points if _is_known(value)), key=lambda p: p[0])
 
 
-def drawn(panels: Mapping[str, Curves], in_figure: Translate) -> Draw:
+def drawn(panels: Mapping[str, Curves], kinds: Mapping[str, str], in_figure: Translate) -> Draw:
     """With the symbols on a logarithmic scale."""
-    inner = figures.curves(
-        panels,
-        references=[in_figure(name) for name in PAIRS.values()],
-        across=in_figure(SYMBOLS),
-        ylabels=dict.fromkeys(panels, in_figure(N_("BLEU"))),
-    )
 
     def draw(place: Place) -> "Picture":
-        picture = inner(place)
+        references, shown = _references(place, in_figure), _shown(panels, place, in_figure)
+        up = dict.fromkeys(panels, in_figure(N_("BLEU")))
+        picture = figures.curves(shown, references, in_figure(SYMBOLS), kinds=kinds, ylabels=up)(place)
         for axis in picture.axes:
             axis.set_xscale("log")
         return picture
