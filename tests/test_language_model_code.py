@@ -74,10 +74,13 @@ def test_texts_return_to_the_letter(code, untrained, texts):
 def test_what_a_text_meets_in_a_batch_changes_nothing(code, untrained, texts):
     some = texts[:30]
     for each in (code, untrained):
-        together = each.encode_all([*some, texts[40] * 6])
-        alone = [each.encode(text) for text in some]
+        # Two that remember nothing.
+        crowd, single = (LanguageModelCode(each.model, each.vocabulary) for _ in range(2))
+        together = crowd.encode_all([*some, texts[40] * 6, some[0]])
+        alone = [single.encode(text) for text in some]
         assert all(np.array_equal(a, b) for a, b in zip(together, alone))
-        assert [each.decode(bits) for bits in together[:3]] == some[:3]
+        assert together[-1] is together[0]
+        assert [single.decode(bits) for bits in together[:3]] == some[:3]
 
 
 def test_logits_are_the_same_to_the_bit_however_they_are_made(untrained, vocabulary, texts):

@@ -53,6 +53,7 @@ class LanguageModelCode(SourceCode):
         self.model, self.vocabulary = model.eval(), vocabulary
         self.config, self.metrics = dict(config or {}), dict(metrics or {})
         self.exact = ExactCausalModel(model, torch.device(device))
+        self._bits: dict[str, Bits] = {}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -63,19 +64,21 @@ class LanguageModelCode(SourceCode):
         return self.vocabulary.decode(self.vocabulary.encode(texts))
 
     def encode_all(self, texts: Sequence[str]) -> list[Bits]:
-        """Raises SemcomError for a text of more pieces than a transceiver takes."""
-        pieces = self.vocabulary.encode(texts)
-        for text, ids in zip(texts, pieces):
+        """What was encoded before is remembered. Raises SemcomError for a text of more pieces than a
+        transceiver takes."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._bits]
+        pieces = self.vocabulary.encode(new)
+        for text, ids in zip(new, pieces):
             if len(ids) > MOST_PIECES:
                 raise SemcomError(
                     f"the sentence has {len(ids)} pieces, at most {MOST_PIECES} are allowed; "
                     f"send it in parts: {escape(text[:60])}…"
                 )
-        found: dict[int, Bits] = {}
         for rows in self._together([len(ids) + 1 for ids in pieces]):
             for row, parts in zip(rows, self._parts([pieces[row] for row in rows])):
-                found[row] = encoded(parts)
-        return [found[row] for row in range(len(texts))]
+                self._bits[new[row]] = bits = encoded(parts)
+                bits.setflags(write=False)
+        return [self._bits[text] for text in texts]
 
     def _together(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Rows of tokens by length, as many as have room at once."""
