@@ -22,13 +22,15 @@ EQUAL_C = ("none", "scale", "orthogonal", "encoder")
 class TuningConfig(Validated):
     """Going on with an end's training on pilots."""
 
-    tuning_steps: int = setting(400, "decoder, encoder: steps at most", whole(1, example="400"), metavar="N")
+    tuning_steps: int = setting(
+        400, "decoder, surrogate, encoder: steps at most", whole(1, example="400"), metavar="N"
+    )
     tuning_lr: float = setting(
         3e-4,
-        "decoder, encoder: peak learning rate (AdamW; linear warm-up, then linear decay to 0)",
+        "decoder, surrogate, encoder: peak learning rate (AdamW; linear warm-up, then linear decay to 0)",
         number(0, above=True, example="0.0003"),
         metavar="RATE",
     )
     tuning_batch: int = setting(
-        32, "decoder, encoder: pilot sentences a step", whole(1, example="32"), metavar="B"
+        32, "decoder, surrogate, encoder: pilot sentences a step", whole(1, example="32"), metavar="B"
     )
