@@ -15,6 +15,8 @@ from semcom.evaluation.scheme_choice import ADAPTATIONS, H_KNOWN, ONE, SNR_KNOWN
 
 Row = dict[str, object]
 FIXED = "fixed"
+FRAMED = ("packed", "header_bits", "resend")
+"""Columns that say how sentences became blocks; the plainest has none of them."""
 
 
 @dataclass(frozen=True)
@@ -137,25 +139,32 @@ def _shares(places: np.ndarray, modulations: Sequence[str]) -> str:
 
 def shown_of(found: Sequence[Curve]) -> list[Curve]:
     """The few curves that stand in tables and pictures: of the source code that does best on validation
-    sentences those of each adaptation, a block a sentence, and that of packed ones where the mean SNR is
-    known; of other source codes one, where it is known, a block a sentence.
+    sentences, which comes first, a block a sentence by each adaptation, and packed, with a header paid and
+    resent where the mean SNR is known; of other source codes the one of known SNR.
 
     Of what is made of a failing block, what does better on validation sentences.
     """
     best: dict[tuple[object, ...], Curve] = {}
-    for curve in found:
-        row = curve.rows[0]
-        plain = not row["header_bits"] and not row["resend"] and row["adaptation"] != FIXED
-        key = row["source_code"], row["adaptation"], row["packed"]
-        if plain and (key not in best or curve.validation_bleu > best[key].validation_bleu):
+    for curve in (each for each in found if each.rows[0]["adaptation"] != FIXED):
+        key = tuple(curve.rows[0][name] for name in (*FRAMED, "source_code", "adaptation"))
+        if key not in best or curve.validation_bleu > best[key].validation_bleu:
             best[key] = curve
     if not best:
         return []
-    code = max(best.items(), key=lambda item: item[1].validation_bleu)[0][0]
-    few = any(not packed for _, _, packed in best)
-    return [
-        curve
-        for (source, adaptation, packed), curve in best.items()
-        if (source == code and (not packed or not few or adaptation == SNR_KNOWN))
-        or (adaptation == SNR_KNOWN and (not packed or not few))
-    ]
+    code = max(best.values(), key=lambda curve: curve.validation_bleu).rows[0]["source_code"]
+    adaptations = [curve.rows[0]["adaptation"] for curve in best.values()]
+    usual = SNR_KNOWN if SNR_KNOWN in adaptations else adaptations[0]
+    plainest = min(_framing(curve) for curve in best.values())
+
+    def is_shown(curve: Curve) -> bool:
+        of_usual = curve.rows[0]["adaptation"] == usual
+        of_code = curve.rows[0]["source_code"] == code
+        plain = _framing(curve) == plainest
+        return (of_code and (plain or of_usual)) or (plain and of_usual)
+
+    shown = [curve for curve in best.values() if is_shown(curve)]
+    return sorted(shown, key=lambda curve: curve.rows[0]["source_code"] != code)
+
+
+def _framing(curve: Curve) -> tuple[bool, ...]:
+    return tuple(bool(curve.rows[0][name]) for name in FRAMED)
