@@ -312,6 +312,19 @@ def test_without_sionna_bounds_are_drawn_and_a_line_says_how_to_get_it(teacher, 
     assert "huffman-pieces + Shannon bound" in capsys.readouterr().out
 
 
+def test_a_language_model_is_kept_and_used_again(teacher, here, toy, capsys):
+    lm = ("--like", teacher, "--source-code", "lm", "--adaptation", "snr", "--packing", "sentence")
+    run = ("--sentences", 5, "--corpus-size", 300, "--snr", 20, "--quiet", "--device", "cpu")
+    assert package("baseline", *lm, *run, "--lm-steps", 2, "--output", "b.csv") == 0
+    assert "b.lm.pt" in capsys.readouterr().out
+    assert package("baseline", *lm, *run, "--lm-code", "b.lm.pt", "--output", "again.csv") == 0
+    assert (here / "b.csv").read_text() == (here / "again.csv").read_text()
+    assert not (here / "again.lm.pt").exists()
+    capsys.readouterr()
+    assert package("baseline", *lm, *run, "--lm-code", "absent.pt") == 2
+    assert "--lm-code absent.pt" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "flags, words",
     [

@@ -31,6 +31,7 @@ from semcom.commands.measuring import (
     measures_of,
     nearest,
     title_of,
+    without_twins,
 )
 from semcom.commands.settings import EvaluateSettings
 from semcom.data.source_code_settings import LANGUAGE_MODEL
@@ -299,11 +300,10 @@ def _write(
             if isinstance(code, LanguageModelCode):
                 language_model_code.write(code, lm_file)
                 made.append(lm_file)
-    shown = [
-        measure
-        for measure in measures_of(scoring, run.sentences.test.texts)
-        if rows[measure.name].notna().any()
+    measured = [
+        each for each in measures_of(scoring, run.sentences.test.texts) if rows[each.name].notna().any()
     ]
+    shown = without_twins(measured, rows)
     titles = {measure.name: title_of(measure, scoring) for measure in shown}
     shown_rows = rows[rows["shown"]]
     plots.plot_by_snr(shown_rows, titles, picture, kinds=_kinds(shown_rows))

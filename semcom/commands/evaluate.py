@@ -34,6 +34,7 @@ from semcom.commands.measuring import (
     test_split,
     texts_of,
     title_of,
+    without_twins,
 )
 from semcom.commands.recorded_corpus import corpus_of_runs
 from semcom.commands.settings import EvaluateSettings
@@ -190,7 +191,7 @@ def _show(
         f"\n{described(len(encoded), settings.evaluation)}, {meeting.channel}, SNR in dB per complex symbol "
         f"before equalisation, seed {meeting.seed}; {meeting.search}; {RECEIVER_KNOWS}"
     )
-    for measure in _without_twins(measures_of(meeting.scoring, texts_of(encoded)), rows):
+    for measure in without_twins(measures_of(meeting.scoring, texts_of(encoded)), rows):
         table = tables.pivot(together.dropna(subset=[measure.name]), "model", "snr", measure.name)
         log.info(f"\n{heading(measure, meeting.scoring)}\n{table}")
         lowest = floor.get(measure.name)
@@ -201,12 +202,6 @@ def _show(
         beside_baselines.show_crossings(overall, prepared.baselines, snrs, first)
     if len(by_topic):
         _show_topics(by_topic, first, nearest(snrs, REFERENCE_PREFERRED))
-
-
-def _without_twins(found: Sequence[Measure], rows: "pd.DataFrame") -> list[Measure]:
-    """Those to show: of two tables of the same numbers the first; files have both."""
-    twins = rows["exact_as_written"].equals(rows["exact"])
-    return [measure for measure in found if not (twins and measure.name == "exact_as_written")]
 
 
 def _show_topics(by_topic: "pd.DataFrame", first: Measure, reference: float) -> None:
@@ -263,7 +258,7 @@ def _write(
     overall = rows[rows["topic"] == ""]
     together = beside_baselines.with_baselines(overall, prepared.baselines, settings.evaluation.snr)
     kinds = beside_baselines.kinds(overall, together) if prepared.baselines else None
-    shown = _without_twins(measures.alone(), rows)
+    shown = without_twins(measures.alone(), rows)
     titles = {measure.name: title_of(measure, meeting.scoring) for measure in shown}
     teacher = _teacher(prepared.loaded)
     plots.plot_by_snr(together, titles, picture, teacher=teacher, floor=floor, kinds=kinds)

@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from semcom.base.errors import SemcomError, escape
 from semcom.base.messages import N_
@@ -23,6 +24,9 @@ from semcom.evaluation.settings import EvaluationConfig
 from semcom.evaluation.sums import CHRF, TO_SENT
 from semcom.evaluation.text_scoring import TextScoring, scoring_for
 from semcom.models.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +135,12 @@ def measures_of(scoring: TextScoring, texts: Sequence[str]) -> list[Measure]:
     texts first."""
     found = measures.alone()
     return measures.first_of_short_texts(found) if scoring.bleu_says_little(texts) else found
+
+
+def without_twins(found: Sequence[Measure], rows: "pd.DataFrame") -> list[Measure]:
+    """Those to show: of two tables of the same numbers the first; files have both."""
+    twins = rows["exact_as_written"].equals(rows["exact"])
+    return [measure for measure in found if not (twins and measure.name == "exact_as_written")]
 
 
 def title_of(measure: Measure, scoring: TextScoring) -> str:
