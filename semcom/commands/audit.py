@@ -12,6 +12,7 @@ import torch
 from semcom.base import output_files, places
 from semcom.base.device import environment, keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
+from semcom.base.flags import differs, flag_of
 from semcom.channel.channels import CHANNELS, Channel, make_channel
 from semcom.channel.settings import ChannelConfig, is_noisy
 from semcom.commands import chosen_way
@@ -109,6 +110,10 @@ def _audit(given: AuditSettings, held: ExitStack) -> list[Row]:
 
 def _channel(settings: ChannelConfig) -> Channel:
     """Raises SemcomError for what the public code has no counterpart of."""
+    for name in ("fading", "csi"):
+        if differs(settings, name):
+            given = f"{flag_of(name)} {getattr(settings, name)}"
+            raise SemcomError(f"{given}: the public script has one gain, and knows it; leave it out")
     channel = make_channel(settings)
     if channel.public_link is None:
         what = "no such channel" if is_noisy(channel.name) else "no channel without noise"

@@ -14,7 +14,7 @@ from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import escape
 from semcom.channel.channels import make_channel
-from semcom.commands import beside_baselines, chosen_way, evaluate_resending
+from semcom.commands import beside_baselines, chosen_way, evaluate_channels, evaluate_resending
 from semcom.commands.baseline_record import Baseline
 from semcom.commands.inputs import load_corpus
 from semcom.commands.measuring import (
@@ -40,7 +40,6 @@ from semcom.commands.recorded_corpus import corpus_of_runs
 from semcom.commands.settings import EvaluateSettings
 from semcom.data import batching
 from semcom.evaluation import frames, measures
-from semcom.evaluation.channel_use import ChannelUse, channel_use
 from semcom.evaluation.measure_row import Measure
 from semcom.evaluation.scores import Decoded, Meeting, Row, floor_score, score_all
 from semcom.evaluation.text_scoring import TextScoring
@@ -87,8 +86,9 @@ def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
 
     vocabulary = prepared.loaded[0][1].vocabulary
     rows, decodings = score_all(entrants(prepared.loaded), prepared.encoded, vocabulary, meeting)
-    uses = _channel_uses(prepared)
-    rows["channel_uses_per_character"] = rows["model"].map(lambda label: uses[label].a_character)
+    sentences = prepared.loaded, prepared.encoded
+    rows = evaluate_channels.with_costs(rows, *sentences, meeting.channel)
+    uses = evaluate_channels.uses_of(*sentences, meeting.channel)
     floor = floor_score(prepared.encoded, meeting.scoring) if len(prepared.encoded) > 1 else {}
 
     _show(settings, meeting, prepared, rows, floor)
@@ -96,9 +96,11 @@ def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
         of_these = [label for label in uses if str(uses[label]) == use]
         of_some = f" of {', '.join(map(escape, of_these))}" if len(of_these) < len(uses) else ""
         log.info(f"\nchannel uses{of_some}: {use}")
+    evaluate_channels.tell_charge(evaluate_channels.charged(*sentences, meeting.channel))
     if settings.evaluation.examples:
         _show_examples(settings, meeting.scoring, prepared.encoded, decodings)
     resent = _resent(settings, prepared, meeting, rows, decodings)
+    rows = _through_others(settings, prepared, meeting, rows)
     if prepared.picture and together.is_main:
         _write(settings, prepared, meeting, rows, resent, floor)
     return rows
@@ -121,11 +123,22 @@ def _resent(
     return resent
 
 
-def _channel_uses(prepared: _Prepared) -> dict[str, ChannelUse]:
-    """By label."""
-    return {
-        label: channel_use(prepared.encoded, c.model.architecture.channel_dim) for label, c in prepared.loaded
-    }
+def _through_others(
+    settings: EvaluateSettings, prepared: _Prepared, meeting: Meeting, rows: "pd.DataFrame"
+) -> "pd.DataFrame":
+    """``rows`` and those of ``--channels``, where it is given."""
+    import pandas as pd
+
+    sentences = prepared.loaded, prepared.encoded
+    others = evaluate_channels.score(settings.channel, settings.channels, *sentences, meeting)
+    if others is None:
+        return rows
+    rows = pd.concat([rows, others], ignore_index=True)
+    first = measures_of(meeting.scoring, texts_of(prepared.encoded))[0]
+    evaluate_channels.show(
+        rows, prepared.loaded, first, nearest(settings.evaluation.snr, REFERENCE_PREFERRED)
+    )
+    return rows
 
 
 def _prepare(settings: EvaluateSettings, device: torch.device, held: ExitStack) -> _Prepared:
@@ -141,6 +154,8 @@ def _prepare(settings: EvaluateSettings, device: torch.device, held: ExitStack) 
         outputs = plots.outputs(output, picture)
         if settings.resending.resend:
             outputs |= evaluate_resending.outputs(picture)
+        if settings.channels:
+            outputs |= evaluate_channels.outputs(picture)
         inputs = [*paths, *settings.baseline, *used.corpus]
         places.reserve_files(outputs, inputs, overwrite=settings.outputs.overwrite, held=held)
     vocabulary = loaded[0][1].vocabulary
@@ -255,7 +270,7 @@ def _write(
     if resent is not None:
         all_rows += frames.records(frames.none_where_missing(frames.flat(resent)))
     tables.write_csv(output, [{**row, **common} for row in all_rows])
-    overall = rows[rows["topic"] == ""]
+    overall = rows[(rows["topic"] == "") & (rows["channel"] == str(meeting.channel))]
     together = beside_baselines.with_baselines(overall, prepared.baselines, settings.evaluation.snr)
     kinds = beside_baselines.kinds(overall, together) if prepared.baselines else None
     shown = without_twins(measures.alone(), rows)
@@ -266,4 +281,7 @@ def _write(
     if resent is not None:
         evaluate_resending.plot(resent, overall, picture)
         made.append(evaluate_resending.picture_of(picture))
+    if rows["channel"].nunique() > 1:
+        evaluate_channels.plot(rows, shown[0], picture)
+        made.append(evaluate_channels.picture_of(picture))
     log.info(f"\nmade {' and '.join(map(escape, made))}")

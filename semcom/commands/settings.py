@@ -13,7 +13,7 @@ from semcom.base.flags import (
     whole,
 )
 from semcom.base.settings import OutputConfig, Request, ResumeConfig, RunConfig, TrackConfig
-from semcom.channel.settings import ChannelConfig, TrainingSNRConfig, check_snr_is_told
+from semcom.channel.settings import KINDS, ChannelConfig, TrainingSNRConfig, check_snr_is_told
 from semcom.data.settings import DEFAULT_VOCABULARY, CorpusConfig, VocabularyConfig
 from semcom.distillation.training_settings import TrainingConfig
 from semcom.evaluation.settings import DoctorConfig, EvaluationConfig, ResendingConfig
@@ -175,6 +175,14 @@ class EvaluateSettings(Validated):
         "with the SNRs at which they are crossed",
         nargs="+",
         metavar="FILE.csv",
+    )
+    channels: tuple[str, ...] = setting(
+        (),
+        "channels besides --channel, with its settings: a grid of models and channels",
+        type=str.lower,
+        choices=KINDS,
+        nargs="+",
+        metavar="CHANNEL",
     )
     outputs: OutputConfig = group(OutputConfig())
     evaluation: EvaluationConfig = group(EvaluationConfig())
