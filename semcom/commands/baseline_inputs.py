@@ -115,7 +115,7 @@ def _language_model(
 ) -> SourceCode:
     vocabulary, quiet = compared.vocabulary, settings.run.quiet
     if settings.lm_code:
-        return language_model_code.read(settings.lm_code, vocabulary, device, "--lm-code")
+        return language_model_code.read(settings.lm_code, vocabulary, "--lm-code", device=device)
     train, validation = (
         batching.encode(list(split_of(source, name)), vocabulary, leave_out_long=True)
         for name in ("train", "validation")

@@ -149,7 +149,7 @@ def write(code: LanguageModelCode, path: str | Path) -> None:
 
 
 def read(
-    path: str | Path, vocabulary: Vocabulary, device: torch.device | str = "cpu", flag: str = ""
+    path: str | Path, vocabulary: Vocabulary, flag: str = "", *, device: torch.device | str = "cpu"
 ) -> LanguageModelCode:
     """What ``write`` wrote. Raises SemcomError in one line, which names ``flag``, for anything else, and for
     a model of another vocabulary."""
@@ -157,7 +157,7 @@ def read(
     if not Path(path).is_file():
         raise SemcomError(f"{where}: no such file; {CURE}")
     with torch_files.told(where, WHAT, CURE):
-        return _rebuilt(state_file.read(Path(path), CURE, WHAT), vocabulary, device, where)
+        return _rebuilt(state_file.read(Path(path), CURE, WHAT, flag), vocabulary, device, where)
 
 
 def _rebuilt(

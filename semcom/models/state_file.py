@@ -37,10 +37,10 @@ def write(path: Path, state: State) -> int:
     return len(content)
 
 
-def read(path: Path, cure: str, what: str = WHAT) -> State:
+def read(path: Path, cure: str, what: str = WHAT, flag: str = "") -> State:
     """Raises SemcomError for a file that ``write`` did not write, or that was changed since; no code in it
-    runs. what: its contents, in words."""
-    where = escape(path)
+    runs. what: its contents, in words. flag: what named the file."""
+    where = f"{flag} {escape(path)}".strip()
     with torch_files.told(where, what, cure):
         pickled, stored = torch_files.archived(path, where, what, cure)
         if foreign := not_read(torch_files.imports(pickled)):
