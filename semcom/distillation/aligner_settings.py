@@ -26,9 +26,9 @@ class TuningConfig(Validated):
         400, "decoder, surrogate, encoder: steps at most", whole(1, example="400"), metavar="N"
     )
     tuning_lr: float = setting(
-        3e-4,
+        1e-3,
         "decoder, surrogate, encoder: peak learning rate (AdamW; linear warm-up, then linear decay to 0)",
-        number(0, above=True, example="0.0003"),
+        number(0, above=True, example="0.001"),
         metavar="RATE",
     )
     tuning_batch: int = setting(

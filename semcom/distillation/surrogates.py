@@ -63,7 +63,7 @@ def _symbols(sender: Transceiver, listener: Transceiver, received: Received) -> 
     own = listener.transmitter
     device = next(own.parameters()).device
     raw, arrived = [], []
-    for batch in (each.to(device) for each in by_length(received.pilots, BATCH)):
+    for batch in (each.to(device) for each in by_length(received.split()[0], BATCH)):
         raw.append(batch.of_sources(own.channel_encoder(own.encoder(batch.source, batch.source_mask))))
         arrived.append(
             batch.of_sources(_arrived(sender.transmitter, batch, _drawn(batch, sender, received), received))
