@@ -28,7 +28,8 @@ from semcom.evaluation.pilots import Air, Ends, drawn_pilots, pilot_rows, symbol
 from semcom.evaluation.scores import Meeting
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
-from semcom.models.settings import PARTS
+from semcom.models.settings import PARTS, RECEIVER_PARTS
+from semcom.models.transceiver import splice
 from semcom.report import document
 from semcom.report.catalogue import translation
 from semcom.report.sections import alignment as section
@@ -193,6 +194,25 @@ def test_one_map_may_serve_a_range(inputs):
     assert align(*flags) == 0
     assert (inputs / "checkpoints/alignment.before-1").is_dir()
     assert record["rows"][0]["gain"] == record["rows"][0]["gain_over_sentences"]
+
+
+@pytest.mark.parametrize("way, texts", [("decoder", False), ("surrogate", True)])
+def test_trainings_get_what_they_need_and_a_control_of_one_draw(inputs, monkeypatch, way, texts):
+    asked = []
+
+    def tuned(way, sender, listener, pilots, **given):
+        asked.append((way, sender is listener, len(pilots), len(given["texts"]) > 1000, given["snr"]))
+        return splice(sender, listener, RECEIVER_PARTS)
+
+    monkeypatch.setattr(alignment, "tuned", tuned)
+    assert align("--by", way, "--pilots", 5, *SMALL, *AT, "--output-path", "made") == 0
+    foreign, own = (way, False, 5, texts, 12.0), (way, True, 5, texts, 12.0)
+    assert asked == [foreign, own, foreign]
+    row = table_of(inputs)[way, 5, 12.0]
+    assert number(row, "gain") == number(row, "own_gain") == 0
+    origin = checkpoint.load(f"made/aligned_{way}.pt").origin
+    assert origin["decoder"] == f"b.pt: of b.pt; {way}, 5 pilots received at 12 dB, awgn"
+    assert origin["encoder"] == "a.pt: of a.pt"
 
 
 # --- what is refused

@@ -13,6 +13,7 @@ from semcom.commands import alignment_files
 from semcom.commands.align_plan import Prepared, prepare
 from semcom.commands.align_settings import ALIGNMENT_FILES, AlignSettings
 from semcom.commands.measuring import RECEIVER_KNOWS, described, labels
+from semcom.distillation.aligner_settings import GENIE
 from semcom.evaluation import alignment, frames
 from semcom.evaluation.alignment import Found
 from semcom.evaluation.intervals import Interval
@@ -95,10 +96,10 @@ def table_of(prepared: Prepared, told: Alignment) -> list[str]:
     rows = told.rows[told.rows["snr"] == told.at].to_dict("records")
     first, measured_on = rows[0], described(told.sentences, prepared.settings.evaluation)
     known = [f"{name} {first[column]:.2f}" for column, name in PAIRS.items() if first[column] is not None]
-    titles = ["joined by", "pilots", "symbols", "BLEU", "gain [95 %]", "recovery", "own gain", "twice"]
+    titles = ["way", "pilots", "symbols", "BLEU", "gain [95 %]", "recovery", "own gain", "twice"]
     cells = [
         [
-            way_told(row["way"]),
+            _way(row["way"]),
             row["pilots"],
             f"{row['symbols']:,.0f}",
             _plain(row["bleu"], 2),
@@ -117,6 +118,11 @@ def table_of(prepared: Prepared, told: Alignment) -> list[str]:
         "own gain: the same map on the receiver's own pair, which is denoising; twice: no map, the pilots' "
         "symbols spent on repeating data",
     ]
+
+
+def _way(way: str) -> str:
+    """As it is typed."""
+    return f"{way} (genie)" if way in GENIE else way
 
 
 def _gain(cell: Interval) -> str:

@@ -17,6 +17,7 @@ from semcom.data.batching import Encoded
 from semcom.data.vocabulary import Vocabulary
 from semcom.distillation.aligner_settings import TUNED, TuningConfig
 from semcom.distillation.aligners import fit_aligner
+from semcom.distillation.pilot_tuning import tuned
 from semcom.evaluation import bootstrap, text_metrics
 from semcom.evaluation.pilots import SNR, Air, Ends, PilotRows, pilot_rows, symbols_of
 from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode
@@ -186,6 +187,19 @@ class _Learner:
     def joined(self, way: str, count: int, received_at: SNR) -> Transceiver:
         """By the first ``count`` pilots."""
         seed = self.air.seed + self.number
+        if way in TUNED:
+            return tuned(
+                way,
+                self.ends.sender,
+                self.ends.listener,
+                self.plan.pilots[self.number][:count],
+                texts=self.plan.texts,
+                channel=self.air.channel,
+                snr=received_at,
+                seed=self.air.seed,
+                device=self.air.device,
+                config=self.plan.tuning,
+            )
         aligner = fit_aligner(way, self.rows[received_at].first(count), seed=seed)
         return with_aligner(self.ends.sender, self.ends.listener, aligner)
 
