@@ -35,8 +35,8 @@ class ChannelUse:
 def channel_use(
     encoded: Sequence[Encoded], channel_dim: int, uses: Callable[[int], float] = float
 ) -> ChannelUse:
-    """Of sentences as a vocabulary cuts them. channel_dim: C. uses: of so many symbols of a sentence, with the
-    pilots of the channel."""
+    """Of sentences as a vocabulary cuts them. channel_dim: C. uses: of so many symbols of a sentence, those
+    of the channel."""
     a_token = channel_dim / 2
     symbols = sum(uses(len(e.source) * channel_dim // 2) for e in encoded)
     characters = sum(length(e.sentence.text, "characters") for e in encoded)
