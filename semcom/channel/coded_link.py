@@ -208,13 +208,15 @@ class _Blocks:
         for row, size, values in zip(llr, sizes, soft):
             row += np.bincount(sent_positions(size), values, code.length)
             row[size.k - 2 * size.lifting : code.information - 2 * size.lifting] = known_zero
-        decided = sionna_code.decoded(torch.from_numpy(llr).to(device), code)
-        aligned = torch.zeros_like(decided)
-        for row, behind, size in zip(aligned, decided, sizes):
-            row[len(row) - size.k :] = behind[: size.k]
-        holds = sionna_code.crc_holds(aligned, self.scheme.crc).tolist()
+        ends = torch.tensor([size.k for size in sizes], device=device)
+
+        def holds(bits: Tensor, rows: Tensor) -> Tensor:
+            return sionna_code.crc_holds(_ending_at(bits, ends[rows]), self.scheme.crc)
+
+        decided = sionna_code.decoded(torch.from_numpy(llr).to(device), code, holds)
+        good = holds(decided, torch.arange(len(sizes), device=device)).tolist()
         bits = decided.cpu().numpy().astype(np.uint8)
-        return [(row[: size.k - self.scheme.crc], ok) for row, size, ok in zip(bits, sizes, holds)]
+        return [(row[: size.k - self.scheme.crc], ok) for row, size, ok in zip(bits, sizes, good)]
 
     def arrived(self, found: Sequence[tuple[np.ndarray, bool]], times: Sequence[int]) -> list[Arrived]:
         """Sentence by sentence."""
@@ -232,3 +234,9 @@ class _Blocks:
 def _binary(number: int, width: int) -> np.ndarray:
     """The last ``width`` binary digits of a number, the highest first."""
     return np.array([number >> place & 1 for place in reversed(range(width))], dtype=np.uint8)
+
+
+def _ending_at(bits: Tensor, ends: Tensor) -> Tensor:
+    """Rows of ``bits`` up to their ``ends``, moved to the right over zeros."""
+    places = torch.arange(bits.shape[1], device=bits.device) - (bits.shape[1] - ends)[:, None]
+    return torch.where(places >= 0, bits.gather(1, places.clamp_min(0)), 0.0)

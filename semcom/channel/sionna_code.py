@@ -3,6 +3,7 @@
 Optional: pip install .[phy]. Sionna's LDPC blocks are made once for each mother code, not for each size.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,8 +15,8 @@ from torch import Tensor
 from semcom.base.errors import SemcomError, escape
 from semcom.channel.ts38212 import MotherCode
 
-ITERATIONS = 20
-"""Of belief propagation, flooding, without an early end: Sionna's default."""
+ROUNDS, ITERATIONS = 5, 10
+"""Of belief propagation (flooding): up to 50, the CRC looked at after every 10."""
 DEMAPPING = "app"
 """Log-likelihood ratios by sums over all points of the constellation, not by its nearest points."""
 
@@ -38,7 +39,8 @@ def _ldpc(code: MotherCode, device: str) -> tuple[Any, Any]:
     from sionna.phy.fec.ldpc import LDPC5GDecoder, LDPC5GEncoder
 
     encoder = LDPC5GEncoder(code.information, code.length, bg=f"bg{code.base_graph}", device=device)
-    return encoder, LDPC5GDecoder(encoder, num_iter=ITERATIONS, device=device)
+    decoder = LDPC5GDecoder(encoder, num_iter=ITERATIONS, return_state=True, device=device)
+    return encoder, decoder
 
 
 @lru_cache(maxsize=256)
@@ -73,9 +75,22 @@ def encoded(bits: Tensor, code: MotherCode) -> Tensor:
     return _ldpc(code, str(bits.device))[0](bits)
 
 
-def decoded(llr: Tensor, code: MotherCode) -> Tensor:
-    """[B, code.length] log P(1)/P(0) -> [B, code.information] bits."""
-    return _ldpc(code, str(llr.device))[1](llr)
+def decoded(llr: Tensor, code: MotherCode, holds: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """[B, code.length] log P(1)/P(0) -> [B, code.information] bits.
+
+    holds: bits [b, code.information] and which rows they are, [b] -> [b] bool: those are decoded no further.
+    """
+    decoder = _ldpc(code, str(llr.device))[1]
+    rows = torch.arange(len(llr), device=llr.device)
+    bits = llr.new_zeros(len(llr), code.information)
+    state = None
+    for _ in range(ROUNDS):
+        bits[rows], state = decoder(llr[rows], msg_v2c=state)
+        going_on = ~holds(bits[rows], rows)
+        rows, state = rows[going_on], state[going_on]
+        if not len(rows):
+            break
+    return bits
 
 
 def greatest_llr(code: MotherCode, device: torch.device) -> float:
