@@ -42,18 +42,6 @@ def test_shannon_is_a_step_at_the_capacity():
     assert bounds.shannon_error([99, 101], 50, 10 * np.log10(3)).tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("snr_db", [-20, 0, 30])
-def test_ergodic_capacity_is_the_mean_over_fades(snr_db):
-    snr = 10 ** (snr_db / 10)
-    wanted, _ = integrate.quad(lambda power: np.log2(1 + power * snr) * np.exp(-power), 0, np.inf)
-    assert bounds.ergodic_capacity(snr_db) == pytest.approx(wanted)
-
-
-@pytest.mark.parametrize("snr_db", [-100, 100])
-def test_ergodic_capacity_at_the_axis_ends(snr_db):
-    assert 0 < bounds.ergodic_capacity(snr_db) <= bounds.capacity(snr_db)
-
-
 def test_outage_is_the_share_of_fades_that_carry_too_little():
     power = np.random.default_rng(0).exponential(size=200_000)
     share = np.mean(100 * np.log2(1 + power * 10**0.5) < 131)

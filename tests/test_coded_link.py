@@ -211,7 +211,7 @@ def same_rate(ours, theirs, blocks):
     return abs(ours - theirs) / blocks <= 3.9 * (2 * pooled * (1 - pooled) / blocks) ** 0.5
 
 
-@pytest.mark.parametrize("snr_db", [0.0, 0.75, 1.5])
+@pytest.mark.parametrize("snr_db", [0.75, 1.25, 1.75])
 def test_block_error_rates_are_those_of_sionnas_own_chain(sionna, snr_db):
     size = block_sizes(115, 136, QPSK)
     theirs = sionna_errors(size.k, size.n, 2, size.base_graph, snr_db, 250)
@@ -239,6 +239,21 @@ def test_the_normal_approximation_is_reached_within_a_decibel(sionna):
     tenth = snrs[np.argmax(bounds.normal_error(516, 504, snrs) < 0.1)]
     assert our_errors(500, 63, QPSK, tenth, 60) > 12
     assert our_errors(500, 63, QPSK, tenth + 1, 100) <= 10
+
+
+def test_over_rayleigh_it_lies_a_decibel_and_a_half_within_the_normal_approximation(sionna):
+    """131 coded bits on 136 symbols of QPSK at 6 dB, 300 fades: above what any code could do there, below
+    what any could do at 4.5 dB, each within 4 standard deviations."""
+    tokens = [17] * 300
+    bits = texts([115] * 300)
+    found = transmit_blocks(bits, symbols_of(tokens), QPSK, Rayleigh(), drawn(tokens), 6.0)
+    lost = 1 - np.mean(right(found, bits))
+    least, most = bounds.rayleigh_normal_error(131, 136, [6.0, 4.5])
+    assert least - 4 * (least / 300) ** 0.5 < lost < most + 4 * (most / 300) ** 0.5
+    nominal = bounds.rayleigh_normal_error(131, 136, 6.0)
+    power = drawn(tokens).scatter.double().square().sum(-1).numpy()
+    met = bounds.normal_error(131, 136, 6.0 + 10 * np.log10(power))
+    assert met.mean() <= lost and abs(met.mean() - nominal) < 4 * (nominal / 300) ** 0.5
 
 
 def test_without_sionna_a_line_says_how_to_get_it(monkeypatch):

@@ -9,7 +9,7 @@ Trans. Inf. Theory 56(5), 2010. A complex symbol is two uses of their real chann
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.integrate import trapezoid
-from scipy.special import hyperu, ndtr
+from scipy.special import ndtr
 
 LOG2_E = np.log2(np.e)
 FADES = np.exp(np.linspace(-8, 8, 1601))
@@ -19,13 +19,6 @@ FADES = np.exp(np.linspace(-8, 8, 1601))
 def capacity(snr_db: ArrayLike) -> np.ndarray:
     """Shannon's, bits a complex symbol of AWGN: log2(1 + SNR)."""
     return np.log2(1 + _ratio(snr_db))
-
-
-def ergodic_capacity(snr_db: ArrayLike) -> np.ndarray:
-    """Bits a complex symbol of Rayleigh fading that a block sees all of: E log2(1 + |h|^2 SNR) =
-    log2(e) e^x E1(x), x = 1/SNR (Goldsmith and Varaiya, IEEE Trans. Inf. Theory 43(6), 1997)."""
-    # hyperu(1, 1, x) is e^x E1(x), which overflows as a product.
-    return LOG2_E * hyperu(1.0, 1.0, 1 / _ratio(snr_db))
 
 
 def shannon_error(bits: ArrayLike, symbols: ArrayLike, snr_db: ArrayLike) -> np.ndarray:
