@@ -228,6 +228,7 @@ def test_packed_bounds_are_of_whole_blocks():
 
 
 RUN = ("--sentences", 12, "--corpus-size", 900, "--snr", 0, 12, "--quiet", "--device", "cpu")
+MORE = ("--header", "--resend", "--examples", 2)
 CODES = ("--source-code", "huffman-pieces", "huffman-characters")
 
 
@@ -240,12 +241,14 @@ def toy(monkeypatch):
 
 
 def test_the_verb_writes_curves_that_evaluate_draws_beside_models(teacher, here, toy, capsys):
-    made = package("baseline", "--like", teacher, *CODES, *RUN, "--output", "b.csv")
+    made = package("baseline", "--like", teacher, *CODES, *RUN, *MORE, "--output", "b.csv")
     out = capsys.readouterr().out
     assert made == 0
     assert "share that fits" in out and "schemes by SNR" in out
     assert "knows neither the SNR nor the channel's gain" in out
     assert "--baseline b.csv" in out
+    assert "header paid" in out and "how often a sentence's symbols are sent" in out
+    assert "what was understood at 12 dB" in out
     rows, record = pd.read_csv("b.csv"), json.loads((here / "b.json").read_text())
     assert {"huffman-pieces + LDPC qpsk", "huffman-characters + normal approximation"} <= set(rows["model"])
     assert record["sentences_measured"] == 12 and len(record["symbols_by_sentence"]) == 12

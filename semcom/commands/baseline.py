@@ -4,7 +4,7 @@ import logging
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,17 +19,12 @@ from semcom.base.flags import as_record
 from semcom.base.progress import Progress
 from semcom.base.settings import RunConfig
 from semcom.channel import sionna_code
-from semcom.channel.channels import Channel, make_channel
-from semcom.commands import baseline_inputs, baseline_record
-from semcom.commands.baseline_inputs import Compared, Sentences
+from semcom.channel.channels import make_channel
+from semcom.commands import baseline_console, baseline_inputs, baseline_record
+from semcom.commands.baseline_inputs import Run
 from semcom.commands.baseline_settings import ADAPTATIONS, MODULATIONS, BaselineSettings
 from semcom.commands.measuring import (
-    REFERENCE_PREFERRED,
-    described,
-    examples,
-    heading,
     measures_of,
-    nearest,
     title_of,
     without_twins,
 )
@@ -50,33 +45,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HEADER_BITS = 10
-HARDLY = 0.5
-"""Share of sentences below which a modulation is said not to carry a source code."""
-KNOWS_NEITHER = (
-    "the transceiver's transmitter knows neither the SNR nor the channel's gain; the coded link's receiver "
-    "knows S and the number of bits at no cost, as the transceiver's knows S"
-)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """All that one run works with. packed bits of its codes are asked for as they are needed."""
-
-    settings: BaselineSettings
-    compared: Compared
-    sentences: Sentences
-    channel: Channel
-    codes: Sequence[SourceCode]
-
-    @property
-    def framings(self) -> list[Framing]:
-        link = self.settings.link
-        plain = [Framing(packed=packing == "packed", crc=link.crc) for packing in link.packing]
-        with_header = [replace(each, header_bits=HEADER_BITS) for each in plain if link.header]
-        resent = [replace(each, resend=True) for each in plain if link.resend]
-        return [*plain, *with_header, *resent]
-
 
 def baseline(settings: BaselineSettings) -> "pd.DataFrame":
     """A row an SNR of each curve: of every scheme, of the schemes chosen, of the bounds.
@@ -94,17 +62,17 @@ def _baseline(settings: BaselineSettings, held: ExitStack) -> "pd.DataFrame":
     compared = baseline_inputs.Compared.of(settings)
     sentences = baseline_inputs.sentences_of(settings, compared)
     codes = baseline_inputs.codes_of(settings, compared, sentences.source, device)
-    run = _Run(settings, compared, sentences, make_channel(settings.channel), codes)
+    run = Run(settings, compared, sentences, make_channel(settings.channel), codes)
 
     shares = _shares(run)
-    _show_shares(run, shares)
+    baseline_console.show_shares(run, shares)
     bounds = _bounds(run)
     missing = _missing()
     found = [] if missing else _curves(run)
     rows = _rows(found, bounds)
-    _show(run, rows)
+    baseline_console.show(run, rows)
     if settings.evaluation.examples:
-        _show_examples(run, shown_of(found) or bounds)
+        baseline_console.show_examples(run, shown_of(found) or bounds)
     if missing:
         log.info(f"\nbounds alone: {missing}")
     if picture:
@@ -146,48 +114,45 @@ def _reserved(settings: BaselineSettings, held: ExitStack) -> Path | None:
 # --- what is measured
 
 
-def _shares(run: _Run) -> "pd.DataFrame":
+def _shares(run: Run) -> "pd.DataFrame":
     """By source code and modulation."""
-    link = run.settings.link
-    modulations = {name: bits for name, bits in MODULATIONS.items() if name in link.modulation}
-    framing = Framing(crc=link.crc)
-    offered = run.sentences.test
+    modulations = {name: MODULATIONS[name] for name in run.modulations}
+    framing, offered = Framing(crc=run.settings.link.crc), run.sentences.test
     return frames.frame_of(
         row for code in run.codes for row in coded_baseline.shares(offered, code, modulations, framing)
     )
 
 
-def _curves(run: _Run) -> list[Curve]:
-    link, snrs = run.settings.link, run.settings.evaluation.snr
-    modulations = [name for name in MODULATIONS if name in link.modulation]
-    scoring, seed = run.sentences.scoring, run.settings.run.seed
-    total = 2 * len(run.codes) * len(run.framings) * len(modulations)
+def _curves(run: Run) -> list[Curve]:
+    link = run.settings.link
+    total = 2 * len(run.codes) * len(run.framings) * len(run.modulations)
     found: list[Curve] = []
     with Progress(total, "coded link", quiet=run.settings.run.quiet) as bar:
-
-        def of(offered: Offered, code: SourceCode, framing: Framing) -> Schemes:
-            over = CodedLink(offered, run.channel, seed)
-            states = _states(run, offered, code, framing)
-            understood = []
-            for name in modulations:
-                bar.name(f"{code.name} {name}{framing.label}")
-                bits = MODULATIONS[name]
-                understood.append(
-                    coded_baseline.understand(offered, code, bits, framing, over, snrs, scoring)
-                )
-                bar.advance()
-            return Schemes(code.name, modulations, framing, snrs, understood, states)
-
         for code in run.codes:
             for framing in run.framings:
                 validation, test = (
-                    of(each, code, framing) for each in (run.sentences.validation, run.sentences.test)
+                    _schemes(run, offered, code, framing, bar)
+                    for offered in (run.sentences.validation, run.sentences.test)
                 )
                 found += curves(validation, test, link.adaptation, str(run.channel))
     return found
 
 
-def _states(run: _Run, offered: Offered, code: SourceCode, framing: Framing) -> np.ndarray:
+def _schemes(run: Run, offered: Offered, code: SourceCode, framing: Framing, bar: Progress) -> Schemes:
+    """By each modulation."""
+    snrs, scoring = run.settings.evaluation.snr, run.sentences.scoring
+    over = CodedLink(offered, run.channel, run.settings.run.seed)
+    understood = []
+    for name in run.modulations:
+        bar.name(f"{code.name} {name}{framing.label}")
+        bits = MODULATIONS[name]
+        understood.append(coded_baseline.understand(offered, code, bits, framing, over, snrs, scoring))
+        bar.advance()
+    states = _states(run, offered, code, framing)
+    return Schemes(code.name, run.modulations, framing, snrs, understood, states)
+
+
+def _states(run: Run, offered: Offered, code: SourceCode, framing: Framing) -> np.ndarray:
     """[K, N] in dB."""
     snrs, seed = run.settings.evaluation.snr, run.settings.run.seed
     powers = [
@@ -197,7 +162,7 @@ def _states(run: _Run, offered: Offered, code: SourceCode, framing: Framing) -> 
     return channel_states.states(powers, snrs, framing.members(lengths))
 
 
-def _bounds(run: _Run) -> list[Curve]:
+def _bounds(run: Run) -> list[Curve]:
     found: list[Curve] = []
     offered, snrs, seed = run.sentences.test, run.settings.evaluation.snr, run.settings.run.seed
     for code in run.codes:
@@ -221,59 +186,11 @@ def _rows(found: Sequence[Curve], bounds: Sequence[Curve]) -> "pd.DataFrame":
     return frames.frame_of(rows)
 
 
-# --- what is shown
-
-
-def _show_shares(run: _Run, shares: "pd.DataFrame") -> None:
-    titles = {
-        "source_code": "source code",
-        "fits": "share that fits",
-        "source_bits": "bits a sentence",
-        "symbols": "symbols",
-        "rate": "code rate",
-    }
-    log.info(
-        f"\n{described(len(run.sentences.test.encoded), run.settings.evaluation)}, on the complex symbols of "
-        f"{escape(run.compared.name)}; a rate above 948/1024 does not fit\n"
-        f"{tables.text(shares.rename(columns=titles))}"
-    )
-    for code in run.codes:
-        of_code = shares[shares["source_code"] == code.name]
-        none = of_code[of_code["fits"] < HARDLY]["modulation"].tolist()
-        if none:
-            log.info(f"{' and '.join(none)} cannot carry the bits of {code.name} for most sentences")
-
-
-def _show(run: _Run, rows: "pd.DataFrame") -> None:
-    shown = rows[rows["shown"]]
-    scoring = run.sentences.scoring
-    log.info(
-        f"\n{run.channel}, SNR in dB per complex symbol before equalisation, seed {run.settings.run.seed}; "
-        f"schemes chosen on {len(run.sentences.validation.encoded)} validation sentences; {KNOWS_NEITHER}"
-    )
-    by_scheme = shown[shown["modulation"] != ""]
-    if len(by_scheme):
-        log.info(f"\nschemes by SNR\n{tables.pivot(by_scheme, 'model', 'snr', 'modulation')}")
-    for measure in measures_of(scoring, run.sentences.test.texts)[:1]:
-        log.info(f"\n{heading(measure, scoring)}\n{tables.pivot(shown, 'model', 'snr', measure.name)}")
-    arrived = tables.pivot(shown, "model", "snr", "arrived", decimals=3)
-    log.info(f"\nshare of sentences whose block arrives\n{arrived}")
-
-
-def _show_examples(run: _Run, shown: Sequence[Curve]) -> None:
-    evaluation, sentences = run.settings.evaluation, run.sentences
-    reference = nearest(evaluation.snr, REFERENCE_PREFERRED)
-    place = evaluation.snr.index(reference)
-    understood = {curve.label: curve.texts[place].tolist() for curve in shown}
-    told = examples(sentences.test.texts[: evaluation.examples], understood, sentences.scoring)
-    log.info(f"\nwhat was understood at {reference:g} dB\n{told}")
-
-
 # --- what is written
 
 
 def _write(
-    run: _Run, rows: "pd.DataFrame", shares: "pd.DataFrame", picture: Path, missing: str, device: torch.device
+    run: Run, rows: "pd.DataFrame", shares: "pd.DataFrame", picture: Path, missing: str, device: torch.device
 ) -> None:
     output, settings = str(run.settings.output), run.settings
     scoring = run.sentences.scoring
@@ -317,7 +234,7 @@ def _kinds(rows: "pd.DataFrame") -> dict[str, object]:
     return dict(zip(rows["model"], rows["source_code"].where(coded, "bound")))
 
 
-def _met(run: _Run) -> dict[str, object]:
+def _met(run: Run) -> dict[str, object]:
     sentences, settings = run.sentences, run.settings
     return baseline_record.met(
         sentences.test,

@@ -1,14 +1,15 @@
 """What a coded baseline is made of: the transceiver that it is compared with, sentences, source codes."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
 from semcom.base.errors import SemcomError, escape
+from semcom.channel.channels import Channel
 from semcom.commands import chosen_way
-from semcom.commands.baseline_settings import BaselineSettings
+from semcom.commands.baseline_settings import MODULATIONS, BaselineSettings
 from semcom.commands.inputs import load_corpus, load_teacher, load_vocabulary, shipped, split_of
 from semcom.commands.measuring import scoring_of, test_split, validation_split
 from semcom.commands.recorded_corpus import corpus_of_runs
@@ -18,7 +19,7 @@ from semcom.data.source_code_settings import LANGUAGE_MODEL
 from semcom.data.source_codes import SourceCode
 from semcom.data.vocabulary import Vocabulary
 from semcom.distillation import language_model
-from semcom.evaluation.coded_baseline import Offered
+from semcom.evaluation.coded_baseline import Framing, Offered
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.models import language_model_code
 from semcom.models.architecture import Architecture, sized
@@ -26,6 +27,8 @@ from semcom.models.kinds import USUAL
 from semcom.models.settings import DEFAULT_TEACHER, ModelConfig
 
 log = logging.getLogger(__name__)
+
+HEADER_BITS = 10
 
 
 @dataclass(frozen=True)
@@ -133,3 +136,27 @@ def _language_model(
         quiet=quiet,
         way=choice.way,
     )
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that one run works with."""
+
+    settings: BaselineSettings
+    compared: Compared
+    sentences: Sentences
+    channel: Channel
+    codes: Sequence[SourceCode]
+
+    @property
+    def framings(self) -> list[Framing]:
+        link = self.settings.link
+        plain = [Framing(packed=packing == "packed", crc=link.crc) for packing in link.packing]
+        with_header = [replace(each, header_bits=HEADER_BITS) for each in plain if link.header]
+        resent = [replace(each, resend=True) for each in plain if link.resend]
+        return [*plain, *with_header, *resent]
+
+    @property
+    def modulations(self) -> list[str]:
+        """The sparsest first."""
+        return [name for name in MODULATIONS if name in self.settings.link.modulation]

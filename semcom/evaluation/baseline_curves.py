@@ -15,6 +15,7 @@ from semcom.evaluation.scheme_choice import ADAPTATIONS, H_KNOWN, ONE, SNR_KNOWN
 
 Row = dict[str, object]
 FIXED = "fixed"
+LEAST_SHARE = 0.005
 FRAMED = ("packed", "header_bits", "resend")
 """Columns that say how sentences became blocks; the plainest has none of them."""
 
@@ -131,9 +132,9 @@ def label_of(schemes: Schemes, adaptation: str, modulation: str, failure: str) -
 
 
 def _shares(places: np.ndarray, modulations: Sequence[str]) -> str:
-    """The modulation of all, or how many per cent go by each."""
+    """The modulation of all, or how many per cent go by each; none that rounds to none."""
     shares = [(name, float((places == place).mean())) for place, name in enumerate(modulations)]
-    used = [(name, share) for name, share in shares if share > 0]
+    used = [(name, share) for name, share in shares if share >= LEAST_SHARE]
     return used[0][0] if len(used) == 1 else ", ".join(f"{name} {share:.0%}" for name, share in used)
 
 
