@@ -23,7 +23,7 @@ from semcom.commands.benchmark_settings import VERSION, BenchmarkSettings
 from semcom.commands.inputs import load_teacher, read_corpus
 from semcom.commands.measuring import RECEIVER_KNOWS, labels
 from semcom.data.settings import CorpusConfig
-from semcom.distillation.aligner_settings import MAPS
+from semcom.distillation.aligner_settings import GENIE, TUNED, WAYS
 from semcom.evaluation import benchmark_scores
 from semcom.evaluation.benchmark_entries import Entry, Fit, Join, Joiner, by_map, by_way, paired
 from semcom.evaluation.benchmark_scores import Board, Hall, Scores, Sums
@@ -145,9 +145,9 @@ def _parameters(module: torch.nn.Module) -> int:
 
 def _entry(aligner: str | Fit | Joiner | None, listener: Listener, name: str | None = None) -> Entry:
     way = "none" if aligner is None else aligner
-    if isinstance(way, str) and way not in MAPS:
+    if isinstance(way, str) and way not in WAYS:
         raise SemcomError(
-            f"benchmark: aligner {shown(way)}: no such way{meant(way, MAPS)}; allowed are {', '.join(MAPS)}, "
+            f"benchmark: aligner {shown(way)}: no such way{meant(way, WAYS)}; allowed are {', '.join(WAYS)}, "
             "or fit(pilots) -> map"
         )
     if not isinstance(way, (str, Joiner)) and not callable(way):
@@ -157,7 +157,7 @@ def _entry(aligner: str | Fit | Joiner | None, listener: Listener, name: str | N
     called = _told(way)
     name = name or (listener.label if way == "none" else f"{listener.label}, {called}")
     join = _join(way, called)
-    return Entry(name, listener.model, join, {**listener.told, "aligner": called})
+    return Entry(name, listener.model, join, {**listener.told, "aligner": called, "genie": way in GENIE})
 
 
 def _join(way: str | Fit | Joiner, called: str) -> Join | None:
@@ -215,6 +215,12 @@ def _check(entered: Sequence[Entry]) -> None:
     names = [entry.name for entry in entered]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise SemcomError(f"benchmark: two entries are called {shown(twice)}; give each checkpoint once")
+    if any(entry.told["genie"] for entry in entered):
+        log.warning("encoder: a genie, which tunes the transmitter by gradients fed back; no entry may do so")
+    if any(entry.told["aligner"] in TUNED for entry in entered):
+        log.warning(
+            "decoder, surrogate, encoder: a training for each rung, SNR, number and draw of pilots, hours"
+        )
 
 
 def _stage(settings: BenchmarkSettings, teacher: Checkpoint) -> Stage:

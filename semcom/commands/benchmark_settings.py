@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from semcom.base.errors import SemcomError
 from semcom.base.flags import Validated, group, setting, whole
 from semcom.base.settings import OutputConfig, RunConfig
-from semcom.distillation.aligner_settings import MAPS
+from semcom.distillation.aligner_settings import WAYS
 
 DEFAULT_WAYS = ("none", "linear")
 VERSION = 1
@@ -27,7 +27,7 @@ class BenchmarkSettings(Validated):
         DEFAULT_WAYS,
         "ways to fit each receiver to a foreign transmitter from pilots, scored side by side; none: as it "
         "is; the others as of align",
-        choices=MAPS,
+        choices=WAYS,
         nargs="+",
         metavar="WAY",
     )

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from semcom.base.errors import SemcomError, shown
 from semcom.data.batching import Encoded
+from semcom.distillation.aligner_settings import NEED_TEXTS, TUNED
 from semcom.distillation.aligners import Pilots, fit_aligner
+from semcom.distillation.pilot_tuning import tuned
 from semcom.evaluation.pilots import Air, Ends
 from semcom.models.protocols import Receiver
 from semcom.models.receiver_fronts import FrontedReceiver
@@ -133,7 +135,19 @@ def _check_map(made: Map, pilots: Pilots, name: str) -> None:
 
 
 def by_way(way: str) -> Join | None:
-    """One of ``MAPS``; None of "none"."""
+    """One of ``WAYS``; None of "none"."""
     if way == "none":
         return None
+    if way in TUNED:
+        return lambda lesson: tuned(
+            way,
+            lesson.ends.sender,
+            lesson.ends.listener,
+            lesson.encoded,
+            texts=lesson.texts() if way in NEED_TEXTS else (),
+            channel=lesson.air.channel,
+            snr=lesson.snr,
+            seed=lesson.air.seed,
+            device=lesson.air.device,
+        )
     return lambda lesson: by_map(lambda pilots: fit_aligner(way, pilots, seed=lesson.seed), way)(lesson)
