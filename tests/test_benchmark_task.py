@@ -19,7 +19,7 @@ from semcom.commands.benchmark_settings import VERSION
 from semcom.commands.inputs import shipped
 from semcom.data import corpus
 from semcom.data.batching import collate
-from semcom.evaluation import benchmark_ladder, benchmark_scores, benchmark_task
+from semcom.evaluation import benchmark_entries, benchmark_ladder, benchmark_scores, benchmark_task
 from semcom.evaluation.benchmark_entries import Entry, MappedReceiver, by_map, by_way
 from semcom.evaluation.benchmark_ladder import RECIPES, Rung, transceiver_of
 from semcom.evaluation.benchmark_scores import Board, Hall
@@ -221,6 +221,22 @@ def test_the_score_is_gains_over_losses_by_hand(board, hall):
         [found, replace(found, entry=replace(found.entry, name="b"))]
     ).values()
     assert (alike.low, alike.value, alike.high) == (0, 0, 0), "paired"
+
+
+@pytest.mark.parametrize("way", ["decoder", "surrogate"])
+def test_tuned_ways_learn_from_the_pilots_and_what_they_need(way, board, hall, stage, monkeypatch):
+    asked = []
+
+    def tuned(way, sender, listener, pilots, *, texts, snr, **options):
+        asked.append((way, len(pilots), len(texts), snr, options["seed"]))
+        assert sender in stage.rungs.values() and options["channel"] is benchmark_task.CHANNEL
+        return listener
+
+    monkeypatch.setattr(benchmark_entries, "tuned", tuned)
+    assert scored(by_way(way), board, hall).score(20)[0] == pytest.approx(100)
+    texts = len(stage.train) if way == "surrogate" else 0
+    seed = VERSION_1.seed
+    assert asked == 2 * [(way, 5, texts, 12.0, seed), (way, 20, texts, 12.0, seed)]
 
 
 @pytest.mark.parametrize(

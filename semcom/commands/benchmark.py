@@ -218,9 +218,7 @@ def _check(entered: Sequence[Entry]) -> None:
     if any(entry.told["genie"] for entry in entered):
         log.warning("encoder: a genie, which tunes the transmitter by gradients fed back; no entry may do so")
     if any(entry.told["aligner"] in TUNED for entry in entered):
-        log.warning(
-            "decoder, surrogate, encoder: a training for each rung, SNR, number and draw of pilots, hours"
-        )
+        log.warning(f"{', '.join(TUNED)}: a training for each rung, SNR, number and draw of pilots; hours")
 
 
 def _stage(settings: BenchmarkSettings, teacher: Checkpoint) -> Stage:

@@ -7,14 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from semcom.base import output_files
 from semcom.base.device import environment
 from semcom.base.errors import escape
 from semcom.evaluation import benchmark_scores, bootstrap, frames
+from semcom.evaluation.benchmark_ladder import Rung
 from semcom.evaluation.benchmark_scores import Scores
-from semcom.evaluation.benchmark_task import SCORING, TASKS
+from semcom.evaluation.benchmark_task import SCORING, TASKS, Task
 from semcom.evaluation.intervals import Interval
 from semcom.report import figures, plots, tables
 
@@ -86,7 +88,9 @@ def show(scores: Sequence[Scores]) -> None:
 
 def _headlines(scores: Sequence[Scores]) -> "pd.DataFrame":
     """A row an entry."""
+    headline = scores[0].board.stage.task.headline_pilots
     counts = dict.fromkeys(count for of_one in scores for count in of_one.counts if count)
+    counts.pop(headline, None)
     rows = []
     for of_one in scores:
         found = bootstrap.interval(of_one.score(of_one.headline))
@@ -100,19 +104,21 @@ def _headlines(scores: Sequence[Scores]) -> "pd.DataFrame":
 
 
 def _by_rung(scores: Sequence[Scores]) -> "pd.DataFrame":
-    """A row a rung, a column an entry, between the teacher's receiver on the rung and in its own pair."""
+    """A row an entry, a column a rung; first and last the teacher's receiver on the rungs as they are, and in
+    its own pair."""
     board = scores[0].board
-    rows = []
-    for rung in board.stage.task.rungs:
-        snrs = board.stage.task.snrs
-        row: dict[str, object] = {"rung": rung.name}
-        row[AS_IT_IS] = _mean([board.as_it_is[rung, snr][0] for snr in snrs])
-        for of_one in scores:
-            means = of_one.means(of_one.headline)
-            row[of_one.entry.name] = _mean([means[rung, snr][0] for snr in snrs])
-        row[STRAIGHT] = _mean([board.straight[snr][0] for snr in snrs])
-        rows.append(row)
+    task = board.stage.task
+    straight = _mean([board.straight[snr][0] for snr in task.snrs])
+    rows = [_row_of(AS_IT_IS, board.as_it_is, task)]
+    rows += [_row_of(of_one.entry.name, of_one.means(of_one.headline), task) for of_one in scores]
+    rows.append({"entry": STRAIGHT, **{rung.name: straight for rung in task.rungs}})
     return frames.frame_of(rows)
+
+
+def _row_of(name: str, bleu: Mapping[tuple[Rung, float], np.ndarray], task: Task) -> dict[str, object]:
+    """Means over SNRs."""
+    by_rung = {rung.name: _mean([bleu[rung, snr][0] for snr in task.snrs]) for rung in task.rungs}
+    return {"entry": name, **by_rung}
 
 
 def _mean(values: Sequence[float]) -> float:
