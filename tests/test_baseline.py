@@ -13,7 +13,7 @@ from semcom.channel.channels import AWGN, Rayleigh
 from semcom.channel.coded_link import Arrived
 from semcom.channel.draws import sample
 from semcom.commands import baseline as verb
-from semcom.commands import parsers
+from semcom.commands import baseline_record, parsers
 from semcom.data import batching, source_codes
 from semcom.evaluation import baseline_bounds, channel_states, coded_baseline, measures, text_metrics
 from semcom.evaluation.baseline_curves import Schemes, curves, shown_of
@@ -270,6 +270,17 @@ def _without(words, flag):
     start = words.index(flag)
     end = next((i for i in range(start + 1, len(words)) if str(words[i]).startswith("--")), len(words))
     return (*words[:start], *words[end:])
+
+
+def test_bounds_and_source_codes_have_colours_of_their_own():
+    rows = pd.DataFrame(
+        {
+            "model": ["lm + LDPC 16qam", "lm + LDPC, SNR known", "lm + Shannon bound"],
+            "source_code": ["lm"] * 3,
+            "adaptation": ["fixed", "snr", "Shannon bound"],
+        }
+    )
+    assert list(baseline_record.kinds_of(rows).values()) == ["lm", "lm", "bound"]
 
 
 @pytest.mark.parametrize(

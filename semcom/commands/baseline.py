@@ -22,7 +22,7 @@ from semcom.channel import sionna_code
 from semcom.channel.channels import make_channel
 from semcom.commands import baseline_console, baseline_inputs, baseline_record
 from semcom.commands.baseline_inputs import Run
-from semcom.commands.baseline_settings import ADAPTATIONS, MODULATIONS, BaselineSettings
+from semcom.commands.baseline_settings import MODULATIONS, BaselineSettings
 from semcom.commands.measuring import (
     measures_of,
     title_of,
@@ -33,7 +33,7 @@ from semcom.data.source_code_settings import LANGUAGE_MODEL
 from semcom.data.source_codes import SourceCode
 from semcom.evaluation import baseline_bounds, channel_states, coded_baseline, frames
 from semcom.evaluation.baseline_bounds import Bounded
-from semcom.evaluation.baseline_curves import FIXED, Curve, Row, Schemes, curves, shown_of
+from semcom.evaluation.baseline_curves import Curve, Row, Schemes, curves, shown_of
 from semcom.evaluation.coded_baseline import CodedLink, Framing, Offered
 from semcom.models import language_model_code
 from semcom.models.language_model_code import LanguageModelCode
@@ -223,15 +223,9 @@ def _write(
     shown = without_twins(measured, rows)
     titles = {measure.name: title_of(measure, scoring) for measure in shown}
     shown_rows = rows[rows["shown"]]
-    plots.plot_by_snr(shown_rows, titles, picture, kinds=_kinds(shown_rows))
+    plots.plot_by_snr(shown_rows, titles, picture, kinds=baseline_record.kinds_of(shown_rows))
     log.info(f"\nmade {', '.join(escape(each) for each in made)}")
     log.info(f"next: {_evaluated(settings)}")
-
-
-def _kinds(rows: "pd.DataFrame") -> dict[str, object]:
-    """Of each curve its source code, or that it is a bound."""
-    coded = rows["adaptation"].isin((*ADAPTATIONS, FIXED))
-    return dict(zip(rows["model"], rows["source_code"].where(coded, "bound")))
 
 
 def _met(run: Run) -> dict[str, object]:

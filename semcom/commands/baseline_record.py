@@ -11,7 +11,9 @@ from semcom.base.output_files import companion
 from semcom.channel.channels import Channel
 from semcom.data.batching import Encoded
 from semcom.evaluation import measures
+from semcom.evaluation.baseline_curves import FIXED
 from semcom.evaluation.coded_baseline import Offered
+from semcom.evaluation.scheme_choice import ADAPTATIONS
 from semcom.evaluation.text_scoring import TextScoring
 
 if TYPE_CHECKING:
@@ -100,10 +102,16 @@ def read(path: str) -> Baseline:
             f"--baseline {escape(missing)}: cannot be read ({escape(json_files.problem(error))[:120]}); "
             f"make it with: {MADE_BY} --output {escape(path)}"
         ) from None
-    needed = {"model", "snr", "bleu", "shown"}
+    needed = {"model", "snr", "bleu", "shown", "source_code", "adaptation"}
     if not isinstance(record, dict) or record.get("made_by") != MADE_BY or needed - set(rows.columns):
         raise SemcomError(
             f"--baseline {escape(path)}: is no table of a baseline; make one with: "
             f"{MADE_BY} --output FILE.csv"
         )
     return Baseline(path, rows, record)
+
+
+def kinds_of(rows: "pd.DataFrame") -> dict[str, object]:
+    """Of each curve its kind in a picture: its source code, or that it is a bound."""
+    coded = rows["adaptation"].isin((*ADAPTATIONS, FIXED))
+    return dict(zip(rows["model"], rows["source_code"].where(coded, "bound")))

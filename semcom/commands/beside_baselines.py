@@ -72,10 +72,12 @@ def _shown(baseline: Baseline, snrs: Sequence[float]) -> "pd.DataFrame":
     return rows.dropna(axis="columns", how="all").assign(topic="")
 
 
-def kinds(models: "pd.DataFrame", together: "pd.DataFrame") -> dict[str, str]:
-    """Of each curve's name its kind in a picture: a model is its own, baselines are one."""
-    own = set(models["model"])
-    return {str(name): str(name) if name in own else "" for name in together["model"].unique()}
+def kinds(models: "pd.DataFrame", baselines: Sequence[Baseline]) -> dict[str, object]:
+    """Of each curve's name its kind in a picture: a model is its own."""
+    own: dict[str, object] = {str(name): (name,) for name in models["model"].unique()}
+    for baseline in baselines:
+        own |= baseline_record.kinds_of(baseline.rows)
+    return own
 
 
 def show_crossings(

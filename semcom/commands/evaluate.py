@@ -272,7 +272,7 @@ def _write(
     tables.write_csv(output, [{**row, **common} for row in all_rows])
     overall = rows[(rows["topic"] == "") & (rows["channel"] == str(meeting.channel))]
     together = beside_baselines.with_baselines(overall, prepared.baselines, settings.evaluation.snr)
-    kinds = beside_baselines.kinds(overall, together) if prepared.baselines else None
+    kinds = beside_baselines.kinds(overall, prepared.baselines) if prepared.baselines else None
     shown = without_twins(measures.alone(), rows)
     titles = {measure.name: title_of(measure, meeting.scoring) for measure in shown}
     teacher = _teacher(prepared.loaded)
