@@ -6,6 +6,7 @@
 import math
 import os
 from copy import deepcopy
+from dataclasses import replace
 from itertools import cycle, islice
 
 import numpy as np
@@ -20,7 +21,8 @@ from toy import CPU, C, bits, channel_of, encoded, same_bits, sharp, size, trans
 
 from benchmarks import harness, textbook
 from semcom import Distiller
-from semcom.channel.channels import CHANNELS
+from semcom.channel.channels import CHANNELS, make_channel
+from semcom.channel.settings import ChannelConfig
 from semcom.data.batching import collate
 from semcom.distillation import trainer, training_loop
 from semcom.distillation.fused_linear_loss import cannot_compile, cross_entropy, distillation
@@ -356,3 +358,25 @@ def test_labels_alone_of_a_teacher_learn():
     objective = TransceiverObjective(transceiver(), channel_of("awgn"), (6.0, 18.0))
     told = take(loop_of(objective), 30)
     assert told[-1]["ce"] < 0.9 * told[0]["ce"]
+
+
+FADED = [
+    replace(make_channel(ChannelConfig(channel=kind)), csi="pilots", csi_estimator=estimator)
+    for kind in ("rayleigh", "rician", "tdl-a", "tdl-d")
+    for estimator in ("ls", "lmmse")
+]
+FADED += [replace(FADED[1], fading=fading) for fading in ("symbol", "jakes")]
+
+
+@pytest.mark.parametrize("channel", FADED, ids=str)
+def test_gains_and_their_estimates_are_those_of_the_cpu(channel):
+    batch = collate(encoded(5, 3, 9))
+    draw = batch.draw(channel, C, seed=0, number=0)
+    signal = torch.randn(draw.noise.shape, generator=torch.Generator().manual_seed(0)) * (draw.noise != 0)
+    here, there = channel.observe(signal, draw, 6.0), channel.observe(signal.to(DEVICE), draw.to(DEVICE), 6.0)
+    for name in ("y", "gain", "error", "n0"):
+        moved = getattr(there, name)
+        assert moved.device.type == DEVICE.type, name
+        torch.testing.assert_close(moved.cpu(), getattr(here, name), rtol=1e-4, atol=1e-5)
+    arrived = channel.apply(signal.to(DEVICE), draw.to(DEVICE), 6.0)
+    torch.testing.assert_close(arrived.cpu(), channel.apply(signal, draw, 6.0), rtol=1e-3, atol=1e-3)
