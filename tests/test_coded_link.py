@@ -227,9 +227,9 @@ def test_block_error_rates_are_those_of_sionnas_own_chain(sionna, snr_db):
 def test_block_error_rates_of_higher_modulations(sionna, source_bits, tokens, bits_per_symbol, middle, aside):
     """Base graph 1 among them."""
     size = block_sizes(source_bits, tokens * WIDTH // 2, Scheme(bits_per_symbol))
-    theirs = sionna_errors(size.k, size.n, bits_per_symbol, size.base_graph, middle + aside, 600)
-    ours = our_errors(source_bits, tokens, Scheme(bits_per_symbol), middle + aside, 600)
-    assert same_rate(ours, theirs, 600)
+    theirs = sionna_errors(size.k, size.n, bits_per_symbol, size.base_graph, middle + aside, 300)
+    ours = our_errors(source_bits, tokens, Scheme(bits_per_symbol), middle + aside, 300)
+    assert same_rate(ours, theirs, 300)
 
 
 def test_the_normal_approximation_is_reached_within_a_decibel(sionna):
