@@ -215,6 +215,20 @@ def test_trainings_get_what_they_need_and_a_control_of_one_draw(inputs, monkeypa
     assert origin["encoder"] == "a.pt: of a.pt"
 
 
+@pytest.mark.parametrize(
+    "flags, warned",
+    [
+        ([], False),
+        (["--channel", "rayleigh"], True),
+        (["--channel", "rayleigh", "--equalizer", "mmse"], False),
+    ],
+)
+def test_a_fit_to_what_zero_forcing_leaves_is_warned_of(inputs, flags, warned):
+    with spoken() as lines:
+        assert align("--pilots", 5, *SMALL, *AT, *flags) == 0
+    assert any("--equalizer mmse" in line for line in lines if line.startswith("warning")) == warned
+
+
 # --- what is refused
 
 

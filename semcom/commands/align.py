@@ -13,9 +13,9 @@ from semcom.commands import alignment_files
 from semcom.commands.align_plan import Prepared, prepare
 from semcom.commands.align_settings import ALIGNMENT_FILES, AlignSettings
 from semcom.commands.measuring import RECEIVER_KNOWS, described, labels
-from semcom.distillation.aligner_settings import GENIE
+from semcom.distillation.aligner_settings import GENIE, TUNED
 from semcom.evaluation import alignment, frames
-from semcom.evaluation.alignment import Found
+from semcom.evaluation.alignment import NONE, Found
 from semcom.evaluation.intervals import Interval
 from semcom.report import tables
 from semcom.report.sections.alignment import PAIRS, Alignment, way_told
@@ -56,6 +56,11 @@ def _announce(prepared: Prepared) -> None:
         log.warning(
             "the ends have two signal widths C: without a map there is no pair, so neither gain nor recovery"
         )
+    if getattr(plan.meeting.channel, "equalizer", "") == "zf" and set(plan.ways).difference(TUNED, (NONE,)):
+        log.warning(
+            "after zero forcing a deep fade's noise outweighs all other pilots in a least squares fit; give "
+            "--equalizer mmse"
+        )
 
 
 def _told(prepared: Prepared, found: Found) -> Alignment:
@@ -79,7 +84,7 @@ def _told(prepared: Prepared, found: Found) -> Alignment:
 
 def _show(prepared: Prepared, told: Alignment, started: float) -> None:
     folder = prepared.place.path
-    pairs = [alignment_files.pair_file(way) for way in prepared.plan.ways if way != alignment.NONE]
+    pairs = [alignment_files.pair_file(way) for way in prepared.plan.ways if way != NONE]
     lines = [
         *table_of(prepared, told),
         "",
