@@ -15,6 +15,7 @@ from semcom.distillation.objectives import Frozen, TransceiverObjective
 from semcom.distillation.pilot_task import PilotTask, Received, linked
 from semcom.distillation.pilot_tuning import tuned
 from semcom.distillation.pilots import received_pilots
+from semcom.models.kernels import native
 from semcom.models.settings import RECEIVER_PARTS, TRANSMITTER_PARTS
 from semcom.models.transceiver import splice, with_aligner
 
@@ -137,6 +138,20 @@ def test_steps_are_as_many_as_asked_for(ends):
     looks = [len(list(look)) for look in pilot_task._looks(task.steps())]
     assert looks == [pilot_task.LOOK_EVERY, 25 - pilot_task.LOOK_EVERY]
     assert {id(p) for p in task.trained} == {id(p) for p in joined.receiver.parameters()}
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("way", TUNED)
+def test_compiled_kernels_tune_alike(ends, way, monkeypatch):
+    ran, work = [], native.call
+    monkeypatch.setattr(native, "call", lambda name, *rest, **m: ran.append(name) or work(name, *rest, **m))
+    few = {**GIVEN, "config": TuningConfig(tuning_steps=3, tuning_batch=8)}
+    plain = tuned(way, *ends, PILOTS, **few)
+    assert not ran
+    compiled = tuned(way, *ends, PILOTS, **few, compiled=True)
+    assert ran
+    for ours, theirs in zip(compiled.parameters(), plain.parameters()):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
 
 
 def test_what_is_refused(ends):

@@ -36,7 +36,7 @@ WARM_UP = 20
 @dataclass(frozen=True)
 class Received:
     """Pilot sentences as they were received: through which channel, at which SNRs in dB, a range, under the
-    draws ``number`` of ``seed``; and how to learn from them."""
+    draws ``number`` of ``seed``; and how to learn from them. compiled: by compiled kernels, on CPUs."""
 
     pilots: Sequence[Encoded]
     channel: Channel
@@ -44,6 +44,11 @@ class Received:
     seed: int
     number: int
     config: TuningConfig
+    compiled: bool = False
+
+    def objective(self, link: Transceiver) -> TransceiverObjective:
+        """Cross-entropy of a link at their SNRs."""
+        return TransceiverObjective(link, self.channel, self.snrs, compiled=self.compiled)
 
     def split(self) -> tuple[list[Encoded], list[Encoded]]:
         """Those to learn from, and those held out; a single one is both."""

@@ -18,7 +18,7 @@ from semcom.data.batching import Encoded
 from semcom.distillation import surrogates
 from semcom.distillation.aligner_settings import TUNED, TuningConfig
 from semcom.distillation.aligners import fit_aligner
-from semcom.distillation.objectives import Frozen, TransceiverObjective
+from semcom.distillation.objectives import Frozen
 from semcom.distillation.pilot_task import PilotTask, Received, linked, train
 from semcom.distillation.pilots import received_pilots
 from semcom.models.settings import RECEIVER_PARTS
@@ -44,13 +44,15 @@ def tuned(
     number: int = 0,
     device: torch.device | None = None,
     config: TuningConfig | None = None,
+    compiled: bool = False,
 ) -> Transceiver:
     """The sender's transmitter and the listener's receiver, joined by one of ``TUNED``, on ``device``.
 
     texts: sentences of the listener's own corpus, for ``surrogate``. snr: in dB, or a range of which each
     pilot has the SNR that its draw gives it. seed, number: of the draws; with the same ones
-    ``received_pilots`` gives what arrived here. The models given stay as they are. Raises SemcomError for
-    another way, no pilots, no texts where they are needed, and a training whose loss is not finite.
+    ``received_pilots`` gives what arrived here. compiled: by compiled kernels, on CPUs. The models given stay
+    as they are. Raises SemcomError for another way, no pilots, no texts where they are needed, and a training
+    whose loss is not finite.
     """
     if way not in TUNED:
         raise SemcomError(f"{way!r} tunes no end; allowed are {' '.join(TUNED)}")
@@ -60,9 +62,9 @@ def tuned(
         raise SemcomError("way surrogate: needs sentences of the listener's own beside the pilots")
     device = device or next(sender.parameters()).device
     sender, listener = (copy.deepcopy(model).to(device) for model in (sender, listener))
-    received = Received(
-        pilots, channel, snr if isinstance(snr, tuple) else (snr, snr), seed, number, config or TuningConfig()
-    )
+    snrs = snr if isinstance(snr, tuple) else (snr, snr)
+    compiled = compiled and device.type == "cpu"
+    received = Received(pilots, channel, snrs, seed, number, config or TuningConfig(), compiled)
     if way == "encoder":
         return _tuned_transmitter(sender, listener, received)
     return _tuned_receiver(sender, listener, received, texts if way == "surrogate" else ())
@@ -71,7 +73,7 @@ def tuned(
 def _tuned_transmitter(sender: Transceiver, listener: Transceiver, received: Received) -> Transceiver:
     joined = splice(sender, listener, RECEIVER_PARTS)
     link = linked(joined.architecture, joined.transmitter, Frozen(joined.receiver))
-    task = PilotTask(TransceiverObjective(link, received.channel, received.snrs), received)
+    task = PilotTask(received.objective(link), received)
     task.again = True
     train(task, received.config.tuning_lr)
     return joined.requires_grad_().eval()
@@ -87,7 +89,7 @@ def _tuned_receiver(
     device = next(sender.parameters()).device
     joined = with_aligner(sender, listener, fit_aligner(START, rows, seed=received.seed).to(device))
     link = linked(joined.architecture, Frozen(joined.transmitter), joined.receiver)
-    task = PilotTask(TransceiverObjective(link, received.channel, received.snrs), received)
+    task = PilotTask(received.objective(link), received)
     if texts:
         surrogate = surrogates.fitted(sender, listener, received)
         task.beside = surrogates.sending(texts, surrogate, joined, received)

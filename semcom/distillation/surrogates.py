@@ -5,7 +5,7 @@ Letters: B sentences, S source tokens, M real ones of all sentences, C real chan
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import torch
@@ -105,7 +105,7 @@ def sending(
     ever."""
     channel = _Blurred(received.channel, BLUR * surrogate.error)
     link = linked(joined.architecture, Frozen(surrogate), joined.receiver)
-    objective = TransceiverObjective(link, channel, received.snrs)
+    objective = replace(received, channel=channel).objective(link)
     config = TrainingConfig(batch_size=TEXTS)
     task = LinkTask(
         objective,

@@ -199,6 +199,7 @@ class _Learner:
                 seed=self.air.seed,
                 device=self.air.device,
                 config=self.plan.tuning,
+                compiled=self.plan.meeting.search.compiled,
             )
         aligner = fit_aligner(way, self.rows[received_at].first(count), seed=seed)
         return with_aligner(self.ends.sender, self.ends.listener, aligner)
