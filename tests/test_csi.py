@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 
 from semcom.base.errors import SemcomError
+from semcom.channel import csi
 from semcom.channel.channels import AWGN, Ideal, Rayleigh, Rician
 from semcom.channel.draws import sample
 from semcom.channel.settings import ChannelConfig
@@ -137,6 +138,21 @@ def test_wiener_errs_less_than_straight_lines():
     for channel in SPREAD:
         straight, wiener = (errors(by_pilots(channel, 1, e, 6), [6])[1] for e in ("ls", "lmmse"))
         assert (wiener <= straight + 1e-9).all() and wiener.mean() < 0.8 * straight.mean()
+
+
+@pytest.mark.parametrize("channel", [TDLA(delay_spread=0.0), Rayleigh(fading="jakes", speed=0.0)], **ids)
+def test_wiener_filter_of_gains_all_alike_stands_any_noise(channel):
+    seen, truth, _ = observed(by_pilots(channel, 1_000_000, "lmmse", 1), [30, 7], snr=100.0)
+    assert seen.gain.isfinite().all() and (seen.error >= 0).all()
+    torch.testing.assert_close(seen.gain, truth.gain, atol=1e-4, rtol=0)
+
+
+def test_a_length_takes_one_decomposition_whatever_the_noise():
+    channel = by_pilots(Rayleigh(fading="jakes", speed=41.0), 1, "lmmse", 3)
+    before = csi._modes.cache_info().misses
+    for snr in (-6.0, 0.0, 12.0):
+        observed(channel, [6, 3, 6, 3, 3], snr)
+    assert csi._modes.cache_info().misses == before + 2
 
 
 # ---- limits

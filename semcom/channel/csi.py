@@ -5,11 +5,12 @@ symbols of the longest, Q pilot places of the longest; P pilots at a place.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from semcom.channel.doppler import toeplitz
+from semcom.channel.doppler import WHITE, toeplitz
 from semcom.channel.draws import Draw
 
 SENT, PILOT_NOISE = "sent", "pilot_noise"
@@ -28,7 +29,7 @@ class Estimate:
 @dataclass(frozen=True)
 class Prior:
     """What a receiver knows of gains beforehand. mean: E h, real. lags: [N] E[g_(i+d) conj(g_i)] for d = 0 to
-    N-1, the variance of g the first of them."""
+    N-1, the variance of g the first of them, on the CPU."""
 
     mean: float
     lags: Tensor
@@ -49,7 +50,7 @@ def at_every_place(heard: Tensor, noise: Tensor, prior: Prior, estimator: str) -
     """
     if estimator == "ls":
         return Estimate(heard, noise)
-    variance = prior.lags[0].real
+    variance = float(prior.lags[0].real)
     share = variance / (variance + noise)
     return Estimate(prior.mean + share * (heard - prior.mean), share * noise)
 
@@ -85,7 +86,7 @@ def _straight(heard: Tensor, lengths: Tensor, noise: Tensor, lags: Tensor, spaci
     of_left = 1 - of_right
     gain = of_left * heard[:, left] + of_right * heard.gather(1, right)
     # The variance of of_left g_left + of_right g_right - g, and the pilots' noise.
-    real = lags.real.to(noise.dtype)
+    real = lags.real.to(noise)
     apart = real[spacing] if spacing < len(real) else real.new_zeros(())
     to_right = torch.where(has_right, spacing - offset, 0)
     squares = of_left.square() + of_right.square()
@@ -94,17 +95,48 @@ def _straight(heard: Tensor, lengths: Tensor, noise: Tensor, lags: Tensor, spaci
     return Estimate(gain, error + squares * noise)
 
 
+@dataclass(frozen=True)
+class _Modes:
+    """Of the gains at a sentence's pilot places: variances [Q] of those combinations that are independent,
+    the combinations [Q, Q], a column each, and their covariance [N, Q] with all gains of the sentence."""
+
+    variances: Tensor
+    combinations: Tensor
+    with_gains: Tensor
+
+
+@lru_cache(maxsize=32)
+def _modes(lags: bytes, complex_lags: bool, spacing: int, device: torch.device) -> _Modes:
+    """lags: those of ``Prior`` as bytes, as many as the sentence has symbols.
+
+    The pilots' noise only adds to each variance, so that one decomposition does for all SNRs.
+    """
+    dtype = torch.complex128 if complex_lags else torch.float64
+    covariance = toeplitz(torch.frombuffer(bytearray(lags), dtype=dtype))
+    variances, combinations = torch.linalg.eigh(covariance[::spacing, ::spacing])
+    with_gains = covariance[:, ::spacing] @ combinations
+    return _Modes(
+        variances.clamp_min(0).to(device),
+        combinations.to(torch.complex128).to(device),
+        with_gains.to(torch.complex128).to(device),
+    )
+
+
 def _wiener(heard: Tensor, lengths: Tensor, noise: Tensor, prior: Prior, spacing: int) -> Estimate:
-    covariance = toeplitz(prior.lags).to(torch.complex128)
-    places = torch.arange(0, heard.shape[1], spacing, device=heard.device)
-    sent = (places < lengths[:, None]).double()
-    # A pilot that a sentence is too short for has no weight: its row and column hold noise alone.
-    of_pilots = covariance[places][:, places] * (sent[:, :, None] * sent[:, None])
-    noisy = of_pilots + torch.diag_embed(noise.double().expand_as(sent)).to(of_pilots.dtype)
-    with_gains = covariance[places] * sent[..., None]
-    weights = torch.linalg.solve(noisy, with_gains).conj()
-    said = (heard[:, places].to(torch.complex128) - prior.mean) * sent
-    gain = prior.mean + torch.einsum("bqn,bq->bn", weights, said)
-    explained = (weights * with_gains).sum(1).real
-    error = (covariance.diagonal().real - explained).clamp_min(0)
+    """In double precision. The noise is taken as ``WHITE`` at least, without which the covariance of pilots
+    that are as good as alike is singular."""
+    variance = float(prior.lags[0].real)
+    gain = torch.ones_like(heard, dtype=torch.complex128)
+    error = torch.full_like(heard.real, variance, dtype=torch.float64)
+    noisy = noise.double().clamp_min(WHITE)
+    for length in sorted(set(lengths.tolist()) - {0}):
+        of_sentence = prior.lags[:length].contiguous()
+        modes = _modes(of_sentence.numpy().tobytes(), of_sentence.is_complex(), spacing, heard.device)
+        rows = (lengths == length).nonzero()[:, 0]
+        said = heard[rows, :length:spacing].to(torch.complex128) - prior.mean
+        shares = 1 / (modes.variances + noisy[rows])
+        weighted = said @ modes.combinations.conj() * shares
+        gain[rows, :length] = prior.mean + weighted @ modes.with_gains.T
+        explained = shares @ modes.with_gains.abs().square().T
+        error[rows, :length] = (variance - explained).clamp_min(0)
     return Estimate(gain.to(heard.dtype), error.to(noise.dtype))

@@ -141,7 +141,7 @@ class Fading(Channel):
             return Estimate(torch.ones_like(h), torch.full_like(n0, 2 - 2 * self.mean))
         noise = n0 / self.pilots_a_place
         heard = heard_of(h, draw, noise)
-        prior = Prior(self.mean, self.lags(h[0].numel()).to(h.device))
+        prior = Prior(self.mean, self.lags(h[0].numel()))
         estimator = self.csi_estimator or ESTIMATORS[0]
         if self.spacing == 0 or self.alone:
             return at_every_place(heard, noise, prior, estimator)
