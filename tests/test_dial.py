@@ -21,7 +21,9 @@ from toy import CPU, bits, same_bits, size, through, transceiver, word_vocabular
 
 from semcom.base import json_files
 from semcom.base.errors import SemcomError
+from semcom.base.flags import as_record
 from semcom.channel.channels import AWGN
+from semcom.channel.settings import ChannelConfig
 from semcom.commands import dial_files, dial_ladder
 from semcom.commands.dial_state import UNFINISHED, resumed
 from semcom.commands.ladders import found_under
@@ -762,6 +764,15 @@ def test_damaged_readings_are_refused(here, damage):
     with pytest.raises(SemcomError, match="--overwrite to begin anew"):
         resumed(Path(), {"seed": 1}, overwrite=False)
     assert resumed(Path(), {"seed": 1}, overwrite=True) is None
+
+
+def test_a_ladder_of_an_earlier_version_knows_no_fading(here):
+    key = {"seed": 1, **as_record(ChannelConfig())}
+    theirs = {"seed": 1, "channel": "awgn", "rician_k": 1.0, "equalizer": "zf"}
+    Path(UNFINISHED).write_text(json.dumps(json_files.digested({"key": theirs, "readings": []})))
+    assert resumed(Path(), key, overwrite=False) is not None
+    with pytest.raises(SemcomError, match="another fading"):
+        resumed(Path(), {**key, "fading": "symbol"}, overwrite=False)
 
 
 def test_a_damaged_state_is_one_line(begun, capsys):

@@ -118,6 +118,13 @@ def test_a_name_has_the_settings_that_differ(settings, told):
     assert told in [group.receiver for group in groups(run("other", "decoder", 2), made)]
 
 
+def test_what_a_record_of_an_earlier_version_does_not_know_is_no_difference():
+    before, now = run("dec", "decoder", 1), run("other", "decoder", 2, fading="block", snr_aware=False)
+    assert before.settings() == {**now.settings(), "teachers": before.settings()["teachers"]}
+    assert run("new", "decoder", 3, fading="symbol").settings()["fading"] == "symbol"
+    assert Run("kept.pt", checkpoint(model_of(5)), {}).settings()["fading"] is None
+
+
 def test_an_end_of_which_nothing_is_recorded_keeps_its_label():
     model = model_of(5)
     found = groups(Run("kept\n.pt", checkpoint(model), {}), run("dec", "decoder", 1))

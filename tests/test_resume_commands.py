@@ -33,13 +33,18 @@ from toy import bits, same_bits
 from semcom import DistillationConfig, Distiller, set_seed
 from semcom.base.errors import SemcomError
 from semcom.base.fastest import Machine, Work
+from semcom.base.flag_words import typed_defaults, typed_values
+from semcom.base.flags import flag_of
 from semcom.base.settings import ResumeConfig
+from semcom.channel.settings import ChannelConfig
 from semcom.commands import chosen_way, distil_run, distil_summary, resuming
+from semcom.commands.distil_settings import DistilSettings
+from semcom.commands.recorded_flags import other_flag, recorded
 from semcom.distillation import classifier_pair, fused_linear_loss
 from semcom.distillation.run_state import Keeper
 from semcom.distillation.training_loop import Loop
-from semcom.distillation.training_settings import TrainingConfig
-from semcom.models.state_file import read
+from semcom.distillation.training_settings import StudentConfig, TrainingConfig
+from semcom.models.state_file import read, write
 
 pytestmark = pytest.mark.usefixtures("no_scores")
 TIMES = {"training_seconds", "wall_seconds", "state_saves"}
@@ -213,9 +218,49 @@ def test_a_finished_run_has_nothing_left_to_do(teacher, here, capsys):
     assert left(here) == before
 
 
+NEW = ("snr_aware", "fading", "csi", "csi_pilots", "speed", "pilot_spacing")
+"""Flags that states and records of earlier versions do not know."""
+
+
+def test_a_state_of_an_earlier_version_goes_on(teacher, here, ends, capsys):
+    ends.append(3)
+    assert run(teacher, "--epochs", 2) == 128 + signal.SIGTERM
+    state = read(here / STATE, "")
+    for name in NEW:
+        del state["run"][flag_of(name)]
+    write(here / STATE, state)
+    capsys.readouterr()
+    other = [*("--epochs", 2), "--fading", "jakes", "--channel", "rayleigh", "--resume"]
+    refused(capsys, run(teacher, *other), "--channel rayleigh")
+    refused(capsys, run(teacher, "--epochs", 2, "--snr-aware", "--resume"), "--snr-aware given", "not given")
+    assert run(teacher, "--epochs", 2, "--resume") == 0
+    assert "on from epoch" in capsys.readouterr().out
+
+
+def test_flags_that_a_finished_record_does_not_know_were_not_given():
+    record = recorded(DistilSettings())
+    for name in NEW:
+        del record[name]
+    assert other_flag(DistilSettings(), record) is None
+    aware = DistilSettings(student=StudentConfig(snr_aware=True))
+    assert other_flag(aware, record) == ("snr_aware", False, True)
+    blind = DistilSettings(channel=ChannelConfig(channel="rayleigh", fading="symbol"))
+    assert other_flag(blind, {**record, "channel": "rayleigh"}) == ("fading", "block", "symbol")
+
+
+def test_what_flags_mean_that_are_not_given():
+    plain = DistilSettings()
+    assert typed_defaults(plain) == typed_values(plain)
+    other = DistilSettings(
+        student=StudentConfig(snr_aware=True), channel=ChannelConfig(channel="rayleigh", fading="symbol")
+    )
+    given = {name for name, value in typed_values(other).items() if value != typed_defaults(other)[name]}
+    assert given == {"snr_aware", "channel", "fading"}
+
+
 @pytest.mark.parametrize("off, on", [("off", "on"), (False, True)], ids=["now", "as a switch"])
 def test_what_auto_came_to_is_kept(tmp_path, monkeypatch, off, on):
-    kept = resuming.keeper(tmp_path / "none.pt", tmp_path / "best.pt", ResumeConfig(), {})
+    kept = resuming.keeper(tmp_path / "none.pt", tmp_path / "best.pt", ResumeConfig(), {}, {})
     cpu, work = torch.device("cpu"), Work(128, 1e9)
     monkeypatch.setattr(fused_linear_loss, "cannot_compile", lambda device: "no C++ compiler was found")
 

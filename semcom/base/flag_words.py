@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import Field, fields, replace
+from dataclasses import MISSING, Field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from semcom.base import paths
@@ -85,6 +85,28 @@ def typed_values(settings: DataclassInstance, *, recorded: bool = False) -> dict
         for f, value, needed in each_setting(settings)
         if f.metadata["recorded"] or not recorded
     }
+
+
+def typed_defaults(settings: DataclassInstance) -> dict[str, Any]:
+    """Of every flag what ``typed_values`` has where it is not given, which is what a record means that does
+    not know it; None of one that then follows from others, unless it does so here."""
+    return {
+        name_of(flag_of(f.name)): _typed(f, value if not needed else _default(settings, f), False)
+        for f, value, needed in each_setting(settings)
+    }
+
+
+def _default(settings: DataclassInstance, of: Field[Any]) -> Any:
+    for f in fields(settings):
+        if f is of:
+            return None if f.default is MISSING else f.default
+        if "group" not in f.metadata:
+            continue
+        shown: Group = f.metadata["group"]
+        for inner, default in shown.flags():
+            if inner is of:
+                return (default,) if inner.name == shown.several else default
+    raise LookupError(of.name)
 
 
 def typed_by_group(settings: DataclassInstance) -> dict[str, dict[str, Any]]:

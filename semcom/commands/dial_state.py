@@ -9,12 +9,17 @@ from typing import Any
 
 from semcom.base import json_files, output_files
 from semcom.base.errors import SemcomError, escape
+from semcom.base.flags import as_record
+from semcom.channel.settings import ChannelConfig
 from semcom.commands.dial_settings import LADDER_FILES, PICTURE
 from semcom.evaluation.path_search import Reading
+from semcom.evaluation.settings import TargetConfig
 from semcom.report import look
 
 UNFINISHED = ".unfinished.json"
 """What was read."""
+NOT_GIVEN = as_record(TargetConfig(), ChannelConfig())
+"""Settings in a key, as they are without flags."""
 CACHE = ".measured"
 """Folder of the finished parts of the measurement on test sentences, while the ladder is unfinished."""
 
@@ -119,7 +124,8 @@ def _resumed(folder: Path, key: Mapping[str, object]) -> LadderState | None:
     if not record:
         return None
     theirs = record.get("key")
-    theirs = theirs if isinstance(theirs, dict) else {}
+    # What it does not know, being of an earlier version, was not given.
+    theirs = {**NOT_GIVEN, **(theirs if isinstance(theirs, dict) else {})}
     differing = [name for name in key if theirs.get(name) != key[name]]
     if differing:
         raise SemcomError(

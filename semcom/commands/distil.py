@@ -151,7 +151,8 @@ def _keeper(
         "the vocabulary:": data.record["vocabulary_fingerprint"],
     }
     run = resuming.identity(given, device, inputs)
-    return resuming.keeper(folder / run_state.FILE, folder / run_record.BEST, given.resuming, run)
+    state, best = folder / run_state.FILE, folder / run_record.BEST
+    return resuming.keeper(state, best, given.resuming, run, resuming.defaults_of(given))
 
 
 def _load_teachers(settings: DistilSettings) -> list[Checkpoint]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from semcom.base import typed_words
 from semcom.base.errors import escape
-from semcom.base.flag_words import typed_values
+from semcom.base.flag_words import typed_defaults, typed_values
 from semcom.base.settings import Request
 
 if TYPE_CHECKING:
@@ -58,11 +58,12 @@ def recorded(settings: DataclassInstance, steps: int = 0) -> dict[str, Any]:
 def other_flag(settings: DataclassInstance, record: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
     """The first flag that says something else than it did for the run of this part ``settings`` of a record:
     its name, what it said, what it says; None where all are the same. Places aside, and what the machine
-    decided where it was left to it."""
+    decided where it was left to it. A flag that the record does not know was not given."""
     ours = json.loads(json.dumps(typed_values(settings, recorded=True)))
+    before = {**json.loads(json.dumps(typed_defaults(settings))), **record}
     left_out = {*PLACES, *(("minutes", "steps") if ours.get("minutes") else ())}
     left_out |= {name for name, values in DECIDED.items() if ours.get(name) in values}
-    others = ((name, _as_now(name, record[name]), is_) for name, is_ in ours.items() if name in record)
+    others = ((name, _as_now(name, before[name]), is_) for name, is_ in ours.items())
     return next((each for each in others if each[0] not in left_out and each[1] != each[2]), None)
 
 

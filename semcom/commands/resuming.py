@@ -10,7 +10,7 @@ import torch
 
 from semcom.base import distributed
 from semcom.base.errors import NothingToDo, SemcomError, escape
-from semcom.base.flag_words import shown_flag, typed_values
+from semcom.base.flag_words import shown_flag, typed_defaults, typed_values
 from semcom.base.flags import flag_of
 from semcom.base.settings import ResumeConfig
 from semcom.commands.recorded_flags import other_flag
@@ -28,6 +28,11 @@ def flags_of(settings: Any) -> dict[str, Any]:
     """Each flag that the result depends on, as it was given."""
     values = typed_values(settings, recorded=True)
     return {flag_of(name): value for name, value in values.items() if name not in COMPARED_OTHERWISE}
+
+
+def defaults_of(settings: Any) -> dict[str, Any]:
+    """Each flag as it is where it is not given."""
+    return {flag_of(name): value for name, value in typed_defaults(settings).items()}
 
 
 def as_begun(command: str) -> str:
@@ -75,10 +80,16 @@ def unfinished(flag: str, place: str | Path) -> SemcomError:
     )
 
 
-def keeper(path: Path, best: Path, settings: ResumeConfig, run: Mapping[str, Any]) -> Keeper:
+def keeper(
+    path: Path,
+    best: Path,
+    settings: ResumeConfig,
+    run: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+) -> Keeper:
     """Of a run that keeps its state at ``path``; with ``--resume`` it has found what is there. best: the
-    checkpoint of its best epoch."""
-    kept = Keeper(path, settings.save_every, run, cure=CURE)
+    checkpoint of its best epoch. defaults: of the flags in ``run``."""
+    kept = Keeper(path, settings.save_every, run, cure=CURE, defaults=defaults)
     if settings.resume and not kept.find():
         log.info(f"--resume: there is no {escape(path)} to go on from; the run begins anew")
     if kept.found:

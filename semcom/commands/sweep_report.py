@@ -23,9 +23,12 @@ from semcom.commands.settings import WHOLE_CORPUS
 from semcom.commands.sweep_plan import Point, Sweep
 from semcom.commands.sweep_settings import SweepReport
 from semcom.commands.sweep_state import is_there
+from semcom.data.settings import CorpusConfig
 from semcom.evaluation import frames, intervals
+from semcom.evaluation.settings import EvaluationConfig
 from semcom.evaluation.text_scoring import scored_alike, way_of
 from semcom.report import plots, tables
+from semcom.report.settings import ReportConfig
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +175,9 @@ def _measured(file: Path, digest: object, asked: object) -> list[Record] | None:
     except (OSError, json_files.NotJSON) as error:
         log.warning(f"{escape(file)}: not to be trusted ({json_files.problem(error)}); measured again")
         return None
-    return found["records"] if found["settings"] == json_files.parsed(json.dumps(asked)) else None
+    not_given = as_record(EvaluationConfig(), ReportConfig(), CorpusConfig())
+    measured = {**json_files.parsed(json.dumps(not_given)), **found["settings"]}
+    return found["records"] if measured == json_files.parsed(json.dumps(asked)) else None
 
 
 def _show(found: Results) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from semcom.base import json_files, locks, output_files, replacing
 from semcom.base.advice import meant_path
 from semcom.base.errors import SemcomError, escape
-from semcom.base.flag_words import shown_flag
+from semcom.base.flag_words import shown_flag, typed_defaults
 from semcom.base.flags import flag_of
 from semcom.base.places import Place
 from semcom.base.provenance import PROJECT
@@ -145,7 +145,7 @@ def _note_overwriting(sweep: Sweep) -> None:
     known = kept(sweep).get(OVERWRITING)
     noted = {}
     for point in sweep.points:
-        flags = _digest(recorded(point.settings))
+        flags = _digest(_given(point))
         of_run = known.get(point.name) if isinstance(known, dict) else None
         begun = isinstance(of_run, dict) and of_run.get("flags") == flags
         noted[point.name] = of_run if begun else {"flags": flags, "records": _records_of(point)}
@@ -163,6 +163,14 @@ def _records_of(point: Point) -> list[int]:
     real = Path(os.path.realpath(point.settings.output_path))
     files = [folder / FILE for folder in (real, replacing.new_of(real))]
     return [file.stat().st_mtime_ns if file.is_file() else 0 for file in files]
+
+
+def _given(point: Point) -> dict[str, Any]:
+    """Flags of the run that are not as they are without them, so that those of a later version change
+    nothing."""
+    not_given = typed_defaults(point.settings)
+    flags = recorded(point.settings)
+    return {name: value for name, value in flags.items() if value != not_given.get(name)}
 
 
 def _digest(flags: Mapping[str, Any]) -> str:

@@ -310,7 +310,8 @@ def _keeper(
         "the vocabulary:": data.record["vocabulary_fingerprint"],
     }
     run = resuming.identity(settings, device, inputs)
-    kept = resuming.keeper(_state_beside(output), output, settings.resuming, run)
+    defaults = resuming.defaults_of(settings)
+    kept = resuming.keeper(_state_beside(output), output, settings.resuming, run, defaults)
     if not kept.found:
         kept.remove()  # of a run that is begun anew
     return kept

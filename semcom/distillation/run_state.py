@@ -31,7 +31,8 @@ class Keeper:
     beside to go on. cure: how to begin anew.
 
     found: the state to go on from. saves, seconds, bytes: what saving has cost until now, over all lives of
-    the run, and the size of the last file.
+    the run, and the size of the last file. defaults: what names of ``run`` mean to a state of an earlier
+    version, which does not know them.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class Keeper:
     run: Mapping[str, Any]
     own: StateOf = dict
     cure: str = "leave --resume out to begin anew"
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     found: State | None = None
     saves: int = 0
     seconds: float = 0.0
@@ -78,7 +80,7 @@ class Keeper:
 
     def _check_same(self, theirs: Mapping[str, Any]) -> None:
         for name in {**self.run, **theirs}:
-            ours, begun = self.run.get(name), theirs.get(name)
+            ours, begun = self.run.get(name), theirs.get(name, self.defaults.get(name))
             if isinstance(ours, str) and isinstance(begun, bool):  # what was a switch in earlier versions
                 begun = "on" if begun else "off"
             if ours != begun:

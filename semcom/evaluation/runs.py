@@ -1,10 +1,10 @@
 """A run of a study: a checkpoint, and what it was made with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 
-from semcom.base.flags import names_without_flag
+from semcom.base.flags import as_record, names_without_flag
 from semcom.channel.settings import ChannelConfig, TrainingSNRConfig
 from semcom.data.settings import CorpusConfig
 from semcom.distillation.settings import DistillationConfig
@@ -15,8 +15,8 @@ from semcom.evaluation.dialled import AXIS, BETWEEN, TARGET, Dial, dial_of
 from semcom.evaluation.origins import PART
 from semcom.models.checkpoint import Checkpoint
 
-SETTINGS = tuple(
-    f.name
+NOT_GIVEN = {
+    name: value
     for c in (
         DistillationConfig,
         TransferConfig,
@@ -26,10 +26,12 @@ SETTINGS = tuple(
         TrainingSNRConfig,
         TrainingConfig,
     )
-    for f in fields(c)
-    if f.name not in {"compile", *names_without_flag(c)}
-)
-"""What two runs may differ in, the seed aside."""
+    for name, value in as_record(c()).items()
+    if name not in {"compile", *names_without_flag(c)}
+}
+"""What two runs may differ in, the seed aside, as it is without flags: what a record of an earlier version,
+which does not know it, means."""
+SETTINGS = tuple(NOT_GIVEN)
 SEED, CROSS, TEACHER = "seed", "cross_weight", "teacher_fingerprint"
 UNFINISHED = "unfinished"
 """Why the run has not finished, among what it was made with; empty where it has."""
@@ -56,9 +58,11 @@ class Run:
         teachers = self.made.get("teachers")
         named = list(teachers.items()) if isinstance(teachers, Mapping) else teachers
         pairs = named if isinstance(named, list) else []
+        # Of a teacher no flags of a distillation are known.
+        not_given = dict.fromkeys(SETTINGS) if self.made.get(PART) is None else NOT_GIVEN
         weights = [pair[1] for pair in pairs if isinstance(pair, (list, tuple)) and len(pair) == 2]
         return {
-            **{name: self.made.get(name) for name in SETTINGS},
+            **{name: self.made.get(name, default) for name, default in not_given.items()},
             "teachers": weights or [self.made.get(TEACHER)],
             "student_checkpoint": self.made.get("student_checkpoint"),
             TARGET: self.dial.target if self.dial else None,
