@@ -43,6 +43,7 @@ from semcom.distillation.transfer_settings import TransferConfig
 from semcom.models import decoding
 from semcom.models.architecture import Architecture
 from semcom.models.layers import seed_dropout
+from semcom.models.link import heard_by
 from semcom.models.transceiver import Transceiver, build
 from semcom.models.transformer import TransformerSize
 
@@ -208,8 +209,8 @@ def step_of(side: str, shape: Shape, batch: Batch) -> Callable[[], object]:
 
 
 def received_of(model: torch.nn.Module, batch: Batch, together: int = 64) -> Tensor:
-    """What a receiver hears of a batch at ``DECODING_SNR``: [B, S, C]. As in our evaluation, sentences of
-    like length are sent together."""
+    """What a receiver hears of a batch at ``DECODING_SNR``: [B, S, C]; of one that is told the SNR,
+    [B, S, C+1]. As in our evaluation, sentences of like length are sent together."""
     drawn = batch.draw(AWGN(), model.architecture.channel_dim, seed=0, number=0)
     received = torch.zeros_like(drawn.noise)
     with torch.inference_mode():
@@ -219,7 +220,7 @@ def received_of(model: torch.nn.Module, batch: Batch, together: int = 64) -> Ten
             signal, _ = model.transmitter(batch.source[places, :longest], real[:, :longest])
             part = Draw(drawn.level[places], drawn.scatter[places], drawn.noise[places, :longest])
             received[places, :longest] = AWGN().apply(signal, part, DECODING_SNR)
-    return received
+    return heard_by(model.receiver, received, DECODING_SNR)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from semcom.distillation import fused_linear_loss, losses  # noqa: E402
 from semcom.distillation.kd_loss import row_loss  # noqa: E402
 from semcom.distillation.projected_logits import Projected  # noqa: E402
 from semcom.distillation.settings import DistillationConfig  # noqa: E402
+from semcom.models.link import heard_by  # noqa: E402
 
 SCRIPT = "teacher_top_k.py"
 NUMBERS, TEMPERATURES = (1, 10, 50, 200, 1000), (1.0, 4.0)
@@ -72,11 +73,12 @@ def pair(number: int) -> tuple[Projected, Projected, Tensor]:
     batch = collate(encoded)
     draw = batch.draw(AWGN(), teacher.architecture.channel_dim, seed=0, number=1)
     signal, _ = teacher.transmitter(batch.source, batch.source_mask)
-    received = AWGN().apply(signal, draw, draw.snr_between(*harness.SNR_RANGE))
-    states = [
-        batch.of_targets(model.receiver(received, batch.source_mask, batch.target_in))
-        for model in (student, teacher)
-    ]
+    snr = draw.snr_between(*harness.SNR_RANGE)
+    received = AWGN().apply(signal, draw, snr)
+    states = []
+    for model in (student, teacher):
+        heard = heard_by(model.receiver, received, snr)
+        states.append(batch.of_targets(model.receiver(heard, batch.source_mask, batch.target_in)))
     ours, theirs = (
         Projected(state, model.receiver.projection) for state, model in zip(states, (student, teacher))
     )

@@ -17,8 +17,9 @@ from semcom.channel.combining import maximum_ratio
 from semcom.channel.settings import ChannelConfig
 from semcom.data.batching import collate
 from semcom.data.vocabulary import BOS, EOS
+from semcom.evaluation import bootstrap, measures
 from semcom.evaluation.resending import BELOW, ORACLE, RANDOM, STRONGER, Resending, sureness
-from semcom.evaluation.scores import Entrant, Meeting, decode, score, sums_of
+from semcom.evaluation.scores import Entrant, Meeting, decode, score
 from semcom.evaluation.settings import ResendingConfig
 from semcom.models.decoding import greedy
 from semcom.models.link import send_again
@@ -183,22 +184,52 @@ def test_random_resending_is_the_mean_over_choices(entrant, once):
     )
 
 
-def test_an_oracle_knows_what_is_wrong(entrant, once):
+def test_an_oracle_is_never_below_the_receivers_choice(entrant, once):
     made = resender(entrant, once)
-    receptions = made._receptions()[1]
-    chosen = receptions.wrong_first(float(receptions.costs.sum()) / 4)
-    exact = np.array([text == e.sentence.text for text, e in zip(once[1].texts, SENTENCES)])
-    assert not (chosen & exact).any()
-    assert 0 < receptions.costs[chosen].sum() <= receptions.costs.sum() / 4
-    everything = receptions.wrong_first(math.inf)
-    assert (everything == ~exact).all()
-    right = replace(receptions, once=sums_of(of_references(once[1]), SENTENCES, meeting().scoring))
-    assert not right.wrong_first(math.inf).any()
+    rng = np.random.default_rng(0)
+    for receptions in made._receptions():
+        for share in (0.05, 0.1, 0.2, 0.5, 1.0):
+            asked = rng.random(len(SENTENCES)) < share
+            rows = {row["policy"]: row for row in receptions.policies(asked, 0)}
+            assert rows[ORACLE]["bleu"] >= rows[BELOW]["bleu"]
+            assert rows[ORACLE]["channel_uses"] <= rows[BELOW]["channel_uses"] + 1e-9
 
 
-def of_references(decoded):
-    texts, pieces = [e.sentence.text for e in SENTENCES], [e.source[1:-1] for e in SENTENCES]
-    return replace(decoded, texts=texts, pieces=pieces)
+def test_an_oracle_sends_where_it_gains_most(entrant, once):
+    receptions = resender(entrant, once)._receptions()[0]
+    gains = np.array(
+        [sentence_bleu(receptions.twice, i) - sentence_bleu(receptions.once, i) for i in range(40)]
+    )
+    assert np.allclose(receptions.gains(), gains)
+    everything = receptions.oracle(np.ones(40, bool))
+    whole = receptions.row(BELOW, np.ones(40))["bleu"]
+    assert receptions.row(ORACLE, everything.astype(float))["bleu"] > whole and (gains < 0).any()
+    assert not (everything & (gains <= 0)).any()
+    one = np.zeros(40, bool)
+    one[int(np.argmax(receptions.costs))] = True
+    (best,) = receptions.oracle(one).nonzero()
+    assert gains[best].sum() > 0 and receptions.costs[best].sum() <= receptions.costs.max()
+
+
+def sentence_bleu(sums, place):
+    return measures.of_sentences(sums[place : place + 1], [measures.named("bleu")])["bleu"].item()
+
+
+def test_replicates_have_equal_channel_uses(entrant, once):
+    receptions = resender(entrant, once)._receptions()[0]
+    below = (np.arange(40) < 8).astype(float)
+    gain = receptions._gain(below, 0)
+    weights = bootstrap.resamples(40, 1000, 0)
+    values = []
+    for times in weights:
+        again = np.full(40, (times * receptions.costs) @ below / (times @ receptions.costs))
+        bleu = [
+            measures.of_sentences(receptions._kept(kept), [measures.named("bleu")], times[None])["bleu"][0]
+            for kept in (below, again)
+        ]
+        values.append(bleu[0] - bleu[1])
+    wanted = bootstrap.interval(np.array(values))
+    assert (gain.value, gain.low, gain.high) == pytest.approx((wanted.value, wanted.low, wanted.high))
 
 
 def test_batches_change_nothing(entrant, once):
@@ -237,6 +268,13 @@ def test_several_models_are_told_apart(teacher, here, capsys):
     assert package("evaluate", teacher, teacher, *flags) == 0
     said = capsys.readouterr().out
     assert said.count(": 20 % below") == 2 * 3 and "(2): sent once" in said
+    assert "alone: of --channels" not in said
+
+
+def test_sentences_are_sent_again_over_the_first_channel_alone(teacher, here, capsys):
+    flags = [*SHORT, "--snr", 6, "--resend", 0.2, "--channels", "rayleigh"]
+    assert package("evaluate", teacher, *flags) == 0
+    assert "alone: of --channels rayleigh" in capsys.readouterr().out
 
 
 def test_what_is_refused(teacher, here, capsys):
@@ -251,6 +289,8 @@ def test_what_is_refused(teacher, here, capsys):
     )
     blind = ["--channel", "rayleigh", "--csi", "none"]
     refused(capsys, package("evaluate", teacher, *blind, "--resend", 0.1), "--resend 0.1", "--csi none")
+    refused(capsys, package("evaluate", teacher, "--resend", "10%"), "did you mean 0.1?")
+    ResendingConfig(resend=(0.1,)).check_channel("awgn", "none")  # which has no gains to know
 
 
 def test_a_rough_threshold_warns(teacher, here, capsys):

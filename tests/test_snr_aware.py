@@ -9,6 +9,7 @@ import torch
 from cli_support import TINY_TRAINING, analyse, distil, package, refused, train_tiny_teacher
 from toy import CPU, C, Numbers, architecture, bits, collated, encoded, same_bits, sharp, size, through
 
+from benchmarks import harness
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN, Rayleigh
 from semcom.channel.settings import ChannelConfig
@@ -27,7 +28,7 @@ from semcom.models import checkpoint
 from semcom.models.aligner import Aligner
 from semcom.models.architecture import AlignerSize
 from semcom.models.checkpoint import Checkpoint
-from semcom.models.decoding import Search
+from semcom.models.decoding import Search, greedy
 from semcom.models.link import NOISELESS, heard_by, send, send_again
 from semcom.models.receiver_fronts import SNRAwareReceiver
 from semcom.models.settings import ModelConfig
@@ -213,6 +214,13 @@ def test_teachers_decode_for_their_students_with_it(aware, vocabulary, monkeypat
     assert sorted(told) == pytest.approx(sorted(level.values()))
 
 
+def test_benchmarks_tell_the_snr(aware):
+    model, batch = aware, collated(5)
+    received = harness.received_of(model, batch)
+    assert received.shape[-1] == C + 1 and (received[..., -1] == harness.DECODING_SNR).all()
+    assert len(greedy(model.receiver, received, batch.source_mask)) == 5
+
+
 # --- commands
 
 
@@ -268,6 +276,16 @@ def test_students_are_told_or_not_whatever_their_teacher(told_teacher, teacher, 
         assert checkpoint.load(f"{name}.pt").model.architecture.snr_aware == bool(flags)
         record = json.loads((here / name / "distillation_config.json").read_text())
         assert record["snr_aware"] == bool(flags)
+
+
+@pytest.mark.usefixtures("no_scores")
+def test_weights_that_learned_beside_a_bias_warn(told_teacher, here, capsys):
+    shared = ["--teacher-checkpoint", told_teacher, "--distill-part", "decoder", "--student-init", "teacher"]
+    told = "warning: --student-init teacher: its receiver has learned beside a bias"
+    assert distil(*shared, *RUN, "--output-path", "without") == 0
+    assert told in capsys.readouterr().out
+    assert distil(*shared, *RUN, "--output-path", "with", "--snr-aware") == 0
+    assert told not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("no_scores")

@@ -137,7 +137,8 @@ def _one_or_several(action: argparse.Action, text: str) -> str:
 
 
 def _likely_number(action: argparse.Action, text: str) -> str | None:
-    """Of 24,000 and 24.0, for whole numbers, 24000 and 24; of 0,7 it is 0.7; of 6dB it is 6."""
+    """Of 24,000 and 24.0, for whole numbers, 24000 and 24; of 0,7 it is 0.7; of 6dB it is 6; of 10%
+    it is 0.1."""
     if action.type is int and (likely := _without_groups(text)):
         return likely
     text = text.replace(",", ".")
@@ -146,7 +147,7 @@ def _likely_number(action: argparse.Action, text: str) -> str | None:
         return None
     number = float(found[1])
     if action.type is float:
-        return found[1]
+        return f"{number / 100:g}" if text.endswith("%") else found[1]
     return str(int(number)) if math.isfinite(number) and number == int(number) else None
 
 

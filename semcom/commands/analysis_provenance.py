@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from semcom.base.device import environment
 from semcom.base.flag_words import words_of
@@ -37,8 +38,11 @@ def provenance(analysis: Analysis, now: Callable[[], datetime] = datetime.now) -
     ]
 
 
-def use_of(study: Study, teacher: Checkpoint) -> ChannelUse:
-    return channel_use(study.measured.encoded, teacher.model.architecture.channel_dim)
+def use_of(analysis: Analysis, study: Study, teacher: Checkpoint) -> ChannelUse:
+    """With the pilots and prefix of the study's channel."""
+    channels = {str(channel): channel for channel in map(make_channel, analysis.settings.channels)}
+    width = teacher.model.architecture.channel_dim
+    return channel_use(study.measured.encoded, width, channels[study.channel].uses)
 
 
 def _of_the_command(settings: AnalysisSettings, now: datetime) -> list[compose.Item]:
@@ -81,7 +85,7 @@ def _of_the_measurement(analysis: Analysis) -> list[compose.Item]:
     settings, corpus = analysis.settings, analysis.corpus
     of_corpus = N_("{name}, fingerprint {fingerprint}")
     named = Message(of_corpus, name=corpus.told or corpus.name, fingerprint=corpus.fingerprint)
-    uses = map(use_of, analysis.studies, analysis.teachers)
+    uses = map(partial(use_of, analysis), analysis.studies, analysis.teachers)
     sentences: list[compose.Item] = [(N_("corpus"), named), (N_("sentences"), f"{analysis.sentences:,}")]
     if told := SPLITS_TOLD.get(settings.evaluation.split):
         sentences.append((N_("split"), Message(told)))

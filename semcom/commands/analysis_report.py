@@ -107,7 +107,7 @@ def studies_as_json(analysis: Analysis, contents: compose.Results) -> list[objec
                 **study.results(),
                 "words_lost": lost,
                 "words_divided_by": study.sent.rules.segmentation,
-                **use_of(study, teacher).record(),
+                **use_of(analysis, study, teacher).record(),
             }
         )
         for study, teacher, lost in zip(analysis.studies, analysis.teachers, contents.lost)

@@ -334,7 +334,7 @@ class DistillationRun:
             "start_fingerprint": checkpoint.fingerprint_of(self.student),
             "topics_by_end": self._topics_by_end(),
             **imported(self.teacher),
-            **self.data.record_at(theirs.channel_dim),
+            **self.data.record_at(theirs.channel_dim, make_channel(s.channel)),
             **environment(self.device),
             **completion.UNFINISHED,
         }

@@ -119,7 +119,8 @@ def _resent(
         return None
     sentences = prepared.validation, prepared.encoded
     resent = evaluate_resending.score(prepared.loaded, *sentences, decodings, meeting, shares)
-    evaluate_resending.show(resent, rows[rows["topic"] == ""], len(prepared.validation))
+    overall, others = rows[rows["topic"] == ""], settings.channels
+    evaluate_resending.show(resent, overall, len(prepared.validation), others)
     return resent
 
 

@@ -94,9 +94,15 @@ def score(
     return frames.frame_of(rows)
 
 
-def show(rows: "pd.DataFrame", once: "pd.DataFrame", validation: int) -> None:
-    """Tables of BLEU, gain and channel uses by SNR. once: rows of all sentences sent once."""
+def show(rows: "pd.DataFrame", once: "pd.DataFrame", validation: int, others: Sequence[str] = ()) -> None:
+    """Tables of BLEU, gain and channel uses by SNR. once: rows of all sentences sent once. others: channels
+    over which none is sent again."""
     log.info(f"\nsentences sent again: {EXPLAINED.format(validation=validation)}")
+    if others:
+        told = " ".join(dict.fromkeys(others))
+        log.info(
+            f"  over {rows['channel'].iloc[0]} alone: of --channels {told} sentences sent once are measured"
+        )
     for name, told in POLICIES.items():
         log.info(f"  {name}: {told}")
     named = _named(rows)

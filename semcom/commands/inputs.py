@@ -13,6 +13,7 @@ from semcom.base.advice import meant
 from semcom.base.errors import InterruptedRun, SemcomError, escape
 from semcom.base.progress import Progress
 from semcom.base.provenance import PROJECT
+from semcom.channel.channels import Channel
 from semcom.data import batching, corpus, fit, kept_corpora, vocabulary_files
 from semcom.data.encoded_corpus import EncodedCorpus, encode_corpus
 from semcom.data.languages import contradiction
@@ -133,9 +134,10 @@ class Data:
     record: dict[str, object]
     test: list[corpus.Sentence]
 
-    def record_at(self, channel_dim: int) -> dict[str, object]:
-        """With what the validation sentences take of a channel of C dimensions a token."""
-        return {**self.record, **channel_use(self.validation, channel_dim).record()}
+    def record_at(self, channel_dim: int, channel: Channel) -> dict[str, object]:
+        """With what the validation sentences take of a channel, at C dimensions a token, pilots and prefixes
+        with them."""
+        return {**self.record, **channel_use(self.validation, channel_dim, channel.uses).record()}
 
 
 def encode_splits(source: corpus.Corpus, vocabulary: Vocabulary, *, quiet: bool = True) -> Data:

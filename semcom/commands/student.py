@@ -1,5 +1,6 @@
 """The student of a run before its training: kinds and sizes of its ends, and what they start from."""
 
+import logging
 from dataclasses import asdict, replace
 
 from semcom.base.errors import SemcomError
@@ -10,6 +11,8 @@ from semcom.models.architecture import EndSize, sized, sizes_of
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import check_heads
 from semcom.models.transceiver import CHANNEL_PART, CHANNEL_PART_FIELDS, Transceiver
+
+log = logging.getLogger(__name__)
 
 SIZES_SHOWN = {"layers": "{} layers", "d_model": "D={}", "num_heads": "{} heads", "dff": "feed-forward {}"}
 SIZE_FLAGS = {
@@ -36,8 +39,17 @@ def new_student(settings: DistilSettings, teacher: Checkpoint) -> Transceiver:
         for end in settings.trained_ends:
             _start_from(given, student, end)
     elif settings.student.student_init == "teacher":
+        _warn_of_bias(theirs.snr_aware, told)
         transceiver.start_from_teacher(teacher.model, student, settings.trained_ends)
     return transceiver.splice(teacher.model, student, settings.trained_parts)
+
+
+def _warn_of_bias(teacher_is_told: bool, student_is_told: bool) -> None:
+    if teacher_is_told and not student_is_told:
+        log.warning(
+            "--student-init teacher: its receiver has learned beside a bias made of the SNR, which the "
+            "student's starts without; --snr-aware has it"
+        )
 
 
 def _size(end: str, settings: StudentConfig, teacher: EndSize) -> EndSize:

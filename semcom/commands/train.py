@@ -141,7 +141,7 @@ def _record(settings: TrainSettings, prepared: _Prepared, device: torch.device) 
         "settings": recorded(s),
         **as_record(s.corpus, s.model, s.channel, s.snr, prepared.training, s.run),
         chosen_way.RECORDED: prepared.way,
-        **prepared.data.record_at(prepared.model.architecture.channel_dim),
+        **prepared.data.record_at(prepared.model.architecture.channel_dim, make_channel(s.channel)),
         "topics_seen": prepared.topics,
         "start_from": s.start_from,
         "start_fingerprint": checkpoint.fingerprint_of(prepared.model),

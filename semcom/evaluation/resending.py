@@ -17,13 +17,14 @@ from semcom.distillation import losses
 from semcom.evaluation import bootstrap, measures, text_metrics
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.scores import Decoded, Entrant, Meeting, Row, decode, score, sums_of, through_channel
-from semcom.evaluation.sums import EXACT, TO_SENT
+from semcom.evaluation.sums import TO_SENT
 
 BELOW, RANDOM, ORACLE, STRONGER = "below threshold", "at random", "oracle", "more energy"
 POLICIES = {
     BELOW: "sent again where the receiver's own mean log-probability a token is below a threshold",
-    RANDOM: "as many channel uses again, of any sentences: the mean over all choices",
-    ORACLE: "as many channel uses again, of sentences that are wrong, the lowest sentence BLEU first",
+    RANDOM: "as many channel uses again, of any sentences: measures of the mean counts over all choices",
+    ORACLE: "as many channel uses again at most, where the second decoding is known to gain, the most "
+    "sentence BLEU a channel use first; no worse than below threshold",
     STRONGER: "all sent once, with as much energy",
 }
 """Ways to spend the same channel uses -> what they are."""
@@ -111,9 +112,9 @@ class _Receptions:
     def policies(self, asked: np.ndarray, seed: int) -> list[Row]:
         """Of those that send again, where the receiver asks for the sentences ``asked``, [N]."""
         below, random = asked.astype(float), np.full(len(asked), self.uses(asked) - 1)
-        oracle = self.wrong_first(float(self.costs @ below)).astype(float)
+        oracle = self.oracle(asked).astype(float)
         rows = [self.row(name, again) for name, again in ((BELOW, below), (RANDOM, random), (ORACLE, oracle))]
-        rows[0]["bleu_over_random"] = self._gain(below, random, seed)
+        rows[0]["bleu_over_random"] = self._gain(below, seed)
         return rows
 
     def row(self, policy: str, again: np.ndarray, measured: Row | None = None) -> Row:
@@ -121,16 +122,31 @@ class _Receptions:
         resent = {"resent": 0.0 if measured else float(np.mean(again)), "channel_uses": self.uses(again)}
         return {"policy": policy, **resent, **(measured or self._measures(again))}
 
-    def wrong_first(self, most: float) -> np.ndarray:
-        """[N] of the sentences that are not exact those of the lowest BLEU, for so many channel uses at
-        most."""
-        places = measures.slices()
-        bleu = text_metrics.bleu_of(self.once[:, places[TO_SENT.columns]])
-        wrong = self.once[:, places[EXACT.columns]][:, 0] < 1
-        order = np.lexsort((bleu, ~wrong))
-        chosen = np.zeros(len(order), bool)
-        chosen[order] = np.cumsum(self.costs[order]) <= most
-        return chosen & wrong
+    def oracle(self, asked: np.ndarray) -> np.ndarray:
+        """[N] for no more channel uses than the sentences ``asked`` take, those whose sentence BLEU the
+        second decoding raises most a channel use. As BLEU of summed counts is no mean of theirs, the
+        ``asked`` ones, or of these the ones that gain, where BLEU is higher so."""
+        gains = self.gains()
+        order = np.argsort(-gains / self.costs, kind="stable")
+        greedy = np.zeros(len(order), bool)
+        left = float(self.costs @ asked) * (1 + 1e-9)
+        for place in order[gains[order] > 0]:
+            if self.costs[place] <= left:
+                greedy[place] = True
+                left -= self.costs[place]
+        ways = [greedy, asked & (gains > 0), asked.astype(bool)]
+        return ways[int(np.argmax([self._bleu(again.astype(float)) for again in ways]))]
+
+    def gains(self) -> np.ndarray:
+        """[N] in sentence BLEU, by which the second decoding is better than the first."""
+        once, twice = (
+            text_metrics.bleu_of(sums[:, measures.slices()[TO_SENT.columns]])
+            for sums in (self.once, self.twice)
+        )
+        return np.nan_to_num(twice - once)
+
+    def _bleu(self, again: np.ndarray) -> float:
+        return float(measures.of_sentences(self._kept(again), [measures.named("bleu")])["bleu"])
 
     def _measures(self, again: np.ndarray) -> Row:
         once = np.ones((1, len(again)))
@@ -142,13 +158,15 @@ class _Receptions:
         """[N, K]: of what is sent again, the second decoding counts."""
         return (1 - again)[:, None] * self.once + again[:, None] * self.twice
 
-    def _gain(self, below: np.ndarray, random: np.ndarray, seed: int) -> Interval | None:
-        """In BLEU, with the interval over sentences."""
+    def _gain(self, below: np.ndarray, seed: int) -> Interval | None:
+        """In BLEU over random resending at as many channel uses, with the interval over sentences."""
         weights = bootstrap.resamples(len(below), REPLICATES, seed)
         bleu = [measures.named("bleu")]
-        ours, theirs = (
-            measures.of_sentences(self._kept(again), bleu, weights)["bleu"] for again in (below, random)
-        )
+        ours = measures.of_sentences(self._kept(below), bleu, weights)["bleu"]
+        # Random resending spends in each sample of sentences what the receiver asks for there.
+        share = (weights @ (self.costs * below) / (weights @ self.costs))[:, None]
+        once, twice = weights @ self.once, weights @ self.twice
+        theirs = measures.of_sums((1 - share) * once + share * twice, bleu)["bleu"]
         return bootstrap.interval(ours - theirs)
 
 

@@ -104,7 +104,7 @@ class ResendingConfig(Validated):
 
     def check_channel(self, channel: str, csi: str) -> None:
         """Raise SemcomError for a channel that gives nothing to combine, or nothing to combine it by."""
-        if self.resend and csi == "none":
+        if self.resend and csi == "none" and channel != "awgn":  # which has none to know
             raise SemcomError(
                 f"--resend {self.resend[0]:g}: with --csi none the receiver knows no gains to combine two "
                 "receptions by; give --csi pilots, or leave it out"
