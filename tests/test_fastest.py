@@ -212,7 +212,7 @@ def test_the_work_of_a_run():
 def test_gpus_compile_the_losses_by_hand_alone(monkeypatch, caplog, tmp_path):
     monkeypatch.setattr(chosen_way, "machine_of", lambda device: Machine("a GPU", "cuda", "Triton"))
     monkeypatch.setattr(fused_linear_loss, "cannot_compile", lambda device: None)
-    kept = resuming.keeper(tmp_path / "none.pt", tmp_path / "best.pt", ResumeConfig(), {})
+    kept = resuming.keeper(tmp_path / "none.pt", tmp_path / "best.pt", ResumeConfig(), {}, {})
     asked = TrainingConfig(compile="on")
     assert of_training(asked, LONG, CUDA, kept, compiles=True)[0].compile == "on"
     assert not caplog.records
