@@ -2,12 +2,14 @@
 one."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from cli_support import package
 
+from semcom.base.errors import SemcomError
 from semcom.channel import bounds, sionna_code
 from semcom.channel.channels import AWGN, Rayleigh
 from semcom.channel.coded_link import Arrived
@@ -146,15 +148,15 @@ def test_a_level_choice_takes_the_first_scheme():
 
 def test_the_state_of_a_sentence_is_the_snr_of_equal_capacity(offered):
     encoded, draw_of = offered.encoded, channel_states.powers
-    flat = draw_of(AWGN(), encoded, 16, 42, 6.0)
+    flat = draw_of(AWGN(), encoded, 16, 42)
     assert [len(power) for power in flat] == offered.symbols
     assert all((power == 1).all() for power in flat)
-    faded = draw_of(Rayleigh(), encoded, 16, 42, 6.0)
+    faded = draw_of(Rayleigh(), encoded, 16, 42)
     ids, lengths = [e.sentence.id for e in encoded], [len(e.source) for e in encoded]
     scatter = sample(ids, lengths, 16, seed=42, number=0).scatter
     np.testing.assert_allclose([p[0] for p in faded], scatter.square().sum(-1).numpy(), rtol=1e-5)
     members = [[place] for place in range(len(encoded))]
-    states = channel_states.states([faded], [6.0], members)
+    states = channel_states.states(faded, [6.0], members)
     np.testing.assert_allclose(states[0], 6 + 10 * np.log10([p[0] for p in faded]), atol=1e-4)
     mixed = channel_states.equivalent(np.array([0.5, 2.0]), 10.0)
     assert np.log2(1 + 10 ** (mixed / 10)) == pytest.approx((np.log2(6) + np.log2(21)) / 2)
@@ -218,6 +220,28 @@ def test_bounds_lose_what_theory_says(offered, code):
     assert names[-1] == "huffman-pieces + Rayleigh outage"
 
 
+@pytest.mark.parametrize("fading", ["block", "symbol", "jakes"])
+def test_bounds_are_of_the_gain_that_is_and_not_of_its_estimate(offered, fading):
+    known = Rayleigh(fading=fading, speed=30.0) if fading == "jakes" else Rayleigh(fading=fading)
+    guessed = replace(known, csi="pilots", csi_pilots=1, csi_estimator="ls")
+    wanted, found = (channel_states.powers(each, offered.encoded, 16, 42) for each in (known, guessed))
+    for one, other in zip(wanted, found):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_at_low_snr_the_shannon_bound_under_pilots_loses_what_outage_says(sentences, vocabulary, code):
+    """Block fading: both are the same event, so their means differ by the draw alone."""
+    many = Offered(batching.encode(list(sentences)[:400], vocabulary), 16)
+    channel = Rayleigh(csi="pilots", csi_pilots=1, csi_estimator="ls")
+    powers = channel_states.powers(channel, many.encoded, 16, 42)
+    lengths = np.array([len(bits) for bits in code.encode_all(many.texts)])
+    states = channel_states.states(powers, [-6.0], [[place] for place in range(len(lengths))])
+    lost = bounds.shannon_error(lengths, many.symbols, states[0])
+    outage = bounds.rayleigh_outage(lengths, many.symbols, -6.0)
+    spread = np.sqrt((outage * (1 - outage)).sum()) / len(lengths)
+    assert abs(lost.mean() - outage.mean()) <= 4 * spread
+
+
 def test_packed_bounds_are_of_whole_blocks():
     found = baseline_bounds.of_blocks([100, 200, 300], Framing(packed=True), [4000, 4000, 4000])
     assert found.tolist() == [300, 300, 300]
@@ -227,7 +251,7 @@ def test_packed_bounds_are_of_whole_blocks():
 # --- the verb
 
 
-RUN = ("--sentences", 12, "--corpus-size", 900, "--snr", 0, 12, "--quiet", "--device", "cpu")
+RUN = ("--sentences", 12, "--corpus-size", 900, "--snr", 12, 0, 12, "--quiet", "--device", "cpu")
 MORE = ("--header", "--resend", "--examples", 2)
 CODES = ("--source-code", "huffman-pieces", "huffman-characters")
 
@@ -315,6 +339,34 @@ def test_what_is_no_baseline_is_refused(teacher, here, capsys):
         assert "--baseline" in line and "python -m semcom baseline" in line and line.count("\n") == 1
 
 
+@pytest.mark.parametrize("damage", ["no bleu", "none shown", "words", "twice", "a gap", "infinite"])
+def test_a_damaged_table_is_no_baseline(here, damage):
+    rows = pd.DataFrame(
+        {
+            "model": ["a", "a", "b", "b"],
+            "snr": [0.0, 6.0] * 2,
+            "bleu": [1.0, 2.0, 3.0, 4.0],
+            "shown": True,
+            "source_code": "lm",
+            "adaptation": "snr",
+        }
+    )
+    (here / "b.json").write_text(json.dumps({"made_by": baseline_record.MADE_BY}))
+    rows.to_csv(here / "b.csv", index=False)
+    assert len(baseline_record.read("b.csv").rows) == 4
+    damaged = {
+        "no bleu": lambda: rows.assign(bleu=np.nan),
+        "none shown": lambda: rows.assign(shown=False),
+        "words": lambda: rows.assign(shown="maybe"),
+        "twice": lambda: pd.concat([rows, rows]),
+        "a gap": lambda: rows.iloc[:3],
+        "infinite": lambda: rows.assign(snr=np.inf),
+    }[damage]()
+    damaged.to_csv(here / "b.csv", index=False)
+    with pytest.raises(SemcomError, match="is no table of a baseline"):
+        baseline_record.read("b.csv")
+
+
 def test_without_sionna_bounds_are_drawn_and_a_line_says_how_to_get_it(teacher, here, capsys, monkeypatch):
     monkeypatch.setattr(sionna_code, "find_spec", lambda name: None)
     assert package("baseline", "--like", teacher, *CODES[:2], *RUN, "--output", "b.csv") == 0
@@ -350,6 +402,10 @@ def test_a_language_model_is_kept_and_used_again(teacher, here, toy, capsys):
         (["--vocab", "v", "--channel-dim", "7"], ["--channel-dim 7", "even"]),
         (["--modulation", "8psk"], ["8psk", "qpsk"]),
         (["--crc", "24"], ["--crc", "16"]),
+        (["--split", "all"], ["--split all", "test or validation"]),
+        (["--source-code", "lm", "lm"], ["--source-code lm lm", "each once"]),
+        (["--packing", "packed", "packed"], ["--packing", "each once"]),
+        (["--lm-code", "x", "--lm-steps", "5"], ["--lm-steps", "--lm-code"]),
         (["--source-code", "zip"], ["zip", "huffman-characters"]),
         (["--source-code", "huffman-pieces", "--lm-code", "x"], ["--lm-code", "--source-code lm"]),
         (["--source-code", "huffman-pieces", "--lm-steps", "5"], ["--lm-steps", "--source-code lm"]),

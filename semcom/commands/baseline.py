@@ -51,8 +51,10 @@ def baseline(settings: BaselineSettings) -> "pd.DataFrame":
 
     Without Sionna, of the bounds alone.
     """
+    evaluation = settings.evaluation
+    rising = replace(evaluation, snr=tuple(sorted(set(evaluation.snr))))
     with ExitStack() as held:
-        return _baseline(settings, held)
+        return _baseline(replace(settings, evaluation=rising), held)
 
 
 def _baseline(settings: BaselineSettings, held: ExitStack) -> "pd.DataFrame":
@@ -155,9 +157,7 @@ def _schemes(run: Run, offered: Offered, code: SourceCode, framing: Framing, bar
 def _states(run: Run, offered: Offered, code: SourceCode, framing: Framing) -> np.ndarray:
     """[K, N] in dB."""
     snrs, seed = run.settings.evaluation.snr, run.settings.run.seed
-    powers = [
-        channel_states.powers(run.channel, offered.encoded, offered.channel_dim, seed, snr) for snr in snrs
-    ]
+    powers = channel_states.powers(run.channel, offered.encoded, offered.channel_dim, seed)
     lengths = [len(bits) for bits in code.encode_all(offered.texts)]
     return channel_states.states(powers, snrs, framing.members(lengths))
 

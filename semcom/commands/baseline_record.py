@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from semcom.base import json_files
 from semcom.base.errors import SemcomError, escape
 from semcom.base.output_files import companion
@@ -102,13 +104,24 @@ def read(path: str) -> Baseline:
             f"--baseline {escape(missing)}: cannot be read ({escape(json_files.problem(error))[:120]}); "
             f"make it with: {MADE_BY} --output {escape(path)}"
         ) from None
-    needed = {"model", "snr", "bleu", "shown", "source_code", "adaptation"}
-    if not isinstance(record, dict) or record.get("made_by") != MADE_BY or needed - set(rows.columns):
+    if not isinstance(record, dict) or record.get("made_by") != MADE_BY or not _are_curves(rows):
         raise SemcomError(
             f"--baseline {escape(path)}: is no table of a baseline; make one with: "
             f"{MADE_BY} --output FILE.csv"
         )
     return Baseline(path, rows, record)
+
+
+def _are_curves(rows: "pd.DataFrame") -> bool:
+    """Whether a table has curves to show, each with a BLEU at the SNRs of all."""
+    named = ["model", "source_code", "adaptation"]
+    if {*named, "snr", "bleu", "shown"} - set(rows.columns) or rows["shown"].dtype != bool:
+        return False
+    shown = rows[rows["shown"]]
+    every = shown["model"].nunique() * shown["snr"].nunique()
+    whole = len(shown) == every and not shown.duplicated(["model", "snr"]).any()
+    numbers = np.isfinite(shown[["snr", "bleu"]].to_numpy(float)).all()
+    return bool(len(shown) and whole and numbers and shown[named].notna().all(axis=None))
 
 
 def kinds_of(rows: "pd.DataFrame") -> dict[str, object]:

@@ -68,6 +68,13 @@ class BaselineConfig(Validated):
         action="store_true",
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("source_code", "modulation", "adaptation", "packing"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise SemcomError(f"--{name.replace('_', '-')} {' '.join(values)}: name each once")
+
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineSettings(Validated):
@@ -121,6 +128,15 @@ class BaselineSettings(Validated):
                     "--vocab"
                 )
             ModelConfig(channel_dim=self.channel_dim)
+        if self.evaluation.split == "all":
+            raise SemcomError(
+                "--split all: source codes learn the training split, which would be measured too; leave it "
+                "out, or give test or validation"
+            )
+        if self.lm_code:
+            trained = [flag for flag, is_given in self._of_lm()[1:] if is_given]
+            if trained:
+                raise SemcomError(f"{trained[0]}: --lm-code is trained; leave one of them out")
         if LANGUAGE_MODEL not in self.link.source_code:
             given = [flag for flag, is_given in self._of_lm() if is_given]
             if given:

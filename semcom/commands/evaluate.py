@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,8 +73,10 @@ class _Prepared:
 def evaluate(settings: EvaluateSettings) -> "pd.DataFrame":
     """The measures that need no reference, of checkpoints side by side under the same draws, with the
     floor."""
+    evaluation = settings.evaluation
+    once = replace(evaluation, snr=tuple(dict.fromkeys(evaluation.snr)))
     with ExitStack() as held:
-        return _evaluate(settings, held)
+        return _evaluate(replace(settings, evaluation=once), held)
 
 
 def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":

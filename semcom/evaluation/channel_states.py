@@ -1,33 +1,29 @@
 """What the gains that sentences meet make of an SNR: the SNR of equal capacity."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from semcom.channel.channels import Channel
+from semcom.channel.channels import Channel, Fading
 from semcom.data.batching import Encoded, by_length
 
 BATCH = 64
 
 
-def powers(
-    channel: Channel, encoded: Sequence[Encoded], channel_dim: int, seed: int, snr: float
-) -> list[np.ndarray]:
-    """|h|^2 of each sentence's complex symbols, [S·C/2], as its receiver believes them to be under draw 0.
+def powers(channel: Channel, encoded: Sequence[Encoded], channel_dim: int, seed: int) -> list[np.ndarray]:
+    """|h|^2 of each sentence's complex symbols, [S·C/2], under draw 0. channel_dim: C.
 
-    channel_dim: C. snr: in dB, on which pilots depend.
+    Those that the channel has, whatever its receiver estimates: no bound holds for powers that are believed.
     """
+    known = replace(channel, csi="perfect") if isinstance(channel, Fading) else channel
     found = {}
     for batch in by_length(encoded, BATCH):
         draw = batch.draw(channel, channel_dim, seed=seed, number=0)
         silence = torch.zeros(*batch.source.shape, channel_dim)
-        gain = (
-            channel.observe(silence, draw, snr)
-            .gain.abs()
-            .square()
-            .expand(*batch.source.shape, channel_dim // 2)
-        )
+        gain = known.observe(silence, draw, 0.0).gain.abs().square()
+        gain = gain.expand(*batch.source.shape, channel_dim // 2)
         for sentence, tokens, of_one in zip(batch.sentences, batch.lengths, gain):
             found[sentence.id] = of_one[:tokens].flatten().double().numpy()
     return [found[e.sentence.id] for e in encoded]
@@ -41,14 +37,14 @@ def equivalent(power: np.ndarray, snr: float) -> float:
 
 
 def states(
-    by_snr: Sequence[Sequence[np.ndarray]], snrs: Sequence[float], members: Sequence[Sequence[int]]
+    of_sentences: Sequence[np.ndarray], snrs: Sequence[float], members: Sequence[Sequence[int]]
 ) -> np.ndarray:
     """[K, N] in dB: ``equivalent`` of the block that each sentence is in.
 
-    by_snr: of each SNR ``powers``. members: places of the sentences of each block.
+    of_sentences: ``powers``. members: places of the sentences of each block.
     """
     found = np.empty((len(snrs), sum(map(len, members))))
-    for k, (snr, of_sentences) in enumerate(zip(snrs, by_snr)):
+    for k, snr in enumerate(snrs):
         for places in members:
             found[k, list(places)] = equivalent(np.concatenate([of_sentences[i] for i in places]), snr)
     return found
