@@ -6,6 +6,7 @@ import csv
 import json
 import random
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from cli_support import analyse, package, refused
 from toy import CPU, Numbers, encoded, size, spoken, through, transceiver, word_vocabulary
 
+from semcom.base import signals
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN, Rayleigh
 from semcom.commands import alignment_files
@@ -249,6 +251,15 @@ def test_wrong_input_is_one_line(inputs, capsys, flags, told):
     ends = ENDS[2:] if flags[0] == "--transmitter" else ENDS
     line = refused(capsys, package("align", *ends, *flags))
     assert told in line
+
+
+def test_a_signal_leaves_nothing_and_says_so(inputs, capsys, monkeypatch):
+    def ended(plan):
+        raise signals.Interrupt(signal.SIGTERM)
+
+    monkeypatch.setattr(alignment, "measure", ended)
+    assert align(*SMALL, *AT, "--pilots", "4") == 128 + signal.SIGTERM
+    assert "nothing of this alignment is kept" in capsys.readouterr().err
 
 
 def test_ends_of_two_vocabularies_or_widths_are_refused(inputs, capsys):

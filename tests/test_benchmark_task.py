@@ -20,7 +20,7 @@ from semcom.commands.inputs import shipped
 from semcom.data import corpus
 from semcom.data.batching import collate
 from semcom.evaluation import benchmark_entries, benchmark_ladder, benchmark_scores, benchmark_task
-from semcom.evaluation.benchmark_entries import Entry, MappedReceiver, by_map, by_way
+from semcom.evaluation.benchmark_entries import Entry, MappedReceiver, by_map, by_way, paired
 from semcom.evaluation.benchmark_ladder import RECIPES, Rung, transceiver_of
 from semcom.evaluation.benchmark_scores import Board, Hall
 from semcom.evaluation.benchmark_task import TASKS, VERSION_1, check, fingerprints_of, stage_of
@@ -83,8 +83,8 @@ def board(stage, hall):
     return Board(stage, benchmark_scores.measure(teacher, hall))
 
 
-def scored(join, board, hall):
-    entry = Entry("stub", board.stage.teacher.model, join, TOLD)
+def scored(join, board, hall, genie=False):
+    entry = Entry("stub", board.stage.teacher.model, join, {**TOLD, "genie": genie})
     return board.of(entry, benchmark_scores.measure(entry, hall))
 
 
@@ -195,7 +195,7 @@ def test_an_aligner_that_does_nothing_gains_nothing(board, hall):
 
 
 def test_an_oracle_recovers_all(board, hall):
-    found = scored(lambda lesson: lesson.ends.listener, board, hall)
+    found = scored(lambda lesson: lesson.ends.listener, board, hall, genie=True)
     np.testing.assert_allclose(found.score(20), 100)
     assert found.record()["score"].low == pytest.approx(100)
     assert all(row["recovery"].value == 1 for row in found.rows() if row["recovery"])
@@ -225,15 +225,15 @@ def test_the_score_is_gains_over_losses_by_hand(board, hall):
 
 @pytest.mark.parametrize("way", ["decoder", "surrogate"])
 def test_tuned_ways_learn_from_the_pilots_and_what_they_need(way, board, hall, stage, monkeypatch):
-    asked = []
+    asked, frozen = [], {rung.fingerprint for rung in stage.rungs}
 
     def tuned(way, sender, listener, pilots, *, texts, snr, **options):
         asked.append((way, len(pilots), len(texts), snr, options["seed"]))
-        assert sender in stage.rungs.values() and options["channel"] is benchmark_task.CHANNEL
+        assert benchmark_ladder.fingerprint(sender) in frozen and options["channel"] is benchmark_task.CHANNEL
         return listener
 
     monkeypatch.setattr(benchmark_entries, "tuned", tuned)
-    assert scored(by_way(way), board, hall).score(20)[0] == pytest.approx(100)
+    assert scored(by_way(way), board, hall, genie=True).score(20)[0] == pytest.approx(100)
     texts = len(stage.train) if way == "surrogate" else 0
     seed = VERSION_1.seed
     assert asked == 2 * [(way, 5, texts, 12.0, seed), (way, 20, texts, 12.0, seed)]
@@ -251,6 +251,27 @@ def test_what_is_no_map_is_refused(fit, told, board, hall):
     with pytest.raises(SemcomError) as refusal:
         scored(by_map(fit, "stub"), board, hall)
     assert told in str(refusal.value) and str(refusal.value).startswith("aligner stub: ")
+
+
+def altered(lesson):
+    with torch.no_grad():
+        next(lesson.ends.sender.transmitter.parameters()).mul_(2)
+    return paired(lesson.ends.sender, lesson.ends.listener.receiver)
+
+
+@pytest.mark.parametrize(
+    "join, told",
+    [
+        (lambda lesson: 3, "gave int, a Transceiver is wanted"),
+        (lambda lesson: lesson.ends.listener, "that of the rung rotation 0.75 is"),
+        (altered, "leave it as it is"),
+    ],
+)
+def test_a_pair_has_the_transmitter_of_its_rung(join, told, board, hall, stage):
+    with pytest.raises(SemcomError, match=told):
+        scored(join, board, hall)
+    made = [benchmark_ladder.fingerprint(sender) for sender in stage.rungs.values()]
+    assert made == [rung.fingerprint for rung in stage.rungs], "what is lent is a copy"
 
 
 def test_what_is_told_beside_the_symbols_passes_the_map():
@@ -309,12 +330,12 @@ def test_objects_of_python_enter(played, shipped_teacher):
     assert "silence" in name and found.scores[name].value < 0
     assert set(found.table["pilots"]) == {5, 20}
 
-    class Genie:
+    class Splice:
         def join(self, lesson):
             assert len(lesson.encoded) in (5, 20) and lesson.snr == 12
-            return lesson.ends.listener
+            return paired(lesson.ends.sender, lesson.ends.listener.receiver)
 
-    assert semcom.benchmark(Genie(), device="cpu", quiet=True).scores["teacher, Genie"].value > 99
+    assert semcom.benchmark(Splice(), device="cpu", quiet=True).scores["teacher, Splice"].value == 0
     own = semcom.benchmark(receiver=shipped_teacher.model, name="mine", device="cpu", quiet=True)
     assert own.scores["mine"].value == 0
 

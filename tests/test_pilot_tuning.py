@@ -1,10 +1,14 @@
 """One end tuned on pilots, so that it and a foreign end understand one another."""
 
+import os
+import signal
+
 import pytest
 import torch
 from test_aligners import orthogonal, turned
 from toy import C, bits, encoded, same_bits, sharp
 
+from semcom.base import signals
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN, Ideal
 from semcom.data.batching import Batch, collate
@@ -152,6 +156,18 @@ def test_compiled_kernels_tune_alike(ends, way, monkeypatch):
     assert ran
     for ours, theirs in zip(compiled.parameters(), plain.parameters()):
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_a_signal_ends_a_tuning_as_itself(ends, monkeypatch):
+    def measure(task, epoch, asked=None):
+        if epoch:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {"ce": 1.0}
+
+    monkeypatch.setattr(PilotTask, "measure", measure)
+    with signals.raised(), pytest.raises(signals.Interrupt) as end:
+        tuned("decoder", *ends, PILOTS, **GIVEN)
+    assert signals.number_of(end.value) == signal.SIGTERM
 
 
 def test_what_is_refused(ends):

@@ -5,10 +5,10 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from semcom.base import places
+from semcom.base import places, signals
 from semcom.base.advice import path_word
 from semcom.base.device import keep_freed_memory, resolve_device
-from semcom.base.errors import escape
+from semcom.base.errors import InterruptedRun, escape
 from semcom.commands import alignment_files
 from semcom.commands.align_plan import Prepared, prepare
 from semcom.commands.align_settings import ALIGNMENT_FILES, AlignSettings
@@ -34,7 +34,7 @@ def align(settings: AlignSettings) -> "pd.DataFrame":
     with ExitStack() as held:
         prepared = prepare(settings, device, held)
         _announce(prepared)
-        found = alignment.measure(prepared.plan)
+        found = _measured(prepared)
         told = _told(prepared, found)
         # What is there already is set aside, or replaced, when all is measured.
         places.make_room([prepared.place])
@@ -42,6 +42,14 @@ def align(settings: AlignSettings) -> "pd.DataFrame":
         places.publish([prepared.place])
     _show(prepared, told, started)
     return told.rows
+
+
+def _measured(prepared: Prepared) -> Found:
+    try:
+        return alignment.measure(prepared.plan)
+    except KeyboardInterrupt as interrupt:
+        left = f"interrupted; {escape(prepared.place.path)} is as it was, nothing of this alignment is kept"
+        raise InterruptedRun(left, signals.number_of(interrupt)) from None
 
 
 def _announce(prepared: Prepared) -> None:

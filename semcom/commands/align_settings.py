@@ -33,7 +33,9 @@ class AlignSettings(Validated):
         ("linear",),
         "ways to join them, one or several: none; a map on what arrives (scale, one complex number; "
         "orthogonal; linear and affine, ridge by five folds; network; anchors); decoder, the receiver tuned "
-        "on the pilots; encoder, the transmitter tuned, a genie, since gradients are fed back",
+        "on the pilots; surrogate, the receiver tuned on the training split as a model of the transmitter, "
+        "learned from the pilots, sends it; encoder, the transmitter tuned, a genie, since gradients are fed "
+        f"back. Choices: {', '.join(WAYS)}",
         choices=WAYS,
         nargs="+",
         metavar="WAY",

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from semcom.base import output_files, places
+from semcom.base import output_files, places, signals
 from semcom.base.advice import meant
 from semcom.base.device import keep_freed_memory, resolve_device
-from semcom.base.errors import SemcomError, escape, shown
+from semcom.base.errors import InterruptedRun, SemcomError, escape, shown
 from semcom.base.flag_words import words_of
 from semcom.base.progress import Progress
 from semcom.base.settings import OutputConfig, RunConfig
@@ -193,7 +193,11 @@ def _scored(
         _check(entered)
         stage = _stage(settings, teacher)
         _announce(stage, entered)
-        scores = _measured(stage, entered, settings, device)
+        try:
+            scores = _measured(stage, entered, settings, device)
+        except KeyboardInterrupt as interrupt:
+            left = "interrupted; nothing of this benchmark is kept"
+            raise InterruptedRun(left, signals.number_of(interrupt)) from None
         outcome = benchmark_results.outcome_of(scores, device, asked, started)
         benchmark_results.show(scores)
         if picture is not None:

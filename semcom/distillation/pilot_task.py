@@ -8,6 +8,7 @@ from itertools import chain, count, islice
 import torch
 from torch import Tensor, nn
 
+from semcom.base import signals
 from semcom.base.errors import SemcomError
 from semcom.base.signals import Asked
 from semcom.channel.channels import Channel
@@ -136,7 +137,7 @@ def train(task: PilotTask, lr: float) -> float:
     loop.patience = LOOKS_IN_VAIN
     result = training_loop.run(loop, _looks(task.steps()), on_epoch=look, quiet=True)
     if result.signal:
-        raise KeyboardInterrupt
+        raise signals.Interrupt(result.signal)
     if result.failed:
         raise SemcomError(f"tuning on pilots: {result.failed}; give a smaller --tuning-lr")
     with torch.no_grad():

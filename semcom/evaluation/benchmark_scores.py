@@ -5,6 +5,7 @@ the rung as it is, and that of the teacher's own pair. Letters: N test sentences
 bootstrap over them, by which all cells of all entries are resampled alike.
 """
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from semcom.base.errors import SemcomError, shown
 from semcom.base.progress import Progress
 from semcom.evaluation import bootstrap, text_metrics
 from semcom.evaluation.benchmark_entries import Entry, Lesson, unaligned
@@ -20,6 +22,7 @@ from semcom.evaluation.benchmark_task import CHANNEL, SCORING, SEARCH, Stage
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pilots import Air, Ends, pilot_rows
 from semcom.evaluation.scores import Entrant, Meeting, decode
+from semcom.models.checkpoint import fingerprint_of
 from semcom.models.transceiver import Transceiver
 
 LEAST_TO_RECOVER = 2.0
@@ -102,10 +105,28 @@ def _of_draw(entry: Entry, hall: Hall, found: Sums, rung: Rung, draw: int) -> No
     encoded = stage.pilots[draw]
     for snr, rows in zip(stage.task.snrs, pilot_rows(ends, encoded, stage.task.snrs, air)):
         for count in stage.task.pilot_counts:
-            lesson = Lesson(ends, encoded[:count], rows.first(count), lambda: stage.texts, snr, draw, air)
-            pair = entry.join(lesson)
+            lent = copy.deepcopy(ends)
+            lesson = Lesson(lent, encoded[:count], rows.first(count), lambda: stage.texts, snr, draw, air)
+            pair = _joined(entry, lesson, rung)
             doing = f"{entry.name}, {rung.name}, {count} pilots"
             (found.cells[Cell(rung, snr, count, draw)],) = hall.sums(pair, [snr], doing)
+
+
+def _joined(entry: Entry, lesson: Lesson, rung: Rung) -> Transceiver:
+    """Raises SemcomError for what is no pair, or whose transmitter is not the rung's, unless by a genie."""
+    assert entry.join is not None
+    pair = entry.join(lesson)
+    if not isinstance(pair, Transceiver):
+        raise SemcomError(
+            f"{shown(entry.name)}: join(lesson) gave {shown(type(pair).__name__)}, a Transceiver is wanted"
+        )
+    sends = fingerprint_of(pair.transmitter)
+    if not entry.told["genie"] and sends != rung.fingerprint:
+        raise SemcomError(
+            f"{shown(entry.name)}: join(lesson) gave the transmitter {sends}, that of the rung {rung.name} "
+            f"is {rung.fingerprint}; leave it as it is: benchmark_entries.paired(lesson.ends.sender, receiver)"
+        )
+    return pair
 
 
 # --- sums -> scores
