@@ -22,9 +22,7 @@ EQUAL_C = ("none", "scale", "orthogonal", "encoder")
 class TuningConfig(Validated):
     """Going on with an end's training on pilots."""
 
-    tuning_steps: int = setting(
-        400, "decoder, surrogate, encoder: steps at most", whole(1, example="400"), metavar="N"
-    )
+    tuning_steps: int = setting(400, "decoder, encoder: steps at most", whole(1, example="400"), metavar="N")
     tuning_lr: float = setting(
         1e-3,
         "decoder, surrogate, encoder: peak learning rate (AdamW; linear warm-up, then linear decay to 0)",
@@ -33,4 +31,13 @@ class TuningConfig(Validated):
     )
     tuning_batch: int = setting(
         32, "decoder, surrogate, encoder: pilot sentences a step", whole(1, example="32"), metavar="B"
+    )
+    imitation_steps: int = setting(
+        500,
+        "surrogate: steps in which B's transmitter learns to send as A",
+        whole(1, example="400"),
+        metavar="N",
+    )
+    surrogate_steps: int = setting(
+        800, "surrogate: steps of B's receiver", whole(1, example="800"), metavar="N"
     )

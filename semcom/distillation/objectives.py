@@ -66,7 +66,7 @@ class _Link:
 
     def _transmit(self, transmitter: nn.Module) -> tuple[Tensor, Tensor]:
         """Signal [B, S, C], encoder state [M, D]."""
-        return _transmitted(transmitter, self.batch, self.sent if self.compiled else None)
+        return transmitted(transmitter, self.batch, self.sent if self.compiled else None)
 
     def _decoder_state(self, receiver: nn.Module, received: Tensor) -> Tensor:
         """What arrived, [B, S, C] -> decoder state [N, D]."""
@@ -80,7 +80,7 @@ class _Link:
         return batch.of_targets(receiver(received, batch.source_mask, batch.target_in))
 
 
-def _transmitted(transmitter: nn.Module, batch: Batch, sent: Spans | None) -> tuple[Tensor, Tensor]:
+def transmitted(transmitter: nn.Module, batch: Batch, sent: Spans | None) -> tuple[Tensor, Tensor]:
     """Signal [B, S, C], encoder state [M, D]. sent: where tokens are, for the compiled kernels."""
     if sent is not None:
         end = _inside(transmitter)
@@ -214,7 +214,7 @@ class DistillationObjective(nn.Module):
         for transmitter in self.unchanging:
             own = transmitter is self.transmitter
             with nullcontext() if own else self._teachers_products(batch.source.device):
-                made.append(_transmitted(transmitter, batch, sent)[0])
+                made.append(transmitted(transmitter, batch, sent)[0])
         return made
 
     def _teachers_products(self, device: torch.device) -> AbstractContextManager[None]:

@@ -71,8 +71,9 @@ def linked(architecture: Architecture, transmitter: nn.Module, receiver: nn.Modu
 class PilotTask(LinkTask):
     """What requires gradients in ``objective`` learns from pilots under their draw.
 
-    again: each pass is sent anew, under a draw of its own. beside: terms of sentences that are no pilots, by
-    the name of the objective's weight "texts", a step after the other; None where there are none.
+    learnt_from: all but those held out, unless others are set. again: each pass is sent anew, under a draw
+    of its own. beside: terms of sentences that are no pilots, by the name of the objective's weight "texts",
+    a step after the other; None where there are none.
     """
 
     again = False
@@ -122,19 +123,19 @@ class PilotTask(LinkTask):
         return islice(passes, self.config.steps)
 
 
-def train(task: PilotTask, lr: float) -> float:
-    """Leave the task's weights as they were best on the pilots held out; returns the loss that they had
-    there, per row. lr: the peak learning rate."""
+def train(task: PilotTask, lr: float, steps: int, *, keep: str = "best") -> float:
+    """Leave the task's weights as they were best on the pilots held out, or the last; returns the loss that
+    they had there, per row. lr: the peak learning rate. keep: "best" or "last"."""
     best, least = _copied(task.trained), task.measure(0)["ce"]
 
     def look(epoch: Epoch, is_best: bool) -> None:
         nonlocal best, least
-        if epoch.validation < least:
+        if keep == "last" or epoch.validation < least:
             best, least = _copied(task.trained), epoch.validation
 
-    task.config = replace(task.config, lr=lr)
-    loop = Loop(task, task.config, total=task.config.steps or 0)
-    loop.patience = LOOKS_IN_VAIN
+    task.config = replace(task.config, lr=lr, steps=steps)
+    loop = Loop(task, task.config, total=steps)
+    loop.patience = LOOKS_IN_VAIN if keep == "best" else 0
     result = training_loop.run(loop, _looks(task.steps()), on_epoch=look, quiet=True)
     if result.signal:
         raise signals.Interrupt(result.signal)

@@ -25,7 +25,7 @@ from semcom.models.settings import RECEIVER_PARTS
 from semcom.models.transceiver import Transceiver, splice, with_aligner
 
 START = "linear"
-"""The map that a receiver is tuned behind."""
+"""The map that a receiver is tuned behind on pilots alone, or where it could not hear the sender without."""
 SHARE_OF_PILOTS = 0.5
 """Weight of the pilots beside the sentences that a surrogate sends."""
 
@@ -75,24 +75,35 @@ def _tuned_transmitter(sender: Transceiver, listener: Transceiver, received: Rec
     link = linked(joined.architecture, joined.transmitter, Frozen(joined.receiver))
     task = PilotTask(received.objective(link), received)
     task.again = True
-    train(task, received.config.tuning_lr)
+    train(task, received.config.tuning_lr, received.config.tuning_steps)
     return joined.requires_grad_().eval()
 
 
 def _tuned_receiver(
     sender: Transceiver, listener: Transceiver, received: Received, texts: Sequence[Encoded]
 ) -> Transceiver:
+    if texts and sender.architecture.channel_dim == listener.architecture.channel_dim:
+        joined = splice(sender, listener, RECEIVER_PARTS)
+    else:
+        joined = _behind_a_map(sender, listener, received)
+    link = linked(joined.architecture, Frozen(joined.transmitter), joined.receiver)
+    task = PilotTask(received.objective(link), received)
+    config = received.config
+    if texts:
+        surrogate = surrogates.fitted(sender, listener, received)
+        task.learnt_from = list(received.pilots)
+        task.beside = surrogates.sending(texts, surrogate, joined, received)
+        task.objective.weights = {"ce": SHARE_OF_PILOTS, "texts": 1.0}
+        train(task, config.tuning_lr, config.surrogate_steps, keep="last")
+    else:
+        train(task, config.tuning_lr, config.tuning_steps)
+    return joined.requires_grad_().eval()
+
+
+def _behind_a_map(sender: Transceiver, listener: Transceiver, received: Received) -> Transceiver:
     # A map that knew those held out would hide how little there is to learn from the others.
     kept, _ = received.split()
     draws = {"seed": received.seed, "number": received.number}
     rows = received_pilots(sender, listener, kept, received.channel, received.snrs, **draws)
     device = next(sender.parameters()).device
-    joined = with_aligner(sender, listener, fit_aligner(START, rows, seed=received.seed).to(device))
-    link = linked(joined.architecture, Frozen(joined.transmitter), joined.receiver)
-    task = PilotTask(received.objective(link), received)
-    if texts:
-        surrogate = surrogates.fitted(sender, listener, received)
-        task.beside = surrogates.sending(texts, surrogate, joined, received)
-        task.objective.weights = {"ce": SHARE_OF_PILOTS, "texts": 1.0}
-    train(task, received.config.tuning_lr)
-    return joined.requires_grad_().eval()
+    return with_aligner(sender, listener, fit_aligner(START, rows, seed=received.seed).to(device))

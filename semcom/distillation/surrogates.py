@@ -13,26 +13,28 @@ from torch import Tensor, nn
 
 from semcom.channel.channels import Channel
 from semcom.channel.draws import Draw
-from semcom.data.batching import Batch, Encoded, by_length, shuffled
+from semcom.data.batching import Batch, Encoded, shuffled
 from semcom.distillation.aligners import Pilots, fit_aligner
-from semcom.distillation.objectives import Frozen, TransceiverObjective
+from semcom.distillation.objectives import Frozen, TransceiverObjective, transmitted
 from semcom.distillation.pilot_task import PilotTask, Received, linked, train
-from semcom.distillation.pilots import BATCH
+from semcom.distillation.pilots import received_pilots
 from semcom.distillation.task import Terms
 from semcom.distillation.trainer import LinkTask
 from semcom.distillation.training_settings import TrainingConfig
+from semcom.models.channel_parts import normalize_power
 from semcom.models.protocols import Transmitter
+from semcom.models.spans import Spans
 from semcom.models.transceiver import Transceiver
 
 LR = 2e-3
 TEXTS = 64
 """Sentences a step that it sends."""
-BLUR = 0.5
+BLUR = 0.4
 """Share of its error on held-out pilots that stands as noise on what it sends."""
 
 
 class Surrogate(Transmitter):
-    """A copy of a transmitter of any kind, with an affine map of its symbols behind it.
+    """A copy of a transmitter of any kind, with an affine map of its signal behind it.
 
     error: the mean square of what it lacks on pilots held out, their noise included, per complex symbol.
     """
@@ -41,46 +43,40 @@ class Surrogate(Transmitter):
 
     def __init__(self, own: Transmitter, mapped: nn.Module):
         super().__init__(own.size)
-        self.encoder = copy.deepcopy(own.encoder)
-        self.channel_encoder = nn.Sequential(copy.deepcopy(own.channel_encoder), mapped)
+        self.own, self.mapped = copy.deepcopy(own), copy.deepcopy(mapped)
+
+    def forward(self, source: Tensor, source_mask: Tensor) -> tuple[Tensor, Tensor]:
+        signal, state = self.own(source, source_mask)
+        return normalize_power(self.mapped(signal), source_mask), state
+
+    def packed(self, source: Tensor, source_mask: Tensor, sent: Spans) -> tuple[Tensor, Tensor] | None:
+        made = self.own.packed(source, source_mask, sent)
+        return made and (normalize_power(self.mapped(made[0]), source_mask), made[1])
 
 
 def fitted(sender: Transceiver, listener: Transceiver, received: Received) -> Surrogate:
     """One that sends, for the pilots, what arrived of the sender's. It begins as the listener's transmitter
-    behind the ridge map of its symbols onto what arrived, and then all of it learns."""
-    architecture = sender.architecture
-    mapped = fit_aligner("affine", _symbols(sender, listener, received), seed=received.seed)
-    made = Surrogate(listener.transmitter, mapped).to(next(sender.parameters()).device)
-    link = linked(architecture, made.requires_grad_(), Frozen(listener.receiver))
-    objective = _Imitation(link, Frozen(sender.transmitter), received)
-    made.error = train(PilotTask(objective, received), LR)
+    behind the ridge map of its signal onto what arrived, and then all of it learns: twice, without pilots
+    held out, which tell its error, and with them."""
+    _, error = _learned(sender, listener, received, received.split()[0], keep="best")
+    made, _ = _learned(sender, listener, received, received.pilots, keep="last")
+    made.error = error
     return made
 
 
-@torch.no_grad()
-def _symbols(sender: Transceiver, listener: Transceiver, received: Received) -> Pilots:
-    """The listener's own symbols before their power is normalised, and what arrived of the sender's."""
-    own = listener.transmitter
-    device = next(own.parameters()).device
-    raw, arrived = [], []
-    for batch in (each.to(device) for each in by_length(received.split()[0], BATCH)):
-        raw.append(batch.of_sources(own.channel_encoder(own.encoder(batch.source, batch.source_mask))))
-        arrived.append(
-            batch.of_sources(_arrived(sender.transmitter, batch, _drawn(batch, sender, received), received))
-        )
-    return Pilots(torch.cat(raw).double(), torch.cat(arrived).double())
-
-
-def _drawn(batch: Batch, sender: Transceiver, received: Received) -> Draw:
-    width = sender.architecture.channel_dim
-    return batch.draw(received.channel, width, seed=received.seed, number=received.number)
-
-
-@torch.no_grad()
-def _arrived(transmitter: nn.Module, batch: Batch, draw: Draw, received: Received) -> Tensor:
-    signal, _ = transmitter(batch.source, batch.source_mask)
-    arrived: Tensor = received.channel.apply(signal, draw, draw.snr_between(*received.snrs))
-    return arrived
+def _learned(
+    sender: Transceiver, listener: Transceiver, received: Received, pilots: Sequence[Encoded], *, keep: str
+) -> tuple[Surrogate, float]:
+    """A surrogate that has learned from these pilots, and its error on those held out."""
+    draws = {"seed": received.seed, "number": received.number}
+    rows = received_pilots(sender, listener, pilots, received.channel, received.snrs, **draws)
+    mapped = fit_aligner("affine", Pilots(rows.wanted, rows.arrived), seed=received.seed)
+    made = Surrogate(listener.transmitter, mapped).to(next(sender.parameters()).device)
+    link = linked(sender.architecture, made.requires_grad_(), Frozen(listener.receiver))
+    task = PilotTask(_Imitation(link, Frozen(sender.transmitter), received), received)
+    task.learnt_from = list(pilots)
+    error = train(task, LR, received.config.imitation_steps, keep=keep)
+    return made, error
 
 
 class _Imitation(TransceiverObjective):
@@ -88,12 +84,15 @@ class _Imitation(TransceiverObjective):
     which it takes the place of."""
 
     def __init__(self, link: Transceiver, sender: Frozen, received: Received):
-        super().__init__(link, received.channel, received.snrs)
-        self.sender, self.received = sender, received
+        super().__init__(link, received.channel, received.snrs, compiled=received.compiled)
+        self.sender = sender
 
     def forward(self, batch: Batch, draw: Draw) -> Terms:
-        arrived = _arrived(self.sender, batch, draw, self.received)
-        signal, _ = self.model.transmitter(batch.source, batch.source_mask)
+        sent = Spans.of(batch.source_mask) if self.compiled else None
+        with torch.no_grad():
+            theirs, _ = transmitted(self.sender, batch, sent)
+            arrived = self.channel.apply(theirs, draw, draw.snr_between(*self.snr_range))
+        signal, _ = transmitted(self.model.transmitter, batch, sent)
         lacking = batch.of_sources(signal - arrived)
         return {"ce": (lacking.square().sum() * 2 / signal.shape[-1], len(lacking))}
 
