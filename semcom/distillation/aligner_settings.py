@@ -33,7 +33,7 @@ class TuningConfig(Validated):
         32, "decoder, surrogate, encoder: pilot sentences a step", whole(1, example="32"), metavar="B"
     )
     imitation_steps: int = setting(
-        500,
+        400,
         "surrogate: steps in which B's transmitter learns to send as A",
         whole(1, example="400"),
         metavar="N",

@@ -29,7 +29,7 @@ from semcom.models.transceiver import Transceiver
 LR = 2e-3
 TEXTS = 64
 """Sentences a step that it sends."""
-BLUR = 0.4
+BLUR = 0.6
 """Share of its error on held-out pilots that stands as noise on what it sends."""
 
 
