@@ -15,13 +15,15 @@ from semcom.channel.channels import AWGN, Rayleigh
 from semcom.channel.coded_link import Arrived
 from semcom.channel.draws import sample
 from semcom.commands import baseline as verb
-from semcom.commands import baseline_record, parsers
+from semcom.commands import baseline_record, beside_baselines, parsers
 from semcom.data import batching, source_codes
 from semcom.evaluation import baseline_bounds, channel_states, coded_baseline, measures, text_metrics
-from semcom.evaluation.baseline_curves import Schemes, curves, shown_of
+from semcom.evaluation.baseline_curves import Schemes, curves, shown_of, told_once
 from semcom.evaluation.coded_baseline import BEST_EFFORT, EMPTY, CodedLink, Framing, Offered, understand
+from semcom.evaluation.intervals import Interval
 from semcom.evaluation.scheme_choice import H_KNOWN, ONE, SNR_KNOWN, Choice, choose
 from semcom.evaluation.text_scoring import TextScoring
+from semcom.report import figures, look
 
 SNRS = (0.0, 6.0, 12.0)
 PLAIN = Framing()
@@ -197,6 +199,20 @@ def test_of_curves_few_are_shown(offered, code):
     assert any("h known" in label for label in shown)
 
 
+def test_curves_of_the_same_schemes_are_told_once(offered, code):
+    schemes = schemes_of(offered, code)
+    shown = shown_of(curves(schemes, schemes, (ONE, SNR_KNOWN), "awgn"))
+    kept, alike = told_once(shown)
+    assert len(shown) == 2 and kept == shown[:1] and alike == [(shown[1], shown[0])]
+    apart = curves(schemes, schemes, (), "awgn")[:3]
+    assert [curve.rows[0]["modulation"] for curve in apart] == ["qpsk", "16qam", "64qam"]
+    assert told_once(apart) == (apart, [])
+
+
+def test_a_closer_grid_has_both_ends():
+    assert beside_baselines.closer_grid({(0.0, 2.5), (6.0, 8.0)}) == [0, 1, 2, 2.5, 6, 7, 8]
+
+
 def test_bounds_lose_what_theory_says(offered, code):
     snrs = (-3.0, 0.0, 20.0)
     states = np.broadcast_to(np.array(snrs)[:, None], (3, len(offered.encoded)))
@@ -282,6 +298,7 @@ def test_the_verb_writes_curves_that_evaluate_draws_beside_models(teacher, here,
     assert package("evaluate", teacher, *RUN, "--baseline", "b.csv", "--output", "e.csv") == 0
     out = capsys.readouterr().out
     assert "where curves of BLEU cross" in out
+    assert ("next: baseline and evaluate again with --snr 0 1 2 3" in out) == ("ahead above" in out)
     assert "none: baseline ahead throughout" in out or "ahead above" in out
     assert "huffman-pieces + LDPC, SNR known" in out
     assert set(pd.read_csv("e.csv")["model"]) == {"tiny_teacher", "(floor)"}
@@ -294,6 +311,16 @@ def _without(words, flag):
     start = words.index(flag)
     end = next((i for i in range(start + 1, len(words)) if str(words[i]).startswith("--")), len(words))
     return (*words[:start], *words[end:])
+
+
+def test_a_curve_has_its_colour_whatever_models_stand_beside_it():
+    kinds = {"lm, one": "lm", "lm, h": "lm", "Shannon": "bound"}
+    point = [(0.0, Interval(1.0, 1.0, 1.0))]
+    alone = figures.styles_of({"BLEU": dict.fromkeys(kinds, point)}, ["", ""], look.PAGE, kinds)
+    beside = {"BLEU": dict.fromkeys(["model", *kinds], point)}
+    together = figures.styles_of(beside, ["", ""], look.PAGE, kinds | {"model": ("model",)})
+    assert {name: together[name] for name in kinds} == alone
+    assert together["model"]["color"] not in {style["color"] for style in alone.values()}
 
 
 def test_bounds_and_source_codes_have_colours_of_their_own():

@@ -30,12 +30,13 @@ def test_steep_curves_cross_within_their_grid():
 def test_several_crossings_are_all_listed():
     found = crossings(SNRS, [1, 3, 1, 3, 3], [2, 2, 2, 2, 5])
     assert found.found == [
-        Crossing(-3.0, "model"),
-        Crossing(3.0, "baseline"),
-        Crossing(9.0, "model"),
-        Crossing(14.0, "baseline"),
+        Crossing(-3.0, "model", -6.0, 0.0),
+        Crossing(3.0, "baseline", 0.0, 6.0),
+        Crossing(9.0, "model", 6.0, 12.0),
+        Crossing(14.0, "baseline", 12.0, 18.0),
     ]
-    assert str(found).startswith("-3.0 dB (model ahead above), 3.0 dB (baseline ahead above), ")
+    told = "between -6 and 0 dB (-3.0), model ahead above; between 0 and 6 dB (3.0), baseline ahead above; "
+    assert str(found).startswith(told)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,9 @@ def test_curves_that_do_not_cross_say_who_is_ahead(model, baseline, said):
 
 
 def test_a_level_stretch_is_crossed_in_its_middle():
-    assert crossings(SNRS, [1, 2, 2, 2, 4], [2, 2, 2, 2, 3]) == Crossings([Crossing(6.0, "model")])
+    assert crossings(SNRS, [1, 2, 2, 2, 4], [2, 2, 2, 2, 3]) == Crossings(
+        [Crossing(6.0, "model", -6.0, 18.0)]
+    )
     assert crossings(SNRS, [1, 2, 2, 2, 4], [2, 2, 1, 2, 3]).found[0].snr == 0.0
 
 

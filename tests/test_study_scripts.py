@@ -73,6 +73,6 @@ def test_a_baseline_study_tells_where_curves_cross(here, capsys):
     words = ["--teacher", "t.pt", "--folder", "study", "--snr", "0", "6", "12"]
     baseline_study.main([*words, "--figure", "study.svg"])
     shown = capsys.readouterr().out
-    assert "6.0 dB (baseline ahead above)" in shown and "none: model ahead throughout" in shown
+    assert "(6.0), baseline ahead above" in shown and "none: model ahead throughout" in shown
     assert "hidden" not in shown and (here / "study.svg").exists()
     assert len(pd.read_csv(folder / "baseline_study.csv")) == 12

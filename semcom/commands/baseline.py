@@ -33,7 +33,7 @@ from semcom.data.source_code_settings import LANGUAGE_MODEL
 from semcom.data.source_codes import SourceCode
 from semcom.evaluation import baseline_bounds, channel_states, coded_baseline, frames
 from semcom.evaluation.baseline_bounds import Bounded
-from semcom.evaluation.baseline_curves import Curve, Row, Schemes, curves, shown_of
+from semcom.evaluation.baseline_curves import Curve, Row, Schemes, curves, shown_of, told_once
 from semcom.evaluation.coded_baseline import CodedLink, Framing, Offered
 from semcom.models import language_model_code
 from semcom.models.language_model_code import LanguageModelCode
@@ -71,10 +71,12 @@ def _baseline(settings: BaselineSettings, held: ExitStack) -> "pd.DataFrame":
     bounds = _bounds(run)
     missing = _missing()
     found = [] if missing else _curves(run)
-    rows = _rows(found, bounds)
+    shown, alike = told_once(shown_of(found))
+    rows = _rows(found, shown, bounds)
     baseline_console.show(run, rows)
+    baseline_console.show_alike(alike)
     if settings.evaluation.examples:
-        baseline_console.show_examples(run, shown_of(found) or bounds)
+        baseline_console.show_examples(run, shown or bounds)
     if missing:
         log.info(f"\nbounds alone: {missing}")
     if picture:
@@ -173,9 +175,8 @@ def _bounds(run: Run) -> list[Curve]:
     return found
 
 
-def _rows(found: Sequence[Curve], bounds: Sequence[Curve]) -> "pd.DataFrame":
+def _rows(found: Sequence[Curve], shown: Sequence[Curve], bounds: Sequence[Curve]) -> "pd.DataFrame":
     """All rows; those of curves that tables and pictures show are marked."""
-    shown = shown_of(found)
     codes = {curve.rows[0]["source_code"] for curve in shown[:1]}
     beside = [c for c in bounds if not c.rows[0]["packed"] and c.rows[0]["source_code"] in codes]
     # Without a code, bounds are all that there is.

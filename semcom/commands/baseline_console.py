@@ -22,6 +22,16 @@ KNOWS_NEITHER = (
     "knows S and the number of bits at no cost, as the transceiver's knows S"
 )
 
+OF_BOUNDS = (
+    "Shannon bound: a sentence arrives if its bits are at most the capacity of its symbols, a step\n"
+    "normal approximation: how probably the best code of these symbols loses it; may lie above that step"
+)
+WORDS = (
+    "one scheme: one modulation at all SNRs; SNR known, h known: the one chosen for the SNR, for the gain\n"
+    "best effort: what the bits of a failing CRC decode to, else an empty text; packed: sentences share a "
+    f"block\n{OF_BOUNDS}"
+)
+
 
 def show_shares(run: Run, shares: "pd.DataFrame") -> None:
     titles = {
@@ -57,9 +67,17 @@ def show(run: Run, rows: "pd.DataFrame") -> None:
         log.info(f"\n{heading(measure, scoring)}\n{tables.pivot(shown, 'model', 'snr', measure.name)}")
     arrived = tables.pivot(shown, "model", "snr", "arrived", decimals=3)
     log.info(f"\nshare of sentences whose block arrives\n{arrived}")
-    if run.settings.link.resend:
-        times = tables.pivot(shown[shown["resend"].astype(bool)], "model", "snr", "sent", decimals=3)
+    resent = shown[shown["resend"].astype(bool)]
+    if len(resent):
+        times = tables.pivot(resent, "model", "snr", "sent", decimals=3)
         log.info(f"\nhow often a sentence's symbols are sent, in the mean\n{times}")
+    log.info(f"\n{WORDS if len(by_scheme) else OF_BOUNDS}")
+
+
+def show_alike(alike: Sequence[tuple[Curve, Curve]]) -> None:
+    """alike: each curve that is left out, and the one that it is."""
+    for curve, same in alike:
+        log.info(f"{curve.label} is {same.label}: the same modulations at these SNRs, drawn once")
 
 
 def show_examples(run: Run, shown: Sequence[Curve]) -> None:

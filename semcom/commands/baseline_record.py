@@ -72,6 +72,11 @@ class Baseline:
     rows: "pd.DataFrame"
     record: Mapping[str, Any]
 
+    @property
+    def shown(self) -> "pd.DataFrame":
+        """The rows of the curves that tables and pictures show."""
+        return self.rows[self.rows["shown"]]
+
     def check(self, ours: Mapping[str, object], snrs: Sequence[float]) -> None:
         """Raise SemcomError where the curves are not of what was measured here: ``met``."""
         for name, flag in AGREE.items():

@@ -1,7 +1,8 @@
 """Curves of baselines beside those of models: tables, pictures, and where they cross."""
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from semcom.base.errors import SemcomError, escape
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CLOSE = 1.0
+"""dB between two SNRs that tell a crossing well enough."""
+
 
 def read(paths: Sequence[str], labels: Sequence[str]) -> list[Baseline]:
     """labels: of the models. Raises SemcomError for what is no baseline, and for curves of one name."""
     found = [baseline_record.read(path) for path in paths]
-    names = [*labels, *(str(name) for each in found for name in each.rows["model"].unique())]
+    names = [*labels, *(str(name) for each in found for name in each.shown["model"].unique())]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise SemcomError(
@@ -64,7 +68,7 @@ def with_baselines(
 
 
 def _shown(baseline: Baseline, snrs: Sequence[float]) -> "pd.DataFrame":
-    rows = baseline.rows[baseline.rows["shown"].astype(bool)]
+    rows = baseline.shown
     measured = [
         name for name in ("model", "channel", "snr", *(m.name for m in measures.alone())) if name in rows
     ]
@@ -73,25 +77,42 @@ def _shown(baseline: Baseline, snrs: Sequence[float]) -> "pd.DataFrame":
 
 
 def kinds(models: "pd.DataFrame", baselines: Sequence[Baseline]) -> dict[str, object]:
-    """Of each curve's name its kind in a picture: a model is its own."""
-    own: dict[str, object] = {str(name): (name,) for name in models["model"].unique()}
+    """Of each curve's name its kind in a picture: a model is its own. Baselines come first, so that their
+    colours are those of their own picture."""
+    of_each: dict[str, object] = {}
     for baseline in baselines:
-        own |= baseline_record.kinds_of(baseline.rows)
-    return own
+        of_each |= baseline_record.kinds_of(baseline.shown)
+    return of_each | {str(name): (name,) for name in models["model"].unique()}
 
 
 def show_crossings(
     models: "pd.DataFrame", baselines: Sequence[Baseline], snrs: Sequence[float], measure: Measure
-) -> None:
-    """Of each model and baseline where their curves of a measure cross."""
+) -> str:
+    """Of each model and baseline where their curves of a measure cross. Returns what to do next to see it
+    closer, empty where that is close enough."""
     found = []
+    wide: set[tuple[float, float]] = set()
     for baseline in baselines:
         for name, theirs in _shown(baseline, snrs).groupby("model", sort=False):
             for model, ours in models.groupby("model", sort=False):
                 where = _crossings(ours, theirs, measure.name)
                 found.append({"model": str(model), "baseline": str(name), "crossing": str(where)})
+                wide |= {(each.low, each.high) for each in where.found if each.high - each.low > CLOSE}
     table = tables.text(frames.frame_of(found))
-    log.info(f"\nwhere curves of {measure.title} cross, by straight lines between the SNRs\n{table}")
+    log.info(
+        f"\nwhere curves of {measure.title} cross: anywhere between two SNRs measured, by a straight line "
+        f"at the one in brackets\n{table}"
+    )
+    if not wide:
+        return ""
+    closer = " ".join(f"{snr:g}" for snr in closer_grid(wide))
+    return f"next: baseline and evaluate again with --snr {closer}, to see closer where they cross"
+
+
+def closer_grid(wide: Collection[tuple[float, float]]) -> list[float]:
+    """Both ends of each stretch, and between them steps of ``CLOSE``."""
+    steps = {low + CLOSE * step for low, high in wide for step in range(math.ceil((high - low) / CLOSE))}
+    return sorted(steps | {high for _, high in wide})
 
 
 def _crossings(ours: "pd.DataFrame", theirs: "pd.DataFrame", measure: str) -> Crossings:

@@ -93,7 +93,7 @@ def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
     uses = evaluate_channels.uses_of(*sentences, meeting.channel)
     floor = floor_score(prepared.encoded, meeting.scoring) if len(prepared.encoded) > 1 else {}
 
-    _show(settings, meeting, prepared, rows, floor)
+    following = _show(settings, meeting, prepared, rows, floor)
     for use in dict.fromkeys(map(str, uses.values())):
         of_these = [label for label in uses if str(uses[label]) == use]
         of_some = f" of {', '.join(map(escape, of_these))}" if len(of_these) < len(uses) else ""
@@ -105,6 +105,8 @@ def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
     rows = _through_others(settings, prepared, meeting, rows)
     if prepared.picture and together.is_main:
         _write(settings, prepared, meeting, rows, resent, floor)
+    if following:
+        log.info(following)
     return rows
 
 
@@ -201,7 +203,8 @@ def _show(
     prepared: _Prepared,
     rows: "pd.DataFrame",
     floor: Row,
-) -> None:
+) -> str:
+    """Returns what to do next, if there is something."""
     overall, by_topic = rows[rows["topic"] == ""], rows[rows["topic"] != ""]
     encoded, snrs = prepared.encoded, settings.evaluation.snr
     together = beside_baselines.with_baselines(overall, prepared.baselines, snrs)
@@ -216,10 +219,12 @@ def _show(
         if lowest is not None:
             log.info(f"floor (another sentence of the same length, or the nearest): {lowest:.4g}")
     first = measures_of(meeting.scoring, texts_of(encoded))[0]
+    following = ""
     if prepared.baselines:
-        beside_baselines.show_crossings(overall, prepared.baselines, snrs, first)
+        following = beside_baselines.show_crossings(overall, prepared.baselines, snrs, first)
     if len(by_topic):
         _show_topics(by_topic, first, nearest(snrs, REFERENCE_PREFERRED))
+    return following
 
 
 def _show_topics(by_topic: "pd.DataFrame", first: Measure, reference: float) -> None:

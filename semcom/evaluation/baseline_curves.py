@@ -167,5 +167,22 @@ def shown_of(found: Sequence[Curve]) -> list[Curve]:
     return sorted(shown, key=lambda curve: curve.rows[0]["source_code"] != code)
 
 
+def told_once(shown: Sequence[Curve]) -> tuple[list[Curve], list[tuple[Curve, Curve]]]:
+    """Those that send otherwise than each before them, and the others, each with the one that it is."""
+    kept: list[Curve] = []
+    alike: list[tuple[Curve, Curve]] = []
+    for curve in shown:
+        same = next((each for each in kept if _what_is_sent(each) == _what_is_sent(curve)), None)
+        if same is None:
+            kept.append(curve)
+        else:
+            alike.append((curve, same))
+    return kept, alike
+
+
+def _what_is_sent(curve: Curve) -> list[Row]:
+    return [{name: row[name] for name in row if name not in ("model", "adaptation")} for row in curve.rows]
+
+
 def _framing(curve: Curve) -> tuple[bool, ...]:
     return tuple(bool(curve.rows[0][name]) for name in FRAMED)

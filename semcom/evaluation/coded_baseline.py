@@ -32,6 +32,9 @@ FAILURES = (EMPTY, BEST_EFFORT)
 """What is made of a block whose CRC fails: nothing, or what its bits decode to."""
 
 
+USUAL_CRC = 16
+
+
 @dataclass(frozen=True)
 class Offered:
     """N sentences to be sent. encoded: as the transceiver takes them. channel_dim: its C."""
@@ -57,13 +60,18 @@ class Framing:
     packed: bool = False
     header_bits: int = 0
     resend: bool = False
-    crc: int = 16
+    crc: int = USUAL_CRC
 
     @property
     def label(self) -> str:
         """After the name of a scheme."""
-        parts = ["packed" if self.packed else "", "header paid" if self.header_bits else ""]
-        return "".join(f", {part}" for part in [*parts, "resent" if self.resend else ""] if part)
+        parts = {
+            "packed": self.packed,
+            "header paid": self.header_bits,
+            "resent": self.resend,
+            f"CRC {self.crc}": self.crc != USUAL_CRC,
+        }
+        return "".join(f", {part}" for part, is_so in parts.items() if is_so)
 
     def scheme(self, bits_per_symbol: int) -> Scheme:
         return Scheme(bits_per_symbol, self.crc, self.header_bits)

@@ -10,10 +10,16 @@ MODEL, BASELINE = "model", "baseline"
 
 @dataclass(frozen=True)
 class Crossing:
-    """snr: in dB. ahead: who is ahead above it, ``MODEL`` or ``BASELINE``."""
+    """snr: in dB. ahead: who is ahead above it, ``MODEL`` or ``BASELINE``. low, high: the SNRs measured
+    between which it lies, anywhere; ``snr`` is by a straight line."""
 
     snr: float
     ahead: str
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"between {self.low:g} and {self.high:g} dB ({self.snr:.1f}), {self.ahead} ahead above"
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Crossings:
 
     def __str__(self) -> str:
         if self.found:
-            return ", ".join(f"{point.snr:.1f} dB ({point.ahead} ahead above)" for point in self.found)
+            return "; ".join(map(str, self.found))
         return f"none: {self.throughout} ahead throughout" if self.throughout else "none: level throughout"
 
 
@@ -48,7 +54,7 @@ def crossings(snrs: Sequence[float], model: Sequence[float], baseline: Sequence[
             zeros = [snr for snr in level if low < snr < high]
             straight = low + (high - low) * before / (before - after)
             at = (zeros[0] + zeros[-1]) / 2 if zeros else straight
-            found.append(Crossing(at, _ahead(after)))
+            found.append(Crossing(at, _ahead(after), low, high))
     if found or not apart:
         return Crossings(found)
     return Crossings((), _ahead(apart[0][1]))

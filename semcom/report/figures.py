@@ -182,8 +182,9 @@ def _of_reference(number: int, place: Place) -> Style:
 
 
 def _styles_by_kind(names: Sequence[str], kinds: Mapping[str, object], place: Place) -> dict[str, Style]:
-    """Those of one kind differ in marker and dashes alone."""
-    found = list(dict.fromkeys(kinds[name] for name in names))
+    """Those of one kind differ in marker and dashes alone; colours go by the order of ``kinds``."""
+    there = {kinds[name] for name in names}
+    found = [kind for kind in dict.fromkeys(kinds.values()) if kind in there]
     shown = [found[at] for at in evenly(len(found), place.lines)]
     so_far: dict[object, int] = {}
     styles = {}
