@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from semcom.data.batching import collate
 from semcom.data.sentences import Sentences
 from semcom.distillation.aligners import Pilots
 from semcom.evaluation import alignment
-from semcom.evaluation.alignment import OWN, SENDERS, TWICE, UNALIGNED, Case, Found, Plan, repeated_sentences
+from semcom.evaluation.alignment import OWN, SENDERS, UNALIGNED, Case, Found, Plan, received, repetitions
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pilots import Air, Ends, drawn_pilots, pilot_rows, symbols_of
 from semcom.evaluation.scores import Meeting
@@ -281,6 +282,7 @@ def test_two_widths_have_no_gain(inputs):
     assert align("--by", "linear", "--pilots", 20, *SMALL, *AT, "--output-path", "made") == 0
     row = table_of(inputs)["linear", 20, 12.0]
     assert row["bleu"] != "" and row["gain"] == row["recovery"] == row["repeated"] == ""
+    assert row["gain low"] == row["recovery_over_sentences high"] == "", "the same columns, whatever is known"
 
 
 # --- pilots
@@ -341,7 +343,7 @@ def statistics(rights, sentences=40, words=8):
 
 def found_of(plan, unaligned, own, aligned):
     found = Found(plan, symbols={10: [plan.meeting.seed + 400] * len(plan.pilots)})
-    for name, rights in ((UNALIGNED, unaligned), (OWN, own), (SENDERS, own), (TWICE, own)):
+    for name, rights in ((UNALIGNED, unaligned), (OWN, own), (SENDERS, own), (received(2), own)):
         found.fixed[name, 12.0] = statistics(rights)
     for draw, rights in enumerate(aligned):
         found.aligned[Case("linear", 10, draw, 12.0)] = statistics(rights)
@@ -370,10 +372,13 @@ def test_a_share_is_told_only_where_there_is_something_to_recover():
 def test_symbols_buy_repetitions_of_the_first_sentences():
     plan = plan_of(TEST)
     cost = symbols_of(TEST[:1], plan.ends.sender.architecture.channel_dim)
-    bought = [repeated_sentences(plan, symbols) for symbols in (0, cost - 1, cost, 3.5 * cost, 10**9)]
-    assert bought == [0, 0, 1, 3, len(TEST)]
+    bought = [repetitions(plan, symbols) for symbols in (0, cost - 1, cost, 3.5 * cost, 83 * cost)]
+    assert bought == [(0, 0), (0, 0), (0, 1), (0, 3), (2, 3)]
+    assert replace(plan, counts=(1, 10)).receptions == [2], "of 40 sentences, by 10 pilots at most"
+    assert replace(plan, test=TEST[:4], counts=(10,)).receptions
     (row,) = alignment.rows(found_of(plan, 4, 8, [6, 6, 6]))
-    share = min(1.0, 400 // cost / len(TEST))
+    share = 400 // cost / len(TEST)
+    assert share < 1
     assert row["repeated_share"] == share
     mixed = [*[statistics(8)[0]] * round(share * 40), *[statistics(4)[0]] * (40 - round(share * 40))]
     assert row["repeated"].value == pytest.approx(alignment.text_metrics.bleu_of(np.sum(mixed, 0)))
@@ -383,7 +388,7 @@ def test_repetition_is_both_receptions_by_maximum_ratio(made):
     rows = table_of(made)
     row = rows["linear", 40, 0.0]
     assert number(row, "repeated_gain") == pytest.approx(number(row, "repeated") - number(row, "unaligned"))
-    assert 0 < number(row, "repeated_share") <= 1
+    assert number(row, "repeated_share") > number(rows["linear", 4, 0.0], "repeated_share") > 0
 
 
 # --- the report

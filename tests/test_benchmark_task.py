@@ -307,7 +307,17 @@ def test_the_json_has_all_that_repeats_it(played, tiny, capsys):
     found = json.loads((played / "result.json").read_text())
     assert found["format"] == FORMAT and found["digest"] == tiny.digest and not found["quick"]
     assert found["task"]["rungs"][0]["fingerprint"] == tiny.rungs[0].fingerprint
-    for name in ("command", "bleu_signature", "torch", "numpy", "semcom", "commit", "threads", "device"):
+    for name in (
+        "command",
+        "bleu_signature",
+        "torch",
+        "numpy",
+        "scipy",
+        "semcom",
+        "commit",
+        "threads",
+        "device",
+    ):
         assert found[name]
     first, second = found["entries"]
     assert (first["score"]["value"], first["score_pilots"]) == (0, 0)
@@ -329,6 +339,7 @@ def test_objects_of_python_enter(played, shipped_teacher):
     (name,) = found.scores
     assert "silence" in name and found.scores[name].value < 0
     assert set(found.table["pilots"]) == {5, 20}
+    assert found.record["entries"][0]["aligner_module"] == __name__
 
     class Splice:
         def join(self, lesson):

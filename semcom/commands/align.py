@@ -109,7 +109,7 @@ def table_of(prepared: Prepared, told: Alignment) -> list[str]:
     rows = told.rows[told.rows["snr"] == told.at].to_dict("records")
     first, measured_on = rows[0], described(told.sentences, prepared.settings.evaluation)
     known = [f"{name} {first[column]:.2f}" for column, name in PAIRS.items() if first[column] is not None]
-    titles = ["way", "pilots", "symbols", "BLEU", "gain [95 %]", "recovery", "own gain", "twice"]
+    titles = ["way", "pilots", "symbols", "BLEU", "gain [95 %]", "recovery", "own gain", "repeating"]
     cells = [
         [
             _way(row["way"]),
@@ -128,8 +128,8 @@ def table_of(prepared: Prepared, told: Alignment) -> list[str]:
         f"{plan.meeting.scoring}",
         *known,
         tables.text(frames.frame_of(cells, titles)),
-        "own gain: the same map on the receiver's own pair, which is denoising; twice: no map, the pilots' "
-        "symbols spent on repeating data",
+        "own gain: the same map on the receiver's own pair, which is denoising; repeating: no map, the "
+        "pilots' symbols spent on sending data again, combined by maximum ratio",
     ]
 
 

@@ -92,6 +92,11 @@ def _with_conditions(prepared: "Prepared", told: Alignment) -> "pd.DataFrame":
         **plan.meeting.scoring.record,
     }
     table = frames.flat(told.rows)
+    for name in INTERVALS:
+        for end in (f"{name} low", f"{name} high"):
+            if end not in table:
+                at = table.columns.get_loc(name if end.endswith("low") else f"{name} low")
+                table.insert(at + 1, end, None)
     for name, value in common.items():
         table[name] = value
     return table

@@ -157,7 +157,8 @@ def _entry(aligner: str | Fit | Joiner | None, listener: Listener, name: str | N
     called = _told(way)
     name = name or (listener.label if way == "none" else f"{listener.label}, {called}")
     join = _join(way, called)
-    return Entry(name, listener.model, join, {**listener.told, "aligner": called, "genie": way in GENIE})
+    told = {"aligner": called, **_source(way), "genie": way in GENIE}
+    return Entry(name, listener.model, join, {**listener.told, **told})
 
 
 def _join(way: str | Fit | Joiner, called: str) -> Join | None:
@@ -171,6 +172,11 @@ def _told(given: object) -> str:
     if given is None or isinstance(given, (str, Path)):
         return str(given)
     return str(getattr(given, "__qualname__", type(given).__name__))
+
+
+def _source(way: str | Fit | Joiner) -> dict[str, object]:
+    """Of an object of Python, where its code stands, for the record."""
+    return {} if isinstance(way, str) else {"aligner_module": getattr(way, "__module__", None)}
 
 
 # --- the work

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,7 @@ def _record(scores: Sequence[Scores], device: torch.device, asked: str, started:
         "entries": [frames.plain_values(of_one.record()) for of_one in scores],
         "differences_from_the_first": frames.plain_values(benchmark_scores.differences(scores)),
         **environment(device),
+        "scipy": metadata.version("scipy"),
         "wall_seconds": round(time.monotonic() - started, 1),
     }
 

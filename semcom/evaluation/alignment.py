@@ -2,7 +2,7 @@
 
 The gain is that of the aligned pair over the same ends without a map. Two controls say what it is not. The
 same map, fitted and applied on the receiver's own pair, says what of it is denoising. The pilots' complex
-symbols, spent on sending data twice, say what they would have bought without any map. Letters: N sentences
+symbols, spent on sending data again, say what they would have bought without any map. Letters: N sentences
 measured, R replicates of a bootstrap over them.
 """
 
@@ -25,9 +25,8 @@ from semcom.models.settings import RECEIVER_PARTS
 from semcom.models.transceiver import Transceiver, splice, with_aligner
 
 NONE = "none"
-UNALIGNED, OWN, SENDERS, TWICE = "unaligned", "own", "senders", "twice"
-"""Pairs without a map: the foreign ends; the receiver's own pair; the transmitter's own; the foreign ends,
-all data sent twice."""
+UNALIGNED, OWN, SENDERS = "unaligned", "own", "senders"
+"""Pairs without a map: the foreign ends; the receiver's own pair; the transmitter's own."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,26 @@ class Plan:
 
     @property
     def without_map(self) -> tuple[str, ...]:
-        return (OWN, SENDERS, *([UNALIGNED] if self.ends.join else []), *([TWICE] if self.repeats else []))
+        repeated = [received(times) for times in self.receptions]
+        return (OWN, SENDERS, *([UNALIGNED] if self.ends.join else []), *repeated)
+
+    @property
+    def receptions(self) -> list[int]:
+        """How often data are sent, of the foreign ends without a map, where the pilots' symbols are spent on
+        that; once is not among them."""
+        if not self.repeats:
+            return []
+        bought = [repetitions(self, float(np.mean(self.symbols(count)))) for count in self.counts]
+        return sorted({1 + again + more for again, rest in bought for more in (0, int(rest > 0))} - {1})
+
+    def symbols(self, count: int) -> list[int]:
+        """Complex symbols of so many pilots, a draw each."""
+        width = self.ends.sender.architecture.channel_dim
+        return [symbols_of(drawn[:count], width) for drawn in self.pilots]
 
     @property
     def repeats(self) -> bool:
-        """Whether two receptions can be combined without a map: the receiver knows their gains."""
+        """Whether receptions can be combined without a map: the receiver knows their gains."""
         return self.ends.join and getattr(self.meeting.channel, "csi", "perfect") != "none"
 
 
@@ -107,9 +121,7 @@ class Found:
 def measure(plan: Plan) -> Found:
     """All pairs on the same sentences under the same draws."""
     found = Found(plan)
-    width = plan.ends.sender.architecture.channel_dim
-    for count in plan.counts:
-        found.symbols[count] = [symbols_of(drawn[:count], width) for drawn in plan.pilots]
+    found.symbols = {count: plan.symbols(count) for count in plan.counts}
     with Progress(plan.decodings, "decoding", quiet=plan.meeting.quiet) as bar:
         _without_map(found, bar)
         for number in range(len(plan.pilots)):
@@ -120,13 +132,14 @@ def measure(plan: Plan) -> Found:
 def _without_map(found: Found, bar: Progress) -> None:
     plan = found.plan
     quiet = replace(plan.meeting, quiet=True)
+    times_of = {received(times): times for times in plan.receptions}
     pairs = {OWN: plan.ends.listener, SENDERS: plan.ends.sender}
     if plan.ends.join:
-        pairs |= dict.fromkeys((UNALIGNED, TWICE), spliced(plan.ends))
+        pairs |= dict.fromkeys((UNALIGNED, *times_of), spliced(plan.ends))
     for name in plan.without_map:
         model = pairs[name]
         bar.name(f"decoding: {name}")
-        there = replace(quiet, receptions=2) if name == TWICE else quiet
+        there = replace(quiet, receptions=times_of.get(name, 1))
         for snr, read in zip(quiet.snrs, decode(Entrant(name, model), plan.test, plan.vocabulary, there)):
             found.fixed[name, snr] = _statistics(read, plan)
         bar.advance(len(quiet.snrs))
@@ -224,9 +237,10 @@ def rows(found: Found) -> list[Row]:
 
     bleu: of the aligned pair. gain: that less ``unaligned``. recovery: gain over own - unaligned, None unless
     that is above ``LEAST_TO_RECOVER``. own_aligned, own_gain: the map on the receiver's own pair. repeated,
-    repeated_gain: the foreign pair without a map, the pilots' symbols spent on sending the first
-    ``repeated_share`` of the sentences twice. Intervals are Student's over draws of pilots where there are
-    several; those named ``_over_sentences``, and of pairs without a map, are of a paired bootstrap.
+    repeated_gain: the foreign pair without a map, the pilots' symbols spent on sending data again;
+    repeated_share: how often a sentence is, in the mean. Intervals are Student's over draws of pilots
+    where there are several; those named ``_over_sentences``, and of pairs without a map, are of a paired
+    bootstrap.
     """
     plan = found.plan
     weights = bootstrap.resamples(len(plan.test), plan.replicates, plan.meeting.seed)
@@ -285,13 +299,14 @@ class _Table:
         found, plan = self.found, self.found.plan
         if not plan.repeats:
             return dict.fromkeys(REPEATED)
-        paid = repeated_sentences(plan, float(np.mean(found.symbols[count])))
-        once, twice = found.fixed[UNALIGNED, snr], found.fixed[TWICE, snr]
-        repeated = self.bleu(np.concatenate([twice[:paid], once[paid:]]))
+        again, paid = repetitions(plan, float(np.mean(found.symbols[count])))
+        once, most = found.fixed[UNALIGNED, snr], found.fixed[received(1 + again), snr]
+        more = found.fixed[received(2 + again), snr] if paid else most
+        repeated = self.bleu(np.concatenate([more[:paid], most[paid:]]))
         return {
             "repeated": bootstrap.interval(repeated),
             "repeated_gain": bootstrap.interval(repeated - self.bleu(once)),
-            "repeated_share": paid / len(plan.test),
+            "repeated_share": again + paid / len(plan.test),
         }
 
 
@@ -299,9 +314,15 @@ GAINS = ("unaligned", "gain", "gain_over_sentences", "recovery", "recovery_over_
 REPEATED = ("repeated", "repeated_gain", "repeated_share")
 
 
-def repeated_sentences(plan: Plan, symbols: float) -> int:
-    """How many of the test sentences, in their order, which says nothing of them, so many complex symbols
-    send once more."""
+def received(times: int) -> str:
+    """Name of the foreign ends without a map where data are sent so often."""
+    return UNALIGNED if times == 1 else f"sent {times} times"
+
+
+def repetitions(plan: Plan, symbols: float) -> tuple[int, int]:
+    """How often so many complex symbols send all test sentences again, and how many of them, in their order,
+    which says nothing of them, once more than that."""
     width = plan.ends.sender.architecture.channel_dim
     costs = np.cumsum([symbols_of([e], width) for e in plan.test])
-    return int(np.searchsorted(costs, symbols, side="right"))
+    again, left = divmod(symbols, costs[-1])
+    return int(again), int(np.searchsorted(costs, left, side="right"))

@@ -124,7 +124,7 @@ def _joined(entry: Entry, lesson: Lesson, rung: Rung) -> Transceiver:
     if not entry.told["genie"] and sends != rung.fingerprint:
         raise SemcomError(
             f"{shown(entry.name)}: join(lesson) gave the transmitter {sends}, that of the rung {rung.name} "
-            f"is {rung.fingerprint}; leave it as it is: benchmark_entries.paired(lesson.ends.sender, receiver)"
+            f"is {rung.fingerprint}; leave it as it is, and give paired(lesson.ends.sender, receiver)"
         )
     return pair
 

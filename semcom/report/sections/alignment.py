@@ -134,7 +134,7 @@ def _how(alignment: Alignment, _: Translate) -> str:
         "gain over what the receiver's own pair has more than the two without a map, told where the 95 % "
         "interval of that lies above 2 BLEU. Gain on the receiver's own pair: by the same map, fitted and "
         "used there; it is denoising, not alignment. Gain by repeating data: the pilots' symbols spent on "
-        "sending as many sentences twice as they pay for, both receptions combined by maximum ratio, no map."
+        "sending data again, as often as they pay for, all receptions combined by maximum ratio, no map."
     )
     maps = _("one map for all SNRs") if alignment.of_range else _("a map an SNR")
     return note.format(sentences=alignment.sentences, maps=maps, draws=alignment.draws)
