@@ -95,7 +95,7 @@ def _with_conditions(prepared: "Prepared", told: Alignment) -> "pd.DataFrame":
     for name in INTERVALS:
         for end in (f"{name} low", f"{name} high"):
             if end not in table:
-                at = table.columns.get_loc(name if end.endswith("low") else f"{name} low")
+                at = list(table).index(name if end.endswith("low") else f"{name} low")
                 table.insert(at + 1, end, None)
     for name, value in common.items():
         table[name] = value
