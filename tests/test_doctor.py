@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import sys
+from dataclasses import replace
 
 import cli_support
 import numpy as np
@@ -13,7 +14,7 @@ import toy
 from cli_support import package
 from scipy import stats
 
-from semcom.channel import deepsc_link, doppler, fading, tdl
+from semcom.channel import csi, deepsc_link, doppler, fading, tdl
 from semcom.channel.channels import AWGN, Fading, Rayleigh, Rician
 from semcom.channel.draws import Draw, sample
 from semcom.channel.gains import RicianPower
@@ -28,7 +29,7 @@ from semcom.models import channel_parts, checkpoint, protocols, transceiver
 QUICK = ["--sentences", 60, "--draws", 2000, "--corpus-size", 3000, "--snr", 0, 12, "--device", "cpu"]
 NOISY = ("awgn", "rayleigh", "rician", "tdl-a", "tdl-c", "tdl-d")
 # Transmitter, realised SNRs, fading, offsets, gains by symbol and estimated.
-OURS = 2 + 6 * 2 + 5 * 2 + 3 + (2 * 7 + 3 * 4)
+OURS = 2 + 6 * 2 + 5 * 2 + 3 + (2 * 9 + 3 * 6)
 
 
 @pytest.fixture(autouse=True)
@@ -503,6 +504,16 @@ def test_the_real_sionnas_delay_lines_and_speeds_are_ours():
 # ---- gains by symbol, and estimated
 
 
+def first_place_alone(of):
+    def estimate(*given):
+        found = of(*given)
+        gain = found.gain.clone()
+        gain[:, 1:] = 0
+        return replace(found, gain=gain)
+
+    return estimate
+
+
 def test_wrong_gains_and_estimates_are_found(monkeypatch):
     """Each change is of one thing, and the checks of that thing alone are off."""
     channels = linked()
@@ -519,13 +530,21 @@ def test_wrong_gains_and_estimates_are_found(monkeypatch):
         assert found.theory == pytest.approx(float(doppler.jakes(65, Rayleigh().shift)[64]))
     with monkeypatch.context() as patch:
         wrong(patch, lambda moving: lambda white, shift: moving(white, 1.1 * shift), doppler, name="moving")
-        assert {name.split(",")[0] for name in off()} == {
+        assert {name.split(",")[0] for name in off() if "correlation" in name} == {
             f"{kind} jakes correlation" for kind in ("rayleigh", "rician")
         }
     with monkeypatch.context() as patch:
         wrong(patch, lambda of: lambda h, draw, noise: of(h, draw, 1.2 * noise), fading, name="heard_of")
         assert {name.split(" error")[0] for name in off()} == {
             f"{kind} {by}" for kind in NOISY[1:] for by in ("least squares", "LMMSE")
+        }
+    with monkeypatch.context() as patch:
+        for name in ("_straight", "_wiener"):
+            wrong(patch, first_place_alone, csi, name=name)
+        assert off() == {
+            f"{kind} {by} error over N0/P, 16 symbols from two places"
+            for kind in NOISY[1:]
+            for by in ("least squares", "LMMSE")
         }
     with monkeypatch.context() as patch:
         wrong(

@@ -24,21 +24,29 @@ SNR_RANGE = Rule(
 @dataclass(frozen=True)
 class Kind:
     """A channel as flags and examples know it. title: its name in text. noisy: whether the SNR matters.
-    in_experiment: whether the experiment of channels trains through it."""
+    in_experiment: whether the experiment of channels trains through it. scattered: gains of one scatter, as
+    --fading has them. delayed: of a delay line. line_of_sight: whether a path does not fade."""
 
     title: str
     noisy: bool = True
     in_experiment: bool = True
+    scattered: bool = False
+    delayed: bool = False
+    line_of_sight: bool = False
+
+    @property
+    def fades(self) -> bool:
+        return self.scattered or self.delayed
 
 
 KINDS = {
     "ideal": Kind(N_("Ideal"), noisy=False),
     "awgn": Kind(N_("AWGN")),
-    "rayleigh": Kind(N_("Rayleigh")),
-    "rician": Kind(N_("Rician")),
-    "tdl-a": Kind("TDL-A", in_experiment=False),
-    "tdl-c": Kind("TDL-C", in_experiment=False),
-    "tdl-d": Kind("TDL-D", in_experiment=False),
+    "rayleigh": Kind(N_("Rayleigh"), scattered=True),
+    "rician": Kind(N_("Rician"), scattered=True, line_of_sight=True),
+    "tdl-a": Kind("TDL-A", in_experiment=False, delayed=True),
+    "tdl-c": Kind("TDL-C", in_experiment=False, delayed=True),
+    "tdl-d": Kind("TDL-D", in_experiment=False, delayed=True, line_of_sight=True),
 }
 """Name -> kind, a row for each of ``channels.CHANNELS``."""
 
@@ -144,8 +152,13 @@ class ChannelConfig(Validated):
         if self.speed is not None and self.fading != "jakes":
             raise SemcomError(
                 f"--speed {self.speed:g}: gains of --fading {self.fading} do not move with the speed; "
-                "leave it out, or give --fading jakes"
+                f"leave it out, or give {self._channel_that_moves}--fading jakes"
             )
+
+    @property
+    def _channel_that_moves(self) -> str:
+        """As flags, where this one does not."""
+        return "" if KINDS[self.channel].scattered else "--channel rayleigh "
 
     def _check_pilots(self) -> None:
         given = [name for name in OF_PILOTS if getattr(self, name) is not None]
@@ -154,7 +167,8 @@ class ChannelConfig(Validated):
                 f"{flag_of(given[0])} {getattr(self, given[0])}: --csi {self.csi} has no pilots; "
                 "leave it out, or give --csi pilots"
             )
-        if self.fading == "symbol" and (self.pilot_spacing or 1) > 1:
+        alone = self.fading == "symbol" and KINDS[self.channel].scattered
+        if alone and (self.pilot_spacing or 1) > 1:
             raise SemcomError(
                 f"--pilot-spacing {self.pilot_spacing}: of --fading symbol a pilot says nothing of the gains "
                 "beside its own; leave it out, or give --fading jakes"

@@ -23,8 +23,10 @@ from semcom.base.failures import FAILED, code_and_message
 from semcom.base.flags import settings_of
 from semcom.base.settings import Request
 from semcom.base.varied_flags import values_of, variants
+from semcom.channel.advice import advice
 from semcom.commands import parsers
 from semcom.commands.analyse_settings import AnalysisSettings
+from semcom.commands.channels_met import channels_met
 from semcom.commands.distil_settings import DistilSettings
 
 if TYPE_CHECKING:
@@ -119,6 +121,8 @@ def _settings(
         if distributed.rank() == 0:
             print(run_files.page(settings, program), end="")
         return None
+    for line in advice(channels_met(settings)):
+        log.warning(line)
     if "request" not in kind.__dataclass_fields__:
         return settings
     file, record = flags.record or ("", None)

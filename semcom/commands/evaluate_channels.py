@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semcom.base.errors import escape
+from semcom.base.errors import SemcomError, escape
 from semcom.channel.channels import Channel, make_channel
 from semcom.channel.settings import ChannelConfig
 from semcom.commands.measuring import entrants
@@ -98,10 +98,23 @@ def score(
     return pd.concat(found, ignore_index=True) if found else None
 
 
+def trained_through(config: Mapping[str, object]) -> str:
+    """The channel that a checkpoint's record names, with all settings that act on it; "?" of none."""
+    names = ChannelConfig.__dataclass_fields__
+    given = {name: config[name] for name in names if config.get(name) is not None}
+    if "channel" not in given:
+        return "?"
+    try:
+        return str(make_channel(ChannelConfig(**given)))  # type: ignore[arg-type]  # checked there
+    except (SemcomError, TypeError):
+        # Of a later version, or no record of ours.
+        return escape(given["channel"])
+
+
 def show(rows: "pd.DataFrame", loaded: Loaded, measure: Measure, reference: float) -> None:
     """Models over channels at one SNR, with the channel that each was trained through."""
     at_reference = rows[(rows["topic"] == "") & (rows["snr"] == reference)]
-    trained = {label: str(c.config.get("channel") or "?") for label, c in loaded}
+    trained = {label: trained_through(c.config) for label, c in loaded}
     names = at_reference["model"].map(lambda label: f"{label} ({trained[label]})")
     table = tables.pivot(
         at_reference.assign(**{"model (trained through)": names}),

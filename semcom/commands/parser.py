@@ -12,6 +12,7 @@ from semcom.base.advice import command
 from semcom.base.errors import SemcomError, escape, shown
 from semcom.base.flags import flag_of, name_of
 from semcom.base.typed_words import FLAGS_OF_HELP, Word
+from semcom.channel.settings import ChannelConfig
 from semcom.commands import recorded_flags
 
 if TYPE_CHECKING:
@@ -175,6 +176,11 @@ class Parser(argparse.ArgumentParser):
         left = shown(" ".join(rest))
         if not alone:
             return f"{left}: {self.prog} takes flags alone; see: {self.prog} --help"
+        others = self._option_string_actions.get("--channels")
+        if others and others.choices and rest[0].lower() in others.choices:
+            return f"{left}: --channel takes one; give the others to --channels {left}"
+        if alone[0].nargs == "+":
+            return f"{left}: a {_called(alone[0])} stands apart; give them side by side, then the flags"
         quotes = "; of a text of several words make one by quotes" if alone[0].metavar is None else ""
         return f"{left}: {self.prog} takes one {_called(alone[0])}{quotes}; see: {self.prog} --help"
 
@@ -237,6 +243,11 @@ def _called(argument: argparse.Action) -> str:
 
 def _no_such_flag(flag: str, parser: Parser) -> str:
     """The message about a flag that the parser does not have, but perhaps that of another program."""
+    if parser.prog.endswith(" doctor") and name_of(flag) in ChannelConfig.__dataclass_fields__:
+        return (
+            f"{shown(flag)}: {parser.prog} measures every kind of channel, fading and estimate at settings "
+            f"of its own; leave it out; see: {parser.prog} --help"
+        )
     near = typed_words.nearest_flag(flag, run_files.flags_of(parser))
     spelt = flag.replace("_", "-")
     others = [other for other, theirs in _commands() if spelt in run_files.flags_of(theirs)]

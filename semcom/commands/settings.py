@@ -1,6 +1,6 @@
 """Settings of each verb: one dataclass, its flags in the order in which ``--help`` shows them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import (
@@ -194,6 +194,14 @@ class EvaluateSettings(Validated):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.resending.check_channel(self.channel.channel, self.channel.csi)
+        # What one of the others refuses is told now, not after the first is measured.
+        _ = self.through
+
+    @property
+    def through(self) -> tuple[ChannelConfig, ...]:
+        """Each channel once, that of the group first."""
+        names = dict.fromkeys((self.channel.channel, *self.channels))
+        return tuple(replace(self.channel, channel=name) for name in names)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,11 @@ APART = (1, 64, 128, 192)
 """Symbols from one gain to the other, of gains that move."""
 SUBCARRIERS = 32
 """The same of delay lines."""
+PLACES_APART = 32
+"""Symbols from pilot place to pilot place, where a gain in the middle between two is estimated."""
 PILOTS, SNR = 4, 12.0
+ESTIMATORS = (("ls", "least squares"), ("lmmse", "LMMSE"))
+"""And what they are called."""
 NARROW = 1.0
 """kHz from one frequency to the next, where a gain's change is the delay spread's alone."""
 FIRST_DRAW = 1_000_000
@@ -55,6 +59,7 @@ def measure(channels: Sequence[Channel], draws: int, seed: int) -> dict[str, Che
             checks += _delayed(channel, draws, seed, number)
         if isinstance(channel, Fading):
             checks += _estimated(channel, draws, seed, number + 5)
+            checks += _between(channel, draws, seed, number + 6)
     return {check.name: check for check in checks}
 
 
@@ -121,11 +126,40 @@ def _delayed(channel: TDL, draws: int, seed: int, number: int) -> list[Check]:
     return checks
 
 
+def _between(channel: Fading, draws: int, seed: int, number: int) -> list[Check]:
+    """The same in the middle between two places, of gains that change."""
+    changing = replace(channel, fading="jakes") if isinstance(channel, Scattered) else channel
+    middle, symbols, noise = PLACES_APART // 2, PLACES_APART + 1, 10 ** (-SNR / 10) / PILOTS
+    checks = []
+    for estimator, called in ESTIMATORS:
+        known = replace(
+            changing, csi="pilots", csi_pilots=PILOTS, csi_estimator=estimator, pilot_spacing=PLACES_APART
+        )
+        draw = sample(range(draws), [1] * draws, 2 * symbols, seed=seed, number=number, channel=known)
+        ones = torch.ones(draw.noise.shape, dtype=torch.float64)
+        seen, truth = known.observe(ones, draw, SNR), changing.observe(ones, draw, SNR)
+        error = (seen.gain - truth.gain)[:, 0, middle].numpy()
+        theory = error_between(changing.lags(symbols).numpy()[[0, middle, 2 * middle]], noise, estimator)
+        name = f"{channel.name} {called} error over N0/P, {middle} symbols from two places"
+        checks.append(mean_square(name, error, theory, lambda x: x / noise))
+    return checks
+
+
+def error_between(lags: np.ndarray, noise: float, estimator: str) -> float:
+    """Of a gain estimated from what is heard at two places, as far from it. lags: [3] covariances of gains
+    not, once and twice as far apart."""
+    heard = np.array([[lags[0].real + noise, np.conj(lags[2])], [lags[2], lags[0].real + noise]])
+    with_gain = np.array([lags[1], np.conj(lags[1])])
+    weights = np.array([0.5, 0.5]) if estimator == "ls" else np.linalg.solve(heard.T, with_gain)
+    known = 2 * (weights @ with_gain.conj()).real - (weights @ heard @ weights.conj()).real
+    return float(lags[0].real - known)
+
+
 def _estimated(channel: Fading, draws: int, seed: int, number: int) -> list[Check]:
     """Errors of estimates over N0/P, at the first pilot place: of least squares 1, of LMMSE its prior's."""
     checks = []
     noise = 10 ** (-SNR / 10) / PILOTS
-    for estimator, called in (("ls", "least squares"), ("lmmse", "LMMSE")):
+    for estimator, called in ESTIMATORS:
         known = replace(channel, csi="pilots", csi_pilots=PILOTS, csi_estimator=estimator)
         draw = sample(range(draws), [1] * draws, 2, seed=seed, number=number, channel=known)
         ones = torch.ones(draw.noise.shape, dtype=torch.float64)
