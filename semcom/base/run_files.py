@@ -243,13 +243,9 @@ def unknown(name: str, flags: Iterable[str], program: str, others: Sequence[str]
 
 def no_such_flag(name: str, program: str, others: Sequence[str], near: str | None) -> str:
     """near: the flag that may be meant."""
-    theirs = f" ({_and(others[:2])} it)" if others else ""
+    theirs = f" ({others[0]} has it)" if others else ""
     meant = f"; did you mean {near}?" if near else ""
     return f"{shown(name)}: {program} has no such flag{theirs}{meant}; see: {program} --help"
-
-
-def _and(others: Sequence[str]) -> str:
-    return f"{others[0]} has" if len(others) == 1 else f"{' and '.join(others)} have"
 
 
 def parsed(action: argparse.Action, words: list[str]) -> Any:
