@@ -57,7 +57,8 @@ def flags_of(verb):
         return lambda words: settings_of(AnalysisSettings, analysis_parser().parse_args(words)), []
     kind = VERBS[verb].settings
     needed = {"dial": ["run", "--target", "0.2"], "import": ["x", "--vocab-file", "v", "--output", "o"]}
-    needed["splice"] = ["--transmitter", "t", "--receiver", "r", "--output", "o"]
+    needed["align"] = ["--transmitter", "t", "--receiver", "r"]
+    needed["splice"] = [*needed["align"], "--output", "o"]
     needed |= {name: ["x"] for name in ("evaluate", "audit")} | {"export": ["x", "--output", "o"]}
     needed |= {name: ["--output", "o"] for name in ("vocab", "train")}
     return (
@@ -97,10 +98,10 @@ def test_what_is_printed_asks_for_the_same(verb, tmp_path):
     """Random flags of every verb, through YAML and through a record's JSON."""
     parse, needed = flags_of(verb)
     rng, accepted = random.Random(verb), 0
-    file = tmp_path / "run.yaml"
+    file, defaults = tmp_path / "run.yaml", parse(needed)
     while accepted < 5:
         try:
-            asked = parse([*needed, *random_words(parse(needed), rng)])
+            asked = parse([*needed, *random_words(defaults, rng)])
         except SemcomError:
             continue
         accepted += 1
