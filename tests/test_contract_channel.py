@@ -208,7 +208,7 @@ def test_without_theory_or_counterpart_the_doctor_leaves_it_out_and_the_audit_re
         "--channel toy: the public script has no such channel; allowed are awgn, rayleigh, rician",
     )
     monkeypatch.delitem(CHANNELS, "toy")
-    assert checks_of(teacher, "without.json") == with_toy and len(with_toy) == 2 + 12 + 10 + 3 + 26
+    assert checks_of(teacher, "without.json") == with_toy and len(with_toy) == 2 + 12 + 10 + 3 + 36
 
 
 def test_with_theory_and_counterpart_both_take_it_up(monkeypatch, toy, teacher, here, capsys):

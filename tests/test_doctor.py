@@ -520,13 +520,13 @@ def test_wrong_gains_and_estimates_are_found(monkeypatch):
 
     def off():
         return {
-            check.name for check in link_checks.failing([*gain_checks.measure(channels, 4000, 0).values()])
+            check.name for check in link_checks.failing([*gain_checks.measure(channels, 2000, 0).values()])
         }
 
     assert off() == set()
     with monkeypatch.context() as patch:
         wrong(patch, lambda shift: lambda *settings: 1.1 * shift(*settings), doppler, name="shift")
-        found = gain_checks.measure(channels, 4000, 0)["rayleigh jakes correlation, 64 symbols apart"]
+        found = gain_checks.measure(channels, 2000, 0)["rayleigh jakes correlation, 64 symbols apart"]
         assert found.theory == pytest.approx(float(doppler.jakes(65, Rayleigh().shift)[64]))
     with monkeypatch.context() as patch:
         wrong(patch, lambda moving: lambda white, shift: moving(white, 1.1 * shift), doppler, name="moving")

@@ -11,7 +11,7 @@ import sacrebleu
 from toy import spoken, word_vocabulary
 
 from semcom.base.errors import SemcomError
-from semcom.commands import evaluate
+from semcom.commands import measuring
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.examples_table import table
 from semcom.commands.measuring import tell_losses
@@ -23,7 +23,6 @@ from semcom.data.piece_vocabulary import train_vocabulary
 from semcom.data.settings import NORMALIZATIONS
 from semcom.evaluation import measures, text_metrics, text_scoring
 from semcom.evaluation.results import Measured, PairResult
-from semcom.evaluation.scores import Decoded
 from semcom.evaluation.study import Study
 from semcom.evaluation.text_scoring import TextScoring, scored_alike, scoring_for
 
@@ -291,8 +290,8 @@ def test_words_lost_and_examples_are_told_in_one_form():
     measured = Measured([0.0], encoded, {0: found}, {}, scoring)
     study = Study(SimpleNamespace(), measured, "awgn", True, 0.0, 1, 1, list)
     assert study.texts(key) == ["five 1⁄2 cups", "too cups"] and study.sent_texts[0] == "five 1⁄2 cups"
-    decoded = {"a": Decoded(["five 1⁄2 cups", "too cups"], [[], []])}
-    assert evaluate._examples(encoded, decoded, scoring).splitlines() == [
+    sent, understood = ["ﬁve ½ cups", "two cups"], {"a": ["five 1⁄2 cups", "too cups"]}
+    assert measuring.examples(sent, understood, scoring).splitlines() == [
         "sent  ﬁve ½ cups",
         "a     =",
         "sent  two cups",
@@ -303,6 +302,6 @@ def test_words_lost_and_examples_are_told_in_one_form():
 @pytest.mark.parametrize(("as_written", "shown"), [([1.0, 0.5], False), ([1.0, 0.25], True)])
 def test_a_table_of_the_same_numbers_is_not_shown_twice(as_written, shown):
     rows = pd.DataFrame({"exact": [1.0, 0.5], "exact_as_written": as_written})
-    found = evaluate._without_twins(measures.alone(), rows)
+    found = measuring.without_twins(measures.alone(), rows)
     left_out = [measure.name for measure in measures.alone() if measure not in found]
     assert left_out == ([] if shown else ["exact_as_written"])
