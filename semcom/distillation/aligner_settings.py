@@ -39,5 +39,5 @@ class TuningConfig(Validated):
         metavar="N",
     )
     surrogate_steps: int = setting(
-        800, "surrogate: steps of B's receiver", whole(1, example="800"), metavar="N"
+        1400, "surrogate: steps of B's receiver", whole(1, example="1400"), metavar="N"
     )
