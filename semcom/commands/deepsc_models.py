@@ -7,7 +7,8 @@ from pathlib import Path
 from semcom.base import output_files, places
 from semcom.base.advice import path_word
 from semcom.base.errors import SemcomError, escape
-from semcom.commands.settings import ExportSettings, ImportSettings
+from semcom.commands.export_settings import ExportSettings
+from semcom.commands.settings import ImportSettings
 from semcom.data import vocabulary_files
 from semcom.data.word_vocabulary import WordVocabulary
 from semcom.models import checkpoint, deepsc_weights, state_dicts

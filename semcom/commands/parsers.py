@@ -17,6 +17,7 @@ from semcom.commands.baseline_settings import BaselineSettings
 from semcom.commands.benchmark_settings import BenchmarkSettings
 from semcom.commands.dial_settings import DialSettings
 from semcom.commands.distil_settings import DistilSettings
+from semcom.commands.export_settings import ExportSettings
 from semcom.commands.images_settings import ImagesSettings
 from semcom.commands.parser import Parser
 from semcom.commands.settings import (
@@ -25,7 +26,6 @@ from semcom.commands.settings import (
     DigitsSettings,
     DoctorSettings,
     EvaluateSettings,
-    ExportSettings,
     ImportSettings,
     SpliceSettings,
     TrainSettings,
@@ -193,9 +193,9 @@ VERBS = {
         "deepsc_models:import_deepsc",
     ),
     "export": Verb(
-        "write a checkpoint's weights for public DeepSC code",
+        "write a checkpoint for other programs: public DeepSC code, onnxruntime, safetensors, the Hub",
         ExportSettings,
-        "deepsc_models:export_deepsc",
+        "export:export",
     ),
     "evaluate": Verb(
         "BLEU, token accuracy and exact sentences, checkpoints side by side under the same draws",

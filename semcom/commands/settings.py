@@ -19,7 +19,6 @@ from semcom.distillation.training_settings import TrainingConfig
 from semcom.evaluation.settings import DoctorConfig, EvaluationConfig, ResendingConfig
 from semcom.models.settings import (
     DEFAULT_TEACHER,
-    ExportConfig,
     ImportConfig,
     ModelConfig,
 )
@@ -149,16 +148,6 @@ class ImportSettings(Validated):
     vocab_file: str = required("its vocab.json", metavar="FILE")
     output: str = required("the checkpoint made", metavar="FILE")
     model: ImportConfig = group(ImportConfig())
-    outputs: OutputConfig = group(OutputConfig())
-    debug: bool = setting(False, DEBUG, action="store_true", recorded=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportSettings(Validated):
-    checkpoint: str = required("a teacher, student or hybrid", positional=True, metavar="CHECKPOINT")
-    output: str = required("the state dict made, .pth there", metavar="FILE")
-    vocab_output: str | None = setting(None, "write its word vocabulary too, as vocab.json", metavar="FILE")
-    model: ExportConfig = group(ExportConfig())
     outputs: OutputConfig = group(OutputConfig())
     debug: bool = setting(False, DEBUG, action="store_true", recorded=False)
 

@@ -76,10 +76,9 @@ class ImportConfig(Validated):
 class ExportConfig(Validated):
     """What the public code's constructor is called with."""
 
-    format: str = setting("deepsc", "whose names the weights get", choices=("deepsc",))
     positions: int | None = setting(
         None,
-        "rows of the position tables, max_len of the public constructor",
+        "deepsc: rows of the position tables, max_len of the public constructor",
         whole(1, 1_000_000, example="22234"),
         absent="as imported, else the vocabulary's size, as the public scripts have it",
         type=int,

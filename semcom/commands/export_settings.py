@@ -1,0 +1,63 @@
+"""Settings of ``python -m semcom export``."""
+
+from dataclasses import dataclass
+
+from semcom.base import paths
+from semcom.base.errors import SemcomError, escape
+from semcom.base.flags import Validated, differs, flag_of, group, required, setting
+from semcom.base.settings import OutputConfig
+from semcom.commands.settings import DEBUG
+from semcom.models.settings import ExportConfig
+
+
+@dataclass(frozen=True)
+class Format:
+    """what: it is for. folder: whether that is made, or a file. own: settings that other formats refuse."""
+
+    what: str
+    folder: bool = False
+    own: tuple[str, ...] = ()
+
+
+FORMATS = {
+    "deepsc": Format("a state dict for public DeepSC code", own=("vocab_output", "positions")),
+    "onnx": Format("a folder of graphs for onnxruntime, each end apart", folder=True, own=("int8",)),
+    "safetensors": Format("weights in safetensors, their JSON beside"),
+    "hub": Format("a folder as the Hugging Face Hub has it, with a model card", folder=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings(Validated):
+    checkpoint: str = required("a teacher, student or hybrid", positional=True, metavar="CHECKPOINT")
+    output: str = required("the file or folder made", metavar="PATH")
+    format: str = setting(
+        "deepsc", "; ".join(f"{name}: {each.what}" for name, each in FORMATS.items()), choices=FORMATS.keys()
+    )
+    vocab_output: str | None = setting(
+        None, "deepsc: write its word vocabulary too, as vocab.json", metavar="FILE"
+    )
+    int8: bool = setting(
+        False,
+        "onnx: weights as whole numbers of 8 bits, dynamic quantisation; what it costs is measured",
+        action="store_true",
+    )
+    model: ExportConfig = group(ExportConfig())
+    outputs: OutputConfig = group(OutputConfig())
+    debug: bool = setting(False, DEBUG, action="store_true", recorded=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, each in FORMATS.items():
+            if name != self.format:
+                self._refuse(name, each.own)
+        paths.check("--output", self.output, "FOLDER" if FORMATS[self.format].folder else "FILE")
+
+    def _refuse(self, format: str, own: tuple[str, ...]) -> None:
+        """Raise for a flag that means something to another format alone."""
+        given = [name for name in own if differs(self if hasattr(self, name) else self.model, name)]
+        if given:
+            raise SemcomError(
+                f"{flag_of(given[0])}: belongs to --format {format}, asked for is {escape(self.format)}; "
+                "leave one of the two out"
+            )
