@@ -242,6 +242,6 @@ def test_settings_need_the_standard_library_and_settings_alone(path):
     light = {f"semcom.{path.parent.name}.{path.stem}" for path in SETTINGS}
     light |= {"semcom.base.errors", "semcom.base.flags", "semcom.base.flag_words", "semcom.models.kinds"}
     light |= {"semcom.data.languages", "semcom.base.typed_words", "semcom.base.messages"}
-    light |= {"semcom.distillation.other_conventions"}
+    light |= {"semcom.distillation.other_conventions", "semcom.base.paths"}
     assert {path.parent.name for path in SETTINGS} == set(ROOMS)
     assert all(name.split(".")[0] in sys.stdlib_module_names or name in light for name in foreign)

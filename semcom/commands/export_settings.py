@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from semcom.base import paths
 from semcom.base.errors import SemcomError, escape
 from semcom.base.flags import Validated, differs, flag_of, group, required, setting
+from semcom.base.paths import check as check_path
 from semcom.base.settings import OutputConfig
 from semcom.commands.settings import DEBUG
 from semcom.models.settings import ExportConfig
@@ -51,7 +51,7 @@ class ExportSettings(Validated):
         for name, each in FORMATS.items():
             if name != self.format:
                 self._refuse(name, each.own)
-        paths.check("--output", self.output, "FOLDER" if FORMATS[self.format].folder else "FILE")
+        check_path("--output", self.output, "FOLDER" if FORMATS[self.format].folder else "FILE")
 
     def _refuse(self, format: str, own: tuple[str, ...]) -> None:
         """Raise for a flag that means something to another format alone."""
