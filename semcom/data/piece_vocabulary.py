@@ -34,7 +34,7 @@ class PieceVocabulary(Vocabulary):
         self._model = sentencepiece.SentencePieceProcessor()
         try:
             self._model.LoadFromSerializedProto(serialized)
-            described = _described(serialized)
+            described = message_of(serialized)
         except (RuntimeError, TypeError, ValueError):
             raise SemcomError(
                 f"{escape(name)}: not a sentencepiece model, nor the JSON of a word vocabulary; {MAKE_ONE}"
@@ -69,7 +69,7 @@ class PieceVocabulary(Vocabulary):
         return sum(i in spelled for i in pieces) / max(1, len(pieces))
 
 
-def _described(serialized: bytes) -> Any:
+def message_of(serialized: bytes) -> Any:
     """The model file as protobuf's message. Raises ValueError where it is none."""
     from google.protobuf.message import DecodeError
     from sentencepiece import sentencepiece_model_pb2
@@ -156,7 +156,7 @@ def _coverage_of(texts: Iterable[str], language: str, places: int) -> float:
 
 def _labelled(serialized: bytes, normalization: str, language: str) -> bytes:
     """The model file with the name of its normalisation and its language."""
-    described = _described(serialized)
+    described = message_of(serialized)
     described.normalizer_spec.name = normalization
     if language != UNDETERMINED:
         described.trainer_spec.accept_language[:] = [language]
