@@ -187,12 +187,18 @@ def test_identical_ends_gain_nothing_and_have_nothing_to_recover(inputs):
 
 def test_one_map_may_serve_a_range(inputs):
     flags = ["--pilots", 30, *SMALL, "--snr", "6", "18", "--map-snr", "range", "--draws", "1"]
-    assert align(*flags) == 0
+    with spoken() as lines:
+        assert align(*flags) == 0
     folder = inputs / "checkpoints/alignment"
     joined = checkpoint.load(folder / "aligned_linear.pt")
     assert joined.origin["aligner"] == "linear, 30 pilots received at 6 to 18 dB, awgn"
     record = json.loads((folder / "alignment.json").read_text())
     assert record["of_range"] and len(record["rows"]) == 2
+    # The console has every SNR.
+    (told,) = [line for line in "\n".join(lines).splitlines() if line.startswith("linear, 30 pilots")]
+    for row in record["rows"]:
+        assert f"{row['bleu']['value']:.2f} ({row['gain']['value']:+.2f})" in told
+    assert any("fewer than 3 draws" in line for line in lines)
     # A second one sets the first aside; one draw has the interval of the sentences.
     assert align(*flags) == 0
     assert (inputs / "checkpoints/alignment.before-1").is_dir()
@@ -369,6 +375,16 @@ def test_a_share_is_told_only_where_there_is_something_to_recover():
     assert same["gain"].value < 0
 
 
+def test_fewer_than_three_draws_have_the_intervals_of_sentences():
+    plan = plan_of(TEST, draws=2)
+    (few,) = alignment.rows(found_of(plan, 4, 8, [5, 7]))
+    assert few["gain"] == few["gain_over_sentences"] and few["recovery"] == few["recovery_over_sentences"]
+    # All sentences of a pair are alike, so that these resamples are too: not 13 times the draws' distance.
+    assert few["bleu"].low == pytest.approx(few["bleu"].value) == pytest.approx(few["bleu"].high)
+    (one,) = alignment.rows(found_of(plan_of(TEST, draws=1), 4, 8, [5]))
+    assert one["gain"] == one["gain_over_sentences"]
+
+
 def test_symbols_buy_repetitions_of_the_first_sentences():
     plan = plan_of(TEST)
     cost = symbols_of(TEST[:1], plan.ends.sender.architecture.channel_dim)
@@ -451,6 +467,34 @@ def test_curves_are_drawn_over_a_logarithm_of_symbols(made):
     picture = section.drawn(section.panels_of(read.rows, str), section.kinds_of(read.rows, str), str)(PAGE)
     scales = {axis.get_xscale() for axis in picture.axes if axis.lines}
     assert scales == {"log"}
+
+
+@pytest.mark.draws
+def test_of_one_number_of_pilots_all_pairs_are_drawn_and_each_name_is_led_to_its_curve(made):
+    from semcom.report.look import PAGE, lay_out
+
+    rows = alignment_files.read(str(made / "made")).rows
+    few = rows[(rows["pilots"] == 40) & (rows["snr"] == 12)]
+    picture = section.drawn(section.panels_of(few, str), section.kinds_of(few, str), str)(PAGE)
+    lay_out(picture)
+    (axis,) = picture.axes
+    levels = [line for line in axis.lines if line.get_marker() == "None"]
+    assert len(levels) == 3 and all(tuple(line.get_xdata()) == axis.get_xlim() for line in levels)
+    (tick,) = axis.get_xticklabels()
+    assert float(tick.get_text().replace(",", "")) == pytest.approx(few["symbols"].iloc[0], rel=5e-3)
+    # A leader begins where a curve ends, on the scale that is drawn.
+    ends = [axis.transData.transform(line.get_xydata()[-1]) for line in axis.lines]
+    starts = [line.get_transform().transform(line.get_xydata()[0]) for line in picture.artists]
+    assert len(starts) == len(axis.lines)
+    for start in starts:
+        assert min(np.abs(start - end).max() for end in ends) < 1
+
+
+def test_bands_end_where_scores_do(made):
+    rows = alignment_files.read(str(made / "made")).rows.copy()
+    rows["bleu"] = [Interval(50.0, -20.0, 130.0)] * len(rows)
+    curves = section.panels_of(rows, str)["12 dB"]
+    assert {(i.low, i.high) for _, i in curves["linear map"]} == {(0.0, 100.0)}
 
 
 def test_the_divergence_report_takes_it_in(inputs, made):

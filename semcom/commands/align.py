@@ -2,8 +2,9 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from semcom.base import places, signals
 from semcom.base.advice import path_word
@@ -15,7 +16,7 @@ from semcom.commands.align_settings import ALIGNMENT_FILES, AlignSettings
 from semcom.commands.measuring import RECEIVER_KNOWS, described, labels
 from semcom.distillation.aligner_settings import GENIE, TUNED
 from semcom.evaluation import alignment, frames
-from semcom.evaluation.alignment import NONE, Found
+from semcom.evaluation.alignment import LEAST_DRAWS, NONE, Found
 from semcom.evaluation.intervals import Interval
 from semcom.report import tables
 from semcom.report.sections.alignment import PAIRS, Alignment, way_told
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
+
+FEW_DRAWS = f"fewer than {LEAST_DRAWS} draws of pilots: intervals are over sentences alone"
 
 
 def align(settings: AlignSettings) -> "pd.DataFrame":
@@ -130,7 +133,35 @@ def table_of(prepared: Prepared, told: Alignment) -> list[str]:
         tables.text(frames.frame_of(cells, titles)),
         "own gain: the same map on the receiver's own pair, which is denoising; repeating: no map, the "
         "pilots' symbols spent on sending data again, combined by maximum ratio",
+        *([FEW_DRAWS] if told.draws < LEAST_DRAWS else []),
+        *_by_snr(told.rows),
     ]
+
+
+def _by_snr(rows: "pd.DataFrame") -> list[str]:
+    """Lines: BLEU at each SNR, and in brackets the gain; none where there is one SNR, which is told above."""
+    records = rows.to_dict("records")
+    if len({row["snr"] for row in records}) == 1:
+        return []
+    first = records[0]
+    once = [row for row in records if (row["way"], row["pilots"]) == (first["way"], first["pilots"])]
+    cells = [
+        {"pair": name, "snr": row["snr"], "bleu": _plain(row[column], 2)}
+        for column, name in PAIRS.items()
+        for row in once
+        if row[column] is not None
+    ]
+    cells += [
+        {"pair": f"{_way(row['way'])}, {row['pilots']} pilots", "snr": row["snr"], "bleu": _with_gain(row)}
+        for row in records
+        if row["way"] != NONE
+    ]
+    return ["\nBLEU by SNR in dB, the gain in brackets", tables.pivot(cells, "pair", "snr", "bleu")]
+
+
+def _with_gain(row: Mapping[Any, Any]) -> str:
+    gain = "" if row["gain"] is None else f" ({row['gain'].value:+.2f})"
+    return f"{_plain(row['bleu'], 2)}{gain}"
 
 
 def _way(way: str) -> str:

@@ -19,6 +19,7 @@ from semcom.distillation.aligner_settings import TUNED, TuningConfig
 from semcom.distillation.aligners import fit_aligner
 from semcom.distillation.pilot_tuning import tuned
 from semcom.evaluation import bootstrap, text_metrics
+from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pilots import SNR, Air, Ends, PilotRows, pilot_rows, symbols_of
 from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode
 from semcom.models.settings import RECEIVER_PARTS
@@ -229,6 +230,8 @@ def _statistics(read: Decoded, plan: Plan) -> np.ndarray:
 LEAST_TO_RECOVER = 2.0
 """BLEU that the receiver's own pair has to be above the unaligned one, with 95 % certainty, before a share of
 it is told."""
+LEAST_DRAWS = 3
+"""Of pilots, of which an interval is told: Student's of two is 13 times as wide as they lie apart."""
 Row = Mapping[str, object]
 
 
@@ -239,8 +242,8 @@ def rows(found: Found) -> list[Row]:
     that is above ``LEAST_TO_RECOVER``. own_aligned, own_gain: the map on the receiver's own pair. repeated,
     repeated_gain: the foreign pair without a map, the pilots' symbols spent on sending data again;
     repeated_share: how often a sentence is, in the mean. Intervals are Student's over draws of pilots
-    where there are several; those named ``_over_sentences``, and of pairs without a map, are of a paired
-    bootstrap.
+    where there are ``LEAST_DRAWS``; of fewer, those named ``_over_sentences``, and of pairs without a map,
+    they are of a paired bootstrap.
     """
     plan = found.plan
     weights = bootstrap.resamples(len(plan.test), plan.replicates, plan.meeting.seed)
@@ -268,12 +271,12 @@ class _Table:
             "pilots": count,
             "symbols": float(np.mean(found.symbols[count])),
             "snr": snr,
-            "bleu": bootstrap.over_seeds(aligned),
+            "bleu": _over_draws(aligned),
             **self._of_gain(aligned, own, snr),
             "own": bootstrap.interval(own),
             "senders": bootstrap.interval(self.bleu(found.fixed[SENDERS, snr])),
-            "own_aligned": bootstrap.over_seeds(own_aligned),
-            "own_gain": bootstrap.over_seeds([value - own for value in own_aligned]),
+            "own_aligned": _over_draws(own_aligned),
+            "own_gain": _over_draws([value - own for value in own_aligned]),
             **self._of_repetition(count, snr),
         }
 
@@ -287,9 +290,9 @@ class _Table:
         recoverable = (bound := bootstrap.interval(missing)) is not None and bound.low > LEAST_TO_RECOVER
         return {
             "unaligned": bootstrap.interval(unaligned),
-            "gain": bootstrap.over_seeds(gains),
+            "gain": _over_draws(gains),
             "gain_over_sentences": bootstrap.interval(np.mean(gains, axis=0)),
-            "recovery": bootstrap.over_seeds([gain / missing for gain in gains]) if recoverable else None,
+            "recovery": _over_draws([gain / missing for gain in gains]) if recoverable else None,
             "recovery_over_sentences": (
                 bootstrap.interval(np.mean(gains, axis=0) / missing) if recoverable else None
             ),
@@ -308,6 +311,13 @@ class _Table:
             "repeated_gain": bootstrap.interval(repeated - self.bleu(once)),
             "repeated_share": again + paid / len(plan.test),
         }
+
+
+def _over_draws(values: Sequence[np.ndarray]) -> Interval | None:
+    """Of [R+1] resamples of each draw of pilots, the mean: of few draws with the interval of sentences."""
+    if len(values) < LEAST_DRAWS:
+        return bootstrap.interval(np.mean(values, axis=0))
+    return bootstrap.over_seeds(values)
 
 
 GAINS = ("unaligned", "gain", "gain_over_sentences", "recovery", "recovery_over_sentences")

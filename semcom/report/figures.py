@@ -4,13 +4,14 @@ where it is looked at. Never sees a model or a file.
 Their titles and names are given in the report's language.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from semcom.base.messages import N_
 from semcom.evaluation.intervals import Interval
-from semcom.report import curve_names, look
+from semcom.report import curve_axes, curve_names, look
 from semcom.report.curve_names import Named
 from semcom.report.look import MARKERS, PAGE, PHONE, Draw, Place, label
 
@@ -30,14 +31,6 @@ LEFT_OUT = N_(" Drawn are {page} of {all}, on a narrow screen {phone}; the CSV h
 LEFT_OUT_NARROW = N_(" On a narrow screen {phone} of {all} are drawn; the CSV has all.")
 DASHES: Sequence[Any] = ("-", (0, (4, 2)), (0, (1, 1.6)), (0, (5, 1.5, 1, 1.5)))
 """Of references, the first first."""
-TICKS_AT_VALUES = 9
-"""Places across up to which each has its tick."""
-TICKS_APART = 0.05
-"""Of the whole width, between two places that have their ticks."""
-NEAR_ZERO = 0.3
-"""Of the largest value: an axis whose smallest is less begins at zero."""
-ENDS_OF_RANGES = (0.0, 1.0, 100.0)
-"""What shares and scores do not pass: no axis passes them by its margin alone."""
 
 
 # More than six arguments: each is one thing that most callers leave.
@@ -49,15 +42,16 @@ def curves(
     kinds: Mapping[str, object] | None = None,
     mark: float | None = None,
     ylabels: Mapping[str, str] | None = None,
+    scale: str = "linear",
 ) -> Draw:
     """One panel a title, in it a curve a name with the band of its intervals: all references, and of many
     others the first, the last and as many evenly between as the place has lines for.
 
     references: names drawn without markers, the first in black, such as the teacher, the others, such as
-    yardsticks, in grey and dashed. kinds: of the other names;
-    those of one kind have one colour. mark: a place across that a line marks, such as the reference SNR.
-    ylabels: of each panel, whose title then stands above it; else the title is the label. Panels of one label
-    have one scale.
+    yardsticks, in grey and dashed; of a single place across they are drawn over the whole width. kinds: of
+    the other names; those of one kind have one colour. mark: a place across that a line marks, such as the
+    reference SNR. ylabels: of each panel, whose title then stands above it; else the title is the label.
+    Panels of one label have one scale. scale: of what is across, "linear" or "log".
     """
 
     def draw(place: Place) -> "Figure":
@@ -65,14 +59,15 @@ def curves(
         figure, axes = look.panels(place, len(panels))
         named = []
         for axis, (title, lines) in zip(axes, panels.items()):
+            axis.set_xscale(scale)
             named.append(fill(axis, lines, styles))
             shown = {name: points for name, points in lines.items() if name in styles}
             if title in logarithmic and _all_above_zero(shown):
-                logarithm(axis)
-            _across(axis, shown, across, mark)
-            _titled(axis, place, title, (ylabels or {}).get(title))
-        within_ranges(axes)
-        _one_scale_a_label(axes)
+                curve_axes.logarithm(axis)
+            curve_axes.across(axis, {x for points in shown.values() for x, _ in points}, across, mark)
+            curve_axes.titled(axis, place, title, (ylabels or {}).get(title))
+        curve_axes.within_ranges(axes)
+        curve_axes.one_scale_a_label(axes)
         curve_names.add(figure, place, named)
         return figure
 
@@ -81,9 +76,16 @@ def curves(
 
 def fill(axis: "Axes", lines: Curves, styles: Mapping[str, Style]) -> Named:
     """Draw those that have a style, with their bands."""
-    shown = [name for name in lines if name in styles]
+    shown = {name: points for name, points in lines.items() if name in styles}
+    places = sorted({x for points in shown.values() for x, _ in points})
+    if len(places) == 1:
+        ends = curve_axes.around(places[0], axis.get_xscale())
+        axis.set_xlim(ends)
+        levels = [name for name in shown if "marker" not in styles[name]]
+        shown |= {name: [(x, value) for x in ends for _, value in shown[name]] for name in levels}
     return Named(
-        axis, {name: _curve(axis, lines[name], styles[name] | {"label": label(name)}) for name in shown}
+        axis,
+        {name: _curve(axis, points, styles[name] | {"label": label(name)}) for name, points in shown.items()},
     )
 
 
@@ -201,70 +203,17 @@ def _curve(axis: "Axes", points: Curve, style: Style) -> "Line2D":
     # A marker on the edge is whole: the axes hold all points.
     (line,) = axis.plot(places, [interval.value for _, interval in points], clip_on=False, **style)
     low, high = [interval.low for _, interval in points], [interval.high for _, interval in points]
-    if low != high:
+    if low == high:
+        return line
+    if len(points) > 1:
         axis.fill_between(places, low, high, color=style["color"], alpha=0.14, linewidth=0)
+    elif all(map(math.isfinite, (*low, *high))):
+        axis.vlines(places, low, high, color=style["color"], linewidth=1)
     return line
 
 
 def _all_above_zero(lines: Curves) -> bool:
     return all(interval.value > 0 for points in lines.values() for _, interval in points)
-
-
-def logarithm(axis: "Axes") -> None:
-    """With plain numbers."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-    axis.set_yscale("log")
-    low, high = axis.get_ylim()
-    several = (1, 2, 5) if high < 100 * low else (1,)
-    axis.yaxis.set_major_locator(LogLocator(10, several))
-    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _across(axis: "Axes", lines: Curves, title: str, mark: float | None) -> None:
-    """A tick at each place, where they are few and not too near each other."""
-    axis.set_xlabel(label(title))
-    places = sorted({x for points in lines.values() for x, _ in points})
-    gaps = [right - left for left, right in zip(places, places[1:])]
-    if len(places) <= TICKS_AT_VALUES and all(gap >= TICKS_APART * (places[-1] - places[0]) for gap in gaps):
-        axis.set_xticks(places, [f"{x:g}" for x in places])
-    if mark is not None:
-        axis.axvline(mark, color=axis.xaxis.label.get_color(), linewidth=0.6, alpha=0.5, zorder=0)
-        for tick in (tick for x, tick in zip(axis.get_xticks(), axis.get_xticklabels()) if x == mark):
-            tick.set_fontweight("bold")
-
-
-def _titled(axis: "Axes", place: Place, title: str, up: str | None) -> None:
-    # Its label is as long as the axis is high, less what stands below it.
-    room = look.height_of(axis) - 0.9
-    axis.set_ylabel(look.in_halves(title if up is None else up, room, place.points))
-    if up is not None:
-        axis.set_title(look.wrapped(title, look.width_of(axis) - 0.8, place.points))
-
-
-def within_ranges(axes: "Sequence[Axes]") -> None:
-    """No probability above 1, no BLEU above 100, nothing below zero that cannot be."""
-    for axis in axes:
-        low, high = axis.get_ylim()
-        data = axis.dataLim
-        lower = [end for end in ENDS_OF_RANGES if low < end <= data.y0]
-        upper = [end for end in ENDS_OF_RANGES if data.y1 <= end < high]
-        low, high = max([low, *lower]), min([high, *upper])
-        if 0 <= data.y0 < NEAR_ZERO * data.y1 and axis.get_yscale() == "linear":
-            low = 0.0
-        axis.set_ylim(low, high if high > low else low + 1)
-
-
-def _one_scale_a_label(axes: "Sequence[Axes]") -> None:
-    by_label: dict[str, list[Axes]] = {}
-    for axis in axes:
-        by_label.setdefault(axis.get_ylabel(), []).append(axis)
-    for of_one in by_label.values():
-        limits = [axis.get_ylim() for axis in of_one]
-        whole = min(low for low, _ in limits), max(high for _, high in limits)
-        for axis in of_one:
-            axis.set_ylim(whole)
 
 
 def bars(groups: Mapping[str, Sequence[tuple[str, Interval]]], title: str) -> Draw:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from semcom.base.output_files import write_atomically
 from semcom.evaluation.intervals import Interval
-from semcom.report import curve_names, figures, look, training_figures
+from semcom.report import curve_axes, curve_names, figures, look, training_figures
 from semcom.report.curve_names import Named
 from semcom.report.figures import Curve, style_of
 from semcom.report.look import PAGE, PRINT, Draw, Place, label
@@ -210,7 +210,7 @@ def audit(rows: Sequence[Row], reference: float) -> Draw:
         named = figures.fill(over_snr, curves, figures.styles_of({"": curves}, whole, place))
         over_snr.set(xlabel="SNR label, dB", ylabel="score, 0 to 100")
         over_snr.set_xticks(sorted({row["snr"] for row in rows}))
-        figures.within_ranges([over_snr])
+        curve_axes.within_ranges([over_snr])
         curve_names.add(figure, place, [named])
         return figure
 
@@ -315,7 +315,7 @@ def dial(curve: DialCurve) -> Draw:
         up = f"BLEU on test sentences, {curve.where}"
         divergence.set_ylabel(look.wrapped(f"{curve.title}, {curve.where}", room, place.points))
         bleu.set_ylabel(look.wrapped(up, room, place.points))
-        figures.within_ranges([divergence, bleu])
+        curve_axes.within_ranges([divergence, bleu])
         for axis in (divergence, bleu):
             _draw_corners(axis, place, curve)
         curve_names.legend(figure, place, [Named(divergence, named), Named(bleu, {"teacher": teacher})])
@@ -336,7 +336,7 @@ def _draw_divergence(axis: "Axes", place: Place, curve: DialCurve) -> "dict[str,
     style = style_of(1, place) | {"ls": "", "capsize": 3, "lw": 1}
     hybrids = axis.errorbar(places, [v.value for v in values], yerr=ends, **style)
     if min(value for _, value in curve.readings) > 0:
-        figures.logarithm(axis)
+        curve_axes.logarithm(axis)
     named = {"read on validation sentences": readings, "hybrids on test sentences, 95 %": hybrids.lines[0]}
     return named | ({"target": dashed} if curve.rungs else {})
 

@@ -10,8 +10,9 @@ from semcom.base.errors import SemcomError, shown
 from semcom.base.messages import N_
 from semcom.evaluation import frames
 from semcom.report import curve_names, look
+from semcom.report.curve_axes import logarithm, within_ranges
 from semcom.report.curve_names import Named
-from semcom.report.figures import drawn_of, evenly, logarithm, style_of, within_ranges
+from semcom.report.figures import drawn_of, evenly, style_of
 from semcom.report.look import PAGE, Draw, Place, label
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """What joining two ends by pilots gains: a table at one SNR, curves over the pilots' symbols at all."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -129,12 +129,12 @@ def _interval(cell: Interval) -> str:
 
 def _how(alignment: Alignment, _: Translate) -> str:
     note = _(
-        "{sentences:,} test sentences, {maps}, draws of pilots: {draws}; over several, intervals are "
-        "Student's t, and those of pairs without a map are of a bootstrap over sentences. Recovery is the "
-        "gain over what the receiver's own pair has more than the two without a map, told where the 95 % "
-        "interval of that lies above 2 BLEU. Gain on the receiver's own pair: by the same map, fitted and "
-        "used there; it is denoising, not alignment. Gain by repeating data: the pilots' symbols spent on "
-        "sending data again, as often as they pay for, all receptions combined by maximum ratio, no map."
+        "{sentences:,} test sentences, {maps}, draws of pilots: {draws}; over three or more, intervals are "
+        "Student's t, of fewer, as of pairs without a map, a bootstrap over sentences. Recovery is the gain "
+        "over what the receiver's own pair has more than the two without a map, told where the 95 % interval "
+        "of that lies above 2 BLEU. Gain on the receiver's own pair: by the same map, fitted and used there; "
+        "it is denoising, not alignment. Gain by repeating data: the pilots' symbols spent on sending data "
+        "again, as often as they pay for, all receptions combined by maximum ratio, no map."
     )
     maps = _("one map for all SNRs") if alignment.of_range else _("a map an SNR")
     return note.format(sentences=alignment.sentences, maps=maps, draws=alignment.draws)
@@ -208,7 +208,13 @@ def _curves(rows: pd.DataFrame, in_figure: Translate) -> Curves:
 
 def _points(rows: pd.DataFrame, column: str) -> list[tuple[float, Interval]]:
     points = zip(rows["symbols"].tolist(), rows[column].tolist())
-    return sorted(((symbols, value) for symbols, value in points if _is_known(value)), key=lambda p: p[0])
+    known = [(symbols, _within_range(value)) for symbols, value in points if _is_known(value)]
+    return sorted(known, key=lambda point: point[0])
+
+
+def _within_range(bleu: Interval) -> Interval:
+    """Student's interval knows nothing of the ends of a scale."""
+    return replace(bleu, low=max(0.0, bleu.low), high=min(100.0, bleu.high))
 
 
 def drawn(panels: Mapping[str, Curves], kinds: Mapping[str, str], in_figure: Translate) -> Draw:
@@ -217,9 +223,7 @@ def drawn(panels: Mapping[str, Curves], kinds: Mapping[str, str], in_figure: Tra
     def draw(place: Place) -> "Picture":
         references, shown = _references(place, in_figure), _shown(panels, place, in_figure)
         up = dict.fromkeys(panels, in_figure(N_("BLEU")))
-        picture = figures.curves(shown, references, in_figure(SYMBOLS), kinds=kinds, ylabels=up)(place)
-        for axis in picture.axes:
-            axis.set_xscale("log")
-        return picture
+        across = in_figure(SYMBOLS)
+        return figures.curves(shown, references, across, kinds=kinds, ylabels=up, scale="log")(place)
 
     return draw
