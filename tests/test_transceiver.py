@@ -151,6 +151,40 @@ def test_attention_against_loops_in_float64(monkeypatch):
     torch.testing.assert_close(found, attention_by_loop(module, x, memory, mask), rtol=1e-10, atol=1e-10)
 
 
+def test_shares_are_those_by_which_attention_mixes_values():
+    torch.manual_seed(0)
+    module = Attention(12, 3).double()
+    x, memory = torch.randn(2, 4, 12).double(), torch.randn(2, 5, 12).double()
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).bool()[:, None, None]
+    keys, values = module.keys_values(memory)
+    shares = module.shares(x, keys, mask)
+    mixed = module.output((shares @ values).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(mixed, module(x, (keys, values), mask), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(shares.sum(-1), torch.ones(2, 3, 4).double())
+    assert (shares[1, ..., 3:] == 0).all() and (shares[0] > 0).all()
+
+
+def test_a_receiver_tells_from_where_its_layers_read():
+    """Beside what each layer's attention is really given in the forward pass."""
+    model, batch = transceiver(size(3), size(3)), collate(encoded(3))
+    received, given = through(model, batch, LINK, 6.0), []
+    layers = model.receiver.decoder.layers
+    for layer in layers:
+        layer.cross_attention.register_forward_pre_hook(lambda module, args: given.append((module, *args)))
+    with torch.no_grad():
+        model.receiver(received, batch.source_mask, batch.target_in)
+        by_hand = []
+        for module, x, (keys, _), mask in given:
+            queries = module.query(x).unflatten(-1, (module.heads, -1)).transpose(1, 2)
+            likeness = queries @ keys.mT / keys.shape[-1] ** 0.5
+            by_hand.append(likeness.masked_fill(~mask, -1e9).softmax(-1))
+        found = model.receiver.attention(received, batch.source_mask, batch.target_in)
+    assert len(by_hand) == 3 and found.shape == (3, *batch.target_in.shape[1:], batch.source.shape[1])
+    torch.testing.assert_close(found, torch.cat(by_hand, 1).mean(1))
+    torch.testing.assert_close(found.sum(-1), torch.ones(found.shape[:2]))
+    assert (found[~batch.source_mask[:, None].expand_as(found)] == 0).all()
+
+
 def test_encoder_layer_is_post_norm():
     torch.manual_seed(0)
     layer = EncoderLayer(8, 2, 16, 0.0).eval()

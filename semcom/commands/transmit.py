@@ -3,7 +3,6 @@
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,6 +20,7 @@ from semcom.data.cleaning import check_argument, clean
 from semcom.data.reading import typed_lines
 from semcom.data.word_vocabulary import WordVocabulary
 from semcom.evaluation import frames
+from semcom.evaluation.heard_sentence import as_sent
 from semcom.evaluation.scores import Meeting, through_channel
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
@@ -87,14 +87,11 @@ def _empty() -> SemcomError:
 
 
 def _send(typed: str, loaded: Sequence[tuple[str, Checkpoint]], meeting: Meeting, search: Search) -> None:
-    text = clean(typed)
+    sentence = as_sent(typed, [c.vocabulary for _, c in loaded])
+    text = sentence.text
     if not text:
         raise _empty()
     _show_sent(typed, text, loaded)
-    of_words = [c.vocabulary for _, c in loaded if isinstance(c.vocabulary, WordVocabulary)]
-    # The draw is that of the sentence as measurements have it.
-    drawn = corpus.make_sentence(of_words[0].normalize(text) if of_words else text)
-    sentence = replace(drawn, text=text)
     rows: list[list[object]] = []
     for label, c in loaded:
         understood = _understood(c, sentence, meeting, search)

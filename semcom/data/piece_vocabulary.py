@@ -22,6 +22,8 @@ blanks, where a character is a word or much of one, all do that have a place in 
 MOST_SENTENCES = 1_000_000
 """Of a larger corpus a vocabulary learns from as many, those that it begins with."""
 MOST_SIZES_TRIED = 20
+BLANK = "\u2581"
+"""How a blank stands in a piece."""
 LONGEST_LINE_BYTES = 40_000
 """A line of training text: 10,000 characters of up to four bytes. Longer ones sentencepiece would skip."""
 
@@ -62,6 +64,9 @@ class PieceVocabulary(Vocabulary):
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         return [text.strip() for text in self._model.decode(list(ids))]
+
+    def spelled(self, ids: Sequence[int]) -> list[str]:
+        return [self._model.id_to_piece(i).replace(BLANK, " ") for i in ids]
 
     def unknown_share(self, texts: Iterable[str]) -> float:
         pieces = [i for ids in self.encode(list(texts)) for i in ids]

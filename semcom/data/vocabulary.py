@@ -38,6 +38,12 @@ class Vocabulary(ABC):
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Text of each list of ids; pad, bos and eos vanish."""
 
+    def spelled(self, ids: Sequence[int]) -> list[str]:
+        """Each id by itself as people may read it, the special ones too: a piece with the blank that it
+        begins with."""
+        special = {PAD: "<pad>", BOS: "<s>", EOS: "</s>", UNK: "<unk>"}
+        return [special.get(i) or self.decode([[i]])[0] for i in ids]
+
     @abstractmethod
     def unknown_share(self, texts: Iterable[str]) -> float:
         """Which part, 0 to 1, of the texts it does not know: of all pieces those that spell a byte, or of all

@@ -190,6 +190,12 @@ class Attention(nn.Module):
             mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
+    def shares(self, x: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        """What ``forward`` mixes values by: x [B, T, D], keys [B, H, S, D/H] -> [B, H, T, S]."""
+        queries = self._split(self.query(x))
+        likeness = queries @ keys.transpose(2, 3) / math.sqrt(queries.shape[-1])
+        return likeness.masked_fill(~mask, -torch.inf).softmax(-1)
+
     def rows(self, x: Tensor, spans: Spans, *, causal: bool) -> Tensor:
         """Of the tokens x [N, D] to those of their sentences -> [N, D]."""
         queries, keys, values = products((self.query, self.key, self.value), x)
@@ -270,9 +276,13 @@ class DecoderLayer(nn.Module):
     ) -> Tensor:
         """x: [B, T, D]; past: keys and values of the tokens x may see; memory: keys and values of the
         recovered signal."""
-        x = self.after_attention(x, self.attention(x, past, mask))
+        x = self.asking(x, past, mask)
         x = self.after_cross_attention(x, self.cross_attention(x, memory, memory_mask))
         return self.after_feed_forward(x, self.feed_forward(x))
+
+    def asking(self, x: Tensor, past: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+        """x [B, T, D] as it comes to the recovered signal: with what it may see of the tokens so far."""
+        return self.after_attention(x, self.attention(x, past, mask))
 
     def rows(self, x: Tensor, said: Spans, memory: tuple[Tensor, Tensor], sent: Spans) -> Tensor:
         """x: [N, D]; memory: keys and values of the recovered signal, [M, D] each."""

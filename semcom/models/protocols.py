@@ -121,6 +121,12 @@ class Receiver(_End):
         """``start`` by compiled kernels. Optional; None where this end, as it is, has none."""
         return None
 
+    def attention(self, received: Tensor, source_mask: Tensor, target_in: Tensor) -> Tensor | None:
+        """From where the receiver reads, as ``forward`` has it: received [B, S, C], mask [B, S], prefix
+        [B, T] -> shares [B, T, S] that sum to 1 over the symbols of real tokens and are 0 at padding.
+        Optional; None where this end does not attend."""
+        return None
+
     def start_from(self, teacher: "Receiver") -> None:
         """Take the weights of a larger end of the same kind. Optional. Raises SemcomError where they do not
         fit."""

@@ -76,6 +76,9 @@ class FrontedReceiver(Receiver):
     def packed_start(self, received: Tensor, source_mask: Tensor, width: int = 1) -> DecodingState | None:
         return self.inner.packed_start(self.front(received, source_mask), source_mask, width)
 
+    def attention(self, received: Tensor, source_mask: Tensor, target_in: Tensor) -> Tensor | None:
+        return self.inner.attention(self.front(received, source_mask), source_mask, target_in)
+
     def start_from(self, teacher: Receiver) -> None:
         """The receiver behind the front as its kind says; the front as the teacher's, where it has one."""
         for theirs in fronts(teacher):

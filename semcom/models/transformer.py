@@ -83,13 +83,24 @@ class Decoder(nn.Module):
     def hidden(self, target_in: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
         """[B, T] prefix, [B, S, D] memory, [B, S] mask -> [B, T, D]."""
         x = self.embedding(target_in)
-        # Targets are padded at their end, so the causal mask alone keeps real tokens from seeing padding.
-        causal = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
-        memory_mask = memory_mask[:, None, None, :]
+        causal, memory_mask = _causal(x), memory_mask[:, None, None, :]
         for layer in self.layers:
             past = layer.attention.keys_values(x)
             x = layer(x, past, causal, layer.cross_attention.keys_values(memory), memory_mask)
         return x
+
+    def attention(self, target_in: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
+        """[B, T] prefix, [B, S, D] memory, [B, S] mask -> [B, T, S], by what shares ``hidden`` mixes the
+        memory: the mean over layers and heads."""
+        x = self.embedding(target_in)
+        causal, memory_mask = _causal(x), memory_mask[:, None, None, :]
+        by_layer = []
+        for layer in self.layers:
+            past, across = layer.attention.keys_values(x), layer.cross_attention.keys_values(memory)
+            asking = layer.asking(x, past, causal)
+            by_layer.append(layer.cross_attention.shares(asking, across[0], memory_mask).mean(1))
+            x = layer(x, past, causal, across, memory_mask)
+        return torch.stack(by_layer).mean(0)
 
     def rows(self, target_in: Tensor, said: Spans, memory: Tensor, sent: Spans) -> Tensor:
         """``hidden`` over real tokens alone: [B, T] prefix, [M, D] memory -> [N, D]."""
@@ -99,6 +110,12 @@ class Decoder(nn.Module):
         for layer, keys, values in zip(self.layers, of_memory[::2], of_memory[1::2]):
             x = layer.rows(x, said, (keys, values), sent)
         return x
+
+
+def _causal(x: Tensor) -> Tensor:
+    """[T, T] for x [B, T, D]. Targets are padded at their end, so it alone keeps real tokens from seeing
+    padding."""
+    return torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
 
 
 class TransformerTransmitter(Transmitter):
@@ -154,6 +171,9 @@ class TransformerReceiver(Receiver):
     @property
     def projection(self) -> nn.Linear:
         return self.decoder.projection
+
+    def attention(self, received: Tensor, source_mask: Tensor, target_in: Tensor) -> Tensor:
+        return self.decoder.attention(target_in, self.channel_decoder(received), source_mask)
 
     def packed(self, received: Tensor, sent: Spans, target_in: Tensor, said: Spans) -> Tensor | None:
         if not _kernels_take(self, received.device):
