@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from babel.messages import pofile
 from test_documents import LINK, PICTURE, ROOT, anchors, text_of
+
+from semcom.report.catalogue import LOCALE
 
 PAIRS = {
     "README.zh.md": "README.md",
@@ -26,6 +29,7 @@ APART = ["docs/zh/quick-reference.md", "docs/zh/glossary.md"]
 PAIRS = {chinese: english for chinese, english in PAIRS.items() if (ROOT / chinese).exists()}
 PAGES = [*PAIRS, *(page for page in APART if (ROOT / page).exists())]
 
+CATALOGUE = LOCALE / "zh/LC_MESSAGES/semcom.po"
 HAN = "[\u3007\u4e00-\u9fff]"
 MARK = "[，。；：、？！（）《》“”]"
 LETTER = "[A-Za-z0-9\u0370-\u03ff]"
@@ -223,6 +227,15 @@ def faults(text: str) -> list[str]:
     found = [f"{fault}: {m[0]!r}" for fault, rule in FAULTS.items() for m in re.finditer(rule, shown)]
     found += [f"{term}: {better}" for term, better in TERMS.items() if term in shown]
     return found + bold_not_shown(CODE.sub("x", text))
+
+
+def test_the_reports_catalogue_has_the_same_terms():
+    with CATALOGUE.open("rb") as file:
+        chinese = {message.id: message.string for message in pofile.read_po(file)}
+    assert not {text for text in chinese.values() if any(term in text for term in TERMS)}
+    rows = [[cell.strip() for cell in cells(block)] for block in blocks(text_of("docs/zh/glossary.md"))]
+    known = {row[1]: row[0] for row in rows if len(row) == 3 and row[1] in chinese}
+    assert len(known) > 20 and known == {english: chinese[english] for english in known}
 
 
 def bold_not_shown(text: str) -> list[str]:
