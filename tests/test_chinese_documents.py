@@ -53,7 +53,9 @@ def kind_of(line: str) -> str:
         return f"heading {heading[0].count('#')}"
     if item:
         return f"item at {len(line) - len(line.lstrip())}"
-    return "row" if line.startswith("|") else "formula" if line.startswith("    ") else "paragraph"
+    if line.startswith("|"):
+        return "row" if line.strip("|:- ") else "rule"
+    return "formula" if line.startswith("    ") else "paragraph"
 
 
 def blocks(text: str) -> list[Block]:
@@ -71,7 +73,7 @@ def blocks(text: str) -> list[Block]:
                 found[-1] = Block(found[-1].kind, f"{found[-1].text} {line.strip()}")
             elif line.strip():
                 found.append(Block(kind, line.strip()))
-            open_block = bool(line.strip()) and not kind.startswith(("heading", "row"))
+            open_block = bool(line.strip()) and not kind.startswith(("heading", "row", "rule"))
         open_block = False
     return found
 
@@ -116,9 +118,12 @@ def without_targets(text: str) -> str:
 
 
 def said(text: str) -> dict[str, object]:
-    """What a translation keeps: inline code, numbers outside it, how many words are bold."""
+    """What a translation keeps: inline code, numbers outside it, names with digits, how many words are bold, and
+    the program's messages where a cell begins with one."""
     prose = CODE.sub("`", without_targets(text))
     return {
+        "message": re.findall(r'^ *["“]([^"”]+)["”]', text),
+        "names": sorted(re.findall(r"[A-Za-z]+\d+", prose, re.A)),
         "code": {span for _, span in CODE.findall(text)},
         "numbers": sorted(NUMBER.findall(prose)),
         "bold": len(BOLD.findall(prose)),
@@ -250,7 +255,7 @@ def bold_not_shown(text: str) -> list[str]:
 
 
 def prose(page: str) -> list[str]:
-    of_page = [block for block in blocks(text_of(page)) if block.kind not in ("code", "formula")]
+    of_page = [block for block in blocks(text_of(page)) if block.kind not in ("code", "formula", "rule")]
     return [cell for block in of_page for cell in cells(block)]
 
 
@@ -352,20 +357,8 @@ def test_what_is_set_rightly_passes():
 
 
 def test_blocks_are_told_apart():
-    kinds = [
-        block.kind
-        for block in blocks(
-            "# A\n\nb\nc\n- d\n  e\n    - f\n\n    g = h\n    i\n\n| j |\n| --- |\n```\nk\n```\n"
-        )
-    ]
-    assert kinds == [
-        "heading 1",
-        "paragraph",
-        "item at 0",
-        "item at 4",
-        "formula",
-        "formula",
-        "row",
-        "row",
-        "code",
+    page = "# A\n\nb\nc\n- d\n  e\n    - f\n\n    g = h\n    i\n\n| j |\n| --- |\n```\nk\n```\n"
+    assert [block.kind for block in blocks(page)] == [
+        *("heading 1", "paragraph", "item at 0", "item at 4", "formula", "formula"),
+        *("row", "rule", "code"),
     ]
