@@ -14,7 +14,13 @@ from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.distributed import Processes
 from semcom.base.errors import escape
 from semcom.channel.channels import make_channel
-from semcom.commands import beside_baselines, chosen_way, evaluate_channels, evaluate_resending
+from semcom.commands import (
+    beside_baselines,
+    chosen_way,
+    evaluate_channels,
+    evaluate_onnx,
+    evaluate_resending,
+)
 from semcom.commands.baseline_record import Baseline
 from semcom.commands.inputs import load_corpus
 from semcom.commands.measuring import (
@@ -25,7 +31,6 @@ from semcom.commands.measuring import (
     examples,
     foreign_splits,
     heading,
-    labels,
     languages_of,
     measures_of,
     nearest,
@@ -81,7 +86,7 @@ def evaluate(settings: EvaluateSettings) -> "pd.DataFrame":
 
 def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
     keep_freed_memory()
-    device = resolve_device(settings.run.device)
+    device = resolve_device(evaluate_onnx.device_of(settings))
     together = distributed.join(device)
     prepared = together.from_main(_prepare, settings, device, held)
     meeting = _meeting(settings, prepared, device, together)
@@ -103,8 +108,10 @@ def _evaluate(settings: EvaluateSettings, held: ExitStack) -> "pd.DataFrame":
         _show_examples(settings, meeting.scoring, prepared.encoded, decodings)
     resent = _resent(settings, prepared, meeting, rows, decodings)
     rows = _through_others(settings, prepared, meeting, rows)
+    latency = evaluate_onnx.latency(settings, prepared.loaded, prepared.encoded, meeting)
     if prepared.picture and together.is_main:
         _write(settings, prepared, meeting, rows, resent, floor)
+        evaluate_onnx.write(latency, prepared.picture)
     if following:
         log.info(following)
     return rows
@@ -149,10 +156,10 @@ def _through_others(
 def _prepare(settings: EvaluateSettings, device: torch.device, held: ExitStack) -> _Prepared:
     """Outputs reserved, checkpoints and sentences read; locks go to ``held``."""
     paths, output, evaluation = settings.checkpoints, settings.output, settings.evaluation
-    loaded = [(label, checkpoint.load(path)) for label, path in zip(labels(paths), paths)]
+    loaded = evaluate_onnx.loaded(settings)
     for _, other in loaded[1:]:
         checkpoint.check_same_vocabulary(loaded[0][1], other)
-    baselines = beside_baselines.read(settings.baseline, labels(paths))
+    baselines = beside_baselines.read(settings.baseline, [label for label, _ in loaded])
     used = corpus_of_runs(settings.corpus, [c.config for _, c in loaded])
     picture = output_files.companion("--output", output, ".png") if output else None
     if output and picture:
@@ -161,6 +168,7 @@ def _prepare(settings: EvaluateSettings, device: torch.device, held: ExitStack) 
             outputs |= evaluate_resending.outputs(picture)
         if settings.channels:
             outputs |= evaluate_channels.outputs(picture)
+        outputs |= evaluate_onnx.outputs(settings, picture)
         inputs = [*paths, *settings.baseline, *used.corpus]
         places.reserve_files(outputs, inputs, overwrite=settings.outputs.overwrite, held=held)
     vocabulary = loaded[0][1].vocabulary
@@ -176,7 +184,7 @@ def _prepare(settings: EvaluateSettings, device: torch.device, held: ExitStack) 
     models = [c.model for _, c in loaded]
     beside_baselines.check(baselines, settings, models, encoded, source.fingerprint, scoring)
     tell_losses(vocabulary, texts_of(encoded), scoring)
-    search, way = chosen_way.search_for(evaluation, models, chosen_way.target_tokens(encoded), device)
+    search, way = evaluate_onnx.search_for(evaluation, models, chosen_way.target_tokens(encoded), device)
     return _Prepared(loaded, encoded, validation, search, way, scoring, picture, baselines)
 
 

@@ -155,7 +155,10 @@ class ImportSettings(Validated):
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings(Validated):
     checkpoints: tuple[str, ...] = required(
-        "checkpoints of one vocabulary", positional=True, nargs="+", metavar="CHECKPOINT"
+        "checkpoints of one vocabulary; with --runtime onnx also folders that export --format onnx made",
+        positional=True,
+        nargs="+",
+        metavar="CHECKPOINT",
     )
     output: str | None = setting(None, TABLE_OUTPUT, metavar="FILE")
     baseline: tuple[str, ...] = setting(
@@ -172,6 +175,13 @@ class EvaluateSettings(Validated):
         choices=KINDS,
         nargs="+",
         metavar="CHANNEL",
+    )
+    runtime: str = setting(
+        "torch",
+        "onnx: run exported folders by onnxruntime, on the CPU, checkpoints beside them by torch, and "
+        "measure the latency of each end",
+        type=str.lower,
+        choices=("torch", "onnx"),
     )
     outputs: OutputConfig = group(OutputConfig())
     evaluation: EvaluationConfig = group(EvaluationConfig())

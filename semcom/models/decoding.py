@@ -105,7 +105,7 @@ def _started(
 
 def _most_probable_of(receiver: Receiver, device: torch.device, compiled: bool) -> Callable[[Tensor], Tensor]:
     """[N, D] states -> [N]."""
-    if device.type != "cpu":
+    if device.type != "cpu" or receiver.says_logits:
         return lambda states: receiver.project(states).argmax(-1)
     by_kernels = next_pieces.most_probable_of(receiver.projection) if compiled else None
     return by_kernels or MostProbable(receiver.projection)
@@ -268,7 +268,7 @@ def _length_divisor(length: int | Tensor, penalty: float) -> float | Tensor:
 
 def _likeliest_of(receiver: Receiver, device: torch.device, count: int, compiled: bool) -> Likeliest:
     by_kernels = None
-    if compiled and device.type == "cpu":
+    if compiled and device.type == "cpu" and not receiver.says_logits:
         by_kernels = next_pieces.likeliest_of(receiver.projection, count)
     return by_kernels or (lambda states, count: _likeliest(receiver, states, count))
 

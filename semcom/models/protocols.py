@@ -94,6 +94,11 @@ class Receiver(_End):
         """Whether what it receives has a last column that tells the SNR in dB, see ``link.heard_by``."""
         return False
 
+    @property
+    def says_logits(self) -> bool:
+        """Whether its states are the logits, D = V, so that ``projection`` is not there to be looked at."""
+        return False
+
     @abstractmethod
     def forward(self, received: Tensor, source_mask: Tensor, target_in: Tensor) -> Tensor:
         """Received [B, S, C], mask [B, S], prefix [B, T], padded at its end -> decoder state [B, T, D]; that
