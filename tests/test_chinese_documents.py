@@ -118,8 +118,8 @@ def without_targets(text: str) -> str:
 
 
 def said(text: str) -> dict[str, object]:
-    """What a translation keeps: inline code, numbers outside it, names with digits, how many words are bold, and
-    the program's messages where a cell begins with one."""
+    """What a translation keeps: inline code, numbers outside it, names with digits, how many words are bold,
+    and the program's message where a cell begins with one."""
     prose = CODE.sub("`", without_targets(text))
     return {
         "message": re.findall(r'^ *["“]([^"”]+)["”]', text),
