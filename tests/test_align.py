@@ -260,13 +260,57 @@ def test_wrong_input_is_one_line(inputs, capsys, flags, told):
     assert told in line
 
 
-def test_a_signal_leaves_nothing_and_says_so(inputs, capsys, monkeypatch):
-    def ended(plan):
-        raise signals.Interrupt(signal.SIGTERM)
+def stopped_after(monkeypatch, number):
+    """Of what is decoded, so many are read, and then a signal comes."""
+    decode, calls = alignment.decode, iter(range(number))
 
-    monkeypatch.setattr(alignment, "measure", ended)
-    assert align(*SMALL, *AT, "--pilots", "4") == 128 + signal.SIGTERM
-    assert "nothing of this alignment is kept" in capsys.readouterr().err
+    def some(*given):
+        if next(calls, None) is None:
+            raise signals.Interrupt(signal.SIGTERM)
+        return decode(*given)
+
+    monkeypatch.setattr(alignment, "decode", some)
+
+
+def results(folder):
+    """Of all that it says, what no clock and no path changes."""
+    record = json.loads((folder / "alignment.json").read_text())
+    joined = {path.name: checkpoint.load(path).fingerprint for path in folder.glob("*.pt")}
+    return record["rows"], record["by_draw"], joined, (folder / "alignment.csv").read_bytes()
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(inputs, capsys, monkeypatch):
+    flags = ["--by", "linear", "scale", "--pilots", 4, 9, *SMALL, *AT, "--output-path"]
+    assert align(*flags, "whole") == 0
+    for number in (1, 8, 6):
+        with monkeypatch.context() as patched:
+            stopped_after(patched, number)
+            assert align(*flags, "made") == 128 + signal.SIGTERM
+        assert "finished parts are kept" in capsys.readouterr().err and not (inputs / "made").exists()
+    left = inputs / ".made.measured"
+    assert len(list(left.glob("*.npz"))) == 15, "what one run has finished the next one does not do again"
+    damaged = sorted(left.glob("*.npz"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    shutil.copytree(left, "kept")
+    with spoken() as lines:
+        assert align(*flags, "made") == 0
+    assert any("going on with 15 finished parts" in line for line in lines)
+    assert any("not to be trusted" in line for line in lines)
+    assert results(inputs / "made") == results(inputs / "whole")
+    assert not left.exists(), "at the end nothing of it is left"
+    # Another alignment has none of these parts, and leaves them where they are.
+    shutil.copytree("kept", left)
+    with spoken() as lines:
+        assert align(*flags, "made", "--overwrite", "--seed", 8) == 0
+    assert not any("going on" in line for line in lines)
+    assert results(inputs / "made") != results(inputs / "whole") and len(list(left.glob("*.npz"))) == 15
+
+
+def test_parts_that_cannot_be_kept_end_no_alignment(inputs):
+    (inputs / ".made.measured").write_text("a file, where the folder of the parts would be")
+    with spoken() as lines:
+        assert align("--pilots", 4, *SMALL, *AT, "--output-path", "made") == 0
+    assert any("an interrupted one will begin anew" in line for line in lines)
 
 
 def test_ends_of_two_vocabularies_or_widths_are_refused(inputs, capsys):

@@ -43,15 +43,20 @@ def align(settings: AlignSettings) -> "pd.DataFrame":
         places.make_room([prepared.place])
         alignment_files.write(prepared, found, told)
         places.publish([prepared.place])
+        prepared.parts.discard()
     _show(prepared, told, started)
     return told.rows
 
 
 def _measured(prepared: Prepared) -> Found:
+    parts = prepared.parts
+    if parts.known:
+        log.info(f"going on with {parts.known} finished parts of a run that was stopped")
     try:
-        return alignment.measure(prepared.plan)
+        return alignment.measure(prepared.plan, parts)
     except KeyboardInterrupt as interrupt:
-        left = f"interrupted; {escape(prepared.place.path)} is as it was, nothing of this alignment is kept"
+        kept = f"{parts.known} finished parts are kept, from which the same command goes on"
+        left = f"interrupted; {escape(prepared.place.path)} is as it was; {kept}"
         raise InterruptedRun(left, signals.number_of(interrupt)) from None
 
 

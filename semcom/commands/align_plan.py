@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 
+from semcom import __version__
 from semcom.base import output_files, places
 from semcom.base.errors import SemcomError, escape
+from semcom.base.flags import as_record
 from semcom.base.places import Place
 from semcom.base.progress import Progress
 from semcom.channel.channels import make_channel
@@ -34,6 +36,7 @@ from semcom.data.corpus import Corpus
 from semcom.data.encoded_corpus import EncodedCorpus, encode_corpus
 from semcom.distillation.aligner_settings import EQUAL_C, NEED_TEXTS, WAYS
 from semcom.evaluation.alignment import Plan
+from semcom.evaluation.alignment_parts import Parts
 from semcom.evaluation.pilots import Ends, drawn_pilots
 from semcom.evaluation.scores import Meeting
 from semcom.models import checkpoint
@@ -45,7 +48,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Prepared:
     """Ends, what they are measured on, and where it is written. settings: with the corpus that is read. way:
-    the line about what decodes."""
+    the line about what decodes. parts: what an earlier run that was stopped has finished."""
 
     settings: AlignSettings
     sender: Checkpoint
@@ -54,6 +57,7 @@ class Prepared:
     corpus: Corpus
     way: str
     place: Place
+    parts: Parts
 
 
 def prepare(settings: AlignSettings, device: torch.device, held: ExitStack) -> Prepared:
@@ -72,7 +76,37 @@ def prepare(settings: AlignSettings, device: torch.device, held: ExitStack) -> P
     for line in foreign_splits(models, settings.corpus, settings.evaluation.split):
         log.info(line)
     plan, way = _plan(settings, sender, listener, source, device)
-    return Prepared(settings, sender, listener, plan, source, way, place)
+    parts = Parts(unfinished_of(place), _key(settings, sender, listener, plan, source))
+    output_files.clear_temporaries(unfinished_of(place), lambda name: True)
+    return Prepared(settings, sender, listener, plan, source, way, place, parts)
+
+
+def unfinished_of(place: Place) -> Path:
+    """Where finished parts are kept: beside the output, which may be set aside or replaced."""
+    return place.real.with_name(f".{place.real.name}.measured")
+
+
+def _key(
+    settings: AlignSettings, sender: Checkpoint, listener: Checkpoint, plan: Plan, source: Corpus
+) -> dict[str, object]:
+    """All that each part depends on, in plain values."""
+    meeting = plan.meeting
+    return {
+        **as_record(settings.tuning, settings.channel),
+        "ends": [sender.fingerprint, listener.fingerprint],
+        "corpus": source.fingerprint,
+        "sentences": [e.sentence.id for e in plan.test],
+        "pilots": list(plan.counts),
+        "map_snr": settings.map_snr,
+        "snr": list(meeting.snrs),
+        "seed": meeting.seed,
+        "batch": meeting.batch_size,
+        "search": [meeting.search.key, meeting.search.compiled],
+        "scoring": meeting.scoring.key,
+        "device": str(meeting.device),
+        "threads": torch.get_num_threads(),
+        "versions": [__version__, torch.__version__],
+    }
 
 
 def _check_ends(settings: AlignSettings, sender: Checkpoint, listener: Checkpoint) -> None:

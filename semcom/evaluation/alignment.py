@@ -7,7 +7,7 @@ measured, R replicates of a bootstrap over them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,9 +19,10 @@ from semcom.distillation.aligner_settings import TUNED, TuningConfig
 from semcom.distillation.aligners import fit_aligner
 from semcom.distillation.pilot_tuning import tuned
 from semcom.evaluation import bootstrap, text_metrics
+from semcom.evaluation.alignment_parts import Parts
 from semcom.evaluation.intervals import Interval
 from semcom.evaluation.pilots import SNR, Air, Ends, PilotRows, pilot_rows, symbols_of
-from semcom.evaluation.scores import Decoded, Entrant, Meeting, decode
+from semcom.evaluation.scores import Entrant, Meeting, decode
 from semcom.models.settings import RECEIVER_PARTS
 from semcom.models.transceiver import Transceiver, splice, with_aligner
 
@@ -112,6 +113,7 @@ class Found:
     kept: way -> the pair joined by the map of the most pilots, first draw, at ``Plan.saved_at``."""
 
     plan: Plan
+    parts: Parts = field(default_factory=Parts)
     fixed: dict[tuple[str, float], np.ndarray] = field(default_factory=dict)
     aligned: dict[Case, np.ndarray] = field(default_factory=dict)
     own_aligned: dict[Case, np.ndarray] = field(default_factory=dict)
@@ -119,9 +121,9 @@ class Found:
     kept: dict[str, Transceiver] = field(default_factory=dict)
 
 
-def measure(plan: Plan) -> Found:
-    """All pairs on the same sentences under the same draws."""
-    found = Found(plan)
+def measure(plan: Plan, parts: Parts | None = None) -> Found:
+    """All pairs on the same sentences under the same draws. parts: that are known, and where others go."""
+    found = Found(plan, parts or Parts())
     found.symbols = {count: plan.symbols(count) for count in plan.counts}
     with Progress(plan.decodings, "decoding", quiet=plan.meeting.quiet) as bar:
         _without_map(found, bar)
@@ -132,23 +134,22 @@ def measure(plan: Plan) -> Found:
 
 def _without_map(found: Found, bar: Progress) -> None:
     plan = found.plan
-    quiet = replace(plan.meeting, quiet=True)
+    snrs, quiet = plan.meeting.snrs, replace(plan.meeting, quiet=True)
     times_of = {received(times): times for times in plan.receptions}
     pairs = {OWN: plan.ends.listener, SENDERS: plan.ends.sender}
     if plan.ends.join:
-        pairs |= dict.fromkeys((UNALIGNED, *times_of), spliced(plan.ends))
+        together = splice(plan.ends.sender, plan.ends.listener, RECEIVER_PARTS)
+        pairs |= dict.fromkeys((UNALIGNED, *times_of), together)
     for name in plan.without_map:
-        model = pairs[name]
         bar.name(f"decoding: {name}")
         there = replace(quiet, receptions=times_of.get(name, 1))
-        for snr, read in zip(quiet.snrs, decode(Entrant(name, model), plan.test, plan.vocabulary, there)):
-            found.fixed[name, snr] = _statistics(read, plan)
-        bar.advance(len(quiet.snrs))
-
-
-def spliced(ends: Ends) -> Transceiver:
-    """The two without a map."""
-    return splice(ends.sender, ends.listener, RECEIVER_PARTS)
+        part = {"without a map": name}
+        known = found.parts.read(part, len(snrs), len(plan.test))
+        if known is None:
+            known = _sums(Entrant(name, pairs[name]), plan, there)
+            found.parts.keep(part, known)
+        found.fixed |= {(name, snr): sums for snr, sums in zip(snrs, known)}
+        bar.advance(len(snrs))
 
 
 def _of_draw(found: Found, number: int, bar: Progress) -> None:
@@ -163,7 +164,7 @@ def _of_draw(found: Found, number: int, bar: Progress) -> None:
                 _aligned(found, found.own_aligned, own, way, count, bar)
 
 
-# Six arguments: where sums go, whose, how it is joined, and what shows how far it is.
+# Six arguments: where sums go, whose, how it is joined, and the bar.
 def _aligned(
     found: Found, sums: dict[Case, np.ndarray], learner: "_Learner", way: str, count: int, bar: Progress
 ) -> None:
@@ -174,12 +175,19 @@ def _aligned(
             name = UNALIGNED if foreign else OWN
             sums |= {case: found.fixed[name, case.snr] for case in cases}
             continue
-        model = learner.joined(way, count, received_at)
-        there = replace(plan.meeting, snrs=used_at, quiet=True)
-        read = decode(Entrant(way, model), plan.test, plan.vocabulary, there)
-        sums |= {case: _statistics(at_snr, plan) for case, at_snr in zip(cases, read)}
+        is_kept = foreign and Case(way, max(plan.counts), 0, plan.saved_at) in cases
+        part = {"of": "foreign" if foreign else "own", **asdict(cases[0]), "at": list(used_at)}
+        known = found.parts.read(part, len(used_at), len(plan.test))
+        model = found.parts.read_joined(way) if known and is_kept else None
+        if known is None or (is_kept and model is None):
+            model = learner.joined(way, count, received_at)
+            known = _sums(Entrant(way, model), plan, replace(plan.meeting, snrs=used_at, quiet=True))
+            if is_kept:
+                found.parts.keep_joined(way, model, plan.vocabulary)
+            found.parts.keep(part, known)
+        sums |= dict(zip(cases, known))
         bar.advance(len(used_at))
-        if foreign and Case(way, max(plan.counts), 0, plan.saved_at) in cases:
+        if is_kept and model is not None:
             found.kept[way] = model.cpu()
 
 
@@ -219,9 +227,11 @@ class _Learner:
         return with_aligner(self.ends.sender, self.ends.listener, aligner)
 
 
-def _statistics(read: Decoded, plan: Plan) -> np.ndarray:
-    """[N, 10]."""
-    return plan.meeting.scoring.bleu_statistics(read.texts, [e.sentence.text for e in plan.test])
+def _sums(pair: Entrant, plan: Plan, meeting: Meeting) -> list[np.ndarray]:
+    """[N, 10] at each SNR."""
+    texts = [e.sentence.text for e in plan.test]
+    decoded = decode(pair, plan.test, plan.vocabulary, meeting)
+    return [meeting.scoring.bleu_statistics(read.texts, texts) for read in decoded]
 
 
 # --- sums -> rows

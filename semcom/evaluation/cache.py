@@ -120,7 +120,7 @@ def read_parts(
     for pair, key in keys.items():
         path = _path(cache, key)
         try:
-            arrays = _arrays(path)
+            arrays = arrays_of(path)
             found[pair] = _checked(arrays, key, len(meeting.snrs), len(chunk))
         except (FileNotFoundError, NotADirectoryError):
             continue
@@ -130,7 +130,7 @@ def read_parts(
     return found
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
     """All that the file holds, by name. Raises ValueError where its digest is of something else."""
     # Opened here: of a broken archive numpy would leave the file open.
     with path.open("rb") as file:
