@@ -20,6 +20,7 @@ from semcom.data import parliament, vocabulary_files
 from semcom.data.corpus import Corpus, Sentences, make_sentence
 from semcom.data.piece_vocabulary import PieceVocabulary, train_vocabulary
 from semcom.data.settings import NORMALIZATIONS
+from semcom.data.vocabulary import BOS, EOS, PAD, UNK
 from semcom.data.vocabulary_files import read_vocabulary
 from semcom.models import checkpoint
 
@@ -35,6 +36,17 @@ TEXTS = [PERSIAN, HINDI, EMOJI, FORMS, "新华社北京电 今年经济增长", 
 @pytest.fixture(scope="module")
 def of_normalization():
     return {name: train_vocabulary(TEXTS * 20 + ENGLISH, 500, name) for name in NORMALIZATIONS}
+
+
+def test_pieces_are_spelled_with_the_blanks_they_begin_with(of_normalization):
+    vocabulary = of_normalization["nfkc"]
+    (ids,) = vocabulary.encode([ENGLISH[0]])
+    assert (
+        "".join(vocabulary.spelled(ids)) == f" {ENGLISH[0]}"
+        and len(set(map(len, vocabulary.spelled(ids)))) > 1
+    )
+    assert vocabulary.spelled([PAD, BOS, EOS, UNK]) == ["<pad>", "<s>", "</s>", "<unk>"]
+    assert word_vocabulary(["we", "report"]).spelled([BOS, 4, 5, UNK]) == ["<s>", "we", "report", "<unk>"]
 
 
 def back(vocabulary, text):

@@ -164,23 +164,22 @@ def test_shares_are_those_by_which_attention_mixes_values():
     assert (shares[1, ..., 3:] == 0).all() and (shares[0] > 0).all()
 
 
-def test_a_receiver_tells_from_where_its_layers_read():
-    """Beside what each layer's attention is really given in the forward pass."""
+def test_a_receiver_tells_from_where_its_last_layer_reads():
+    """Beside what that layer's attention is really given in the forward pass."""
     model, batch = transceiver(size(3), size(3)), collate(encoded(3))
     received, given = through(model, batch, LINK, 6.0), []
-    layers = model.receiver.decoder.layers
-    for layer in layers:
-        layer.cross_attention.register_forward_pre_hook(lambda module, args: given.append((module, *args)))
+    last = model.receiver.decoder.layers[-1].cross_attention
+    last.register_forward_hook(lambda module, args, made: given.append((*args, made)))
     with torch.no_grad():
         model.receiver(received, batch.source_mask, batch.target_in)
-        by_hand = []
-        for module, x, (keys, _), mask in given:
-            queries = module.query(x).unflatten(-1, (module.heads, -1)).transpose(1, 2)
-            likeness = queries @ keys.mT / keys.shape[-1] ** 0.5
-            by_hand.append(likeness.masked_fill(~mask, -1e9).softmax(-1))
+        ((x, (keys, values), mask, made),) = given
+        queries = last.query(x).unflatten(-1, (last.heads, -1)).transpose(1, 2)
+        likeness = queries @ keys.mT / keys.shape[-1] ** 0.5
+        by_head = likeness.masked_fill(~mask, -1e9).softmax(-1)
         found = model.receiver.attention(received, batch.source_mask, batch.target_in)
-    assert len(by_hand) == 3 and found.shape == (3, *batch.target_in.shape[1:], batch.source.shape[1])
-    torch.testing.assert_close(found, torch.cat(by_hand, 1).mean(1))
+    torch.testing.assert_close(last.output((by_head @ values).transpose(1, 2).flatten(2)), made)
+    torch.testing.assert_close(found, by_head.mean(1))
+    assert found.shape == (3, *batch.target_in.shape[1:], batch.source.shape[1])
     torch.testing.assert_close(found.sum(-1), torch.ones(found.shape[:2]))
     assert (found[~batch.source_mask[:, None].expand_as(found)] == 0).all()
 

@@ -42,7 +42,7 @@ class Heard:
     did not arrive. score: sacrebleu's chrF of ``text`` beside ``sent``, 0 to 100 (with words in it where the
     script has blanks). signal, received: [S, C/2] complex, what its transmitter sent, and what is left of it
     after the channel and the equaliser. attention: [T, S], from which symbols it took each piece, rows sum to
-    1; None where it does not attend. pieces: T names of the pieces understood; symbols: S names of the tokens
+    1 (see ``protocols.Receiver.attention``); None where it does not attend. pieces: T names of the pieces understood; symbols: S names of the tokens
     whose symbols were sent.
     """
 

@@ -90,17 +90,17 @@ class Decoder(nn.Module):
         return x
 
     def attention(self, target_in: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
-        """[B, T] prefix, [B, S, D] memory, [B, S] mask -> [B, T, S], by what shares ``hidden`` mixes the
-        memory: the mean over layers and heads."""
+        """[B, T] prefix, [B, S, D] memory, [B, S] mask -> [B, T, S], the shares by which the last layer of
+        ``hidden`` mixes the memory, mean over heads. Earlier layers look about wherever they are."""
         x = self.embedding(target_in)
         causal, memory_mask = _causal(x), memory_mask[:, None, None, :]
-        by_layer = []
-        for layer in self.layers:
-            past, across = layer.attention.keys_values(x), layer.cross_attention.keys_values(memory)
-            asking = layer.asking(x, past, causal)
-            by_layer.append(layer.cross_attention.shares(asking, across[0], memory_mask).mean(1))
-            x = layer(x, past, causal, across, memory_mask)
-        return torch.stack(by_layer).mean(0)
+        *before, last = self.layers
+        for layer in before:
+            past = layer.attention.keys_values(x)
+            x = layer(x, past, causal, layer.cross_attention.keys_values(memory), memory_mask)
+        asking = last.asking(x, last.attention.keys_values(x), causal)
+        keys, _ = last.cross_attention.keys_values(memory)
+        return last.cross_attention.shares(asking, keys, memory_mask).mean(1)
 
     def rows(self, target_in: Tensor, said: Spans, memory: Tensor, sent: Spans) -> Tensor:
         """``hidden`` over real tokens alone: [B, T] prefix, [M, D] memory -> [N, D]."""
