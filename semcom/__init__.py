@@ -11,10 +11,12 @@ from importlib.util import find_spec
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Checkpoint": "models.checkpoint",
     "DistillationConfig": "distillation.settings",
     "DistillationLoss": "distillation.kd_loss",
     "Distiller": "distillation.distiller",
     "SemcomError": "base.errors",
+    "Transceiver": "models.transceiver",
     "UNLABELLED": "distillation.kd_loss",
     "Unwise": "base.errors",
     "benchmark": "commands.benchmark",

@@ -62,6 +62,14 @@ class Checkpoint:
     config: dict[str, Any] = field(default_factory=dict)
     path: str = ""
 
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "Checkpoint":
+        """What ``export --format hub`` or ``--format safetensors`` wrote, or was downloaded from a hub: a
+        folder, or a file of weights with its JSON beside it. Raises SemcomError."""
+        from semcom.models import weight_files
+
+        return weight_files.read(folder, "from_pretrained")
+
     @property
     def name(self) -> str:
         return escape(self.path)
@@ -158,7 +166,7 @@ def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
                 f"{where}: {other}, not a semcom checkpoint; if they are of public DeepSC code, import them: "
                 f"{_import_command(path)}"
             )
-        return _rebuild(_read(path, where), path, where)
+        return rebuilt(_read(path, where), path, where)
 
 
 def _other_form(path: Path) -> str:
@@ -249,7 +257,8 @@ def _check_memory(payload: dict[str, Any], stored: int, where: str) -> None:
         )
 
 
-def _rebuild(payload: dict[str, Any], path: Path, where: str) -> Checkpoint:
+def rebuilt(payload: dict[str, Any], path: Path, where: str) -> Checkpoint:
+    """The checkpoint of what such a file holds, in eval mode. Raises SemcomError that begins with ``where``."""
     architecture = from_file(payload["architecture"], where)
     found = _found_weights(architecture, payload["weights"], where)
     if found.left_out:

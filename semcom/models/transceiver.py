@@ -7,6 +7,7 @@ C, the real channel dimensions a token, and V, the pieces, agree.
 import copy
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -43,6 +44,13 @@ class Transceiver(nn.Module):
         self.architecture = architecture
         self.transmitter = TRANSMITTERS[architecture.transmitter.kind]().make(architecture)
         self.receiver = made_receiver(architecture)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "Transceiver":
+        """The model of ``Checkpoint.from_pretrained``, on the CPU, in eval mode. Raises SemcomError."""
+        from semcom.models.checkpoint import Checkpoint
+
+        return Checkpoint.from_pretrained(folder).model
 
     def end(self, name: str) -> Transmitter | Receiver:
         """The ``transmitter`` or the ``receiver``."""
