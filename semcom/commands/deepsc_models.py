@@ -34,6 +34,11 @@ def import_deepsc(settings: ImportSettings) -> Checkpoint:
 
 def _import(settings: ImportSettings, held: ExitStack) -> Checkpoint:
     path, vocabulary_file, output = settings.checkpoint, settings.vocab_file, settings.output
+    if vocabulary_file is None:
+        raise SemcomError(
+            f"import {escape(path)}: a model of public DeepSC code needs its vocabulary; give --vocab-file "
+            "vocab.json (what export --format safetensors wrote needs none, but its .json beside it)"
+        )
     inputs = [path, vocabulary_file]
     places.reserve_files({"--output": output}, inputs, overwrite=settings.outputs.overwrite, held=held)
     vocabulary = _read_vocabulary(vocabulary_file)
@@ -41,12 +46,13 @@ def _import(settings: ImportSettings, held: ExitStack) -> Checkpoint:
     if found.place.endswith("transmitter"):
         raise SemcomError(
             f"import {escape(path)}: holds a transceiver of this program, which needs no import; give its "
-            "checkpoint as train or distillation.py wrote it where it is wanted"
+            "checkpoint as train or distillation.py wrote it where it is wanted (safetensors that export "
+            "wrote: with the .json beside)"
         )
     imported = deepsc_weights.from_state(
         found.weights, settings.model.heads, settings.model.dropout, escape(path)
     )
-    _check_rows(settings, vocabulary, imported.model)
+    _check_rows(path, vocabulary_file, vocabulary, imported.model)
     for line in found.told():
         log.info(line)
     record = {
@@ -61,12 +67,12 @@ def _import(settings: ImportSettings, held: ExitStack) -> Checkpoint:
     return made
 
 
-def _check_rows(settings: ImportSettings, vocabulary: WordVocabulary, model: Transceiver) -> None:
+def _check_rows(path: str, vocabulary_file: str, vocabulary: WordVocabulary, model: Transceiver) -> None:
     rows = model.architecture.vocab_size
     if len(vocabulary) != rows:
         raise SemcomError(
-            f"--vocab-file {escape(settings.vocab_file)}: holds {len(vocabulary):,} words, "
-            f"encoder.embedding.weight of {escape(settings.checkpoint)} has {rows:,} rows; "
+            f"--vocab-file {escape(vocabulary_file)}: holds {len(vocabulary):,} words, "
+            f"encoder.embedding.weight of {escape(path)} has {rows:,} rows; "
             "give the vocab.json that this model was trained with"
         )
 

@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 class _Prepared:
     """validation: sentences that thresholds of ``--resend`` are set on. search: for the text. way: the line
     about its kernels. scoring: of the sentences' texts. picture: beside the output, if there is one.
-    baselines: curves beside those of the models."""
+    baselines: curves beside those of the models. measured_on: which text, for the files."""
 
     loaded: list[tuple[str, Checkpoint]]
     encoded: list[batching.Encoded]
@@ -73,6 +73,7 @@ class _Prepared:
     scoring: TextScoring
     picture: Path | None
     baselines: list[Baseline]
+    measured_on: dict[str, str]
 
 
 def evaluate(settings: EvaluateSettings) -> "pd.DataFrame":
@@ -185,7 +186,8 @@ def _prepare(settings: EvaluateSettings, device: torch.device, held: ExitStack) 
     beside_baselines.check(baselines, settings, models, encoded, source.fingerprint, scoring)
     tell_losses(vocabulary, texts_of(encoded), scoring)
     search, way = evaluate_onnx.search_for(evaluation, models, chosen_way.target_tokens(encoded), device)
-    return _Prepared(loaded, encoded, validation, search, way, scoring, picture, baselines)
+    measured_on = {"corpus": source.name, "corpus_fingerprint": source.fingerprint}
+    return _Prepared(loaded, encoded, validation, search, way, scoring, picture, baselines, measured_on)
 
 
 def _meeting(
@@ -280,11 +282,14 @@ def _write(
         "decoding": str(meeting.search),
         chosen_way.RECORDED: prepared.way,
         "split": settings.evaluation.split,
+        **prepared.measured_on,
         **meeting.scoring.record,
     }
     all_rows: list[Row] = [*frames.records(frames.none_where_missing(rows)), of_floor]
     if resent is not None:
         all_rows += frames.records(frames.none_where_missing(frames.flat(resent)))
+    fingerprints = {label: c.fingerprint for label, c in prepared.loaded}
+    all_rows = [{**row, "fingerprint": fingerprints.get(str(row["model"]))} for row in all_rows]
     tables.write_csv(output, [{**row, **common} for row in all_rows])
     overall = rows[(rows["topic"] == "") & (rows["channel"] == str(meeting.channel))]
     together = beside_baselines.with_baselines(overall, prepared.baselines, settings.evaluation.snr)

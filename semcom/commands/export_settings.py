@@ -1,9 +1,10 @@
 """Settings of ``python -m semcom export``."""
 
+import re
 from dataclasses import dataclass
 
 from semcom.base.errors import SemcomError, escape
-from semcom.base.flags import Validated, differs, flag_of, group, required, setting
+from semcom.base.flags import Rule, Validated, differs, flag_of, group, required, setting
 from semcom.base.paths import check as check_path
 from semcom.base.settings import OutputConfig
 from semcom.commands.settings import DEBUG
@@ -23,7 +24,9 @@ FORMATS = {
     "deepsc": Format("a state dict for public DeepSC code", own=("vocab_output", "positions")),
     "onnx": Format("a folder of graphs for onnxruntime, each end apart", folder=True, own=("int8",)),
     "safetensors": Format("weights in safetensors, their JSON beside"),
-    "hub": Format("a folder as the Hugging Face Hub has it, with a model card", folder=True),
+    "hub": Format(
+        "a folder as the Hugging Face Hub has it, with a model card", folder=True, own=("license", "scores")
+    ),
 }
 
 
@@ -41,6 +44,22 @@ class ExportSettings(Validated):
         False,
         "onnx: weights as whole numbers of 8 bits, dynamic quantisation; what it costs is measured",
         action="store_true",
+    )
+    license: str | None = setting(
+        None,
+        "hub: the licence that you publish it under, as the hub calls it",
+        Rule(
+            "an identifier of the hub: small letters, digits, dots and dashes",
+            lambda name: re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,60}", name) is not None,
+            "mit",
+        ),
+        metavar="NAME",
+    )
+    scores: str | None = setting(
+        None,
+        "hub: the table that evaluate --output wrote of this checkpoint, for the card (a distillation's "
+        "best student has its run's)",
+        metavar="FILE",
     )
     model: ExportConfig = group(ExportConfig())
     outputs: OutputConfig = group(OutputConfig())

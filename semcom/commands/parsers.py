@@ -188,9 +188,9 @@ VERBS = {
         "splice:splice",
     ),
     "import": Verb(
-        "turn a model of public DeepSC code into a checkpoint",
+        "turn a model of public DeepSC code, or of safetensors that export wrote, into a checkpoint",
         ImportSettings,
-        "deepsc_models:import_deepsc",
+        "import_model:import_model",
     ),
     "export": Verb(
         "write a checkpoint for other programs: public DeepSC code, onnxruntime, safetensors, the Hub",

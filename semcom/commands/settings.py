@@ -141,11 +141,12 @@ class SpliceSettings(Validated):
 @dataclass(frozen=True, kw_only=True)
 class ImportSettings(Validated):
     checkpoint: str = required(
-        "its weights: a state dict, or a trainer's file that holds one",
+        "its weights: a state dict of public DeepSC code, or a trainer's file that holds one; or what export "
+        "--format safetensors or hub wrote, a file or folder",
         positional=True,
         metavar="CHECKPOINT.pth",
     )
-    vocab_file: str = required("its vocab.json", metavar="FILE")
+    vocab_file: str | None = setting(None, "the vocab.json of a model of public DeepSC code", metavar="FILE")
     output: str = required("the checkpoint made", metavar="FILE")
     model: ImportConfig = group(ImportConfig())
     outputs: OutputConfig = group(OutputConfig())

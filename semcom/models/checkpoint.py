@@ -258,7 +258,7 @@ def _check_memory(payload: dict[str, Any], stored: int, where: str) -> None:
 
 
 def rebuilt(payload: dict[str, Any], path: Path, where: str) -> Checkpoint:
-    """The checkpoint of what such a file holds, in eval mode. Raises SemcomError that begins with ``where``."""
+    """The checkpoint of what a file holds, in eval mode. Raises SemcomError that begins with ``where``."""
     architecture = from_file(payload["architecture"], where)
     found = _found_weights(architecture, payload["weights"], where)
     if found.left_out:

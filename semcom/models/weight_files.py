@@ -144,9 +144,7 @@ def read(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
         raise SemcomError(f"{where}: is not there{meant_path(given) or '; get it with: hf download'}")
     files = in_folder(given) if given.is_dir() else beside(given)
     if missing := next((file for file in (files.record, files.weights) if not file.is_file()), None):
-        raise SemcomError(
-            f"{where}: {escape(missing.name)} is missing; copy it beside the others, or {CURE}"
-        )
+        raise SemcomError(f"{where}: {escape(missing.name)} is missing; copy it beside the others, or {CURE}")
     record = _json(files.record, where)
     if not _is_ours(record):
         raise SemcomError(

@@ -29,46 +29,46 @@ def markdown(document: Document) -> str:
     check(document)
     _ = translation(document.language).gettext
     provenance = _("How this report was made")
-    lines = [f"# {_markdown(document.title)}"]
+    lines = [f"# {markdown_text(document.title)}"]
     for answer in document.answers:
         lines += _markdown_answer(document, answer)
     for section in document.sections:
-        lines.append(f"## {_markdown(section.title)}")
+        lines.append(f"## {markdown_text(section.title)}")
         for block in section.blocks:
             lines += _markdown_block(document, block)
-    made = [[_markdown(label) for label, _value in document.provenance]]
-    made.append([_markdown(value) for _label, value in document.provenance])
+    made = [[markdown_text(label) for label, _value in document.provenance]]
+    made.append([markdown_text(value) for _label, value in document.provenance])
     lines += [f"## {provenance}", tables.markdown([_("Item"), _("Value")], made, ["left", "left"])]
     return "\n\n".join(lines) + "\n"
 
 
 def _markdown_answer(document: Document, answer: Answer) -> Iterator[str]:
     if answer.of:
-        yield f"## {_markdown(answer.of)}"
-    yield from map(_markdown, answer.before)
-    yield f"**{_markdown(answer.sentence)}**"
+        yield f"## {markdown_text(answer.of)}"
+    yield from map(markdown_text, answer.before)
+    yield f"**{markdown_text(answer.sentence)}**"
     for block in answer.blocks:
         yield from _markdown_block(document, block)
-    yield from map(_markdown, answer.beside)
+    yield from map(markdown_text, answer.beside)
 
 
 def _markdown_block(document: Document, block: Block) -> Iterator[str]:
     label = labels(document)
     if isinstance(block, Table):
-        yield f"**{label[block.name]}** {_markdown(block.caption)}"
-        titles = [_markdown(column.title) for column in block.columns.values()]
+        yield f"**{label[block.name]}** {markdown_text(block.caption)}"
+        titles = [markdown_text(column.title) for column in block.columns.values()]
         yield tables.markdown(titles, _markdown_cells(block), sides(block))
         if block.note:
-            yield translation(document.language).gettext("Note: ") + _markdown(block.note)
+            yield translation(document.language).gettext("Note: ") + markdown_text(block.note)
     elif isinstance(block, Figure):
-        yield f"![{_markdown(block.alternative)}](figures/{block.name}.png)"
-        yield f"**{label[block.name]}** {_markdown(block.caption)}"
+        yield f"![{markdown_text(block.alternative)}](figures/{block.name}.png)"
+        yield f"**{label[block.name]}** {markdown_text(block.caption)}"
     elif isinstance(block, Folded):
-        yield f"**{_markdown(block.title)}**"
+        yield f"**{markdown_text(block.title)}**"
         for folded in block.blocks:
             yield from _markdown_block(document, folded)
     else:
-        yield _markdown(block.words)
+        yield markdown_text(block.words)
 
 
 def _markdown_cells(table: Table) -> list[list[str]]:
@@ -81,12 +81,13 @@ def _markdown_cells(table: Table) -> list[list[str]]:
 
 def _markdown_cell(cell: Cell, column: Column) -> str:
     if not isinstance(cell, Styled):
-        return _markdown(plain(cell, column))
-    text = _markdown(plain(cell.value, column))
-    return (f"**{text}**" if cell.bold and text else text) + _markdown(cell.marks)
+        return markdown_text(plain(cell, column))
+    text = markdown_text(plain(cell.value, column))
+    return (f"**{text}**" if cell.bold and text else text) + markdown_text(cell.marks)
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """A stranger's string as plain text within a line of Markdown."""
     text = escape(text).strip().translate(_MARKDOWN)
     # No address becomes a link by itself.
     text = re.sub(r"(?i)(?<=www)\.", "&#46;", text.replace("://", "&#58;//"))
