@@ -127,6 +127,7 @@ ELSEWHERE = {
     # the scripts of public DeepSC code
     *(
         "--data-dir",
+        "--local-dir",
         "--vocab-file",
         "--checkpoint-path",
         "--MAX-LENGTH",
