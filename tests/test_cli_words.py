@@ -81,6 +81,8 @@ def test_a_pickle_is_measured_as_the_same_sentences_in_text_are(folder, here, ca
         )
         assert out.count("sent  ") == 2
     first, second = rows(here / "pkl.csv"), rows(here / "txt.csv")
+    assert first[0].pop("corpus").endswith(".pkl") and second[0].pop("corpus").endswith(".txt")
+    assert {row.pop("corpus") for row in first[1:]} != {row.pop("corpus") for row in second[1:]}
     assert first == second and int(first[0]["sentences"]) == len(
         set((folder / "test_data.txt").read_text().split("\n"))
     )
