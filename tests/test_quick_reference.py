@@ -25,7 +25,8 @@ APART = ("sweep", "align", "baseline", "doctor", "checkpoints/one.pt", "checkpoi
 """Words of the commands that take longer, none of which needs what another command makes."""
 
 # Sizes that stand in the place of a command's own, by program or verb; a flag that is None is left out.
-TRAINING = {"--epochs": None, "--steps": "4", "--corpus-size": "120", "--batch-size": "32", "--quiet": ""}
+LENGTH = {"--epochs": None, "--minutes": None, "--steps": "4"}
+TRAINING = {**LENGTH, "--corpus-size": "120", "--batch-size": "32", "--quiet": ""}
 TEACHER = {"--layers": "3", "--model-width": "16", "--heads": "2", "--feed-forward": "32", "--lr": "0.01"}
 MEASURING = {"--sentences": "6", "--corpus-size": "120", "--quiet": ""}
 SHORT = {
@@ -164,7 +165,7 @@ def as_shown(default: object) -> str:
 
 @pytest.mark.parametrize("place, start", [(0, "python distillation.py"), (1, "python semantic_analysis.py")])
 def test_its_defaults_are_those_of_the_program(place, start):
-    table = section("常用参数").split("| 参数 | 默认 | 作用 |")[place + 1]
+    table = section("常用选项").split("| 选项 | 默认 | 作用 |")[place + 1]
     actions: dict[str, argparse.Action] = KNOWN[start]._option_string_actions
     for flag, shown, _ in rows(f"| | | |{table}"):
         default = actions[flag.strip("`")].default
