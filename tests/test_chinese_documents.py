@@ -23,6 +23,7 @@ PAIRS = {
     "docs/zh/definitions.md": "docs/definitions.md",
     "docs/zh/losses.md": "docs/losses.md",
     "docs/zh/report.md": "docs/report.md",
+    "docs/zh/text.md": "docs/text.md",
 }
 # Pages that only Chinese readers have.
 APART = ["docs/zh/quick-reference.md", "docs/zh/glossary.md"]
