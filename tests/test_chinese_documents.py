@@ -124,7 +124,7 @@ def said(text: str) -> dict[str, object]:
     prose = CODE.sub("`", without_targets(text))
     return {
         "message": re.findall(r'^ *["“]([^"”]+)["”]', text),
-        "names": sorted(re.findall(r"[A-Za-z]+\d+", prose, re.A)),
+        "names": sorted(re.findall(r"[A-Za-z]+-?\d+", prose, re.A)),
         "code": {span for _, span in CODE.findall(text)},
         "numbers": sorted(NUMBER.findall(prose)),
         "bold": len(BOLD.findall(prose)),
