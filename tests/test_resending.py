@@ -249,11 +249,16 @@ def test_evaluate_resends(teacher, here, capsys):
     capsys.readouterr()
     assert package("evaluate", teacher, *flags, "--output", "again.csv", "--resend", 0.2, 0.4) == 0
     said = capsys.readouterr().out
-    assert "20 % below threshold" in said and "40 % oracle" in said and "sent once" in said
+    assert "20 % asked, below threshold" in said and "40 % asked, oracle" in said and "sent once" in said
     assert "validation sentences" in said and "again-resending.png" in said
     plain, both = pd.read_csv("plain.csv"), pd.read_csv("again.csv")
     resent = both[both["policy"].notna()]
     pd.testing.assert_frame_equal(both[both["policy"].isna()][plain.columns].reset_index(drop=True), plain)
+    (reached,) = [part for part in said.split("\n\n") if part.startswith("% of the sentences")]
+    below = resent[resent["policy"] == BELOW]
+    for share, of_share in below.groupby("share"):
+        (line,) = [line for line in reached.splitlines() if line.startswith(f"{100 * share:g} % asked")]
+        assert line.split()[-2:] == [f"{100 * value:.1f}" for value in of_share["resent"]]
     assert len(resent) == 2 * 2 * 4 and set(resent["share"]) == {0.2, 0.4}
     assert {"threshold", "resent", "channel_uses", "bleu", "bleu_over_random low"} <= set(resent.columns)
     for name in ("again.png", "again-resending.png", "again-resending-column.pdf"):
@@ -267,7 +272,7 @@ def test_several_models_are_told_apart(teacher, here, capsys):
     flags = [*SHORT, "--snr", 6, "--resend", 0.2]
     assert package("evaluate", teacher, teacher, *flags) == 0
     said = capsys.readouterr().out
-    assert said.count(": 20 % below") == 2 * 3 and "(2): sent once" in said
+    assert said.count(": 20 % asked,") == 2 * (4 + 3) and "(2): sent once" in said
     assert "alone: of --channels" not in said
 
 

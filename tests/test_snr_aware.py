@@ -285,7 +285,12 @@ def test_weights_that_learned_beside_a_bias_warn(told_teacher, here, capsys):
     assert distil(*shared, *RUN, "--output-path", "without") == 0
     assert told in capsys.readouterr().out
     assert distil(*shared, *RUN, "--output-path", "with", "--snr-aware") == 0
-    assert told not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    dropped = "note: the teacher's receiver is told the SNR, the student's is not; --snr-aware tells it"
+    assert told not in said and dropped not in said
+    assert distil(*shared[:-1], "random", *RUN, "--output-path", "other") == 0
+    said = capsys.readouterr().out
+    assert told not in said and said.count(dropped) == 1
 
 
 @pytest.mark.usefixtures("no_scores")

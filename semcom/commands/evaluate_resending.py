@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SUFFIX = "-resending.png"
-INDEX = "share, sent again"
+INDEX = "share asked, sent again"
 ACROSS = "channel uses (1: sent once)"
 FEW = 10
 """Validation sentences below a threshold, under which it is a rough one."""
@@ -110,6 +110,9 @@ def show(rows: "pd.DataFrame", once: "pd.DataFrame", validation: int, others: Se
     both = frames.frame_of([*frames.records(sent_once), *frames.records(named)])
     log.info(f"\nBLEU\n{tables.pivot(both, INDEX, 'snr', 'bleu', decimals=2)}")
     asked = named[named["policy"] == BELOW]
+    reached = asked.assign(percent=100 * asked["resent"])
+    resent = tables.pivot(reached, INDEX, "snr", "percent", decimals=1)
+    log.info(f"\n% of the sentences that are sent again\n{resent}")
     uses = tables.pivot(asked, INDEX, "snr", "channel_uses", decimals=3)
     log.info(f"\nchannel uses, of those of sending once\n{uses}")
     gains = asked.assign(bleu_over_random=[_told(gain) for gain in asked["bleu_over_random"]])
@@ -121,7 +124,7 @@ def show(rows: "pd.DataFrame", once: "pd.DataFrame", validation: int, others: Se
 
 def _named(rows: "pd.DataFrame") -> "pd.DataFrame":
     lines = [
-        _line(model, f"{100 * share:g} % {policy}", rows)
+        _line(model, f"{100 * share:g} % asked, {policy}", rows)
         for model, share, policy in zip(rows["model"], rows["share"], rows["policy"])
     ]
     return rows.assign(**{INDEX: lines})

@@ -31,6 +31,8 @@ def new_student(settings: DistilSettings, teacher: Checkpoint) -> Transceiver:
     receiver = sizes.get("receiver", theirs.receiver)
     told = settings.student.snr_aware if "receiver" in settings.trained_ends else theirs.snr_aware
     ours = replace(theirs, transmitter=transmitter, receiver=receiver, snr_aware=told)
+    if theirs.snr_aware and not told:
+        _tell_of_bias(settings)
     student = transceiver.build(ours, settings.run.seed)
     if settings.files.student_checkpoint:
         given = checkpoint.load(settings.files.student_checkpoint, "--student-checkpoint")
@@ -39,17 +41,19 @@ def new_student(settings: DistilSettings, teacher: Checkpoint) -> Transceiver:
         for end in settings.trained_ends:
             _start_from(given, student, end)
     elif settings.student.student_init == "teacher":
-        _warn_of_bias(theirs.snr_aware, told)
         transceiver.start_from_teacher(teacher.model, student, settings.trained_ends)
     return transceiver.splice(teacher.model, student, settings.trained_parts)
 
 
-def _warn_of_bias(teacher_is_told: bool, student_is_told: bool) -> None:
-    if teacher_is_told and not student_is_told:
+def _tell_of_bias(settings: DistilSettings) -> None:
+    """Of a teacher whose receiver is told the SNR, while the student's is not."""
+    if settings.student.student_init == "teacher" and not settings.files.student_checkpoint:
         log.warning(
             "--student-init teacher: its receiver has learned beside a bias made of the SNR, which the "
             "student's starts without; --snr-aware has it"
         )
+    else:
+        log.info("note: the teacher's receiver is told the SNR, the student's is not; --snr-aware tells it")
 
 
 def _size(end: str, settings: StudentConfig, teacher: EndSize) -> EndSize:

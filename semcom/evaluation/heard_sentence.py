@@ -42,8 +42,8 @@ class Heard:
     did not arrive. score: sacrebleu's chrF of ``text`` beside ``sent``, 0 to 100 (with words in it where the
     script has blanks). signal, received: [S, C/2] complex, what its transmitter sent, and what is left of it
     after the channel and the equaliser. attention: [T, S], from which symbols it took each piece, rows sum to
-    1 (see ``protocols.Receiver.attention``); None where it does not attend. pieces: T names of the pieces understood; symbols: S names of the tokens
-    whose symbols were sent.
+    1 (see ``protocols.Receiver.attention``); None where it does not attend. pieces: T names of the pieces
+    understood; symbols: S names of the tokens whose symbols were sent.
     """
 
     label: str
@@ -63,7 +63,7 @@ class Heard:
 # Six arguments and the search: whose link, what is sent, over what, at which SNR, under which draw.
 def hear(
     models: Mapping[str, Checkpoint],
-    text: str,
+    text: str | Sentence,
     channel: Channel,
     snr: float,
     seed: int,
@@ -72,8 +72,8 @@ def hear(
     """What the receiver of each of ``models`` (by label) makes of one sentence that its own transmitter sends
     over ``channel`` at ``snr`` dB.
 
-    All meet the draw that the sentence has under ``seed`` wherever this package measures it. Raises
-    SemcomError for an empty or too long sentence.
+    text: as typed, or what ``as_sent`` has made of it. All meet the draw that the sentence has under ``seed``
+    wherever this package measures it. Raises SemcomError for an empty or too long sentence.
     """
     sentence = as_sent(text, [c.vocabulary for c in models.values()])
     if not sentence.text:
@@ -114,8 +114,10 @@ def _heard(
     )
 
 
-def as_sent(typed: str, vocabularies: Sequence[Vocabulary]) -> Sentence:
+def as_sent(typed: str | Sentence, vocabularies: Sequence[Vocabulary]) -> Sentence:
     """The sentence of what was typed, cleaned, under the id by which measurements draw what it meets."""
+    if isinstance(typed, Sentence):
+        return typed
     text = clean(typed)
     of_words = [vocabulary for vocabulary in vocabularies if isinstance(vocabulary, WordVocabulary)]
     drawn = make_sentence(of_words[0].normalize(text) if of_words else text)

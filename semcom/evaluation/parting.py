@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from semcom.channel.channels import Channel
+from semcom.data.sentences import Sentence
 from semcom.data.vocabulary import BOS, EOS
 from semcom.evaluation.heard_sentence import GREEDY, as_sent, transmitted
 from semcom.models.checkpoint import Checkpoint
@@ -38,7 +39,7 @@ class Parting:
 # Seven arguments: whose links, what is sent, over what, at which SNR, under which draw, how many are shown.
 def parting(
     models: Mapping[str, Checkpoint],
-    text: str,
+    text: str | Sentence,
     channel: Channel,
     snr: float,
     seed: int,

@@ -21,7 +21,7 @@ DRAWS = 8
 # Seven arguments: whose links, what is sent, over what, at which SNRs, under how many draws of which seed.
 def fate(
     models: Mapping[str, Checkpoint],
-    text: str,
+    text: str | Sentence,
     channel: Channel,
     snrs: Sequence[float],
     seed: int,
