@@ -202,3 +202,11 @@ def test_a_cache_that_cannot_be_locked_is_no_reason_to_stop(tmp_path):
     (tmp_path / "file").write_text("")
     with locks.wait_for(tmp_path / "file" / "part"):
         pass
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="a system without /proc")
+def test_where_no_file_can_be_made_no_other_run_is_blamed():
+    line = refused("/proc/run")
+    assert line.startswith("--output-path /proc/run: cannot be ") and line.endswith("name another path")
+    with locks.wait_for("/proc/part"):
+        pass

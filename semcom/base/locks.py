@@ -74,6 +74,8 @@ def wait_for(path: str | Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=PATIENCE)
         except Timeout:
+            if _is_no_place_for(file):
+                raise OSError from None
             log.info(f"waiting for another run{_holder(file)}, which is making {escape(path)}")
             lock.acquire()
     try:
@@ -91,6 +93,10 @@ def _held(given: str, file: Path) -> Iterator[None]:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
+        if _is_no_place_for(file):
+            raise SemcomError(
+                f"{given}: cannot be written, {escape(file.parent)} takes no files; name another path"
+            ) from None
         raise SemcomError(_taken(given, file)) from None
     except OSError as error:
         if error.errno in NO_LOCKS:
@@ -101,6 +107,12 @@ def _held(given: str, file: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _is_no_place_for(file: Path) -> bool:
+    """Whether a lock could not be had because its file cannot be made, as in /proc: a lock that is held has
+    its file, and filelock tries on where a folder denies that it is there."""
+    return not file.exists()
 
 
 def _refuse_held(given: str, file: Path) -> None:
