@@ -1,5 +1,5 @@
 # The commands of everyday work, in an environment with requirements-dev.txt.
-.PHONY: check test test-all
+.PHONY: check test test-all docs
 
 check: ## style and types
 	ruff check
@@ -11,3 +11,6 @@ test: ## the fast tier: under five minutes on two cores
 
 test-all: ## every tier, before a release: under forty minutes
 	python -m pytest -m ""
+
+docs: ## the documents as a site, in site/ (pip install -r requirements-docs.txt)
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
