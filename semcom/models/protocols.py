@@ -132,6 +132,11 @@ class Receiver(_End):
         Optional; None where this end does not attend."""
         return None
 
+    def stateless(self) -> tuple[nn.Module, nn.Module] | None:
+        """``start`` and ``step`` as modules of tensors alone, as ``stateless_decoding`` has them, of which
+        graphs for other programs are made. Optional; None where this end has none."""
+        return None
+
     def start_from(self, teacher: "Receiver") -> None:
         """Take the weights of a larger end of the same kind. Optional. Raises SemcomError where they do not
         fit."""

@@ -79,12 +79,27 @@ class FrontedReceiver(Receiver):
     def attention(self, received: Tensor, source_mask: Tensor, target_in: Tensor) -> Tensor | None:
         return self.inner.attention(self.front(received, source_mask), source_mask, target_in)
 
+    def stateless(self) -> tuple[nn.Module, nn.Module] | None:
+        found = self.inner.stateless()
+        return None if found is None else (_FrontedStart(self, found[0]), found[1])
+
     def start_from(self, teacher: Receiver) -> None:
         """The receiver behind the front as its kind says; the front as the teacher's, where it has one."""
         for theirs in fronts(teacher):
             if theirs.own == self.own:
                 getattr(self, self.own).load_state_dict(getattr(theirs, self.own).state_dict())
         self.inner.start_from(teacher)
+
+
+class _FrontedStart(nn.Module):
+    """What ``start`` of the receiver behind a front makes of what the front does."""
+
+    def __init__(self, fronted: FrontedReceiver, start: nn.Module):
+        super().__init__()
+        self.fronted, self.start = fronted, start
+
+    def forward(self, received: Tensor, source_mask: Tensor) -> tuple[Tensor, Tensor]:
+        return self.start(self.fronted.front(received, source_mask), source_mask)
 
 
 class AlignedReceiver(FrontedReceiver):

@@ -21,6 +21,7 @@ from semcom.models.layers import DecoderLayer, Embedding, EncoderLayer, joined, 
 from semcom.models.packed_decoding import PackedDecoderState
 from semcom.models.protocols import Kind, Receiver, Transmitter
 from semcom.models.spans import Spans
+from semcom.models.stateless_decoding import DecodingStart, DecodingStep
 
 PAGE = 8  # caches grow by this many tokens
 NARROW = 16  # tokens at least; torch's softmax over fewer columns is several times slower than over this many
@@ -190,6 +191,9 @@ class TransformerReceiver(Receiver):
             return None
         memory = self.channel_decoder(received[source_mask])
         return PackedDecoderState(self.decoder, memory, source_mask, width)
+
+    def stateless(self) -> tuple[nn.Module, nn.Module]:
+        return DecodingStart(self), DecodingStep(self)
 
     def start_from(self, teacher: Receiver) -> None:
         """Evenly spaced layers, first and last; one layer takes the first. All else is copied whole."""
