@@ -78,6 +78,15 @@ def _finite(text: str) -> float:
     return number
 
 
+def finite(value: Any) -> Any:
+    """A plain value with None in the place of numbers that JSON does not have: not a number, infinity."""
+    if isinstance(value, Mapping):
+        return {name: finite(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def whole(text: str) -> int:
     """A number without a fraction. Raises NotJSON for one of more digits than any has a use for."""
     if len(text) > 400:

@@ -21,6 +21,8 @@ ROWS_TOGETHER = 512  # rows decoded at a time, of similar length: more would nee
 LEAVING_SHARE = 4  # a batch is packed again once one in four of its sentences has finished
 LOOK_EVERY = {"cpu": 1, "cuda": 8}
 """Steps after which it is asked which sentences have ended: to ask a GPU is to wait for it."""
+LIMIT_FACTOR, LIMIT_MORE = 1.5, 10
+LONGEST_TARGET = MAX_POSITIONS - 1  # what was said is read again behind a bos
 LIKELIEST_ROWS = 128  # rows whose logits exist at a time in beam search
 Likeliest = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """[N, D] states and a count -> log-probabilities and ids of as many likeliest pieces, [N, count] each."""
@@ -29,7 +31,7 @@ Likeliest = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 def length_limit(source_length: int) -> int:
     """Most target tokens decoded for S source tokens, as far as there are positions; decoding is never forced
     to S."""
-    return min(int(1.5 * source_length) + 10, MAX_POSITIONS - 1)  # what was said is read again behind a bos
+    return min(int(LIMIT_FACTOR * source_length) + LIMIT_MORE, LONGEST_TARGET)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from semcom.data.plain_pieces import plain_pieces
 from semcom.data.piece_vocabulary import PieceVocabulary
+from semcom.data.plain_pieces import plain_pieces
 from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS, PAD, Vocabulary
 from semcom.models.checkpoint import Checkpoint
+from semcom.models.decoding import LIMIT_FACTOR, LIMIT_MORE, LONGEST_TARGET
 
 FORMAT = 1
 LINK = "link.json"
@@ -44,7 +45,7 @@ def described(source: Checkpoint, precision: str, opset: int) -> dict[str, Any]:
         "hears_snr": source.model.receiver.hears_snr,
         "power": "1 per complex symbol and sentence, padding left out; the graph scales to it",
         "pieces": {"pad": PAD, "bos": BOS, "eos": EOS},
-        "length_limit": {"factor": 1.5, "more": 10, "most": MAX_POSITIONS - 1},
+        "length_limit": {"factor": LIMIT_FACTOR, "more": LIMIT_MORE, "most": LONGEST_TARGET},
         "longest": MAX_POSITIONS,
         "source": {"name": Path(source.path).name, "fingerprint": source.fingerprint},
         "origin": source.origin,

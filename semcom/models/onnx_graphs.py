@@ -1,5 +1,5 @@
-"""The ends of a transceiver as ONNX graphs: what is sent of a sentence, and decoding in two, its start and its
-step with cached keys and values.
+"""The ends of a transceiver as ONNX graphs: what is sent of a sentence, and decoding in two, its start and
+its step with cached keys and values.
 
 torch's exporter makes the graphs of the modules themselves, so power rule, fronts and amplitude are in them.
 Letters: B sentences, S source tokens, T target tokens so far, V pieces, C real channel dimensions a token (C
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ from semcom.base.errors import SemcomError
 from semcom.models.onnx_folder import START, STEP, TRANSMITTER
 from semcom.models.protocols import Receiver, Transmitter
 from semcom.models.transceiver import Transceiver
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 OPSET = 18
 INSTALL = "install it with: pip install .[onnx]"
@@ -58,9 +62,7 @@ def check_installed() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise SemcomError(
-            f"--format onnx: the package {error.name} is not installed; {INSTALL}"
-        ) from None
+        raise SemcomError(f"--format onnx: the package {error.name} is not installed; {INSTALL}") from None
 
 
 def graphs_of(model: Transceiver) -> list[Graph]:
@@ -89,8 +91,8 @@ def _stateless(receiver: Receiver) -> tuple[nn.Module, nn.Module]:
     found = receiver.stateless()
     if found is None:
         raise SemcomError(
-            f"--format onnx: a receiver of kind {receiver.size.kind} keeps a state of its own while it decodes, "
-            "of which no graph can be made; those of kind transformer can be exported"
+            f"--format onnx: no graph can be made of a receiver of kind {receiver.size.kind}, which keeps a "
+            "state of its own while it decodes; one of kind transformer can be exported"
         )
     return found
 
@@ -127,7 +129,7 @@ def _axes(name: str) -> list[tuple[int, str]]:
     return [(1, "B"), (3, CACHES[name])] if name in CACHES else list(enumerate(PLACES[name]))
 
 
-def _forget_where_it_was_made(proto: "onnx.ModelProto") -> None:
+def _forget_where_it_was_made(proto: "ModelProto") -> None:
     """The exporter notes lines of source and their paths on this machine at each node."""
     graph = proto.graph
     for each in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):

@@ -29,9 +29,9 @@ class DecodingStart(nn.Module):
 
 
 class DecodingStep(nn.Module):
-    """The tokens that follow [B], keys and values of the T tokens so far, [L, B, H, T, D/H] each, those of what
-    was received, [L, B, H, S, D/H] each, and its mask [B, S] -> logits of the next tokens [B, V], and the keys
-    and values with those of the new tokens, [L, B, H, T + 1, D/H] each. T is 0 at first."""
+    """The tokens that follow [B], keys and values of the T tokens so far, [L, B, H, T, D/H] each, those of
+    what was received, [L, B, H, S, D/H] each, and its mask [B, S] -> logits of the next tokens [B, V], and
+    keys and values with those of the new tokens, [L, B, H, T + 1, D/H] each. T is 0 at first."""
 
     def __init__(self, receiver: "TransformerReceiver"):
         super().__init__()
