@@ -27,8 +27,7 @@ PAIRS = {
 }
 # Pages that only Chinese readers have.
 APART = ["docs/zh/quick-reference.md", "docs/zh/glossary.md"]
-PAIRS = {chinese: english for chinese, english in PAIRS.items() if (ROOT / chinese).exists()}
-PAGES = [*PAIRS, *(page for page in APART if (ROOT / page).exists())]
+PAGES = [*PAIRS, *APART]
 
 CATALOGUE = LOCALE / "zh/LC_MESSAGES/semcom.po"
 HAN = "[\u3007\u4e00-\u9fff]"
