@@ -142,7 +142,8 @@ def transmitted(
     """A batch of the one sentence, and what arrives of it under each draw at each SNR."""
     model = checkpoint.model
     batch = batching.collate(batching.encode([sentence], checkpoint.vocabulary))
-    batch = batch.to(next(model.parameters()).device)
+    # An end that another program runs has no parameters.
+    batch = batch.to(next((weights.device for weights in model.parameters()), "cpu"))
     with torch.inference_mode():
         return batch, send(model.transmitter, batch, channel, snrs, seed=seed, numbers=numbers)
 
