@@ -24,6 +24,7 @@ PAIRS = {
     "docs/zh/losses.md": "docs/losses.md",
     "docs/zh/report.md": "docs/report.md",
     "docs/zh/text.md": "docs/text.md",
+    "docs/zh/dial.md": "docs/dial.md",
 }
 # Pages that only Chinese readers have.
 APART = ["docs/zh/quick-reference.md", "docs/zh/glossary.md"]
@@ -61,13 +62,15 @@ def kind_of(line: str) -> str:
 def blocks(text: str) -> list[Block]:
     """Of a page, in order: lines of one block are joined by a blank, code is kept as it is."""
     found: list[Block] = []
-    open_block = False
+    open_block = in_list = False
     for part in re.split(r"^( *```.*?^ *```\n)", text, flags=re.S | re.M):
         if part.lstrip().startswith("```"):
             found.append(Block("code", part))
             continue
         for line in part.splitlines():
             kind = kind_of(line)
+            in_list = kind.startswith("item") or (in_list and line[:1] in ("", " "))
+            kind = "paragraph" if in_list and kind == "formula" else kind
             goes_on = open_block and (kind == "paragraph" or (kind == "formula" and found[-1].kind != kind))
             if line.strip() and goes_on:
                 found[-1] = Block(found[-1].kind, f"{found[-1].text} {line.strip()}")
@@ -357,8 +360,9 @@ def test_what_is_set_rightly_passes():
 
 
 def test_blocks_are_told_apart():
-    page = "# A\n\nb\nc\n- d\n  e\n    - f\n\n    g = h\n    i\n\n| j |\n| --- |\n```\nk\n```\n"
+    page = "# A\n\nb\nc\n- d\n  e\n    - f\n\n    g\n    h\n\ni\n\n    j = k\n    l\n\n"
+    page += "| m |\n| --- |\n```\nn\n```\n"
     assert [block.kind for block in blocks(page)] == [
-        *("heading 1", "paragraph", "item at 0", "item at 4", "formula", "formula"),
+        *("heading 1", "paragraph", "item at 0", "item at 4", "paragraph", "paragraph", "formula", "formula"),
         *("row", "rule", "code"),
     ]
