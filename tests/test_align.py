@@ -27,7 +27,16 @@ from semcom.distillation.aligners import Pilots
 from semcom.evaluation import alignment
 from semcom.evaluation.alignment import OWN, SENDERS, UNALIGNED, Case, Found, Plan, received, repetitions
 from semcom.evaluation.intervals import Interval
-from semcom.evaluation.pilots import Air, Ends, drawn_pilots, pilot_rows, symbols_of
+from semcom.evaluation.pilots import (
+    Air,
+    Ends,
+    chosen_pilots,
+    covered_text,
+    covering,
+    drawn_pilots,
+    pilot_rows,
+    symbols_of,
+)
 from semcom.evaluation.scores import Meeting
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
@@ -353,6 +362,39 @@ def test_fewer_pilots_are_the_first_of_more_whatever_the_order(made):
     for other in (texts(train, 50, number=1), texts(train, 50, seed=8)):
         assert len(set(other) & set(more)) < 15
     assert len(texts(train, 10**6)) == len(train)
+
+
+@pytest.mark.parametrize("per_symbol", [False, True])
+def test_pilots_that_cover_the_text_are_the_greedy_choice(per_symbol):
+    pool = encoded(60, 3, 9)
+    chosen = covering(pool, 8, per_symbol=per_symbol)
+    running = [piece for e in pool for piece in e.source]
+    seen: set[int] = set()
+    left = list(pool)
+    for sentence in chosen:
+        new = {id(e): sum(map(running.count, set(e.source) - seen)) for e in left}
+        brought = [new[id(e)] / (len(e.source) if per_symbol else 1) for e in left]
+        assert brought[left.index(sentence)] == max(brought)
+        seen |= set(sentence.source)
+        left.remove(sentence)
+    assert covering(pool, 3, per_symbol=per_symbol) == chosen[:3]
+    assert len(covering(pool, 100, per_symbol=per_symbol)) == 60
+    share = sum(piece in seen for piece in running) / len(running)
+    assert covered_text(chosen, pool) == pytest.approx(share)
+
+
+def test_chosen_pilots_differ_by_draw_and_hold_more_of_the_text(made):
+    vocabulary = word_vocabulary(WORDS)
+    train = Sentences.of(corpus.make_sentence(line) for line in (made / "text.txt").read_text().splitlines())
+
+    def chosen(choice, number=0):
+        return chosen_pilots(choice, train, vocabulary, 2, seed=7, number=number)
+
+    whole = drawn_pilots(train, vocabulary, len(train), seed=7, number=0)
+    assert chosen("random") == whole[:2] and chosen("random") != chosen("random", 1)
+    assert covered_text(chosen("covering"), whole) > covered_text(chosen("random"), whole)
+    symbols = [symbols_of(chosen(choice), 8) for choice in ("covering-per-symbol", "covering")]
+    assert symbols[0] <= symbols[1]
 
 
 def test_rows_of_pilots_are_those_of_each_sentence_alone():

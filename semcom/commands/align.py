@@ -66,8 +66,11 @@ def _announce(prepared: Prepared) -> None:
     counts = " ".join(map(str, plan.counts))
     log.info(
         f"joining the transmitter of {prepared.sender.name} and the receiver of {prepared.listener.name}: "
-        f"{ways}; {counts} pilots of the training split, draws of them: {len(plan.pilots)}"
+        f"{ways}; {counts} pilots of the training split ({prepared.settings.pilot_choice}), draws of them: "
+        f"{len(plan.pilots)}"
     )
+    covered = ", ".join(f"{100 * share:.1f} %" for share in alignment_files.covered_by(plan).values())
+    log.info(f"pieces of the pilots make up {covered} of the text that is measured")
     if not plan.ends.join:
         log.warning(
             "the ends have two signal widths C: without a map there is no pair, so neither gain nor recovery"

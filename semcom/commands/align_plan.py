@@ -37,7 +37,7 @@ from semcom.data.encoded_corpus import EncodedCorpus, encode_corpus
 from semcom.distillation.aligner_settings import EQUAL_C, NEED_TEXTS, WAYS
 from semcom.evaluation.alignment import Plan
 from semcom.evaluation.alignment_parts import Parts
-from semcom.evaluation.pilots import Ends, drawn_pilots
+from semcom.evaluation.pilots import Ends, chosen_pilots
 from semcom.evaluation.scores import Meeting
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
@@ -97,6 +97,7 @@ def _key(
         "corpus": source.fingerprint,
         "sentences": [e.sentence.id for e in plan.test],
         "pilots": list(plan.counts),
+        "pilot_choice": settings.pilot_choice,
         "map_snr": settings.map_snr,
         "snr": list(meeting.snrs),
         "seed": meeting.seed,
@@ -189,7 +190,14 @@ def _pilots(settings: AlignSettings, source: Corpus, listener: Checkpoint) -> li
     """Of each draw, as many as the largest number asked for."""
     train, most = split_of(source, "train"), max(settings.pilots)
     drawn = [
-        drawn_pilots(train, listener.vocabulary, most, seed=settings.run.seed, number=number)
+        chosen_pilots(
+            settings.pilot_choice,
+            train,
+            listener.vocabulary,
+            most,
+            seed=settings.run.seed,
+            number=number,
+        )
         for number in range(settings.draws)
     ]
     if min(map(len, drawn)) < most:

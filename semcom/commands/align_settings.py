@@ -9,7 +9,7 @@ from semcom.channel.settings import ChannelConfig
 from semcom.commands.dial_settings import EVALUATION_FLAGS
 from semcom.commands.settings import WHOLE_CORPUS
 from semcom.data.settings import CorpusConfig
-from semcom.distillation.aligner_settings import WAYS, TuningConfig
+from semcom.distillation.aligner_settings import PILOT_CHOICES, WAYS, TuningConfig
 from semcom.evaluation.settings import EvaluationConfig
 
 ALIGNMENT = "checkpoints/alignment"
@@ -47,6 +47,12 @@ class AlignSettings(Validated):
         type=int,
         nargs="+",
         metavar="N",
+    )
+    pilot_choice: str = setting(
+        "random",
+        "which sentences: random; covering, those whose pieces make up most of the text; "
+        "covering-per-symbol, most of it for the symbols that they take",
+        choices=PILOT_CHOICES,
     )
     draws: int = setting(
         5, "draws of pilots, of which intervals are", whole(1, 100, example="5"), metavar="N"

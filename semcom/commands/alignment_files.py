@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,9 @@ from semcom.commands.measuring import RECEIVER_KNOWS
 from semcom.commands.splice import made_of
 from semcom.distillation.aligner_settings import GENIE
 from semcom.evaluation import frames, text_metrics
-from semcom.evaluation.alignment import Case, Found
+from semcom.evaluation.alignment import Case, Found, Plan
 from semcom.evaluation.intervals import Interval
+from semcom.evaluation.pilots import covered_text
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS, RECEIVER_PARTS, TRANSMITTER_PARTS
@@ -72,6 +74,7 @@ def write(prepared: "Prepared", found: Found, told: Alignment) -> None:
         **{name: getattr(told, name) for name in TOLD},
         "rows": told.rows,
         "by_draw": by_draw(found),
+        "covered_text": covered_by(prepared.plan),
         **_made_by(prepared),
     }
     output_files.write_json(folder / RECORD, frames.plain_values(record))
@@ -100,6 +103,13 @@ def _with_conditions(prepared: "Prepared", told: Alignment) -> "pd.DataFrame":
     for name, value in common.items():
         table[name] = value
     return table
+
+
+def covered_by(plan: Plan) -> dict[int, float]:
+    """Number of pilots -> share of the measured text whose pieces they hold, a mean of the draws."""
+    return {
+        count: fmean(covered_text(drawn[:count], plan.test) for drawn in plan.pilots) for count in plan.counts
+    }
 
 
 def by_draw(found: Found) -> list[dict[str, object]]:
@@ -155,7 +165,7 @@ def _made_by(prepared: "Prepared") -> dict[str, object]:
         RECORDED: prepared.way,
         "settings": {
             **{name: getattr(settings, name) for name in ("transmitter", "receiver", "by", "pilots")},
-            **{name: getattr(settings, name) for name in ("draws", "map_snr")},
+            **{name: getattr(settings, name) for name in ("pilot_choice", "draws", "map_snr")},
             **asked,
         },
         "environment": environment(prepared.plan.meeting.device),

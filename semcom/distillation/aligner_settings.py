@@ -17,6 +17,9 @@ GENIE = ("encoder",)
 EQUAL_C = ("none", "scale", "orthogonal", "encoder")
 """Those that need ends of one C."""
 
+PILOT_CHOICES = ("random", "covering", "covering-per-symbol")
+"""How pilot sentences are chosen from the training split."""
+
 
 @dataclass(frozen=True)
 class TuningConfig(Validated):

@@ -5,6 +5,8 @@ them. Letters: N real tokens of all pilots, C_a real channel dimensions a token 
 receiver.
 """
 
+import heapq
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +24,8 @@ from semcom.models.link import send
 from semcom.models.transceiver import Transceiver
 
 SENTENCES_TOGETHER = 64
+POOL = 20_000
+"""Sentences among which pilots that cover the text are chosen."""
 SNR = float | tuple[float, float]
 """In dB; of a range (low, high), each sentence has the one that its draw gives it."""
 
@@ -53,6 +57,17 @@ class Air:
     device: torch.device
 
 
+def chosen_pilots(
+    choice: str, train: Sentences, vocabulary: Vocabulary, count: int, *, seed: int, number: int
+) -> list[Encoded]:
+    """``count`` sentences of one of ``PILOT_CHOICES``, by draw ``number`` of ``seed``, in an order of which
+    fewer pilots are the first. Of too few sentences that are short enough, all."""
+    if choice == "random":
+        return drawn_pilots(train, vocabulary, count, seed=seed, number=number)
+    pool = drawn_pilots(train, vocabulary, max(count, POOL), seed=seed, number=number)
+    return covering(pool, count, per_symbol=choice == "covering-per-symbol")
+
+
 def drawn_pilots(
     train: Sentences, vocabulary: Vocabulary, count: int, *, seed: int, number: int
 ) -> list[Encoded]:
@@ -68,6 +83,43 @@ def drawn_pilots(
         if len(found) >= count:
             break
     return found[:count]
+
+
+def covering(pool: Sequence[Encoded], count: int, *, per_symbol: bool) -> list[Encoded]:
+    """``count`` sentences of a pool, each the one whose pieces that none before it had make up most of the
+    pool's text; or most of it per symbol that the sentence takes.
+
+    A greedy choice of a cover, whose text is at least 1 - 1/e of the best choice's (Nemhauser, Wolsey and
+    Fisher 1978, equation 4.1). A code for a piece that no pilot holds can only be guessed.
+    """
+    pieces = [set(e.source) for e in pool]
+    said = Counter(piece for e in pool for piece in e.source)
+    covered: set[int] = set()
+
+    def gain(place: int) -> float:
+        new = sum(said[piece] for piece in pieces[place] - covered)
+        return new / len(pool[place].source) if per_symbol else float(new)
+
+    # What a sentence would bring only falls as others are chosen, so a gain of earlier is a bound.
+    bounds = [(-gain(place), place) for place in range(len(pool))]
+    heapq.heapify(bounds)
+    chosen: list[Encoded] = []
+    while bounds and len(chosen) < count:
+        _, place = heapq.heappop(bounds)
+        now = (-gain(place), place)
+        if bounds and now > bounds[0]:
+            heapq.heappush(bounds, now)
+            continue
+        chosen.append(pool[place])
+        covered |= pieces[place]
+    return chosen
+
+
+def covered_text(pilots: Sequence[Encoded], texts: Sequence[Encoded]) -> float:
+    """Share of the running pieces of texts that are pieces of the pilots too."""
+    known = {piece for e in pilots for piece in e.source}
+    running = [piece for e in texts for piece in e.source]
+    return sum(piece in known for piece in running) / len(running)
 
 
 def symbols_of(encoded: Sequence[Encoded], channel_dim: int) -> int:
