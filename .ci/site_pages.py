@@ -16,6 +16,8 @@ BESIDE = ("*.md", "checkpoints/*.md", "notebooks/*.ipynb", "CITATION.cff", "LICE
 STYLE = "site.css"
 TABLE_ROW = re.compile(r"^\|.*\|$", re.MULTILINE)
 CODE_SPAN = re.compile(r"`[^`\n]+`")
+CODE = re.compile(r"<code>[^<]*</code>")
+FLAG = re.compile(r"(?<![\w-])--[\w-]+")
 CHINESE = re.compile(r"README\.zh\.md|docs/zh/")
 
 
@@ -45,6 +47,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def _bars(row: re.Match[str]) -> str:
     return CODE_SPAN.sub(lambda code: code[0].replace("\\|", "|"), row[0])
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """No line ends within a flag."""
+    return CODE.sub(lambda code: FLAG.sub(r'<span class="flag">\g<0></span>', code[0]), html)
 
 
 def on_page_context(context: TemplateContext, page: Page, config: MkDocsConfig, nav: Navigation) -> None:
