@@ -1,12 +1,14 @@
 """One sentence that several receivers hear: what they make of it, where they part, its fate over SNR."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from cli_support import package
 from test_contract_architecture import gru  # noqa: F401  # a fixture
 from test_contract_architecture import toy as gru_model
-from toy import C, sharp, size, word_vocabulary
+from toy import C, architecture, sharp, size, word_vocabulary
 
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN, Ideal, Rayleigh
@@ -20,6 +22,8 @@ from semcom.evaluation.sentence_fate import fate
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
+from semcom.models.link import heard_by
+from semcom.models.transceiver import build
 
 WORDS = (
     "we support this report and thank all members of the house today but not for that they say it is".split()
@@ -115,6 +119,23 @@ def test_attention_is_that_of_the_pieces_said():
 def test_a_receiver_that_does_not_attend_has_no_attention(gru):  # noqa: F811
     (heard,) = hear({"gru": Checkpoint(gru_model(), words(), {})}, SENTENCE, AWGN(), 6.0, 3)
     assert heard.attention is None and heard.symbols
+
+
+def test_what_is_told_beside_the_symbols_is_no_symbol():
+    told = replace(architecture(size(1), size(1)), snr_aware=True)
+    c = Checkpoint(build(told, 0).eval(), words(), {})
+    with torch.no_grad():
+        c.model.receiver.snr_bias.outer.weight.normal_(std=3, generator=torch.Generator().manual_seed(0))
+    both = {"told": c, "other": made()}
+    heard, other = hear(both, SENTENCE, AWGN(), 0.0, 3)
+    assert heard.received.shape == other.received.shape == (10, C // 2)
+    np.testing.assert_allclose(heard.received - heard.signal, other.received - other.signal, atol=1e-6)
+    batch = collate(encode([as_sent(SENTENCE, [c.vocabulary])], c.vocabulary))
+    received = torch.view_as_real(torch.from_numpy(heard.received)).flatten(-2)[None]
+    given = heard_by(c.model.receiver, received, 0.0)
+    (pieces,) = Search()(c.model.receiver, given, batch.source_mask)
+    assert heard.text == c.vocabulary.decode([pieces])[0]
+    assert list(parting(both, SENTENCE, AWGN(), 0.0, 3).chosen) == ["told", "other"]
 
 
 @pytest.mark.parametrize("typed, why", [("  \u200b ", "empty"), ("we " * 1100, "1100 pieces")])
