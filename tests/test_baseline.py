@@ -419,6 +419,29 @@ def test_a_language_model_is_kept_and_used_again(teacher, here, toy, capsys):
 
 
 @pytest.mark.parametrize(
+    "content, told",
+    [
+        ("words", "not a language model of the source code lm"),
+        ("folder", "is a folder, a file is wanted"),
+        ("teacher", "not a language model of the source code lm; leave it out"),
+    ],
+)
+def test_a_wrong_language_model_is_told_before_any_work(teacher, here, capsys, monkeypatch, content, told):
+    def no_work(*given):
+        raise AssertionError("sentences are read")
+
+    monkeypatch.setattr(verb.baseline_inputs, "sentences_of", no_work)
+    path = here / "lm.pt"
+    if content == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"words" if content == "words" else teacher.read_bytes())
+    assert package("baseline", "--like", teacher, "--source-code", "lm", *RUN, "--lm-code", "lm.pt") == 2
+    line = capsys.readouterr().err
+    assert told in line and "--lm-code lm.pt: " in line and "another version" not in line
+
+
+@pytest.mark.parametrize(
     "flags, words",
     [
         (["--channel", "ideal"], ["--channel ideal", "--channel awgn"]),

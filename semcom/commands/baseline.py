@@ -62,8 +62,9 @@ def _baseline(settings: BaselineSettings, held: ExitStack) -> "pd.DataFrame":
     device = resolve_device(settings.run.device)
     picture = _reserved(settings, held)
     compared = baseline_inputs.Compared.of(settings)
+    given = baseline_inputs.given_language_model(settings, compared, device)
     sentences = baseline_inputs.sentences_of(settings, compared)
-    codes = baseline_inputs.codes_of(settings, compared, sentences.source, device)
+    codes = baseline_inputs.codes_of(settings, compared, sentences.source, given, device)
     run = Run(settings, compared, sentences, make_channel(settings.channel), codes)
 
     shares = _shares(run)

@@ -100,13 +100,27 @@ def _offered(sentences: list[Sentence], compared: Compared) -> Offered:
     return Offered(encoded, compared.architecture.channel_dim)
 
 
+def given_language_model(
+    settings: BaselineSettings, compared: Compared, device: torch.device
+) -> SourceCode | None:
+    """That of ``--lm-code``, of which a wrong one is refused before any work."""
+    if not settings.lm_code:
+        return None
+    return language_model_code.read(settings.lm_code, compared.vocabulary, "--lm-code", device=device)
+
+
 def codes_of(
-    settings: BaselineSettings, compared: Compared, source: Corpus, device: torch.device
+    settings: BaselineSettings,
+    compared: Compared,
+    source: Corpus,
+    given: SourceCode | None,
+    device: torch.device,
 ) -> list[SourceCode]:
-    """The source codes asked for, learned from the training split."""
+    """The source codes asked for, learned from the training split. given: the language model, if there is
+    one."""
     train = split_of(source, "train")
     return [
-        _language_model(settings, compared, source, device)
+        given or _language_model(settings, compared, source, device)
         if name == LANGUAGE_MODEL
         else source_codes.learned(name, train.texts, compared.vocabulary)
         for name in settings.link.source_code
@@ -117,8 +131,6 @@ def _language_model(
     settings: BaselineSettings, compared: Compared, source: Corpus, device: torch.device
 ) -> SourceCode:
     vocabulary, quiet = compared.vocabulary, settings.run.quiet
-    if settings.lm_code:
-        return language_model_code.read(settings.lm_code, vocabulary, "--lm-code", device=device)
     train, validation = (
         batching.encode(list(split_of(source, name)), vocabulary, leave_out_long=True)
         for name in ("train", "validation")

@@ -30,7 +30,7 @@ MOST_PIECES = MAX_POSITIONS - 2
 CELLS = 1 << 22
 """Of the logits that exist at once; each takes some 40 bytes."""
 WHAT = "a language model of the source code lm"
-CURE = "train it again"
+CURE = "leave it out to train one, or give the .lm.pt of an earlier baseline --output"
 
 
 class LanguageModelCode(SourceCode):
@@ -155,7 +155,8 @@ def read(
     a model of another vocabulary."""
     where = f"{flag} {escape(path)}".strip()
     if not Path(path).is_file():
-        raise SemcomError(f"{where}: no such file; {CURE}")
+        there = "is a folder, a file is wanted" if Path(path).is_dir() else "no such file"
+        raise SemcomError(f"{where}: {there}; {CURE}")
     with torch_files.told(where, WHAT, CURE):
         return _rebuilt(state_file.read(Path(path), CURE, WHAT, flag), vocabulary, device, where)
 

@@ -47,6 +47,8 @@ def read(path: Path, cure: str, what: str = WHAT, flag: str = "") -> State:
             raise SemcomError(f"{where}: not {what}, it names code ({shown(foreign)}); {cure}")
         payload = torch.load(path, map_location="cpu", weights_only=True)
         check_plain(payload, stored)
+        if "state" not in payload:
+            raise SemcomError(f"{where}: not {what}; {cure}")
         if payload["format"] != FORMAT:
             raise SemcomError(f"{where}: of another version of this program; {cure}")
         if payload["digest"] != digest_of(payload["state"]):
