@@ -21,7 +21,7 @@ from semcom.evaluation import baseline_bounds, channel_states, coded_baseline, m
 from semcom.evaluation.baseline_curves import Schemes, curves, shown_of, told_once
 from semcom.evaluation.coded_baseline import BEST_EFFORT, EMPTY, CodedLink, Framing, Offered, understand
 from semcom.evaluation.intervals import Interval
-from semcom.evaluation.scheme_choice import H_KNOWN, ONE, SNR_KNOWN, Choice, choose
+from semcom.evaluation.scheme_choice import H_KNOWN, ONE, SNR_KNOWN, Choice, carried, choose
 from semcom.evaluation.text_scoring import TextScoring
 from semcom.report import figures, look
 
@@ -187,6 +187,24 @@ def test_curves_are_named_and_choose_on_validation(offered, code):
     assert not any("h known" in label for label in found), "without fading it is the mean SNR"
     assert found["huffman-pieces + LDPC 64qam"].rows[2]["arrived"] == 0
     assert found["huffman-pieces + LDPC 64qam, best effort"].rows[2]["bleu"] < 20
+
+
+def test_a_sentence_that_its_scheme_cannot_carry_goes_by_the_next_that_can(sentences, vocabulary):
+    fits = np.array([[True, False, False, False], [True, True, False, False], [True, True, True, False]])
+    assert carried(fits).tolist() == [[0, 1, 2, 0], [1, 1, 2, 1], [2, 2, 2, 2]]
+    code = source_codes.learned("huffman-characters", [s.text for s in sentences], vocabulary)
+    small = Offered(batching.encode(list(sentences)[:40], vocabulary), 6)
+    schemes = schemes_of(small, code)
+    of_qpsk, of_16qam, of_64qam = (each.fits for each in schemes.understood)
+    assert of_qpsk.any() and not of_qpsk.all() and of_64qam.all()
+    found = {c.label: c.rows[-1] for c in curves(schemes, schemes, (ONE, SNR_KNOWN), "awgn")}
+    alone, known = found[f"{code.name} + LDPC qpsk"], found[f"{code.name} + LDPC, SNR known"]
+    assert alone["fits"] == of_qpsk.mean() == alone["exact"] and alone["modulation"] == "qpsk"
+    shares = [of_qpsk.mean(), (of_16qam & ~of_qpsk).mean(), (~of_16qam).mean()]
+    told = zip(("qpsk", "16qam", "64qam"), shares)
+    assert known["modulation"] == ", ".join(f"{name} {share:.0%}" for name, share in told if share)
+    # At 12 dB the toy link carries 16-QAM without error and 64-QAM not.
+    assert known["fits"] == 1.0 and known["arrived"] == known["exact"] == pytest.approx(1 - shares[2])
 
 
 def test_of_curves_few_are_shown(offered, code):

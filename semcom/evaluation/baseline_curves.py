@@ -5,13 +5,13 @@ Letters: J schemes of one source code, K SNRs, N sentences, M sums of ``measures
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from semcom.evaluation import measures
 from semcom.evaluation.coded_baseline import EMPTY, FAILURES, Framing, Understood
-from semcom.evaluation.scheme_choice import ADAPTATIONS, H_KNOWN, ONE, SNR_KNOWN, Choice, choose
+from semcom.evaluation.scheme_choice import ADAPTATIONS, H_KNOWN, ONE, SNR_KNOWN, Choice, carried, choose
 
 Row = dict[str, object]
 FIXED = "fixed"
@@ -24,7 +24,8 @@ FRAMED = ("packed", "header_bits", "resend")
 class Schemes:
     """What one source code made of one set of sentences, framed in one way, by J modulations.
 
-    understood: of each modulation. states: [K, N] in dB of the blocks. snrs: [K].
+    understood: of each modulation. states: [K, N] in dB of the blocks. snrs: [K]. goes_by: [J, N], the
+    modulation that a sentence goes by; None: each by that itself.
     """
 
     code: str
@@ -33,6 +34,33 @@ class Schemes:
     snrs: Sequence[float]
     understood: Sequence[Understood]
     states: np.ndarray
+    goes_by: np.ndarray | None = None
+
+    def with_denser(self) -> "Schemes":
+        """Each sentence that a modulation cannot carry goes by the next denser one that can."""
+        places = carried(np.stack([each.fits for each in self.understood]))
+        return replace(self, understood=[self._by(of_each) for of_each in places], goes_by=places)
+
+    def _by(self, places: np.ndarray) -> Understood:
+        """places: [N] of modulations."""
+        sentences = np.arange(len(places))
+
+        def taken(arrays: Sequence[np.ndarray]) -> np.ndarray:
+            """J arrays [K, N, ...] -> [K, N, ...]."""
+            return np.stack(arrays)[places, :, sentences].swapaxes(0, 1)
+
+        all_of = self.understood
+        return Understood(
+            fits=np.stack([each.fits for each in all_of])[places, sentences],
+            whole=taken([each.whole for each in all_of]),
+            sent=taken([each.sent for each in all_of]),
+            by_failure={name: taken([each.by_failure[name] for each in all_of]) for name in FAILURES},
+            texts={name: taken([each.texts[name] for each in all_of]) for name in FAILURES},
+        )
+
+    def gone_by(self, chosen: np.ndarray) -> np.ndarray:
+        """[K, N] places of modulations that were chosen -> of those that sentences go by."""
+        return chosen if self.goes_by is None else self.goes_by[chosen, np.arange(chosen.shape[1])]
 
     def sums(self, failure: str) -> np.ndarray:
         """[J, K, N, M]."""
@@ -61,8 +89,10 @@ class Curve:
 
 
 def curves(validation: Schemes, test: Schemes, adaptations: Sequence[str], channel: str) -> list[Curve]:
-    """All curves of one source code and framing. The choice of schemes is made on ``validation`` alone."""
+    """All curves of one source code and framing. The choice of schemes is made on ``validation`` alone; a
+    sentence that the chosen one cannot carry goes by the next denser one."""
     found = []
+    carrying = validation.with_denser(), test.with_denser()
     # Without fading a transmitter that knows h knows the mean SNR.
     wanted = [name for name in adaptations if name != H_KNOWN or test.fades]
     for failure in FAILURES:
@@ -70,9 +100,9 @@ def curves(validation: Schemes, test: Schemes, adaptations: Sequence[str], chann
             fixed = Choice(np.empty(0), np.array([place]))
             found.append(_curve(FIXED, modulation, fixed, (validation, test, failure, channel)))
         for adaptation in wanted:
-            choice = choose(adaptation, validation.sums(failure), validation.known(adaptation))
+            choice = choose(adaptation, carrying[0].sums(failure), validation.known(adaptation))
             of_one = f"{test.modulations[choice.schemes[0]]}" if adaptation == ONE else ""
-            found.append(_curve(adaptation, of_one, choice, (validation, test, failure, channel)))
+            found.append(_curve(adaptation, of_one, choice, (*carrying, failure, channel)))
     return found
 
 
@@ -95,9 +125,10 @@ def _curve(adaptation: str, modulation: str, choice: Choice, of: tuple[Schemes, 
         "resend": test.framing.resend,
         "on_failure": failure,
     }
+    gone_by = test.gone_by(choice.of(known))
     by_snr = [
         {
-            "modulation": _shares(choice.of(known)[k], test.modulations),
+            "modulation": _shares(gone_by[k], test.modulations),
             "fits": float(fits[k]),
             "arrived": float(whole[k]),
             "sent": float(times[k]),

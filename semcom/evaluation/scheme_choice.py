@@ -35,6 +35,15 @@ class Choice:
         return by_scheme[self.of(states), k, n]
 
 
+def carried(fits: np.ndarray) -> np.ndarray:
+    """[J, N], whether a scheme carries a sentence -> [J, N] the scheme that it goes by: the first one from
+    that on, in their order, which carries it, and that itself where none does."""
+    schemes = np.arange(len(fits))[:, None]
+    places = np.where(fits, schemes, len(fits))
+    first = np.minimum.accumulate(places[::-1])[::-1]
+    return np.where(first < len(fits), first, schemes)
+
+
 def choose(adaptation: str, sums: np.ndarray, states: np.ndarray) -> Choice:
     """What a transmitter sends by that knows nothing, the mean SNR, or the channel's gain.
 
