@@ -124,7 +124,7 @@ def listening(host: str, port: int | None) -> socket.socket:
                 break
     if port is not None and _may_be_free_elsewhere(failed):
         raise SemcomError(
-            f"--port {port}: cannot be listened at ({failed.strerror}); leave it out, and a free one is chosen"
+            f"--port {port}: cannot be listened at ({failed.strerror}); leave it out: a free one is chosen"
         )
     raise _no_such_host(host, failed)
 
@@ -141,15 +141,19 @@ def _may_be_free_elsewhere(error: OSError) -> bool:
 
 def _no_such_host(host: str, error: OSError) -> SemcomError:
     return SemcomError(
-        f"--host {escape(host)}: cannot be listened at ({error.strerror}); leave it out ({LOOPBACK}), or give "
-        "0.0.0.0 for all of this machine"
+        f"--host {escape(host)}: cannot be listened at ({error.strerror}); leave it out ({LOOPBACK}), or "
+        "give 0.0.0.0 for all of this machine"
     )
 
 
 def address(host: str, found: socket.socket) -> str:
     """What a browser is given."""
     shown = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)
-    return f"http://[{shown}]:{found.getsockname()[1]}" if ":" in shown else f"http://{shown}:{found.getsockname()[1]}"
+    return (
+        f"http://[{shown}]:{found.getsockname()[1]}"
+        if ":" in shown
+        else f"http://{shown}:{found.getsockname()[1]}"
+    )
 
 
 def server(app: App) -> "uvicorn.Server":

@@ -55,6 +55,6 @@ class DemoSettings(Validated):
         if len(self.checkpoints) > RECEIVERS:
             last = escape(self.checkpoints[-1])
             raise SemcomError(
-                f"CHECKPOINT {last}: {len(self.checkpoints)} are given, {RECEIVERS} at most stand beside each "
-                "other; leave some out"
+                f"CHECKPOINT {last}: {len(self.checkpoints)} are given, {RECEIVERS} at most stand beside "
+                "each other; leave some out"
             )

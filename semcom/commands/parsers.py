@@ -15,6 +15,7 @@ from semcom.commands.align_settings import AlignSettings
 from semcom.commands.analyse_settings import AnalysisSettings
 from semcom.commands.baseline_settings import BaselineSettings
 from semcom.commands.benchmark_settings import BenchmarkSettings
+from semcom.commands.demo_settings import DemoSettings
 from semcom.commands.dial_settings import DialSettings
 from semcom.commands.distil_settings import DistilSettings
 from semcom.commands.export_settings import ExportSettings
@@ -244,6 +245,11 @@ VERBS = {
         "send a sentence and print what each receiver understood",
         TransmitSettings,
         "transmit:transmit",
+    ),
+    "demo": Verb(
+        "a page to play with: a sentence, the noise, and what each receiver understands",
+        DemoSettings,
+        "demo:demo",
     ),
 }
 

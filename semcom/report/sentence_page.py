@@ -125,7 +125,7 @@ def parting(found: "Parting", language: str) -> str:
     ]
     rows = [
         Row(
-            found.pieces[n],
+            sentence_pictures.shown(found.pieces[n]),
             tuple(_bar(float(p), found.pieces[n] == said) for p, said in zip(table[:, n], chosen)),
         )
         for n in shown
@@ -183,6 +183,11 @@ def fate(table: "pd.DataFrame", snr: float, draws: int, language: str) -> str:
     return _fragment("fate", language, curves, *size, *sides, snr, draws)
 
 
+def heading(title: str, lead: str) -> str:
+    """Of the page."""
+    return f'<div class="sentence">{_fragment("heading", "en", title, lead)}</div>'
+
+
 def note(text: str, kind: str = "") -> str:
     """A line about what went wrong (kind "wrong") or is to be known."""
     return _fragment("note", "en", text, kind)
@@ -191,14 +196,17 @@ def note(text: str, kind: str = "") -> str:
 def css() -> str:
     """Of all fragments, in the palette of the project's pictures."""
     colours = [
-        f"{selector} {{ --ground: {ink.ground}; --ink: {ink.strong}; --faint: {ink.faint}; --hair: {ink.hair}; "
-        + " ".join(f"--r{n}: {colour};" for n, colour in enumerate(ink.colours))
-        + " }"
-        for selector, ink in ((":root", look.LIGHT), (".dark", look.DARK))
+        f"{ground} {{ {_variables(ink)} }}" for ground, ink in ((":root", look.LIGHT), (".dark", look.DARK))
     ]
     of_receivers = [f".r{n} {{ --own: var(--r{n}); }}" for n in range(len(look.LIGHT.colours))]
     (source, _, _) = jinja2.PackageLoader("semcom.report").get_source(_environment("en"), "sentence.css")
     return "\n".join([*colours, *of_receivers, source])
+
+
+def _variables(ink: look.Inks) -> str:
+    named = {"ground": ink.ground, "ink": ink.strong, "faint": ink.faint, "hair": ink.hair}
+    named |= {f"r{n}": colour for n, colour in enumerate(ink.colours)}
+    return " ".join(f"--{name}: {colour};" for name, colour in named.items())
 
 
 def _fragment(macro: str, language: str, *given: object) -> str:

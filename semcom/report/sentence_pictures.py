@@ -54,9 +54,12 @@ def constellation(signal: np.ndarray, received: np.ndarray) -> Constellation:
 
 @dataclass(frozen=True)
 class Cell:
+    """shade: from 0 to 1, that of the largest weight of the grid."""
+
     x: float
     y: float
     weight: float
+    shade: float
     piece: str
     symbol: str
 
@@ -87,13 +90,14 @@ def grid(attention: np.ndarray, pieces: Sequence[str], symbols: Sequence[str]) -
     are_named = cell >= NAMED_CELL
     left = _room(pieces) if are_named else 4.0
     top = _room(symbols) if are_named else 4.0
+    most = max(float(attention.max(initial=0)), FAINTEST)
     cells = [
-        Cell(left + column * cell, top + row * cell, float(weight), pieces[row], symbols[column])
-        for (row, column), weight in np.ndenumerate(attention)
+        Cell(left + column * cell, top + row * cell, weight, weight / most, pieces[row], symbols[column])
+        for (row, column), weight in np.ndenumerate(attention.astype(float))
         if weight >= FAINTEST
     ]
-    rows = [Name(left - 4, top + (row + 0.5) * cell, _short(name)) for row, name in enumerate(pieces)]
-    columns = [Name(left + (n + 0.5) * cell, top - 4, _short(name)) for n, name in enumerate(symbols)]
+    rows = [Name(left - 4, top + (row + 0.5) * cell, _short(shown(name))) for row, name in enumerate(pieces)]
+    columns = [Name(left + (n + 0.5) * cell, top - 4, _short(shown(name))) for n, name in enumerate(symbols)]
     return Grid(
         left + cell * len(symbols) + 2,
         top + cell * len(pieces) + 2,
@@ -102,6 +106,11 @@ def grid(attention: np.ndarray, pieces: Sequence[str], symbols: Sequence[str]) -
         tuple(rows) if are_named else (),
         tuple(columns) if are_named else (),
     )
+
+
+def shown(piece: str) -> str:
+    """A piece as it is read: one that is but a blank as a sign for it."""
+    return piece.strip() or "␣"
 
 
 def _short(name: str) -> str:
