@@ -13,6 +13,7 @@ from semcom.base.failures import code_and_message
 from semcom.base.messages import N_
 from semcom.channel.channels import Channel, make_channel
 from semcom.channel.settings import KINDS, ChannelConfig
+from semcom.data.cleaning import clean
 from semcom.evaluation.heard_sentence import Heard, as_sent, hear
 from semcom.evaluation.parting import parting
 from semcom.evaluation.sentence_fate import fate
@@ -103,7 +104,7 @@ class Answers:
     ) -> Asked:
         """Raises Refused, in the language, for what is not allowed."""
         _ = translation(language).gettext
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str) or not clean(text[: LONGEST + 1]):
             raise Refused(_(EMPTY))
         if len(text) > LONGEST:
             raise Refused(_(TOO_LONG).format(count=len(text), most=LONGEST))
