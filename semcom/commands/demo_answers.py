@@ -108,13 +108,13 @@ class Answers:
             raise Refused(_(EMPTY))
         if len(text) > LONGEST:
             raise Refused(_(TOO_LONG).format(count=len(text), most=LONGEST))
-        if channel not in KINDS:
+        if not isinstance(channel, str) or channel not in KINDS:
             raise Refused(_(NO_SUCH_CHANNEL))
         numbers = _number(snr, LOWEST_SNR, HIGHEST_SNR), _number(seed, 0, LARGEST_SEED)
         if numbers[0] is None or numbers[1] is None or numbers[1] % 1:
             raise Refused(_(WRONG).format(low=f"{LOWEST_SNR:g}".replace("-", "−"), high=f"{HIGHEST_SNR:g}"))
         place = _number(stop, 0, max(0, len(self.dialled) - 1)) or 0
-        asked = Asked(text, str(channel), numbers[0], int(numbers[1]), int(place), language)
+        asked = Asked(text, channel, numbers[0], int(numbers[1]), int(place), language)
         most = self._most_pieces(asked)
         if most > MOST_PIECES:
             raise Refused(_(TOO_MANY_PIECES).format(count=most, most=MOST_PIECES))
