@@ -25,6 +25,7 @@ PAIRS = {
     "docs/zh/report.md": "docs/report.md",
     "docs/zh/text.md": "docs/text.md",
     "docs/zh/dial.md": "docs/dial.md",
+    "docs/zh/demo.md": "docs/demo.md",
 }
 # Pages that only Chinese readers have.
 APART = ["docs/zh/quick-reference.md", "docs/zh/glossary.md"]
