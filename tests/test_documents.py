@@ -284,7 +284,7 @@ def test_the_citation_names_this_version():
 
 
 MEASURED = {"docs/dial.md", "docs/images.md", "docs/results.md", "docs/speed.md", "checkpoints/README.md"}
-MEASURED |= {"docs/zh/dial.md", "CHANGELOG.md", "docs/benchmark.md", "docs/channels.md"}
+MEASURED |= {"docs/zh/dial.md", "CHANGELOG.md", "docs/benchmark.md", "docs/channels.md", "docs/export.md"}
 COMMIT = re.compile(r"(?<![\w.])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{7}(?!\w)")
 
 

@@ -15,22 +15,23 @@ FORMAT = 1
 UNIGRAM = 1
 NORMAL, USER_DEFINED = 1, 4
 """Types of model and of piece, as sentencepiece numbers them."""
+UNKNOWN_PENALTY = np.float32(10)
+"""Below the least score of a piece, in sentencepiece."""
 SURROGATES = range(0xD800, 0xE000)
 
 
 def plain_pieces(vocabulary: PieceVocabulary) -> bytes | None:
     """JSON of the pieces, by id, their scores, null for those that no text is cut into, and what is made of a
-    text before it is cut. None for a model that is not unigram with byte fallback, or has symbols of its
-    user's.
+    text before it is cut. None for a model that is not of the form that ``train_vocabulary`` gives one.
 
     form: of Unicode, or empty. instead: character -> what stands for it, where that is not what the form
-    makes of it.
+    makes of it. longest: characters of a piece, at most. unknown: score of a character that no piece spells.
     """
     model = message_of(vocabulary.serialized)
-    pieces, trained = model.pieces, model.trainer_spec
-    own_symbols = any(piece.type == USER_DEFINED for piece in pieces)
-    if trained.model_type != UNIGRAM or not trained.byte_fallback or own_symbols:
+    pieces = model.pieces
+    if not _is_usual(model):
         return None
+    scores = [np.float32(piece.score) for piece in pieces if piece.type == NORMAL]
     charsmap = model.normalizer_spec.precompiled_charsmap
     form = "NFKC" if charsmap else "NFC" if vocabulary.normalization == NFC else ""
     made: dict[str, Any] = {
@@ -40,8 +41,19 @@ def plain_pieces(vocabulary: PieceVocabulary) -> bytes | None:
         "instead": _beside_nfkc(charsmap) if charsmap else {},
         "pieces": [piece.piece for piece in pieces],
         "scores": [piece.score if piece.type == NORMAL else None for piece in pieces],
+        "longest": max(len(piece.piece) for piece in pieces if piece.type == NORMAL),
+        "unknown": float(min(scores) - UNKNOWN_PENALTY),
     }
     return json.dumps(made, ensure_ascii=False).encode()
+
+
+def _is_usual(model: Any) -> bool:
+    """Whether it is unigram with byte fallback, makes blanks as usual, and has no symbols of its user's."""
+    trained, blanks = model.trainer_spec, model.normalizer_spec
+    usual_blanks = blanks.add_dummy_prefix and blanks.remove_extra_whitespaces and blanks.escape_whitespaces
+    own_symbols = any(piece.type == USER_DEFINED for piece in model.pieces)
+    unigram = trained.model_type == UNIGRAM and trained.byte_fallback
+    return unigram and usual_blanks and not trained.treat_whitespace_as_suffix and not own_symbols
 
 
 def _beside_nfkc(charsmap: bytes) -> dict[str, str]:
