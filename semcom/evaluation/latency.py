@@ -21,6 +21,8 @@ ROUNDS = {1: 100, 64: 16}
 SECONDS, LEAST = 30.0, 3
 """All ends together and a batch size, after which no further round begins, but for the first ``LEAST``."""
 WARM_UP = 1
+Taken = tuple[float, float]
+"""Seconds of wall time, and of all threads on processors."""
 UPPER = 95
 """Percent of the batches that take no longer than the upper figure."""
 
@@ -37,8 +39,8 @@ class Setting:
 
 
 def latencies(entrants: Sequence[Entrant], encoded: Sequence[Encoded], setting: Setting) -> list[Row]:
-    """A row for each entrant, end and batch size: median and upper milliseconds of wall time a sentence, and
-    bytes of the end on disk.
+    """A row for each entrant, end and batch size: median and upper milliseconds of wall time a sentence, the
+    median of processor time, which another program's load does not lengthen, and bytes of the end on disk.
 
     A receiver decodes to the end of the sentences; the channel is not timed. Entrants run in turn, so that a
     machine that slows down slows all. Sentences come as they are given, over again where they are fewer.
@@ -48,15 +50,16 @@ def latencies(entrants: Sequence[Entrant], encoded: Sequence[Encoded], setting: 
         seconds = _seconds(entrants, _batches(encoded, size, rounds + WARM_UP), setting)
         for entrant in entrants:
             for end in ("transmitter", "receiver"):
-                taken = 1000 * np.array(seconds[entrant.label, end]) / size
+                wall, cpu = 1000 * np.array(seconds[entrant.label, end]).T / size
                 rows.append(
                     {
                         "model": entrant.label,
                         "end": end,
                         "batch": size,
-                        "batches": len(taken),
-                        "median_ms": float(np.median(taken)),
-                        "upper_ms": float(np.percentile(taken, UPPER)),
+                        "batches": len(wall),
+                        "median_ms": float(np.median(wall)),
+                        "upper_ms": float(np.percentile(wall, UPPER)),
+                        "median_cpu_ms": float(np.median(cpu)),
                         "bytes": _bytes_of(entrant.model.end(end)),
                     }
                 )
@@ -71,8 +74,8 @@ def _batches(encoded: Sequence[Encoded], size: int, count: int) -> list[Batch]:
 @torch.inference_mode()
 def _seconds(
     entrants: Sequence[Entrant], batches: Sequence[Batch], setting: Setting
-) -> dict[tuple[str, str], list[float]]:
-    taken: dict[tuple[str, str], list[float]] = {}
+) -> dict[tuple[str, str], list[Taken]]:
+    taken: dict[tuple[str, str], list[Taken]] = {}
     until = time.perf_counter() + SECONDS
     for number, batch in enumerate(batches):
         if number >= WARM_UP + LEAST and time.perf_counter() > until:
@@ -85,17 +88,26 @@ def _seconds(
     return taken
 
 
-def _timed(entrant: Entrant, batch: Batch, setting: Setting) -> tuple[float, float]:
-    """Seconds of the transmitter and of the receiver."""
+def _timed(entrant: Entrant, batch: Batch, setting: Setting) -> tuple[Taken, Taken]:
+    """Of the transmitter and of the receiver."""
     transmitter, receiver = entrant.model.transmitter, entrant.model.receiver
-    started = time.perf_counter()
+    started = _now()
     made = transmitter(batch.source, batch.source_mask)
-    sending = time.perf_counter() - started
+    sending = _since(started)
     sent = send(lambda *_: made, batch, setting.channel, [setting.snr], seed=setting.seed)
     (received,) = sent.heard_by(receiver)
-    started = time.perf_counter()
+    started = _now()
     setting.search(receiver, received, batch.source_mask)
-    return sending, time.perf_counter() - started
+    return sending, _since(started)
+
+
+def _now() -> Taken:
+    return time.perf_counter(), time.process_time()
+
+
+def _since(started: Taken) -> Taken:
+    wall, cpu = _now()
+    return wall - started[0], cpu - started[1]
 
 
 def _bytes_of(end: Transmitter | Receiver) -> int:
