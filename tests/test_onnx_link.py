@@ -5,6 +5,7 @@ import csv
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,21 +14,29 @@ import cli_support
 import numpy as np
 import pytest
 import torch
+from test_export_onnx import WORDS, exported  # noqa: F401  # a fixture
+from toy import collated
 
 from benchmarks import onnx_tokens
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN
-from semcom.data import batching
 from semcom.data.piece_vocabulary import PieceVocabulary, message_of, train_vocabulary
 from semcom.data.plain_pieces import plain_pieces
+from semcom.data.vocabulary import BOS, EOS
+from semcom.evaluation import latency
 from semcom.models import checkpoint, onnx_link
 from semcom.models.decoding import beam, greedy
-from semcom.models.link import send
+from semcom.models.link import heard_by, send
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 ROOT = Path(__file__).parent.parent
-WITHOUT = "import sys, runpy; sys.modules.update(dict.fromkeys({names}))\nsys.argv = sys.argv[1:]\n"
+WITHOUT = """import sys
+sys.modules.update(dict.fromkeys(["torch", "sentencepiece", "semcom"]))
+sys.argv = sys.argv[1:]
+"""
+LETTERS = "▁abcdefghijklmnopqrs"
+"""A piece each, as many as the vocabulary of toys has places."""
 CHINESE = [
     "今天天气很好，我们去公园散步。",
     "语义通信只传送意义，不传送每一个比特。",
@@ -37,26 +46,14 @@ CHINESE = [
 
 
 @pytest.fixture(scope="module")
-def folder(made_once, teacher):
-    """The exported teacher; tests must not write to it."""
-
-    def make(folder):
-        asked = ["--format", "onnx", "--output", folder / "link"]
-        assert cli_support.package("export", teacher, *asked) == 0
-
-    return made_once("teacher as onnx", make) / "link"
+def ends(exported):  # noqa: F811
+    """A transceiver with all that may stand before a receiver, by torch, and by onnxruntime."""
+    return checkpoint.load(exported / "model.pt"), onnx_link.load(exported / "link")
 
 
 @pytest.fixture(scope="module")
-def ends(teacher, folder):
-    """The teacher by torch, and by onnxruntime."""
-    return checkpoint.load(teacher), onnx_link.load(folder)
-
-
-@pytest.fixture(scope="module")
-def batch(ends, sentences):
-    encoded = batching.encode(sentences[:12], ends[0].vocabulary)
-    return batching.collate(encoded)
+def batch():
+    return collated(40, 2, 9)
 
 
 @pytest.mark.parametrize("snr", [-6.0, 6.0])
@@ -114,10 +111,19 @@ def test_a_graph_of_another_kind_is_refused(ends):
         swapped.session()
 
 
-def test_evaluate_tells_folders_beside_checkpoints_and_times_both(teacher, folder, here, capsys):
-    asked = ["--sentences", 6, "--snr", 0, 12, "--quiet", "--runtime", "onnx", "--output", "table.csv"]
-    size = ["--corpus-size", 300]
-    assert cli_support.package("evaluate", teacher, folder, *size, *asked) == 0
+def test_evaluate_tells_folders_beside_checkpoints_and_times_both(
+    exported,  # noqa: F811
+    here,
+    capsys,
+    monkeypatch,
+):
+    monkeypatch.setattr(latency, "ROUNDS", {1: 3, 64: 2})
+    words = random.Random(2)
+    lines = [" ".join(words.choices(WORDS, k=words.randint(4, 9))) for _ in range(300)]
+    Path("words.txt").write_text("\n".join(lines))
+    asked = ["--corpus", "words.txt", "--sentences", 6, "--snr", 0, 12, "--quiet", "--output", "table.csv"]
+    models = exported / "model.pt", exported / "link"
+    assert cli_support.package("evaluate", *models, "--runtime", "onnx", *asked) == 0
     told = capsys.readouterr()
     shown = told.out + told.err
     assert "latency: ms of wall time a sentence" in shown and "onnxruntime 1." in shown
@@ -157,33 +163,67 @@ def test_the_program_has_at_most_40_lines(example):
     assert len(example.splitlines()) <= 40
 
 
-@torch.inference_mode()
-def test_the_program_without_torch_decodes_the_tokens_of_torch(example, ends, folder, tmp_path, sentences):
-    (tmp_path / "send.py").write_text(example)
-    ours, seed, snr = ends[0], 3, 6.0
-    text = sentences[3].text
-    names = "['torch', 'sentencepiece', 'semcom']"
-    start = WITHOUT.format(names=names) + f"runpy.run_path({str(tmp_path / 'send.py')!r})"
-    words = ["send.py", str(folder), text, str(snr), str(seed)]
-    made = subprocess.run(
-        [sys.executable, "-c", start, *words], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
+def sent_by(example, folder, text, snr, seed):
+    """What the program prints where neither torch nor sentencepiece nor this package can be imported."""
+    run = f"import runpy\nrunpy.run_path({str(example)!r})"
+    words = [sys.executable, "-c", WITHOUT + run, "send.py", folder, text, snr, seed]
+    made = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
-    pieces, shown = made.stdout.splitlines()
+    pieces, _, shown = made.stdout.partition("\n")
+    return json.loads(pieces), shown.rstrip("\n")
 
-    batch = batching.collate(batching.encode([sentences[3]], ours.vocabulary))
-    signal = ours.model.transmitter(batch.source, batch.source_mask)[0]
+
+@torch.inference_mode()
+def by_torch(model, source, snr, seed):
+    """The pieces that torch decodes through the noise of the program."""
+    ids = torch.tensor([source])
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    signal, _ = model.transmitter(ids, mask)
     noise = np.random.default_rng(seed).normal(0, (10 ** (-snr / 10) / 2) ** 0.5, tuple(signal.shape))
-    received = (signal + torch.from_numpy(noise)).float()
-    wanted = greedy(ours.model.receiver, received, batch.source_mask)[0]
-    assert [piece for piece in json.loads(pieces) if piece not in (1, 2)] == wanted
-    assert shown == ours.vocabulary.decode([wanted])[0]
+    received = heard_by(model.receiver, (signal + torch.from_numpy(noise)).float(), snr)
+    return greedy(model.receiver, received, mask)[0]
 
 
-def test_the_program_without_torch_finds_none(tmp_path):
-    names = "['torch', 'sentencepiece', 'semcom']"
+def spoken(pieces):
+    """Without bos and eos."""
+    return [piece for piece in pieces if piece not in (BOS, EOS)]
+
+
+def test_the_program_without_torch_decodes_the_tokens_of_torch(example, ends, exported, tmp_path):  # noqa: F811
+    folder, program = tmp_path / "link", tmp_path / "send.py"
+    shutil.copytree(exported / "link", folder)
+    program.write_text(example)
+    names = ["<pad>", "<s>", "</s>", "<unk>", *LETTERS]
+    scores = [None] * 4 + [-1.0 - k / 10 for k in range(len(LETTERS))]
+    plain = {"form": "", "instead": {}, "pieces": names, "scores": scores, "longest": 1, "unknown": -30.0}
+    (folder / "pieces.json").write_text(json.dumps(plain))
+    for seed in (1, 2):
+        pieces, shown = sent_by(program, folder, "cab bed", 6.0, seed)
+        source = [BOS, *(names.index(letter) for letter in "▁cab▁bed"), EOS]
+        assert spoken(pieces) == by_torch(ends[0].model, source, 6.0, seed)
+        assert shown == "".join(names[piece] for piece in spoken(pieces)).replace("▁", " ").strip()
+
+
+@pytest.mark.slow
+def test_the_program_sends_bytes_and_chinese(example, made_once, teacher, tmp_path):
+    def make(folder):
+        asked = ["--format", "onnx", "--output", folder / "link"]
+        assert cli_support.package("export", teacher, *asked) == 0
+
+    folder, program = made_once("teacher as onnx", make) / "link", tmp_path / "send.py"
+    program.write_text(example)
+    source = checkpoint.load(teacher)
+    for text in ("The Council adopted the regulation on fisheries.", "你好，🙂 ½", *CHINESE):
+        pieces, shown = sent_by(program, folder, text, 12.0, 3)
+        ids = [BOS, *source.vocabulary.encode([text])[0], EOS]
+        wanted = by_torch(source.model, ids, 12.0, 3)
+        assert spoken(pieces) == wanted and shown == source.vocabulary.decode([wanted])[0]
+
+
+@pytest.mark.parametrize("name", ["torch", "sentencepiece", "semcom"])
+def test_the_program_is_run_where_these_are_not(name):
     made = subprocess.run(
-        [sys.executable, "-c", WITHOUT.format(names=names) + "import torch"], capture_output=True, check=False
+        [sys.executable, "-c", WITHOUT + f"import {name}"], capture_output=True, check=False
     )
     assert b"ModuleNotFoundError" in made.stderr
 

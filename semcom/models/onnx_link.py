@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from semcom.base.errors import SemcomError, escape
 from semcom.models.checkpoint import Checkpoint
-from semcom.models.onnx_reading import START, STEP, TRANSMITTER, OnnxFolder, read
+from semcom.models.onnx_folder import START, STEP, TRANSMITTER
+from semcom.models.onnx_reading import OnnxFolder, read
 from semcom.models.protocols import Receiver, Transmitter
 from semcom.models.transceiver import Transceiver
 

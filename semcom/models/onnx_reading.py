@@ -14,23 +14,20 @@ from semcom.base import json_files
 from semcom.base.advice import path_word
 from semcom.base.errors import SemcomError, escape
 from semcom.base.json_files import NotJSON
-from semcom.data.settings import MAX_POSITIONS
 from semcom.data.vocabulary import BOS, EOS, PAD, Vocabulary
 from semcom.data.vocabulary_files import read_vocabulary
 from semcom.models.architecture import Architecture, from_file
+from semcom.models.decoding import LIMIT_FACTOR, LIMIT_MORE, LONGEST_TARGET
+from semcom.models.onnx_folder import FORMAT, FP32, GRAPHS, INT8, LINK
 
-FORMAT = 1
-LINK = "link.json"
-TRANSMITTER, START, STEP = "transmitter.onnx", "receiver_start.onnx", "receiver_step.onnx"
-GRAPHS = (TRANSMITTER, START, STEP)
 VOCABULARIES = ("vocabulary.model", "vocabulary.json")
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = (FP32, INT8)
 LARGEST_LINK = 10_000_000
 LARGEST_GRAPH = 2**31 - 1
 """Bytes: what a graph of ONNX can have."""
 FIXED = {
     "pieces": {"pad": PAD, "bos": BOS, "eos": EOS},
-    "length_limit": {"factor": 1.5, "more": 10, "most": MAX_POSITIONS - 1},
+    "length_limit": {"factor": LIMIT_FACTOR, "more": LIMIT_MORE, "most": LONGEST_TARGET},
 }
 """What this program decodes by, and what the folder is to say."""
 
