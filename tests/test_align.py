@@ -583,11 +583,12 @@ def test_bands_end_where_scores_do(made):
     assert {(i.low, i.high) for _, i in curves["linear map"]} == {(0.0, 100.0)}
 
 
-def test_the_divergence_report_takes_it_in(inputs, made):
+def test_the_divergence_report_takes_it_in(inputs, made, capsys):
     shutil.copytree(made / "made", "made")
     flags = ["b.pt", "--teacher-checkpoint", "a.pt", "--alignment", "made", "--corpus", "text.txt"]
     at = ["--snr", 6, 12, "--sentences", 20, "--device", "cpu", "--quiet", "--report-dir", "report"]
-    assert analyse(*flags, *at) == 0
+    assert analyse(*flags, *at, "--verbose") == 0
+    assert "joined by pilots that both sides" in " ".join(capsys.readouterr().out.split())
     page = (inputs / "report/report.md").read_text()
     assert "## Ends joined by pilots" in page and "orthogonal map" in page
     assert {"alignment_1.csv", "alignment_1.tex"} <= {

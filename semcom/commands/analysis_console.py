@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from semcom.base.errors import escape
-from semcom.base.messages import said
+from semcom.base.messages import N_, Message, said
 from semcom.base.settings import OutputConfig
 from semcom.commands.analyse_settings import ANALYSED, MORE_SNRS, AnalysisSettings
 from semcom.commands.analysis_results import Analysis
@@ -24,26 +24,27 @@ log = logging.getLogger(__name__)
 
 Translate = Callable[[str], str]
 
-OTHER_VOCABULARIES = {"bleu": "BLEU", "chrf": "chrF", "exact": "exact"}
+OTHER_VOCABULARIES = {"bleu": N_("BLEU"), "chrf": N_("chrF"), "exact": N_("exact")}
 """Columns of checkpoints whose tokens do not compare with their teacher's."""
 ALWAYS = ("bleu", "kl_divergence")
 """Measures that are shown however narrow the console is."""
-OF_REPORT = ("effects", "price", "dial", "trends")
+OF_REPORT = ("effects", "price", "dial", "alignment", "trends")
 """Beginnings of the names of the report's tables that ``--verbose`` prints too."""
 
 
 def show(analysis: Analysis, document: Document | None, made: Sequence[Path]) -> None:
     """document: the report, None without one. made: the results file and, of a report, its folder."""
+    language = analysis.settings.report.lang
+    _ = translation(language).gettext
     for answer in document.answers if document else ():
-        _show_answer(answer, document.language if document else "en")
+        _show_answer(answer, language)
     if document is None or analysis.settings.verbose:
         for study, teacher in zip(analysis.studies, analysis.teachers):
             _show_study(analysis, study, teacher.path, made[0])
     if document and analysis.settings.verbose:
         _show_tables(document)
     if analysis.other_vocabularies:
-        _show_others(analysis)
-    _ = translation(document.language if document else "en").gettext
+        _show_others(analysis, _)
     log.info(f"\n{_conditions(analysis, document)}\n{_where(made, _)}")
     if line := _next(analysis.settings, _):
         log.info(line)
@@ -86,33 +87,41 @@ def _show_tables(document: Document) -> None:
 def _show_study(analysis: Analysis, study: Study, teacher: str, results: Path) -> None:
     """teacher, results: their files."""
     settings = analysis.settings
-    measured = described(analysis.sentences, settings.evaluation)
-    log.info(
-        f"\ndivergence from teacher {escape(teacher)}; {measured}, {study.channel}, "
-        f"seed {settings.run.seed}, {analysis.search}; {RECEIVER_KNOWS}"
+    language = settings.report.lang
+    _ = translation(language).gettext
+    told = Message(
+        N_("divergence from teacher {teacher}; {sentences}, {channel}, seed {seed}, {decoding}; {known}"),
+        teacher=escape(teacher),
+        sentences=described(analysis.sentences, settings.evaluation),
+        channel=study.channel,
+        seed=settings.run.seed,
+        decoding=analysis.search.told,
+        known=Message(RECEIVER_KNOWS),
     )
-    _show_table(_at_reference(study), "en", escape(results))
+    log.info(f"\n{said(told, _)}")
+    _show_table(_at_reference(study, _), language, escape(results))
     if settings.verbose:
         for measure in measures.followed():
             if not measure.gap:
-                _show_by_snr(study, measure)
+                _show_by_snr(study, measure, _)
 
 
-def _at_reference(study: Study) -> Table:
+def _at_reference(study: Study, _: Translate) -> Table:
     """A row a group of runs, with intervals."""
     shown = [(_name_of(measure), measure) for measure in measures.on_console()]
     rows = []
     for group in study.groups:
         found = study.group_row(group)
-        cells = {name: found.get(name) for name, _ in shown}
-        rows.append({"pair": _told(group), **cells})
-    columns = {"pair": Column("pair")}
+        cells = {name: found.get(name) for name, _measure in shown}
+        rows.append({"pair": said(group.name, _), **cells})
+    columns = {"pair": Column(_("pair"))}
     for rank, (name, measure) in enumerate(shown):
-        title = f"{measure.label} gap" if measure.gap else measure.label
+        label = _(measure.label)
+        title = _("{measure} gap").format(measure=label) if measure.gap else label
         columns[name] = Column(title, measure.decimals, rank=0 if name in ALWAYS else rank + 1)
-    units = "KL, JS and the cross-entropy gap in nats a token"
-    caption = f"At {study.reference_snr:g} dB, with 95 % intervals; {units}."
-    return Table("at_reference", caption, columns, frames.frame_of(rows))
+    caption = _("At {snr:g} dB, with 95 % intervals; KL, JS and the cross-entropy gap in nats a token.")
+    told = caption.format(snr=study.reference_snr)
+    return Table("at_reference", told, columns, frames.frame_of(rows))
 
 
 def _name_of(measure: Measure) -> str:
@@ -120,29 +129,31 @@ def _name_of(measure: Measure) -> str:
     return measure.gap_name if measure.gap else measure.name
 
 
-def _show_by_snr(study: Study, measure: Measure) -> None:
+def _show_by_snr(study: Study, measure: Measure, _: Translate) -> None:
     rows: list[Row] = []
+    pair = _("pair")
     for group in study.groups:
         for snr in study.snrs:
             cell = study.group_row(group, snr).get(measure.name)
-            rows.append({"pair": _told(group), "snr": snr, measure.name: cell.value if cell else None})
-    table = tables.pivot(rows, "pair", "snr", measure.name)
-    log.info(f"\n{measure.title_with_unit}, by SNR in dB\n{table}")
+            row = {pair: said(group.name, _), "snr": snr, measure.name: cell.value if cell else None}
+            rows.append(row)
+    title = _(measure.title)
+    if measure.unit:
+        title = _("{measure}, {unit}").format(measure=title, unit=_(measure.unit))
+    told = _("{measure}, by SNR in dB").format(measure=title)
+    log.info(f"\n{told}\n{tables.pivot(rows, pair, 'snr', measure.name)}")
 
 
-def _told(group: Group) -> str:
-    return said(group.name, translation("en").gettext)
-
-
-def _show_others(analysis: Analysis) -> None:
+def _show_others(analysis: Analysis, _: Translate) -> None:
     rows = [
         [row["pair"], row["channel"], row["snr"], *(row[name].value for name in OTHER_VOCABULARIES)]
         for rows in analysis.other_vocabularies
         for row in rows
     ]
-    titles = ["model", "channel", "SNR, dB", *OTHER_VOCABULARIES.values()]
+    titles = [_("model"), _("channel"), _("SNR, dB"), *map(_, OTHER_VOCABULARIES.values())]
     table = tables.text(frames.frame_of(rows, titles))
-    log.info(f"\nof another vocabulary or signal width than the teacher's: text measures alone\n{table}")
+    told = _("of another vocabulary or signal width than the teacher's: text measures alone")
+    log.info(f"\n{told}\n{table}")
 
 
 # --- what was made, and what comes next

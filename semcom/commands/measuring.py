@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semcom.base.errors import SemcomError, escape
-from semcom.base.messages import N_
+from semcom.base.messages import N_, Message
 from semcom.base.widths import columns, padded
 from semcom.commands.run_record import BEST
 from semcom.data import corpus
@@ -162,13 +162,16 @@ def heading(measure: Measure, scoring: TextScoring) -> str:
     return f"{title} ({signature})" if signature else title
 
 
-def described(number: int, settings: EvaluationConfig) -> str:
+MEASURED_ON = {
+    "test": N_("{number} test sentences"),
+    "validation": N_("{number} validation sentences (--split validation; test is left alone)"),
+    "all": N_("{number} sentences of the whole corpus (--split all)"),
+}
+
+
+def described(number: int, settings: EvaluationConfig) -> Message:
     """How many sentences of what."""
-    if settings.split == "validation":
-        return f"{number} validation sentences (--split validation; test is left alone)"
-    if settings.split == "all":
-        return f"{number} sentences of the whole corpus (--split all)"
-    return f"{number} {settings.split} sentences"
+    return Message(MEASURED_ON[settings.split], number=number)
 
 
 def foreign_splits(
