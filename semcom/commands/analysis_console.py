@@ -13,7 +13,6 @@ from semcom.commands.analyse_settings import ANALYSED, MORE_SNRS, AnalysisSettin
 from semcom.commands.analysis_results import Analysis
 from semcom.commands.measuring import RECEIVER_KNOWS, described
 from semcom.evaluation import frames, measures
-from semcom.evaluation.groups import Group
 from semcom.evaluation.measure_row import Measure
 from semcom.evaluation.study import Row, Study
 from semcom.report import formats, tables
