@@ -27,7 +27,7 @@ from semcom.base.settings import RunConfig  # noqa: E402
 from semcom.commands.align import align  # noqa: E402
 from semcom.commands.align_settings import TABLE, AlignSettings  # noqa: E402
 from semcom.commands.settings import WHOLE_CORPUS  # noqa: E402
-from semcom.distillation.aligner_settings import TUNED, WAYS  # noqa: E402
+from semcom.distillation.aligner_settings import PILOT_CHOICES, TUNED, WAYS  # noqa: E402
 from semcom.evaluation.intervals import Interval  # noqa: E402
 from semcom.evaluation.settings import EvaluationConfig  # noqa: E402
 from semcom.report import figures, plots, tables  # noqa: E402
@@ -35,6 +35,7 @@ from semcom.report.figures import Curve, Curves  # noqa: E402
 from semcom.report.look import Draw, Place  # noqa: E402
 
 MAPS = tuple(way for way in WAYS if way not in (*TUNED, "none"))
+RANDOM = PILOT_CHOICES[0]
 OWN, UNALIGNED, REPEATED = "own", "unaligned", "pilots' symbols spent on repeating data"
 SYMBOLS = "complex symbols of the pilots"
 
@@ -47,14 +48,33 @@ class Pair:
     transmitter: str
     receiver: str
 
-    def folders(self, root: Path, ways: list[str]) -> Iterator[tuple[Path, list[str]]]:
-        """Where each run of align goes, and its ways."""
-        word = self.name.replace(" ", "_")
-        if maps := [way for way in ways if way not in TUNED]:
-            yield root / f"{word}_maps", maps
-        for way in ways:
-            if way in TUNED:
-                yield root / f"{word}_{way}", [way]
+    def runs(self, root: Path, ways: list[str], choices: list[str]) -> Iterator["Joining"]:
+        """Of align: all maps together, each way that tunes alone."""
+        maps = [way for way in ways if way not in TUNED]
+        together = {"maps": maps} if maps else {}
+        for choice in choices:
+            words = [self.name.replace(" ", "_"), *([] if choice == RANDOM else [choice])]
+            for name, some in {**together, **{way: [way] for way in ways if way in TUNED}}.items():
+                yield Joining(self, root / "_".join([*words, name]), some, choice)
+
+
+@dataclass(frozen=True)
+class Joining:
+    """One run of align: where it goes, its ways, how its pilots are chosen."""
+
+    pair: Pair
+    folder: Path
+    ways: list[str]
+    choice: str
+
+    @property
+    def rows(self) -> pd.DataFrame | None:
+        """Its table, where it is there; a way whose pilots are not random is told with their choice."""
+        table = self.folder / TABLE
+        if not table.exists():
+            return None
+        rows = pd.read_csv(table)
+        return rows if self.choice == RANDOM else rows.assign(way=rows["way"] + f", {self.choice} pilots")
 
 
 @console.speaking()
@@ -68,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit("nothing to join: give --other, --student or both")
     found = {}
     for pair in pairs:
-        parts = [rows for rows in map(pd_or_none, measured(pair, root, given)) if rows is not None]
+        parts = [rows for rows in measured(pair, root, given) if rows is not None]
         if parts:
             found[pair.name] = pd.concat(parts, ignore_index=True)
     for name, rows in found.items():
@@ -91,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--folder", default="alignment_study", metavar="FOLDER")
     made.add_argument("--by", nargs="+", choices=WAYS, default=[*MAPS, "decoder"], metavar="WAY")
     made.add_argument("--pilots", type=int, nargs="+", default=[10, 30, 100, 300, 1000], metavar="N")
+    made.add_argument("--pilot-choice", nargs="+", choices=PILOT_CHOICES, default=[RANDOM])
     made.add_argument("--draws", type=int, default=5, metavar="N", help="draws of pilots")
     made.add_argument("--tuned-pilots", type=int, nargs="+", default=[100], metavar="N", help="of tuned ways")
     made.add_argument("--tuned-draws", type=int, default=5, metavar="N", help="of tuned ways")
@@ -107,32 +128,29 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def measured(pair: Pair, root: Path, given: argparse.Namespace) -> Iterator[Path]:
+def measured(pair: Pair, root: Path, given: argparse.Namespace) -> Iterator[pd.DataFrame | None]:
     """Tables of a pair, measured if they are not there."""
-    for folder, ways in pair.folders(root, given.by):
-        if not (folder / TABLE).exists() and not given.report:
-            align(settings_of(pair, folder, ways, given))
-        yield folder / TABLE
+    for run in pair.runs(root, given.by, given.pilot_choice):
+        if not (run.folder / TABLE).exists() and not given.report:
+            align(settings_of(run, given))
+        yield run.rows
 
 
-def settings_of(pair: Pair, folder: Path, ways: list[str], given: argparse.Namespace) -> AlignSettings:
-    tuned = ways[0] in TUNED
+def settings_of(run: Joining, given: argparse.Namespace) -> AlignSettings:
+    tuned = run.ways[0] in TUNED
     return AlignSettings(
-        transmitter=pair.transmitter,
-        receiver=pair.receiver,
-        by=tuple(ways),
+        transmitter=run.pair.transmitter,
+        receiver=run.pair.receiver,
+        by=tuple(run.ways),
         pilots=tuple(given.tuned_pilots if tuned else given.pilots),
+        pilot_choice=run.choice,
         draws=given.tuned_draws if tuned else given.draws,
         map_snr=given.tuned_map_snr if tuned else "each",
-        output_path=str(folder),
+        output_path=str(run.folder),
         evaluation=EvaluationConfig(snr=tuple(given.snr), sentences=given.sentences),
         corpus=replace(WHOLE_CORPUS, corpus=tuple(given.corpus)),
         run=RunConfig(device=given.device),
     )
-
-
-def pd_or_none(path: Path) -> pd.DataFrame | None:
-    return pd.read_csv(path) if path.exists() else None
 
 
 # --- tables and figure

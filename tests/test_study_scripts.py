@@ -58,6 +58,19 @@ def test_what_is_missing_is_measured_by_align(here, monkeypatch, capsys):
     assert {(each.transmitter, each.receiver) for each in asked} == {("a.pt", "s.pt")}
 
 
+def test_pilots_of_several_choices_are_rows_of_their_own(aligned, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(alignment_study, "align", asked.append)
+    choices = ["--pilot-choice", "random", "covering"]
+    words = ["--teacher", "a.pt", "--other", "b.pt", "--folder", "study", "--by", "linear", *choices]
+    alignment_study.main(words)
+    (covering,) = asked
+    assert covering.pilot_choice == "covering" and covering.output_path == "study/two_teachers_covering_maps"
+    (aligned / "study" / "two_teachers_maps").rename(aligned / "study" / "two_teachers_covering_maps")
+    alignment_study.main([*words, "--report"])
+    assert "| linear, covering pilots |" in capsys.readouterr().out
+
+
 def test_a_baseline_study_tells_where_curves_cross(here, capsys):
     folder = here / "study"
     folder.mkdir()
