@@ -227,6 +227,37 @@ def test_curves_of_the_same_schemes_are_told_once(offered, code):
     assert told_once(apart) == (apart, [])
 
 
+def table_at(folder, name, bleu, model="lm + LDPC, SNR known"):
+    rows = {"model": model, "snr": [0.0, 6.0, 12.0], "bleu": bleu, "shown": True, "source_code": "lm"}
+    pd.DataFrame(rows).assign(adaptation="snr").to_csv(folder / f"{name}.csv", index=False)
+    (folder / f"{name}.json").write_text(json.dumps({"made_by": baseline_record.MADE_BY}))
+    return f"{name}.csv"
+
+
+def test_two_language_models_stand_beside_each_other(here):
+    paths = [table_at(here, name, [1.0, 50.0, 99.0]) for name in ("small", "large")]
+    small, large = beside_baselines.read(paths, ["teacher"])
+    assert set(small.shown["model"]) == {"lm + LDPC, SNR known (small)"}
+    assert set(large.shown["model"]) == {"lm + LDPC, SNR known (large)"}
+    (alone,) = beside_baselines.read(paths[:1], ["teacher"])
+    assert set(alone.shown["model"]) == {"lm + LDPC, SNR known"}
+    with pytest.raises(SemcomError, match="--baseline small.csv: is given twice"):
+        beside_baselines.read([paths[0]] * 2, ["teacher"])
+    with pytest.raises(SemcomError, match="called as a model"):
+        beside_baselines.read(paths[:1], ["lm + LDPC, SNR known"])
+
+
+def test_a_picture_has_a_ring_where_curves_cross(here):
+    baselines = beside_baselines.read([table_at(here, "b", [0.0, 80.0, 100.0])], ["teacher"])
+    models = pd.DataFrame({"model": "teacher", "snr": SNRS, "bleu": [40.0, 60.0, 90.0]})
+    points = beside_baselines.marks(models, baselines, SNRS, measures.named("bleu"))
+    assert points == [(pytest.approx(4.0), pytest.approx(160 / 3))]
+    curve = [(snr, Interval(50.0, 50.0, 50.0)) for snr in SNRS]
+    picture = figures.marked(figures.curves({"BLEU": {"teacher": curve}}), points)(look.PAGE)
+    rings = [line for line in picture.axes[0].lines if line.get_markerfacecolor() == "none"]
+    assert [tuple(ring.get_xydata()[0]) for ring in rings] == points
+
+
 def test_a_closer_grid_has_both_ends():
     assert beside_baselines.closer_grid({(0.0, 2.5), (6.0, 8.0)}) == [0, 1, 2, 2.5, 6, 7, 8]
 

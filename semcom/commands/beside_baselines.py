@@ -3,12 +3,16 @@
 import logging
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from semcom.base.errors import SemcomError, escape
 from semcom.channel.channels import make_channel
 from semcom.commands import baseline_record
 from semcom.commands.baseline_record import Baseline
+from semcom.commands.measuring import labels
 from semcom.commands.settings import EvaluateSettings
 from semcom.data.batching import Encoded
 from semcom.evaluation import frames, measures
@@ -28,16 +32,26 @@ CLOSE = 1.0
 """dB between two SNRs that tell a crossing well enough."""
 
 
-def read(paths: Sequence[str], labels: Sequence[str]) -> list[Baseline]:
-    """labels: of the models. Raises SemcomError for what is no baseline, and for curves of one name."""
+def read(paths: Sequence[str], models: Sequence[str]) -> list[Baseline]:
+    """models: their labels. Curves of two tables that have one name, such as those of two language models,
+    get their table's name behind it. Raises SemcomError for what is no baseline, a table that is given twice,
+    and a curve that is called as a model is."""
+    if twice := next((path for path in paths if paths.count(path) > 1), None):
+        raise SemcomError(f"--baseline {escape(twice)}: is given twice; leave one of them out")
     found = [baseline_record.read(path) for path in paths]
-    names = [*labels, *(str(name) for each in found for name in each.shown["model"].unique())]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    names = [str(name) for each in found for name in each.shown["model"].unique()]
+    several = {name for name in names if names.count(name) > 1}
+    if called := next((name for name in names if name in models), None):
         raise SemcomError(
-            f"--baseline: two curves are called {escape(twice)[:100]}; give one table of each coded link"
+            f"--baseline: a curve is called as a model, {escape(called)[:100]}; rename its file"
         )
-    return found
+    return [_told_apart(each, label, several) for each, label in zip(found, labels(paths))]
+
+
+def _told_apart(baseline: Baseline, label: str, several: Collection[str]) -> Baseline:
+    names = baseline.rows["model"].astype(str)
+    with_label = names + f" ({label})"
+    return replace(baseline, rows=baseline.rows.assign(model=names.where(~names.isin(several), with_label)))
 
 
 def check(
@@ -107,6 +121,21 @@ def show_crossings(
         return ""
     closer = " ".join(f"{snr:g}" for snr in closer_grid(wide))
     return f"next: baseline and evaluate again with --snr {closer}, to see closer where they cross"
+
+
+def marks(
+    models: "pd.DataFrame", baselines: Sequence[Baseline], snrs: Sequence[float], measure: Measure
+) -> list[tuple[float, float]]:
+    """Where a picture marks crossings: SNR, and the measure there, by straight lines."""
+    found = []
+    for baseline in baselines:
+        for _, theirs in _shown(baseline, snrs).groupby("model", sort=False):
+            for _, ours in models.groupby("model", sort=False):
+                curve = ours.sort_values("snr")
+                for crossing in _crossings(ours, theirs, measure.name).found:
+                    value = np.interp(crossing.snr, curve["snr"], curve[measure.name])
+                    found.append((crossing.snr, float(value)))
+    return found
 
 
 def closer_grid(wide: Collection[tuple[float, float]]) -> list[float]:

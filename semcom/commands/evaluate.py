@@ -51,7 +51,7 @@ from semcom.evaluation.text_scoring import TextScoring
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
-from semcom.report import plots, tables
+from semcom.report import figures, plots, tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -297,7 +297,9 @@ def _write(
     shown = without_twins(measures.alone(), rows)
     titles = {measure.name: title_of(measure, meeting.scoring) for measure in shown}
     teacher = _teacher(prepared.loaded)
-    plots.plot_by_snr(together, titles, picture, teacher=teacher, floor=floor, kinds=kinds)
+    drawn = plots.by_snr(together, titles, teacher, floor, kinds)
+    crossings = beside_baselines.marks(overall, prepared.baselines, settings.evaluation.snr, shown[0])
+    plots.save(figures.marked(drawn, crossings), picture)
     made = [output, picture]
     if resent is not None:
         evaluate_resending.plot(resent, overall, picture)

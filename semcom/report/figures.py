@@ -113,6 +113,18 @@ def effects(panels: Mapping[str, Curves], up: str = "", across: str = SNR) -> Dr
     return draw
 
 
+def marked(inner: Draw, points: Sequence[tuple[float, float]]) -> Draw:
+    """With a ring around each of the ``points`` of the first panel, where curves cross."""
+
+    def draw(place: Place) -> "Figure":
+        figure = inner(place)
+        ring: Style = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "linestyle": "none"}
+        figure.axes[0].plot(*zip(*points), markeredgecolor=look.inks(place).strong, zorder=5, **ring)
+        return figure
+
+    return draw if points else inner
+
+
 def drawn_of(names: Sequence[str], place: Place) -> list[str]:
     """Those of ``names`` that ``place`` has lines for: the first, the last and those evenly between."""
     return [names[at] for at in evenly(len(names), place.lines)]
