@@ -19,11 +19,14 @@ from semcom.commands.benchmark_settings import VERSION
 from semcom.commands.inputs import shipped
 from semcom.data import corpus
 from semcom.data.batching import collate
+from semcom.distillation import pilot_tuning
+from semcom.distillation.aligner_settings import TUNED, TuningConfig
 from semcom.evaluation import benchmark_entries, benchmark_ladder, benchmark_scores, benchmark_task
-from semcom.evaluation.benchmark_entries import Entry, MappedReceiver, by_map, by_way, paired
+from semcom.evaluation.benchmark_entries import Entry, Lesson, MappedReceiver, by_map, by_way, paired
 from semcom.evaluation.benchmark_ladder import RECIPES, Rung, transceiver_of
 from semcom.evaluation.benchmark_scores import Board, Hall
 from semcom.evaluation.benchmark_task import TASKS, VERSION_1, check, fingerprints_of, stage_of
+from semcom.evaluation.pilots import Air, Ends, pilot_rows
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import DEFAULT_TEACHER, PARTS
@@ -237,6 +240,23 @@ def test_tuned_ways_learn_from_the_pilots_and_what_they_need(way, board, hall, s
     texts = len(stage.train) if way == "surrogate" else 0
     seed = VERSION_1.seed
     assert asked == 2 * [(way, 5, texts, 12.0, seed), (way, 20, texts, 12.0, seed)]
+
+
+@pytest.mark.parametrize("way", TUNED)
+def test_tuned_ways_really_train_one_end_and_no_other(way, monkeypatch):
+    few = TuningConfig(tuning_steps=2, imitation_steps=2, surrogate_steps=2, tuning_batch=4)
+    monkeypatch.setattr(pilot_tuning, "TuningConfig", lambda: few)
+    sender, listener = toy.transceiver(seed=1), toy.transceiver(seed=2)
+    encoded, air = toy.encoded(8), Air(benchmark_task.CHANNEL, 5, torch.device("cpu"))
+    (rows,) = pilot_rows(Ends(sender, listener), encoded, [12.0], air)
+    texts = toy.encoded(70, seed=1)
+    lesson = Lesson(Ends(sender, listener), encoded, rows, lambda: texts, 12.0, 1, air)
+    pair = by_way(way)(lesson)
+    transmitter, receiver = (checkpoint.fingerprint_of(end) for end in (pair.transmitter, pair.receiver))
+    sends_as_before = transmitter == checkpoint.fingerprint_of(sender.transmitter)
+    hears_as_before = receiver == checkpoint.fingerprint_of(listener.receiver)
+    assert hears_as_before == (way == "encoder")
+    assert sends_as_before or way == "encoder"
 
 
 @pytest.mark.parametrize(
