@@ -52,6 +52,7 @@ from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
 from semcom.report import figures, plots, tables
+from semcom.report.look import Draw
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -292,14 +293,9 @@ def _write(
     all_rows = [{**row, "fingerprint": fingerprints.get(str(row["model"]))} for row in all_rows]
     tables.write_csv(output, [{**row, **common} for row in all_rows])
     overall = rows[(rows["topic"] == "") & (rows["channel"] == str(meeting.channel))]
-    together = beside_baselines.with_baselines(overall, prepared.baselines, settings.evaluation.snr)
-    kinds = beside_baselines.kinds(overall, prepared.baselines) if prepared.baselines else None
     shown = without_twins(measures.alone(), rows)
     titles = {measure.name: title_of(measure, meeting.scoring) for measure in shown}
-    teacher = _teacher(prepared.loaded)
-    drawn = plots.by_snr(together, titles, teacher, floor, kinds)
-    crossings = beside_baselines.marks(overall, prepared.baselines, settings.evaluation.snr, shown[0])
-    plots.save(figures.marked(drawn, crossings), picture)
+    plots.save(_drawn(settings, prepared, overall, titles, floor), picture)
     made = [output, picture]
     if resent is not None:
         evaluate_resending.plot(resent, overall, picture)
@@ -308,3 +304,19 @@ def _write(
         evaluate_channels.plot(rows, shown[0], picture)
         made.append(evaluate_channels.picture_of(picture))
     log.info(f"\nmade {' and '.join(map(escape, made))}")
+
+
+def _drawn(
+    settings: EvaluateSettings,
+    prepared: _Prepared,
+    overall: "pd.DataFrame",
+    titles: Mapping[str, str],
+    floor: Row,
+) -> Draw:
+    """Curves of models and baselines, a panel a measure (name -> title); in the first, where they cross."""
+    baselines, snrs = prepared.baselines, settings.evaluation.snr
+    together = beside_baselines.with_baselines(overall, baselines, snrs)
+    kinds = beside_baselines.kinds(overall, baselines) if baselines else None
+    drawn = plots.by_snr(together, titles, _teacher(prepared.loaded), floor, kinds)
+    first = measures.named(next(iter(titles)))
+    return figures.marked(drawn, beside_baselines.marks(overall, baselines, snrs, first))
