@@ -181,6 +181,23 @@ def test_files_that_are_missing(hub, capsys):
         semcom.Transceiver.from_pretrained(hub)
 
 
+def test_where_a_checkpoint_is_wanted_it_is_told_to_import(hub, teacher, capsys):
+    assert package("export", teacher, "--format", "safetensors", "--output", "w.safetensors") == 0
+    for given in ("hub", "w.safetensors"):
+        assert package("transmit", "a", "--checkpoints", given) == 2
+        line = (
+            f"which export wrote; make a checkpoint of it: python -m semcom import {given} --output model.pt"
+        )
+        assert line in capsys.readouterr().err
+    assert package("import", "absent", "--output", "back.pt") == 2
+    assert "import absent: no such file" in capsys.readouterr().err
+
+
+def test_the_folder_itself_may_take_the_checkpoint(hub, monkeypatch):
+    monkeypatch.chdir(hub)
+    assert package("import", ".", "--output", "model.pt") == 0
+
+
 def test_a_public_model_needs_its_vocabulary(here, capsys):
     torch.save(random_state(12), "their.pth")
     assert package("import", "their.pth", "--output", "back.pt") == 2
@@ -223,7 +240,7 @@ def test_the_card_says_what_is_recorded(hub, teacher):
     }
     assert "No measurement came with this export." in text and "metrics" not in header
     assert source.fingerprint in text and "trained on the built-in corpus, seed 42" in text
-    assert f"{source.metrics['validation_cross_entropy']}" in text
+    assert f"{source.metrics['validation_cross_entropy']:.5g} " in text
 
 
 def test_scores_of_evaluate_are_on_the_card(here, teacher, capsys):

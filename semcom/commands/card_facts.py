@@ -129,5 +129,7 @@ def _made(source: Checkpoint) -> dict[str, str]:
 def _words(value: object) -> str:
     if isinstance(value, dict):
         value = [f"{name} {each}" for name, each in value.items()]
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, float):
+        value = f"{value:.5g}"
+    text = ", ".join(map(_words, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -11,7 +11,7 @@ from semcom.commands.export_settings import ExportSettings
 from semcom.commands.settings import ImportSettings
 from semcom.data import vocabulary_files
 from semcom.data.word_vocabulary import WordVocabulary
-from semcom.models import checkpoint, deepsc_weights, state_dicts
+from semcom.models import checkpoint, deepsc_weights, other_formats, state_dicts
 from semcom.models.architecture import sizes_of
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.settings import PARTS
@@ -34,6 +34,7 @@ def import_deepsc(settings: ImportSettings) -> Checkpoint:
 
 def _import(settings: ImportSettings, held: ExitStack) -> Checkpoint:
     path, vocabulary_file, output = settings.checkpoint, settings.vocab_file, settings.output
+    other_formats.check(Path(path), f"import {escape(path)}")
     if vocabulary_file is None:
         raise SemcomError(
             f"import {escape(path)}: a model of public DeepSC code needs its vocabulary; give --vocab-file "

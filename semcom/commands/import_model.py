@@ -53,7 +53,7 @@ def _refuse_what_is_known(settings: ImportSettings) -> None:
         )
 
 
-def _inputs(path: str) -> list[str | Path]:
-    if Path(path).is_dir():
-        return [path]
-    return [path, weight_files.beside(path).record]
+def _inputs(path: str) -> list[Path]:
+    """The files that are read; others may stand in their folder."""
+    files = weight_files.in_folder(path) if Path(path).is_dir() else weight_files.beside(path)
+    return [files.weights, files.record, *map(files.vocabulary, weight_files.FORMS)]

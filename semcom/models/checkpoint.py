@@ -154,7 +154,8 @@ def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
     path = Path(path)
     where = f"{flag} {escape(path)}"
     if path.is_dir():
-        raise SemcomError(f"{where}: is a folder, give the .pt file inside")
+        cure = _import_of_ours(path) or "give the .pt file inside"
+        raise SemcomError(f"{where}: is a folder, {cure}")
     if not path.exists():
         # What was meant and is there need not be made.
         cure = meant_path(path) or _how_to_make(path, flag)
@@ -162,11 +163,23 @@ def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
     other_formats.check(path, where)
     with torch_files.told(where, "a semcom checkpoint", REMEDY):
         if other := _other_form(path):
+            if cure := _import_of_ours(path):
+                raise SemcomError(f"{where}: {other}, {cure}")
             raise SemcomError(
                 f"{where}: {other}, not a semcom checkpoint; if they are of public DeepSC code, import them: "
                 f"{_import_command(path)}"
             )
         return rebuilt(_read(path, where), path, where)
+
+
+def _import_of_ours(path: Path) -> str:
+    """How to go on with what ``weight_files`` wrote; empty for anything else."""
+    from semcom.models import weight_files
+
+    if not weight_files.are_ours(path) or (path.is_dir() and not weight_files.in_folder(path).is_whole):
+        return ""
+    command = f"python -m semcom import {path_word(path)} --output model.pt"
+    return f"which export wrote; make a checkpoint of it: {command}"
 
 
 def _other_form(path: Path) -> str:

@@ -45,6 +45,11 @@ class WeightFiles:
     record: Path
     stem: str
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether weights and JSON are there."""
+        return self.weights.is_file() and self.record.is_file()
+
     def vocabulary(self, form: str) -> Path:
         """form: of ``FORMS``."""
         return self.weights.with_name(self.stem + FORMS[form])
@@ -129,10 +134,10 @@ def are_ours(path: str | Path) -> bool:
     given = Path(path)
     if given.is_dir():
         return True
-    record = beside(given).record
-    if not given.is_file() or not record.is_file() or not other_formats.is_safetensors(given):
+    files = beside(given)
+    if not files.is_whole or not other_formats.is_safetensors(given):
         return False
-    return _is_ours(_json(record, f"{escape(record)}"))
+    return _is_ours(_json(files.record, f"{escape(files.record)}"))
 
 
 def read(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
