@@ -20,10 +20,11 @@ from toy import collated
 from benchmarks import onnx_tokens
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN
+from semcom.commands import evaluate_onnx
 from semcom.data.piece_vocabulary import PieceVocabulary, message_of, train_vocabulary
 from semcom.data.plain_pieces import plain_pieces
 from semcom.data.vocabulary import BOS, EOS
-from semcom.evaluation import latency
+from semcom.evaluation import frames, latency
 from semcom.models import checkpoint, onnx_link
 from semcom.models.decoding import beam, greedy
 from semcom.models.link import heard_by, send
@@ -139,6 +140,20 @@ def test_evaluate_tells_folders_beside_checkpoints_and_times_both(
     for row in timed:
         assert 0 < float(row["median_ms"]) <= float(row["upper_ms"]) and int(row["bytes"]) > 1000
         assert row["threads"] == "1" and row["cpu"]
+
+
+@pytest.mark.parametrize("wall, busy", [(1.2, False), (9.0, True)])
+def test_a_machine_that_was_not_idle_is_told(wall, busy, caplog):
+    of_all = {"model": "a", "snr": 12.0, "threads": 1, "cpu": "a CPU", "runtime": "torch 2", "bytes": 10**6}
+    rows = [
+        {**of_all, "end": end, "batch": batch, "median_ms": wall, "upper_ms": 2 * wall, "median_cpu_ms": 1.0}
+        for end in ("transmitter", "receiver")
+        for batch in (1, 64)
+    ]
+    with caplog.at_level("INFO"):
+        evaluate_onnx._show(frames.frame_of(rows))
+    assert ("wall time is 9.0 times the processor time" in caplog.text) is busy
+    assert f"{wall:.3f}" in caplog.text and "1 thread of a CPU" in caplog.text
 
 
 # --- without torch

@@ -21,6 +21,7 @@ from semcom.evaluation.settings import EvaluationConfig
 from semcom.models import checkpoint, onnx_link
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.decoding import Search
+from semcom.models.onnx_link import OnnxTransceiver
 from semcom.models.onnx_reading import is_onnx_folder
 from semcom.models.transceiver import Transceiver
 from semcom.report import tables
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SUFFIX = ".latency.csv"
+SHARED = 1.5
+"""Wall time over processor time from which on a line says that the machine was not idle."""
 Loaded = Sequence[tuple[str, Checkpoint]]
 
 
@@ -126,8 +129,8 @@ def latency(
 
 
 def _runtime(model: Transceiver, search: Search) -> str:
-    if model.receiver.says_logits:
-        return f"onnxruntime {onnx_link.onnxruntime('--runtime onnx').__version__}"
+    if isinstance(model, OnnxTransceiver):
+        return f"onnxruntime {onnx_link.onnxruntime('--runtime onnx').__version__}, {model.precision}"
     kernels = " with compiled kernels" if search.compiled else ""
     return f"torch {torch.__version__}{kernels}"
 
@@ -151,6 +154,12 @@ def _show(rows: "pd.DataFrame") -> None:
         names = ", ".join(escape(name) for name in run_by[run_by["runtime"] == runtime]["model"])
         log.info(f"{names}: {runtime}")
     log.info(f"{threads} of {escape(first['cpu'])}")
+    slower = rows["median_ms"].sum() / rows["median_cpu_ms"].sum()
+    if slower > SHARED:
+        log.warning(
+            f"warning: other programs were at work: wall time is {slower:.1f} times the processor time, "
+            "which the CSV of --output has too; time it again on an idle machine"
+        )
     if not any(runtime.startswith("torch") for runtime in run_by["runtime"]):
         log.info("give the checkpoint beside its folder for torch's figures")
 

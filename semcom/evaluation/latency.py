@@ -39,8 +39,8 @@ class Setting:
 
 
 def latencies(entrants: Sequence[Entrant], encoded: Sequence[Encoded], setting: Setting) -> list[Row]:
-    """A row for each entrant, end and batch size: median and upper milliseconds of wall time a sentence, the
-    median of processor time, which another program's load does not lengthen, and bytes of the end on disk.
+    """A row for each entrant, end and batch size: median and upper milliseconds a sentence, of wall time and
+    of processor time, which the load of other programs hardly lengthens; and bytes of the end on disk.
 
     A receiver decodes to the end of the sentences; the channel is not timed. Entrants run in turn, so that a
     machine that slows down slows all. Sentences come as they are given, over again where they are fewer.
@@ -60,6 +60,7 @@ def latencies(entrants: Sequence[Entrant], encoded: Sequence[Encoded], setting: 
                         "median_ms": float(np.median(wall)),
                         "upper_ms": float(np.percentile(wall, UPPER)),
                         "median_cpu_ms": float(np.median(cpu)),
+                        "upper_cpu_ms": float(np.percentile(cpu, UPPER)),
                         "bytes": _bytes_of(entrant.model.end(end)),
                     }
                 )

@@ -25,8 +25,8 @@ from semcom.models.protocols import Receiver, Transmitter
 from semcom.models.transceiver import Transceiver
 
 INSTALL = "install it with: pip install .[onnx]"
-ERRORS_ALONE = 3
-"""Of onnxruntime's levels of logging."""
+NOTHING_LOGGED = 4
+"""Of onnxruntime's levels of logging: what goes wrong is raised too."""
 SIGNATURES = {
     TRANSMITTER: ({"source": "int64", "source_mask": "bool"}, 1),
     START: ({"received": "float", "source_mask": "bool"}, 2),
@@ -82,7 +82,7 @@ class Graph:
         runtime = onnxruntime(self.where)
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = ERRORS_ALONE
+        options.log_severity_level = NOTHING_LOGGED
         try:
             made = runtime.InferenceSession(self.serialized, options, providers=["CPUExecutionProvider"])
         except Exception as error:
@@ -220,14 +220,14 @@ class OnnxState:
 
 
 class OnnxTransceiver(Transceiver):
-    """Both ends of a folder."""
+    """Both ends of a folder. precision: of the products, ``fp32`` or ``int8``."""
 
     transmitter: OnnxTransmitter
     receiver: OnnxReceiver
 
     def __init__(self, folder: OnnxFolder):
         nn.Module.__init__(self)  # that of a transceiver would build ends that have weights
-        self.architecture = folder.architecture
+        self.architecture, self.precision = folder.architecture, folder.precision
         self.transmitter = OnnxTransmitter(folder)
         self.receiver = OnnxReceiver(folder)
 
