@@ -157,7 +157,7 @@ def _show(rows: "pd.DataFrame") -> None:
     slower = rows["median_ms"].sum() / rows["median_cpu_ms"].sum()
     if slower > SHARED:
         log.warning(
-            f"warning: other programs were at work: wall time is {slower:.1f} times the processor time, "
+            f"other programs were at work: wall time is {slower:.1f} times the processor time, "
             "which the CSV of --output has too; time it again on an idle machine"
         )
     if not any(runtime.startswith("torch") for runtime in run_by["runtime"]):
