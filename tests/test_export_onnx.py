@@ -13,9 +13,11 @@ import torch
 from cli_support import package, refused
 from test_contract_architecture import gru, toy  # noqa: F401  # gru: a fixture
 from test_receiver_fronts import drawn_aligner
-from toy import C, V, architecture, collated, sharp, size, word_json, word_vocabulary
+from toy import C, V, architecture, collated, sharp, size, spoken, word_json, word_vocabulary
 
 from semcom.channel.channels import AWGN
+from semcom.commands import export_int8
+from semcom.data.settings import CorpusConfig
 from semcom.data.vocabulary import BOS
 from semcom.models import checkpoint, onnx_check, onnx_graphs
 from semcom.models.checkpoint import Checkpoint
@@ -216,3 +218,36 @@ def test_without_the_extra_a_line_says_how_to_install_it(here, capsys, monkeypat
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     code = package("export", "toy.pt", "--format", "onnx", "--output", "link")
     refused(capsys, code, "onnxscript is not installed", "pip install .[onnx]")
+
+
+# --- weights of 8 bits
+
+
+def test_eight_bits_say_nearly_the_same_and_what_they_cost_is_told(exported, here, capsys, monkeypatch):
+    monkeypatch.setattr(
+        onnx_graphs, "write", lambda graph, to: shutil.copy(exported / "link" / graph.file, to)
+    )
+    monkeypatch.setattr(export_int8, "WHOLE_CORPUS", CorpusConfig(corpus_size=600))
+    asked = ["--format", "onnx", "--int8", "--output", "small"]
+    assert package("export", exported / "model.pt", *asked) == 0
+    said = capsys.readouterr().out
+    link = json.loads((here / "small" / LINK).read_text())
+    assert {path.name for path in (here / "small").iterdir()} == FILES and link["precision"] == "int8"
+    cost = link["int8"]
+    assert cost["bleu_lost"] == cost["bleu"]["torch"] - cost["bleu"]["int8"] and cost["snr"] == 12
+    assert "signature" in str(cost) and f"{cost['bleu_lost']:.2f} lost" in said
+    model = checkpoint.load(exported / "model.pt").model
+    whole = onnx_check.differences(model, exported / "link")
+    rounded = onnx_check.differences(model, here / "small")
+    assert 100 * whole.logits < rounded.logits < rounded.scale / 5
+    assert whole.signal < rounded.signal < 0.2
+    for name, recorded in link["files"].items():
+        assert (here / "small" / name).stat().st_size == recorded["bytes"]
+
+
+def test_without_its_sentences_the_cost_is_not_told(exported, here, capsys):
+    source = checkpoint.load(exported / "model.pt")
+    source.config["corpus"] = ["gone.txt"]
+    with spoken() as lines:
+        assert export_int8.test_of(source) is None
+    assert "will not be measured" in lines[-1] and "gone.txt" in lines[-1]
