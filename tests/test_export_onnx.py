@@ -230,7 +230,9 @@ def test_eight_bits_say_nearly_the_same_and_what_they_cost_is_told(exported, her
     monkeypatch.setattr(export_int8, "WHOLE_CORPUS", CorpusConfig(corpus_size=600))
     asked = ["--format", "onnx", "--int8", "--output", "small"]
     assert package("export", exported / "model.pt", *asked) == 0
-    said = capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "WARNING" not in said.err and said.out.count("\n") < 10, "nothing of the libraries is heard"
+    said = said.out
     link = json.loads((here / "small" / LINK).read_text())
     assert {path.name for path in (here / "small").iterdir()} == FILES and link["precision"] == "int8"
     cost = link["int8"]

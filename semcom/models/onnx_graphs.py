@@ -103,7 +103,7 @@ def write(graph: Graph, folder: Path) -> None:
 
     dims = {name: torch.export.Dim(name) for name in EXAMPLE}
     axes = {name: {place: dims[dim] for place, dim in _axes(name)} for name in graph.given}
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quiet():
         try:
             made = torch.onnx.export(
                 graph.module.eval(),
@@ -138,10 +138,12 @@ def _forget_where_it_was_made(proto: "ModelProto") -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter warns of packages that are not needed and of its own deprecations."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    before = [logger.level for logger in loggers]
+def quiet() -> Iterator[None]:
+    """The exporter warns of packages that are not needed and of its own deprecations; the quantiser does so
+    by the root logger, and gives it a handler."""
+    root = logging.getLogger()
+    loggers = [root, *map(logging.getLogger, ("torch.onnx", "torch.export", "onnxscript", "onnx_ir"))]
+    levels, handlers = [logger.level for logger in loggers], list(root.handlers)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for logger in loggers:
@@ -149,5 +151,6 @@ def _quiet() -> Iterator[None]:
         try:
             yield
         finally:
-            for logger, level in zip(loggers, before):
+            root.handlers[:] = handlers
+            for logger, level in zip(loggers, levels):
                 logger.setLevel(level)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from semcom.models.onnx_folder import GRAPHS
+from semcom.models.onnx_graphs import quiet
 
 QUANTISED = ("MatMul", "Gemm", "Gather")
 """Products with weights, the projection, and the tables of the embeddings: nearly all of a graph's bytes."""
@@ -16,12 +17,13 @@ def quantise(source: Path, target: Path) -> None:
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    for name in GRAPHS:
-        quantize_dynamic(
-            source / name,
-            target / name,
-            op_types_to_quantize=list(QUANTISED),
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-        )
+    with quiet():
+        for name in GRAPHS:
+            quantize_dynamic(
+                source / name,
+                target / name,
+                op_types_to_quantize=list(QUANTISED),
+                per_channel=True,
+                reduce_range=True,
+                weight_type=QuantType.QInt8,
+            )
