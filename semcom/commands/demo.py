@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 from semcom.base.device import keep_freed_memory, resolve_device
 from semcom.base.errors import SemcomError, escape
+from semcom.channel.channels import make_channel
 from semcom.commands import demo_models, demo_page, demo_server
 from semcom.commands.demo_answers import Answers
 from semcom.commands.demo_examples import examples
@@ -24,7 +25,8 @@ def demo(settings: DemoSettings) -> None:
         demo_page.quietly()
         keep_freed_memory()
         cast = demo_models.cast_of(settings.checkpoints, resolve_device(settings.run.device))
-        answers = Answers(cast.models, settings.channel)
+        path = demo_models.path_of(cast, make_channel(settings.channel))
+        answers = Answers(cast.models, settings.channel, path)
         vocabularies = [c.vocabulary for c in cast.models.values()]
         blocks = demo_page.page(answers, examples(vocabularies), settings.run.seed, settings.lang)
         app = demo_page.app_of(blocks, settings.lang, settings.host, found.getsockname()[1])

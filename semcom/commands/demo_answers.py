@@ -14,6 +14,7 @@ from semcom.base.messages import N_
 from semcom.channel.channels import Channel, make_channel
 from semcom.channel.settings import KINDS, ChannelConfig
 from semcom.data.cleaning import clean
+from semcom.data.sentences import Sentence
 from semcom.evaluation.heard_sentence import Heard, as_sent, hear
 from semcom.evaluation.parting import parting
 from semcom.evaluation.sentence_fate import fate
@@ -25,8 +26,11 @@ from semcom.report.settings import LANGUAGES
 if TYPE_CHECKING:
     import pandas as pd
 
+    from semcom.commands.dial_stops import Stops
+
 log = logging.getLogger(__name__)
 
+DIALLED = N_("dialled hybrid")
 LONGEST = 300
 """Characters of a sentence."""
 MOST_PIECES = 100
@@ -52,7 +56,7 @@ VOCABULARIES = N_("These receivers have different vocabularies: no piece is comm
 
 @dataclass(frozen=True)
 class Asked:
-    """What the page asks. stop: of the dial, as ``dialled`` of ``Answers`` counts them."""
+    """What the page asks. stop: of the dial."""
 
     text: str
     channel: str
@@ -67,16 +71,16 @@ class Refused(Exception):
 
 
 class Answers:
-    """models: by label, those that stand always. dialled: what the dial goes through, each as further
-    models by label."""
+    """models: by label, those that stand always. path: what the dial goes through, if there is one."""
 
     def __init__(
         self,
         models: Mapping[str, Checkpoint],
         channel: ChannelConfig,
-        dialled: Sequence[Mapping[str, Checkpoint]] = (),
+        path: "Stops | None" = None,
     ):
-        self.models, self.channel, self.dialled = models, channel, dialled
+        self.models, self.channel, self.path = models, channel, path
+        self.stops = path.stops if path else []
         self._fate_of = functools.lru_cache(KEPT)(self._fate_alone)
 
     def answer(
@@ -91,7 +95,11 @@ class Answers:
             asked = self.checked(text, channel, snr, seed, stop, str(in_words))
             heard = self.heard(asked)
             cards = sentence_page.receivers(heard, asked.language)
-            return "", _whole(cards), _whole(self.pictures(asked, heard, time.monotonic() - started))
+            return (
+                _whole(self.reading(asked)),
+                _whole(cards),
+                _whole(self.pictures(asked, heard, time.monotonic() - started)),
+            )
         except (Refused, SemcomError) as why:
             return "", _whole(sentence_page.note(str(why), "wrong")), ""
         except Exception as error:
@@ -113,7 +121,7 @@ class Answers:
         numbers = _number(snr, LOWEST_SNR, HIGHEST_SNR), _number(seed, 0, LARGEST_SEED)
         if numbers[0] is None or numbers[1] is None or numbers[1] % 1:
             raise Refused(_(WRONG).format(low=f"{LOWEST_SNR:g}".replace("-", "−"), high=f"{HIGHEST_SNR:g}"))
-        place = _number(stop, 0, max(0, len(self.dialled) - 1)) or 0
+        place = _number(stop, 0, max(0, len(self.stops) - 1)) or 0
         asked = Asked(text, channel, numbers[0], int(numbers[1]), int(place), language)
         most = self._most_pieces(asked)
         if most > MOST_PIECES:
@@ -121,38 +129,55 @@ class Answers:
         return asked
 
     def _most_pieces(self, asked: Asked) -> int:
-        vocabularies = {c.vocabulary.fingerprint: c.vocabulary for c in self.models.values()}
-        sent = as_sent(asked.text, list(vocabularies.values()))
-        return max(len(vocabulary.encode([sent.text])[0]) for vocabulary in vocabularies.values())
+        text = self.sent(asked.text).text
+        return max(len(c.vocabulary.encode([text])[0]) for c in self.models.values())
 
     def present(self, stop: int) -> dict[str, Checkpoint]:
         """All receivers while the dial stands there."""
-        return {**self.models, **(self.dialled[stop] if self.dialled else {})}
+        dialled = {DIALLED: self.stops[stop].hybrid} if self.stops else {}
+        return {**self.models, **dialled}
+
+    def reading(self, asked: Asked) -> str:
+        """Of the dial."""
+        if self.path is None:
+            return ""
+        stop, where = self.stops[asked.stop], (self.path.sentences, self.path.channel, self.path.snr)
+        return sentence_page.reading(stop.place, stop.kl, stop.bleu, *where, asked.language)
 
     def through(self, name: str) -> Channel:
         return make_channel(replace(self.channel, channel=name))
 
     def heard(self, asked: Asked) -> list[Heard]:
         models = self.present(asked.stop)
-        return hear(models, asked.text, self.through(asked.channel), asked.snr, asked.seed)
+        return hear(models, self.sent(asked.text), self.through(asked.channel), asked.snr, asked.seed)
+
+    def sent(self, text: str) -> Sentence:
+        """The sentence, the same to receivers of all vocabularies, so that all meet one draw."""
+        return as_sent(text, [c.vocabulary for c in self.models.values()])
 
     def pictures(self, asked: Asked, heard: Sequence[Heard], seconds: float) -> str:
         """All below the cards. seconds: since the sentence was asked for."""
-        parts = [self._parting(asked), self._curve(asked, seconds)]
+        parts = [self._parting(asked, heard), self._curve(asked, seconds)]
         parts += [sentence_page.constellations(heard, asked.language)]
         return f'<div class="pictures">{"".join(parts)}</div>' + sentence_page.attentions(
             heard, asked.language
         )
 
-    def _parting(self, asked: Asked) -> str:
+    def _parting(self, asked: Asked, heard: Sequence[Heard]) -> str:
+        """Of the first receiver and the first that understood something else, or, if all understood the same,
+        the last."""
         _ = translation(asked.language).gettext
-        models = self.present(asked.stop)
-        if len(models) < 2:
+        if len(heard) < 2:
             return sentence_page.note(_(ONE_RECEIVER))
-        found = parting(models, asked.text, self.through(asked.channel), asked.snr, asked.seed)
+        first, *others = heard
+        other = next((one for one in others if one.text != first.text), others[-1])
+        models = self.present(asked.stop)
+        two = {label: models[label] for label in (first.label, other.label)}
+        found = parting(two, self.sent(asked.text), self.through(asked.channel), asked.snr, asked.seed)
         if found is None:
             return sentence_page.note(_(VOCABULARIES))
-        return sentence_page.parting(found, asked.language)
+        numbers = [heard.index(first), heard.index(other)]
+        return sentence_page.parting(found, numbers, asked.language)
 
     def _curve(self, asked: Asked, seconds: float) -> str:
         if seconds > SECONDS:
@@ -162,15 +187,15 @@ class Answers:
     def _fate(self, asked: Asked) -> "pd.DataFrame":
         import pandas as pd
 
-        stops = {label: asked.stop for label in (self.dialled[asked.stop] if self.dialled else ())}
         return pd.concat(
-            self._fate_of(asked.text, asked.channel, asked.seed, label, stops.get(label, 0))
+            # The curves of those that the dial does not move are kept whatever it reads.
+            self._fate_of(asked.text, asked.channel, asked.seed, label, asked.stop if label == DIALLED else 0)
             for label in self.present(asked.stop)
         )
 
     def _fate_alone(self, text: str, channel: str, seed: int, label: str, stop: int) -> "pd.DataFrame":
         model = {label: self.present(stop)[label]}
-        return fate(model, text, self.through(channel), FATE_SNRS, seed, draws=FATE_DRAWS)
+        return fate(model, self.sent(text), self.through(channel), FATE_SNRS, seed, draws=FATE_DRAWS)
 
 
 def _number(value: object, low: float, high: float) -> float | None:

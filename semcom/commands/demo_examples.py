@@ -12,13 +12,13 @@ UNKNOWN = 0.1
 """Share of a sentence that a vocabulary may not know."""
 SENTENCES = {
     "en": (
-        "We support this report and thank the rapporteur for her work.",
-        "The committee has adopted the report on renewable energy.",
-        "Mr President, the Commission should not accept this proposal.",
-        "Farmers in the poorest regions need more support from the Union.",
-        "A young girl in a red dress is playing on the beach.",
+        "It will be important for the Customs Union to fight serious protectionism.",
+        "What are we doing to close this modern reception centre?",
+        "I believe that Finland knew that we promoted solidarity.",
+        "The Secretariat has balanced the budget by banning investment.",
         "Two dogs are running through the snow.",
         "A man is riding a bicycle down a busy street.",
+        "A young girl in a red dress is playing on the beach.",
         "The cat sat on the mat and looked at the rain.",
     ),
     "zh": (

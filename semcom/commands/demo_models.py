@@ -8,18 +8,25 @@ from pathlib import Path
 import torch
 
 from semcom.base.errors import SemcomError, escape
+from semcom.base.messages import N_
+from semcom.channel.channels import Channel
 from semcom.commands.demo_settings import RECEIVERS
+from semcom.commands.dial_stops import Stops, stops_of_run
 from semcom.commands.inputs import load_teacher, shipped
 from semcom.commands.measuring import labels
 from semcom.commands.run_record import BEST, FILE
 from semcom.commands.runs import runs_under
+from semcom.commands.thinned_receiver import thinned
 from semcom.models import checkpoint
 from semcom.models.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
-TEACHER = "teacher"
+TEACHER, THINNED = "teacher", N_("teacher, a layer less")
+DIALS = 1
+"""Receivers that the dial may add."""
+MEASURED_SNR = 12.0
 
 
 @dataclass(frozen=True)
@@ -64,16 +71,34 @@ def _teachers(loaded: Mapping[str, Checkpoint], folders: Sequence[str]) -> dict[
 
 
 def _found(device: torch.device) -> Cast:
-    models = {TEACHER: load_teacher(None, "CHECKPOINT")}
-    runs = [found for found in runs_under(CHECKPOINTS)] if Path(CHECKPOINTS).is_dir() else []
-    room = RECEIVERS - len(models)
+    teacher = load_teacher(None, "CHECKPOINT")
+    models = {TEACHER: teacher}
+    runs = runs_under(CHECKPOINTS) if Path(CHECKPOINTS).is_dir() else []
+    room = RECEIVERS - len(models) - DIALS
     if len(runs) > room:
         left_out = ", ".join(escape(found.label) for found in runs[room:])
         log.info(f"note: there is room for {RECEIVERS} receivers, left out are {left_out}; name those to see")
     for found in runs[:room]:
         models[found.label] = checkpoint.load(found.path, "CHECKPOINT")
+    if not runs and (fewer := thinned(teacher)):
+        log.info(
+            "note: no run under checkpoints/ yet; beside the teacher stands its receiver with a layer less, "
+            "untrained; make a student with: python distillation.py --distill-part decoder"
+        )
+        models[THINNED] = fewer
     folders = (str(Path(found.path).parent) for found in runs[:room] if Path(found.path).name == BEST)
     return Cast(_on(device, models), tuple(folders))
+
+
+def path_of(cast: Cast, channel: Channel) -> Stops | None:
+    """What the dial goes through: the path of the first run that has one; a line is said where none has."""
+    for folder in cast.runs:
+        try:
+            log.info(f"the dial: the path of {escape(folder)}, measured at {MEASURED_SNR:g} dB")
+            return stops_of_run(folder, channel, MEASURED_SNR)
+        except SemcomError as error:
+            log.info(f"note: no dial, {error}")
+    return None
 
 
 def _on(device: torch.device, models: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:

@@ -47,7 +47,7 @@ SNR = N_("SNR in dB")
 SEED = N_("Noise seed")
 SEND = N_("Send")
 ANOTHER = N_("Other noise")
-DIAL = N_("Dial: how far the hybrid has come")
+DIAL = N_("Dial of the hybrid: along the path of its run")
 
 
 def quietly() -> None:
@@ -146,7 +146,7 @@ def _laid_out(answers: Answers, examples: Sequence[str], seed: int, lang: str) -
         )
         number = gr.Number(seed, label=word(SEED), precision=0, minimum=0, maximum=LARGEST_SEED, **_narrow(1))
         another = gr.Button(word(ANOTHER), elem_classes="another", **_narrow(1))
-    last = len(answers.dialled) - 1
+    last = len(answers.stops) - 1
     with gr.Row(visible=last > 0, elem_classes="moving"):
         dial = gr.Slider(
             0, max(1, last), value=max(0, last) // 2, step=1, label=word(DIAL), buttons=[], **_wide(3)

@@ -78,9 +78,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Expected:
+    """labels: of each receiver its place among all, and its label."""
+
     said: str
     parted: bool
-    labels: tuple[str, ...]
+    labels: tuple[tuple[int, str], ...]
     rows: tuple[Row, ...]
 
 
@@ -113,8 +115,8 @@ def _parts(text: str, words: Iterable[tuple[str, bool]]) -> tuple[tuple[str, boo
     return tuple(part for part in (*parts, (text[end:] if parts else text, False)) if part[0])
 
 
-def parting(found: "Parting", language: str) -> str:
-    """What the receivers held likely at the place where they part."""
+def parting(found: "Parting", numbers: Sequence[int], language: str) -> str:
+    """What the receivers held likely at the place where they part. numbers: of each, its place among all."""
     labels = tuple(found.probabilities)
     table = np.stack([found.probabilities[label] for label in labels])
     chosen = [found.chosen[label] for label in labels]
@@ -123,14 +125,17 @@ def parting(found: "Parting", language: str) -> str:
         for n, piece in enumerate(found.pieces)
         if piece in chosen or (n < PIECES_SHOWN and table[:, n].max() >= SMALLEST_SHOWN)
     ]
+    names = sentence_pictures.read_as(found.pieces)
     rows = [
         Row(
-            sentence_pictures.shown(found.pieces[n]),
+            names[n],
             tuple(_bar(float(p), found.pieces[n] == said) for p, said in zip(table[:, n], chosen)),
         )
         for n in shown
     ]
-    return _fragment("parting", language, Expected(found.said, found.parted, labels, tuple(rows)))
+    return _fragment(
+        "parting", language, Expected(found.said, found.parted, tuple(zip(numbers, labels)), tuple(rows))
+    )
 
 
 def _bar(probability: float, is_chosen: bool) -> Bar:
@@ -186,6 +191,24 @@ def fate(table: "pd.DataFrame", snr: float, draws: int, language: str) -> str:
 def heading(title: str, lead: str) -> str:
     """Of the page."""
     return f'<div class="sentence">{_fragment("heading", "en", title, lead)}</div>'
+
+
+# Seven arguments: what the dial reads, and on what that was measured.
+def reading(
+    place: float, kl: float, bleu: float, sentences: int, channel: str, snr: float, language: str
+) -> str:
+    """Where the dial stands on its path, 0 to 1, and what was measured of the hybrid there."""
+    decimals = 2 if kl >= 0.1 else 3
+    return _fragment(
+        "reading",
+        language,
+        round(100 * place),
+        f"{kl:.{decimals}f}",
+        f"{bleu:.1f}",
+        sentences,
+        channel,
+        f"{snr:g}",
+    )
 
 
 def note(text: str, kind: str = "") -> str:

@@ -96,8 +96,9 @@ def grid(attention: np.ndarray, pieces: Sequence[str], symbols: Sequence[str]) -
         for (row, column), weight in np.ndenumerate(attention.astype(float))
         if weight >= FAINTEST
     ]
-    rows = [Name(left - 4, top + (row + 0.5) * cell, _short(shown(name))) for row, name in enumerate(pieces)]
-    columns = [Name(left + (n + 0.5) * cell, top - 4, _short(shown(name))) for n, name in enumerate(symbols)]
+    said, sent = ([_short(name) for name in read_as(names)] for names in (pieces, symbols))
+    rows = [Name(left - 4, top + (row + 0.5) * cell, name) for row, name in enumerate(said)]
+    columns = [Name(left + (n + 0.5) * cell, top - 4, name) for n, name in enumerate(sent)]
     return Grid(
         left + cell * len(symbols) + 2,
         top + cell * len(pieces) + 2,
@@ -108,9 +109,14 @@ def grid(attention: np.ndarray, pieces: Sequence[str], symbols: Sequence[str]) -
     )
 
 
-def shown(piece: str) -> str:
-    """A piece as it is read: one that is but a blank as a sign for it."""
-    return piece.strip() or "␣"
+def read_as(pieces: Sequence[str]) -> list[str]:
+    """Pieces as they are read: without the blank that they begin with; one that is but a blank as a sign for
+    it; where one differs from another by that blank alone, that which goes on a word behind dots."""
+    begin = {piece.strip() for piece in pieces if piece.startswith(" ")}
+    return [
+        f"…{piece}" if not piece.startswith(" ") and piece in begin else piece.strip() or "␣"
+        for piece in pieces
+    ]
 
 
 def _short(name: str) -> str:
