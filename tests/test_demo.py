@@ -9,17 +9,21 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from cli_support import package
 from test_heard_sentence import SENTENCE, models
 
 from semcom.base.errors import SemcomError
 from semcom.channel.channels import AWGN
 from semcom.channel.settings import ChannelConfig
-from semcom.commands import demo, demo_answers, demo_examples, demo_server
+from semcom.commands import demo, demo_answers, demo_examples, demo_models, demo_server
 from semcom.commands.demo_answers import Answers
 from semcom.commands.demo_settings import DemoSettings
+from semcom.commands.dial_stops import Stops
 from semcom.evaluation.heard_sentence import Heard, hear
 from semcom.evaluation.parting import Parting
+from semcom.evaluation.path_stops import Stop
+from semcom.models import checkpoint
 from semcom.report import look, sentence_page, sentence_pictures
 
 HOSTILE = (
@@ -121,6 +125,39 @@ def test_one_receiver_parts_from_none():
     assert "second receiver" in alone.answer(SENTENCE, "awgn", 6, 3, 0, "en")[2]
 
 
+def stops_of(made):
+    stops = [Stop(k / 2, ("start", "best"), 0.6 - k / 5, 10.0 + k, c) for k, c in enumerate(made.values())]
+    return Stops(next(iter(made.values())), "learning", stops, 7, 12.0, "awgn", "")
+
+
+def test_the_dial_moves_one_receiver_alone():
+    made = models(0.0, 0.1, 0.4)
+    dialled = Answers({"a": made["n0.0"]}, ChannelConfig(), stops_of(made))
+    for stop, name in enumerate(made):
+        reading, cards, _ = dialled.answer(SENTENCE, "awgn", 6, 3, stop, "en")
+        assert f"{50 * stop} % of the way KL 0.{6 - 2 * stop}0 BLEU {10 + stop}.0" in text_of(reading)
+        texts = [one.text for one in hear({"a": made["n0.0"], "b": made[name]}, SENTENCE, AWGN(), 6.0, 3)]
+        assert all(text in text_of(cards) for text in texts) and "dialled hybrid" in cards
+    assert "调节" in dialled.answer(SENTENCE, "awgn", 6, 3, 0, "zh")[1]
+
+
+def test_a_sentence_that_parts_them_is_the_first(answers):
+    alike = Answers({"a": (c := models(0.0)["n0.0"]), "b": c}, ChannelConfig())
+    assert alike.parted_first(["we", SENTENCE], 6.0, 3) == ["we", SENTENCE]
+    texts = ["we", SENTENCE, "we support"]
+    found = answers.parted_first(texts, 6.0, 3)
+    first = hear(answers.models, found[0], AWGN(), 6.0, 3)
+    assert first[0].text != first[1].text and sorted(found) == sorted(texts)
+
+
+def test_a_clone_has_two_receivers(monkeypatch, here, teacher, caplog):
+    monkeypatch.setattr(demo_models, "load_teacher", lambda path, flag: checkpoint.load(teacher))
+    cast = demo_models.cast_of((), torch.device("cpu"))
+    assert list(cast.models) == ["teacher", "teacher, a layer less"] and cast.runs == ()
+    two = [c.model.receiver.size.layers for c in cast.models.values()]
+    assert two[0] == two[1] + 1
+
+
 # --- what is shown
 
 
@@ -177,7 +214,7 @@ def test_strings_of_strangers_are_escaped(text):
     shown = "".join(
         [
             sentence_page.receivers([one], "en"),
-            sentence_page.parting(expected, "en"),
+            sentence_page.parting(expected, [0], "en"),
             sentence_page.constellations([one], "en"),
             sentence_page.attentions([one], "en"),
             sentence_page.fate(table, 6, 8, "en"),

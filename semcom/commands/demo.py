@@ -28,7 +28,8 @@ def demo(settings: DemoSettings) -> None:
         path = demo_models.path_of(cast, make_channel(settings.channel))
         answers = Answers(cast.models, settings.channel, path)
         vocabularies = [c.vocabulary for c in cast.models.values()]
-        blocks = demo_page.page(answers, examples(vocabularies), settings.run.seed, settings.lang)
+        texts = answers.parted_first(examples(vocabularies), demo_page.SNR_AT_FIRST, settings.run.seed)
+        blocks = demo_page.page(answers, texts, settings.run.seed, settings.lang)
         app = demo_page.app_of(blocks, settings.lang, settings.host, found.getsockname()[1])
         server = demo_server.server(demo_server.Gate(app, demo_server.hosts_of(settings.host)))
         address = demo_server.address(settings.host, found)

@@ -151,6 +151,15 @@ class Answers:
         models = self.present(asked.stop)
         return hear(models, self.sent(asked.text), self.through(asked.channel), asked.snr, asked.seed)
 
+    def parted_first(self, texts: Sequence[str], snr: float, seed: int) -> list[str]:
+        """The same sentences, one at whose first sending the receivers differ ahead of all others."""
+        channel = self.channel.channel
+
+        def is_parted(text: str) -> bool:
+            return len({one.text for one in self.heard(Asked(text, channel, snr, seed))}) > 1
+
+        return sorted(texts, key=lambda text: not is_parted(text))
+
     def sent(self, text: str) -> Sentence:
         """The sentence, the same to receivers of all vocabularies, so that all meet one draw."""
         return as_sent(text, [c.vocabulary for c in self.models.values()])
