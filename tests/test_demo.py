@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cli_support import package
+from cli_support import ROOT, package
 from test_heard_sentence import SENTENCE, models
 
 from semcom.base.errors import SemcomError
@@ -20,6 +20,7 @@ from semcom.commands import demo, demo_answers, demo_examples, demo_models, demo
 from semcom.commands.demo_answers import Answers
 from semcom.commands.demo_settings import DemoSettings
 from semcom.commands.dial_stops import Stops
+from semcom.commands.thinned_receiver import thinned
 from semcom.evaluation.heard_sentence import Heard, hear
 from semcom.evaluation.parting import Parting
 from semcom.evaluation.path_stops import Stop
@@ -143,11 +144,20 @@ def test_the_dial_moves_one_receiver_alone():
 
 def test_a_sentence_that_parts_them_is_the_first(answers):
     alike = Answers({"a": (c := models(0.0)["n0.0"]), "b": c}, ChannelConfig())
-    assert alike.parted_first(["we", SENTENCE], 6.0, 3) == ["we", SENTENCE]
+    assert alike.first_seen(["we", SENTENCE], 3) == (["we", SENTENCE], 6.0)
     texts = ["we", SENTENCE, "we support"]
-    found = answers.parted_first(texts, 6.0, 3)
-    first = hear(answers.models, found[0], AWGN(), 6.0, 3)
+    found, snr = answers.first_seen(texts, 3)
+    first = hear(answers.models, found[0], AWGN(), snr, 3)
     assert first[0].text != first[1].text and sorted(found) == sorted(texts)
+
+
+def test_what_a_clone_shows_first_is_understood_differently():
+    cast = demo_models.cast_of((str(ROOT / "checkpoints/teacher.pt"),), torch.device("cpu"))
+    (c,) = cast.models.values()
+    both = Answers({"teacher": c, "fewer": thinned(c)}, ChannelConfig())
+    texts, snr = both.first_seen(demo_examples.examples([c.vocabulary]), 42)
+    teachers, other = hear(both.models, texts[0], AWGN(), snr, 42)
+    assert teachers.text != other.text and teachers.lost < other.lost
 
 
 def test_a_clone_has_two_receivers(monkeypatch, here, teacher, caplog):

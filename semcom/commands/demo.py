@@ -28,8 +28,9 @@ def demo(settings: DemoSettings) -> None:
         path = demo_models.path_of(cast, make_channel(settings.channel))
         answers = Answers(cast.models, settings.channel, path)
         vocabularies = [c.vocabulary for c in cast.models.values()]
-        texts = answers.parted_first(examples(vocabularies), demo_page.SNR_AT_FIRST, settings.run.seed)
-        blocks = demo_page.page(answers, texts, settings.run.seed, settings.lang)
+        texts, snr = answers.first_seen(examples(vocabularies), settings.run.seed)
+        first = demo_page.First(texts, snr, settings.run.seed, settings.lang)
+        blocks = demo_page.page(answers, first)
         app = demo_page.app_of(blocks, settings.lang, settings.host, found.getsockname()[1])
         server = demo_server.server(demo_server.Gate(app, demo_server.hosts_of(settings.host)))
         address = demo_server.address(settings.host, found)

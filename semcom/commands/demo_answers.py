@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 from semcom.base.errors import SemcomError
@@ -38,6 +39,8 @@ MOST_PIECES = 100
 LOWEST_SNR, HIGHEST_SNR = -10.0, 20.0
 FATE_SNRS = (-9.0, -6.0, -3.0, 0.0, 3.0, 6.0, 9.0, 12.0, 15.0, 18.0)
 FATE_DRAWS = 8
+FIRST_SNRS = (6.0, 9.0, 3.0, 0.0)
+"""Of the page when it is opened: the first at which a sentence parts the receivers."""
 SECONDS = 15.0
 """A sentence that has taken so long has no curve."""
 KEPT = 256
@@ -151,14 +154,14 @@ class Answers:
         models = self.present(asked.stop)
         return hear(models, self.sent(asked.text), self.through(asked.channel), asked.snr, asked.seed)
 
-    def parted_first(self, texts: Sequence[str], snr: float, seed: int) -> list[str]:
-        """The same sentences, one at whose first sending the receivers differ ahead of all others."""
-        channel = self.channel.channel
-
-        def is_parted(text: str) -> bool:
-            return len({one.text for one in self.heard(Asked(text, channel, snr, seed))}) > 1
-
-        return sorted(texts, key=lambda text: not is_parted(text))
+    def first_seen(self, texts: Sequence[str], seed: int) -> tuple[list[str], float]:
+        """The same sentences, the first that the receivers understand differently ahead of all others, and
+        the SNR at which they do; as they are, where no receiver differs."""
+        for snr, text in product(FIRST_SNRS, texts):
+            heard = self.heard(Asked(text, self.channel.channel, snr, seed))
+            if len({one.text for one in heard}) > 1:
+                return sorted(texts, key=lambda other: other != text), snr
+        return list(texts), FIRST_SNRS[0]
 
     def sent(self, text: str) -> Sentence:
         """The sentence, the same to receivers of all vocabularies, so that all meet one draw."""

@@ -17,7 +17,6 @@ from semcom.report.catalogue import translation
 if TYPE_CHECKING:
     import gradio as gr
 
-SNR_AT_FIRST = 6
 SNRS = LOWEST_SNR, HIGHEST_SNR
 LANGUAGES = {"English": "en", "中文": "zh"}
 WITHOUT_FRAME: dict[str, Any] = {"show_label": False, "container": False, "scale": 0, "min_width": 170}
@@ -89,13 +88,23 @@ class Parts:
         return {**labels, self.dial: DIAL, self.send: SEND, self.another: ANOTHER}
 
 
-def page(answers: Answers, examples: Sequence[str], seed: int, lang: str) -> "gr.Blocks":
-    """The page, its queue bounded. seed: of the noise at first."""
+@dataclass(frozen=True)
+class First:
+    """What stands there when the page is opened. examples: sentences to click, the first of them sent."""
+
+    examples: Sequence[str]
+    snr: float
+    seed: int
+    lang: str
+
+
+def page(answers: Answers, first: First) -> "gr.Blocks":
+    """The page, its queue bounded."""
     import gradio as gr
 
-    title = f"semcom: {translation(lang).gettext(TITLE)}"
+    title = f"semcom: {translation(first.lang).gettext(TITLE)}"
     with gr.Blocks(title=title, analytics_enabled=False) as blocks:
-        parts = _laid_out(answers, examples, seed, lang)
+        parts = _laid_out(answers, first)
         _wire(blocks, parts, answers)
     blocks.queue(max_size=QUEUED, default_concurrency_limit=1, api_open=False)
     return blocks
@@ -126,9 +135,10 @@ def app_of(blocks: "gr.Blocks", lang: str, host: str, port: int) -> Any:
     )
 
 
-def _laid_out(answers: Answers, examples: Sequence[str], seed: int, lang: str) -> Parts:
+def _laid_out(answers: Answers, first: First) -> Parts:
     import gradio as gr
 
+    examples, lang = first.examples, first.lang
     word = translation(lang).gettext
     with gr.Row(elem_classes="top"):
         heading = gr.HTML(_heading(lang))
@@ -139,12 +149,14 @@ def _laid_out(answers: Answers, examples: Sequence[str], seed: int, lang: str) -
     with gr.Row(elem_classes="examples"):
         buttons = [gr.Button(text, size="sm", scale=0, min_width=10) for text in examples]
     with gr.Row(elem_classes="moving"):
-        snr = gr.Slider(*SNRS, value=SNR_AT_FIRST, step=1, label=word(SNR), buttons=[], **_wide(4))
+        snr = gr.Slider(*SNRS, value=first.snr, step=1, label=word(SNR), buttons=[], **_wide(4))
         chosen = answers.channel.channel
         channel = gr.Dropdown(
             _channels(lang), value=chosen, label=word(CHANNEL), filterable=False, **_narrow(2)
         )
-        number = gr.Number(seed, label=word(SEED), precision=0, minimum=0, maximum=LARGEST_SEED, **_narrow(1))
+        number = gr.Number(
+            first.seed, label=word(SEED), precision=0, minimum=0, maximum=LARGEST_SEED, **_narrow(1)
+        )
         another = gr.Button(word(ANOTHER), elem_classes="another", **_narrow(1))
     last = len(answers.stops) - 1
     with gr.Row(visible=last > 0, elem_classes="moving"):

@@ -5,7 +5,7 @@ All texts, of strangers too, go through the escaping of ``_environment``.
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import jinja2
@@ -46,7 +46,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Face:
-    """A transmitter's symbols, and the receivers that get them: number and label."""
+    """A transmitter's symbols. names: number and label of the receivers that get them; none: all do."""
 
     number: int
     names: tuple[tuple[int, str], ...]
@@ -157,6 +157,8 @@ def constellations(heard: Sequence["Heard"], language: str) -> str:
             face = faces[same]
             names = (*face.names, (number, one.label))
             faces[same] = Face(face.number, names, face.picture, face.count)
+    if len(faces) == 1 < len(heard):
+        faces = [replace(faces[0], names=())]
     return _fragment("constellations", language, faces, sentence_pictures.FACE)
 
 
