@@ -102,7 +102,7 @@ def _show(settings: ExportSettings, link: dict[str, Any], sizes: dict[str, int],
         bleu = cost["bleu"]
         lines.append(
             f"BLEU at {cost['snr']:g} dB, {cost['channel']}, {cost['sentences']:,} test sentences: "
-            f"{bleu['torch']:.2f} by torch, {bleu['int8']:.2f} by int8, {cost['bleu_lost']:.2f} lost\n"
+            f"{bleu['torch']:.2f} by torch, {bleu['int8']:.2f} by int8, {-cost['bleu_lost']:+.2f}\n"
             f"{cost['bleu_signature']}; seed {cost['seed']}"
         )
     folder, model = path_word(settings.output), path_word(settings.checkpoint)
