@@ -237,7 +237,9 @@ def test_eight_bits_say_nearly_the_same_and_what_they_cost_is_told(exported, her
     assert {path.name for path in (here / "small").iterdir()} == FILES and link["precision"] == "int8"
     cost = link["int8"]
     assert cost["bleu_lost"] == cost["bleu"]["torch"] - cost["bleu"]["int8"] and cost["snr"] == 12
-    assert "signature" in str(cost) and f"{cost['bleu']['int8']:.2f} by int8, {-cost['bleu_lost']:+.2f}" in said
+    assert (
+        "signature" in str(cost) and f"{cost['bleu']['int8']:.2f} by int8, {-cost['bleu_lost']:+.2f}" in said
+    )
     model = checkpoint.load(exported / "model.pt").model
     whole = onnx_check.differences(model, exported / "link")
     rounded = onnx_check.differences(model, here / "small")
