@@ -64,13 +64,15 @@ def served(teacher, tmp_path_factory):
     def text():
         return (folder / "said").read_text()
 
-    while not (found := re.search(r"open (http\S+)", text())):
-        assert process.poll() is None and time.monotonic() < end, text()
-        time.sleep(0.1)
-    yield SimpleNamespace(address=found[1], process=process, said=text)
-    if process.poll() is None:
+    try:
+        while not (found := re.search(r"open (http\S+)", text())):
+            assert process.poll() is None and time.monotonic() < end, text()
+            time.sleep(0.1)
+        yield SimpleNamespace(address=found[1], process=process, said=text)
+    finally:
         process.kill()
         process.wait()
+        said.close()
 
 
 @pytest.fixture(scope="module")
