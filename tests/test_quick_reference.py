@@ -21,7 +21,16 @@ PROGRAMS = {
     "python distillation_examples.py": examples,
 }
 SETTING_UP = ("python3 -m venv", "source ", "pip install")
-APART = ("sweep", "align", "baseline", "doctor", "checkpoints/one.pt", "checkpoints/other.pt")
+APART = (
+    "sweep",
+    "align",
+    "baseline",
+    "doctor",
+    "export",
+    "onnx",
+    "checkpoints/one.pt",
+    "checkpoints/other.pt",
+)
 """Words of the commands that take longer, none of which needs what another command makes."""
 
 # Sizes that stand in the place of a command's own, by program or verb; a flag that is None is left out.
