@@ -43,7 +43,7 @@ def labels(paths: Sequence[str]) -> list[str]:
     """File names without suffix, of a run's best student the folder's instead; where two are alike, with as
     many folders as tell them apart."""
     parts = [_parts(path) for path in paths]
-    for depth in range(1, max(map(len, parts)) + 1):
+    for depth in range(1, max(map(len, parts), default=0) + 1):
         labels = ["/".join(p[-depth:]) for p in parts]
         if len(set(labels)) == len(labels):
             return labels
