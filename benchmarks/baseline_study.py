@@ -32,6 +32,8 @@ from semcom.report.look import Draw  # noqa: E402
 
 CHANNELS = ("awgn", "rayleigh")
 TEACHER = "teacher"
+UNDRAWN = ("normal approximation", "h known", "lm + LDPC, SNR known, best effort")
+"""Curves that lie on others in the figure; the table has them."""
 
 
 @console.speaking()
@@ -127,6 +129,7 @@ def drawn(panels: dict[str, pd.DataFrame]) -> Draw:
         f"BLEU, {channel}": {
             str(name): [(snr, Interval(bleu, bleu, bleu)) for snr, bleu in zip(of_one["snr"], of_one["bleu"])]
             for name, of_one in rows.groupby("model", sort=False)
+            if not any(word in str(name) for word in UNDRAWN)
         }
         for channel, rows in panels.items()
     }
