@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import json
 import re
 from dataclasses import replace
 from types import SimpleNamespace
@@ -84,9 +85,9 @@ def test_in_chinese_no_english_is_left(answers):
         ({"text": "we " * 100 + "a"}, "too long"),
         ({"channel": "smoke"}, "no such channel"),
         ({"channel": ["awgn"]}, "no such channel"),
-        ({"snr": float("nan")}, "from −10 to 20"),
-        ({"snr": 1e9}, "from −10 to 20"),
-        ({"snr": "6"}, "from −10 to 20"),
+        ({"snr": float("nan")}, "from −9 to 18"),
+        ({"snr": 1e9}, "from −9 to 18"),
+        ({"snr": "6"}, "from −9 to 18"),
         ({"seed": -1}, "whole number"),
         ({"seed": 1.5}, "whole number"),
         ({"seed": True}, "whole number"),
@@ -166,6 +167,19 @@ def test_a_clone_has_two_receivers(monkeypatch, here, teacher, caplog):
     assert list(cast.models) == ["teacher", "teacher, a layer less"] and cast.runs == ()
     two = [c.model.receiver.size.layers for c in cast.models.values()]
     assert two[0] == two[1] + 1
+
+
+def test_the_dial_takes_the_teacher_that_stands_there(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    teacher = replace(models(0.0)["n0.0"], path="elsewhere.pt")
+    record = {"teacher_checkpoint": "gone.pt", "teacher_fingerprint": teacher.fingerprint}
+    (tmp_path / "distillation_config.json").write_text(json.dumps(record))
+    monkeypatch.setattr(demo_models, "stops_of_run", lambda *where, teacher: teacher)
+    cast = demo_models.Cast({"a": teacher}, (str(tmp_path),))
+    assert demo_models.path_of(cast, AWGN()) == "elsewhere.pt"
+    other = replace(teacher, model=models(0.3)["n0.3"].model)
+    assert demo_models.path_of(demo_models.Cast({"a": other}, cast.runs), AWGN()) is None
+    assert "gone.pt is not there; name its file too" in caplog.text and "--teacher" not in caplog.text
 
 
 # --- what is shown
@@ -306,10 +320,18 @@ def test_examples_are_those_that_a_vocabulary_knows(vocabulary):
 # --- who may ask the server
 
 
-def ask(method, path, host="127.0.0.1:7860", hosts=("127.0.0.1", "localhost"), **headers):
-    """Status of the answer; 200 where it was let through."""
+QUESTION = b'{"fn_index": 0, "data": ["we", "awgn", 6, 1, 0, null]}'
+
+
+def ask(method, path, host="127.0.0.1:7860", hosts=("127.0.0.1", "localhost"), body=QUESTION, **headers):
+    """Status of the answer; 200 where it was let through, its body whole."""
+    parts = [{"body": body[:9], "more_body": True}, {"body": body[9:]}]
+
+    async def receive():
+        return parts.pop(0)
 
     async def app(scope, receive, send):
+        assert method != "POST" or (await receive())["body"] == body
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body"})
 
@@ -321,7 +343,7 @@ def ask(method, path, host="127.0.0.1:7860", hosts=("127.0.0.1", "localhost"), *
     given = [(b"host", host.encode())]
     given += [(name.replace("_", "-").encode(), str(value).encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": method, "path": path, "headers": given}
-    asyncio.run(demo_server.Gate(app, hosts)(scope, None, send))
+    asyncio.run(demo_server.Gate(app, hosts)(scope, receive, send))
     assert dict(sent[0]["headers"])[b"content-security-policy"]
     return sent[0]["status"]
 
@@ -356,6 +378,17 @@ def test_what_is_sent_is_bounded():
     assert ask("POST", demo_server.ASKED, content_length="many") == 411
 
 
+FILE = b'{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"data": [%s]}' % FILE, b'{"data": [[%s]]}' % FILE, b'{"data": {"a": 1}}', b"[1]", b"", b"[" * 60_000],
+)
+def test_what_gradio_takes_for_a_file_does_not_reach_it(body):
+    assert ask("POST", demo_server.ASKED, body=body, content_length=len(body)) == 422
+
+
 @pytest.mark.parametrize("host, status", [("localhost:1", 200), ("evil.example:7860", 421), ("", 421)])
 def test_a_foreign_name_that_leads_here_is_refused(host, status):
     assert ask("GET", "/", host=host) == status
@@ -366,6 +399,7 @@ def test_names_of_a_server():
     assert (
         demo_server.host_name("[::1]:7860") == "::1" and demo_server.host_name("LocalHost:1") == "localhost"
     )
+    assert demo_server.is_local("127.0.0.2") and not demo_server.is_local("127.evil.example")
     with demo_server.listening("127.0.0.1", None) as found:
         assert demo_server.address("0.0.0.0", found) == f"http://127.0.0.1:{found.getsockname()[1]}"
 

@@ -159,6 +159,20 @@ def test_strings_of_strangers_do_nothing(served, browser):
     assert not page.complaints and asks_nobody_else(page, served.address)
 
 
+def test_numbers_that_are_not_allowed_are_told_in_the_page(served, browser):
+    page = opened(browser, served.address)
+    seed = page.get_by_label("Noise seed")
+    for wrong in ("-5", "99999999999999", "1.5"):
+        seed.fill(wrong)
+        page.locator(".note.wrong", has_text="whole number").wait_for()
+        seed.fill("7")
+        page.wait_for_selector(".receiver")
+    page.locator("input[type=number]").first.fill("")
+    page.get_by_role("button", name="Send").click()
+    page.locator(".note.wrong", has_text="from −9 to 18").wait_for()
+    assert not page.complaints and "Traceback" not in served.said()
+
+
 def test_chinese_on_a_phone_fits(served, browser):
     page = opened(browser, served.address, width=390, is_mobile=True, color_scheme="dark")
     for language, heading in (("中文", "接收端的注意力"), ("English", "Attention of the receiver")):

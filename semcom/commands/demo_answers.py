@@ -36,8 +36,9 @@ LONGEST = 300
 """Characters of a sentence."""
 MOST_PIECES = 100
 """Of a sentence: what is computed grows with their square."""
-LOWEST_SNR, HIGHEST_SNR = -10.0, 20.0
+LOWEST_SNR, HIGHEST_SNR = -9.0, 18.0
 FATE_SNRS = (-9.0, -6.0, -3.0, 0.0, 3.0, 6.0, 9.0, 12.0, 15.0, 18.0)
+"""As far as one may ask, so that the line of the SNR stands where it is."""
 FATE_DRAWS = 8
 FIRST_SNRS = (6.0, 9.0, 3.0, 0.0)
 """Of the page when it is opened: the first at which a sentence parts the receivers."""

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from semcom.base.errors import SemcomError, escape
+from semcom.base.errors import SemcomError, escape, shown
 from semcom.base.messages import N_
 from semcom.channel.channels import Channel
 from semcom.commands.demo_settings import RECEIVERS
 from semcom.commands.dial_stops import Stops, stops_of_run
 from semcom.commands.inputs import load_teacher, shipped
 from semcom.commands.measuring import labels
-from semcom.commands.run_record import BEST, FILE
+from semcom.commands.run_record import BEST, FILE, RunRecord
 from semcom.commands.runs import runs_under
 from semcom.commands.thinned_receiver import thinned
 from semcom.models import checkpoint
@@ -64,10 +64,12 @@ def _teachers(loaded: Mapping[str, Checkpoint], folders: Sequence[str]) -> dict[
     if not folders or of_run is None or of_run.config.get("teacher_fingerprint") in there:
         return {}
     path = of_run.config["teacher_checkpoint"]
-    if not isinstance(path, str) or not Path(shipped(path)).is_file() or TEACHER in loaded:
-        log.info("note: the teacher of the run is no longer where it was; give it too, to see it beside")
-        return {}
-    return {TEACHER: load_teacher(path, "CHECKPOINT")}
+    if isinstance(path, str) and Path(shipped(path)).is_file() and TEACHER not in loaded:
+        found = load_teacher(path, "CHECKPOINT")
+        if found.fingerprint == of_run.config.get("teacher_fingerprint"):
+            return {TEACHER: found}
+    log.info("note: the teacher of the run is no longer where it was; give it too, to see it beside")
+    return {}
 
 
 def _found(device: torch.device) -> Cast:
@@ -94,11 +96,22 @@ def path_of(cast: Cast, channel: Channel) -> Stops | None:
     """What the dial goes through: the path of the first run that has one; a line is said where none has."""
     for folder in cast.runs:
         try:
+            teacher = _given_teacher(cast, folder)
             log.info(f"the dial: the path of {escape(folder)}, measured at {MEASURED_SNR:g} dB")
-            return stops_of_run(folder, channel, MEASURED_SNR)
+            return stops_of_run(folder, channel, MEASURED_SNR, teacher=teacher)
         except SemcomError as error:
             log.info(f"note: no dial, {error}")
     return None
+
+
+def _given_teacher(cast: Cast, folder: str) -> str | None:
+    """File of the teacher of that run, wherever it now is, where it is among those that stand here."""
+    record = RunRecord.read(folder)
+    wanted, recorded = record.text("teacher_fingerprint"), record.text("teacher_checkpoint")
+    found = next((c.path for c in cast.models.values() if c.path and c.fingerprint == wanted), None)
+    if found is None and not Path(shipped(recorded)).is_file():
+        raise SemcomError(f"{record.name}: its teacher {shown(recorded)} is not there; name its file too")
+    return found
 
 
 def _on(device: torch.device, models: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:

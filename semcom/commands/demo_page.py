@@ -154,9 +154,7 @@ def _laid_out(answers: Answers, first: First) -> Parts:
         channel = gr.Dropdown(
             _channels(lang), value=chosen, label=word(CHANNEL), filterable=False, **_narrow(2)
         )
-        number = gr.Number(
-            first.seed, label=word(SEED), precision=0, minimum=0, maximum=LARGEST_SEED, **_narrow(1)
-        )
+        number = gr.Number(first.seed, label=word(SEED), minimum=0, maximum=LARGEST_SEED, **_narrow(1))
         another = gr.Button(word(ANOTHER), elem_classes="another", **_narrow(1))
     last = len(answers.stops) - 1
     with gr.Row(visible=last > 0, elem_classes="moving"):
@@ -191,6 +189,9 @@ def _wire(blocks: "gr.Blocks", parts: Parts, answers: Answers) -> None:
     """What happens when something is moved, and when the page is opened."""
     import gradio as gr
 
+    for part in parts.asked:
+        # Else gradio would answer what is not allowed, or round it; ``Answers`` says why in the language.
+        part.preprocess = _as_it_comes
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     answer: dict[str, Any] = {"fn": answers.answer, "inputs": parts.asked, "outputs": parts.answered, **quiet}
     moved = [parts.send.click, parts.sentence.submit, parts.language.change, blocks.load]
@@ -209,8 +210,12 @@ def _wire(blocks: "gr.Blocks", parts: Parts, answers: Answers) -> None:
     )
 
 
+def _as_it_comes(value: object) -> object:
+    return value
+
+
 def _next_seed(seed: object) -> int:
-    return (seed + 1) % (LARGEST_SEED + 1) if isinstance(seed, int) else 0
+    return (seed + 1) % (LARGEST_SEED + 1) if isinstance(seed, int) and seed >= 0 else 0
 
 
 def _worded(parts: Parts, language: object) -> list[Any]:
