@@ -152,6 +152,14 @@ def test_a_sentence_that_parts_them_is_the_first(answers):
     assert first[0].text != first[1].text and sorted(found) == sorted(texts)
 
 
+def test_what_the_dial_says_does_not_choose_the_first_sentence():
+    made = models(0.0, 0.1, 0.4)
+    c = made["n0.0"]
+    alike = Answers({"a": c, "b": c}, ChannelConfig(), stops_of(made))
+    assert alike.first_stop == 1
+    assert alike.first_seen(["we", SENTENCE], 3) == (["we", SENTENCE], 6.0)
+
+
 def test_what_a_clone_shows_first_is_understood_differently():
     cast = demo_models.cast_of((str(ROOT / "checkpoints/teacher.pt"),), torch.device("cpu"))
     (c,) = cast.models.values()
@@ -259,7 +267,8 @@ ALLOWED = set(
 def test_symbols_of_one_transmitter_are_drawn_once():
     assert sentence_page.constellations([heard("a"), heard("b")], "en").count("<figure>") == 1
     other = replace(heard("c"), received=heard().received + 1)
-    assert sentence_page.constellations([heard("a"), other], "en").count("<figure>") == 2
+    both = sentence_page.constellations([heard("a"), other], "en")
+    assert both.count("<figure>") == 2 and "across" in both, "side by side"
 
 
 def test_symbols_stand_where_they_are():

@@ -131,6 +131,7 @@ def test_a_sentence_is_typed_and_the_noise_moved(served, browser):
     before = faces.get_attribute("d")
     page.locator("input[type=range]").first.focus()
     page.keyboard.press("End")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", "focus is seen"
     page.wait_for_function(HAS_MOVED, arg=before)
     for heading in ("Its fate over SNR", "Symbols on the channel", "Attention of the receiver"):
         assert page.get_by_role("heading", name=heading).is_visible()

@@ -85,6 +85,8 @@ class Answers:
     ):
         self.models, self.channel, self.path = models, channel, path
         self.stops = path.stops if path else []
+        self.first_stop = 3 * max(0, len(self.stops) - 1) // 4
+        """Of the dial when the page is opened: half a way to what has learnt understands little."""
         self._fate_of = functools.lru_cache(KEPT)(self._fate_alone)
 
     def answer(
@@ -158,8 +160,10 @@ class Answers:
     def first_seen(self, texts: Sequence[str], seed: int) -> tuple[list[str], float]:
         """The same sentences, the first that the receivers understand differently ahead of all others, and
         the SNR at which they do; as they are, where no receiver differs."""
+        # A hybrid of the dial that has not learnt yet differs whatever is sent.
+        standing = self.models if len(self.models) > 1 else self.present(self.first_stop)
         for snr, text in product(FIRST_SNRS, texts):
-            heard = self.heard(Asked(text, self.channel.channel, snr, seed))
+            heard = hear(standing, self.sent(text), self.through(self.channel.channel), snr, seed)
             if len({one.text for one in heard}) > 1:
                 return sorted(texts, key=lambda other: other != text), snr
         return list(texts), FIRST_SNRS[0]

@@ -159,7 +159,7 @@ def _laid_out(answers: Answers, first: First) -> Parts:
     last = len(answers.stops) - 1
     with gr.Row(visible=last > 0, elem_classes="moving"):
         dial = gr.Slider(
-            0, max(1, last), value=max(0, last) // 2, step=1, label=word(DIAL), buttons=[], **_wide(3)
+            0, max(1, last), value=answers.first_stop, step=1, label=word(DIAL), buttons=[], **_wide(3)
         )
         reading = gr.HTML(elem_classes="reading", **_wide(2))
     cards, pictures = gr.HTML(), gr.HTML()
