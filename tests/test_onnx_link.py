@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cli_support
@@ -25,9 +26,11 @@ from semcom.data.piece_vocabulary import PieceVocabulary, message_of, train_voca
 from semcom.data.plain_pieces import plain_pieces
 from semcom.data.vocabulary import BOS, EOS
 from semcom.evaluation import frames, latency
-from semcom.models import checkpoint, onnx_link
+from semcom.models import checkpoint, onnx_link, onnx_reading
 from semcom.models.decoding import beam, greedy
 from semcom.models.link import heard_by, send
+from semcom.models.onnx_folder import TRANSMITTER
+from semcom.models.onnx_link import Graph, OnnxTransmitter
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -110,6 +113,42 @@ def test_a_graph_of_another_kind_is_refused(ends):
     swapped = onnx_link.Graph("here", "receiver_start.onnx", ours.transmitter.graph.serialized)
     with pytest.raises(SemcomError, match=r"takes source source_mask, expected are received source_mask"):
         swapped.session()
+
+
+@pytest.fixture
+def sending(exported):  # noqa: F811
+    """A folder, and the graph of its transmitter, to be changed."""
+    onnx = pytest.importorskip("onnx")
+    folder = onnx_reading.read(exported / "link")
+    return folder, onnx.load_from_string(folder.graphs[TRANSMITTER])
+
+
+def test_weights_outside_of_a_graph_are_not_read(sending, tmp_path, monkeypatch):
+    folder, graph = sending
+    monkeypatch.chdir(tmp_path)
+    largest = max(graph.graph.initializer, key=lambda each: len(each.raw_data))
+    Path("outside.bin").write_bytes(largest.raw_data)
+    largest.ClearField("raw_data")
+    largest.data_location = largest.EXTERNAL
+    largest.external_data.add(key="location", value="outside.bin")
+    with pytest.raises(SemcomError, match="transmitter.onnx is no graph that onnxruntime takes"):
+        Graph(folder.where, TRANSMITTER, graph.SerializeToString()).session()
+
+
+@pytest.mark.parametrize("gain", [1.01, float("nan")])
+def test_a_signal_of_another_power_is_refused(gain, sending, batch):
+    from onnx import helper, numpy_helper
+
+    folder, graph = sending
+    (output,) = graph.graph.output
+    for node in graph.graph.node:
+        for place, name in enumerate(node.output):
+            node.output[place] = "weaker" if name == output.name else name
+    graph.graph.initializer.append(numpy_helper.from_array(np.float32(gain).reshape(()), "gain"))
+    graph.graph.node.append(helper.make_node("Mul", ["weaker", "gain"], [output.name]))
+    louder = replace(folder, graphs={**folder.graphs, TRANSMITTER: graph.SerializeToString()})
+    with pytest.raises(SemcomError, match="sends at another power than 1 per complex symbol"):
+        OnnxTransmitter(louder)(batch.source, batch.source_mask)
 
 
 def test_evaluate_tells_folders_beside_checkpoints_and_times_both(

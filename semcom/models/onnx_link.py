@@ -8,6 +8,7 @@ Letters: B sentences, S source tokens, T target tokens, K hypotheses a sentence,
 dimensions a token, L layers, H heads, E = D/H width of a head.
 """
 
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from semcom.base.errors import SemcomError, escape
+from semcom.models.channel_parts import normalize_power
 from semcom.models.checkpoint import Checkpoint
 from semcom.models.onnx_folder import START, STEP, TRANSMITTER
 from semcom.models.onnx_reading import OnnxFolder, read
@@ -27,6 +29,10 @@ from semcom.models.transceiver import Transceiver
 INSTALL = "install it with: pip install .[onnx]"
 NOTHING_LOGGED = 4
 """Of onnxruntime's levels of logging: what goes wrong is raised too."""
+OUTSIDE = "session.model_external_initializers_file_folder_path"
+"""Of onnxruntime's settings: the folder of weights that are not in the graph."""
+POWER_TOLERANCE = 1e-3
+"""Of power 1; rounding differs by a thousandth of it."""
 SIGNATURES = {
     TRANSMITTER: ({"source": "int64", "source_mask": "bool"}, 1),
     START: ({"received": "float", "source_mask": "bool"}, 2),
@@ -83,6 +89,7 @@ class Graph:
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = NOTHING_LOGGED
+        options.add_session_config_entry(OUTSIDE, os.devnull)  # no folder: no weights from anywhere else
         try:
             made = runtime.InferenceSession(self.serialized, options, providers=["CPUExecutionProvider"])
         except Exception as error:
@@ -135,6 +142,7 @@ class OnnxTransmitter(Transmitter):
     def forward(self, source: Tensor, source_mask: Tensor) -> tuple[Tensor, Tensor]:
         (signal,) = self.graph({"source": source, "source_mask": source_mask})
         _check_shape(self.graph, signal, (*source.shape, self.channel_dim))
+        _check_power(self.graph, signal, source_mask)
         return signal, signal[..., :0]
 
 
@@ -246,6 +254,16 @@ def load(path: str | Path) -> Checkpoint:
     return Checkpoint(
         model.eval(), folder.vocabulary, folder.origin, folder.metrics, folder.config, str(path)
     )
+
+
+def _check_power(graph: Graph, signal: Tensor, mask: Tensor) -> None:
+    """At another power than that of all other transmitters, an SNR would say something else."""
+    off = (signal - normalize_power(signal, mask)).abs().max()
+    if not off <= POWER_TOLERANCE * signal.abs().max():
+        raise SemcomError(
+            f"{graph.where}: {graph.name} sends at another power than 1 per complex symbol and sentence; "
+            "export it again"
+        )
 
 
 def _check_shape(graph: Graph, made: Tensor, expected: tuple[int | None, ...]) -> None:
