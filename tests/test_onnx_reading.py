@@ -132,6 +132,7 @@ def test_what_is_no_graph_is_refused(folder):
     ("flags", "told"),
     [
         (["{teacher}", "--runtime", "onnx"], "is a checkpoint; export it, and give the folder"),
+        (["{folder}/receiver_step.onnx", "--runtime", "onnx"], "is one file of a folder; give {folder}"),
         (["{folder}"], "is a folder of ONNX graphs; add --runtime onnx"),
         (["{folder}", "--runtime", "onnx", "--device", "cuda"], "runs and times all ends on the CPU"),
         (["{folder}-gone", "--runtime", "onnx"], "no such folder; make one with"),
@@ -140,4 +141,8 @@ def test_what_is_no_graph_is_refused(folder):
 def test_evaluate_says_which_runtime_takes_what(flags, told, folder, teacher, capsys):
     given = [flag.format(folder=folder, teacher=teacher) for flag in flags]
     assert cli_support.package("evaluate", *given) == 2
-    cli_support.refused(capsys, 2, *told.split())
+    cli_support.refused(capsys, 2, *told.format(folder=folder).split())
+
+
+def test_where_a_checkpoint_is_wanted_it_is_told_what_the_folder_is_for(folder):
+    assert "is a folder, of ONNX graphs, which only evaluate --runtime" in refused(folder, checkpoint.load)

@@ -4,6 +4,7 @@ stranger has changed."""
 import json
 import math
 import re
+import shutil
 import sys
 from dataclasses import replace
 
@@ -196,6 +197,16 @@ def test_where_a_checkpoint_is_wanted_it_is_told_to_import(hub, teacher, capsys)
 def test_the_folder_itself_may_take_the_checkpoint(hub, monkeypatch):
     monkeypatch.chdir(hub)
     assert package("import", ".", "--output", "model.pt") == 0
+
+
+def test_a_folder_of_what_is_read_is_not_written_into(here, teacher, capsys):
+    (here / "models").mkdir()
+    shutil.copy(teacher, here / "models" / "t.pt")
+    (here / "models" / "README.md").write_text("mine")
+    asked = ["--format", "hub", "--output", "models", "--overwrite"]
+    assert package("export", "models/t.pt", *asked) == 2
+    assert "--output models: holds models/t.pt, an input of this run" in capsys.readouterr().err
+    assert (here / "models" / "README.md").read_text() == "mine"
 
 
 def test_a_public_model_needs_its_vocabulary(here, capsys):

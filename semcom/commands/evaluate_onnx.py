@@ -60,7 +60,9 @@ def loaded(settings: EvaluateSettings) -> list[tuple[str, Checkpoint]]:
         return [(label, _by_torch(path)) for label, path in zip(labels(paths), paths)]
     folders = [path for path in paths if _is_of_graphs(path)]
     if not folders:
-        first = path_word(paths[0])
+        first, around = path_word(paths[0]), Path(paths[0]).parent
+        if is_onnx_folder(around):
+            raise SemcomError(f"--runtime onnx: {first} is one file of a folder; give {path_word(around)}")
         raise SemcomError(
             f"--runtime onnx: {first} is a checkpoint; export it, and give the folder: "
             f"python -m semcom export {first} --format onnx --output FOLDER"

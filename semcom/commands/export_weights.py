@@ -8,7 +8,7 @@ from pathlib import Path
 from semcom.base import output_files, places
 from semcom.base.advice import path_word
 from semcom.base.errors import escape
-from semcom.base.places import Place
+from semcom.base.whole_folders import whole_folder
 from semcom.commands import card_facts, card_scores
 from semcom.commands.export_settings import ExportSettings
 from semcom.models import checkpoint, weight_files
@@ -40,24 +40,19 @@ def export_safetensors(settings: ExportSettings) -> Path:
 def export_hub(settings: ExportSettings) -> Path:
     """The folder made."""
     source = checkpoint.load(settings.checkpoint)
-    folder = Path(settings.output)
+    output, overwrite = Path(settings.output), settings.outputs.overwrite
     measured = card_scores.measured(source, settings.scores)
     inputs = [settings.checkpoint, *([settings.scores] if settings.scores else [])]
-    output_files.check_outputs({"--output": folder}, inputs)
-    files = weight_files.in_folder(folder)
-    names = tuple(path.name for path in (*files.all(source.vocabulary), folder / CARD))
-    place = Place("--output", folder, True, settings.outputs.overwrite, folder=True, own=names)
+    files = weight_files.in_folder(output)
+    names = tuple(path.name for path in (*files.all(source.vocabulary), output / CARD))
     public = _public(source)
-    title = folder.resolve().name
+    title = output.resolve().name
     card = model_card.page(card_facts.card_of(public, title, settings.license, measured))
-    with ExitStack() as held:
-        (place,) = places.reserve([place], held)
-        places.make_room([place])
-        weight_files.write(public, weight_files.in_folder(place.working))
-        output_files.write_atomically(place.working / CARD, card)
-        places.publish([place])
+    with whole_folder("--output", output, inputs, overwrite=overwrite, own=names) as folder:
+        weight_files.write(public, weight_files.in_folder(folder))
+        output_files.write_atomically(folder / CARD, card)
     _tell(settings, names, measured is not None)
-    return folder
+    return output
 
 
 def _public(source: Checkpoint) -> Checkpoint:

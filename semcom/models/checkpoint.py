@@ -154,7 +154,7 @@ def load(path: str | Path, flag: str = "checkpoint") -> Checkpoint:
     path = Path(path)
     where = f"{flag} {escape(path)}"
     if path.is_dir():
-        cure = _import_of_ours(path) or "give the .pt file inside"
+        cure = _import_of_ours(path) or _of_graphs(path) or "give the .pt file inside"
         raise SemcomError(f"{where}: is a folder, {cure}")
     if not path.exists():
         # What was meant and is there need not be made.
@@ -180,6 +180,15 @@ def _import_of_ours(path: Path) -> str:
         return ""
     command = f"python -m semcom import {path_word(path)} --output model.pt"
     return f"which export wrote; make a checkpoint of it: {command}"
+
+
+def _of_graphs(path: Path) -> str:
+    """What a folder of ONNX is for; empty for anything else."""
+    from semcom.models.onnx_reading import is_onnx_folder
+
+    if not is_onnx_folder(path):
+        return ""
+    return "of ONNX graphs, which only evaluate --runtime onnx runs; give the checkpoint that it was made of"
 
 
 def _other_form(path: Path) -> str:
