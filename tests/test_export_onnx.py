@@ -84,6 +84,7 @@ def by_graphs(sessions, received, mask):
 # --- the graphs
 
 
+@pytest.mark.onnx
 @pytest.mark.parametrize("rows, shortest, longest", [(1, 1, 1), (2, 30, 30), (40, 2, 9)])
 @torch.no_grad()
 def test_signal_and_tokens_are_those_of_torch(exported, sessions, rows, shortest, longest):
@@ -102,6 +103,7 @@ def test_signal_and_tokens_are_those_of_torch(exported, sessions, rows, shortest
     assert rows < 40 or len(set(map(tuple, decoded))) > 1, "sentences that are all alike would show nothing"
 
 
+@pytest.mark.onnx
 @torch.no_grad()
 def test_what_is_told_and_what_is_padded_are_heard_and_not_heard(exported, sessions):
     model = checkpoint.load(exported / "model.pt").model
@@ -134,6 +136,7 @@ def test_the_functions_of_tensors_are_the_receiver():
 # --- the folder
 
 
+@pytest.mark.onnx
 def test_the_folder_says_what_is_in_it(exported):
     import onnx
 
@@ -157,6 +160,7 @@ def test_the_folder_says_what_is_in_it(exported):
         assert b"semcom" not in content and b"/" + b"torch" not in content, "where it was made"
 
 
+@pytest.mark.onnx
 def test_a_folder_that_is_there_is_refused_before_the_work(exported, here, capsys, monkeypatch):
     monkeypatch.setattr(onnx_graphs, "write", lambda *_: pytest.fail("too late"))
     (here / "taken").mkdir()
@@ -179,6 +183,7 @@ def wrong(exported, monkeypatch):
     kept(other, "other.pt")
 
 
+@pytest.mark.onnx
 def test_a_wrong_graph_is_not_left(exported, here, capsys, monkeypatch):
     wrong(exported, monkeypatch)
     asked = ["export", "other.pt", "--format", "onnx", "--output", "link"]
@@ -223,6 +228,7 @@ def test_without_the_extra_a_line_says_how_to_install_it(here, capsys, monkeypat
 # --- weights of 8 bits
 
 
+@pytest.mark.onnx
 def test_eight_bits_say_nearly_the_same_and_what_they_cost_is_told(exported, here, capsys, monkeypatch):
     monkeypatch.setattr(
         onnx_graphs, "write", lambda graph, to: shutil.copy(exported / "link" / graph.file, to)
@@ -249,6 +255,7 @@ def test_eight_bits_say_nearly_the_same_and_what_they_cost_is_told(exported, her
         assert (here / "small" / name).stat().st_size == recorded["bytes"]
 
 
+@pytest.mark.onnx
 def test_without_its_sentences_the_cost_is_not_told(exported, here, capsys):
     source = checkpoint.load(exported / "model.pt")
     source.config["corpus"] = ["gone.txt"]

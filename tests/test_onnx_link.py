@@ -34,6 +34,7 @@ from semcom.models.onnx_link import Graph, OnnxTransmitter
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+pytestmark = pytest.mark.onnx
 ROOT = Path(__file__).parent.parent
 WITHOUT = """import sys
 sys.modules.update(dict.fromkeys(["torch", "sentencepiece", "semcom"]))
