@@ -37,6 +37,8 @@ from semcom.report.look import Draw, Place  # noqa: E402
 MAPS = tuple(way for way in WAYS if way not in (*TUNED, "none"))
 RANDOM = PILOT_CHOICES[0]
 OWN, UNALIGNED, REPEATED = "own", "unaligned", "pilots' symbols spent on repeating data"
+DRAWN = ("network", "decoder", "surrogate")
+"""Ways of the figure, of which all choices of pilots are drawn; the tables have all."""
 SYMBOLS = "complex symbols of the pilots"
 
 
@@ -214,9 +216,10 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def gains(rows: pd.DataFrame, snr: float) -> Curves:
-    """Of each way the gain over the pilots' symbols, and that of repeating data."""
+    """Of ways the gain over the pilots' symbols, and that of repeating data."""
     at_snr = rows[rows["snr"] == snr].sort_values("symbols")
-    curves = {str(way): curve(of_way, "gain") for way, of_way in at_snr.groupby("way", sort=False)}
+    drawn = at_snr[at_snr["way"].str.startswith(DRAWN)]
+    curves = {str(way): curve(of_way, "gain") for way, of_way in drawn.groupby("way", sort=False)}
     curves[REPEATED] = curve(at_snr.drop_duplicates("symbols"), "repeated_gain")
     return {name: points for name, points in curves.items() if points}
 
