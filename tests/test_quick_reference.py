@@ -118,6 +118,7 @@ def carried_out(teacher, here, monkeypatch, no_scores, capsys):
     return carried_out
 
 
+@pytest.mark.processes
 def test_its_commands_work_one_after_the_other_and_leave_the_files_that_it_names(carried_out, here):
     chosen = [command for command in commands() if not apart(command)]
     assert len(chosen) >= 20
