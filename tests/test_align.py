@@ -347,6 +347,20 @@ def test_two_widths_have_no_gain(inputs):
 # --- pilots
 
 
+def test_pilots_are_chosen_as_asked_and_what_they_cover_is_told(inputs):
+    flags = ["--pilots", 1, "--sentences", "5", "--snr", "12", "--draws", "1", "--by", "scale"]
+    covered = {}
+    for choice in ("random", "covering"):
+        with spoken() as lines:
+            assert align(*flags, "--pilot-choice", choice, "--output-path", choice) == 0
+        record = json.loads((inputs / choice / "alignment.json").read_text())
+        assert record["settings"]["pilot_choice"] == choice
+        covered[choice] = record["covered_text"]["1"]
+        told = f"pieces of the pilots make up {100 * covered[choice]:.1f} % of the text"
+        assert any(told in line for line in lines)
+    assert covered["random"] < covered["covering"]
+
+
 def test_fewer_pilots_are_the_first_of_more_whatever_the_order(made):
     lines = (made / "text.txt").read_text().splitlines()
     vocabulary = word_vocabulary(WORDS)
